@@ -1,0 +1,68 @@
+"""Model bytes to messages and back, for gRPC to use as (de)serializers of `Prune`. No sockets.
+
+A message that carries `data` is a tag, a length and the bytes. protobuf copies the bytes four to five times on their
+way; these functions copy them once and give the same wire bytes. Whatever else there is goes to protobuf. A data
+message is represented by its bytes alone: any buffer on the way out, a memoryview on the way in.
+
+Source: https://protobuf.dev/programming-guides/encoding, length-delimited fields.
+"""
+
+from typing import Final, TypeAlias
+
+from pruning_proto.v1.pruning_pb2 import PruneRequest, PruneResponse
+
+Data: TypeAlias = bytes | bytearray | memoryview
+"""The bytes of a `data` message; a memoryview must be of single bytes."""
+
+_DATA_TAG: Final = (PruneRequest.DATA_FIELD_NUMBER << 3) | 2
+_LONGEST_VARINT_BYTES: Final = 5  # a message is below 2 GiB
+
+
+def encode(message: PruneRequest | PruneResponse | Data) -> bytes:
+    """Serialize one message of either direction."""
+    if isinstance(message, (PruneRequest, PruneResponse)):
+        return message.SerializeToString()
+    return b"".join((_data_prefix(len(message)), message))
+
+
+def decode_request(raw: bytes) -> PruneRequest | memoryview:
+    """Parse one message of the way in.
+
+    A data message comes as a memoryview of its bytes if it is nothing but that, as every known encoder writes it;
+    any other way to spell one comes as a PruneRequest.
+
+    Raises: google.protobuf.message.DecodeError.
+    """
+    data = _data(raw)
+    return PruneRequest.FromString(raw) if data is None else data
+
+
+def decode_response(raw: bytes) -> PruneResponse | memoryview:
+    """Parse one message of the way out, as `decode_request` does.
+
+    Raises: google.protobuf.message.DecodeError.
+    """
+    data = _data(raw)
+    return PruneResponse.FromString(raw) if data is None else data
+
+
+def _data_prefix(length: int) -> bytes:
+    prefix = bytearray((_DATA_TAG,))
+    while length > 0x7F:
+        prefix.append(length & 0x7F | 0x80)
+        length >>= 7
+    prefix.append(length)
+    return bytes(prefix)
+
+
+def _data(raw: bytes) -> memoryview | None:
+    """Give the payload of a message that is exactly one `data` field; None for all others."""
+    if len(raw) < 2 or raw[0] != _DATA_TAG:
+        return None
+    length = 0
+    for position in range(1, min(len(raw), 1 + _LONGEST_VARINT_BYTES)):
+        length |= (raw[position] & 0x7F) << 7 * (position - 1)
+        if raw[position] < 0x80:
+            begin = position + 1
+            return memoryview(raw)[begin:] if len(raw) - begin == length else None
+    return None

@@ -1,0 +1,318 @@
+"""A safetensors header: parse it, check it, build it. No tensors and no I/O.
+
+Accepts what the official parser accepts (holes, overlap and trailing bytes are refused; key order, alignment,
+spaces around the JSON and extra fields are not its business), with two exceptions. Duplicate keys are refused:
+parsers differ on which of them wins. A tensor must be an object and its dtype a string, as the format says; the
+official parser's JSON library also reads `["F32", [1], [0, 4]]` and `{"F32": null}`.
+
+Source: the safetensors format, https://huggingface.co/docs/safetensors, as of version 0.8.
+"""
+
+import json
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import isinf
+from types import MappingProxyType
+from typing import Final, NoReturn
+
+from pruning_proto.limits import HEADER_BYTES_CEILING
+from pruning_proto.reasons import Reason
+
+DTYPE_BITS: Final[Mapping[str, int]] = MappingProxyType(
+    {
+        "BOOL": 8,
+        "F4": 4,
+        "F6_E2M3": 6,
+        "F6_E3M2": 6,
+        "U8": 8,
+        "I8": 8,
+        "F8_E5M2": 8,
+        "F8_E4M3": 8,
+        "F8_E8M0": 8,
+        "F8_E4M3FNUZ": 8,
+        "F8_E5M2FNUZ": 8,
+        "I16": 16,
+        "U16": 16,
+        "F16": 16,
+        "BF16": 16,
+        "I32": 32,
+        "U32": 32,
+        "F32": 32,
+        "C64": 64,
+        "F64": 64,
+        "I64": 64,
+        "U64": 64,
+    }
+)
+"""Bits of one element by the format's dtype name."""
+
+PREFIX_BYTES: Final = 8
+"""The length of the header, little endian, that stands before it."""
+
+_METADATA = "__metadata__"
+_FIELDS = frozenset(("dtype", "shape", "data_offsets"))
+_LARGEST_NUMBER = 2**64 - 1
+_DIGITS = 20  # as many as 2^64 - 1 has
+_DEEPEST_EXTRA = 125  # levels inside an extra field; header and tensor make it the official parser's 127
+
+
+class LayoutError(ValueError):
+    """A header is not sound.
+
+    Attributes:
+        reason: the word that programs compare.
+        tensor: the name of the tensor at fault, if it is one's.
+    """
+
+    def __init__(self, reason: Reason, message: str, tensor: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.tensor = tensor
+
+
+@dataclass(frozen=True, slots=True)
+class TensorEntry:
+    """One tensor of a file: its name, the format's name of its dtype, its shape, and its bytes in the buffer."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a header says.
+
+    `tensors` stand in the order of their bytes: by (begin, end, name). `header_bytes` counts the 8-byte prefix.
+    """
+
+    tensors: tuple[TensorEntry, ...]
+    metadata: Mapping[str, str]
+    header_bytes: int
+
+    @property
+    def buffer_bytes(self) -> int:
+        """Bytes after the header."""
+        return self.tensors[-1].end if self.tensors else 0
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes of the whole file."""
+        return self.header_bytes + self.buffer_bytes
+
+
+def json_bytes(prefix: bytes | bytearray | memoryview, limit: int = HEADER_BYTES_CEILING) -> int:
+    """Read the 8-byte prefix: how many bytes of JSON follow.
+
+    Raises: LayoutError if they are more than `limit`.
+    """
+    (length,) = struct.unpack("<Q", prefix)
+    if length > limit:
+        raise LayoutError(
+            Reason.HEADER_TOO_LARGE,
+            f"the file's header claims {length:,} bytes; at most {limit:,} are allowed (is this a safetensors file?)",
+        )
+    return int(length)
+
+
+def parse(header: bytes | bytearray | memoryview) -> Layout:
+    """Read the JSON that follows the prefix.
+
+    Raises: LayoutError if it is not sound.
+    """
+    fields = _load(bytes(header))
+    metadata = _metadata(fields.pop(_METADATA, None))
+    entries = [_entry(name, value) for name, value in fields.items()]
+    entries.sort(key=lambda entry: (entry.begin, entry.end, entry.name))
+    _check_contiguous(entries)
+    return Layout(tuple(entries), metadata, PREFIX_BYTES + len(header))
+
+
+def build(tensors: Iterable[tuple[str, str, tuple[int, ...]]], metadata: Mapping[str, str]) -> tuple[bytes, Layout]:
+    """Lay out (name, dtype, shape) one after the other; give the header, prefix included, and its layout.
+
+    The JSON is padded with spaces to a multiple of 8 bytes, as the official writer does.
+
+    Raises: LayoutError if a name comes twice or is the format's own.
+    """
+    entries = _lay_out(tensors)
+    fields: dict[str, object] = {_METADATA: dict(metadata)} if metadata else {}
+    for entry in entries:
+        fields[entry.name] = {
+            "dtype": entry.dtype,
+            "shape": list(entry.shape),
+            "data_offsets": [entry.begin, entry.end],
+        }
+    text = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text, Layout(tuple(entries), dict(metadata), PREFIX_BYTES + len(text))
+
+
+def tensor_bytes(dtype: str, shape: tuple[int, ...]) -> int:
+    """Bytes of a tensor.
+
+    Raises: LayoutError if they are too many to count, or the last would not be whole.
+    """
+    bits = _product((*shape, DTYPE_BITS[dtype]))
+    if bits % 8:
+        raise LayoutError(
+            Reason.SIZE_MISMATCH, f"{bits // DTYPE_BITS[dtype]} elements of {dtype} do not fill whole bytes"
+        )
+    return bits // 8
+
+
+def _product(factors: tuple[int, ...]) -> int:
+    """Multiply from left to right, and stop at 2^64: as the official parser does, also where a 0 follows."""
+    product = 1
+    for factor in factors:
+        product *= factor
+        if product > _LARGEST_NUMBER:  # stopping here also keeps a hostile shape from making a number of megabytes
+            raise LayoutError(Reason.SIZE_MISMATCH, "its shape has more than 2^64 - 1 bits")
+    return product
+
+
+def _lay_out(tensors: Iterable[tuple[str, str, tuple[int, ...]]]) -> list[TensorEntry]:
+    entries: dict[str, TensorEntry] = {}
+    begin = 0
+    for name, dtype, shape in tensors:
+        if name in entries:
+            raise LayoutError(Reason.DUPLICATE_NAME, f"two tensors are named {name!r}", name)
+        if name == _METADATA:
+            raise LayoutError(Reason.INVALID_HEADER, f"no tensor can be named {name!r}: the format keeps it", name)
+        end = begin + tensor_bytes(dtype, shape)
+        entries[name] = TensorEntry(name, dtype, shape, begin, end)
+        begin = end
+    return list(entries.values())
+
+
+def _load(header: bytes) -> dict[str, object]:
+    try:
+        fields = json.loads(
+            header.decode("utf-8"),
+            object_pairs_hook=_without_duplicates,
+            parse_int=_integer,
+            parse_float=_real,
+            parse_constant=_refuse_constant,
+        )
+        if b"\\ud" in header.lower():
+            json.dumps(fields, ensure_ascii=False).encode()  # refuses half a surrogate pair, which is no text
+    except LayoutError:
+        raise
+    except RecursionError as error:
+        raise LayoutError(Reason.INVALID_HEADER, "the header's JSON is nested too deeply") from error
+    except ValueError as error:
+        raise LayoutError(Reason.INVALID_HEADER, f"the header is not JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise LayoutError(Reason.INVALID_HEADER, "the header is not a JSON object")
+    return fields
+
+
+def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise LayoutError(Reason.DUPLICATE_NAME, f"the header has the key {twice!r} twice", twice)
+    return fields
+
+
+def _real(text: str) -> float:
+    number = float(text)
+    if isinf(number):
+        raise LayoutError(Reason.INVALID_HEADER, f"the header holds a number out of range: {text[:40]}")
+    return number
+
+
+def _integer(text: str) -> int | float:
+    if text == "-0" or len(text) > _DIGITS:
+        return _real(text)  # as the official parser counts them
+    return int(text)
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise LayoutError(Reason.INVALID_HEADER, f"the header is not JSON: {text} is no JSON number")
+
+
+def _metadata(value: object) -> dict[str, str]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
+        raise LayoutError(Reason.INVALID_HEADER, f"{_METADATA} must map strings to strings")
+    return value
+
+
+def _entry(name: str, value: object) -> TensorEntry:
+    if not isinstance(value, dict):
+        raise LayoutError(Reason.INVALID_HEADER, f"tensor {name!r} must be a JSON object", name)
+    if extras := value.keys() - _FIELDS:
+        _check_depth(name, [value[field] for field in extras])
+    dtype = value.get("dtype")
+    if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
+        raise LayoutError(
+            Reason.UNKNOWN_DTYPE,
+            f"tensor {name!r} has the unknown dtype {str(dtype)[:80]!r}; known: {', '.join(DTYPE_BITS)}",
+            name,
+        )
+    shape = _naturals(name, "shape", value.get("shape"))
+    offsets = _naturals(name, "data_offsets", value.get("data_offsets"))
+    if len(offsets) != 2 or offsets[0] > offsets[1]:
+        raise LayoutError(
+            Reason.INVALID_OFFSETS,
+            f"tensor {name!r}: data_offsets must be [begin, end], got {list(offsets)}",
+            name,
+        )
+    entry = TensorEntry(name, dtype, shape, *offsets)
+    _check_size(entry)
+    return entry
+
+
+def _check_depth(name: str, extras: list[object]) -> None:
+    level = extras
+    for _ in range(_DEEPEST_EXTRA + 1):
+        nested = [
+            value.values() if isinstance(value, dict) else value for value in level if isinstance(value, dict | list)
+        ]
+        level = [value for values in nested for value in values]
+        if not nested:
+            return
+    raise LayoutError(Reason.INVALID_HEADER, f"tensor {name!r}: an extra field is nested too deeply", name)
+
+
+def _naturals(name: str, field: str, value: object) -> tuple[int, ...]:
+    if isinstance(value, list) and all(type(number) is int and 0 <= number <= _LARGEST_NUMBER for number in value):
+        return tuple(value)
+    raise LayoutError(
+        Reason.INVALID_HEADER,
+        f"tensor {name!r}: {field} must be a list of integers from 0 to 2^64 - 1, got {str(value)[:80]}",
+        name,
+    )
+
+
+def _check_size(entry: TensorEntry) -> None:
+    try:
+        expected = tensor_bytes(entry.dtype, entry.shape)
+    except LayoutError as error:
+        raise LayoutError(error.reason, f"tensor {entry.name!r}: {error}", entry.name) from error
+    if entry.end - entry.begin != expected:
+        raise LayoutError(
+            Reason.SIZE_MISMATCH,
+            f"tensor {entry.name!r}: {entry.dtype} of shape {list(entry.shape)} takes {expected:,} bytes, "
+            f"its data_offsets span {entry.end - entry.begin:,}",
+            entry.name,
+        )
+
+
+def _check_contiguous(entries: list[TensorEntry]) -> None:
+    end = 0
+    for entry in entries:
+        if entry.begin != end:
+            fault = "overlaps the tensor before it" if entry.begin < end else "leaves a hole before it"
+            raise LayoutError(
+                Reason.INVALID_OFFSETS,
+                f"tensor {entry.name!r} begins at {entry.begin:,} and {fault}, which ends at {end:,}",
+                entry.name,
+            )
+        end = entry.end

@@ -1,0 +1,29 @@
+"""Numbers that client and server agree on. Those a server may set differently stand in its capabilities."""
+
+from typing import Final
+
+MIB: Final = 1024 * 1024
+
+CHUNK_BYTES: Final = 2 * MIB
+"""Bytes of model in one `data` message: where a larger one no longer streams faster."""
+
+MESSAGE_BYTES: Final = 4 * MIB
+"""gRPC's own default limit of one received message; it also bounds what decompresses."""
+
+DESCRIPTION_BYTES: Final = 1 * MIB
+"""What one message of a Plan or Report holds at most, so that it stays well below MESSAGE_BYTES."""
+
+HEADER_BYTES: Final = 8 * MIB
+"""A server's default limit of a safetensors header: about 100,000 tensors."""
+
+HEADER_BYTES_CEILING: Final = 100_000_000
+"""The format's own limit of a header, and the most that a server may be set to allow."""
+
+RULES: Final = 100
+"""Rules in one recipe."""
+
+VIOLATIONS: Final = 20
+"""Violations named in one error; metadata of a call breaks at 8 KiB."""
+
+STATUS_MESSAGE_BYTES: Final = 2048
+"""Bytes of an error's text; longer ones are cut, for the same reason."""

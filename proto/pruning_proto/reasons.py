@@ -1,0 +1,142 @@
+"""Why calls fail: one word each, as `google.rpc.ErrorInfo.reason` carries it, and the status it comes with.
+
+Programs decide by these words, never by an error's text. `docs/errors.md` says what to do about each. The
+table is total: a test holds that every reason has its row, here and in the docs.
+"""
+
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from grpc import StatusCode
+
+DOMAIN: Final = "pruning.v1"
+"""`google.rpc.ErrorInfo.domain` of every error of this service."""
+
+
+class Family(Enum):
+    """The exception that a client raises for a reason: `pruning_client.errors` has one class for each."""
+
+    RECIPE = "the request makes no sense"
+    CHECKPOINT = "the bytes are no sound checkpoint"
+    MISMATCH = "recipe and checkpoint do not fit"
+    CAPACITY = "too large, or no room now"
+    PROTOCOL = "the stream broke the contract's order"
+    UNAVAILABLE = "not now"
+    INTERNAL = "the server's own fault"
+
+
+class Reason(StrEnum):
+    """Why a call failed."""
+
+    # The stream's order.
+    OPTIONS_FIRST = "OPTIONS_FIRST"
+    UNEXPECTED_MESSAGE = "UNEXPECTED_MESSAGE"
+    MALFORMED_MESSAGE = "MALFORMED_MESSAGE"
+    EMPTY_DATA = "EMPTY_DATA"
+    TRUNCATED = "TRUNCATED"
+    OVERLONG = "OVERLONG"
+    CLIENT_NOT_READING = "CLIENT_NOT_READING"
+    CLIENT_IDLE = "CLIENT_IDLE"
+
+    # The request by itself.
+    UNSUPPORTED_FIELD = "UNSUPPORTED_FIELD"
+    INVALID_RECIPE = "INVALID_RECIPE"
+    INVALID_PATTERN = "INVALID_PATTERN"
+    INVALID_NORM = "INVALID_NORM"
+    AMOUNT_OUT_OF_RANGE = "AMOUNT_OUT_OF_RANGE"
+
+    # The file by itself.
+    HEADER_TOO_LARGE = "HEADER_TOO_LARGE"
+    INVALID_HEADER = "INVALID_HEADER"
+    DUPLICATE_NAME = "DUPLICATE_NAME"
+    UNKNOWN_DTYPE = "UNKNOWN_DTYPE"
+    INVALID_OFFSETS = "INVALID_OFFSETS"
+    SIZE_MISMATCH = "SIZE_MISMATCH"
+    TOTAL_BYTES_MISMATCH = "TOTAL_BYTES_MISMATCH"
+    INVALID_HISTORY = "INVALID_HISTORY"
+    NAN_WEIGHTS = "NAN_WEIGHTS"
+    NAN_SCORES = "NAN_SCORES"
+    MASK_NOT_BINARY = "MASK_NOT_BINARY"
+
+    # The two together.
+    SELECTS_NOTHING = "SELECTS_NOTHING"
+    UNPRUNABLE_DTYPE = "UNPRUNABLE_DTYPE"
+    DIM_OUT_OF_RANGE = "DIM_OUT_OF_RANGE"
+    NORM_NOT_DEFINED = "NORM_NOT_DEFINED"
+    COUNT_TOO_LARGE = "COUNT_TOO_LARGE"
+    SHAPE_MISMATCH = "SHAPE_MISMATCH"
+    ORPHAN_COMPANION = "ORPHAN_COMPANION"
+    UNUSED_COMPANION = "UNUSED_COMPANION"
+    MISSING_COMPANION = "MISSING_COMPANION"
+    AMBIGUOUS_PRIOR = "AMBIGUOUS_PRIOR"
+    INVALID_ALIAS = "INVALID_ALIAS"
+    NAME_COLLISION = "NAME_COLLISION"
+
+    # The server.
+    MODEL_TOO_LARGE = "MODEL_TOO_LARGE"
+    NO_ROOM = "NO_ROOM"
+    SHUTTING_DOWN = "SHUTTING_DOWN"
+    INTERNAL = "INTERNAL"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a reason comes with: the call's status and the client's exception."""
+
+    code: StatusCode
+    family: Family
+
+
+_INVALID = StatusCode.INVALID_ARGUMENT
+_PROTOCOL = Row(_INVALID, Family.PROTOCOL)
+_RECIPE = Row(_INVALID, Family.RECIPE)
+_CHECKPOINT = Row(_INVALID, Family.CHECKPOINT)
+_MISMATCH = Row(_INVALID, Family.MISMATCH)
+
+TABLE: Final = MappingProxyType(
+    {
+        Reason.OPTIONS_FIRST: _PROTOCOL,
+        Reason.UNEXPECTED_MESSAGE: _PROTOCOL,
+        Reason.MALFORMED_MESSAGE: _PROTOCOL,
+        Reason.EMPTY_DATA: _PROTOCOL,
+        Reason.TRUNCATED: _CHECKPOINT,
+        Reason.OVERLONG: _CHECKPOINT,
+        Reason.CLIENT_NOT_READING: Row(StatusCode.ABORTED, Family.PROTOCOL),
+        Reason.CLIENT_IDLE: Row(StatusCode.ABORTED, Family.PROTOCOL),
+        Reason.UNSUPPORTED_FIELD: _RECIPE,
+        Reason.INVALID_RECIPE: _RECIPE,
+        Reason.INVALID_PATTERN: _RECIPE,
+        Reason.INVALID_NORM: _RECIPE,
+        Reason.AMOUNT_OUT_OF_RANGE: _RECIPE,
+        Reason.HEADER_TOO_LARGE: _CHECKPOINT,
+        Reason.INVALID_HEADER: _CHECKPOINT,
+        Reason.DUPLICATE_NAME: _CHECKPOINT,
+        Reason.UNKNOWN_DTYPE: _CHECKPOINT,
+        Reason.INVALID_OFFSETS: _CHECKPOINT,
+        Reason.SIZE_MISMATCH: _CHECKPOINT,
+        Reason.TOTAL_BYTES_MISMATCH: _CHECKPOINT,
+        Reason.INVALID_HISTORY: _CHECKPOINT,
+        Reason.NAN_WEIGHTS: _CHECKPOINT,
+        Reason.NAN_SCORES: _CHECKPOINT,
+        Reason.MASK_NOT_BINARY: _CHECKPOINT,
+        Reason.SELECTS_NOTHING: _MISMATCH,
+        Reason.UNPRUNABLE_DTYPE: _MISMATCH,
+        Reason.DIM_OUT_OF_RANGE: _MISMATCH,
+        Reason.NORM_NOT_DEFINED: _MISMATCH,
+        Reason.COUNT_TOO_LARGE: _MISMATCH,
+        Reason.SHAPE_MISMATCH: _MISMATCH,
+        Reason.ORPHAN_COMPANION: _MISMATCH,
+        Reason.UNUSED_COMPANION: _MISMATCH,
+        Reason.MISSING_COMPANION: _MISMATCH,
+        Reason.AMBIGUOUS_PRIOR: _MISMATCH,
+        Reason.INVALID_ALIAS: _MISMATCH,
+        Reason.NAME_COLLISION: _MISMATCH,
+        Reason.MODEL_TOO_LARGE: Row(StatusCode.RESOURCE_EXHAUSTED, Family.CAPACITY),
+        Reason.NO_ROOM: Row(StatusCode.RESOURCE_EXHAUSTED, Family.CAPACITY),
+        Reason.SHUTTING_DOWN: Row(StatusCode.UNAVAILABLE, Family.UNAVAILABLE),
+        Reason.INTERNAL: Row(StatusCode.INTERNAL, Family.INTERNAL),
+    }
+)
+"""Every reason, its status and its family."""

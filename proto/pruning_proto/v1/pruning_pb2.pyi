@@ -1,0 +1,394 @@
+import datetime
+
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class OutputForm(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    OUTPUT_FORM_UNSPECIFIED: _ClassVar[OutputForm]
+    OUTPUT_FORM_PRUNED: _ClassVar[OutputForm]
+    OUTPUT_FORM_MASKED: _ClassVar[OutputForm]
+    OUTPUT_FORM_MASK: _ClassVar[OutputForm]
+    OUTPUT_FORM_REPORT: _ClassVar[OutputForm]
+    OUTPUT_FORM_PLAN: _ClassVar[OutputForm]
+
+class NamedNorm(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    NAMED_NORM_UNSPECIFIED: _ClassVar[NamedNorm]
+    NAMED_NORM_FRO: _ClassVar[NamedNorm]
+    NAMED_NORM_NUC: _ClassVar[NamedNorm]
+
+class Scope(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SCOPE_UNSPECIFIED: _ClassVar[Scope]
+    SCOPE_LOCAL: _ClassVar[Scope]
+    SCOPE_GLOBAL: _ClassVar[Scope]
+
+class Prior(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PRIOR_UNSPECIFIED: _ClassVar[Prior]
+    PRIOR_MASK: _ClassVar[Prior]
+    PRIOR_ZEROS: _ClassVar[Prior]
+
+class NotSelected(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    NOT_SELECTED_UNSPECIFIED: _ClassVar[NotSelected]
+    NOT_SELECTED_NAME: _ClassVar[NotSelected]
+    NOT_SELECTED_DTYPE: _ClassVar[NotSelected]
+    NOT_SELECTED_DIMS: _ClassVar[NotSelected]
+    NOT_SELECTED_EXCLUDED: _ClassVar[NotSelected]
+OUTPUT_FORM_UNSPECIFIED: OutputForm
+OUTPUT_FORM_PRUNED: OutputForm
+OUTPUT_FORM_MASKED: OutputForm
+OUTPUT_FORM_MASK: OutputForm
+OUTPUT_FORM_REPORT: OutputForm
+OUTPUT_FORM_PLAN: OutputForm
+NAMED_NORM_UNSPECIFIED: NamedNorm
+NAMED_NORM_FRO: NamedNorm
+NAMED_NORM_NUC: NamedNorm
+SCOPE_UNSPECIFIED: Scope
+SCOPE_LOCAL: Scope
+SCOPE_GLOBAL: Scope
+PRIOR_UNSPECIFIED: Prior
+PRIOR_MASK: Prior
+PRIOR_ZEROS: Prior
+NOT_SELECTED_UNSPECIFIED: NotSelected
+NOT_SELECTED_NAME: NotSelected
+NOT_SELECTED_DTYPE: NotSelected
+NOT_SELECTED_DIMS: NotSelected
+NOT_SELECTED_EXCLUDED: NotSelected
+
+class PruneRequest(_message.Message):
+    __slots__ = ("options", "data")
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    options: PruneOptions
+    data: bytes
+    def __init__(self, options: _Optional[_Union[PruneOptions, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class PruneOptions(_message.Message):
+    __slots__ = ("recipe", "output", "total_bytes", "aliases")
+    class AliasesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    RECIPE_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    ALIASES_FIELD_NUMBER: _ClassVar[int]
+    recipe: Recipe
+    output: OutputForm
+    total_bytes: int
+    aliases: _containers.ScalarMap[str, str]
+    def __init__(self, recipe: _Optional[_Union[Recipe, _Mapping]] = ..., output: _Optional[_Union[OutputForm, str]] = ..., total_bytes: _Optional[int] = ..., aliases: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class Recipe(_message.Message):
+    __slots__ = ("rules", "seed")
+    RULES_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    rules: _containers.RepeatedCompositeFieldContainer[Rule]
+    seed: int
+    def __init__(self, rules: _Optional[_Iterable[_Union[Rule, _Mapping]]] = ..., seed: _Optional[int] = ...) -> None: ...
+
+class Rule(_message.Message):
+    __slots__ = ("select", "score", "granularity", "scope", "amount", "prior")
+    SELECT_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    GRANULARITY_FIELD_NUMBER: _ClassVar[int]
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    PRIOR_FIELD_NUMBER: _ClassVar[int]
+    select: Selector
+    score: Score
+    granularity: Granularity
+    scope: Scope
+    amount: Amount
+    prior: Prior
+    def __init__(self, select: _Optional[_Union[Selector, _Mapping]] = ..., score: _Optional[_Union[Score, _Mapping]] = ..., granularity: _Optional[_Union[Granularity, _Mapping]] = ..., scope: _Optional[_Union[Scope, str]] = ..., amount: _Optional[_Union[Amount, _Mapping]] = ..., prior: _Optional[_Union[Prior, str]] = ...) -> None: ...
+
+class Selector(_message.Message):
+    __slots__ = ("include", "exclude")
+    INCLUDE_FIELD_NUMBER: _ClassVar[int]
+    EXCLUDE_FIELD_NUMBER: _ClassVar[int]
+    include: _containers.RepeatedScalarFieldContainer[str]
+    exclude: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, include: _Optional[_Iterable[str]] = ..., exclude: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Score(_message.Message):
+    __slots__ = ("magnitude", "random", "importance_scores", "custom_mask", "identity")
+    MAGNITUDE_FIELD_NUMBER: _ClassVar[int]
+    RANDOM_FIELD_NUMBER: _ClassVar[int]
+    IMPORTANCE_SCORES_FIELD_NUMBER: _ClassVar[int]
+    CUSTOM_MASK_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    magnitude: Magnitude
+    random: RandomScore
+    importance_scores: ImportanceScores
+    custom_mask: CustomMask
+    identity: Identity
+    def __init__(self, magnitude: _Optional[_Union[Magnitude, _Mapping]] = ..., random: _Optional[_Union[RandomScore, _Mapping]] = ..., importance_scores: _Optional[_Union[ImportanceScores, _Mapping]] = ..., custom_mask: _Optional[_Union[CustomMask, _Mapping]] = ..., identity: _Optional[_Union[Identity, _Mapping]] = ...) -> None: ...
+
+class Magnitude(_message.Message):
+    __slots__ = ("norm",)
+    NORM_FIELD_NUMBER: _ClassVar[int]
+    norm: Norm
+    def __init__(self, norm: _Optional[_Union[Norm, _Mapping]] = ...) -> None: ...
+
+class Norm(_message.Message):
+    __slots__ = ("p", "named")
+    P_FIELD_NUMBER: _ClassVar[int]
+    NAMED_FIELD_NUMBER: _ClassVar[int]
+    p: float
+    named: NamedNorm
+    def __init__(self, p: _Optional[float] = ..., named: _Optional[_Union[NamedNorm, str]] = ...) -> None: ...
+
+class RandomScore(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ImportanceScores(_message.Message):
+    __slots__ = ("norm", "fall_back_to_weights")
+    NORM_FIELD_NUMBER: _ClassVar[int]
+    FALL_BACK_TO_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    norm: Norm
+    fall_back_to_weights: bool
+    def __init__(self, norm: _Optional[_Union[Norm, _Mapping]] = ..., fall_back_to_weights: bool = ...) -> None: ...
+
+class CustomMask(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Identity(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Granularity(_message.Message):
+    __slots__ = ("entries", "channels")
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    entries: Entries
+    channels: Channels
+    def __init__(self, entries: _Optional[_Union[Entries, _Mapping]] = ..., channels: _Optional[_Union[Channels, _Mapping]] = ...) -> None: ...
+
+class Entries(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Channels(_message.Message):
+    __slots__ = ("dim",)
+    DIM_FIELD_NUMBER: _ClassVar[int]
+    dim: int
+    def __init__(self, dim: _Optional[int] = ...) -> None: ...
+
+class Amount(_message.Message):
+    __slots__ = ("fraction", "count", "sparsity")
+    FRACTION_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    SPARSITY_FIELD_NUMBER: _ClassVar[int]
+    fraction: float
+    count: int
+    sparsity: float
+    def __init__(self, fraction: _Optional[float] = ..., count: _Optional[int] = ..., sparsity: _Optional[float] = ...) -> None: ...
+
+class PruneResponse(_message.Message):
+    __slots__ = ("plan", "progress", "report", "failure", "data")
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    REPORT_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    plan: Plan
+    progress: Progress
+    report: Report
+    failure: Failure
+    data: bytes
+    def __init__(self, plan: _Optional[_Union[Plan, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class Plan(_message.Message):
+    __slots__ = ("tensors", "last", "request_id", "peak_bytes", "result_bytes", "seed", "device")
+    TENSORS_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    PEAK_BYTES_FIELD_NUMBER: _ClassVar[int]
+    RESULT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    tensors: _containers.RepeatedCompositeFieldContainer[TensorPlan]
+    last: bool
+    request_id: str
+    peak_bytes: int
+    result_bytes: int
+    seed: int
+    device: str
+    def __init__(self, tensors: _Optional[_Iterable[_Union[TensorPlan, _Mapping]]] = ..., last: bool = ..., request_id: _Optional[str] = ..., peak_bytes: _Optional[int] = ..., result_bytes: _Optional[int] = ..., seed: _Optional[int] = ..., device: _Optional[str] = ...) -> None: ...
+
+class TensorPlan(_message.Message):
+    __slots__ = ("name", "dtype", "shape", "rules", "not_selected")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
+    RULES_FIELD_NUMBER: _ClassVar[int]
+    NOT_SELECTED_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    dtype: str
+    shape: _containers.RepeatedScalarFieldContainer[int]
+    rules: _containers.RepeatedScalarFieldContainer[int]
+    not_selected: NotSelected
+    def __init__(self, name: _Optional[str] = ..., dtype: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., rules: _Optional[_Iterable[int]] = ..., not_selected: _Optional[_Union[NotSelected, str]] = ...) -> None: ...
+
+class Progress(_message.Message):
+    __slots__ = ("received_bytes", "sent_bytes")
+    RECEIVED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SENT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    received_bytes: int
+    sent_bytes: int
+    def __init__(self, received_bytes: _Optional[int] = ..., sent_bytes: _Optional[int] = ...) -> None: ...
+
+class Report(_message.Message):
+    __slots__ = ("tensors", "last", "request_id", "totals", "stage_seconds", "device", "seed", "version", "reproducible")
+    class StageSecondsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    TENSORS_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    TOTALS_FIELD_NUMBER: _ClassVar[int]
+    STAGE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    REPRODUCIBLE_FIELD_NUMBER: _ClassVar[int]
+    tensors: _containers.RepeatedCompositeFieldContainer[TensorReport]
+    last: bool
+    request_id: str
+    totals: Totals
+    stage_seconds: _containers.ScalarMap[str, float]
+    device: str
+    seed: int
+    version: str
+    reproducible: bool
+    def __init__(self, tensors: _Optional[_Iterable[_Union[TensorReport, _Mapping]]] = ..., last: bool = ..., request_id: _Optional[str] = ..., totals: _Optional[_Union[Totals, _Mapping]] = ..., stage_seconds: _Optional[_Mapping[str, float]] = ..., device: _Optional[str] = ..., seed: _Optional[int] = ..., version: _Optional[str] = ..., reproducible: bool = ...) -> None: ...
+
+class TensorReport(_message.Message):
+    __slots__ = ("name", "entries", "pruned_before", "pruned", "threshold")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    PRUNED_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    PRUNED_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    entries: int
+    pruned_before: int
+    pruned: int
+    threshold: float
+    def __init__(self, name: _Optional[str] = ..., entries: _Optional[int] = ..., pruned_before: _Optional[int] = ..., pruned: _Optional[int] = ..., threshold: _Optional[float] = ...) -> None: ...
+
+class Totals(_message.Message):
+    __slots__ = ("tensors", "entries", "pruned_before", "pruned")
+    TENSORS_FIELD_NUMBER: _ClassVar[int]
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    PRUNED_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    PRUNED_FIELD_NUMBER: _ClassVar[int]
+    tensors: int
+    entries: int
+    pruned_before: int
+    pruned: int
+    def __init__(self, tensors: _Optional[int] = ..., entries: _Optional[int] = ..., pruned_before: _Optional[int] = ..., pruned: _Optional[int] = ...) -> None: ...
+
+class Failure(_message.Message):
+    __slots__ = ("code", "reason", "message", "metadata", "violations", "retry_after")
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    VIOLATIONS_FIELD_NUMBER: _ClassVar[int]
+    RETRY_AFTER_FIELD_NUMBER: _ClassVar[int]
+    code: int
+    reason: str
+    message: str
+    metadata: _containers.ScalarMap[str, str]
+    violations: _containers.RepeatedCompositeFieldContainer[FieldViolation]
+    retry_after: _duration_pb2.Duration
+    def __init__(self, code: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., violations: _Optional[_Iterable[_Union[FieldViolation, _Mapping]]] = ..., retry_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class FieldViolation(_message.Message):
+    __slots__ = ("field", "description")
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    field: str
+    description: str
+    def __init__(self, field: _Optional[str] = ..., description: _Optional[str] = ...) -> None: ...
+
+class GetCapabilitiesRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetCapabilitiesResponse(_message.Message):
+    __slots__ = ("version", "methods", "outputs", "prunable_dtypes", "devices", "limits", "versions")
+    class VersionsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    METHODS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUTS_FIELD_NUMBER: _ClassVar[int]
+    PRUNABLE_DTYPES_FIELD_NUMBER: _ClassVar[int]
+    DEVICES_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    methods: _containers.RepeatedCompositeFieldContainer[Method]
+    outputs: _containers.RepeatedScalarFieldContainer[OutputForm]
+    prunable_dtypes: _containers.RepeatedScalarFieldContainer[str]
+    devices: _containers.RepeatedScalarFieldContainer[str]
+    limits: Limits
+    versions: _containers.ScalarMap[str, str]
+    def __init__(self, version: _Optional[str] = ..., methods: _Optional[_Iterable[_Union[Method, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[OutputForm, str]]] = ..., prunable_dtypes: _Optional[_Iterable[str]] = ..., devices: _Optional[_Iterable[str]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., versions: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class Method(_message.Message):
+    __slots__ = ("name", "description", "parameters")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    description: str
+    parameters: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., parameters: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Limits(_message.Message):
+    __slots__ = ("message_bytes", "header_bytes", "memory_bytes", "chunk_bytes", "rules")
+    MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    HEADER_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_BYTES_FIELD_NUMBER: _ClassVar[int]
+    RULES_FIELD_NUMBER: _ClassVar[int]
+    message_bytes: int
+    header_bytes: int
+    memory_bytes: int
+    chunk_bytes: int
+    rules: int
+    def __init__(self, message_bytes: _Optional[int] = ..., header_bytes: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., chunk_bytes: _Optional[int] = ..., rules: _Optional[int] = ...) -> None: ...
