@@ -1,0 +1,91 @@
+"""Norms of channels on the CPU: in fp64, block by block, so that no fp64 copy of the tensor is ever made."""
+
+from collections.abc import Mapping
+from functools import partial
+from math import inf
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+import torch
+
+from pruning_engine import norms
+from pruning_engine.backend import Bits, Flags, Floats, Integers
+from pruning_engine.channels import Block, ChannelLayout
+from pruning_engine.numpy_arrays import NumberReader, are_alive, bit_array, unpacked
+from pruning_engine.recipe import NamedNorm, Norm
+from pruning_engine.threads import in_parallel
+
+_COMBINE: Final[Mapping[float, np.ufunc]] = MappingProxyType({inf: np.maximum, -inf: np.minimum})
+"""How the terms of a power are combined; those not named here are added."""
+
+
+def channel_norms(flat: torch.Tensor, alive: Bits | None, layout: ChannelLayout, norm: Norm, step: int) -> Floats:
+    """Give what ranks each channel: see norms.py."""
+    if norm is NamedNorm.NUC:
+        each = partial(_nuclear_norm, flat, alive, layout)
+        return np.array(in_parallel(each, range(layout.channels)), np.float64)
+    power = norms.power_of(norm)
+    blocks = layout.blocks(step)
+    parts = in_parallel(partial(_reduce_block, NumberReader(flat, np.float64), alive, power), blocks)
+    combine = _COMBINE.get(power, np.add)
+    result = np.full(layout.channels, inf if power == -inf else 0.0)
+    for block, part in zip(blocks, parts, strict=True):
+        span = result[block.first_channel : block.first_channel + block.shape[1]]
+        combine(span, part, out=span)
+    return norms.finish(result, norm)
+
+
+def channel_rows(flat: torch.Tensor, alive: Bits | None, layout: ChannelLayout, numbers: Integers) -> Floats:
+    """Give some channels' entries, a row each, 0 where they are not alive."""
+    outer = np.arange(layout.outer, dtype=np.int64)[:, None] * (layout.channels * layout.inner)
+    within = (outer + np.arange(layout.inner, dtype=np.int64)).reshape(-1)
+    positions = numbers[:, None] * layout.inner + within
+    values: Floats = NumberReader(flat, np.float64).at(positions.reshape(-1))
+    if alive is not None:
+        values[~are_alive(bit_array(alive), positions.reshape(-1))] = 0.0
+    return values.reshape(positions.shape)
+
+
+def living_channels(alive: Bits, layout: ChannelLayout, step: int) -> Flags:
+    """Mark the channels that have an alive entry."""
+    living = np.zeros(layout.channels, np.bool_)
+    for block in layout.blocks(step):
+        span = living[block.first_channel : block.first_channel + block.shape[1]]
+        np.logical_or(span, _alive_in(alive, block).any(axis=(0, 2)), out=span)
+    return living
+
+
+def spread(channels: Flags, layout: ChannelLayout, step: int, out: Bits) -> None:
+    """Write the mask of all entries of the marked channels."""
+    packed = bit_array(out)
+    for block in layout.blocks(step):
+        kept = channels[block.first_channel : block.first_channel + block.shape[1]]
+        flags = np.broadcast_to(kept[None, :, None], block.shape).reshape(-1)
+        packed[block.begin // 8 : (block.end + 7) // 8] = np.packbits(flags, bitorder="little")
+
+
+def _alive_in(alive: Bits, block: Block) -> Flags:
+    packed = bit_array(alive)[block.begin // 8 : (block.end + 7) // 8]
+    return unpacked(packed, block.end - block.begin).reshape(block.shape)
+
+
+def _reduce_block(reader: NumberReader, alive: Bits | None, power: float, block: Block) -> Floats:
+    """Reduce a block to one number a channel."""
+    values = reader.read(block.begin, block.end).reshape(block.shape)
+    if alive is not None:
+        np.copyto(values, 0.0, where=~_alive_in(alive, block))
+    if power == 2.0 and block.shape[0] == 1:
+        squares: Floats = np.vecdot(values[0], values[0])
+        return squares
+    with np.errstate(all="ignore"):  # overflow to infinity is what IEEE says, and no news
+        terms = norms.terms_in_place(np.abs(values, out=values), power)
+        reduced: Floats = _COMBINE.get(power, np.add).reduce(terms, axis=(0, 2))
+    return reduced
+
+
+def _nuclear_norm(flat: torch.Tensor, alive: Bits | None, layout: ChannelLayout, channel: int) -> float:
+    matrix = channel_rows(flat, alive, layout, np.array([channel])).reshape(layout.slice_shape)
+    if not np.isfinite(matrix).all():
+        return float(np.abs(matrix).max())
+    return float(np.linalg.svd(matrix, compute_uv=False).sum())

@@ -1,0 +1,211 @@
+"""What will be done, from names, dtypes and shapes alone: everything that can be refused without data is refused here.
+
+A plan holds each logical parameter with the rules that select it and the tensors that it leaves as. It holds no
+data; `prune.py` carries it out.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from pruning_engine import plan_checks
+from pruning_engine import recipe as recipes
+from pruning_engine.errors import MismatchError, Reason
+from pruning_engine.holding import Held, peak_bytes
+from pruning_engine.parameters import (
+    MASK,
+    MASK_BITS,
+    ORIG,
+    LogicalParameter,
+    TensorSpec,
+    bits_bytes,
+    logical_parameters,
+)
+from pruning_engine.recipe import ImportanceScores, Magnitude, OutputForm, Recipe, Rule, Scope
+from pruning_engine.selectors import Choice, NotSelected, compile_selector
+
+__all__ = ["NotSelected", "Plan", "PlannedParameter", "TensorSpec", "make_plan"]
+
+_NO_ALIASES: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedParameter:
+    """One logical parameter: what it is made of, which rules act on it, what it leaves as.
+
+    `rules` are positions in the recipe; if there are none, `not_selected` says why. `sources` names every input
+    tensor that makes it up; `weight`, `mask` (of a pair `w_orig` and `w_mask`), `mask_bits`, `custom_mask` and
+    `scores` say which is which. `passes_through`: its results are its sources, byte for byte, or it has none.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    entries: int
+    aliases: tuple[str, ...]
+    rules: tuple[int, ...]
+    not_selected: NotSelected | None
+    sources: tuple[str, ...]
+    results: tuple[TensorSpec, ...]
+    passes_through: bool
+    weight: str
+    mask: str | None
+    mask_bits: str | None
+    custom_mask: str | None
+    scores: str | None
+    scores_dtype: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What will be done with each parameter, in the order of the input, and what it takes.
+
+    Units: `peak_bytes` is the most bytes of tensors held at one time if they arrive in the given order.
+    `results` are the tensors of the result, in order. `reproducible`: the same request gives the same bytes on
+    every device.
+    """
+
+    recipe: Recipe
+    output: OutputForm
+    parameters: tuple[PlannedParameter, ...]
+    results: tuple[TensorSpec, ...]
+    peak_bytes: int
+    reproducible: bool
+
+
+def make_plan(
+    recipe: Recipe,
+    tensors: Sequence[TensorSpec],
+    *,
+    output: OutputForm = OutputForm.PRUNED,
+    aliases: Mapping[str, str] = _NO_ALIASES,
+) -> Plan:
+    """Plan a recipe for the tensors of a checkpoint. `aliases`: another name -> the name that is among the tensors.
+
+    Raises: RecipeError if the recipe makes no sense; MismatchError if it does not fit the tensors.
+    """
+    recipes.check(recipe)
+    choices = [compile_selector(rule.select, f"rules[{i}].select") for i, rule in enumerate(recipe.rules)]
+    logical = logical_parameters(tensors, aliases)
+    selected = [_selecting(choices, parameter) for parameter in logical]
+    _refuse_idle_rules(recipe, selected)
+    for parameter, (rules, _) in zip(logical, selected, strict=True):
+        plan_checks.check_parameter(recipe, parameter, rules)
+    plan_checks.check_counts(recipe, logical, [rules for rules, _ in selected])
+    parameters = tuple(
+        _planned(parameter, rules, reason, output) for parameter, (rules, reason) in zip(logical, selected, strict=True)
+    )
+    results = tuple(result for parameter in parameters for result in parameter.results)
+    _refuse_collisions(results)
+    barriers = [i for i, rule in enumerate(recipe.rules) if rule.scope is Scope.GLOBAL]
+    held = [_held(parameter, planned) for parameter, planned in zip(logical, parameters, strict=True)]
+    return Plan(
+        recipe=recipe,
+        output=output,
+        parameters=parameters,
+        results=results,
+        peak_bytes=peak_bytes(held, tensors, barriers),
+        reproducible=all(_is_reproducible(rule) for rule in recipe.rules),
+    )
+
+
+def _selecting(choices: Sequence[Choice], parameter: LogicalParameter) -> tuple[tuple[int, ...], NotSelected | None]:
+    """The rules that select a parameter; if none does, the first reason that says more than its name."""
+    weight = parameter.weight
+    refusals = [choice.refuses(parameter.names, weight.dtype, len(weight.shape)) for choice in choices]
+    rules = tuple(position for position, refusal in enumerate(refusals) if refusal is None)
+    if rules:
+        return rules, None
+    telling = (refusal for refusal in refusals if refusal is not NotSelected.NAME)
+    return (), next(telling, NotSelected.NAME)
+
+
+def _refuse_idle_rules(recipe: Recipe, selected: Sequence[tuple[tuple[int, ...], NotSelected | None]]) -> None:
+    acting = {position for rules, _ in selected for position in rules}
+    for position, rule in enumerate(recipe.rules):
+        if position not in acting:
+            patterns = f"include {list(rule.select.include)}" if rule.select.include else "the default selection"
+            raise MismatchError(
+                Reason.SELECTS_NOTHING,
+                f"rules[{position}].select selects none of the {len(selected)} parameters ({patterns}, "
+                f"exclude {list(rule.select.exclude)}); name tensors of the checkpoint",
+                field=f"rules[{position}].select",
+            )
+
+
+def _planned(
+    parameter: LogicalParameter, rules: tuple[int, ...], reason: NotSelected | None, output: OutputForm
+) -> PlannedParameter:
+    folds = parameter.pair_mask is not None and output is OutputForm.PRUNED
+    weight = parameter.weight
+    return PlannedParameter(
+        name=parameter.name,
+        dtype=weight.dtype,
+        shape=weight.shape,
+        entries=weight.entries,
+        aliases=parameter.aliases,
+        rules=rules,
+        not_selected=reason,
+        sources=tuple(spec.name for spec in parameter.tensors),
+        results=_results(parameter, output, selected=bool(rules)),
+        passes_through=not rules and not folds,
+        weight=weight.name,
+        mask=_name(parameter.pair_mask),
+        mask_bits=_name(parameter.mask_bits),
+        custom_mask=_name(parameter.custom_mask),
+        scores=_name(parameter.scores),
+        scores_dtype=parameter.scores.dtype if parameter.scores is not None else None,
+    )
+
+
+def _name(spec: TensorSpec | None) -> str | None:
+    return spec.name if spec is not None else None
+
+
+def _results(parameter: LogicalParameter, output: OutputForm, *, selected: bool) -> tuple[TensorSpec, ...]:
+    name, weight, mask = parameter.name, parameter.weight, parameter.pair_mask
+    match output:
+        case OutputForm.PRUNED:
+            return (TensorSpec(name, weight.dtype, weight.shape),)
+        case OutputForm.MASKED if selected:
+            return (
+                TensorSpec(name + ORIG, weight.dtype, weight.shape),
+                TensorSpec(name + MASK, "BOOL", weight.shape),
+            )
+        case OutputForm.MASKED:
+            return (weight,) if mask is None else (weight, mask)
+        case OutputForm.MASK if selected:
+            return (TensorSpec(name + MASK_BITS, "U8", (bits_bytes(weight.entries),)),)
+        case _:
+            return ()
+
+
+def _refuse_collisions(results: Sequence[TensorSpec]) -> None:
+    seen: set[str] = set()
+    for result in results:
+        if result.name in seen:
+            raise MismatchError(
+                Reason.NAME_COLLISION,
+                f"the result would have two tensors named {result.name!r}; rename the one in the checkpoint",
+                tensor=result.name,
+            )
+        seen.add(result.name)
+
+
+def _held(parameter: LogicalParameter, planned: PlannedParameter) -> Held:
+    mask = bits_bytes(planned.entries) if planned.rules or not planned.passes_through else 0
+    return Held(
+        sources=planned.sources,
+        rules=planned.rules,
+        source_bytes=sum(spec.nbytes for spec in parameter.tensors),
+        mask_bytes=mask,
+        result_bytes=sum(spec.nbytes for spec in planned.results),
+        made_bytes=planned.entries if len(planned.results) > 1 and planned.rules else 0,
+    )
+
+
+def _is_reproducible(rule: Rule) -> bool:
+    if not isinstance(rule.score, Magnitude | ImportanceScores) or rule.score.norm is None:
+        return True
+    return rule.score.norm in plan_checks.REPRODUCIBLE_NORMS

@@ -1,0 +1,135 @@
+"""What a plan refuses: rules that do not fit the parameters they select. Knows specs and rules, never data."""
+
+from collections.abc import Sequence
+from math import inf
+from typing import Final
+
+from pruning_engine.errors import MismatchError, Reason
+from pruning_engine.parameters import LogicalParameter, TensorSpec
+from pruning_engine.recipe import (
+    Channels,
+    Count,
+    CustomMask,
+    ImportanceScores,
+    Magnitude,
+    NamedNorm,
+    Recipe,
+    Rule,
+    Scope,
+    score_field,
+)
+
+REPRODUCIBLE_NORMS: Final = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, inf, -inf, NamedNorm.FRO)
+"""Norms whose ranking is the same on every device."""
+
+_CHANNEL_DIMS: Final = 2
+_NUCLEAR_DIMS: Final = 3
+
+
+def check_parameter(recipe: Recipe, parameter: LogicalParameter, rules: Sequence[int]) -> None:
+    """Refuse rules that a parameter cannot bear, and companions that they lack or do not use.
+
+    Raises: MismatchError naming the parameter or companion, and the rule's field.
+    """
+    for position in rules:
+        rule = recipe.rules[position]
+        _check_channels(rule, parameter.weight, parameter.name, f"rules[{position}]")
+        _check_needs(rule, parameter, f"rules[{position}]")
+    _check_use([recipe.rules[position] for position in rules], parameter)
+
+
+def check_counts(recipe: Recipe, parameters: Sequence[LogicalParameter], selected: Sequence[Sequence[int]]) -> None:
+    """Refuse a count above what there is, as far as that is known without data.
+
+    Raises: MismatchError naming the rule's amount, and in local scope the parameter.
+    """
+    for position, rule in enumerate(recipe.rules):
+        if not isinstance(rule.amount, Count):
+            continue
+        members = [
+            (parameter, rules) for parameter, rules in zip(parameters, selected, strict=True) if position in rules
+        ]
+        groups = [members] if rule.scope is Scope.GLOBAL else [[member] for member in members]
+        for group in groups:
+            most = sum(_candidates(rule, parameter.weight) for parameter, _ in group)
+            if rule.amount.value > most:
+                refuse_count(rule, position, most, group[0][0].name if rule.scope is Scope.LOCAL else None)
+
+
+def refuse_count(rule: Rule, position: int, candidates: int, tensor: str | None) -> None:
+    """Refuse a count above what is still unpruned. `tensor`: the one at fault, in local scope."""
+    assert isinstance(rule.amount, Count)  # noqa: S101 - only a count can be too large
+    what = "channels" if isinstance(rule.granularity, Channels) else "entries"
+    where = f"tensor {tensor!r} has" if tensor is not None else "the selected tensors have"
+    raise MismatchError(
+        Reason.COUNT_TOO_LARGE,
+        f"rules[{position}].amount: {rule.amount.value:,} {what} should fall, but {where} only {candidates:,} "
+        f"still unpruned; ask for at most that, or for a fraction",
+        field=f"rules[{position}].amount.count",
+        tensor=tensor,
+    )
+
+
+def _candidates(rule: Rule, weight: TensorSpec) -> int:
+    """The most that can fall of one tensor; a prior mask may leave fewer."""
+    if isinstance(rule.granularity, Channels):
+        return weight.shape[rule.granularity.dim] if weight.entries else 0
+    return weight.entries
+
+
+def _check_channels(rule: Rule, weight: TensorSpec, name: str, path: str) -> None:
+    if not isinstance(rule.granularity, Channels):
+        return
+    dim, dims = rule.granularity.dim, len(weight.shape)
+    if dims < _CHANNEL_DIMS or not -dims <= dim < dims:
+        allowed = f"{-dims} to {dims - 1}" if dims >= _CHANNEL_DIMS else "none: channels need 2 dims or more"
+        raise MismatchError(
+            Reason.DIM_OUT_OF_RANGE,
+            f"{path}.granularity: tensor {name!r} of shape {list(weight.shape)} has no channels along dim {dim}; "
+            f"allowed dims: {allowed}",
+            field=f"{path}.granularity.channels.dim",
+            tensor=name,
+        )
+    if (
+        isinstance(rule.score, Magnitude | ImportanceScores)
+        and rule.score.norm is NamedNorm.NUC
+        and dims != _NUCLEAR_DIMS
+    ):
+        place = f"{path}.score.{score_field(rule.score)}.norm"
+        raise MismatchError(
+            Reason.NORM_NOT_DEFINED,
+            f"{place}: the nuclear norm is of matrices, so of tensors of 3 dims; "
+            f"tensor {name!r} has shape {list(weight.shape)}",
+            field=place,
+            tensor=name,
+        )
+
+
+def _check_needs(rule: Rule, parameter: LogicalParameter, path: str) -> None:
+    if isinstance(rule.score, CustomMask) and parameter.custom_mask is None:
+        _refuse_missing(parameter, ":mask", path, "the mask that custom_mask applies")
+    if isinstance(rule.score, ImportanceScores) and parameter.scores is None and not rule.score.fall_back_to_weights:
+        _refuse_missing(parameter, ":scores", path, "unless the rule may fall back to weights")
+
+
+def _refuse_missing(parameter: LogicalParameter, suffix: str, path: str, why: str) -> None:
+    raise MismatchError(
+        Reason.MISSING_COMPANION,
+        f"{path} selects {parameter.name!r} and needs {parameter.name + suffix!r} beside it ({why})",
+        field=f"{path}.score",
+        tensor=parameter.name,
+    )
+
+
+def _check_use(rules: Sequence[Rule], parameter: LogicalParameter) -> None:
+    for companion, used, by in (
+        (parameter.mask_bits, bool(rules), "no rule selects its parameter"),
+        (parameter.custom_mask, any(isinstance(rule.score, CustomMask) for rule in rules), "no custom_mask does"),
+        (parameter.scores, any(isinstance(rule.score, ImportanceScores) for rule in rules), "no importance_scores do"),
+    ):
+        if companion is not None and not used:
+            raise MismatchError(
+                Reason.UNUSED_COMPANION,
+                f"nothing uses companion {companion.name!r}: {by}; leave it out, or let a rule use it",
+                tensor=companion.name,
+            )

@@ -1,0 +1,240 @@
+"""What is asked: rules that compose. Frozen values, checked by `check`, that know no tensor.
+
+A rule's parts are independent of each other: which tensors (`Selector`), by what importance (a score), in which
+pieces (a granularity), competing with whom (`Scope`), and how many fall (an amount).
+"""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, TypeAlias
+
+from pruning_engine.errors import Reason, RecipeError
+
+
+class Scope(StrEnum):
+    """Who competes."""
+
+    LOCAL = "local"
+    """Each selected tensor gives its share."""
+    GLOBAL = "global"
+    """All selected tensors compete for one amount."""
+
+
+class Prior(StrEnum):
+    """What counts as pruned before a rule acts."""
+
+    MASK = "mask"
+    """What a prior mask or an earlier rule pruned."""
+    ZEROS = "zeros"
+    """That, and every entry that is zero."""
+
+
+class OutputForm(StrEnum):
+    """The form of a result."""
+
+    PRUNED = "pruned"
+    """`w`, with +0.0 where entries are pruned: what torch's `remove` leaves."""
+    MASKED = "masked"
+    """`w_orig` and `w_mask` (bool): what torch's pruning leaves in a state_dict."""
+    MASK = "mask"
+    """`w:mask_bits` only: uint8, flat, little bit order, 1 = kept, spare bits 0."""
+    REPORT = "report"
+    """Nothing but the report."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fraction:
+    """A part of what is still unpruned, 0.0 to 1.0; halves round to even. torch's float amount."""
+
+    value: float
+
+    def of(self, unpruned: int, total: int) -> int:  # noqa: ARG002 - one signature for the three amounts
+        """Give how many of `unpruned` out of `total` fall."""
+        return round(self.value * unpruned)
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """So many, at most what is still unpruned. torch's int amount."""
+
+    value: int
+
+    def of(self, unpruned: int, total: int) -> int:  # noqa: ARG002
+        """Give how many of `unpruned` out of `total` fall; more than `unpruned` is for the caller to refuse."""
+        return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Sparsity:
+    """Prune until this part of all, 0.0 to 1.0, is pruned, what was pruned before included."""
+
+    value: float
+
+    def of(self, unpruned: int, total: int) -> int:
+        """Give how many of `unpruned` out of `total` fall: none if the sparsity is reached already."""
+        return max(0, round(self.value * total) - (total - unpruned))
+
+
+Amount: TypeAlias = Fraction | Count | Sparsity
+
+
+class NamedNorm(StrEnum):
+    """Norms that have a name and no p; torch's words."""
+
+    FRO = "fro"
+    NUC = "nuc"
+
+
+Norm: TypeAlias = float | NamedNorm
+"""p of a vector norm (also 0, inf and -inf), or a norm by name."""
+
+DEFAULT_NORM: Final[Norm] = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Magnitude:
+    """|w| of an entry; the norm of a channel over what is not pruned yet.
+
+    `norm` is for channels only: None means p = 2.
+    """
+
+    norm: Norm | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Random:
+    """Random importance, from the recipe's seed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportanceScores:
+    """The magnitude of `w:scores`. Without them `w` itself is ranked if `fall_back_to_weights`, else it is refused."""
+
+    norm: Norm | None = None
+    fall_back_to_weights: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CustomMask:
+    """No ranking: what `w:mask` marks 0 falls."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """No ranking: nothing more falls."""
+
+
+Score: TypeAlias = Magnitude | Random | ImportanceScores | CustomMask | Identity
+RANKING: Final = (Magnitude, Random, ImportanceScores)
+"""The scores that rank, and so take an amount, a granularity and a scope."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """Single entries fall: torch's "unstructured"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Channels:
+    """Whole slices along `dim` fall: torch's "structured". Negative dims count from the last."""
+
+    dim: int = 0
+
+
+Granularity: TypeAlias = Entries | Channels
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """Which tensors, by patterns over their full names: globs (`*` also spans dots), or regexes after `re:`.
+
+    `include` replaces the default's names and its wish for 2 dims; empty means the default selection.
+    `exclude` takes away.
+    """
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One rule: which tensors, by what importance, in which pieces, competing with whom, and how many fall."""
+
+    score: Score
+    amount: Amount | None = None
+    select: Selector = Selector()
+    granularity: Granularity = Entries()
+    scope: Scope = Scope.LOCAL
+    prior: Prior = Prior.MASK
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Rules, applied in order, and the 64-bit seed of their randomness; None: one is drawn."""
+
+    rules: tuple[Rule, ...]
+    seed: int | None = None
+
+
+def check(recipe: Recipe) -> None:
+    """Refuse a recipe that makes no sense whatever the checkpoint.
+
+    Raises: RecipeError with the path of the field at fault.
+    """
+    if not recipe.rules:
+        raise RecipeError(Reason.INVALID_RECIPE, "a recipe needs at least one rule", field="rules")
+    if recipe.seed is not None and not 0 <= recipe.seed < 2**64:
+        raise RecipeError(Reason.INVALID_RECIPE, f"a seed is 0 to 2^64 - 1, got {recipe.seed}", field="seed")
+    for position, rule in enumerate(recipe.rules):
+        _check_rule(rule, f"rules[{position}]")
+
+
+def _check_rule(rule: Rule, path: str) -> None:
+    if isinstance(rule.score, RANKING):
+        _check_amount(rule.amount, f"{path}.amount")
+        _check_norm(rule, f"{path}.score")
+        return
+    name = "identity" if isinstance(rule.score, Identity) else "custom_mask"
+    for field, given in (
+        ("amount", rule.amount is not None),
+        ("scope", rule.scope is not Scope.LOCAL),
+        ("granularity", rule.granularity != Entries()),
+    ):
+        if given:
+            raise RecipeError(
+                Reason.INVALID_RECIPE, f"{path}: {name} takes no {field}; leave it out", field=f"{path}.{field}"
+            )
+
+
+def _check_amount(amount: Amount | None, path: str) -> None:
+    if amount is None:
+        raise RecipeError(Reason.INVALID_RECIPE, f"{path}: a fraction, a count or a sparsity is required", field=path)
+    if isinstance(amount, Count):
+        if amount.value < 0:
+            raise RecipeError(
+                Reason.AMOUNT_OUT_OF_RANGE, f"{path}: a count is 0 or more, got {amount.value}", field=f"{path}.count"
+            )
+        return
+    kind = type(amount).__name__.lower()
+    if not 0.0 <= amount.value <= 1.0:  # also refuses NaN
+        raise RecipeError(
+            Reason.AMOUNT_OUT_OF_RANGE, f"{path}: a {kind} is 0.0 to 1.0, got {amount.value}", field=f"{path}.{kind}"
+        )
+
+
+def _check_norm(rule: Rule, path: str) -> None:
+    if not isinstance(rule.score, Magnitude | ImportanceScores) or rule.score.norm is None:
+        return
+    place = f"{path}.{score_field(rule.score)}.norm"
+    if isinstance(rule.granularity, Entries):
+        raise RecipeError(
+            Reason.INVALID_NORM, f"{place}: a norm is for channels; the magnitude of an entry needs none", field=place
+        )
+    if isinstance(rule.score.norm, float) and math.isnan(rule.score.norm):
+        raise RecipeError(Reason.INVALID_NORM, f"{place}: the norm's p is NaN", field=f"{place}.p")
+
+
+def score_field(score: Magnitude | ImportanceScores) -> str:
+    """Give the name of a score in a recipe's paths."""
+    return "magnitude" if isinstance(score, Magnitude) else "importance_scores"

@@ -1,0 +1,9 @@
+"""Seeds of random pruning where none is given."""
+
+import torch
+
+
+def draw_seed() -> int:
+    """Draw 64 bits from torch's default generator, so that `torch.manual_seed` governs them."""
+    high, low = torch.randint(2**32, (2,)).tolist()
+    return int(high) << 32 | int(low)

@@ -1,0 +1,143 @@
+"""Which tensors a rule acts on: patterns over names, and the default selection.
+
+Knows names, dtypes and dims, never data. The rule that holds: any name of a tied tensor may include it, and any
+excluded name leaves it out.
+"""
+
+import fnmatch
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from pruning_engine.dtypes import FLOATING, PRUNABLE
+from pruning_engine.errors import MismatchError, Reason, RecipeError
+from pruning_engine.recipe import Selector
+
+DEFAULT_INCLUDE: Final = ("*weight",)
+"""What the default selection includes, of floating point tensors of 2 dims or more."""
+
+DEFAULT_EXCLUDE: Final = (
+    "*embed*",
+    "*_emb.*",
+    "*wte*",
+    "*wpe*",
+    "shared.weight",
+    "*.shared.weight",
+    "*lm_head*",
+)
+"""What the default selection leaves alone: embeddings and output heads."""
+
+_DEFAULT_DIMS: Final = 2
+_WILDCARDS: Final = frozenset("*?[")
+_REGEX: Final = "re:"
+
+_Matcher = Callable[[str], bool]
+
+
+class NotSelected(StrEnum):
+    """Why no rule acts on a tensor."""
+
+    NAME = "name"
+    """No rule includes its name."""
+    DTYPE = "dtype"
+    """A pattern includes its name, but its dtype is not floating point."""
+    DIMS = "dims"
+    """The default selection passes over tensors of fewer than 2 dims."""
+    EXCLUDED = "excluded"
+    """An exclude, the default's or the rule's, leaves it out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One rule's selector, compiled: decides tensor by tensor."""
+
+    literals: frozenset[str]
+    include: tuple[_Matcher, ...]
+    exclude: tuple[_Matcher, ...]
+    least_dims: int
+    path: str
+
+    def refuses(self, names: Iterable[str], dtype: str, dims: int) -> NotSelected | None:
+        """Say why a tensor of these names is not selected; None: it is.
+
+        Raises: MismatchError if it is named outright and its dtype cannot be pruned.
+        """
+        names = tuple(names)
+        named = next((name for name in names if name in self.literals), None)
+        if named is None and not _any(self.include, names):
+            return NotSelected.NAME
+        if _any(self.exclude, names):
+            return NotSelected.EXCLUDED
+        if named is not None and dtype not in PRUNABLE:
+            raise MismatchError(
+                Reason.UNPRUNABLE_DTYPE,
+                f"{self.path} names tensor {named!r}, whose dtype {dtype} cannot be pruned; "
+                f"those that can: {', '.join(sorted(PRUNABLE))}",
+                field=self.path,
+                tensor=named,
+            )
+        if named is None and dtype not in FLOATING:
+            return NotSelected.DTYPE
+        return NotSelected.DIMS if dims < self.least_dims else None
+
+
+def compile_selector(selector: Selector, path: str) -> Choice:
+    """Compile a rule's selector; `path` is the selector's place in the recipe.
+
+    Raises: RecipeError with the path of a pattern that is not sound.
+    """
+    _refuse_empty(selector.exclude, f"{path}.exclude")
+    excludes = [_matcher(pattern, f"{path}.exclude[{i}]") for i, pattern in enumerate(selector.exclude)]
+    if not selector.include:
+        default = [_matcher(pattern, path) for pattern in DEFAULT_EXCLUDE]
+        include = tuple(_matcher(pattern, path) for pattern in DEFAULT_INCLUDE)
+        return Choice(frozenset(), include, (*default, *excludes), _DEFAULT_DIMS, path)
+    _refuse_empty(selector.include, f"{path}.include")
+    literals = frozenset(pattern for pattern in selector.include if _is_literal(pattern))
+    include = tuple(
+        _matcher(pattern, f"{path}.include[{i}]")
+        for i, pattern in enumerate(selector.include)
+        if pattern not in literals
+    )
+    return Choice(literals, include, tuple(excludes), 0, path)
+
+
+def _any(matchers: Iterable[_Matcher], names: Iterable[str]) -> bool:
+    return any(matches(name) for name in names for matches in matchers)
+
+
+def _refuse_empty(patterns: Iterable[str], path: str) -> None:
+    for position, pattern in enumerate(patterns):
+        if not pattern:
+            field = f"{path}[{position}]"
+            raise RecipeError(Reason.INVALID_PATTERN, f"{field}: a pattern must not be empty", field=field)
+
+
+def _is_literal(pattern: str) -> bool:
+    return not pattern.startswith(_REGEX) and not _WILDCARDS & set(pattern)
+
+
+def _matcher(pattern: str, path: str) -> _Matcher:
+    if pattern.startswith(_REGEX):
+        return _regex(pattern.removeprefix(_REGEX), path)
+    match = re.compile(fnmatch.translate(pattern)).match
+    return lambda name: match(name) is not None
+
+
+def _regex(expression: str, path: str) -> _Matcher:
+    # Imported late: most recipes have no regex, and this is a compiled library (without type stubs).
+    import re2  # type: ignore[import-untyped]  # noqa: PLC0415
+
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        match = re2.compile(expression, options).fullmatch
+    except re2.error as error:
+        raise RecipeError(
+            Reason.INVALID_PATTERN,
+            f"{path}: {expression!r} is no regular expression in RE2's syntax: {error}",
+            field=path,
+        ) from error
+    return lambda name: match(name) is not None

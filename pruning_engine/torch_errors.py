@@ -1,0 +1,18 @@
+"""Refusals of the module face that are also of the type that torch raises there.
+
+So code written against torch catches them, and code written against this engine finds reason, field and tensor.
+"""
+
+from pruning_engine.errors import MismatchError, RecipeError
+
+
+class ShapeError(MismatchError, AssertionError):
+    """Scores or a mask have another shape than the tensor that they are for."""
+
+
+class DimError(MismatchError, IndexError):
+    """A tensor has no channels along the dim that was asked for."""
+
+
+class AmountTypeError(RecipeError, TypeError):
+    """An amount is no number."""

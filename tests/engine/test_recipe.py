@@ -1,0 +1,77 @@
+"""A recipe by itself: what makes no sense whatever the checkpoint is refused, by the path of its field."""
+
+import pytest
+
+from pruning_engine import Reason, RecipeError
+from pruning_engine.recipe import (
+    Amount,
+    Channels,
+    Count,
+    CustomMask,
+    Fraction,
+    Identity,
+    ImportanceScores,
+    Magnitude,
+    Random,
+    Recipe,
+    Rule,
+    Scope,
+    Sparsity,
+    check,
+)
+from tests.engine.rules import l1, ln
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("amount", "unpruned", "total", "falls"),
+    [
+        (Fraction(0.5), 5, 9, 2),
+        (Fraction(0.5), 7, 9, 4),
+        (Fraction(1.0), 7, 9, 7),
+        (Count(3), 7, 9, 3),
+        (Sparsity(0.5), 8, 10, 3),
+        (Sparsity(0.1), 8, 10, 0),
+        (Sparsity(1.0), 8, 10, 8),
+    ],
+)
+def test_how_many_fall(amount: Amount, unpruned: int, total: int, falls: int) -> None:
+    assert amount.of(unpruned, total) == falls
+
+
+@pytest.mark.parametrize(
+    ("recipe", "reason", "field"),
+    [
+        (Recipe(()), Reason.INVALID_RECIPE, "rules"),
+        (Recipe((l1(),), seed=-1), Reason.INVALID_RECIPE, "seed"),
+        (Recipe((l1(),), seed=2**64), Reason.INVALID_RECIPE, "seed"),
+        (Recipe((l1(), Rule(score=Magnitude()))), Reason.INVALID_RECIPE, "rules[1].amount"),
+        (Recipe((l1(Fraction(1.1)),)), Reason.AMOUNT_OUT_OF_RANGE, "rules[0].amount.fraction"),
+        (Recipe((l1(Fraction(NAN)),)), Reason.AMOUNT_OUT_OF_RANGE, "rules[0].amount.fraction"),
+        (Recipe((l1(Sparsity(-0.1)),)), Reason.AMOUNT_OUT_OF_RANGE, "rules[0].amount.sparsity"),
+        (Recipe((l1(Count(-1)),)), Reason.AMOUNT_OUT_OF_RANGE, "rules[0].amount.count"),
+        (Recipe((Rule(score=Magnitude(2.0), amount=Count(1)),)), Reason.INVALID_NORM, "rules[0].score.magnitude.norm"),
+        (
+            Recipe((Rule(score=ImportanceScores(2.0), amount=Count(1)),)),
+            Reason.INVALID_NORM,
+            "rules[0].score.importance_scores.norm",
+        ),
+        (Recipe((ln(NAN),)), Reason.INVALID_NORM, "rules[0].score.magnitude.norm.p"),
+        (Recipe((Rule(score=Identity(), amount=Count(1)),)), Reason.INVALID_RECIPE, "rules[0].amount"),
+        (Recipe((Rule(score=CustomMask(), scope=Scope.GLOBAL),)), Reason.INVALID_RECIPE, "rules[0].scope"),
+        (Recipe((Rule(score=Identity(), granularity=Channels()),)), Reason.INVALID_RECIPE, "rules[0].granularity"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(recipe: Recipe, reason: Reason, field: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        check(recipe)
+    assert (caught.value.reason, caught.value.field) == (reason, field)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [l1(), ln(None), ln(float("-inf")), Rule(score=Random(), amount=Count(0), granularity=Channels(-1))],
+)
+def test_what_makes_sense_passes(rule: Rule) -> None:
+    check(Recipe((rule,)))

@@ -1,0 +1,93 @@
+"""What a report tells of each selected parameter."""
+
+import pytest
+import torch
+
+from pruning_engine import TensorReport, prune_state_dict
+from pruning_engine.recipe import (
+    Channels,
+    Count,
+    Fraction,
+    Identity,
+    ImportanceScores,
+    Magnitude,
+    NamedNorm,
+    Norm,
+    Prior,
+    Random,
+    Rule,
+    Scope,
+)
+from tests.engine.packed import pack
+from tests.engine.rules import l1, ln, recipe
+
+WEIGHT = torch.tensor([[3.0, -4.0], [6.0, 8.0]])
+
+
+def only(*rules: Rule, **companions: torch.Tensor) -> TensorReport:
+    state_dict = {"weight": WEIGHT} | {f"weight:{suffix}": tensor for suffix, tensor in companions.items()}
+    (report,) = prune_state_dict(state_dict, recipe(*rules)).report.tensors
+    return report
+
+
+def test_counts_what_was_pruned_before_and_in_all() -> None:
+    report = only(l1(Count(1)), mask_bits=pack(torch.tensor([True, True, True, False])))
+    assert (report.entries, report.pruned_before, report.pruned) == (4, 1, 2)
+
+
+def test_zeros_count_as_pruned_before_where_a_rule_says_so() -> None:
+    rule = Rule(score=Magnitude(), amount=Count(1), prior=Prior.ZEROS)
+    (report,) = prune_state_dict({"weight": torch.tensor([[0.0, 1.0, 2.0]])}, recipe(rule)).report.tensors
+    assert (report.pruned_before, report.pruned) == (1, 2)
+
+
+def test_the_threshold_is_the_largest_magnitude_that_fell() -> None:
+    assert only(l1(Count(2))).threshold == 4.0
+
+
+def test_the_threshold_of_given_scores_is_of_the_scores() -> None:
+    scores = torch.tensor([[1, -2], [3, 4]])
+    assert only(Rule(score=ImportanceScores(), amount=Count(2)), scores=scores).threshold == 2.0
+
+
+@pytest.mark.parametrize(
+    ("norm", "threshold"),
+    [(None, 5.0), (1.0, 7.0), (0.0, 2.0), (torch.inf, 4.0), (-torch.inf, 3.0), (NamedNorm.FRO, 5.0)],
+)
+def test_the_threshold_of_channels_is_a_norm(norm: Norm | None, threshold: float) -> None:
+    assert only(ln(norm)).threshold == pytest.approx(threshold)
+
+
+def test_in_global_scope_the_threshold_is_among_all_tensors() -> None:
+    state_dict = {"a": torch.tensor([[1.0, 9.0]]), "b": torch.tensor([[2.0, 3.0]])}
+    report = prune_state_dict(state_dict, recipe(l1(Count(2), "*", scope=Scope.GLOBAL))).report
+    assert [tensor.threshold for tensor in report.tensors] == [2.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        l1(Count(0)),
+        Rule(score=Random(), amount=Count(2)),
+        Rule(score=Random(), amount=Count(1), granularity=Channels()),
+        Rule(score=Identity()),
+    ],
+    ids=["nothing fell", "random entries", "random channels", "identity"],
+)
+def test_there_is_no_threshold_without_a_magnitude_that_fell(rule: Rule) -> None:
+    assert only(rule).threshold is None
+
+
+def test_everything_that_falls_has_a_threshold_too() -> None:
+    assert only(l1(Fraction(1.0))).threshold == 8.0
+
+
+@pytest.mark.parametrize(("norm", "reproducible"), [(2.0, True), (NamedNorm.FRO, True), (0.5, True), (5.0, False)])
+def test_reproducible_says_whether_every_device_gives_the_same(norm: Norm, reproducible: bool) -> None:
+    assert prune_state_dict({"weight": WEIGHT}, recipe(ln(norm))).report.reproducible is reproducible
+
+
+def test_the_report_tells_the_seed_and_the_device() -> None:
+    report = prune_state_dict({"weight": WEIGHT}, recipe(l1(), seed=7)).report
+    assert (report.seed, report.device) == (7, "cpu")
+    assert report.seconds["prune"] >= report.seconds["select"] > 0

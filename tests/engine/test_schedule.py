@@ -1,0 +1,81 @@
+"""When rules can run, and how many bytes are held meanwhile."""
+
+import pytest
+
+from pruning_engine.holding import Held, peak_bytes
+from pruning_engine.parameters import TensorSpec
+from pruning_engine.schedule import Leave, Reach, Run, Schedule, Step
+
+
+def steps(rules: list[tuple[int, ...]], barriers: set[int], arrivals: list[int]) -> list[list[Step]]:
+    schedule = Schedule(rules, barriers)
+    return [list(schedule.add(arrival)) for arrival in arrivals]
+
+
+def test_local_rules_run_at_once() -> None:
+    assert steps([(0, 1)], set(), [0]) == [[Run(0, (0,)), Run(1, (0,)), Leave(0)]]
+
+
+def test_a_parameter_without_rules_leaves_at_once() -> None:
+    assert steps([()], set(), [0]) == [[Leave(0)]]
+
+
+def test_a_global_rule_waits_for_all_that_it_selects() -> None:
+    assert steps([(0,), (0,)], {0}, [1, 0]) == [
+        [Reach(0, 1)],
+        [Reach(0, 0), Run(0, (0, 1)), Leave(0), Leave(1)],
+    ]
+
+
+def test_a_global_rule_waits_for_earlier_rules_too() -> None:
+    first, second = steps([(0, 1), (0, 2)], {0, 1, 2}, [0, 1])
+    assert first == [Reach(0, 0)]
+    assert second == [
+        Reach(0, 1),
+        Run(0, (0, 1)),
+        Reach(1, 0),
+        Run(1, (0,)),
+        Reach(2, 1),
+        Run(2, (1,)),
+        Leave(0),
+        Leave(1),
+    ]
+
+
+def test_others_do_not_wait_at_a_barrier() -> None:
+    assert steps([(0,), (), (0,)], {0}, [0, 1])[1] == [Leave(1)]
+
+
+def held(name: str, rules: tuple[int, ...], made: int = 0, result: int = 8) -> Held:
+    return Held(
+        sources=(name,), rules=rules, source_bytes=8, mask_bytes=1 if rules else 0, result_bytes=result, made_bytes=made
+    )
+
+
+def arrivals(*names: str) -> list[TensorSpec]:
+    return [TensorSpec(name, "F32", (2,)) for name in names]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "barriers", "peak"),
+    [
+        ([held("a", ()), held("b", ())], set(), 8),
+        ([held("a", (0,)), held("b", (0,))], set(), 9),
+        ([held("a", (0,)), held("b", (0,))], {0}, 18),
+        ([held("a", (0,), made=2, result=10)], set(), 11),
+        ([held("a", (0,)), held("b", ()), held("c", (0,))], {0}, 26),
+        ([held("a", (0,), result=1), held("b", (0,), result=1)], {0}, 18),
+    ],
+    ids=["passing", "local", "global", "a mask is made", "what waits for its turn", "masks only"],
+)
+def test_the_most_bytes_held(parameters: list[Held], barriers: set[int], peak: int) -> None:
+    order = arrivals(*(parameter.sources[0] for parameter in parameters))
+    assert peak_bytes(parameters, order, barriers) == peak
+
+
+def test_masks_at_the_end_of_a_file_hold_all_weights() -> None:
+    pairs = [
+        Held(sources=(name, mask), rules=(), source_bytes=16, mask_bytes=0, result_bytes=8, made_bytes=0)
+        for name, mask in (("a", "am"), ("b", "bm"))
+    ]
+    assert peak_bytes(pairs, arrivals("a", "b", "am", "bm"), set()) == 24
