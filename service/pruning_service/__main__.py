@@ -1,0 +1,71 @@
+"""`python -m pruning_service`: serve until SIGTERM or SIGINT."""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from pruning_service import logs
+from pruning_service.config import Settings, SettingsError, read_settings
+from pruning_service.server import running
+from pruning_service.worker import DeviceError
+
+_log = logging.getLogger("pruning_service")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve; give the exit status: 0 after a clean stop, 2 if the settings make no sense."""
+    parsed = _parser().parse_args(arguments)
+    options = {"listen": parsed.listen, "metrics_listen": parsed.metrics_listen, "device": parsed.device}
+    try:
+        settings = read_settings(os.environ, **{name: text for name, text in options.items() if text is not None})
+        logs.configure(settings.log_level)
+        asyncio.run(_serve(settings, until_stdin_closes=parsed.until_stdin_closes))
+    except (SettingsError, DeviceError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    return 0
+
+
+async def _serve(settings: Settings, *, until_stdin_closes: bool) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if until_stdin_closes:
+        loop.add_reader(sys.stdin.fileno(), _stop_at_end, stop)
+    async with running(settings) as server:
+        _log.info("listening address=%s metrics=%s", server.address, server.metrics_address)
+        await stop.wait()
+        _log.info("stopping drain_seconds=%g", settings.drain_seconds)
+    _log.info("stopped")
+
+
+def _stop_at_end(stop: asyncio.Event) -> None:
+    if not os.read(sys.stdin.fileno(), 4096):
+        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+        stop.set()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="prune serve",
+        description="Serve pruning.v1.PruningService. Every setting is also an environment variable PRUNING_*; "
+        "an option here wins. Stops cleanly on SIGTERM.",
+    )
+    parser.add_argument("--listen", metavar="ADDRESS", help="host:port or unix:/path (default: 127.0.0.1:50051)")
+    parser.add_argument(
+        "--metrics-listen", metavar="ADDRESS", help="host:port for Prometheus, or none (default: 127.0.0.1:9464)"
+    )
+    parser.add_argument("--device", help="auto, cpu, cuda or cuda:<number> (default: auto)")
+    parser.add_argument(
+        "--until-stdin-closes", action="store_true", help="stop when standard input closes, as a child process does"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

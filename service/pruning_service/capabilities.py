@@ -1,0 +1,68 @@
+"""What this server offers, as GetCapabilities tells it."""
+
+from importlib.metadata import version
+
+from pruning_engine.dtypes import PRUNABLE
+from pruning_proto import limits
+from pruning_proto.v1 import pruning_pb2 as pb
+from pruning_service.stream import Resources
+from pruning_service.translate import OUTPUTS
+
+_UNSTRUCTURED = ("amount", "scope", "select", "prior")
+_STRUCTURED = (*_UNSTRUCTURED, "granularity.channels.dim")
+
+METHODS = (
+    pb.Method(
+        name="identity",
+        description="Prunes nothing, but gives the tensor a mask.",
+        parameters=("select", "prior"),
+    ),
+    pb.Method(
+        name="random_unstructured",
+        description="Prunes random entries.",
+        parameters=_UNSTRUCTURED,
+    ),
+    pb.Method(
+        name="l1_unstructured",
+        description="Prunes the entries of least magnitude, or of least importance score.",
+        parameters=(*_UNSTRUCTURED, "score.importance_scores"),
+    ),
+    pb.Method(
+        name="random_structured",
+        description="Prunes random channels along a dim.",
+        parameters=_STRUCTURED,
+    ),
+    pb.Method(
+        name="ln_structured",
+        description="Prunes the channels of least norm along a dim.",
+        parameters=(*_STRUCTURED, "score.magnitude.norm", "score.importance_scores"),
+    ),
+    pb.Method(
+        name="custom_from_mask",
+        description="Prunes what the mask sent beside the tensor marks 0.",
+        parameters=("select", "prior"),
+    ),
+)
+"""The methods of torch.nn.utils.prune. `global_unstructured` is any of the unstructured ones in global scope."""
+
+_PACKAGES = ("grpcio", "numpy", "protobuf", "safetensors", "torch")
+
+
+def capabilities(resources: Resources) -> pb.GetCapabilitiesResponse:
+    """Describe a server."""
+    settings = resources.settings
+    return pb.GetCapabilitiesResponse(
+        version=resources.version,
+        methods=METHODS,
+        outputs=[output for output in OUTPUTS if output != pb.OUTPUT_FORM_UNSPECIFIED],
+        prunable_dtypes=sorted(PRUNABLE),
+        devices=[str(resources.worker.device)],
+        limits=pb.Limits(
+            message_bytes=limits.MESSAGE_BYTES,
+            header_bytes=settings.header_bytes,
+            memory_bytes=settings.memory_bytes,
+            chunk_bytes=limits.CHUNK_BYTES,
+            rules=limits.RULES,
+        ),
+        versions={package: version(package) for package in _PACKAGES},
+    )

@@ -1,0 +1,117 @@
+"""The server's settings: frozen, read once from `PRUNING_*`, checked before anything starts.
+
+Each field is the variable of the same name: `memory_bytes` is `PRUNING_MEMORY_BYTES`. `docs/settings.md` is the
+manual; a test holds the two together.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Final
+
+from pruning_proto import limits
+
+PREFIX: Final = "PRUNING_"
+NOWHERE: Final = "none"
+"""As an address: do not listen."""
+
+
+class SettingsError(ValueError):
+    """A setting makes no sense; the text names its variable and what is allowed."""
+
+
+def usable_memory_bytes() -> int:
+    """Give the memory that this process may use: the cgroup's limit if there is one, else the machine's."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
+    except OSError:
+        return machine
+    return min(machine, int(limit)) if limit.isdecimal() else machine
+
+
+def usable_cores() -> int:
+    """Give the cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How one server runs."""
+
+    listen: str = "127.0.0.1:50051"
+    """Where it serves: `host:port` (port 0: any free one) or `unix:/path`."""
+
+    metrics_listen: str = "127.0.0.1:9464"
+    """Where it serves Prometheus: `host:port`, or `none`."""
+
+    device: str = "auto"
+    """Where selections run: `auto` (CUDA if there is one), `cpu`, `cuda` or `cuda:1`."""
+
+    threads: int = max(1, usable_cores() - 1)
+    """Threads of one selection on the CPU. The default leaves the event loop a core."""
+
+    memory_bytes: int = usable_memory_bytes() // 2
+    """What it may hold of all models together. Default: half of what this process may use."""
+
+    header_bytes: int = limits.HEADER_BYTES
+    """The largest safetensors header it reads."""
+
+    backlog_bytes: int = 64 * limits.MIB
+    """Results that a client has not read, per call, before the server stops taking in more."""
+
+    queue_seconds: float = 30.0
+    """How long a call waits for memory before it is refused with RetryInfo."""
+
+    idle_seconds: float = 60.0
+    """How long a call waits for a client that neither sends nor reads."""
+
+    drain_seconds: float = 30.0
+    """How long running calls may go on after SIGTERM."""
+
+    log_level: str = "info"
+    """What is logged: debug, info, warning or error."""
+
+    def __post_init__(self) -> None:
+        _check_positive(self)
+        if self.header_bytes > limits.HEADER_BYTES_CEILING:
+            raise SettingsError(
+                f"{PREFIX}HEADER_BYTES is at most {limits.HEADER_BYTES_CEILING:,}, the format's own limit, "
+                f"got {self.header_bytes:,}"
+            )
+        if self.log_level not in ("debug", "info", "warning", "error"):
+            raise SettingsError(f"{PREFIX}LOG_LEVEL is debug, info, warning or error, got {self.log_level!r}")
+
+
+def read_settings(environment: Mapping[str, str], **overrides: str) -> Settings:
+    """Read `PRUNING_*` from `environment`; `overrides` by field name win, as command line options do.
+
+    Raises: SettingsError for a value that makes no sense, and for a variable that no setting has.
+    """
+    names = {PREFIX + field.name.upper(): field.name for field in fields(Settings)}
+    given = {key: value for key, value in environment.items() if key.startswith(PREFIX)}
+    if unknown := sorted(given.keys() - names.keys()):
+        raise SettingsError(f"unknown settings: {', '.join(unknown)}; known: {', '.join(sorted(names))}")
+    texts = {names[key]: value for key, value in given.items()} | overrides
+    return Settings(**{name: _parse(name, text) for name, text in texts.items()})  # type: ignore[arg-type]
+
+
+def _parse(name: str, text: str) -> str | int | float:
+    kind = type(getattr(_DEFAULTS, name))
+    try:
+        return kind(text)  # type: ignore[no-any-return]
+    except ValueError as error:
+        words = {int: "a whole number", float: "a number"}
+        raise SettingsError(f"{PREFIX}{name.upper()} must be {words[kind]}, got {text!r}") from error
+
+
+def _check_positive(settings: Settings) -> None:
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        lowest = 0 if field.name.endswith("_seconds") else 1
+        if not isinstance(value, str) and not lowest <= value < float("inf"):
+            raise SettingsError(f"{PREFIX}{field.name.upper()} must be at least {lowest} and finite, got {value}")
+
+
+_DEFAULTS: Final = Settings()

@@ -1,0 +1,99 @@
+"""The client's messages, one at a time, in the order that the contract allows.
+
+A read outlives whoever waited for it: when a call fails while a message is awaited, the same read goes on into
+`discard`. (Cancelling it would close gRPC's iterator, and with it the way to end the call in good order.)
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TypeAlias
+
+from pruning_proto.reasons import Reason
+from pruning_proto.v1.pruning_pb2 import PruneOptions, PruneRequest
+from pruning_service.status import Refusal
+from pruning_service.strict import check_understood
+
+Message: TypeAlias = PruneRequest | memoryview
+
+
+class Inbox:
+    """What the client sends."""
+
+    def __init__(self, requests: AsyncIterator[Message], idle_seconds: float) -> None:
+        self.received_bytes = 0
+        self._requests = requests
+        self._idle_seconds = idle_seconds
+        self._reading: asyncio.Future[Message | None] | None = None
+
+    async def options(self) -> PruneOptions:
+        """Give the first message's options, all of it known here. Raises: Refusal."""
+        message = await self._next()
+        if message is None:
+            raise Refusal(
+                reason=Reason.OPTIONS_FIRST, message="the stream ended before any message; send options first"
+            )
+        if isinstance(message, memoryview) or message.WhichOneof("message") == "data":
+            raise Refusal(reason=Reason.OPTIONS_FIRST, message="data came before options; send options first")
+        check_understood(message.options)  # first, so that paths begin there
+        check_understood(message)
+        if message.WhichOneof("message") is None:
+            raise Refusal(reason=Reason.OPTIONS_FIRST, message="the first message is empty; send options first")
+        return message.options
+
+    async def data(self) -> memoryview | None:
+        """Give the next bytes of the file; None once the client has half-closed. Raises: Refusal."""
+        message = await self._next()
+        if message is None:
+            return None
+        data = message if isinstance(message, memoryview) else _data_of(message)
+        if not data:
+            raise Refusal(reason=Reason.EMPTY_DATA, message="a data message is empty; leave it out")
+        self.received_bytes += len(data)
+        return data
+
+    async def discard(self, seconds: float) -> None:
+        """Read on and forget until the client half-closes, `seconds` at most."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while (left := end - loop.time()) > 0:
+            try:
+                if await self._read(left) is None:
+                    return
+            except (Refusal, TimeoutError):
+                return
+
+    def close(self) -> None:
+        """Give up the read that may be under way."""
+        if self._reading is not None:
+            self._reading.cancel()
+
+    async def _next(self) -> Message | None:
+        try:
+            return await self._read(self._idle_seconds)
+        except TimeoutError:
+            raise Refusal(
+                reason=Reason.CLIENT_IDLE,
+                message=f"nothing came for {self._idle_seconds:g} s; half-close when all is sent",
+            ) from None
+
+    async def _read(self, seconds: float) -> Message | None:
+        if self._reading is None:
+            self._reading = asyncio.ensure_future(_first(self._requests))
+        done, _ = await asyncio.wait({self._reading}, timeout=seconds)
+        if not done:
+            raise TimeoutError
+        reading, self._reading = self._reading, None
+        return reading.result()
+
+
+async def _first(requests: AsyncIterator[Message]) -> Message | None:
+    async for message in requests:
+        return message
+    return None
+
+
+def _data_of(message: PruneRequest) -> memoryview:
+    check_understood(message)
+    if message.WhichOneof("message") == "options":
+        raise Refusal(reason=Reason.UNEXPECTED_MESSAGE, message="options came a second time; send them once")
+    return memoryview(message.data)

@@ -1,0 +1,119 @@
+"""The bytes of a safetensors file to the tensors of its parameters, as they arrive.
+
+Each tensor lands in an aligned buffer of its own, which the engine may prune in place. A parameter is complete
+once the last of its tensors is in: its weight, its pair's mask, its companions.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import torch
+
+from pruning_engine.dtypes import TORCH_DTYPES
+from pruning_engine.plan import Plan, PlannedParameter
+from pruning_proto import layout
+from pruning_proto.layout import PREFIX_BYTES, Layout, TensorEntry
+from pruning_proto.reasons import Reason
+from pruning_service.admission import Budget
+from pruning_service.inbox import Inbox
+from pruning_service.status import Refusal
+
+HEADER_COST = 25
+"""Bytes that parsing takes at most for each byte of a header's JSON (measured: 16 MiB take up to 400)."""
+
+
+@dataclass(slots=True)
+class Arrived:
+    """A parameter and its tensors that are in: by name, what the file says of each, and its bytes (uint8, flat)."""
+
+    planned: PlannedParameter
+    tensors: dict[str, tuple[TensorEntry, torch.Tensor]] = field(default_factory=dict)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all its tensors are in."""
+        return len(self.tensors) == len(self.planned.sources)
+
+    def typed(self) -> dict[str, torch.Tensor]:
+        """View the bytes as what the file says they are. Only for dtypes that torch has, as all prunable ones are."""
+        return {name: _typed(entry, buffer) for name, (entry, buffer) in self.tensors.items()}
+
+
+def _typed(entry: TensorEntry, buffer: torch.Tensor) -> torch.Tensor:
+    dtype = TORCH_DTYPES[entry.dtype]
+    if dtype is None:
+        raise RuntimeError(f"{entry.name!r} is {entry.dtype}, which can only pass through")
+    return buffer.view(dtype).reshape(entry.shape)
+
+
+class Intake:
+    """One file on its way in. `header` first, then `parameters`."""
+
+    def __init__(self, inbox: Inbox, total_bytes: int) -> None:
+        self._inbox = inbox
+        self._total_bytes = total_bytes
+        self._data = memoryview(b"")
+
+    async def header(self, limit_bytes: int, budget: Budget) -> Layout:
+        """Receive and parse the header, off the event loop. Raises: Refusal, LayoutError."""
+        if self._total_bytes < PREFIX_BYTES:
+            raise self._mismatch("a safetensors file begins with 8 bytes of header length")
+        prefix = await self._take(bytearray(PREFIX_BYTES))
+        json_bytes = layout.json_bytes(prefix, limit_bytes)
+        if PREFIX_BYTES + json_bytes > self._total_bytes:
+            raise self._mismatch(f"its header alone takes {PREFIX_BYTES + json_bytes:,}")
+        async with budget.reserve(HEADER_COST * json_bytes):
+            text = await self._take(bytearray(json_bytes))
+            parsed = await asyncio.to_thread(layout.parse, text)
+        if parsed.total_bytes != self._total_bytes:
+            raise self._mismatch(f"its header describes {parsed.total_bytes:,}")
+        return parsed
+
+    async def parameters(self, entries: tuple[TensorEntry, ...], plan: Plan) -> AsyncIterator[Arrived]:
+        """Give each parameter as soon as it is complete; `entries` is the file's layout. Raises: Refusal."""
+        incomplete = {
+            source: arrived for arrived in map(Arrived, plan.parameters) for source in arrived.planned.sources
+        }
+        for entry in entries:
+            buffer = torch.empty(entry.end - entry.begin, dtype=torch.uint8)
+            await self._fill(buffer.numpy().data)
+            arrived = incomplete.pop(entry.name)
+            arrived.tensors[entry.name] = (entry, buffer)
+            if arrived.is_complete:
+                yield arrived
+        await self.end()
+
+    async def end(self, why: str = "") -> None:
+        """Wait for the half-close. Raises: Refusal OVERLONG if more bytes come."""
+        if len(self._data) or await self._inbox.data() is not None:
+            why = why or f"more bytes came than the {self._total_bytes:,} that total_bytes announced"
+            raise Refusal(reason=Reason.OVERLONG, message=f"{why}; half-close there")
+
+    async def _take(self, buffer: bytearray) -> bytearray:
+        await self._fill(memoryview(buffer))
+        return buffer
+
+    async def _fill(self, target: memoryview) -> None:
+        while len(target):
+            if not len(self._data):
+                await self._receive()
+            taken = min(len(target), len(self._data))
+            target[:taken] = self._data[:taken]
+            target, self._data = target[taken:], self._data[taken:]
+
+    async def _receive(self) -> None:
+        data = await self._inbox.data()
+        if data is None:
+            raise Refusal(
+                reason=Reason.TRUNCATED,
+                message=f"the stream ended after {self._inbox.received_bytes:,} of {self._total_bytes:,} bytes",
+            )
+        self._data = data
+
+    def _mismatch(self, what: str) -> Refusal:
+        return Refusal(
+            reason=Reason.TOTAL_BYTES_MISMATCH,
+            message=f"total_bytes announced a file of {self._total_bytes:,} bytes, but {what}",
+            metadata={"field": "total_bytes"},
+        )

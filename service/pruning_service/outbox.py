@@ -1,0 +1,111 @@
+"""What the server sends: messages in order, result bytes cut into chunks, and a sign of life while there is nothing.
+
+Small tensors are gathered into one message; large ones are sent as views of their own memory.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+
+from pruning_proto import limits
+from pruning_proto.framing import Data
+from pruning_proto.reasons import Reason
+from pruning_proto.v1.pruning_pb2 import PruneResponse
+from pruning_service.status import Refusal
+
+
+class Outbox:
+    """What waits to be read by the client.
+
+    Whoever writes waits while more than `backlog_bytes` of results are unread, and is refused if the client takes
+    nothing for `idle_seconds`.
+    """
+
+    def __init__(self, backlog_bytes: int, idle_seconds: float) -> None:
+        self.sent_bytes = 0
+        self._backlog_bytes = backlog_bytes
+        self._idle_seconds = idle_seconds
+        self._messages: deque[PruneResponse | Data] = deque()
+        self._unread_bytes = 0
+        self._gathered = bytearray()
+        self._is_closed = False
+        self._written = asyncio.Event()
+        self._read = asyncio.Event()
+
+    def send(self, message: PruneResponse) -> None:
+        """Queue a message behind all bytes written before."""
+        self._flush()
+        self._queue(message)
+
+    async def write(self, data: memoryview) -> None:
+        """Queue bytes of the result. Raises: Refusal CLIENT_NOT_READING."""
+        while len(data):
+            if not self._gathered and len(data) >= limits.CHUNK_BYTES:
+                self._queue(data[: limits.CHUNK_BYTES])
+                data = data[limits.CHUNK_BYTES :]
+            else:
+                room = limits.CHUNK_BYTES - len(self._gathered)
+                self._gathered += data[:room]
+                data = data[room:]
+                if len(self._gathered) == limits.CHUNK_BYTES:
+                    self._flush()
+            await self._wait_while_unread(self._backlog_bytes)
+
+    async def drained(self) -> None:
+        """Wait until the client has taken everything. Raises: Refusal CLIENT_NOT_READING."""
+        self._flush()
+        await self._wait_while_unread(0)
+
+    def close(self) -> None:
+        """Queue no more; what is queued is still sent."""
+        self._is_closed = True
+        self._written.set()
+
+    def drop(self) -> None:
+        """Forget what is queued: the call has failed."""
+        self._messages.clear()
+        self._gathered.clear()
+
+    async def messages(self, heartbeat_seconds: float) -> AsyncIterator[PruneResponse | Data | None]:
+        """Give what is queued until it is closed; None whenever nothing came for `heartbeat_seconds`."""
+        while True:
+            while self._messages:
+                message = self._messages.popleft()
+                yield message
+                self._note_read(message)
+            if self._is_closed:
+                return
+            self._written.clear()
+            try:
+                await asyncio.wait_for(self._written.wait(), heartbeat_seconds)
+            except TimeoutError:
+                yield None
+
+    def _queue(self, message: PruneResponse | Data) -> None:
+        if not isinstance(message, PruneResponse):
+            self._unread_bytes += len(message)
+        self._messages.append(message)
+        self._written.set()
+
+    def _flush(self) -> None:
+        if self._gathered:
+            self._queue(self._gathered)
+            self._gathered = bytearray()
+
+    def _note_read(self, message: PruneResponse | Data) -> None:
+        if not isinstance(message, PruneResponse):
+            self._unread_bytes -= len(message)
+            self.sent_bytes += len(message)
+        self._read.set()
+
+    async def _wait_while_unread(self, most_bytes: int) -> None:
+        while self._unread_bytes > most_bytes:
+            self._read.clear()
+            try:
+                await asyncio.wait_for(self._read.wait(), self._idle_seconds)
+            except TimeoutError:
+                raise Refusal(
+                    reason=Reason.CLIENT_NOT_READING,
+                    message=f"{self._unread_bytes:,} bytes of the result wait and none were read for "
+                    f"{self._idle_seconds:g} s; read while you send",
+                ) from None

@@ -1,0 +1,64 @@
+"""What remains of a Prune call: one line in the log, and its share of the metrics."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pruning_engine.recipe import Channels, Recipe
+from pruning_proto.reasons import TABLE
+from pruning_proto.v1 import pruning_pb2 as pb
+from pruning_service.metrics import Metrics
+from pruning_service.status import Refusal
+from pruning_service.stream import PruneCall, Resources
+
+_log = logging.getLogger(__name__)
+
+
+@contextmanager
+def recorded(call: PruneCall, resources: Resources, peer: str) -> Iterator[None]:
+    """Record `call`, which lives inside."""
+    metrics = resources.metrics
+    begin = time.perf_counter()
+    outcome = "OK"
+    metrics.in_flight.inc()
+    try:
+        yield
+    except Refusal as refusal:
+        outcome = refusal.reason
+        raise
+    except (asyncio.CancelledError, GeneratorExit):
+        outcome = "CANCELLED" if call.aborted is None else call.aborted.reason
+        raise
+    finally:
+        metrics.in_flight.dec()
+        if outcome in TABLE:
+            metrics.refusals.labels(outcome).inc()
+        metrics.received_bytes.inc(call.inbox.received_bytes)
+        metrics.sent_bytes.inc(call.outbox.sent_bytes)
+        if call.report is not None and call.recipe is not None:
+            _count(metrics, call.report, call.recipe)
+        _log.info(
+            "prune request_id=%s peer=%s outcome=%s seconds=%.3f received_bytes=%d sent_bytes=%d%s",
+            *(call.request_id, peer, outcome, time.perf_counter() - begin),
+            *(call.inbox.received_bytes, call.outbox.sent_bytes, _totals(call.report)),
+        )
+
+
+def _count(metrics: Metrics, report: pb.Report, recipe: Recipe) -> None:
+    for stage, seconds in report.stage_seconds.items():
+        metrics.stage_seconds.labels(stage).observe(seconds)
+    totals = report.totals
+    metrics.parameters.labels("pruned").inc(totals.pruned)
+    metrics.parameters.labels("kept").inc(totals.entries - totals.pruned)
+    last = recipe.rules[-1]
+    granularity = "channels" if isinstance(last.granularity, Channels) else "entries"
+    metrics.sparsity.labels(last.scope.value, granularity).observe(totals.pruned / max(1, totals.entries))
+
+
+def _totals(report: pb.Report | None) -> str:
+    if report is None:
+        return ""
+    totals = report.totals
+    return f" tensors={totals.tensors} entries={totals.entries} pruned={totals.pruned} device={report.device}"

@@ -1,0 +1,117 @@
+"""The server's assembly: ports, what wraps a call in order, health, reflection, and the way down."""
+
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Final
+
+import grpc
+import torch
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import start_http_server
+
+from pruning_engine.threads import set_threads
+from pruning_proto import limits
+from pruning_service.admission import Budget
+from pruning_service.config import NOWHERE, PREFIX, Settings, SettingsError
+from pruning_service.interceptor import MetricsInterceptor
+from pruning_service.metrics import Metrics
+from pruning_service.servicer import SERVICE, PruningServicer
+from pruning_service.stream import Resources
+from pruning_service.worker import Worker, find_device
+
+DISTRIBUTION: Final = "pruning-service"
+
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", limits.MESSAGE_BYTES),
+    ("grpc.so_reuseport", 0),  # two servers on one port would share its calls
+    # A client may ping every 10 s, also between calls; the server pings a silent connection every minute.
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that serves. The addresses have the ports that were found for port 0."""
+
+    address: str
+    metrics_address: str
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Running]:
+    """Serve while inside. On the way out new calls are refused, and running ones have `drain_seconds` to finish.
+
+    Raises: SettingsError, DeviceError if it cannot.
+    """
+    resources = _resources(settings)
+    servicer = PruningServicer(resources)
+    # A call's way, from outside in: the interceptor counts it, the servicer tells refusals, stream prunes.
+    server = grpc.aio.server(interceptors=(MetricsInterceptor(resources.metrics),), options=_OPTIONS)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, servicer.handlers()),))
+    status = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(status, server)
+    reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+
+    with contextlib.closing(resources.worker), _metrics_endpoint(settings, resources.metrics) as metrics_address:
+        address = _bind(server, settings.listen)
+        await server.start()
+        await status.set(SERVICE, health_pb2.HealthCheckResponse.SERVING)
+        try:
+            yield Running(address, metrics_address)
+        finally:
+            await status.enter_graceful_shutdown()
+            await server.stop(settings.drain_seconds)
+
+
+def _resources(settings: Settings) -> Resources:
+    set_threads(settings.threads)
+    worker = Worker(find_device(settings.device))
+    budget = Budget(settings.memory_bytes, settings.queue_seconds)
+    metrics = Metrics(version(DISTRIBUTION), str(worker.device))
+    metrics.budget_bytes.set(settings.memory_bytes)
+    metrics.reserved_bytes.set_function(lambda: budget.reserved_bytes)
+    if worker.device.type == "cuda":
+        metrics.device_memory_bytes.set_function(lambda: torch.cuda.memory_reserved(worker.device))
+    return Resources(settings=settings, budget=budget, worker=worker, metrics=metrics, version=version(DISTRIBUTION))
+
+
+@contextlib.contextmanager
+def _metrics_endpoint(settings: Settings, metrics: Metrics) -> Iterator[str]:
+    """Serve the metrics from a thread of their own while inside; give the address."""
+    if settings.metrics_listen == NOWHERE:
+        yield NOWHERE
+        return
+    host, port = _host_and_port(settings.metrics_listen, f"{PREFIX}METRICS_LISTEN")
+    try:
+        endpoint, thread = start_http_server(port, host, metrics.registry)
+    except OSError as error:
+        raise SettingsError(f"cannot serve metrics on {settings.metrics_listen}: {error}") from error
+    try:
+        yield f"{host}:{endpoint.server_port}"
+    finally:
+        endpoint.shutdown()
+        endpoint.server_close()
+        thread.join()
+
+
+def _bind(server: grpc.aio.Server, listen: str) -> str:
+    is_socket = listen.startswith("unix:")
+    host, _ = ("", 0) if is_socket else _host_and_port(listen, f"{PREFIX}LISTEN")
+    try:
+        port = server.add_insecure_port(listen)
+    except RuntimeError as error:
+        raise SettingsError(f"cannot listen on {listen}: is the address in use, or not of this machine?") from error
+    return listen if is_socket else f"{host}:{port}"
+
+
+def _host_and_port(address: str, variable: str) -> tuple[str, int]:
+    host, colon, port = address.rpartition(":")
+    if not (host and colon and port.isdecimal() and int(port) < 65536):
+        raise SettingsError(f"{variable} must be host:port, got {address!r}")
+    return host, int(port)

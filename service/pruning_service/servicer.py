@@ -1,0 +1,65 @@
+"""The RPCs, a few lines each, and how gRPC finds them."""
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any, Final
+
+import grpc
+
+from pruning_proto import framing
+from pruning_proto.framing import Data
+from pruning_proto.v1 import pruning_pb2 as pb
+from pruning_service.capabilities import capabilities
+from pruning_service.record import recorded
+from pruning_service.status import Refusal, grpc_status
+from pruning_service.stream import PruneCall, Resources
+from pruning_service.strict import check_understood
+
+SERVICE: Final = pb.DESCRIPTOR.services_by_name["PruningService"].full_name
+
+
+class PruningServicer:
+    """pruning.v1.PruningService."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+
+    async def Prune(  # noqa: N802 - the contract's name
+        self, requests: AsyncIterator[pb.PruneRequest | memoryview], context: Any
+    ) -> AsyncIterator[pb.PruneResponse | Data]:
+        """Prune one checkpoint while it streams through."""
+        request_id = secrets.token_hex(8)
+
+        async def abort(refusal: Refusal) -> None:
+            with suppress(grpc.aio.AbortError):  # it ends the handler; here the handler is stuck in a write
+                await context.abort_with_status(grpc_status(refusal, request_id))
+
+        call = PruneCall(self._resources, requests, request_id, abort)
+        try:
+            with recorded(call, self._resources, context.peer()):
+                async for response in call.responses():
+                    yield response
+        except Refusal as refusal:
+            await context.abort_with_status(grpc_status(refusal, request_id))
+
+    async def GetCapabilities(  # noqa: N802 - the contract's name
+        self, request: pb.GetCapabilitiesRequest, context: Any
+    ) -> pb.GetCapabilitiesResponse:
+        """Tell what this server offers."""
+        try:
+            check_understood(request)
+        except Refusal as refusal:
+            await context.abort_with_status(grpc_status(refusal, secrets.token_hex(8)))
+        return capabilities(self._resources)
+
+    def handlers(self) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
+        """Give each method's handler; Prune has (de)serializers of its own, see pruning_proto.framing."""
+        return {
+            "Prune": grpc.stream_stream_rpc_method_handler(self.Prune, framing.decode_request, framing.encode),
+            "GetCapabilities": grpc.unary_unary_rpc_method_handler(
+                self.GetCapabilities,
+                pb.GetCapabilitiesRequest.FromString,
+                pb.GetCapabilitiesResponse.SerializeToString,
+            ),
+        }

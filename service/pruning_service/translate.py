@@ -1,0 +1,202 @@
+"""Messages to values and back. No decisions: what a value means is `pruning_engine`'s, what it costs is `stream`'s."""
+
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+from pruning_engine.plan import NotSelected, Plan, PlannedParameter
+from pruning_engine.recipe import (
+    Amount,
+    Channels,
+    Count,
+    CustomMask,
+    Entries,
+    Fraction,
+    Granularity,
+    Identity,
+    ImportanceScores,
+    Magnitude,
+    NamedNorm,
+    Norm,
+    OutputForm,
+    Prior,
+    Random,
+    Recipe,
+    Rule,
+    Scope,
+    Score,
+    Selector,
+    Sparsity,
+)
+from pruning_engine.report import Report, TensorReport
+from pruning_proto import limits
+from pruning_proto.reasons import Reason
+from pruning_proto.v1 import pruning_pb2 as pb
+from pruning_service.status import Refusal, Violation
+
+_SCOPES = {pb.SCOPE_UNSPECIFIED: Scope.LOCAL, pb.SCOPE_LOCAL: Scope.LOCAL, pb.SCOPE_GLOBAL: Scope.GLOBAL}
+_PRIORS = {pb.PRIOR_UNSPECIFIED: Prior.MASK, pb.PRIOR_MASK: Prior.MASK, pb.PRIOR_ZEROS: Prior.ZEROS}
+_NAMED_NORMS = {pb.NAMED_NORM_FRO: NamedNorm.FRO, pb.NAMED_NORM_NUC: NamedNorm.NUC}
+_NOT_SELECTED = {
+    None: pb.NOT_SELECTED_UNSPECIFIED,
+    NotSelected.NAME: pb.NOT_SELECTED_NAME,
+    NotSelected.DTYPE: pb.NOT_SELECTED_DTYPE,
+    NotSelected.DIMS: pb.NOT_SELECTED_DIMS,
+    NotSelected.EXCLUDED: pb.NOT_SELECTED_EXCLUDED,
+}
+
+OUTPUTS = {
+    pb.OUTPUT_FORM_UNSPECIFIED: OutputForm.PRUNED,
+    pb.OUTPUT_FORM_PRUNED: OutputForm.PRUNED,
+    pb.OUTPUT_FORM_MASKED: OutputForm.MASKED,
+    pb.OUTPUT_FORM_MASK: OutputForm.MASK,
+    pb.OUTPUT_FORM_REPORT: OutputForm.REPORT,
+    pb.OUTPUT_FORM_PLAN: OutputForm.PRUNED,
+}
+"""The engine's form of each of the wire's; PLAN plans for PRUNED."""
+
+_Described = TypeVar("_Described", pb.TensorPlan, pb.TensorReport)
+
+
+def recipe(message: pb.Recipe) -> Recipe:
+    """Translate a recipe whose every part is known here.
+
+    Raises: Refusal INVALID_RECIPE with the path of a part that is missing.
+    """
+    if len(message.rules) > limits.RULES:
+        raise _missing("recipe.rules", f"at most {limits.RULES} rules are allowed, got {len(message.rules)}")
+    return Recipe(
+        rules=tuple(_rule(rule, f"recipe.rules[{position}]") for position, rule in enumerate(message.rules)),
+        seed=message.seed if message.HasField("seed") else None,
+    )
+
+
+def _rule(message: pb.Rule, path: str) -> Rule:
+    return Rule(
+        score=_score(message, path),
+        amount=_amount(message.amount, f"{path}.amount") if message.HasField("amount") else None,
+        select=Selector(include=tuple(message.select.include), exclude=tuple(message.select.exclude)),
+        granularity=_granularity(message, path),
+        scope=_SCOPES[message.scope],
+        prior=_PRIORS[message.prior],
+    )
+
+
+def _score(message: pb.Rule, path: str) -> Score:
+    score = message.score
+    match score.WhichOneof("kind"):
+        case "magnitude":
+            return Magnitude(_norm(score.magnitude, f"{path}.score.magnitude.norm"))
+        case "random":
+            return Random()
+        case "importance_scores":
+            norm = _norm(score.importance_scores, f"{path}.score.importance_scores.norm")
+            return ImportanceScores(norm, score.importance_scores.fall_back_to_weights)
+        case "custom_mask":
+            return CustomMask()
+        case "identity":
+            return Identity()
+    raise _missing(
+        f"{path}.score", "a score is required: magnitude, random, importance_scores, custom_mask or identity"
+    )
+
+
+def _norm(score: pb.Magnitude | pb.ImportanceScores, path: str) -> Norm | None:
+    if not score.HasField("norm"):
+        return None
+    match score.norm.WhichOneof("order"):
+        case "p":
+            return score.norm.p
+        case "named" if score.norm.named in _NAMED_NORMS:
+            return _NAMED_NORMS[score.norm.named]
+    raise _missing(path, "a norm needs p, or a name: NAMED_NORM_FRO or NAMED_NORM_NUC")
+
+
+def _granularity(message: pb.Rule, path: str) -> Granularity:
+    if not message.HasField("granularity"):
+        return Entries()
+    match message.granularity.WhichOneof("kind"):
+        case "entries":
+            return Entries()
+        case "channels":
+            return Channels(message.granularity.channels.dim)
+    raise _missing(f"{path}.granularity", "a granularity needs entries or channels; leave it out for entries")
+
+
+def _amount(message: pb.Amount, path: str) -> Amount:
+    match message.WhichOneof("kind"):
+        case "fraction":
+            return Fraction(message.fraction)
+        case "count":
+            return Count(message.count)
+        case "sparsity":
+            return Sparsity(message.sparsity)
+    raise _missing(path, "an amount needs a fraction, a count or a sparsity")
+
+
+def _missing(path: str, description: str) -> Refusal:
+    return Refusal(
+        reason=Reason.INVALID_RECIPE,
+        message=f"{path}: {description}",
+        violations=(Violation(path, description),),
+        metadata={"field": path},
+    )
+
+
+def plan_messages(plan: Plan, last: pb.Plan) -> Iterator[pb.PruneResponse]:
+    """Give the messages of a plan, none too large; the fields of `last` go with the last one."""
+    for tensors, is_last in _batches([_tensor_plan(parameter) for parameter in plan.parameters]):
+        message = pb.Plan(tensors=tensors, last=is_last)
+        if is_last:
+            message.MergeFrom(last)
+        yield pb.PruneResponse(plan=message)
+
+
+def report_messages(report: Report, last: pb.Report) -> Iterator[pb.PruneResponse]:
+    """Give the messages of a report, none too large; the fields of `last` go with the last one, and the totals."""
+    last.totals.CopyFrom(_totals(report))
+    for tensors, is_last in _batches([_tensor_report(tensor) for tensor in report.tensors]):
+        message = pb.Report(tensors=tensors, last=is_last)
+        if is_last:
+            message.MergeFrom(last)
+        yield pb.PruneResponse(report=message)
+
+
+def _tensor_plan(parameter: PlannedParameter) -> pb.TensorPlan:
+    return pb.TensorPlan(
+        name=parameter.name,
+        dtype=parameter.dtype,
+        shape=parameter.shape,
+        rules=parameter.rules,
+        not_selected=_NOT_SELECTED[parameter.not_selected],
+    )
+
+
+def _tensor_report(tensor: TensorReport) -> pb.TensorReport:
+    return pb.TensorReport(
+        name=tensor.name,
+        entries=tensor.entries,
+        pruned_before=tensor.pruned_before,
+        pruned=tensor.pruned,
+        threshold=tensor.threshold,
+    )
+
+
+def _totals(report: Report) -> pb.Totals:
+    return pb.Totals(
+        tensors=len(report.tensors),
+        entries=report.entries,
+        pruned_before=sum(tensor.pruned_before for tensor in report.tensors),
+        pruned=report.pruned,
+    )
+
+
+def _batches(messages: Sequence[_Described]) -> Iterator[tuple[list[_Described], bool]]:
+    batch: list[_Described] = []
+    held_bytes = 0
+    for message in messages:
+        if batch and held_bytes + message.ByteSize() > limits.DESCRIPTION_BYTES:
+            yield batch, False
+            batch, held_bytes = [], 0
+        batch.append(message)
+        held_bytes += message.ByteSize()
+    yield batch, True

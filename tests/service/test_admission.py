@@ -1,0 +1,85 @@
+"""The byte budget: first come, first served, and never more than there is."""
+
+import asyncio
+
+import pytest
+
+from pruning_proto.reasons import Reason
+from pruning_service.admission import Budget
+from pruning_service.status import Refusal
+
+
+def test_bytes_are_held_inside_and_given_back() -> None:
+    async def scenario() -> list[int]:
+        budget = Budget(100, queue_seconds=1)
+        seen = []
+        async with budget.reserve(60):
+            seen.append(budget.reserved_bytes)
+        return [*seen, budget.reserved_bytes]
+
+    assert asyncio.run(scenario()) == [60, 0]
+
+
+def test_what_can_never_fit_is_refused_at_once() -> None:
+    async def scenario() -> None:
+        async with Budget(100, queue_seconds=60).reserve(101):
+            pass
+
+    with pytest.raises(Refusal) as caught:
+        asyncio.run(scenario())
+    assert caught.value.reason is Reason.MODEL_TOO_LARGE
+    assert caught.value.retry_seconds is None
+
+
+def test_what_does_not_fit_now_is_refused_with_a_time_to_retry() -> None:
+    async def scenario() -> int:
+        budget = Budget(100, queue_seconds=0.01)
+        async with budget.reserve(60):
+            with pytest.raises(Refusal) as caught:
+                async with budget.reserve(50):
+                    pass
+            assert caught.value.reason is Reason.NO_ROOM
+            assert caught.value.retry_seconds is not None
+        return budget.reserved_bytes
+
+    assert asyncio.run(scenario()) == 0
+
+
+async def hold(budget: Budget, wanted_bytes: int, name: str, order: list[str]) -> None:
+    async with budget.reserve(wanted_bytes):
+        order.append(name)
+        await asyncio.sleep(0)
+
+
+def test_nobody_passes_one_that_waits() -> None:
+    async def scenario() -> list[str]:
+        budget = Budget(100, queue_seconds=5)
+        order: list[str] = []
+        async with budget.reserve(50):
+            large = asyncio.create_task(hold(budget, 90, "large", order))
+            await asyncio.sleep(0)
+            small = asyncio.create_task(hold(budget, 10, "small", order))
+            await asyncio.sleep(0.01)
+            assert order == []
+        await asyncio.gather(large, small)
+        return order
+
+    assert asyncio.run(scenario()) == ["large", "small"]
+
+
+def test_one_who_gives_up_lets_the_next_in() -> None:
+    async def scenario() -> list[str]:
+        budget = Budget(100, queue_seconds=5)
+        order: list[str] = []
+        async with budget.reserve(50):
+            large = asyncio.create_task(hold(budget, 90, "large", order))
+            await asyncio.sleep(0)
+            small = asyncio.create_task(hold(budget, 10, "small", order))
+            await asyncio.sleep(0)
+            large.cancel()
+            await asyncio.wait({large})
+            await asyncio.wait_for(small, 1)
+        assert budget.reserved_bytes == 0
+        return order
+
+    assert asyncio.run(scenario()) == ["small"]
