@@ -1,0 +1,169 @@
+"""The command line's words: its options, and the rule that they ask for."""
+
+import argparse
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from pruning_client import rules
+from pruning_client.exchange import Rules
+from pruning_client.rules import AmountLike
+from pruning_proto.v1 import pruning_pb2 as pb
+
+_EXAMPLES: Final = """\
+examples:
+  prune run model.safetensors -o pruned.safetensors --method l1_unstructured --amount 0.5 --global
+  prune run model.safetensors -o pruned.safetensors --method ln_structured --n 1 --amount 2 --include '*.fc1.weight'
+  prune run model.safetensors --recipe recipe.yaml --plan --server gpu-box:50051
+  prune inspect pruned.safetensors
+  prune serve --listen 127.0.0.1:50051
+"""
+
+
+class UsageError(Exception):
+    """Options that do not fit each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Method:
+    """A builder, and the options that it takes beyond those that every rule has."""
+
+    build: Callable[..., pb.Rule]
+    takes: tuple[str, ...] = ()
+
+
+_RANKED: Final = ("amount", "scope")
+
+METHODS: Final[Mapping[str, _Method]] = MappingProxyType(
+    {
+        "identity": _Method(rules.identity),
+        "random_unstructured": _Method(rules.random_unstructured, _RANKED),
+        "l1_unstructured": _Method(rules.l1_unstructured, (*_RANKED, "importance_scores")),
+        "random_structured": _Method(rules.random_structured, (*_RANKED, "dim")),
+        "ln_structured": _Method(rules.ln_structured, (*_RANKED, "importance_scores", "dim", "n")),
+        "custom_from_mask": _Method(rules.custom_from_mask),
+    }
+)
+
+_FLAGS: Final = {"scope": "--global", "importance_scores": "--importance-scores", "dim": "--dim", "n": "--n"}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Give the parser of the whole command line."""
+    top = argparse.ArgumentParser(
+        prog="prune",
+        description="Prune neural networks: a safetensors file in, a pruned safetensors file out.",
+        epilog=_EXAMPLES,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"prune {version('pruning-service')}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_run(commands.add_parser("run", help="prune a file", description="Prune a file.", allow_abbrev=False))
+    inspect = commands.add_parser("inspect", help="print the sparsity of a file by tensor")
+    inspect.add_argument("file", type=Path, metavar="FILE.safetensors")
+    _add_json(inspect)
+    methods = commands.add_parser("methods", help="print what a server offers")
+    _add_server(methods)
+    _add_json(methods)
+    commands.add_parser("serve", help="run a server: prune serve --help", add_help=False)
+    return top
+
+
+def _add_run(run: argparse.ArgumentParser) -> None:
+    run.add_argument("source", type=Path, metavar="IN.safetensors")
+    run.add_argument("-o", dest="out", type=Path, metavar="OUT.safetensors", help="where the result goes; may be IN")
+    run.add_argument("--output", choices=("pruned", "masked", "mask"), default="pruned", help="form of the result")
+    run.add_argument(
+        "--seed", type=int, metavar="S", help="of random choices, 0 to 2^64 - 1; default: drawn and reported"
+    )
+    dry = run.add_mutually_exclusive_group()
+    dry.add_argument("--plan", action="store_true", help="only say what would be pruned; the model is not sent")
+    dry.add_argument("--dry-run", action="store_true", help="only report what would come out; nothing is written")
+    _add_rule(run.add_argument_group("the rule"))
+    _add_server(run)
+    _add_json(run)
+
+
+def _add_rule(rule: argparse._ArgumentGroup) -> None:
+    rule.add_argument(
+        "--recipe", type=Path, metavar="FILE.yaml", help="rules from a file, in place of all options below"
+    )
+    rule.add_argument("--method", choices=METHODS, metavar="M", help=", ".join(METHODS))
+    rule.add_argument("--amount", type=_amount, metavar="A", help="0.5: half of what is unpruned; 1000: so many")
+    rule.add_argument(
+        "--sparsity", type=float, metavar="S", help="in place of --amount: prune until this part is pruned"
+    )
+    rule.add_argument("--global", dest="scope", action="store_const", const="global", help="all tensors compete")
+    rule.add_argument("--dim", type=int, metavar="D", help="structured: the dim whose channels fall; default 0")
+    rule.add_argument("--n", type=_norm, metavar="N", help="ln_structured: a number, inf, fro or nuc; default 2")
+    rule.add_argument(
+        "--include", action="append", default=[], metavar="G", help="glob of names, or re:REGEX; repeatable"
+    )
+    rule.add_argument(
+        "--exclude", action="append", default=[], metavar="G", help="glob of names to leave alone; repeatable"
+    )
+    rule.add_argument("--prior", choices=("mask", "zeros"), default="mask", help="zeros: what is zero counts as pruned")
+    rule.add_argument(
+        "--importance-scores", action="store_const", const=True, help="rank `w:scores` of the file, not w"
+    )
+
+
+def _add_server(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--server", metavar="HOST:PORT", help="default: start the service here, on a private socket, for this command"
+    )
+    command.add_argument("--timeout", type=float, metavar="SECONDS", help="default: 30, and 1 for every 10 MB")
+
+
+def _add_json(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="print one JSON object; errors too, on stderr")
+
+
+def rules_of(options: argparse.Namespace) -> Rules:
+    """Give the rules that the options of `prune run` ask for.
+
+    Raises: UsageError if they do not fit each other. RecipeError. OSError if a recipe cannot be read.
+    """
+    given = _given(options)
+    if options.recipe is not None:
+        if options.method or given or options.include or options.exclude or options.prior != "mask":
+            raise UsageError("--recipe takes the place of --method and its options; give one or the other")
+        return rules.load_recipe(options.recipe)
+    if options.method is None:
+        raise UsageError(f"--method or --recipe is required; methods: {', '.join(METHODS)}")
+    method = METHODS[options.method]
+    for name in given:
+        if name not in method.takes:
+            raise UsageError(f"{options.method} takes no {_FLAGS.get(name, '--amount')}")
+    if "amount" in method.takes and "amount" not in given:
+        raise UsageError(f"{options.method} needs --amount or --sparsity")
+    return method.build(**given, include=options.include, exclude=options.exclude, prior=options.prior)
+
+
+def _given(options: argparse.Namespace) -> dict[str, object]:
+    """Give those options that only some methods take, as their builders call them."""
+    if options.amount is not None and options.sparsity is not None:
+        raise UsageError("--amount and --sparsity exclude each other")
+    given = {name: getattr(options, name) for name in _FLAGS if getattr(options, name) is not None}
+    if options.amount is not None:
+        given["amount"] = options.amount
+    if options.sparsity is not None:
+        given["amount"] = rules.sparsity(options.sparsity)
+    return given
+
+
+def _amount(text: str) -> AmountLike:
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
+
+
+def _norm(text: str) -> rules.NormLike:
+    if text in ("fro", "nuc"):
+        return text  # type: ignore[return-value]  # mypy does not narrow str to the literals
+    return float(text)

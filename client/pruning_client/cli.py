@@ -1,0 +1,142 @@
+"""The command line `prune`: run, inspect, methods, serve. Results go to stdout, all else to stderr.
+
+Exit status: 0 done, 1 failure, 2 the request or the file makes no sense, 130 interrupted.
+"""
+
+import json
+import os
+import shutil
+import signal
+import sys
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+
+from pruning_client import complaints, display
+from pruning_client.arguments import UsageError, parser, rules_of
+from pruning_client.embedded import check_installed, embedded_server
+from pruning_client.errors import PruningError, UnavailableError
+from pruning_client.exchange import Rules
+from pruning_client.inspection import inspect_file
+from pruning_client.source import FileSource
+from pruning_client.stream import Watcher
+from pruning_client.sync import Client
+
+INTERRUPTED: Final = 130
+TERMINATED: Final = 143
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What a command found: for machines, and for people."""
+
+    value: dict[str, Any]
+    text: str
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command, by default the process's own; give the exit status."""
+    if words is None:
+        words = sys.argv[1:]
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that what was begun is cleaned up
+    if words[:1] == ["serve"]:
+        return _run_command(Namespace(command="serve", words=words[1:], json=False))
+    return _run_command(parser().parse_args(words))
+
+
+def _run_command(options: Namespace) -> int:
+    try:
+        _print(_COMMANDS[options.command](options), as_json=options.json)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return complaints.FAILED
+    except (PruningError, OSError, UsageError) as error:
+        sys.stderr.write((complaints.as_json(error) if options.json else complaints.as_text(error)) + "\n")
+        return complaints.status(error)
+    return 0
+
+
+def _run(options: Namespace) -> _Answer:
+    rules = rules_of(options)
+    writes_nothing = options.plan or options.dry_run
+    if writes_nothing != (options.out is None):
+        raise UsageError("-o OUT.safetensors is required, except with --plan and --dry-run, which write nothing")
+    FileSource(options.source)  # a file that is not sound is refused before a server is started for it
+    with _client(options) as client:
+        if options.plan:
+            plan = client.plan(options.source, rules, seed=options.seed)
+            return _Answer(plan.to_dict(), display.plan_text(plan, _width()))
+        return _prune(client, rules, options)
+
+
+def _prune(client: Client, rules: Rules, options: Namespace) -> _Answer:
+    with _progress(options) as progress:
+        if options.dry_run:
+            report = client.dry_run(options.source, rules, seed=options.seed, progress=progress)
+        else:
+            report = client.prune_file(
+                options.source, options.out, rules, output=options.output, seed=options.seed, progress=progress
+            )
+    written = {} if options.out is None else {"out": str(options.out)}
+    text = display.report_text(report, _width())
+    return _Answer(report.to_dict() | written, "\n".join([text, *(f"wrote {out}" for out in written.values())]))
+
+
+def _inspect(options: Namespace) -> _Answer:
+    found = list(inspect_file(options.file))
+    value = {"file": str(options.file), "tensors": [tensor.to_dict() for tensor in found]}
+    return _Answer(value, display.zeros_text(found, _width()))
+
+
+def _methods(options: Namespace) -> _Answer:
+    with _client(options) as client:
+        capabilities = client.capabilities()
+    return _Answer(capabilities.to_dict(), display.capabilities_text(capabilities, _width()))
+
+
+def _serve(options: Namespace) -> NoReturn:
+    """Become the server: the client never imports it."""
+    check_installed()
+    os.execv(sys.executable, [sys.executable, "-m", "pruning_service", *options.words])  # noqa: S606 - no shell meant
+
+
+_COMMANDS: Final = {"run": _run, "inspect": _inspect, "methods": _methods, "serve": _serve}
+
+
+@contextmanager
+def _client(options: Namespace) -> Iterator[Client]:
+    if options.server is not None:
+        with _connect(options.server, options.timeout) as client:
+            yield client
+        return
+    with embedded_server() as server, _connect(server.address, options.timeout) as client:
+        try:
+            yield client
+        except UnavailableError as error:
+            raise UnavailableError(server.obituary() or str(error)) from error
+
+
+def _connect(target: str, timeout: float | None) -> Client:
+    try:
+        return Client(target, timeout=timeout)
+    except ValueError as error:
+        raise UsageError(f"--server: {error}") from error
+
+
+def _progress(options: Namespace) -> AbstractContextManager[Watcher | None]:
+    watched = sys.stderr.isatty() and not options.json
+    return display.progress_bar() if watched else nullcontext()
+
+
+def _width() -> int | None:
+    """Give the columns of the terminal; None where the output is no terminal, and no name is to be shortened."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def _print(answer: _Answer, *, as_json: bool) -> None:
+    sys.stdout.write((json.dumps(answer.value, indent=2) if as_json else answer.text) + "\n")
+    sys.stdout.flush()

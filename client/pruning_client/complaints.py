@@ -1,0 +1,49 @@
+"""How the command line says what went wrong: one clear line, or one JSON object; and its exit status."""
+
+import json
+from typing import Any, Final
+
+from pruning_client.arguments import UsageError
+from pruning_client.errors import CheckpointError, MismatchError, PruningError, RecipeError
+
+FAILED: Final = 1
+REFUSED: Final = 2
+
+_BAD_REQUEST: Final = (UsageError, RecipeError, CheckpointError, MismatchError)
+
+
+def status(error: Exception) -> int:
+    """Give the exit status: 2 for a request or a file that makes no sense, 1 for all else."""
+    return REFUSED if isinstance(error, _BAD_REQUEST) else FAILED
+
+
+def as_text(error: Exception) -> str:
+    """Give the line for people, and below it each field that was wrong, if several were."""
+    if not isinstance(error, PruningError):
+        return f"error: {_message(error)}"
+    reason = f" [{error.reason}]" if error.reason else ""
+    lines = [f"error: {error}{reason}"]
+    if len(error.violations) > 1:
+        lines += [f"  {wrong.field}: {wrong.description}" for wrong in error.violations]
+    if error.retry_after is not None:
+        lines.append(f"  try again in {error.retry_after.total_seconds():.0f} s")
+    if status(error) == FAILED and error.request_id:
+        lines.append(f"  the server's log has it under request {error.request_id}")
+    return "\n".join(lines)
+
+
+def as_json(error: Exception) -> str:
+    """Give one JSON object with the key `error`."""
+    fields: dict[str, Any] = {"type": type(error).__name__, "message": _message(error)}
+    if isinstance(error, PruningError):
+        fields["reason"] = error.reason
+        fields["metadata"] = error.metadata
+        fields["violations"] = [{"field": each.field, "description": each.description} for each in error.violations]
+        fields["retry_after_seconds"] = None if error.retry_after is None else error.retry_after.total_seconds()
+    return json.dumps({"error": fields})
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)

@@ -1,0 +1,125 @@
+"""How results look on a terminal: a report, a plan, a file's sparsity, what a server offers."""
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from pruning_client.capabilities import Capabilities
+from pruning_client.exchange import Progress
+from pruning_client.inspection import TensorZeros
+from pruning_client.plan import Plan
+from pruning_client.report import Report
+from pruning_client.stream import Watcher
+from pruning_client.tables import Table, bytes_text
+
+_STAGES: Final = ("receive", "select", "apply", "prune", "send")
+
+
+def report_text(report: Report, width: int | None) -> str:
+    """Give a report as a table, with its seconds, device and seed."""
+    rows = [
+        (tensor.name, f"{tensor.entries:,}", f"{tensor.pruned:,}", _percent(tensor.pruned, tensor.entries))
+        for tensor in report.tensors
+    ]
+    foot = (
+        _tensors(len(rows)),
+        f"{report.entries:,}",
+        f"{report.pruned:,}",
+        _percent(report.pruned, report.entries),
+    )
+    table = Table(("tensor", "entries", "pruned", "sparsity"), rows, foot)
+    return f"{table.render(width)}\n\n{_seconds(report)}\non {report.device}, seed {report.seed}"
+
+
+def plan_text(plan: Plan, width: int | None) -> str:
+    """Give a plan as a table, with what it costs."""
+    rows = [
+        (tensor.name, tensor.dtype, _shape(tensor.shape), _rules(tensor.rules) or f"- ({tensor.not_selected})")
+        for tensor in plan.tensors
+    ]
+    selected = sum(1 for tensor in plan.tensors if tensor.rules)
+    foot = (f"{selected} of {_tensors(len(rows))} selected", "", "", "")
+    table = Table(("tensor", "dtype", "shape", "rules"), rows, foot).render(width)
+    result = "" if plan.result_bytes is None else f", the result has {bytes_text(plan.result_bytes)}"
+    return f"{table}\n\nthe server would hold at most {bytes_text(plan.peak_bytes)}{result}; on {plan.device}"
+
+
+def zeros_text(found: Sequence[TensorZeros], width: int | None) -> str:
+    """Give the sparsity of a file by tensor."""
+    rows = [(each.name, each.dtype, _shape(each.shape), f"{each.entries:,}", *_zeros(each)) for each in found]
+    counted = [(each.entries, each.zeros) for each in found if each.zeros is not None]
+    entries, zeros = sum(entries for entries, _ in counted), sum(zeros for _, zeros in counted)
+    foot = (_tensors(len(rows)), "", "", f"{entries:,}", f"{zeros:,}", _percent(zeros, entries))
+    return Table(("tensor", "dtype", "shape", "entries", "zeros", "sparsity"), rows, foot).render(width)
+
+
+def capabilities_text(capabilities: Capabilities, width: int | None) -> str:
+    """Give what a server offers."""
+    limits = capabilities.limits
+    lines = [f"pruning server {capabilities.version} on {', '.join(capabilities.devices)}", ""]
+    for method in capabilities.methods:
+        lines += [method.name, *_indented(method.description, width)]
+        if method.parameters:
+            lines += _indented(f"takes {', '.join(method.parameters)}", width)
+    lines += [
+        "",
+        f"results  {', '.join(capabilities.outputs)}",
+        f"dtypes   {', '.join(capabilities.prunable_dtypes)}",
+        f"limits   memory {bytes_text(limits.memory_bytes)}, header {bytes_text(limits.header_bytes)}, "
+        f"{limits.rules} rules",
+    ]
+    return "\n".join(lines)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Watcher]:
+    """Show a bar on stderr while the block lasts, and give what to tell about progress."""
+    from rich.console import Console  # noqa: PLC0415 - only for those who watch
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn  # noqa: PLC0415
+    from rich.progress import Progress as Bar  # noqa: PLC0415
+
+    columns = (TextColumn("{task.description:>8}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        sending, receiving = bar.add_task("send", total=None), bar.add_task("receive", total=None, visible=False)
+
+        def show(progress: Progress) -> None:
+            bar.update(sending, completed=progress.sent_bytes, total=progress.total_bytes)
+            if progress.result_bytes is not None:
+                bar.update(receiving, completed=progress.received_bytes, total=progress.result_bytes, visible=True)
+
+        yield show
+
+
+def _seconds(report: Report) -> str:
+    """Give the stages in the order of a call; those that a newer server adds stand before the total."""
+    known = [name for name in _STAGES if name in report.seconds]
+    added = sorted(set(report.seconds) - {*_STAGES, "total"})
+    stages = [f"{name} {report.seconds[name]:.3f}" for name in (*known, *added)]
+    return "seconds  " + " · ".join([*stages, f"total {report.seconds.get('total', 0.0):.3f}"])
+
+
+def _zeros(each: TensorZeros) -> tuple[str, str]:
+    if each.zeros is None:
+        return "-", "-"
+    return f"{each.zeros:,}", _percent(each.zeros, each.entries)
+
+
+def _tensors(count: int) -> str:
+    return f"{count:,} tensor{'' if count == 1 else 's'}"
+
+
+def _percent(part: int, total: int) -> str:
+    return f"{part / total if total else 0.0:.2%}"
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return "x".join(str(size) for size in shape) or "scalar"
+
+
+def _rules(rules: Sequence[int]) -> str:
+    return ", ".join(str(position) for position in rules)
+
+
+def _indented(text: str, width: int | None) -> list[str]:
+    return textwrap.wrap(text, width or 10_000, initial_indent="    ", subsequent_indent="    ")

@@ -1,0 +1,257 @@
+"""One Prune call without its network: what to send, and what to make of what comes. The clients are shells around it.
+
+A shell sends `opening()`, then `body()`, after the plan if `waits_for_plan`; and at the same time hands every message
+that comes to `receive`, and writes the bytes that this gives to the result. When the call has ended it asks `finish`.
+The rule: nothing counts before the whole plan, the whole result and the whole report have come, and then OK.
+"""
+
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from pruning_client.errors import ProtocolError, PruningError, recipe_error
+from pruning_client.failures import from_failure
+from pruning_client.plan import Plan, plan_of
+from pruning_client.report import Report, report_of
+from pruning_client.source import Source
+from pruning_proto.framing import Data
+from pruning_proto.layout import PREFIX_BYTES, Layout, LayoutError, json_bytes, parse
+from pruning_proto.limits import CHUNK_BYTES, MIB
+from pruning_proto.reasons import Reason
+from pruning_proto.v1 import pruning_pb2 as pb
+
+Rules: TypeAlias = pb.Rule | Sequence[pb.Rule] | pb.Recipe
+"""What a caller may ask: one rule, several in order, or a recipe."""
+
+WAIT_BYTES: Final = 4 * MIB
+"""Files larger than this wait for the plan: a refusal then costs the header and not the model."""
+
+ALLOWANCE_SECONDS: Final = 30.0
+ALLOWANCE_BYTES_PER_SECOND: Final = 10 * 1000 * 1000
+
+_LARGEST_SEED: Final = 2**64 - 1
+_FORMS_WITHOUT_FILE: Final = (pb.OUTPUT_FORM_REPORT, pb.OUTPUT_FORM_PLAN)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a finished call gave. `header` and `layout` are the result's; None for forms without one."""
+
+    plan: Plan
+    report: Report | None
+    header: bytes
+    layout: Layout | None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a call has come.
+
+    Units: bytes; `result_bytes` is None until the plan tells it, and where there is no result.
+    """
+
+    sent_bytes: int
+    total_bytes: int
+    received_bytes: int
+    result_bytes: int | None
+
+
+class Exchange:
+    """The state of one call. `sent_bytes` and `received_bytes` count the model and the result.
+
+    `failure` is what the server told as the reason of its refusal; from then on nothing more is to be sent.
+    """
+
+    def __init__(self, source: Source, recipe: pb.Recipe, output: "pb.OutputForm") -> None:
+        self._source = source
+        self._output = output
+        self._options = pb.PruneOptions(
+            recipe=recipe, output=output, total_bytes=source.layout.total_bytes, aliases=source.aliases
+        )
+        self._plans: list[pb.Plan] = []
+        self._reports: list[pb.Report] = []
+        self._result = _ResultHeader()
+        self.plan: Plan | None = None
+        self.failure: PruningError | None = None
+        self.sent_bytes = 0
+        self.received_bytes = 0
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes to send in all."""
+        return self._source.layout.total_bytes
+
+    @property
+    def progress(self) -> Progress:
+        """How far the call has come."""
+        return Progress(
+            sent_bytes=self.sent_bytes,
+            total_bytes=self.total_bytes,
+            received_bytes=self.received_bytes,
+            result_bytes=None if self.plan is None else self.plan.result_bytes,
+        )
+
+    @property
+    def default_timeout(self) -> float:
+        """Seconds that the call may take where nobody said: generous for a model of this size on a slow line."""
+        return ALLOWANCE_SECONDS + self.total_bytes / ALLOWANCE_BYTES_PER_SECOND
+
+    @property
+    def waits_for_plan(self) -> bool:
+        """Whether the body is to be sent only when `plan` is there."""
+        return self.total_bytes > WAIT_BYTES
+
+    def opening(self) -> Iterator[pb.PruneRequest | Data]:
+        """Give the messages that come first: the options and the file's header."""
+        yield pb.PruneRequest(options=self._options)
+        yield from self._data([memoryview(self._source.header)])
+
+    def body(self) -> Iterator[Data]:
+        """Give the messages of the file's buffer; none where only a plan is asked."""
+        if self._output != pb.OUTPUT_FORM_PLAN:
+            yield from self._data(self._source.pieces())
+
+    def _data(self, pieces: Iterable[memoryview]) -> Iterator[Data]:
+        for chunk in chunks(pieces, CHUNK_BYTES):
+            yield chunk
+            self.sent_bytes += len(chunk)
+
+    def receive(self, message: pb.PruneResponse | memoryview) -> memoryview | None:
+        """Take one message; give the bytes of the result that it holds, if any.
+
+        Raises: ProtocolError if it breaks the order of the stream.
+        """
+        if isinstance(message, memoryview):
+            return self._receive_data(message)
+        kind = message.WhichOneof("message")
+        if kind == "plan":
+            self._receive_plan(message.plan)
+        elif kind == "report":
+            self._receive_report(message.report)
+        elif kind == "failure":
+            self.failure = from_failure(message.failure)
+        return None  # progress is a sign of life; what a newer server adds is none of this call's business
+
+    def _receive_plan(self, plan: pb.Plan) -> None:
+        if self.plan is not None:
+            raise _out_of_order("a plan after the last one")
+        self._plans.append(plan)
+        if plan.last:
+            self.plan = plan_of(self._plans)
+
+    def _receive_data(self, data: memoryview) -> memoryview:
+        if self.plan is None:
+            raise _out_of_order("data before the plan")
+        if self._reports or self._output in _FORMS_WITHOUT_FILE:
+            raise _out_of_order("data where none belongs")
+        self.received_bytes += len(data)
+        self._result.add(data)
+        return data
+
+    def _receive_report(self, report: pb.Report) -> None:
+        if self.plan is None or (self._reports and self._reports[-1].last):
+            raise _out_of_order("a report before the plan or after the last one")
+        self._reports.append(report)
+
+    def finish(self) -> Outcome:
+        """Give what the call gave, once it has ended with OK.
+
+        Raises: PruningError that the server told. ProtocolError if something is missing.
+        """
+        if self.failure is not None:
+            raise self.failure
+        if self.plan is None:
+            raise _incomplete("the plan")
+        if self._output == pb.OUTPUT_FORM_PLAN:
+            return Outcome(self.plan, None, b"", None)
+        if not self._reports or not self._reports[-1].last:
+            raise _incomplete("the report")
+        report = report_of(self._reports)
+        if self._output in _FORMS_WITHOUT_FILE:
+            return Outcome(self.plan, report, b"", None)
+        return Outcome(self.plan, report, *self._whole_result(self.plan))
+
+    def _whole_result(self, plan: Plan) -> tuple[bytes, Layout]:
+        layout = self._result.layout
+        if layout is None:
+            raise _incomplete("the result's header")
+        announced = layout.total_bytes if plan.result_bytes is None else plan.result_bytes
+        if not self.received_bytes == layout.total_bytes == announced:
+            raise _incomplete(
+                f"the whole result ({self.received_bytes:,} bytes came; its header describes {layout.total_bytes:,}, "
+                f"the plan announced {announced:,})"
+            )
+        return self._result.header, layout
+
+
+class _ResultHeader:
+    """The header of the result, gathered from chunks that are cut anywhere."""
+
+    def __init__(self) -> None:
+        self._gathered = bytearray()
+        self.header = b""
+        self.layout: Layout | None = None
+
+    def add(self, data: memoryview) -> None:
+        if self.layout is not None:
+            return
+        self._gathered += data
+        try:
+            self._parse()
+        except LayoutError as error:
+            raise ProtocolError(f"the server's result is no sound safetensors file: {error}") from error
+
+    def _parse(self) -> None:
+        if len(self._gathered) < PREFIX_BYTES:
+            return
+        end = PREFIX_BYTES + json_bytes(self._gathered[:PREFIX_BYTES])
+        if len(self._gathered) >= end:
+            self.header = bytes(self._gathered[:end])
+            self.layout = parse(self.header[PREFIX_BYTES:])
+            self._gathered.clear()
+
+
+def recipe_of(rules: Rules, seed: int | None) -> pb.Recipe:
+    """Give the recipe of what a caller asks, with a seed: the one given, else the recipe's, else one drawn here.
+
+    Raises: RecipeError if there is no rule, or if the seed does not fit 64 bits.
+    """
+    recipe = pb.Recipe()
+    if isinstance(rules, pb.Recipe):
+        recipe.CopyFrom(rules)
+    else:
+        recipe.rules.extend([rules] if isinstance(rules, pb.Rule) else rules)
+    if not recipe.rules:
+        raise recipe_error(Reason.INVALID_RECIPE, "recipe.rules", "a recipe needs at least one rule")
+    if seed is not None and not 0 <= seed <= _LARGEST_SEED:
+        raise recipe_error(Reason.INVALID_RECIPE, "recipe.seed", f"a seed is 0 to 2^64 - 1, got {seed}")
+    if seed is not None:
+        recipe.seed = seed
+    elif not recipe.HasField("seed"):
+        recipe.seed = secrets.randbits(64)  # drawn here, so that sending the same again gives the same
+    return recipe
+
+
+def chunks(pieces: Iterable[memoryview], size: int) -> Iterator[Data]:
+    """Cut what is larger than `size`, and gather what is smaller: a model may have many thousand small tensors."""
+    gathered = bytearray()
+    for piece in pieces:
+        if len(gathered) + len(piece) < size:
+            gathered += piece
+            continue
+        if gathered:
+            yield bytes(gathered)
+            gathered.clear()
+        for begin in range(0, len(piece), size):
+            yield piece[begin : begin + size]
+    if gathered:
+        yield bytes(gathered)
+
+
+def _out_of_order(what: str) -> ProtocolError:
+    return ProtocolError(f"the server sent {what}", reason=Reason.UNEXPECTED_MESSAGE)
+
+
+def _incomplete(what: str) -> ProtocolError:
+    return ProtocolError(f"the call ended well, but without {what}", reason=Reason.TRUNCATED)

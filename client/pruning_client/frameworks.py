@@ -1,0 +1,73 @@
+"""What an adaptor of a tensor library offers, and which one a tensor belongs to.
+
+`pruning_client.torch` and `pruning_client.numpy` are adaptors: the same verbs in each. Neither is imported before a
+tensor of its library is there, and a library that was never imported has no tensors.
+"""
+
+import importlib.util
+import sys
+from collections.abc import Hashable
+from typing import Any, Protocol
+
+from pruning_proto.layout import TensorEntry
+
+
+class Framework(Protocol):
+    """An adaptor of one tensor library."""
+
+    FORMAT: str
+    """The value of `format` in a file's metadata, as loaders expect it."""
+
+    def describe(self, name: str, tensor: Any) -> tuple[str, tuple[int, ...]]:
+        """Give dtype, by the format's name, and shape. Raises: CheckpointError if it cannot be sent."""
+
+    def identity(self, tensor: Any) -> Hashable:
+        """Give what is equal for tied tensors only; None for tensors that nothing can be tied to."""
+
+    def view(self, tensor: Any) -> memoryview:
+        """Give the bytes in C order, little endian: a view where the tensor allows it."""
+
+    def tensor(self, entry: TensorEntry, data: memoryview) -> Any:
+        """Give a tensor over `data`, which it keeps alive.
+
+        Raises: ImportError or CheckpointError for a dtype that the library lacks.
+        """
+
+
+def framework_of(tensor: object) -> Framework | None:
+    """Give the adaptor of a tensor; None if it is no tensor of a library known here."""
+    torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
+    if torch is not None and isinstance(tensor, torch.Tensor):
+        return torch_framework()
+    if numpy is not None and isinstance(tensor, numpy.ndarray):
+        return numpy_framework()
+    return None
+
+
+def default_framework() -> Framework:
+    """Give the adaptor for tensors of a file: torch's if torch is imported already, else numpy's.
+
+    Raises: ImportError if there is neither.
+    """
+    if "torch" in sys.modules:
+        return torch_framework()
+    if importlib.util.find_spec("numpy") is not None:
+        return numpy_framework()
+    raise ImportError(
+        "tensors need a library to live in: import torch or install numpy; "
+        "or write the result to a file with `result.save(path)` or `Client.prune_file`, which need neither"
+    )
+
+
+def torch_framework() -> Framework:
+    """Give torch's adaptor. Raises: ImportError if torch is not installed."""
+    import pruning_client.torch as adaptor  # noqa: PLC0415 - torch is imported only when asked for
+
+    return adaptor
+
+
+def numpy_framework() -> Framework:
+    """Give numpy's adaptor. Raises: ImportError if numpy is not installed."""
+    import pruning_client.numpy as adaptor  # noqa: PLC0415 - numpy is imported only when asked for
+
+    return adaptor

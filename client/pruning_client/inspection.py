@@ -1,0 +1,57 @@
+"""What stands in a safetensors file: its tensors, and how many of their entries are zero. Needs no server."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from math import prod
+from os import PathLike
+from typing import Any, Final
+
+from pruning_client.source import FileSource
+from pruning_client.sparsity import count_zeros
+from pruning_proto.layout import TensorEntry
+
+_MASK_BITS: Final = ":mask_bits"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorZeros:
+    """One tensor of a file. `zeros` is None where its dtype has none to count.
+
+    Of a mask in bits (`w:mask_bits`) the entries are its bits, up to 7 spare ones at the end included.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    entries: int
+    zeros: int | None
+
+    @property
+    def sparsity(self) -> float | None:
+        """The part of the entries that is zero, 0.0 to 1.0; 0.0 for an empty tensor."""
+        if self.zeros is None:
+            return None
+        return self.zeros / self.entries if self.entries else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give everything as JSON can hold it."""
+        return asdict(self) | {"sparsity": self.sparsity}
+
+
+def inspect_file(path: str | PathLike[str]) -> Iterator[TensorZeros]:
+    """Count the zeros of each tensor of a file, in the order of their bytes.
+
+    Raises: OSError if it cannot be read. CheckpointError if it is no sound safetensors file.
+    """
+    source = FileSource(path)
+    for tensor in source.layout.tensors:
+        yield _count(tensor, source.read(tensor.begin, tensor.end))
+
+
+def _count(tensor: TensorEntry, pieces: Iterator[memoryview]) -> TensorZeros:
+    entries, dtype = prod(tensor.shape), tensor.dtype
+    if tensor.name.endswith(_MASK_BITS) and dtype == "U8":
+        entries, dtype = 8 * entries, "BITS"
+    counts = [count_zeros(dtype, piece) for piece in pieces]
+    zeros = None if None in counts else sum(count for count in counts if count is not None)
+    return TensorZeros(name=tensor.name, dtype=dtype, shape=tensor.shape, entries=entries, zeros=zeros)

@@ -1,0 +1,103 @@
+"""numpy arrays <-> the bytes of a safetensors buffer. Imported only for those who use numpy.
+
+numpy itself has no bfloat16 and no 8-bit floats. Arrays of the package `ml_dtypes` are taken, and results of these
+dtypes need that package; where it is missing the error says so. Results share one block of memory.
+"""
+
+import importlib
+import sys
+from collections.abc import Hashable
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pruning_client.errors import tensor_error
+from pruning_proto.layout import TensorEntry
+from pruning_proto.reasons import Reason
+
+FORMAT: Final = "np"
+
+_NAMES: Final = {
+    "bool": "BOOL",
+    "uint8": "U8",
+    "int8": "I8",
+    "uint16": "U16",
+    "int16": "I16",
+    "uint32": "U32",
+    "int32": "I32",
+    "uint64": "U64",
+    "int64": "I64",
+    "float16": "F16",
+    "float32": "F32",
+    "float64": "F64",
+    "complex64": "C64",
+}
+_ML_NAMES: Final = {
+    "bfloat16": "BF16",
+    "float8_e4m3fn": "F8_E4M3",
+    "float8_e5m2": "F8_E5M2",
+    "float8_e4m3fnuz": "F8_E4M3FNUZ",
+    "float8_e5m2fnuz": "F8_E5M2FNUZ",
+    "float8_e8m0fnu": "F8_E8M0",
+}
+_DTYPES: Final = {name: dtype for dtype, name in _NAMES.items()}
+_ML_DTYPES: Final = {name: dtype for dtype, name in _ML_NAMES.items()}
+
+Array = NDArray[Any]
+
+
+def describe(name: str, tensor: Array) -> tuple[str, tuple[int, ...]]:
+    """Give dtype, by the format's name, and shape. Raises: CheckpointError if the format lacks the dtype."""
+    dtype = _NAMES.get(tensor.dtype.name) or _ML_NAMES.get(tensor.dtype.name)
+    if dtype is None:
+        raise tensor_error(Reason.UNKNOWN_DTYPE, name, f"safetensors has no {tensor.dtype}; convert it first")
+    return dtype, tensor.shape
+
+
+def identity(tensor: Array) -> Hashable:
+    """Give what is equal for tied arrays only: the same entries of the same memory, read the same way."""
+    if tensor.size == 0:
+        return None
+    return (tensor.ctypes.data, tensor.dtype, tensor.shape, tensor.strides)
+
+
+def view(tensor: Array) -> memoryview:
+    """Give the bytes in C order, little endian; a copy only if they are not so already."""
+    little = tensor if _is_little_endian(tensor) else tensor.astype(tensor.dtype.newbyteorder("<"))
+    return np.ascontiguousarray(little).reshape(-1).view(np.uint8).data
+
+
+def tensor(entry: TensorEntry, data: memoryview) -> Array:
+    """Give an array over `data`.
+
+    Raises: ImportError if the dtype needs `ml_dtypes` and that is not installed. CheckpointError if there is none.
+    """
+    dtype = _dtype(entry)
+    if len(data) == 0:
+        return np.empty(entry.shape, dtype)
+    return np.frombuffer(data, np.uint8).view(dtype).reshape(entry.shape)
+
+
+def _dtype(entry: TensorEntry) -> np.dtype[Any]:
+    if entry.dtype in _DTYPES:
+        return np.dtype(_DTYPES[entry.dtype]).newbyteorder("<")
+    if entry.dtype not in _ML_DTYPES:
+        raise tensor_error(
+            Reason.UNKNOWN_DTYPE,
+            entry.name,
+            f"numpy cannot read {entry.dtype}; write the result to a file with `result.save(path)`",
+        )
+    try:
+        ml_dtypes = importlib.import_module("ml_dtypes")  # not a dependency: only these dtypes need it
+    except ImportError as error:
+        raise ImportError(
+            f"tensor {entry.name!r}: numpy has no {entry.dtype}; install ml_dtypes, import torch before the result is "
+            "asked for its state_dict, or write it to a file with `result.save(path)`"
+        ) from error
+    dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, _ML_DTYPES[entry.dtype]))
+    return dtype
+
+
+def _is_little_endian(array: Array) -> bool:
+    return array.dtype.byteorder in "|<" or (array.dtype.byteorder == "=" and sys.byteorder == "little")

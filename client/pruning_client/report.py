@@ -1,0 +1,100 @@
+"""What was done, as the server reports it: frozen values."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pruning_proto.v1 import pruning_pb2 as pb
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorReport:
+    """What became of one selected parameter.
+
+    Units: entries. `pruned` includes `pruned_before`. `threshold` is the largest score that fell to the last rule that
+    ranks by magnitude; None if none did or nothing fell.
+    """
+
+    name: str
+    entries: int
+    pruned_before: int
+    pruned: int
+    threshold: float | None = None
+
+    @property
+    def sparsity(self) -> float:
+        """The pruned part of all entries, 0.0 to 1.0; 0.0 for an empty tensor."""
+        return _part(self.pruned, self.entries)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What became of all selected parameters, in the file's order.
+
+    `entries`, `pruned_before` and `pruned` are sums over them. `seconds` is wall time by stage ("receive", "prune",
+    "send", "total"; stages overlap). `seed` repeats the call's random choices. `reproducible`: whether the same request
+    gives the same bytes on any device.
+    """
+
+    tensors: tuple[TensorReport, ...]
+    entries: int
+    pruned_before: int
+    pruned: int
+    seconds: Mapping[str, float]
+    device: str
+    seed: int
+    version: str
+    reproducible: bool
+    request_id: str
+
+    @property
+    def sparsity(self) -> float:
+        """The pruned part of all entries of the selected parameters, 0.0 to 1.0."""
+        return _part(self.pruned, self.entries)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give everything as JSON can hold it, sparsities included."""
+        fields = asdict(self)
+        fields["sparsity"] = self.sparsity
+        fields["tensors"] = [_json_tensor(tensor) for tensor in self.tensors]
+        return fields
+
+
+def report_of(messages: Iterable[pb.Report]) -> Report:
+    """Put a report's messages together; the last one has the totals."""
+    parts = list(messages)
+    last = parts[-1]
+    return Report(
+        tensors=tuple(_tensor(tensor) for part in parts for tensor in part.tensors),
+        entries=last.totals.entries,
+        pruned_before=last.totals.pruned_before,
+        pruned=last.totals.pruned,
+        seconds=dict(last.stage_seconds),
+        device=last.device,
+        seed=last.seed,
+        version=last.version,
+        reproducible=last.reproducible,
+        request_id=last.request_id,
+    )
+
+
+def _tensor(tensor: pb.TensorReport) -> TensorReport:
+    return TensorReport(
+        name=tensor.name,
+        entries=tensor.entries,
+        pruned_before=tensor.pruned_before,
+        pruned=tensor.pruned,
+        threshold=tensor.threshold if tensor.HasField("threshold") else None,
+    )
+
+
+def _json_tensor(tensor: TensorReport) -> dict[str, Any]:
+    fields = asdict(tensor) | {"sparsity": tensor.sparsity}
+    if tensor.threshold is not None and math.isinf(tensor.threshold):
+        fields["threshold"] = "Infinity"  # as protobuf's JSON mapping writes what JSON has no number for
+    return fields
+
+
+def _part(pruned: int, entries: int) -> float:
+    return pruned / entries if entries else 0.0

@@ -1,0 +1,78 @@
+"""What `Client.prune` gives: the result's bytes, as a state dict or as a file."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from os import PathLike
+from typing import Any
+
+from pruning_client import frameworks
+from pruning_client.atomic import replacing
+from pruning_client.frameworks import Framework
+from pruning_client.plan import Plan
+from pruning_client.report import Report
+from pruning_client.state_dicts import restore
+from pruning_proto.layout import Layout
+
+
+class Result:
+    """A pruned checkpoint and how it came about.
+
+    Attributes:
+        report: what was done, tensor by tensor.
+        plan: what the server had announced.
+        layout: names, dtypes and shapes of the result.
+    """
+
+    def __init__(  # noqa: PLR0913 - a value; one keyword for each part
+        self,
+        *,
+        plan: Plan,
+        report: Report,
+        header: bytes,
+        layout: Layout,
+        buffer: bytearray,
+        aliases: Mapping[str, str],
+        framework: Framework | None,
+    ) -> None:
+        self.plan = plan
+        self.report = report
+        self.layout = layout
+        self._header = header
+        self._buffer = buffer
+        self._aliases = aliases
+        self._framework = framework
+
+    def __repr__(self) -> str:
+        return f"<Result of {len(self.layout.tensors)} tensors, sparsity {self.report.sparsity:.2%}>"
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """The result's `__metadata__`; its key `pruning.v1` tells what was asked, round after round."""
+        return self.layout.metadata
+
+    @cached_property
+    def state_dict(self) -> dict[str, Any]:
+        """The tensors by name, in the library of the state dict that was pruned.
+
+        Of a file: torch's if torch is imported, else numpy's. They are on the CPU, writable, and share one block of
+        memory.
+        Raises: ImportError if neither is installed.
+        """
+        return self._restore(self._framework or frameworks.default_framework())
+
+    def to_torch(self) -> dict[str, Any]:
+        """Give the tensors as torch's, whatever was pruned. Raises: ImportError without torch."""
+        return self._restore(frameworks.torch_framework())
+
+    def to_numpy(self) -> dict[str, Any]:
+        """Give the tensors as numpy's, whatever was pruned. Raises: ImportError without numpy."""
+        return self._restore(frameworks.numpy_framework())
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the result as a safetensors file, whole or not at all; tied tensors stand in it once."""
+        with replacing(path) as file:
+            file.write(self._header)
+            file.write(self._buffer)
+
+    def _restore(self, framework: Framework) -> dict[str, Any]:
+        return restore(self.layout, memoryview(self._buffer), self._aliases, framework)

@@ -1,0 +1,207 @@
+# ruff: noqa: PLR0913 - a builder has torch's parameters and the parts of a Rule, each by keyword
+"""Builders of rules, under the names of `torch.nn.utils.prune`; what they build is `pruning.v1.Rule`.
+
+    rules.l1_unstructured(0.5, scope="global", exclude=["classifier.*"])
+
+`amount` means what it means in torch: a float is a part of what is still unpruned, an int is so many; and
+`sparsity(0.9)` prunes until that part of all is gone. torch's `global_unstructured` is `scope="global"`.
+
+Every builder takes `include` and `exclude`, patterns over full parameter names (globs, or regular expressions after
+`re:`; none: floating-point weights of 2 dims or more, without embeddings and `lm_head`), and `prior`: what counts as
+pruned already, "mask" (a prior mask or an earlier rule) or "zeros" (that, and every zero). With
+`importance_scores=True` what is ranked are the scores sent for a parameter instead of its weights; one
+without scores is refused in local scope and ranked by its weights in global scope, as torch does.
+
+What makes no sense here is refused here, in the server's words; what needs the checkpoint is refused there.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from numbers import Integral, Real
+from os import PathLike
+from typing import Final, Literal, TypeAlias, TypeVar
+
+from pruning_client.errors import recipe_error
+from pruning_proto.reasons import Reason
+from pruning_proto.v1 import pruning_pb2 as pb
+
+__all__ = [
+    "custom_from_mask",
+    "identity",
+    "l1_unstructured",
+    "ln_structured",
+    "load_recipe",
+    "random_structured",
+    "random_unstructured",
+    "sparsity",
+]
+
+Patterns: TypeAlias = str | Iterable[str]
+AmountLike: TypeAlias = float | int | pb.Amount
+ScopeName: TypeAlias = Literal["local", "global"]
+PriorName: TypeAlias = Literal["mask", "zeros"]
+NormLike: TypeAlias = float | int | Literal["fro", "nuc"]
+
+_T = TypeVar("_T")
+
+_SCOPES: Final = {"local": pb.SCOPE_LOCAL, "global": pb.SCOPE_GLOBAL}
+_PRIORS: Final = {"mask": pb.PRIOR_MASK, "zeros": pb.PRIOR_ZEROS}
+_NAMED_NORMS: Final = {"fro": pb.NAMED_NORM_FRO, "nuc": pb.NAMED_NORM_NUC}
+
+
+def identity(*, include: Patterns = (), exclude: Patterns = (), prior: PriorName = "mask") -> pb.Rule:
+    """Prune nothing, but count as selected: the form "masked" gives these tensors a mask."""
+    return _rule(pb.Score(identity=pb.Identity()), include, exclude, prior)
+
+
+def custom_from_mask(*, include: Patterns = (), exclude: Patterns = (), prior: PriorName = "mask") -> pb.Rule:
+    """Prune what the masks sent along mark 0: `masks=` of `Client.prune`, or `w:mask` beside `w` in a file."""
+    return _rule(pb.Score(custom_mask=pb.CustomMask()), include, exclude, prior)
+
+
+def random_unstructured(
+    amount: AmountLike,
+    *,
+    include: Patterns = (),
+    exclude: Patterns = (),
+    scope: ScopeName = "local",
+    prior: PriorName = "mask",
+) -> pb.Rule:
+    """Prune entries at random, from the recipe's seed."""
+    score = pb.Score(random=pb.RandomScore())
+    return _ranking(_rule(score, include, exclude, prior), amount, scope)
+
+
+def l1_unstructured(
+    amount: AmountLike,
+    *,
+    include: Patterns = (),
+    exclude: Patterns = (),
+    scope: ScopeName = "local",
+    prior: PriorName = "mask",
+    importance_scores: bool = False,
+) -> pb.Rule:
+    """Prune the entries of the smallest magnitude."""
+    score = _score(None, scope, importance_scores)
+    return _ranking(_rule(score, include, exclude, prior), amount, scope)
+
+
+def random_structured(
+    amount: AmountLike,
+    dim: int = 0,
+    *,
+    include: Patterns = (),
+    exclude: Patterns = (),
+    scope: ScopeName = "local",
+    prior: PriorName = "mask",
+) -> pb.Rule:
+    """Prune channels along `dim` at random, from the recipe's seed."""
+    score = pb.Score(random=pb.RandomScore())
+    return _channels(_ranking(_rule(score, include, exclude, prior), amount, scope), dim)
+
+
+def ln_structured(
+    amount: AmountLike,
+    n: NormLike = 2,
+    dim: int = 0,
+    *,
+    include: Patterns = (),
+    exclude: Patterns = (),
+    scope: ScopeName = "local",
+    prior: PriorName = "mask",
+    importance_scores: bool = False,
+) -> pb.Rule:
+    """Prune the channels along `dim` of the smallest Ln norm; `n` is any of torch's: a number, "fro" or "nuc"."""
+    score = _score(n, scope, importance_scores)
+    return _channels(_ranking(_rule(score, include, exclude, prior), amount, scope), dim)
+
+
+def sparsity(value: float) -> pb.Amount:
+    """Prune until this part of all, 0.0 to 1.0, is pruned, what was pruned before included."""
+    return pb.Amount(sparsity=_part(value, "sparsity"))
+
+
+def load_recipe(path: str | PathLike[str]) -> pb.Recipe:
+    """Read a recipe from a YAML file: the protobuf JSON mapping of `pruning.v1.Recipe`.
+
+    Raises: OSError if it cannot be read. RecipeError if it is no recipe; its text has the path of the field.
+    """
+    from pruning_client import recipe_file  # noqa: PLC0415 - YAML is read by those who use it
+
+    return recipe_file.load(path)
+
+
+def _rule(score: pb.Score, include: Patterns, exclude: Patterns, prior: str) -> pb.Rule:
+    rule = pb.Rule(score=score, prior=_choice(_PRIORS, prior, "prior"))
+    patterns, exceptions = _patterns(include, "include"), _patterns(exclude, "exclude")
+    if patterns or exceptions:
+        rule.select.CopyFrom(pb.Selector(include=patterns, exclude=exceptions))
+    return rule
+
+
+def _ranking(rule: pb.Rule, amount: AmountLike, scope: str) -> pb.Rule:
+    rule.amount.CopyFrom(_amount(amount))
+    rule.scope = _choice(_SCOPES, scope, "scope")
+    return rule
+
+
+def _channels(rule: pb.Rule, dim: int) -> pb.Rule:
+    if not isinstance(dim, Integral) or not -(2**31) <= dim < 2**31:
+        wrong = f"a dim is an integer of 32 bits, got {dim!r}"
+        raise recipe_error(Reason.INVALID_RECIPE, "granularity.channels.dim", wrong)
+    rule.granularity.channels.dim = int(dim)
+    return rule
+
+
+def _score(norm: NormLike | None, scope: str, importance_scores: bool) -> pb.Score:
+    if importance_scores:
+        given = pb.ImportanceScores(fall_back_to_weights=scope == "global")
+        if norm is not None:
+            given.norm.CopyFrom(_norm(norm, "score.importance_scores.norm"))
+        return pb.Score(importance_scores=given)
+    magnitude = pb.Magnitude()
+    if norm is not None:
+        magnitude.norm.CopyFrom(_norm(norm, "score.magnitude.norm"))
+    return pb.Score(magnitude=magnitude)
+
+
+def _norm(norm: NormLike, field: str) -> pb.Norm:
+    if isinstance(norm, str):
+        if norm not in _NAMED_NORMS:
+            raise recipe_error(Reason.INVALID_NORM, field, f'a norm is a number, "fro" or "nuc", got {norm!r}')
+        return pb.Norm(named=_NAMED_NORMS[norm])
+    if not isinstance(norm, Real) or math.isnan(norm):
+        raise recipe_error(Reason.INVALID_NORM, f"{field}.p", f"p is a number, also 0 and infinity, got {norm!r}")
+    return pb.Norm(p=float(norm))
+
+
+def _amount(amount: AmountLike) -> pb.Amount:
+    if isinstance(amount, pb.Amount):
+        return amount
+    if isinstance(amount, Integral):  # True too, which is 1: torch's meaning
+        if not 0 <= amount < 2**64:
+            raise recipe_error(
+                Reason.AMOUNT_OUT_OF_RANGE, "amount.count", f"a count is 0 to 2^64 - 1, got {int(amount)}"
+            )
+        return pb.Amount(count=int(amount))
+    return pb.Amount(fraction=_part(amount, "fraction"))
+
+
+def _part(value: float, kind: str) -> float:
+    if not isinstance(value, Real) or not 0.0 <= value <= 1.0:  # NaN too fails the comparison
+        raise recipe_error(Reason.AMOUNT_OUT_OF_RANGE, f"amount.{kind}", f"a {kind} is 0.0 to 1.0, got {value!r}")
+    return float(value)
+
+
+def _patterns(patterns: Patterns, field: str) -> list[str]:
+    given = [patterns] if isinstance(patterns, str) else list(patterns)
+    if not all(isinstance(pattern, str) for pattern in given):
+        raise recipe_error(Reason.INVALID_PATTERN, f"select.{field}", f"patterns are strings, got {given!r}")
+    return given
+
+
+def _choice(choices: Mapping[str, _T], name: str, field: str) -> _T:
+    if name not in choices:
+        allowed = " or ".join(repr(choice) for choice in choices)
+        raise recipe_error(Reason.INVALID_RECIPE, field, f"this is {allowed}, got {name!r}")
+    return choices[name]

@@ -1,0 +1,126 @@
+"""What is sent: a safetensors header and the pieces of its buffer. A file is one; `state_dicts` makes others."""
+
+import os
+from collections.abc import Iterator, Mapping
+from io import FileIO
+from os import PathLike, fspath
+from pathlib import Path
+from types import MappingProxyType
+from typing import IO, BinaryIO, Final, Protocol
+
+from pruning_client.errors import CheckpointError, layout_error
+from pruning_proto.layout import PREFIX_BYTES, Layout, LayoutError, json_bytes, parse
+from pruning_proto.limits import CHUNK_BYTES
+from pruning_proto.reasons import Reason
+
+_PICKLES: Final = (b"PK\x03\x04", b"\x80\x02", b"\x80\x04")
+"""How files of `torch.save` begin: a ZIP archive, or a bare pickle before torch 1.6."""
+
+
+class Source(Protocol):
+    """A checkpoint that can be sent, and sent again."""
+
+    @property
+    def header(self) -> bytes:
+        """The header's bytes, the 8-byte prefix included."""
+
+    @property
+    def layout(self) -> Layout:
+        """What the header says."""
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        """Other names of tied tensors, each with the name under which the tensor is sent."""
+
+    def pieces(self) -> Iterator[memoryview]:
+        """Give the buffer from its beginning, in pieces of any size. Each is read before the next is asked for."""
+
+
+class FileSource:
+    """A safetensors file; of its buffer one piece at a time is in memory.
+
+    Read, not memory-mapped: a mapped file that another process cuts short would end this one with a signal.
+    Raises: OSError if it cannot be read. CheckpointError if its header is not sound or the file is not as long as the
+    header says.
+    """
+
+    aliases: Final[Mapping[str, str]] = MappingProxyType({})
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        self.path = fspath(path)
+        with Path(path).open("rb") as file:
+            self._version = _version(file)
+            self.header, self.layout = self._read_header(file)
+        self._check_size(self._version[-1])
+
+    def pieces(self) -> Iterator[memoryview]:
+        """Give the buffer in pieces, all in the same memory.
+
+        Raises: OSError. CheckpointError if the file has changed since its header was read.
+        """
+        return self.read(0, self.layout.buffer_bytes)
+
+    def read(self, begin: int, end: int) -> Iterator[memoryview]:
+        """Give bytes of the buffer, counted as a TensorEntry counts them, in pieces, all in the same memory.
+
+        Raises: OSError. CheckpointError if the file has changed since its header was read.
+        """
+        block = memoryview(bytearray(min(CHUNK_BYTES, end - begin)))
+        with Path(self.path).open("rb", buffering=0) as file:
+            if _version(file) != self._version:
+                raise self._changed()
+            file.seek(self.layout.header_bytes + begin)
+            for start in range(begin, end, CHUNK_BYTES):
+                piece = block[: end - start]
+                if _fill(file, piece) < len(piece):
+                    raise self._changed()
+                yield piece
+
+    def _read_header(self, file: BinaryIO) -> tuple[bytes, Layout]:
+        prefix = file.read(PREFIX_BYTES)
+        self._check_beginning(prefix)
+        try:
+            length = json_bytes(prefix)
+            text = file.read(length)
+            if len(text) < length:
+                wrong = f"the header claims {length:,} bytes, but only {len(text):,} follow"
+                raise LayoutError(Reason.TRUNCATED, wrong)
+            return prefix + text, parse(text)
+        except LayoutError as error:
+            raise layout_error(error, self.path) from error
+
+    def _check_beginning(self, beginning: bytes) -> None:
+        if beginning.startswith(_PICKLES):
+            raise self._error(
+                Reason.INVALID_HEADER,
+                "this is a pickle (torch.save), which can run code when read and is not accepted; "
+                "load it with torch.load and write it with safetensors.torch.save_file",
+            )
+        if len(beginning) < PREFIX_BYTES:
+            raise self._error(Reason.TRUNCATED, f"{len(beginning)} bytes are no safetensors file")
+
+    def _check_size(self, found: int) -> None:
+        expected = self.layout.total_bytes
+        if found != expected:
+            reason = Reason.TRUNCATED if found < expected else Reason.OVERLONG
+            raise self._error(reason, f"the header describes {expected:,} bytes, the file has {found:,}")
+
+    def _changed(self) -> CheckpointError:
+        return self._error(Reason.TRUNCATED, "the file was changed while it was read; try again when nothing writes it")
+
+    def _error(self, reason: Reason, wrong: str) -> CheckpointError:
+        return CheckpointError(f"{self.path}: {wrong}", reason=reason)
+
+
+def _version(file: IO[bytes]) -> tuple[int, ...]:
+    """Give what changes when a file is replaced or written: its identity, time and, last, its size."""
+    state = os.fstat(file.fileno())
+    return (state.st_dev, state.st_ino, state.st_mtime_ns, state.st_size)
+
+
+def _fill(file: FileIO, piece: memoryview) -> int:
+    """Read until `piece` is full or the file ends: one read gives at most 2 GiB, and fewer when interrupted."""
+    filled = 0
+    while filled < len(piece) and (count := file.readinto(piece[filled:])):
+        filled += count
+    return filled

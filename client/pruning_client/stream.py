@@ -1,0 +1,115 @@
+"""The network of one Prune call: gRPC's sync stub, a thread of gRPC's that sends, and this one that receives.
+
+The thinking is in `exchange`. Reading goes on while the other thread sends, so that neither side waits for the
+other for ever; and when the call ends, for whatever reason, the sender is released.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+import grpc
+
+from pruning_client.exchange import Exchange, Progress
+from pruning_proto.framing import Data
+from pruning_proto.v1.pruning_pb2 import PruneRequest
+
+Stub: TypeAlias = Any
+"""grpc.StreamStreamMultiCallable; what it gives is at once the call and the iterator of responses."""
+
+Watcher: TypeAlias = Callable[[Progress], object]
+"""Is told about progress: from the thread that called and the one that sends, never from both at once."""
+
+
+def converse(
+    stub: Stub, exchange: Exchange, write: Callable[[Data], object], timeout: float, watcher: Watcher | None
+) -> None:
+    """Carry out a call, to its end or the first failure; `write` is given the result's bytes.
+
+    Raises: grpc.RpcError if the call fails for a reason that `exchange` does not know. ProtocolError.
+    Whatever `write`, the source or `watcher` raise.
+    """
+    tell = _Teller(exchange, watcher)
+    sender = _Sender(exchange, tell)
+    call = stub(iter(sender), timeout=timeout)
+    sender.cancel_with(call.cancel)
+    try:
+        for message in call:
+            data = exchange.receive(message)
+            sender.look()
+            if data is not None:
+                write(data)
+            tell()
+    except grpc.RpcError:
+        if sender.cause is None and exchange.failure is None:
+            raise
+    finally:
+        sender.stop()
+        call.cancel()
+    if sender.cause is not None:
+        raise sender.cause
+
+
+class _Sender:
+    """The requests of a call, made in gRPC's thread.
+
+    An exception in there would surface as nothing but "Exception iterating requests!": it is kept as `cause`.
+    """
+
+    def __init__(self, exchange: Exchange, tell: "_Teller") -> None:
+        self.cause: Exception | None = None
+        self._exchange = exchange
+        self._tell = tell
+        self._may_go_on = threading.Event()
+        self._stopped = False
+        self._cancel: Callable[[], object] = lambda: None
+        self._cancel_is_set = threading.Event()
+
+    def cancel_with(self, cancel: Callable[[], object]) -> None:
+        """Take what ends the call, which does not exist before its requests do."""
+        self._cancel = cancel
+        self._cancel_is_set.set()
+
+    def look(self) -> None:
+        """Go on, or stop, if what came allows it."""
+        if self._exchange.plan is not None or self._exchange.failure is not None:
+            self._may_go_on.set()
+
+    def stop(self) -> None:
+        """Send no more."""
+        self._stopped = True
+        self._may_go_on.set()
+        self._cancel_is_set.set()
+
+    def __iter__(self) -> Iterator[PruneRequest | Data]:
+        try:
+            yield from self._messages()
+        except Exception as error:  # noqa: BLE001 - of the caller's tensors or callback: whatever it is, the caller gets it
+            self.cause = error
+            self._cancel_is_set.wait()
+            self._cancel()
+
+    def _messages(self) -> Iterator[PruneRequest | Data]:
+        yield from self._exchange.opening()
+        if self._exchange.waits_for_plan:
+            self._may_go_on.wait()
+        for data in self._exchange.body():
+            if self._stopped or self._exchange.failure is not None:
+                return
+            yield data
+            self._tell()
+
+
+class _Teller:
+    """Tells a watcher, one thread at a time."""
+
+    def __init__(self, exchange: Exchange, watcher: Watcher | None) -> None:
+        self._exchange = exchange
+        self._watcher = watcher
+        self._lock = threading.Lock()
+
+    def __call__(self) -> None:
+        if self._watcher is None:
+            return
+        with self._lock:
+            self._watcher(self._exchange.progress)

@@ -1,0 +1,238 @@
+"""The command line, as a shell sees it: standard output, standard error, exit status, files."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from safetensors.torch import load_file
+
+from pruning_proto.v1 import pruning_pb2 as pb
+from tests.client.checkpoints import F32, checkpoint, floats, weight, written
+from tests.client.scripted import scripted_server
+from tests.servers import ServerProcess
+
+L1 = ("--method", "l1_unstructured", "--amount", "0.5")
+
+
+def prune(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pruning_client", *map(str, words)], capture_output=True, text=True, check=False
+    )
+
+
+def until(is_so: Callable[[], bool], seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    tensors = {"fc.weight": (F32, (2, 2), floats(1, -4, 3, -2)), "fc.bias": (F32, (2,), floats(0, 1))}
+    return written(tmp_path / "in.safetensors", checkpoint(tensors))
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out.safetensors"
+
+
+def test_run_prunes_a_file_and_prints_a_table(server: ServerProcess, file: Path, out: Path) -> None:
+    done = prune("run", file, "-o", out, *L1, "--server", server.address)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert load_file(out)["fc.weight"].tolist() == [[0.0, -4.0], [3.0, 0.0]]
+    assert done.stdout.splitlines()[:5] == [
+        "tensor     entries  pruned  sparsity",
+        "────────────────────────────────────",
+        "fc.weight        4       2    50.00%",
+        "────────────────────────────────────",
+        "1 tensor         4       2    50.00%",
+    ]
+    assert "seconds" in done.stdout
+    assert str(out) in done.stdout
+
+
+def test_run_starts_a_service_of_its_own_without_a_server(file: Path, out: Path) -> None:
+    done = prune("run", file, "-o", out, *L1, "--global")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert int((load_file(out)["fc.weight"] == 0).sum()) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "pruned"),
+    [
+        pytest.param(["--method", "identity"], 0, id="identity"),
+        pytest.param(["--method", "random_unstructured", "--amount", "3", "--seed", "1"], 3, id="random"),
+        pytest.param(["--method", "random_structured", "--amount", "1", "--dim", "-1"], 2, id="random channels"),
+        pytest.param(["--method", "ln_structured", "--amount", "1", "--n", "inf", "--dim", "1"], 2, id="Ln"),
+        pytest.param(["--method", "l1_unstructured", "--sparsity", "0.75"], 3, id="sparsity"),
+        pytest.param([*L1, "--global", "--include", "fc.*", "--prior", "zeros"], 3, id="zeros count"),
+    ],
+)
+def test_run_takes_every_method(server: ServerProcess, file: Path, out: Path, options: list[str], pruned: int) -> None:
+    done = prune("run", file, "-o", out, *options, "--server", server.address, "--json")
+    report = json.loads(done.stdout)
+    assert done.stderr == ""
+    assert (report["pruned"], report["out"]) == (pruned, str(out))
+
+
+def test_run_takes_a_recipe(server: ServerProcess, file: Path, out: Path, tmp_path: Path) -> None:
+    recipe = written(tmp_path / "recipe.yaml", b"rules: [{score: {magnitude: {}}, amount: {count: 1}}]")
+    done = prune("run", file, "-o", out, "--recipe", recipe, "--output", "mask", "--server", server.address)
+    assert done.returncode == 0
+    assert load_file(out)["fc.weight:mask_bits"].tolist() == [0b1110]
+
+
+def test_plan_tells_which_tensors_and_writes_nothing(server: ServerProcess, file: Path) -> None:
+    done = prune("run", file, *L1, "--plan", "--server", server.address)
+    assert "1 of 2 tensors selected" in done.stdout
+    assert "- (name)" in done.stdout
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_dry_run_reports_and_writes_nothing(server: ServerProcess, file: Path) -> None:
+    done = prune("run", file, *L1, "--dry-run", "--json", "--server", server.address)
+    assert json.loads(done.stdout)["sparsity"] == 0.5
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_inspect_counts_zeros_of_every_tensor(file: Path) -> None:
+    done = prune("inspect", file)
+    assert done.stdout.splitlines()[2:] == [
+        "fc.weight    F32    2x2        4      0     0.00%",
+        "fc.bias      F32      2        2      1    50.00%",
+        "─────────────────────────────────────────────────",
+        "2 tensors                      6      1    16.67%",
+    ]
+
+
+def test_inspect_counts_the_bits_of_a_mask(tmp_path: Path) -> None:
+    file = written(tmp_path / "in", checkpoint({"w:mask_bits": ("U8", (1,), b"\x0f")}))
+    (tensor,) = json.loads(prune("inspect", file, "--json").stdout)["tensors"]
+    assert (tensor["entries"], tensor["zeros"], tensor["sparsity"]) == (8, 4, 0.5)
+
+
+def test_methods_are_listed(server: ServerProcess) -> None:
+    done = prune("methods", "--server", server.address)
+    assert "ln_structured" in done.stdout
+    assert "takes" in done.stdout
+
+
+def test_serve_becomes_the_server() -> None:
+    done = prune("serve", "--help")
+    assert done.returncode == 0
+    assert "--metrics-listen" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        pytest.param([*L1], "-o OUT.safetensors is required", id="no output"),
+        pytest.param(["-o", "x", *L1, "--plan"], "-o OUT.safetensors is required", id="output of a plan"),
+        pytest.param(["-o", "x"], "--method or --recipe is required", id="no method"),
+        pytest.param(["-o", "x", "--method", "l1_unstructured"], "needs --amount or --sparsity", id="no amount"),
+        pytest.param(["-o", "x", "--method", "identity", "--amount", "1"], "identity takes no --amount", id="amount"),
+        pytest.param(["-o", "x", *L1, "--dim", "0"], "l1_unstructured takes no --dim", id="dim"),
+        pytest.param(["-o", "x", *L1, "--sparsity", "0.5"], "exclude each other", id="amount and sparsity"),
+        pytest.param(["-o", "x", *L1, "--recipe", "r.yaml"], "one or the other", id="method and recipe"),
+        pytest.param(["-o", "x", "--method", "l1_unstructured", "--amount", "nan"], "0.0 to 1.0, got nan", id="NaN"),
+        pytest.param(["-o", "x", "--method", "l2"], "invalid choice: 'l2'", id="unknown method"),
+        pytest.param(["-o", "x", *L1, "--server", "http://x"], "HOST:PORT", id="URL"),
+    ],
+)
+def test_request_that_makes_no_sense_exits_with_2(file: Path, options: list[str], message: str) -> None:
+    done = prune("run", file, *options)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_refusal_of_the_server_is_one_line_and_exits_with_2(server: ServerProcess, file: Path, out: Path) -> None:
+    done = prune("run", file, "-o", out, *L1, "--include", "none.*", "--server", server.address)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.endswith("[SELECTS_NOTHING]\n")
+    assert done.stderr.count("\n") == 1
+    assert not out.exists()
+
+
+def test_refusal_is_one_json_object_for_machines(server: ServerProcess, file: Path, out: Path) -> None:
+    done = prune("run", file, "-o", out, *L1, "--include", "none.*", "--server", server.address, "--json")
+    error = json.loads(done.stderr)["error"]
+    assert (error["type"], error["reason"], done.stdout) == ("MismatchError", "SELECTS_NOTHING", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        pytest.param(["inspect", "none.safetensors"], 1, "none.safetensors: No such file or directory", id="no file"),
+        pytest.param(["inspect", __file__], 2, "is this a safetensors file?", id="no safetensors file"),
+        pytest.param(
+            ["methods", "--server", "127.0.0.1:1"], 1, "no pruning server answers at 127.0.0.1:1", id="nobody"
+        ),
+        pytest.param([], 2, "COMMAND", id="no command"),
+    ],
+)
+def test_failure_is_said_in_a_line(words: list[str], status: int, message: str) -> None:
+    done = prune(*words)
+    assert (done.returncode, done.stdout) == (status, "")
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_reader_that_leaves_early_is_no_disaster(file: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "pruning_client", "inspect", str(file)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+
+
+def test_output_that_cannot_be_written_is_said_before_anything_is_sent(server: ServerProcess, file: Path) -> None:
+    done = prune("run", file, "-o", "/dev/null", *L1, "--server", server.address)
+    assert done.returncode == 1
+    assert "not a regular file" in done.stderr
+    assert Path("/dev/null").is_char_device()
+
+
+def never_answer(requests: Iterator[pb.PruneRequest], context: grpc.ServicerContext) -> Iterator[pb.PruneResponse]:
+    """Take all and keep silent until the client is gone."""
+    gone = threading.Event()
+    context.add_callback(gone.set)
+    gone.wait()
+    yield from ()
+
+
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143)],
+    ids=["Ctrl-C", "terminated"],
+)
+def test_interrupted_run_leaves_nothing_behind(file: Path, out: Path, number: int, status: int) -> None:
+    written(out, b"old")
+    words = [sys.executable, "-m", "pruning_client", "run", str(file), "-o", str(out), *L1]
+    with (
+        scripted_server(never_answer) as address,
+        subprocess.Popen([*words, "--server", address], stderr=subprocess.PIPE) as process,
+    ):
+        until(lambda: len(list(out.parent.glob(".*.part"))) == 1)
+        process.send_signal(number)
+        _, stderr = process.communicate()
+    assert (process.returncode, stderr) == (status, b"")
+    assert sorted(file.parent.iterdir()) == [file, out]
+    assert out.read_bytes() == b"old"
+
+
+def test_small_file_is_no_exception(server: ServerProcess, tmp_path: Path, out: Path) -> None:
+    done = prune("run", written(tmp_path / "in", weight(1, 2)), "-o", out, *L1, "--server", server.address)
+    assert done.returncode == 0

@@ -1,0 +1,143 @@
+"""Builders of rules: what torch's words become, and what is refused before it is sent."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+
+from pruning_client import rules
+from pruning_client.errors import RecipeError
+from pruning_proto.reasons import Reason
+from pruning_proto.v1 import pruning_pb2 as pb
+
+RANKED = [rules.l1_unstructured, rules.random_unstructured, rules.ln_structured, rules.random_structured]
+UNRANKED = [rules.identity, rules.custom_from_mask]
+
+
+@pytest.mark.parametrize(
+    ("amount", "expected"),
+    [
+        pytest.param(0.5, pb.Amount(fraction=0.5), id="float is a fraction"),
+        pytest.param(1.0, pb.Amount(fraction=1.0), id="one as a float is everything"),
+        pytest.param(1, pb.Amount(count=1), id="one as an int is one entry"),
+        pytest.param(True, pb.Amount(count=1), id="True is 1, as in torch"),
+        pytest.param(2**64 - 1, pb.Amount(count=2**64 - 1), id="largest count"),
+        pytest.param(rules.sparsity(0.9), pb.Amount(sparsity=0.9), id="sparsity"),
+    ],
+)
+def test_amount_means_what_it_means_in_torch(amount: rules.AmountLike, expected: pb.Amount) -> None:
+    assert rules.l1_unstructured(amount).amount == expected
+
+
+@pytest.mark.parametrize(
+    ("amount", "field"),
+    [
+        pytest.param(1.5, "amount.fraction", id="above one"),
+        pytest.param(-0.1, "amount.fraction", id="below zero"),
+        pytest.param(math.nan, "amount.fraction", id="NaN"),
+        pytest.param(math.inf, "amount.fraction", id="infinity"),
+        pytest.param(-1, "amount.count", id="negative count"),
+        pytest.param(2**64, "amount.count", id="count beyond 64 bits"),
+        pytest.param("0.5", "amount.fraction", id="text"),
+    ],
+)
+@pytest.mark.parametrize("build", RANKED)
+def test_amount_out_of_range_is_refused(
+    build: Callable[[rules.AmountLike], pb.Rule], amount: rules.AmountLike, field: str
+) -> None:
+    with pytest.raises(RecipeError) as caught:
+        build(amount)
+    assert caught.value.reason == Reason.AMOUNT_OUT_OF_RANGE
+    assert caught.value.metadata["field"] == field
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, math.nan])
+def test_sparsity_out_of_range_is_refused(value: float) -> None:
+    with pytest.raises(RecipeError, match=r"amount\.sparsity: a sparsity is 0\.0 to 1\.0"):
+        rules.sparsity(value)
+
+
+@pytest.mark.parametrize("build", RANKED)
+def test_scope_global_lets_all_tensors_compete(build: Callable[..., pb.Rule]) -> None:
+    assert build(0.5, scope="global").scope == pb.SCOPE_GLOBAL
+    assert build(0.5).scope == pb.SCOPE_LOCAL
+
+
+@pytest.mark.parametrize("build", UNRANKED)
+def test_methods_that_do_not_rank_have_neither_amount_nor_scope(build: Callable[..., pb.Rule]) -> None:
+    rule = build(include=["*.weight"], prior="zeros")
+    assert not rule.HasField("amount")
+    assert rule.scope == pb.SCOPE_UNSPECIFIED
+    assert rule.prior == pb.PRIOR_ZEROS
+
+
+def test_patterns_select() -> None:
+    rule = rules.l1_unstructured(0.5, include=["a.*", "re:b[0-9]+"], exclude=("a.bias",))
+    assert rule.select == pb.Selector(include=["a.*", "re:b[0-9]+"], exclude=["a.bias"])
+
+
+def test_one_pattern_may_stand_without_a_list() -> None:
+    assert rules.identity(include="fc.weight").select.include == ["fc.weight"]
+
+
+def test_without_patterns_the_default_selection_holds() -> None:
+    assert not rules.identity().HasField("select")
+
+
+@pytest.mark.parametrize(
+    ("norm", "expected"),
+    [
+        pytest.param(1, pb.Norm(p=1.0), id="int"),
+        pytest.param(0.5, pb.Norm(p=0.5), id="float"),
+        pytest.param(-math.inf, pb.Norm(p=-math.inf), id="minus infinity"),
+        pytest.param("fro", pb.Norm(named=pb.NAMED_NORM_FRO), id="fro"),
+        pytest.param("nuc", pb.Norm(named=pb.NAMED_NORM_NUC), id="nuc"),
+    ],
+)
+def test_channels_are_ranked_by_any_norm_of_torch(norm: rules.NormLike, expected: pb.Norm) -> None:
+    assert rules.ln_structured(2, n=norm).score.magnitude.norm == expected
+
+
+@pytest.mark.parametrize("norm", [math.nan, "frobenius"])
+def test_norm_that_does_not_exist_is_refused(norm: rules.NormLike) -> None:
+    with pytest.raises(RecipeError) as caught:
+        rules.ln_structured(2, n=norm)
+    assert caught.value.reason == Reason.INVALID_NORM
+
+
+def test_channels_fall_along_a_dim() -> None:
+    assert rules.random_structured(1, dim=-1).granularity.channels.dim == -1
+    assert rules.ln_structured(1).granularity.WhichOneof("kind") == "channels"
+
+
+@pytest.mark.parametrize("dim", [2**31, 0.5])
+def test_dim_that_is_no_dim_is_refused(dim: int) -> None:
+    with pytest.raises(RecipeError, match="a dim is an integer"):
+        rules.random_structured(1, dim=dim)
+
+
+@pytest.mark.parametrize(("scope", "falls_back"), [("local", False), ("global", True)])
+def test_missing_scores_fall_back_to_weights_in_global_scope_only(scope: rules.ScopeName, falls_back: bool) -> None:
+    score = rules.l1_unstructured(0.5, scope=scope, importance_scores=True).score
+    assert score.importance_scores.fall_back_to_weights is falls_back
+
+
+def test_channels_of_scores_have_a_norm() -> None:
+    assert rules.ln_structured(1, n=1, importance_scores=True).score.importance_scores.norm.p == 1.0
+
+
+@pytest.mark.parametrize(
+    ("words", "allowed"),
+    [({"scope": "all"}, "'local' or 'global'"), ({"prior": "none"}, "'mask' or 'zeros'")],
+    ids=["scope", "prior"],
+)
+def test_word_that_is_unknown_is_refused_with_those_that_are(words: dict[str, str], allowed: str) -> None:
+    build: Callable[..., pb.Rule] = rules.l1_unstructured
+    with pytest.raises(RecipeError, match=allowed):
+        build(0.5, **words)
+
+
+def test_pattern_that_is_no_text_is_refused() -> None:
+    with pytest.raises(RecipeError) as caught:
+        rules.identity(include=[1])  # type: ignore[list-item]
+    assert caught.value.reason == Reason.INVALID_PATTERN

@@ -1,0 +1,115 @@
+"""State dicts as they are sent, and results as state dicts: names, ties, companions."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pruning_client.errors import CheckpointError, MismatchError
+from pruning_client.frameworks import numpy_framework, torch_framework
+from pruning_client.state_dicts import StateDictSource, restore
+
+
+def names(source: StateDictSource) -> list[str]:
+    return [entry.name for entry in source.layout.tensors]
+
+
+def returned(source: StateDictSource) -> dict[str, Any]:
+    """What comes back if a server sends all as it came."""
+    buffer = memoryview(bytearray(b"".join(source.pieces())))
+    return restore(source.layout, buffer, source.aliases, source.framework)
+
+
+def test_tied_tensors_are_sent_once_and_tied_again() -> None:
+    model = nn.ModuleDict({"a": nn.Linear(2, 2, bias=False), "b": nn.Linear(2, 2, bias=False)})
+    model["b"].weight = model["a"].weight
+    source = StateDictSource(model.state_dict())
+    assert names(source) == ["a.weight"]
+    assert source.aliases == {"b.weight": "a.weight"}
+    result = returned(source)
+    assert result["b.weight"] is result["a.weight"]
+
+
+def test_views_of_one_memory_that_differ_are_no_ties() -> None:
+    block = torch.arange(4.0)
+    assert StateDictSource({"a": block[:2], "b": block[2:], "c": block.reshape(2, 2)}).aliases == {}
+
+
+def test_empty_tensors_are_no_ties() -> None:
+    assert StateDictSource({"a": torch.empty(0), "b": torch.empty(0)}).aliases == {}
+
+
+def test_arrays_are_tied_too() -> None:
+    array = np.ones(2, np.float32)
+    assert StateDictSource({"a": array, "b": array}).aliases == {"b": "a"}
+
+
+def test_shared_originals_of_the_masked_form_are_sent_each_with_its_mask() -> None:
+    shared = torch.ones(2)
+    state = {"a_orig": shared, "a_mask": torch.ones(2), "b_orig": shared, "b_mask": torch.zeros(2)}
+    assert StateDictSource(state).aliases == {}
+
+
+@pytest.mark.parametrize("suffix", ["_orig", "_mask", ":mask_bits"])
+def test_every_form_of_a_tied_tensor_is_tied_again(suffix: str) -> None:
+    source = StateDictSource({"a" + suffix: torch.ones(2)})
+    result = restore(source.layout, memoryview(bytearray(8)), {"b": "a"}, torch_framework())
+    assert result["b" + suffix] is result["a" + suffix]
+
+
+def test_companions_come_directly_before_their_parameter() -> None:
+    state = {"a": torch.ones(2), "b": torch.ones(2), "a:mask_bits": torch.ones(1, dtype=torch.uint8)}
+    source = StateDictSource(state, importance_scores={"b": torch.ones(2)}, masks={"a": torch.ones(2)})
+    assert names(source) == ["a:mask_bits", "a:mask", "a", "b:scores", "b"]
+
+
+@pytest.mark.parametrize("companion", ["w:scores", "w_orig:scores"])
+def test_companion_comes_before_the_original_of_a_masked_pair(companion: str) -> None:
+    state = {"w_orig": torch.ones(2), "w_mask": torch.ones(2), companion: torch.ones(2)}
+    assert names(StateDictSource(state)) == [companion, "w_orig", "w_mask"]
+
+
+def test_companion_of_no_parameter_is_sent_for_the_server_to_refuse() -> None:
+    assert names(StateDictSource({"a": torch.ones(2)}, masks={"z": torch.ones(2)})) == ["a", "z:mask"]
+
+
+def test_scores_for_either_name_of_a_tied_tensor_count() -> None:
+    tied = torch.ones(2)
+    source = StateDictSource({"a": tied, "b": tied}, importance_scores={"b": torch.ones(2)})
+    assert names(source) == ["a:scores", "a"]
+
+
+def test_scores_for_both_names_of_a_tied_tensor_are_refused() -> None:
+    tied, scores = torch.ones(2), torch.ones(2)
+    with pytest.raises(MismatchError, match="'a:scores': is given twice"):
+        StateDictSource({"a": tied, "b": tied}, importance_scores={"a": scores, "b": scores})
+
+
+def test_scores_may_be_of_another_library() -> None:
+    source = StateDictSource({"a": torch.ones(2)}, importance_scores={"a": np.ones(2)})
+    assert [(entry.name, entry.dtype) for entry in source.layout.tensors] == [("a:scores", "F64"), ("a", "F32")]
+    assert source.framework is torch_framework()
+
+
+@pytest.mark.parametrize(("one", "form"), [(torch.ones(1), "pt"), (np.ones(1), "np")], ids=["torch", "numpy"])
+def test_metadata_tells_the_format_that_loaders_ask_for(one: Any, form: str) -> None:
+    assert StateDictSource({"a": one}).layout.metadata == {"format": form}
+
+
+@pytest.mark.parametrize("value", [1.0, "text", None, [1.0]], ids=repr)
+def test_value_that_is_no_tensor_is_refused_by_name(value: object) -> None:
+    with pytest.raises(CheckpointError, match=f"tensor 'x': only torch tensors .* got {type(value).__name__}"):
+        StateDictSource({"a": torch.ones(1), "x": value})
+
+
+def test_empty_state_dict_is_refused() -> None:
+    with pytest.raises(MismatchError, match="the state dict is empty"):
+        StateDictSource({})
+
+
+def test_result_of_torch_may_be_had_as_numpy() -> None:
+    source = StateDictSource({"a": torch.tensor([1.0, 2.0])})
+    array = restore(source.layout, memoryview(bytearray(b"".join(source.pieces()))), {}, numpy_framework())["a"]
+    assert array.tolist() == [1.0, 2.0]

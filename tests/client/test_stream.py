@@ -1,0 +1,251 @@
+"""The network of one call, against real servers that misbehave: the call always ends, and the caller learns why."""
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import grpc
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import status_pb2
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+
+from pruning_client import Client, rules
+from pruning_client.errors import (
+    CapacityError,
+    DeadlineError,
+    InternalError,
+    MismatchError,
+    ProtocolError,
+    PruningError,
+    UnavailableError,
+    Violation,
+)
+from pruning_client.exchange import Progress
+from pruning_proto.limits import CHUNK_BYTES
+from pruning_proto.reasons import DOMAIN
+from pruning_proto.v1 import pruning_pb2 as pb
+from tests.client.checkpoints import checkpoint, weight, written
+from tests.client.scripted import data, failure, plan, report, scripted_server
+
+HALF = rules.l1_unstructured(0.5)
+LARGE_BYTES = 8 * CHUNK_BYTES
+Requests = Iterator[pb.PruneRequest]
+Responses = Iterator[pb.PruneResponse]
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    """A file that waits for its plan."""
+    return written(tmp_path / "large", checkpoint({"x": ("U8", (LARGE_BYTES,), bytes(LARGE_BYTES))}))
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    return written(tmp_path / "small", weight(1, 2, 3, 4))
+
+
+def echo(requests: Requests, _context: grpc.ServicerContext) -> Responses:
+    """Send the file back as it comes."""
+    yield plan(next(requests).options.total_bytes)
+    for request in requests:
+        yield data(request.data)
+    yield report()
+
+
+def test_what_comes_back_is_the_result(large: Path, tmp_path: Path) -> None:
+    with scripted_server(echo) as address, Client(address) as client:
+        client.prune_file(large, tmp_path / "out", HALF)
+    assert (tmp_path / "out").read_bytes() == large.read_bytes()
+
+
+def test_refusal_costs_the_header_and_not_the_model(large: Path, tmp_path: Path) -> None:
+    received: list[int] = []
+
+    def refuse(requests: Requests, _context: grpc.ServicerContext) -> Responses:
+        received.extend(len(next(requests).data) for _ in ("options", "header"))
+        time.sleep(0.2)  # long enough for a client that does not wait
+        yield failure("SELECTS_NOTHING", "rule 0 selects nothing")
+        received.extend(len(request.data) for request in requests)
+
+    with scripted_server(refuse) as address, Client(address) as client, pytest.raises(MismatchError):
+        client.prune_file(large, tmp_path / "out", HALF)
+    assert sum(received) < 1000
+    assert list(tmp_path.iterdir()) == [large]
+
+
+def test_failure_while_the_model_is_sent_stops_the_sending(large: Path) -> None:
+    received: list[int] = []
+
+    def fail(requests: Requests, context: grpc.ServicerContext) -> Responses:
+        yield plan()
+        received.extend(len(next(requests).data) for _ in range(3))
+        yield failure("NAN_WEIGHTS", "NaN in x")
+        received.extend(len(request.data) for request in requests)
+        context.abort(grpc.StatusCode.INVALID_ARGUMENT, "NaN in x")
+
+    with scripted_server(fail) as address, Client(address) as client, pytest.raises(PruningError, match="NaN in x"):
+        client.prune(large, HALF)
+    assert sum(received) <= LARGE_BYTES
+
+
+def test_server_that_writes_all_before_it_reads_does_not_hang(large: Path) -> None:
+    chunk = bytes(CHUNK_BYTES)
+
+    def write_first(requests: Requests, _context: grpc.ServicerContext) -> Responses:
+        yield plan(large.stat().st_size)
+        next(requests)
+        yield data(next(requests).data)
+        yield from (data(chunk) for _ in range(8))
+        for _ in requests:
+            pass
+        yield report()
+
+    with scripted_server(write_first) as address, Client(address) as client:
+        assert client.prune(large, HALF, timeout=20).layout.buffer_bytes == LARGE_BYTES
+
+
+def test_server_that_reads_all_before_it_writes_does_not_hang(large: Path) -> None:
+    def read_first(requests: Requests, _context: grpc.ServicerContext) -> Responses:
+        yield plan(next(requests).options.total_bytes)
+        content = b"".join(request.data for request in requests)
+        yield from (data(content[at : at + CHUNK_BYTES]) for at in range(0, len(content), CHUNK_BYTES))
+        yield report()
+
+    with scripted_server(read_first) as address, Client(address) as client:
+        assert client.prune(large, HALF, timeout=20).layout.buffer_bytes == LARGE_BYTES
+
+
+def test_server_that_never_sends_its_plan_runs_into_the_deadline(large: Path) -> None:
+    def wait(requests: Requests, context: grpc.ServicerContext) -> Responses:
+        over = threading.Event()
+        context.add_callback(over.set)
+        over.wait()
+        yield from ()
+
+    with (
+        scripted_server(wait) as address,
+        Client(address, timeout=0.3) as client,
+        pytest.raises(DeadlineError, match="did not finish in time"),
+    ):
+        client.prune(large, HALF)
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        (grpc.StatusCode.UNAVAILABLE, UnavailableError),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, CapacityError),
+        (grpc.StatusCode.UNKNOWN, InternalError),
+        (grpc.StatusCode.UNIMPLEMENTED, ProtocolError),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_status_without_a_reason_is_judged_by_its_code(
+    small: Path, code: grpc.StatusCode, expected: type[PruningError]
+) -> None:
+    def abort(requests: Requests, context: grpc.ServicerContext) -> Responses:
+        context.abort(code, "no more")
+        yield from ()
+
+    with (
+        scripted_server(abort) as address,
+        Client(address) as client,
+        pytest.raises(expected, match="no more") as caught,
+    ):
+        client.prune(small, HALF)
+    assert caught.value.code is code
+
+
+def test_reason_in_the_details_of_a_status_decides(small: Path) -> None:
+    details = status_pb2.Status(code=14, message="going down")
+    details.details.add().Pack(ErrorInfo(reason="SHUTTING_DOWN", domain=DOMAIN, metadata={"request_id": "r1"}))
+    details.details.add().Pack(BadRequest(field_violations=[BadRequest.FieldViolation(field="f", description="d")]))
+    details.details.add().Pack(RetryInfo(retry_delay=Duration(seconds=3)))
+
+    def abort(requests: Requests, context: grpc.ServicerContext) -> Responses:
+        context.set_trailing_metadata((("grpc-status-details-bin", details.SerializeToString()),))
+        context.abort(grpc.StatusCode.UNAVAILABLE, "going down")
+        yield from ()
+
+    with scripted_server(abort) as address, Client(address) as client, pytest.raises(UnavailableError) as caught:
+        client.prune(small, HALF)
+    error = caught.value
+    assert (str(error), error.reason, error.request_id) == ("going down", "SHUTTING_DOWN", "r1")
+    assert error.violations == (Violation("f", "d"),)
+    assert error.retry_after == timedelta(seconds=3)
+
+
+def test_details_of_somebody_else_are_passed_over(small: Path) -> None:
+    details = status_pb2.Status(code=14)
+    details.details.add().Pack(ErrorInfo(reason="SELECTS_NOTHING", domain="proxy.example"))
+
+    def abort(requests: Requests, context: grpc.ServicerContext) -> Responses:
+        context.set_trailing_metadata((("grpc-status-details-bin", details.SerializeToString()),))
+        context.abort(grpc.StatusCode.UNAVAILABLE, "no upstream")
+        yield from ()
+
+    with scripted_server(abort) as address, Client(address) as client, pytest.raises(UnavailableError) as caught:
+        client.prune(small, HALF)
+    assert caught.value.reason is None
+
+
+def test_proxy_is_not_used_for_a_server_on_this_machine(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    with scripted_server(echo) as address, Client(address) as client:
+        assert client.prune(small, HALF).layout.tensors
+
+
+def test_one_client_serves_many_threads(small: Path) -> None:
+    with scripted_server(echo) as address, Client(address) as client, ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda _: client.prune(small, HALF).layout.total_bytes, range(8)))
+    assert results == [small.stat().st_size] * 8
+
+
+def test_nobody_at_the_address_is_said_with_the_address(small: Path) -> None:
+    with (
+        Client("127.0.0.1:1") as client,
+        pytest.raises(UnavailableError, match=r"no pruning server answers at 127\.0\.0\.1:1"),
+    ):
+        client.prune(small, HALF)
+
+
+def test_error_of_the_source_reaches_the_caller(large: Path) -> None:
+    def cut_the_file(requests: Requests, context: grpc.ServicerContext) -> Responses:
+        large.write_bytes(b"")
+        yield from echo(requests, context)
+
+    with (
+        scripted_server(cut_the_file) as address,
+        Client(address) as client,
+        pytest.raises(PruningError, match="changed while it was read"),
+    ):
+        client.prune(large, HALF)
+
+
+def test_progress_tells_bytes_of_both_ways(large: Path) -> None:
+    told: list[Progress] = []
+    with scripted_server(echo) as address, Client(address) as client:
+        client.prune(large, HALF, progress=told.append)
+    total = large.stat().st_size
+    assert told[-1] == Progress(sent_bytes=total, total_bytes=total, received_bytes=total, result_bytes=total)
+    assert [each.sent_bytes for each in told] == sorted(each.sent_bytes for each in told)
+
+
+class WatcherError(Exception):
+    """What a caller's own function raises."""
+
+
+@pytest.mark.parametrize("thread", ["MainThread", "other"])
+def test_error_of_a_watcher_reaches_the_caller(large: Path, tmp_path: Path, thread: str) -> None:
+    def complain(_: Progress) -> None:
+        if (threading.current_thread().name == "MainThread") == (thread == "MainThread"):
+            raise WatcherError
+
+    with scripted_server(echo) as address, Client(address) as client, pytest.raises(WatcherError):
+        client.prune_file(large, tmp_path / "out", HALF, progress=complain)
+    assert not (tmp_path / "out").exists()
