@@ -1,0 +1,56 @@
+"""What the packages' modules import, read from their source: nothing here is imported or run."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+YARDS: Final = {
+    "pruning_proto": "proto",
+    "pruning_service": "service",
+    "pruning_client": "client",
+    "pruning_engine": ".",
+}
+"""Each package and the folder it stands in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """One name that one module imports, at the top, in a function or for the type checker alone."""
+
+    importer: str
+    imported: str
+
+    @property
+    def package(self) -> str:
+        """The outermost package that is imported."""
+        return self.imported.partition(".")[0]
+
+
+def modules_of(package: str) -> dict[str, Path]:
+    """Give the hand-written modules of a package by their full names."""
+    yard = ROOT / YARDS[package]
+    files = sorted((yard / package).rglob("*.py"))
+    return {_module_name(file.relative_to(yard)): file for file in files if not file.name.endswith("_pb2.py")}
+
+
+def imports_of(package: str) -> list[Import]:
+    """Give what a package's modules import, the standard library left out."""
+    found = [one for name, file in modules_of(package).items() for one in _imports(name, file)]
+    return [one for one in found if one.package not in sys.stdlib_module_names]
+
+
+def _module_name(file: Path) -> str:
+    return ".".join(file.with_suffix("").parts).removesuffix(".__init__")
+
+
+def _imports(name: str, file: Path) -> Iterator[Import]:
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (Import(name, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name} imports relatively; write the package's name"
+            yield from (Import(name, f"{node.module}.{alias.name}") for alias in node.names)

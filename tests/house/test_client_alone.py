@@ -1,0 +1,75 @@
+"""The client without extras, beside protobuf 6 and beside protobuf 7: it needs no torch and no numpy to prune."""
+
+import json
+import struct
+from pathlib import Path
+
+import pytest
+import safetensors
+
+from tests.house.installed import Installation
+from tests.servers import ServerProcess
+
+pytestmark = pytest.mark.timeout(600)  # the first time, environments are made
+
+WEIGHTS = struct.pack("<4f", -3.0, 1.0, -2.0, 4.0)
+HALF_OF_THEM = struct.pack("<4f", -3.0, 0.0, 0.0, 4.0)
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """A checkpoint of one tensor, written by hand."""
+    header = json.dumps({"fc.weight": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, len(WEIGHTS)]}}).encode()
+    path = tmp_path / "in.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header + WEIGHTS)
+    return path
+
+
+@pytest.mark.parametrize("package", ["torch", "numpy", "safetensors", "prometheus_client"])
+def test_what_the_service_needs_is_not_there(client_alone: Installation, package: str) -> None:
+    assert client_alone.run("-c", f"import {package}").returncode == 1
+
+
+@pytest.mark.parametrize("package", ["pruning_client", "pruning_proto"])
+def test_importing_brings_in_nothing_heavy(client_alone: Installation, package: str) -> None:
+    script = f"import sys, {package}; print(sorted({{'torch', 'numpy', 'rich', 'yaml'}} & set(sys.modules)))"
+    told = client_alone.run("-W", "error", "-c", script)
+    assert (told.stdout, told.stderr) == ("[]\n", "")
+
+
+@pytest.mark.parametrize("package", ["service", "proto", "client", "tests", "scripts", "deploy"])
+def test_folders_of_the_checkout_are_no_packages(client_alone: Installation, package: str) -> None:
+    assert client_alone.run("-c", f"import {package}").returncode == 1
+
+
+def test_command_line_prunes_a_file(client_alone: Installation, checkpoint: Path, server: ServerProcess) -> None:
+    options = ["-o", "out.safetensors", "--method", "l1_unstructured", "--amount", "0.5", "--server", server.address]
+    done = client_alone.run("-m", "pruning_client", "run", "in.safetensors", *options, folder=checkpoint.parent)
+    assert done.returncode == 0, done.stderr
+    result = safetensors.deserialize((checkpoint.parent / "out.safetensors").read_bytes())  # type: ignore[no-untyped-call]
+    assert result == [("fc.weight", {"dtype": "F32", "shape": [2, 2], "data": HALF_OF_THEM})]
+
+
+def test_python_prunes_a_file(client_alone: Installation, checkpoint: Path, server: ServerProcess) -> None:
+    script = (
+        "from pruning_client import Client, rules\n"
+        f"with Client({server.address!r}) as client:\n"
+        "    print(client.prune_file('in.safetensors', 'out.safetensors', rules.l1_unstructured(0.5)).sparsity)\n"
+    )
+    done = client_alone.run("-W", "error", "-c", script, folder=checkpoint.parent)
+    assert (done.stdout, done.stderr) == ("0.5\n", "")
+
+
+def test_inspecting_needs_no_server(client_alone: Installation, checkpoint: Path) -> None:
+    done = client_alone.run("-m", "pruning_client", "inspect", "in.safetensors", "--json", folder=checkpoint.parent)
+    (tensor,) = json.loads(done.stdout)["tensors"]
+    assert (tensor["name"], tensor["entries"], tensor["zeros"]) == ("fc.weight", 4, 0)
+
+
+def test_server_of_its_own_needs_the_service(client_alone: Installation, checkpoint: Path) -> None:
+    options = ["-o", "out.safetensors", "--method", "l1_unstructured", "--amount", "0.5"]
+    done = client_alone.run("-m", "pruning_client", "run", "in.safetensors", *options, folder=checkpoint.parent)
+    assert done.returncode != 0
+    assert "pruning-service[service]" in done.stderr
+    assert "--server" in done.stderr
+    assert not (checkpoint.parent / "out.safetensors").exists()

@@ -1,0 +1,102 @@
+"""Imports only point down: who may import whom, held against the source of every module."""
+
+import re
+from collections.abc import Iterable
+from graphlib import CycleError, TopologicalSorter
+from importlib.metadata import packages_distributions
+
+import pytest
+
+from tests.house.installed import PROJECT
+from tests.house.modules import YARDS, Import, imports_of, modules_of
+
+MAY_IMPORT = {
+    "pruning_proto": {"grpc", "google"},
+    "pruning_engine": {"torch", "numpy", "safetensors", "re2"},
+    "pruning_service": {
+        "pruning_engine",
+        "pruning_proto",
+        "grpc",
+        "grpc_health",
+        "grpc_reflection",
+        "google",
+        "prometheus_client",
+        "torch",
+        "numpy",
+    },
+    "pruning_client": {"pruning_proto", "grpc", "google", "yaml", "rich", "torch", "numpy"},
+}
+"""Other packages that each package may import. Beyond the table every package imports itself."""
+
+ADAPTORS = {"torch": "pruning_client.torch", "numpy": "pruning_client.numpy"}
+"""The one module of the client that may import each framework."""
+
+CLIENT_NEEDS = PROJECT["project"]["dependencies"]
+SERVICE_NEEDS = CLIENT_NEEDS + PROJECT["project"]["optional-dependencies"]["service"]
+
+PACKAGES = pytest.mark.parametrize("package", YARDS)
+
+
+def is_cyclic(imports: dict[str, set[str]]) -> bool:
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError:
+        return True
+    return False
+
+
+def distributions_of(requirements: Iterable[str]) -> set[str]:
+    """Give the names that requirements begin with, in one spelling."""
+    return {re.split(r"[^\w.-]", requirement)[0].lower().replace("_", "-") for requirement in requirements}
+
+
+def module_imported(one: Import, modules: set[str]) -> str:
+    """Give the module that `from a import b` names: `a.b` if that is one, else `a`."""
+    return one.imported if one.imported in modules else one.imported.rpartition(".")[0]
+
+
+@PACKAGES
+def test_package_imports_only_what_the_plan_allows(package: str) -> None:
+    allowed = MAY_IMPORT[package] | {package}
+    assert [one for one in imports_of(package) if one.package not in allowed] == []
+
+
+@pytest.mark.parametrize(("framework", "adaptor"), ADAPTORS.items(), ids=ADAPTORS)
+def test_client_imports_a_framework_in_its_adaptor_only(framework: str, adaptor: str) -> None:
+    importers = {one.importer for one in imports_of("pruning_client") if one.package == framework}
+    assert importers <= {adaptor}
+
+
+@pytest.mark.parametrize(
+    ("package", "needs"),
+    [
+        ("pruning_proto", CLIENT_NEEDS),
+        ("pruning_client", [*CLIENT_NEEDS, *ADAPTORS]),  # an adaptor runs where the caller has the framework
+        ("pruning_engine", SERVICE_NEEDS),
+        ("pruning_service", SERVICE_NEEDS),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_package_imports_only_what_the_project_declares(package: str, needs: list[str]) -> None:
+    provided_by = packages_distributions()
+    outside = {one.package for one in imports_of(package)} - set(YARDS)
+    assert {top for top in outside if not distributions_of(provided_by[top]) & distributions_of(needs)} == set()
+
+
+@PACKAGES
+def test_package_has_no_import_cycle(package: str) -> None:
+    modules = set(modules_of(package))
+    imports: dict[str, set[str]] = {module: set() for module in modules}
+    for one in imports_of(package):
+        imports[one.importer].add(module_imported(one, modules))
+    assert not is_cyclic(imports)
+
+
+def test_cycle_would_be_seen() -> None:
+    assert is_cyclic({"a": {"b"}, "b": {"a"}})
+    assert not is_cyclic({"a": {"b"}, "b": set()})
+
+
+@pytest.mark.parametrize("name", ["utils", "util", "common", "helpers", "helper", "misc"])
+def test_no_module_is_a_grab_bag(name: str) -> None:
+    assert [module for package in YARDS for module in modules_of(package) if name in module.split(".")] == []

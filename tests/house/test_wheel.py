@@ -1,0 +1,55 @@
+"""What a wheel holds, and that the version stands in one place."""
+
+import importlib.metadata
+import zipfile
+from pathlib import Path
+
+import grpc
+import pytest
+
+from pruning_proto.v1.pruning_pb2 import GetCapabilitiesRequest, GetCapabilitiesResponse
+from tests.house.installed import PROJECT, Installation
+from tests.house.modules import YARDS
+from tests.servers import ServerProcess
+
+pytestmark = pytest.mark.timeout(600)  # the first time, environments are made
+
+
+@pytest.fixture(scope="module")
+def files(wheel: Path) -> list[str]:
+    return zipfile.ZipFile(wheel).namelist()
+
+
+@pytest.mark.parametrize("package", YARDS)
+def test_package_ships_its_types(files: list[str], package: str) -> None:
+    assert f"{package}/py.typed" in files
+
+
+def test_contract_is_shipped(files: list[str]) -> None:
+    assert "pruning_proto/v1/pruning.proto" in files
+
+
+def test_nothing_but_the_four_packages_is_shipped(files: list[str]) -> None:
+    tops = {file.partition("/")[0] for file in files}
+    assert {top for top in tops if not top.endswith(".dist-info")} == set(YARDS)
+
+
+def test_wheel_and_metadata_have_the_version_of_the_project(wheel: Path) -> None:
+    version = PROJECT["project"]["version"]
+    assert wheel.name.startswith(f"pruning_service-{version}-")
+    assert importlib.metadata.version("pruning-service") == version
+
+
+def test_command_line_tells_the_version_of_the_project(client_alone: Installation) -> None:
+    told = client_alone.run("-m", "pruning_client", "--version")
+    assert told.stdout.split() == ["prune", PROJECT["project"]["version"]]
+
+
+def test_server_tells_the_version_of_the_project(server: ServerProcess) -> None:
+    with grpc.insecure_channel(server.address) as channel:
+        ask = channel.unary_unary(
+            "/pruning.v1.PruningService/GetCapabilities",
+            request_serializer=GetCapabilitiesRequest.SerializeToString,
+            response_deserializer=GetCapabilitiesResponse.FromString,
+        )
+        assert ask(GetCapabilitiesRequest(), timeout=30).version == PROJECT["project"]["version"]
