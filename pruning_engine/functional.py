@@ -27,9 +27,7 @@ def random_unstructured(module: Module, name: str, amount: float, *, seed: int |
     return module
 
 
-def l1_unstructured(
-    module: Module, name: str, amount: float, importance_scores: torch.Tensor | None = None
-) -> Module:
+def l1_unstructured(module: Module, name: str, amount: float, importance_scores: torch.Tensor | None = None) -> Module:
     """Prune the entries of least magnitude, or of least importance if scores are given."""
     L1Unstructured.apply(module, name, amount, importance_scores=importance_scores)
     return module

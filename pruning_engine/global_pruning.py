@@ -17,7 +17,7 @@ from pruning_engine.errors import MismatchError, Reason
 from pruning_engine.mask_methods import CustomFromMask
 from pruning_engine.mask_tensors import bits_of, flat_numbers, mask_dtype, masked, write_mask
 from pruning_engine.module_state import Method, attach, find_method, mask_of, parameter_of, tensor_name
-from pruning_engine.ties import place_of
+from pruning_engine.ties import _place as place_of
 from pruning_engine.torch_errors import ShapeError
 
 Place: TypeAlias = tuple[torch.nn.Module, str]
