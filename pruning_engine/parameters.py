@@ -121,14 +121,14 @@ def _other_names(
             raise MismatchError(
                 Reason.INVALID_ALIAS,
                 f"alias {alias!r} stands for {target!r}, which is no parameter of the checkpoint",
-                field="aliases",
+                field=f'aliases["{alias}"]',
                 tensor=target,
             )
         if alias in specs or other in logical:
             raise MismatchError(
                 Reason.INVALID_ALIAS,
                 f"alias {alias!r} is a tensor of the checkpoint itself; a tied tensor is sent once",
-                field="aliases",
+                field=f'aliases["{alias}"]',
                 tensor=alias,
             )
         found.setdefault(name, []).append(other)

@@ -28,23 +28,19 @@ class Budget:
 
         Raises: Refusal MODEL_TOO_LARGE if they can never fit, NO_ROOM if they did not in `queue_seconds`.
         """
-        self.check(wanted_bytes)
+        if wanted_bytes > self.total_bytes:
+            raise Refusal(
+                reason=Reason.MODEL_TOO_LARGE,
+                message=f"the call needs {wanted_bytes:,} bytes of memory, the server may hold {self.total_bytes:,} "
+                "(PRUNING_MEMORY_BYTES); rules of local scope need less than those of global scope",
+                metadata={"needed_bytes": str(wanted_bytes), "budget_bytes": str(self.total_bytes)},
+            )
         await self._enter(wanted_bytes)
         try:
             yield
         finally:
             self.reserved_bytes -= wanted_bytes
             self._admit()
-
-    def check(self, wanted_bytes: int) -> None:
-        """Refuse what can never fit. Raises: Refusal MODEL_TOO_LARGE."""
-        if wanted_bytes > self.total_bytes:
-            raise Refusal(
-                reason=Reason.MODEL_TOO_LARGE,
-                message=f"the call needs {wanted_bytes:,} bytes of memory, the server may hold {self.total_bytes:,}; "
-                "use rules of local scope, or a server with a larger PRUNING_MEMORY_BYTES",
-                metadata={"needed_bytes": str(wanted_bytes), "budget_bytes": str(self.total_bytes)},
-            )
 
     async def _enter(self, wanted_bytes: int) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()

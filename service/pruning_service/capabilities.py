@@ -1,8 +1,10 @@
 """What this server offers, as GetCapabilities tells it."""
 
+from collections.abc import Iterator
 from importlib.metadata import version
 
 from pruning_engine.dtypes import PRUNABLE
+from pruning_engine.plugins import installed_methods
 from pruning_proto import limits
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.stream import Resources
@@ -48,12 +50,22 @@ METHODS = (
 _PACKAGES = ("grpcio", "numpy", "protobuf", "safetensors", "torch")
 
 
+def _installed() -> Iterator[pb.Method]:
+    for name in installed_methods():
+        yield pb.Method(
+            name=name,
+            description="Installed on this server.",
+            parameters=("select", "prior", "score.method.arguments"),
+            installed=True,
+        )
+
+
 def capabilities(resources: Resources) -> pb.GetCapabilitiesResponse:
     """Describe a server."""
     settings = resources.settings
     return pb.GetCapabilitiesResponse(
         version=resources.version,
-        methods=METHODS,
+        methods=[*METHODS, *_installed()],
         outputs=[output for output in OUTPUTS if output != pb.OUTPUT_FORM_UNSPECIFIED],
         prunable_dtypes=sorted(PRUNABLE),
         devices=[str(resources.worker.device)],

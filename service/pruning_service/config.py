@@ -5,6 +5,7 @@ manual; a test holds the two together.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,8 +14,21 @@ from typing import Final
 from pruning_proto import limits
 
 PREFIX: Final = "PRUNING_"
+UNIX: Final = "unix:"
+"""How the address of a Unix socket begins."""
+
 NOWHERE: Final = "none"
 """As an address: do not listen."""
+
+_CGROUP_LIMITS: Final = (
+    Path("/sys/fs/cgroup/memory.max"),  # version 2
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),  # version 1
+)
+
+_SERVICE_LINK: Final = re.compile(
+    r"PRUNING_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)"
+)
+"""What Kubernetes puts into every pod's environment for a Service whose name begins with "pruning"."""
 
 
 class SettingsError(ValueError):
@@ -24,11 +38,15 @@ class SettingsError(ValueError):
 def usable_memory_bytes() -> int:
     """Give the memory that this process may use: the cgroup's limit if there is one, else the machine's."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limits_of_cgroups = (_read(path) for path in _CGROUP_LIMITS)
+    return min([machine, *(int(limit) for limit in limits_of_cgroups if limit.isdecimal())])
+
+
+def _read(path: Path) -> str:
     try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
+        return path.read_text(encoding="ascii").strip()
     except OSError:
-        return machine
-    return min(machine, int(limit)) if limit.isdecimal() else machine
+        return ""
 
 
 def usable_cores() -> int:
@@ -75,6 +93,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         _check_positive(self)
+        if not self.listen.startswith(UNIX):
+            host_and_port(self.listen, f"{PREFIX}LISTEN")
+        if self.metrics_listen != NOWHERE:
+            host_and_port(self.metrics_listen, f"{PREFIX}METRICS_LISTEN")
         if self.header_bytes > limits.HEADER_BYTES_CEILING:
             raise SettingsError(
                 f"{PREFIX}HEADER_BYTES is at most {limits.HEADER_BYTES_CEILING:,}, the format's own limit, "
@@ -90,11 +112,21 @@ def read_settings(environment: Mapping[str, str], **overrides: str) -> Settings:
     Raises: SettingsError for a value that makes no sense, and for a variable that no setting has.
     """
     names = {PREFIX + field.name.upper(): field.name for field in fields(Settings)}
-    given = {key: value for key, value in environment.items() if key.startswith(PREFIX)}
+    given = {
+        key: value for key, value in environment.items() if key.startswith(PREFIX) and not _SERVICE_LINK.fullmatch(key)
+    }
     if unknown := sorted(given.keys() - names.keys()):
         raise SettingsError(f"unknown settings: {', '.join(unknown)}; known: {', '.join(sorted(names))}")
     texts = {names[key]: value for key, value in given.items()} | overrides
     return Settings(**{name: _parse(name, text) for name, text in texts.items()})  # type: ignore[arg-type]
+
+
+def host_and_port(address: str, variable: str) -> tuple[str, int]:
+    """Take `host:port` apart. Raises: SettingsError that names the variable."""
+    host, colon, port = address.rpartition(":")
+    if not (host and colon and port.isdecimal() and int(port) < 65536):
+        raise SettingsError(f"{variable} must be host:port, got {address!r}")
+    return host, int(port)
 
 
 def _parse(name: str, text: str) -> str | int | float:

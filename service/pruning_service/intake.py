@@ -20,7 +20,7 @@ from pruning_service.inbox import Inbox
 from pruning_service.status import Refusal
 
 HEADER_COST = 25
-"""Bytes that parsing takes at most for each byte of a header's JSON (measured: 16 MiB take up to 400)."""
+"""Bytes that a header, its plan and its report take at most for each byte of JSON (measured: 16 MiB take up to 400)."""
 
 
 @dataclass(slots=True)

@@ -110,12 +110,14 @@ def _wrapped(handler: Any, path: str, metrics: Metrics) -> Any:
 
 
 def _code(context: Any, error: BaseException | None) -> StatusCode:
+    told = context.code()
+    if told:
+        return told if isinstance(told, StatusCode) else _BY_NUMBER[told]
+    if error is None:
+        return StatusCode.OK
     if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
         left = context.time_remaining()
         return StatusCode.DEADLINE_EXCEEDED if left is not None and left <= 0 else StatusCode.CANCELLED
-    told = context.code()
-    if error is None or isinstance(error, grpc.aio.AbortError):
-        return told if isinstance(told, StatusCode) else _BY_NUMBER[told or 0]
     return StatusCode.UNKNOWN
 
 

@@ -1,5 +1,6 @@
 """The server's assembly: ports, what wraps a call in order, health, reflection, and the way down."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -14,15 +15,20 @@ from prometheus_client import start_http_server
 
 from pruning_engine.threads import set_threads
 from pruning_proto import limits
+from pruning_proto.reasons import Reason
 from pruning_service.admission import Budget
-from pruning_service.config import NOWHERE, PREFIX, Settings, SettingsError
+from pruning_service.config import NOWHERE, PREFIX, UNIX, Settings, SettingsError, host_and_port
 from pruning_service.interceptor import MetricsInterceptor
 from pruning_service.metrics import Metrics
 from pruning_service.servicer import SERVICE, PruningServicer
+from pruning_service.status import Refusal
 from pruning_service.stream import Resources
 from pruning_service.worker import Worker, find_device
 
 DISTRIBUTION: Final = "pruning-service"
+
+TELLING_SECONDS: Final = 3.0
+"""How long a call that is ended at a shutdown may take to tell its client; see stream.DISCARD_SECONDS."""
 
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", limits.MESSAGE_BYTES),
@@ -66,7 +72,23 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             yield Running(address, metrics_address)
         finally:
             await status.enter_graceful_shutdown()
-            await server.stop(settings.drain_seconds)
+            await _drain(server, resources)
+
+
+async def _drain(server: grpc.aio.Server, resources: Resources) -> None:
+    """Refuse new calls, let running ones finish, and tell those that do not in time why they end."""
+    drain_seconds = resources.settings.drain_seconds
+    stopping = asyncio.create_task(server.stop(drain_seconds + TELLING_SECONDS))
+    await asyncio.wait({stopping}, timeout=drain_seconds)
+    for call in list(resources.calls):
+        call.end(
+            Refusal(
+                reason=Reason.SHUTTING_DOWN,
+                message=f"the server shuts down and the call did not finish in {drain_seconds:g} s; send it again",
+                retry_seconds=1.0,
+            )
+        )
+    await stopping
 
 
 def _resources(settings: Settings) -> Resources:
@@ -87,7 +109,7 @@ def _metrics_endpoint(settings: Settings, metrics: Metrics) -> Iterator[str]:
     if settings.metrics_listen == NOWHERE:
         yield NOWHERE
         return
-    host, port = _host_and_port(settings.metrics_listen, f"{PREFIX}METRICS_LISTEN")
+    host, port = host_and_port(settings.metrics_listen, f"{PREFIX}METRICS_LISTEN")
     try:
         endpoint, thread = start_http_server(port, host, metrics.registry)
     except OSError as error:
@@ -101,17 +123,8 @@ def _metrics_endpoint(settings: Settings, metrics: Metrics) -> Iterator[str]:
 
 
 def _bind(server: grpc.aio.Server, listen: str) -> str:
-    is_socket = listen.startswith("unix:")
-    host, _ = ("", 0) if is_socket else _host_and_port(listen, f"{PREFIX}LISTEN")
     try:
         port = server.add_insecure_port(listen)
     except RuntimeError as error:
         raise SettingsError(f"cannot listen on {listen}: is the address in use, or not of this machine?") from error
-    return listen if is_socket else f"{host}:{port}"
-
-
-def _host_and_port(address: str, variable: str) -> tuple[str, int]:
-    host, colon, port = address.rpartition(":")
-    if not (host and colon and port.isdecimal() and int(port) < 65536):
-        raise SettingsError(f"{variable} must be host:port, got {address!r}")
-    return host, int(port)
+    return listen if listen.startswith(UNIX) else f"{listen.rpartition(':')[0]}:{port}"

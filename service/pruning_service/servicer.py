@@ -6,13 +6,14 @@ from contextlib import suppress
 from typing import Any, Final
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from pruning_proto import framing
 from pruning_proto.framing import Data
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.capabilities import capabilities
 from pruning_service.record import recorded
-from pruning_service.status import Refusal, grpc_status
+from pruning_service.status import Refusal, grpc_status, refusal_of
 from pruning_service.stream import PruneCall, Resources
 from pruning_service.strict import check_understood
 
@@ -44,13 +45,14 @@ class PruningServicer:
             await context.abort_with_status(grpc_status(refusal, request_id))
 
     async def GetCapabilities(  # noqa: N802 - the contract's name
-        self, request: pb.GetCapabilitiesRequest, context: Any
+        self, raw: bytes, context: Any
     ) -> pb.GetCapabilitiesResponse:
         """Tell what this server offers."""
         try:
-            check_understood(request)
-        except Refusal as refusal:
-            await context.abort_with_status(grpc_status(refusal, secrets.token_hex(8)))
+            check_understood(pb.GetCapabilitiesRequest.FromString(raw))
+        except (DecodeError, Refusal) as error:
+            request_id = secrets.token_hex(8)
+            await context.abort_with_status(grpc_status(refusal_of(error, request_id), request_id))
         return capabilities(self._resources)
 
     def handlers(self) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
@@ -59,7 +61,7 @@ class PruningServicer:
             "Prune": grpc.stream_stream_rpc_method_handler(self.Prune, framing.decode_request, framing.encode),
             "GetCapabilities": grpc.unary_unary_rpc_method_handler(
                 self.GetCapabilities,
-                pb.GetCapabilitiesRequest.FromString,
+                None,  # parsed by the method, so that what cannot be parsed is refused as all else is
                 pb.GetCapabilitiesResponse.SerializeToString,
             ),
         }

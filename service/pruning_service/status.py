@@ -62,7 +62,7 @@ def refusal_of(error: BaseException, request_id: str) -> Refusal:
         case PruningError():
             return _refusal(Reason(error.reason), str(error), error.field, error.tensor)
         case DecodeError():
-            return Refusal(reason=Reason.MALFORMED_MESSAGE, message=f"a message is no PruneRequest: {error}")
+            return Refusal(reason=Reason.MALFORMED_MESSAGE, message=f"a message is not of the contract: {error}")
     return Refusal(
         reason=Reason.INTERNAL,
         message=f"the server failed; its log has the cause under request id {request_id}",
@@ -122,10 +122,15 @@ def grpc_status(refusal: Refusal, request_id: str) -> grpc.Status:
     return _Status(refusal.code, status.message, (("grpc-status-details-bin", status.SerializeToString()),))
 
 
+_IN_RECIPE = ("rules", "seed")
+"""How the engine's paths of a recipe's fields begin; on the wire the recipe is a field itself."""
+
+
 def _refusal(reason: Reason, message: str, path: str | None, tensor: str | None) -> Refusal:
-    places = [f"recipe.{path}"] if path else []
+    field = f"recipe.{path}" if path and path.startswith(_IN_RECIPE) else path
+    places = [field] if field else []
     places += [f'tensors["{tensor}"]'] if tensor else []
-    named = {"field": f"recipe.{path}" if path else "", "tensor": tensor or ""}
+    named = {"field": field or "", "tensor": tensor or ""}
     return Refusal(
         reason=reason,
         message=message,

@@ -14,25 +14,26 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, TypeVar
 
 import torch
 
+from pruning_engine.history import with_round
 from pruning_engine.plan import Plan, TensorSpec, make_plan
 from pruning_engine.prune import Parameter, Pruning
-from pruning_engine.recipe import Recipe, check
+from pruning_engine.recipe import Random, Recipe, check
 from pruning_proto import layout
 from pruning_proto.framing import Data
 from pruning_proto.layout import Layout
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
-from pruning_service import history, translate
+from pruning_service import translate
 from pruning_service.admission import Budget
 from pruning_service.config import Settings
 from pruning_service.inbox import Inbox, Message
-from pruning_service.intake import Arrived, Intake
+from pruning_service.intake import HEADER_COST, Arrived, Intake
 from pruning_service.metrics import Metrics
 from pruning_service.outbox import Outbox
 from pruning_service.results import InputOrder, result_bytes
@@ -58,6 +59,8 @@ class Resources:
     worker: Worker
     metrics: Metrics
     version: str
+    calls: "set[PruneCall]" = field(default_factory=set)
+    """Those under way."""
 
 
 class PruneCall:
@@ -81,17 +84,22 @@ class PruneCall:
         self.aborted: Refusal | None = None
         self._resources = resources
         self._abort = abort
+        self._working: asyncio.Task[None] | None = None
+        self._ending: Refusal | None = None
         self.request_id = request_id
         self._begin = time.perf_counter()
         self._seconds: defaultdict[str, float] = defaultdict(float)
 
     async def responses(self) -> AsyncIterator[pb.PruneResponse | Data]:
         """Give the messages of the way out. Raises: Refusal, after telling it in-band."""
-        work = asyncio.create_task(self._work_or_abort())
+        work = self._working = asyncio.create_task(self._work_or_abort())
         work.add_done_callback(self._work_ended)
+        self._resources.calls.add(self)
         try:
             async for message in self.outbox.messages(HEARTBEAT_SECONDS):
                 yield self._progress() if message is None else message
+            if self._ending is not None:
+                raise self._ending
             await work
         except Exception as error:  # noqa: BLE001 - whatever it is, the client is told
             refusal = refusal_of(error, self.request_id)
@@ -101,8 +109,15 @@ class PruneCall:
             await self.inbox.discard(DISCARD_SECONDS)
             raise refusal from (None if refusal is error else error)
         finally:
+            self._resources.calls.discard(self)
             work.cancel()
             self.inbox.close()
+
+    def end(self, refusal: Refusal) -> None:
+        """End the call before it is finished, for a reason that is not its own."""
+        self._ending = refusal
+        if self._working is not None:
+            self._working.cancel()
 
     def _work_ended(self, work: asyncio.Task[None]) -> None:
         if work.cancelled() or work.exception() is not None:
@@ -126,7 +141,6 @@ class PruneCall:
         plan, header = await asyncio.to_thread(self._prepare, recipe, options, file)
         peak_bytes = self._peak_bytes(plan, file)
         if options.output == pb.OUTPUT_FORM_PLAN:
-            self._resources.budget.check(peak_bytes)
             self._tell_plan(plan, peak_bytes, header)
             await intake.end("form PLAN ends after the header")
             return
@@ -140,17 +154,18 @@ class PruneCall:
         plan = make_plan(recipe, specs, output=translate.OUTPUTS[options.output], aliases=dict(options.aliases))
         if options.output in (pb.OUTPUT_FORM_REPORT, pb.OUTPUT_FORM_PLAN):
             return plan, b""
-        asked = pb.Recipe(rules=options.recipe.rules, seed=recipe.seed)
-        metadata = history.with_round(file.metadata, asked, self._resources.version)
+        is_told = options.recipe.HasField("seed") or _is_random(recipe)
+        asked = recipe if is_told else replace(recipe, seed=None)  # the same request gives the same bytes
+        metadata = with_round(file.metadata, asked, self._resources.version)
         results = ((spec.name, spec.dtype, spec.shape) for spec in plan.results)
         return plan, layout.build(results, metadata)[0]
 
     def _peak_bytes(self, plan: Plan, file: Layout) -> int:
-        """What is held at one time: the engine's share, a tensor ahead, one on its way out, and the backlog."""
+        """What is held at one time: the header, the engine's share, a tensor ahead, one on its way out, the backlog."""
         ahead = max((entry.end - entry.begin for entry in file.tensors), default=0)
         on_its_way = max((spec.nbytes for spec in plan.results), default=0)
         backlog = min(self._resources.settings.backlog_bytes, sum(spec.nbytes for spec in plan.results))
-        return plan.peak_bytes + ahead + on_its_way + backlog
+        return HEADER_COST * file.header_bytes + plan.peak_bytes + ahead + on_its_way + backlog
 
     async def _stream(self, plan: Plan, header: bytes, arrivals: AsyncIterator[Arrived]) -> None:
         pruning = Pruning(plan, device=self._resources.worker.device, in_place=True)
@@ -226,7 +241,13 @@ def _recipe(options: pb.PruneOptions) -> Recipe:
     """Give the recipe, checked as far as it can be without the file, with its seed: the one given, or drawn here."""
     recipe = translate.recipe(options.recipe)
     check(recipe)
-    return recipe if recipe.seed is not None else replace(recipe, seed=secrets.randbits(64))
+    if recipe.seed is not None:
+        return recipe
+    return replace(recipe, seed=secrets.randbits(64) if _is_random(recipe) else 0)
+
+
+def _is_random(recipe: Recipe) -> bool:
+    return any(isinstance(rule.score, Random) for rule in recipe.rules)
 
 
 async def _one_ahead(items: AsyncIterator[_Item]) -> AsyncIterator[_Item]:

@@ -47,8 +47,8 @@ def _unknown_in(field: FieldDescriptor, value: object, path: str) -> Iterator[Vi
 
 def _elements(field: FieldDescriptor, value: object, path: str) -> Iterator[tuple[str, object]]:
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
-        return  # maps of the contract hold scalars only
-    if field.is_repeated:
+        yield from ((f'{path}["{key}"]', element) for key, element in value.items())  # type: ignore[attr-defined]
+    elif field.is_repeated:
         yield from ((f"{path}[{index}]", element) for index, element in enumerate(value))  # type: ignore[var-annotated, arg-type]
     else:
         yield path, value

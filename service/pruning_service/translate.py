@@ -6,6 +6,7 @@ from typing import TypeVar
 from pruning_engine.plan import NotSelected, Plan, PlannedParameter
 from pruning_engine.recipe import (
     Amount,
+    Argument,
     Channels,
     Count,
     CustomMask,
@@ -15,6 +16,7 @@ from pruning_engine.recipe import (
     Identity,
     ImportanceScores,
     Magnitude,
+    Method,
     NamedNorm,
     Norm,
     OutputForm,
@@ -63,7 +65,7 @@ def recipe(message: pb.Recipe) -> Recipe:
     Raises: Refusal INVALID_RECIPE with the path of a part that is missing.
     """
     if len(message.rules) > limits.RULES:
-        raise _missing("recipe.rules", f"at most {limits.RULES} rules are allowed, got {len(message.rules)}")
+        raise _invalid("recipe.rules", f"at most {limits.RULES} rules are allowed, got {len(message.rules)}")
     return Recipe(
         rules=tuple(_rule(rule, f"recipe.rules[{position}]") for position, rule in enumerate(message.rules)),
         seed=message.seed if message.HasField("seed") else None,
@@ -83,6 +85,8 @@ def _rule(message: pb.Rule, path: str) -> Rule:
 
 def _score(message: pb.Rule, path: str) -> Score:
     score = message.score
+    if score.WhichOneof("kind") in ("custom_mask", "identity", "method"):
+        _refuse_ranking(message, path)
     match score.WhichOneof("kind"):
         case "magnitude":
             return Magnitude(_norm(score.magnitude, f"{path}.score.magnitude.norm"))
@@ -95,9 +99,29 @@ def _score(message: pb.Rule, path: str) -> Score:
             return CustomMask()
         case "identity":
             return Identity()
-    raise _missing(
-        f"{path}.score", "a score is required: magnitude, random, importance_scores, custom_mask or identity"
+        case "method":
+            return Method(score.method.name, _arguments(score.method, f"{path}.score.method.arguments"))
+    raise _invalid(
+        f"{path}.score", "a score is required: magnitude, random, importance_scores, custom_mask, identity or method"
     )
+
+
+def _refuse_ranking(message: pb.Rule, path: str) -> None:
+    """Refuse, also in their default values, the parts that only a rule that ranks takes."""
+    given = {"scope": message.scope != pb.SCOPE_UNSPECIFIED, "granularity": message.HasField("granularity")}
+    for field, is_given in given.items():
+        if is_given:
+            raise _invalid(f"{path}.{field}", f"{message.score.WhichOneof('kind')} takes no {field}; leave it out")
+
+
+def _arguments(method: pb.CustomMethod, path: str) -> dict[str, Argument]:
+    arguments: dict[str, Argument] = {}
+    for name, argument in method.arguments.items():
+        kind = argument.WhichOneof("value")
+        if kind is None:
+            raise _invalid(f'{path}["{name}"]', "an argument needs an integer, a number, a text or a flag")
+        arguments[name] = getattr(argument, kind)
+    return arguments
 
 
 def _norm(score: pb.Magnitude | pb.ImportanceScores, path: str) -> Norm | None:
@@ -108,7 +132,7 @@ def _norm(score: pb.Magnitude | pb.ImportanceScores, path: str) -> Norm | None:
             return score.norm.p
         case "named" if score.norm.named in _NAMED_NORMS:
             return _NAMED_NORMS[score.norm.named]
-    raise _missing(path, "a norm needs p, or a name: NAMED_NORM_FRO or NAMED_NORM_NUC")
+    raise _invalid(path, "a norm needs p, or a name: NAMED_NORM_FRO or NAMED_NORM_NUC")
 
 
 def _granularity(message: pb.Rule, path: str) -> Granularity:
@@ -119,7 +143,7 @@ def _granularity(message: pb.Rule, path: str) -> Granularity:
             return Entries()
         case "channels":
             return Channels(message.granularity.channels.dim)
-    raise _missing(f"{path}.granularity", "a granularity needs entries or channels; leave it out for entries")
+    raise _invalid(f"{path}.granularity", "a granularity needs entries or channels; leave it out for entries")
 
 
 def _amount(message: pb.Amount, path: str) -> Amount:
@@ -130,10 +154,10 @@ def _amount(message: pb.Amount, path: str) -> Amount:
             return Count(message.count)
         case "sparsity":
             return Sparsity(message.sparsity)
-    raise _missing(path, "an amount needs a fraction, a count or a sparsity")
+    raise _invalid(path, "an amount needs a fraction, a count or a sparsity")
 
 
-def _missing(path: str, description: str) -> Refusal:
+def _invalid(path: str, description: str) -> Refusal:
     return Refusal(
         reason=Reason.INVALID_RECIPE,
         message=f"{path}: {description}",

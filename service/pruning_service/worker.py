@@ -5,7 +5,8 @@ The turn is one parameter of a model, so that a small model waits for a tensor o
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import TypeVar
 
 import torch
@@ -34,12 +35,19 @@ class Worker:
             return await asyncio.shield(asyncio.wrap_future(job))
         except asyncio.CancelledError:
             if not job.cancel():
-                await asyncio.wait({asyncio.wrap_future(job)})
+                await _ended(job)
             raise
 
     def close(self) -> None:
         """End the thread after what has begun."""
         self._thread.shutdown(wait=True, cancel_futures=True)
+
+
+async def _ended(job: Future[Result]) -> None:
+    ended = asyncio.wrap_future(job)
+    while not ended.done():
+        with suppress(asyncio.CancelledError):  # however often: the job holds memory
+            await asyncio.wait({ended})
 
 
 def find_device(name: str) -> torch.device:

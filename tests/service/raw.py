@@ -2,7 +2,8 @@
 
 import json
 import struct
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import grpc
@@ -118,3 +119,13 @@ def data(content: bytes, piece_bytes: int = 1 << 20) -> list[pb.PruneRequest]:
 def prune(address: str, content: bytes, **fields: object) -> Outcome:
     """Send a file whole, with `options` made of `fields`."""
     return call(address, [options(content, **fields), *data(content)])  # type: ignore[arg-type]
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 20) -> bool:
+    """Wait until something holds, for `seconds` at most; tell whether it does."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if holds():
+            return True
+        time.sleep(0.02)
+    return False

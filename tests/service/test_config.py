@@ -41,6 +41,21 @@ def test_nonsense_is_refused_by_its_variable(variable: str, text: str) -> None:
         read_settings({variable: text})
 
 
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "PRUNING_SERVICE_HOST",
+        "PRUNING_SERVICE_PORT_GRPC",
+        "PRUNING_PORT",
+        "PRUNING_PORT_50051_TCP_ADDR",
+        "PRUNING_SERVER_SERVICE_HOST",
+        "PRUNING_SERVER_PORT_50051_TCP",
+    ],
+)
+def test_what_kubernetes_tells_of_a_service_is_no_setting(variable: str) -> None:
+    assert read_settings({variable: "tcp://10.0.0.1:50051"}) == Settings()
+
+
 def test_the_manual_has_every_setting_and_no_other() -> None:
     documented = re.findall(r"^\| `(PRUNING_\w+)` \|", MANUAL.read_text(encoding="utf-8"), re.MULTILINE)
 

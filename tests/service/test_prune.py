@@ -3,9 +3,8 @@
 import json
 import struct
 import threading
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import grpc
 import pytest
@@ -15,7 +14,7 @@ from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 from tests.servers import ServerProcess, running_server
 from tests.service import raw
-from tests.service.raw import data, f32, file, l1, options, prune
+from tests.service.raw import data, f32, file, l1, options, prune, wait_until
 
 WEIGHTS = f32(4, -1, 3, -2)
 BIAS = f32(1, 2)
@@ -175,6 +174,22 @@ def test_without_a_seed_the_server_draws_one_and_tells(server: ServerProcess) ->
     assert again.data == first.data
 
 
+def test_without_randomness_the_same_request_gives_the_same_bytes(server: ServerProcess) -> None:
+    asked = pb.PruneOptions(recipe=pb.Recipe(rules=[l1(0.5)]), total_bytes=len(CONTENT))
+    first, second = (raw.call(server.address, [pb.PruneRequest(options=asked), *data(CONTENT)]) for _ in range(2))
+
+    assert first.data == second.data
+    assert first.plan.seed == 0
+    assert "seed" not in json.loads(metadata(first.data)["pruning.v1"])[0]["recipe"]
+
+
+def test_a_large_header_counts_in_the_peak(server: ServerProcess) -> None:
+    content = file({f"{index}.weight": ("F32", [1, 1], f32(index)) for index in range(1000)})
+    header_bytes = len(content) - 4000
+
+    assert prune(server.address, content).plan.peak_bytes > 25 * header_bytes
+
+
 def test_local_rules_answer_while_the_file_arrives(server: ServerProcess) -> None:
     content = file({f"{name}.weight": ("F32", [1024, 1024], bytes(4 << 20)) for name in "abcd"})
     half = len(content) - (8 << 20)
@@ -224,7 +239,7 @@ def test_a_client_that_never_reads_is_ended() -> None:
     content = file({f"{index}.weight": ("F32", [1024, 1024], bytes(4 << 20)) for index in range(12)})
     with (
         running_server(idle_seconds="0.5", backlog_bytes="1000000") as server,
-        grpc.insecure_channel(server.address) as channel,
+        grpc.insecure_channel(server.address, [("grpc.http2.bdp_probe", 0)]) as channel,  # a window that stays small
     ):
         responses = channel.stream_stream(
             "/pruning.v1.PruningService/Prune", pb.PruneRequest.SerializeToString, pb.PruneResponse.FromString
@@ -234,6 +249,9 @@ def test_a_client_that_never_reads_is_ended() -> None:
         with pytest.raises(grpc.RpcError) as caught:
             list(responses)
         assert wait_until(lambda: "outcome=CLIENT_NOT_READING" in server.log[-1])
+        call = 'grpc_method="Prune",grpc_service="pruning.v1.PruningService",grpc_type="bidi_stream"'
+        aborted = f'grpc_server_handled_total{{grpc_code="Aborted",{call}}}'
+        assert wait_until(lambda: scrape(server).get(aborted) == 1)
 
     assert caught.value.code() == grpc.StatusCode.ABORTED
 
@@ -251,15 +269,6 @@ def test_a_client_that_goes_silent_is_ended() -> None:
 
     assert outcome.failure.reason == Reason.CLIENT_IDLE
     assert outcome.code == grpc.StatusCode.ABORTED
-
-
-def wait_until(holds: Callable[[], bool], seconds: float = 20) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if holds():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def test_memory_is_given_back_when_a_client_vanishes() -> None:

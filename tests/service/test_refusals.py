@@ -93,6 +93,12 @@ CASES = [
     refused("amount for identity", Reason.INVALID_RECIPE, "recipe.rules[0].amount", asked(
         pb.Rule(score=pb.Score(identity=pb.Identity()), amount=pb.Amount(count=1)),
     )),
+    refused("scope for identity, be it the default", Reason.INVALID_RECIPE, "recipe.rules[0].scope", asked(
+        pb.Rule(score=pb.Score(identity=pb.Identity()), scope=pb.SCOPE_LOCAL),
+    )),
+    refused("granularity for custom_mask", Reason.INVALID_RECIPE, "recipe.rules[0].granularity", asked(
+        pb.Rule(score=CUSTOM.score, granularity=pb.Granularity(entries=pb.Entries())),
+    )),
     refused("fraction above 1", Reason.AMOUNT_OUT_OF_RANGE, "recipe.rules[0].amount.fraction", asked(l1(1.5))),
     refused("negative fraction, second rule", Reason.AMOUNT_OUT_OF_RANGE, "recipe.rules[1].amount.fraction", asked(
         l1(0.5), l1(-0.1),
@@ -136,7 +142,9 @@ CASES = [
     refused("a mask that is not 0 and 1", Reason.MASK_NOT_BINARY, "a.weight", beside(
         "a.weight:mask", "F32", [2, 2], f32(1, 0, 0.5, 1), CUSTOM,
     )),
-    refused("an alias of nothing", Reason.INVALID_ALIAS, "b.weight", asked(l1(0.5), aliases={"c.weight": "b.weight"})),
+    refused("an alias of nothing", Reason.INVALID_ALIAS, 'aliases["c.weight"]', asked(
+        l1(0.5), aliases={"c.weight": "b.weight"},
+    )),
     refused("a history that is none", Reason.INVALID_HISTORY, "pruning.v1", asked(
         l1(0.5), content=file({"a.weight": ("F32", [2, 2], f32(1, 2, 3, 4))}, {"pruning.v1": "no list"}),
     )),
@@ -234,6 +242,7 @@ def inside(*fields: int, content: bytes = FIELD_200) -> bytes:
         unknown("recipe.rules[0].score.identity.<field 200>", inside(1, 1, 1, 2, 5)),
         unknown("recipe.rules[0].granularity.channels.<field 200>", inside(1, 1, 1, 3, 2)),
         unknown("recipe.rules[0].amount.<field 200>", inside(1, 1, 1, 5)),
+        unknown('recipe.rules[0].score.method.arguments[""].<field 200>', inside(1, 1, 1, 2, 6, 2, 2)),
         unknown("output", inside(1, content=b"\x10\x63")),
         unknown("recipe.rules[0].scope", inside(1, 1, 1, content=b"\x20\x63")),
         unknown("recipe.rules[0].prior", inside(1, 1, 1, content=b"\x30\x63")),

@@ -3,7 +3,9 @@
 import signal
 import subprocess
 import sys
+import threading
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -15,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 from tests.servers import ServerProcess, running_server
-from tests.service.raw import f32, file, l1, prune
+from tests.service.raw import data, f32, file, l1, options, prune, wait_until
 
 CONTENT = file({"a.weight": ("F32", [2, 2], f32(4, -1, 3, -2))})
 
@@ -84,9 +86,10 @@ def test_metrics_count_a_call_and_a_refusal() -> None:
     with running_server() as server:
         prune(server.address, CONTENT)
         prune(server.address, CONTENT, rules=[l1(2.0)])
+        call = (("grpc_method", "Prune"), ("grpc_service", "pruning.v1.PruningService"), ("grpc_type", "bidi_stream"))
+        assert wait_until(lambda: samples(server)["grpc_server_handling_seconds_count", call] == 2)
         found = samples(server)
 
-    call = (("grpc_method", "Prune"), ("grpc_service", "pruning.v1.PruningService"), ("grpc_type", "bidi_stream"))
     assert found["grpc_server_started_total", call] == 2
     assert found["grpc_server_handled_total", (("grpc_code", "OK"), *call)] == 1
     assert found["grpc_server_handled_total", (("grpc_code", "InvalidArgument"), *call)] == 1
@@ -105,9 +108,11 @@ def test_metrics_count_a_call_and_a_refusal() -> None:
 def test_metrics_count_health_and_unary_calls() -> None:
     with running_server() as server:
         capabilities(server.address)
+        service = ("grpc_service", "pruning.v1.PruningService")
+        call = (("grpc_method", "GetCapabilities"), service, ("grpc_type", "unary"))
+        assert wait_until(lambda: samples(server)["grpc_server_handling_seconds_count", call] == 1)
         found = samples(server)
 
-    call = (("grpc_method", "GetCapabilities"), ("grpc_service", "pruning.v1.PruningService"), ("grpc_type", "unary"))
     assert found["grpc_server_handled_total", (("grpc_code", "OK"), *call)] == 1
     assert found["grpc_server_msg_sent_total", call] == 1
 
@@ -119,6 +124,64 @@ def test_it_stops_cleanly_on(number: signal.Signals) -> None:
 
         assert server.stop(number) == 0
     assert "stopped" in server.log[-1]
+
+
+def test_a_call_that_outlasts_the_drain_is_told_why() -> None:
+    release = threading.Event()
+
+    def requests() -> Iterator[pb.PruneRequest]:
+        yield options(CONTENT)
+        release.wait(20)
+
+    with running_server(drain_seconds="0.2") as server, grpc.insecure_channel(server.address) as channel:
+        responses = channel.stream_stream(
+            "/pruning.v1.PruningService/Prune", pb.PruneRequest.SerializeToString, pb.PruneResponse.FromString
+        )(requests(), timeout=30)
+        assert wait_until(lambda: samples(server)["pruning_requests_in_flight", ()] == 1)
+        server.process.terminate()
+        failure = next(responses).failure
+        release.set()
+        with pytest.raises(grpc.RpcError) as caught:
+            next(responses)
+        assert server.process.wait(20) == 0
+
+    assert failure.reason == Reason.SHUTTING_DOWN
+    assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+
+
+def test_a_call_that_finishes_within_the_drain_is_whole() -> None:
+    go_on = threading.Event()
+
+    def requests() -> Iterator[pb.PruneRequest]:
+        yield options(CONTENT)
+        assert go_on.wait(20)
+        yield from data(CONTENT)
+
+    with running_server() as server, grpc.insecure_channel(server.address) as channel:
+        responses = channel.stream_stream(
+            "/pruning.v1.PruningService/Prune", pb.PruneRequest.SerializeToString, pb.PruneResponse.FromString
+        )(requests(), timeout=30)
+        assert wait_until(lambda: samples(server)["pruning_requests_in_flight", ()] == 1)
+        server.process.terminate()
+        assert wait_until(lambda: any("stopping" in line for line in server.log))
+        go_on.set()
+        received = list(responses)
+        assert server.process.wait(20) == 0
+
+    assert received[-1].WhichOneof("message") == "report"
+
+
+def test_a_capabilities_request_that_is_none_is_refused_as_all_else(server: ServerProcess) -> None:
+    with grpc.insecure_channel(server.address) as channel:
+        ask = channel.unary_unary(
+            "/pruning.v1.PruningService/GetCapabilities",
+            lambda message: message,
+            pb.GetCapabilitiesResponse.FromString,
+        )
+        with pytest.raises(grpc.RpcError) as caught:
+            ask(b"\xff", timeout=10)
+
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
 
 def test_the_log_has_one_line_a_call_with_its_request_id() -> None:

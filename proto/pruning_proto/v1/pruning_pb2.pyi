@@ -125,18 +125,20 @@ class Selector(_message.Message):
     def __init__(self, include: _Optional[_Iterable[str]] = ..., exclude: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Score(_message.Message):
-    __slots__ = ("magnitude", "random", "importance_scores", "custom_mask", "identity")
+    __slots__ = ("magnitude", "random", "importance_scores", "custom_mask", "identity", "method")
     MAGNITUDE_FIELD_NUMBER: _ClassVar[int]
     RANDOM_FIELD_NUMBER: _ClassVar[int]
     IMPORTANCE_SCORES_FIELD_NUMBER: _ClassVar[int]
     CUSTOM_MASK_FIELD_NUMBER: _ClassVar[int]
     IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
     magnitude: Magnitude
     random: RandomScore
     importance_scores: ImportanceScores
     custom_mask: CustomMask
     identity: Identity
-    def __init__(self, magnitude: _Optional[_Union[Magnitude, _Mapping]] = ..., random: _Optional[_Union[RandomScore, _Mapping]] = ..., importance_scores: _Optional[_Union[ImportanceScores, _Mapping]] = ..., custom_mask: _Optional[_Union[CustomMask, _Mapping]] = ..., identity: _Optional[_Union[Identity, _Mapping]] = ...) -> None: ...
+    method: CustomMethod
+    def __init__(self, magnitude: _Optional[_Union[Magnitude, _Mapping]] = ..., random: _Optional[_Union[RandomScore, _Mapping]] = ..., importance_scores: _Optional[_Union[ImportanceScores, _Mapping]] = ..., custom_mask: _Optional[_Union[CustomMask, _Mapping]] = ..., identity: _Optional[_Union[Identity, _Mapping]] = ..., method: _Optional[_Union[CustomMethod, _Mapping]] = ...) -> None: ...
 
 class Magnitude(_message.Message):
     __slots__ = ("norm",)
@@ -171,6 +173,33 @@ class CustomMask(_message.Message):
 class Identity(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class CustomMethod(_message.Message):
+    __slots__ = ("name", "arguments")
+    class ArgumentsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: Argument
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Argument, _Mapping]] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ARGUMENTS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    arguments: _containers.MessageMap[str, Argument]
+    def __init__(self, name: _Optional[str] = ..., arguments: _Optional[_Mapping[str, Argument]] = ...) -> None: ...
+
+class Argument(_message.Message):
+    __slots__ = ("integer", "number", "text", "flag")
+    INTEGER_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    FLAG_FIELD_NUMBER: _ClassVar[int]
+    integer: int
+    number: float
+    text: str
+    flag: bool
+    def __init__(self, integer: _Optional[int] = ..., number: _Optional[float] = ..., text: _Optional[str] = ..., flag: bool = ...) -> None: ...
 
 class Granularity(_message.Message):
     __slots__ = ("entries", "channels")
@@ -370,14 +399,16 @@ class GetCapabilitiesResponse(_message.Message):
     def __init__(self, version: _Optional[str] = ..., methods: _Optional[_Iterable[_Union[Method, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[OutputForm, str]]] = ..., prunable_dtypes: _Optional[_Iterable[str]] = ..., devices: _Optional[_Iterable[str]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., versions: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Method(_message.Message):
-    __slots__ = ("name", "description", "parameters")
+    __slots__ = ("name", "description", "parameters", "installed")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    INSTALLED_FIELD_NUMBER: _ClassVar[int]
     name: str
     description: str
     parameters: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., parameters: _Optional[_Iterable[str]] = ...) -> None: ...
+    installed: bool
+    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., parameters: _Optional[_Iterable[str]] = ..., installed: bool = ...) -> None: ...
 
 class Limits(_message.Message):
     __slots__ = ("message_bytes", "header_bytes", "memory_bytes", "chunk_bytes", "rules")
