@@ -1,6 +1,21 @@
-"""Prunes plain state dicts: everything torch.nn.utils.prune does, exactly, fast, and in little memory.
+"""Everything torch.nn.utils.prune does, exactly, fast, and in little memory: on state dicts, modules and tensors.
 
-A map of the room, from the story down:
+`import pruning_engine as prune` in place of torch's module: the same names, and `prune_state_dict` beside them.
+
+A map of the room. The module face, in torch's words, from the story down:
+
+    functional.py                l1_unstructured(module, name, amount) ... remove, is_pruned
+    global_pruning.py            one amount shared out over many tensors
+    hold_masks.py                keeps plain parameters pruned while they train
+    entry_methods.py, channel_methods.py, mask_methods.py
+                                 the methods: L1Unstructured ... CustomFromMask
+    base_method.py               BasePruningMethod, PruningContainer
+    survivors.py                 what a method is shown of a tensor that is pruned already
+    module_state.py              how pruning is stored on a module
+    mask_tensors.py, deep_copies.py, amounts.py, seeds.py, torch_errors.py
+                                 its parts
+
+The state-dict face, and the core that both stand on:
 
     prune.py                     the story on one page: prune_state_dict, and Pruning for parameters in a stream
     plan.py, plan_checks.py      what will be done and what is refused, from names, dtypes and shapes alone
@@ -8,9 +23,11 @@ A map of the room, from the story down:
     selectors.py                 which parameters a rule acts on
     schedule.py, holding.py      when rules can run; how many bytes that holds
     work.py, ranking.py          one parameter under way; one rule at work
+    method_rule.py, plugins.py   rules whose score is a method that somebody installed beside the engine
     selection.py                 the exact k least important entries
     scores.py, random_scores.py  importance as integer keys
-    norms.py, channels.py        importance of channels
+    norms.py, channels.py, channel_sums.py
+                                 importance of channels
     backend.py                   what is asked of the machine; numpy_*.py and torch_*.py give it
     serialization.py             safetensors files, without a copy
     recipe.py, report.py, errors.py, dtypes.py, threads.py
@@ -20,26 +37,70 @@ The words of a recipe (scores, amounts, granularities) are imported from `prunin
 no network. Imports point down that list only.
 """
 
+from pruning_engine.amounts import compute_nparams_toprune as _compute_nparams_toprune
+from pruning_engine.amounts import validate_pruning_amount as _validate_pruning_amount
+from pruning_engine.amounts import validate_pruning_amount_init as _validate_pruning_amount_init
+from pruning_engine.amounts import validate_pruning_dim as _validate_pruning_dim
+from pruning_engine.amounts import validate_structured_pruning as _validate_structured_pruning
+from pruning_engine.base_method import BasePruningMethod, PruningContainer
+from pruning_engine.channel_methods import LnStructured, RandomStructured
+from pruning_engine.entry_methods import L1Unstructured, RandomUnstructured
 from pruning_engine.errors import CheckpointError, MismatchError, PruningError, Reason, RecipeError
+from pruning_engine.functional import (
+    custom_from_mask,
+    identity,
+    is_pruned,
+    l1_unstructured,
+    ln_structured,
+    random_structured,
+    random_unstructured,
+    remove,
+)
+from pruning_engine.global_pruning import global_unstructured
+from pruning_engine.hold_masks import hold_masks
+from pruning_engine.mask_methods import CustomFromMask, Identity
 from pruning_engine.prune import PruneResult, prune_state_dict, prune_state_dict_
 from pruning_engine.recipe import OutputForm, Recipe, Rule
 from pruning_engine.report import Report, TensorReport
 from pruning_engine.threads import get_threads, set_threads
 
 __all__ = [
+    "BasePruningMethod",
     "CheckpointError",
+    "CustomFromMask",
+    "Identity",
+    "L1Unstructured",
+    "LnStructured",
     "MismatchError",
     "OutputForm",
     "PruneResult",
+    "PruningContainer",
     "PruningError",
+    "RandomStructured",
+    "RandomUnstructured",
     "Reason",
     "Recipe",
     "RecipeError",
     "Report",
     "Rule",
     "TensorReport",
+    "_compute_nparams_toprune",
+    "_validate_pruning_amount",
+    "_validate_pruning_amount_init",
+    "_validate_pruning_dim",
+    "_validate_structured_pruning",
+    "custom_from_mask",
     "get_threads",
+    "global_unstructured",
+    "hold_masks",
+    "identity",
+    "is_pruned",
+    "l1_unstructured",
+    "ln_structured",
     "prune_state_dict",
     "prune_state_dict_",
+    "random_structured",
+    "random_unstructured",
+    "remove",
     "set_threads",
 ]

@@ -25,7 +25,7 @@ def validate_pruning_amount_init(amount: object) -> None:
             f"amount={amount!r} is no number; give an int (so many) or a float from 0.0 to 1.0 (a part)",
             field="amount",
         )
-    fits = amount >= 0 if isinstance(amount, Integral) else 0.0 <= float(amount) <= 1.0  # which NaN is not
+    fits = int(amount) >= 0 if isinstance(amount, Integral) else 0.0 <= float(amount) <= 1.0  # NaN is not
     if not fits:
         raise RecipeError(
             Reason.AMOUNT_OUT_OF_RANGE,

@@ -7,14 +7,25 @@ container is a method. Both are torch's classes too, so torch's `remove`, `is_pr
 import copy
 from abc import abstractmethod
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch.nn.utils import prune as torch_prune
 
 from pruning_engine.errors import Reason
 from pruning_engine.mask_tensors import masked, pruned
-from pruning_engine.module_state import Method, attach, detach, find_method, mask_of, parameter_of, refresh, tensor_name
+from pruning_engine.module_state import (
+    Method,
+    attach,
+    computed_mask,
+    detach,
+    find_method,
+    mask_of,
+    masked_weight,
+    parameter_of,
+    refresh,
+    tensor_name,
+)
 from pruning_engine.parameters import MASK, ORIG
 from pruning_engine.survivors import mask_survivors
 from pruning_engine.torch_errors import ShapeError
@@ -27,7 +38,7 @@ class BasePruningMethod(torch_prune.BasePruningMethod):
     are left, in one row; "structured", the channels along its `dim` that have an entry left; "global", everything.
     """
 
-    PRUNING_TYPE: ClassVar[str]
+    PRUNING_TYPE: str
     _tensor_name: str | None = None  # type: ignore[assignment]  # torch leaves it unset until a method is applied
 
     @abstractmethod
@@ -59,8 +70,8 @@ class BasePruningMethod(torch_prune.BasePruningMethod):
         """Prune `module.name`, on top of what is pruned already; give the hook: this method, or a container.
 
         `args` and `kwargs` are the method's own. `importance_scores`, of the weight's shape, are ranked in its place.
-        `mask_dtype`: of the stored mask; None: a boolean one stays so, any other has the weight's. After an error
-        the module is as it was.
+        `mask_dtype`: of the stored mask; None: a boolean one stays so, any other has the dtype of what was ranked.
+        After an error the module is as it was.
         """
         method = cls(*args, **kwargs)
         method._tensor_name = name
@@ -113,8 +124,8 @@ class PruningContainer(BasePruningMethod, torch_prune.PruningContainer):
 
     def __init__(self, *args: Method | Iterable[Method]) -> None:
         self._pruning_methods: tuple[Method, ...] = ()
-        methods = [method for arg in args for method in (arg if _is_many(arg) else (arg,))]
-        if methods and isinstance(methods[0], Method):
+        methods = [method for arg in args for method in _methods_of(arg)]
+        if methods:
             self._tensor_name = tensor_name(methods[0])
         for method in methods:
             self.add_pruning_method(method)
@@ -173,13 +184,13 @@ def _apply(
     hook = combined(old, method)
     if importance_scores is None:
         # Not `module.name`: an optimizer may have stepped since that was computed.
-        importance_scores = orig if old is None else old.apply_mask(module)
+        importance_scores = orig if old is None else masked_weight(module, old)
     _check_shape("importance_scores", importance_scores, orig.shape, f"parameter {name!r}")
     if prior is None:
         default_mask = torch.ones_like(orig, requires_grad=False, memory_format=torch.contiguous_format)
     else:
         default_mask = prior.detach().clone(memory_format=torch.contiguous_format)
-    mask = hook.compute_mask(importance_scores.contiguous(), default_mask=default_mask)
+    mask = computed_mask(hook, importance_scores.contiguous(), default_mask)
     attach(module, name, hook, mask if mask_dtype is None else mask.to(mask_dtype))
     return hook
 
@@ -193,5 +204,5 @@ def _check_shape(what: str, tensor: torch.Tensor, shape: torch.Size, of: str) ->
         )
 
 
-def _is_many(arg: object) -> bool:
-    return isinstance(arg, Iterable) and not isinstance(arg, Method | str)
+def _methods_of(arg: Method | Iterable[Method]) -> Iterable[Method]:
+    return (arg,) if isinstance(arg, Method) or not isinstance(arg, Iterable) else arg

@@ -3,7 +3,6 @@
 from abc import abstractmethod
 from math import isnan
 from numbers import Real
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,9 +15,10 @@ from pruning_engine.amounts import (
     validate_pruning_dim,
     validate_structured_pruning,
 )
-from pruning_engine.backend import Flags, Floats
+from pruning_engine.backend import Flags, Floats, Integers
 from pruning_engine.backends import backend_for
 from pruning_engine.base_method import BasePruningMethod
+from pruning_engine.channel_sums import exact_channel_sums
 from pruning_engine.channels import ChannelLayout, channel_layout
 from pruning_engine.errors import CheckpointError, MismatchError, Reason, RecipeError
 from pruning_engine.mask_tensors import flat_numbers, mask_dtype
@@ -34,7 +34,7 @@ _NUCLEAR_DIMS = 3
 class ChannelMethod(BasePruningMethod):
     """The `amount` least important channels along `dim` fall, among equals the first ones."""
 
-    PRUNING_TYPE: ClassVar[str] = "structured"
+    PRUNING_TYPE: str = "structured"
 
     def __init__(self, amount: float, dim: int = -1) -> None:
         validate_pruning_amount_init(amount)
@@ -51,22 +51,25 @@ class ChannelMethod(BasePruningMethod):
         Raises: MismatchError if `t` has no channels, or fewer than should fall; DimError for a dim that it has not.
         """
         self._check(t)
-        return self._mask(t, default_mask, np.ones(t.shape[self.dim], np.bool_))
+        candidates = np.ones(t.shape[self.dim], np.bool_)
+        dtype = mask_dtype(t, default_mask) if self._count(candidates) else default_mask.dtype  # as torch has it
+        return self._mask(t, default_mask.to(dtype), candidates)
 
     def mask_survivors(self, t: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Give the mask without the least important of the channels that have an entry left."""
         if type(self).compute_mask is not ChannelMethod.compute_mask:
             return super().mask_survivors(t, mask)
         self._check(t)
-        return self._mask(t, mask, living_channels(mask, self.dim).cpu().numpy())
+        return self._mask(t, mask.to(mask_dtype(t, mask)), living_channels(mask, self.dim).cpu().numpy())
 
     def _mask(self, t: torch.Tensor, prior: torch.Tensor, candidates: Flags) -> torch.Tensor:
-        count = count_falling(self.amount, int(np.count_nonzero(candidates)))
         shape = [1] * t.dim()
         shape[self.dim] = -1
-        dtype = mask_dtype(t, prior)
-        kept = torch.from_numpy(~self.fallen(t, candidates, count)).view(shape).to(prior.device, dtype)
-        return prior.to(dtype) * kept
+        kept = torch.from_numpy(~self.fallen(t, candidates, self._count(candidates))).view(shape)
+        return prior * kept.to(prior)
+
+    def _count(self, candidates: Flags) -> int:
+        return count_falling(self.amount, int(np.count_nonzero(candidates)))
 
     def _check(self, t: torch.Tensor) -> None:
         validate_structured_pruning(t)
@@ -88,14 +91,12 @@ class LnStructured(ChannelMethod, torch_prune.LnStructured):
     def fallen(self, t: torch.Tensor, candidates: Flags, count: int) -> Flags:
         """Mark the candidates of least norm; close calls are summed exactly, see norms.py."""
         layout = channel_layout(t.shape, self.dim)
-        backend, flat = backend_for(t.device), flat_numbers(t)
         places = np.flatnonzero(candidates)
-
-        def exact(place: int) -> float:
-            numbers = backend.channel(flat, None, layout, int(places[place]))
-            return norms.exact_sum(np.abs(numbers), self._norm)
-
         ranks = self._ranks(t, layout)[candidates]
+
+        def exact(close: Integers) -> Floats:
+            return exact_channel_sums(backend_for(t.device), flat_numbers(t), None, layout, places[close], self._norm)
+
         cut = norms.cut(ranks, count, self._norm, layout.channel_entries, exact)
         result = np.zeros_like(candidates)
         result[places[cut.falls]] = True
@@ -117,14 +118,14 @@ class LnStructured(ChannelMethod, torch_prune.LnStructured):
         super()._check(t)
         if self._norm is NamedNorm.NUC and (t.dim() != _NUCLEAR_DIMS or t.is_complex()):
             raise MismatchError(
-                Reason.INVALID_NORM,
+                Reason.NORM_NOT_DEFINED,
                 f"n='nuc' is the norm of real matrices, so of tensors of 3 dims; "
                 f"this one is {t.dtype} of shape {list(t.shape)}",
                 field="n",
             )
 
     @classmethod
-    def apply(  # type: ignore[override]  # torch's signature
+    def apply(  # type: ignore[override]  # noqa: PLR0913, PLR0917 - torch's signature
         cls,
         module: torch.nn.Module,
         name: str,
@@ -162,7 +163,7 @@ class RandomStructured(ChannelMethod, torch_prune.RandomStructured):
         return result
 
     @classmethod
-    def apply(  # type: ignore[override]  # torch's signature
+    def apply(  # type: ignore[override]  # noqa: PLR0913 - torch's signature
         cls,
         module: torch.nn.Module,
         name: str,

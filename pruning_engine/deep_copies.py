@@ -22,6 +22,8 @@ class CopyMasked:
 
     def __call__(self, memo: dict[int, Any]) -> torch.Tensor:
         """Give the weight of the copy; `memo` holds what has been copied already."""
+        if not self.orig.is_leaf:  # put in for one call by torch.func.functional_call; the next forward replaces it
+            return masked(self.orig.detach(), self.mask)
         orig, mask = copy.deepcopy(self.orig, memo), copy.deepcopy(self.mask, memo)
         with torch.enable_grad():
             return copyable(masked(orig, mask), orig, mask)
@@ -30,5 +32,5 @@ class CopyMasked:
 def copyable(weight: torch.Tensor, orig: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Let `copy.deepcopy` work on `weight`, which is `orig` under `mask`; give it back."""
     if weight is not orig:
-        weight.__deepcopy__ = CopyMasked(orig, mask)  # type: ignore[method-assign, assignment]  # on this one tensor
+        weight.__deepcopy__ = CopyMasked(orig, mask)  # type: ignore[method-assign]  # on this one tensor
     return weight

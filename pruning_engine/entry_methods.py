@@ -7,7 +7,6 @@ tensors can compete at once, which is what global pruning is.
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch.nn.utils import prune as torch_prune
@@ -35,7 +34,7 @@ class Competitor:
 class EntryMethod(BasePruningMethod):
     """The `amount` least important entries fall, among equals the first ones."""
 
-    PRUNING_TYPE: ClassVar[str] = "unstructured"
+    PRUNING_TYPE: str = "unstructured"
 
     def __init__(self, amount: float) -> None:
         validate_pruning_amount_init(amount)
@@ -76,7 +75,8 @@ class EntryMethod(BasePruningMethod):
             return super().mask_survivors(t, mask)
         alive = bits_of(mask == 1)
         (kept,) = self.select([self._competitor(t, alive)])
-        return write_mask(kept | ~alive, t.shape, mask_dtype(t, mask)).mul_(mask)
+        result = write_mask(kept | ~alive, t.shape, mask_dtype(t, mask))
+        return result.mul_(mask.to(result.dtype))
 
     def _competitor(self, t: torch.Tensor, alive: Bits | None) -> Competitor:
         return Competitor(flat_numbers(t), alive, self._tensor_name or "")

@@ -39,7 +39,7 @@ def random_structured(module: Module, name: str, amount: float, dim: int, *, see
     return module
 
 
-def ln_structured(  # noqa: PLR0913 - torch's signature
+def ln_structured(  # noqa: PLR0913, PLR0917 - torch's signature
     module: Module,
     name: str,
     amount: float,
@@ -67,7 +67,7 @@ def remove(module: Module, name: str) -> Module:
     method = find_method(module, name)
     if method is None:
         raise ValueError(f"{name!r} of {type(module).__name__} is not pruned, so no pruning can be removed from it")
-    method.remove(module)  # type: ignore[no-untyped-call]  # it may be torch's own
+    method.remove(module)
     drop_hook(module, method)
     return module
 

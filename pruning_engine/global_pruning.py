@@ -17,7 +17,7 @@ from pruning_engine.errors import MismatchError, Reason
 from pruning_engine.mask_methods import CustomFromMask
 from pruning_engine.mask_tensors import bits_of, flat_numbers, mask_dtype, masked, write_mask
 from pruning_engine.module_state import Method, attach, find_method, mask_of, parameter_of, tensor_name
-from pruning_engine.ties import _place as place_of
+from pruning_engine.ties import place_of
 from pruning_engine.torch_errors import ShapeError
 
 Place: TypeAlias = tuple[torch.nn.Module, str]
@@ -125,14 +125,15 @@ def _selected(method: EntryMethod, slots: Sequence[_Slot]) -> list[torch.Tensor]
         for index, (slot, bits) in enumerate(zip(slots, alive, strict=True))
     ]
     kept = method.select(competitors)
-    return [_mask(slot, *bits) for slot, *bits in zip(slots, kept, alive, strict=True)]
+    return [_mask(slot, after, before) for slot, after, before in zip(slots, kept, alive, strict=True)]
 
 
 def _mask(slot: _Slot, kept: Bits, alive: Bits | None) -> torch.Tensor:
     kept = kept.to(slot.weight.device)
     if slot.mask is None or alive is None:
         return write_mask(kept, slot.weight.shape, slot.weight.dtype)
-    return write_mask(kept | ~alive, slot.weight.shape, mask_dtype(slot.weight, slot.mask)).mul_(slot.mask)
+    result = write_mask(kept | ~alive, slot.weight.shape, mask_dtype(slot.weight, slot.mask))
+    return result.mul_(slot.mask.to(result.dtype))
 
 
 def _computed(method: Method, slots: Sequence[_Slot]) -> list[torch.Tensor]:
@@ -142,7 +143,7 @@ def _computed(method: Method, slots: Sequence[_Slot]) -> list[torch.Tensor]:
     container = PruningContainer()
     container._tensor_name = tensor_name(method)
     container.add_pruning_method(method)
-    parts = container.compute_mask(rows, prior).split([slot.weight.numel() for slot in slots])
+    parts = torch.split(container.compute_mask(rows, prior), [slot.weight.numel() for slot in slots])
     return [_own_copy(slot, part) for slot, part in zip(slots, parts, strict=True)]
 
 

@@ -21,8 +21,8 @@ class _ZeroAfterStep:
 
     pruned: list[tuple[torch.Tensor, torch.Tensor]]
 
-    def __call__(self, optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
-        """Zero what is pruned."""
+    def __call__(self, *_: object) -> None:
+        """Zero what is pruned; optimizers also tell what they were called with."""
         self.zero()
 
     @torch.no_grad()

@@ -1,7 +1,5 @@
 """Methods that rank nothing: Identity, CustomFromMask."""
 
-from typing import ClassVar
-
 import torch
 from torch.nn.utils import prune as torch_prune
 
@@ -15,7 +13,7 @@ from pruning_engine.torch_errors import ShapeError
 class Identity(BasePruningMethod, torch_prune.Identity):
     """Nothing more falls; the module takes the pruned form."""
 
-    PRUNING_TYPE: ClassVar[str] = "unstructured"
+    PRUNING_TYPE: str = "unstructured"
 
     def compute_mask(self, t: torch.Tensor, default_mask: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
         """Give the default mask."""
@@ -38,7 +36,8 @@ class Identity(BasePruningMethod, torch_prune.Identity):
 class CustomFromMask(BasePruningMethod, torch_prune.CustomFromMask):
     """What a given mask marks 0 falls."""
 
-    PRUNING_TYPE: ClassVar[str] = "global"
+    PRUNING_TYPE: str = "global"
+    mask: torch.Tensor
 
     def __init__(self, mask: torch.Tensor) -> None:
         self.mask = mask

@@ -30,10 +30,10 @@ def write_mask(kept: Bits, shape: Sequence[int], dtype: torch.dtype) -> torch.Te
     backend = backend_for(kept.device)
     size = prod(shape)
     if dtype.is_complex:
-        return backend.unpack(kept, size).view(*shape).to(dtype)
+        return backend.unpack(kept, size).view(tuple(shape)).to(dtype)
     out = _fresh(size, dtype, kept.device)
     backend.apply(torch.ones((), dtype=dtype, device=kept.device).expand(size), kept, out)
-    return out.view(*shape)
+    return out.view(tuple(shape))
 
 
 def mask_dtype(t: torch.Tensor, prior: torch.Tensor) -> torch.dtype:
@@ -53,8 +53,8 @@ def masked(weight: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
     A product, as torch has it; a negative weight leaves -0.0. A boolean mask chooses instead, and leaves +0.0.
     """
-    if mask.dtype is torch.bool or weight.dtype.itemsize == 1:  # 8-bit floats know no product
-        return torch.where(mask.to(weight.device, torch.bool), weight, weight.new_zeros(()))
+    if mask.dtype is torch.bool:
+        return torch.where(mask.to(weight.device), weight, weight.new_zeros(()))
     return mask.to(weight.device, weight.dtype) * weight
 
 
@@ -68,4 +68,4 @@ def _fresh(size: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     if device.type != "cpu":
         return torch.empty(size, dtype=dtype, device=device)
     # numpy asks the kernel for huge pages and torch does not: first touch costs less than half.
-    return torch.from_numpy(np.empty(size * dtype.itemsize, np.uint8)).view(dtype)
+    return torch.from_numpy(np.empty(size, f"u{dtype.itemsize}")).view(dtype)

@@ -6,7 +6,7 @@ before each forward. The rule that holds: after an error the module is as it was
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import torch
 from torch.nn.utils import prune as torch_prune
@@ -59,6 +59,18 @@ def mask_of(module: torch.nn.Module, name: str) -> torch.Tensor | None:
     return None if find_method(module, name) is None else module.get_buffer(name + MASK)
 
 
+def masked_weight(module: torch.nn.Module, method: Method) -> torch.Tensor:
+    """Give the weight under its mask as the method has it, which may be its own way."""
+    weight: torch.Tensor = method.apply_mask(module)  # type: ignore[no-untyped-call]  # torch's class
+    return weight
+
+
+def computed_mask(method: Method, t: torch.Tensor, default_mask: torch.Tensor) -> torch.Tensor:
+    """Give the mask that the method computes."""
+    mask: torch.Tensor = method.compute_mask(t, default_mask=default_mask)  # type: ignore[no-untyped-call]
+    return mask
+
+
 def attach(module: torch.nn.Module, name: str, method: Method, mask: torch.Tensor) -> None:
     """Store a mask, the weight under it, and the method as the one hook of `module.name`."""
     orig = parameter_of(module, name)
@@ -73,7 +85,7 @@ def attach(module: torch.nn.Module, name: str, method: Method, mask: torch.Tenso
 
 def refresh(module: torch.nn.Module, name: str, method: Method) -> None:
     """Set `module.name` to the weight under its mask, as the method has it."""
-    weight = method.apply_mask(module)
+    weight = masked_weight(module, method)
     setattr(module, name, copyable(weight, getattr(module, name + ORIG), getattr(module, name + MASK)))
 
 
@@ -95,7 +107,7 @@ def drop_hook(module: torch.nn.Module, method: Method) -> None:
             del module._forward_pre_hooks[key]
 
 
-def _prunes(hook: object, name: str) -> bool:
+def _prunes(hook: object, name: str) -> TypeGuard[Method]:
     return isinstance(hook, Method) and tensor_name(hook) == name
 
 
@@ -111,7 +123,7 @@ def _store_hook(module: torch.nn.Module, name: str, method: Method) -> None:
 @contextmanager
 def _restored_on_error(module: torch.nn.Module, name: str) -> Iterator[None]:
     value = getattr(module, name)
-    tables = (module._parameters, module._buffers, module._forward_pre_hooks)
+    tables: tuple[dict[Any, Any], ...] = (module._parameters, module._buffers, module._forward_pre_hooks)
     before = [dict(table) for table in tables]
     try:
         yield
@@ -120,7 +132,7 @@ def _restored_on_error(module: torch.nn.Module, name: str) -> Iterator[None]:
             table.clear()
             table.update(entries)
         module.__dict__.pop(name, None)
-        setattr(module, name, value)  # recurrent modules keep a list beside, which this mends
+        setattr(module, name, value)  # which also mends the list that recurrent modules keep beside
         raise
 
 

@@ -13,8 +13,8 @@ import torch
 
 from pruning_engine.backend import RUN_ENTRIES, Bits, Flags, Integers
 
-PIECE_ENTRIES: Final = 1 << 17
-"""Entries of one piece: its keys fit the second-level cache of one core."""
+PIECE_ENTRIES: Final = 1 << 20
+"""Entries of one piece: so many that each call on it takes longer than waking a thread (see threads.py)."""
 
 _INTEGERS: Final = {1: torch.uint8, 2: torch.uint16, 4: torch.uint32, 8: torch.uint64}
 

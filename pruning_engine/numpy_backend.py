@@ -1,6 +1,7 @@
 """The CPU backend: numpy in pieces, on the engine's own threads."""
 
 from functools import partial
+from typing import Final
 
 import numpy as np
 import torch
@@ -23,6 +24,9 @@ from pruning_engine.recipe import Norm
 from pruning_engine.threads import in_parallel
 
 _Piece = tuple[int, int]
+
+_RANDOM_STEPS: Final = 4
+"""Into so many a piece is cut for random keys: they are wide, take many calls, and so should stay in the cache."""
 
 
 class NumpyBackend:
@@ -63,7 +67,7 @@ class NumpyBackend:
 
     def random(self, key: int, size: int, alive: Bits | None) -> Contender:
         """Let entries compete by random scores."""
-        return NumpyContender(RandomKeys(key), size, alive, self._step)
+        return NumpyContender(RandomKeys(key), size, alive, max(8, self._step // _RANDOM_STEPS))
 
     def norms(self, flat: torch.Tensor, alive: Bits | None, layout: ChannelLayout, norm: Norm) -> Floats:
         """Give what ranks each channel."""
@@ -86,11 +90,22 @@ class NumpyBackend:
 
 def _pack_piece(mask: torch.Tensor, bits: Bits, piece: _Piece) -> None:
     begin, end = piece
+    ones = _ones(mask, begin, end)
+    bit_array(bits)[begin // 8 : (end + 7) // 8] = np.packbits(ones, bitorder="little")
+
+
+def _ones(mask: torch.Tensor, begin: int, end: int) -> Integers | Flags:
+    """Give 1 where a mask is 1. Raises: NotBinaryError if it is neither that nor 0 somewhere."""
+    if mask.dtype in (torch.bool, torch.uint8):
+        flags = raw_integers(mask)[begin:end]
+        if flags.max(initial=0) > 1:
+            raise NotBinaryError
+        return flags
     numbers = NumberReader(mask, np.float64).read(begin, end)
-    ones = np.equal(numbers, 1.0, out=buffer("flags", np.bool_, end - begin))
+    ones: Flags = np.equal(numbers, 1.0, out=buffer("flags", np.bool_, end - begin))
     if np.count_nonzero(ones) + np.count_nonzero(numbers == 0.0) != end - begin:
         raise NotBinaryError
-    bit_array(bits)[begin // 8 : (end + 7) // 8] = np.packbits(ones, bitorder="little")
+    return ones
 
 
 def _nonzero_piece(flat: torch.Tensor, bits: Bits, piece: _Piece) -> None:

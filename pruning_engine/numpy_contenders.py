@@ -5,6 +5,7 @@ entries cost nothing: the packed mask is combined with the packed comparison, ei
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Protocol
 
 import numpy as np
@@ -116,24 +117,38 @@ class RandomKeys:
 
     def read(self, begin: int, end: int) -> Integers:
         """Give the keys from `begin` to `end`."""
-        return self._mix(np.arange(begin, end, dtype=np.uint64), buffer("keys", np.uint64, end - begin))
+        out = buffer("keys", np.uint64, end - begin)
+        return _mix(np.add(_ladder(end - begin), np.uint64(self._start(begin)), out=out))
 
     def runs(self, numbers: Integers) -> Integers:
         """Give the keys of whole runs."""
         index = (numbers[:, None] * RUN_ENTRIES + np.arange(RUN_ENTRIES)).reshape(-1).astype(np.uint64)
-        return self._mix(index, np.empty(len(index), np.uint64))
+        np.multiply(index, np.uint64(random_scores.GOLDEN), out=index)
+        return _mix(np.add(index, np.uint64(self._start(0)), out=index))
 
-    def _mix(self, index: Integers, out: Integers) -> Integers:
-        start = (self._key + random_scores.GOLDEN) & random_scores.MASK64
-        shifted = buffer("shifted", np.uint64, len(out))
-        np.multiply(index, np.uint64(random_scores.GOLDEN), out=out)
-        np.add(out, np.uint64(start), out=out)
-        for shift, factor in random_scores.MIX:
-            np.right_shift(out, np.uint64(shift), out=shifted)
-            np.bitwise_xor(out, shifted, out=out)
-            if factor is not None:
-                np.multiply(out, np.uint64(factor), out=out)
-        return out
+    def _start(self, index: int) -> int:
+        return (self._key + (index + 1) * random_scores.GOLDEN) & random_scores.MASK64
+
+
+@cache
+def _whole_ladder(entries: int) -> Integers:
+    return np.arange(entries, dtype=np.uint64) * np.uint64(random_scores.GOLDEN)
+
+
+def _ladder(entries: int) -> Integers:
+    """The multiples of the golden step, of which every piece needs the same ones."""
+    return _whole_ladder(1 << max(entries - 1, 0).bit_length())[:entries]
+
+
+def _mix(values: Integers) -> Integers:
+    """Finalize in place."""
+    shifted = buffer("shifted", np.uint64, len(values))
+    for shift, factor in random_scores.MIX:
+        np.right_shift(values, np.uint64(shift), out=shifted)
+        np.bitwise_xor(values, shifted, out=values)
+        if factor is not None:
+            np.multiply(values, np.uint64(factor), out=values)
+    return values
 
 
 class NumpyContender:

@@ -22,7 +22,7 @@ from pruning_engine.parameters import (
     bits_bytes,
     logical_parameters,
 )
-from pruning_engine.recipe import ImportanceScores, Magnitude, OutputForm, Recipe, Rule, Scope
+from pruning_engine.recipe import ImportanceScores, Magnitude, Method, OutputForm, Recipe, Rule, Scope
 from pruning_engine.selectors import Choice, NotSelected, compile_selector
 
 __all__ = ["NotSelected", "Plan", "PlannedParameter", "TensorSpec", "make_plan"]
@@ -86,6 +86,7 @@ def make_plan(
     Raises: RecipeError if the recipe makes no sense; MismatchError if it does not fit the tensors.
     """
     recipes.check(recipe)
+    plan_checks.check_methods(recipe)
     choices = [compile_selector(rule.select, f"rules[{i}].select") for i, rule in enumerate(recipe.rules)]
     logical = logical_parameters(tensors, aliases)
     selected = [_selecting(choices, parameter) for parameter in logical]
@@ -206,6 +207,8 @@ def _held(parameter: LogicalParameter, planned: PlannedParameter) -> Held:
 
 
 def _is_reproducible(rule: Rule) -> bool:
+    if isinstance(rule.score, Method):
+        return False
     if not isinstance(rule.score, Magnitude | ImportanceScores) or rule.score.norm is None:
         return True
     return rule.score.norm in plan_checks.REPRODUCIBLE_NORMS

@@ -6,12 +6,14 @@ from typing import Final
 
 from pruning_engine.errors import MismatchError, Reason
 from pruning_engine.parameters import LogicalParameter, TensorSpec
+from pruning_engine.plugins import make_method, method_class
 from pruning_engine.recipe import (
     Channels,
     Count,
     CustomMask,
     ImportanceScores,
     Magnitude,
+    Method,
     NamedNorm,
     Recipe,
     Rule,
@@ -24,6 +26,14 @@ REPRODUCIBLE_NORMS: Final = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, inf, -inf, NamedNorm.
 
 _CHANNEL_DIMS: Final = 2
 _NUCLEAR_DIMS: Final = 3
+
+
+def check_methods(recipe: Recipe) -> None:
+    """Refuse methods that are not installed, or do not take their arguments. Raises: RecipeError."""
+    for position, rule in enumerate(recipe.rules):
+        if isinstance(rule.score, Method):
+            field = f"rules[{position}].score.method"
+            make_method(method_class(rule.score.name, f"{field}.name"), rule.score, f"{field}.arguments")
 
 
 def check_parameter(recipe: Recipe, parameter: LogicalParameter, rules: Sequence[int]) -> None:

@@ -4,8 +4,7 @@
 stream.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TypeVar
@@ -16,13 +15,17 @@ from pruning_engine.backend import Backend
 from pruning_engine.backends import backend_for
 from pruning_engine.dtypes import name_of
 from pruning_engine.errors import Reason, RecipeError
+from pruning_engine.method_rule import keep_by_method
 from pruning_engine.parameters import ORIG
 from pruning_engine.plan import Plan, PlannedParameter, TensorSpec, make_plan
+from pruning_engine.plugins import make_method, method_class
 from pruning_engine.ranking import ChannelRanking, EntryRanking, Ranked, make_ranking
-from pruning_engine.recipe import CustomMask, Identity, OutputForm, Prior, Recipe, Scope
+from pruning_engine.recipe import RANKING, CustomMask, Method, OutputForm, Prior, Recipe, Scope
 from pruning_engine.report import Report, TensorReport
-from pruning_engine.schedule import Leave, Reach, Run, Schedule
+from pruning_engine.schedule import Leave, Reach, Run, Schedule, Step
+from pruning_engine.seeds import draw_seed
 from pruning_engine.selection import DEFAULT, Tuning
+from pruning_engine.threads import in_parallel
 from pruning_engine.ties import Ties, find_ties
 from pruning_engine.work import Work
 
@@ -114,10 +117,19 @@ class Pruning:
         chains = [planned.rules for planned in plan.parameters]
         barriers = [position for position, rule in enumerate(plan.recipe.rules) if rule.scope is Scope.GLOBAL]
         self._schedule = Schedule(chains, barriers)
-        self._waiting: dict[int, EntryRanking | ChannelRanking] = {}
+        self._waiting = {
+            barrier: self._ranking(barrier, tuple(index for index, chain in enumerate(chains) if barrier in chain))
+            for barrier in barriers
+        }
+        self._methods = {
+            position: method_class(rule.score.name, f"rules[{position}].score.method.name")
+            for position, rule in enumerate(plan.recipe.rules)
+            if isinstance(rule.score, Method)
+        }
+        self._arrived: dict[int, Parameter] = {}
         self._works: dict[int, Work] = {}
         self._reports: dict[int, TensorReport] = {}
-        self._seconds = {"select": 0.0, "apply": 0.0}
+        self._seconds = 0.0
 
     def add(self, parameter: Parameter) -> list[PrunedParameter]:
         """Take a parameter; give those that have now left their last rule: perhaps none, perhaps many.
@@ -125,68 +137,89 @@ class Pruning:
         Raises: CheckpointError for NaN and for masks that are not 0 and 1; MismatchError for a count above what is
             still unpruned.
         """
-        planned = parameter.planned
-        if planned.passes_through:
-            tensors = {result.name: parameter.tensors[result.name] for result in planned.results}
-            return [PrunedParameter(planned, tensors, None)]
-        index = self._indices[planned.name]
-        with self._timed("select"):
-            self._works[index] = self._begin(parameter)
-        left = []
-        for step in self._schedule.add(index):
-            match step:
-                case Reach(rule=position, parameter=member):
-                    with self._timed("select"):
-                        self._reach(position, member)
-                case Run(rule=position, parameters=members):
-                    with self._timed("select"):
-                        self._run(position, members)
-                case Leave(parameter=member):
-                    with self._timed("apply"):
-                        left.append(self._leave(member))
+        return self.add_all([parameter])
+
+    def add_all(self, parameters: Sequence[Parameter]) -> list[PrunedParameter]:
+        """Take several parameters as `add` does, side by side where no rule of global scope keeps them apart."""
+        begin = perf_counter()
+        left: list[PrunedParameter] = []
+        chains: dict[int, list[Step]] = {}
+        for parameter in parameters:
+            if parameter.planned.passes_through:
+                left.append(_passed(parameter))
+                continue
+            index = self._indices[parameter.planned.name]
+            self._arrived[index] = parameter
+            for step in self._schedule.add(index):
+                if isinstance(step, Run) and self._is_barrier(step.rule):
+                    left += self._walk(chains)
+                    self._run_barrier(step)
+                else:
+                    member = step.parameters[0] if isinstance(step, Run) else step.parameter
+                    chains.setdefault(member, []).append(step)
+        left += self._walk(chains)
+        self._seconds += perf_counter() - begin
         return left
 
     def report(self) -> Report:
         """Give what was done; to be asked after all parameters of the plan were added."""
         return Report(
             tensors=tuple(self._reports[index] for index in sorted(self._reports)),
-            seconds={**self._seconds, "prune": sum(self._seconds.values())},
+            seconds={"prune": self._seconds},
             device=str(self._backend.device),
             seed=self._seed,
             reproducible=self._plan.reproducible,
         )
+
+    def _is_barrier(self, position: int) -> bool:
+        return self._plan.recipe.rules[position].scope is Scope.GLOBAL
+
+    def _walk(self, chains: dict[int, list[Step]]) -> list[PrunedParameter]:
+        """Take the steps of several parameters, one parameter beside the other."""
+        found = in_parallel(lambda chain: self._walk_one(*chain), list(chains.items()))
+        chains.clear()
+        left = [pruned for pruned in found if pruned is not None]
+        for pruned in left:
+            if pruned.report is not None:
+                self._reports[self._indices[pruned.planned.name]] = pruned.report
+        return left
+
+    def _walk_one(self, member: int, steps: Sequence[Step]) -> PrunedParameter | None:
+        if member in self._arrived:
+            self._works[member] = self._begin(self._arrived.pop(member))
+        for step in steps:
+            match step:
+                case Reach(rule=position):
+                    self._waiting[position].reach(self._works[member])
+                case Run(rule=position):
+                    self._run_local(position, member)
+                case Leave():
+                    return self._leave(member)
+        return None
 
     def _begin(self, parameter: Parameter) -> Work:
         rules = self._plan.recipe.rules
         counts_zeros = any(rules[position].prior is Prior.ZEROS for position in parameter.planned.rules)
         return Work(parameter.planned, parameter.tensors, self._backend, counts_zeros=counts_zeros)
 
-    def _reach(self, position: int, member: int) -> None:
-        if position not in self._waiting:
-            planned = self._plan.parameters
-            selected = tuple(index for index, each in enumerate(planned) if position in each.rules)
-            self._waiting[position] = self._ranking(position, selected)
-        self._waiting[position].reach(self._works[member])
-
-    def _run(self, position: int, members: tuple[int, ...]) -> None:
-        rule = self._plan.recipe.rules[position]
-        if isinstance(rule.score, CustomMask | Identity):
-            self._run_unranked(position, self._works[members[0]])
+    def _run_local(self, position: int, member: int) -> None:
+        rule, work = self._plan.recipe.rules[position], self._works[member]
+        if isinstance(rule.score, RANKING):
+            ranking = self._ranking(position, (member,))
+            ranking.reach(work)
+            ranking.run([work])
             return
-        if rule.scope is Scope.LOCAL:
-            ranking = self._ranking(position, members)
-            ranking.reach(self._works[members[0]])
-        else:
-            ranking = self._waiting.pop(position)
-        works = [self._works[member] for member in members]
-        ranking.run(sorted(works, key=lambda work: work.planned.name.encode()))
-
-    def _run_unranked(self, position: int, work: Work) -> None:
-        rule = self._plan.recipe.rules[position]
         if rule.prior is Prior.ZEROS:
             work.drop_zeros()
         if isinstance(rule.score, CustomMask):
             work.drop_custom()
+        elif isinstance(rule.score, Method):
+            field = f"rules[{position}].score.method"
+            keep_by_method(work, make_method(self._methods[position], rule.score, f"{field}.arguments"), field)
+
+    def _run_barrier(self, step: Run) -> None:
+        works = [self._works[member] for member in step.parameters]
+        self._waiting.pop(step.rule).run(sorted(works, key=lambda work: work.planned.name.encode()))
 
     def _ranking(self, position: int, members: tuple[int, ...]) -> EntryRanking | ChannelRanking:
         ranked = Ranked(
@@ -201,17 +234,12 @@ class Pruning:
     def _leave(self, member: int) -> PrunedParameter:
         work = self._works.pop(member)
         report = work.report() if work.planned.rules else None
-        if report is not None:
-            self._reports[member] = report
         return PrunedParameter(work.planned, work.results(self._plan.output, in_place=self._in_place), report)
 
-    @contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
-        begin = perf_counter()
-        try:
-            yield
-        finally:
-            self._seconds[stage] += perf_counter() - begin
+
+def _passed(parameter: Parameter) -> PrunedParameter:
+    results = parameter.planned.results
+    return PrunedParameter(parameter.planned, {result.name: parameter.tensors[result.name] for result in results}, None)
 
 
 def _prune(
@@ -227,9 +255,9 @@ def _prune(
     specs = [spec_of(name, tensor) for name, tensor in tensors.items() if name not in ties.dropped]
     plan = make_plan(_seeded(recipe), specs, output=output, aliases=ties.aliases)
     pruning = Pruning(plan, device=device if device is not None else _device_of(tensors), in_place=in_place)
-    left: list[PrunedParameter] = []
-    for planned in plan.parameters:
-        left += pruning.add(Parameter(planned, {name: tensors[name] for name in planned.sources}))
+    left = pruning.add_all(
+        [Parameter(planned, {name: tensors[name] for name in planned.sources}) for planned in plan.parameters]
+    )
     results = {pruned.planned.weight: pruned for pruned in left}
     return PruneResult(_assemble(state_dict, results, ties, output), pruning.report())
 
@@ -242,8 +270,7 @@ def spec_of(name: str, tensor: torch.Tensor) -> TensorSpec:
 def _seeded(recipe: Recipe) -> Recipe:
     if recipe.seed is not None:
         return recipe
-    high, low = torch.randint(2**32, (2,)).tolist()
-    return replace(recipe, seed=high << 32 | low)
+    return replace(recipe, seed=draw_seed())
 
 
 def _device_of(tensors: Mapping[str, torch.Tensor]) -> torch.device:

@@ -6,13 +6,13 @@ decides when all are there (`run`). In local scope a rule is at work on one para
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import torch
 
 from pruning_engine import norms, random_scores, scores, selection
 from pruning_engine.backend import Backend, Bits, Contender, Flags, Floats, Integers
+from pruning_engine.channel_sums import exact_channel_sums
 from pruning_engine.channels import ChannelLayout, channel_layout
 from pruning_engine.dtypes import TORCH_DTYPES
 from pruning_engine.errors import CheckpointError, Reason
@@ -33,11 +33,7 @@ from pruning_engine.recipe import (
     Scope,
 )
 from pruning_engine.selection import Tuning
-from pruning_engine.threads import in_parallel
 from pruning_engine.work import Work
-
-_EXACT_ENTRIES: Final = 1 << 16
-"""Entries that are summed exactly at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,13 +188,7 @@ class ChannelRanking:
 
     def _exact_sums(self, work: Work, layout: ChannelLayout, numbers: Integers) -> Floats:
         flat, alive = self._ranked_tensor(work)
-        step = max(1, _EXACT_ENTRIES // layout.channel_entries)
-        parts = [numbers[begin : begin + step] for begin in range(0, len(numbers), step)]
-
-        def sums(part: Integers) -> Floats:
-            return norms.exact_sums(np.abs(self._backend.channels(flat, alive, layout, part)), self._norm)
-
-        return np.concatenate(in_parallel(sums, parts))
+        return exact_channel_sums(self._backend, flat, alive, layout, numbers, self._norm)
 
     def _random(self, works: Sequence[Work], channels: Sequence["_Channels"], count: int) -> list[Flags]:
         host = NumpyBackend()

@@ -5,7 +5,8 @@ pieces (a granularity), competing with whom (`Scope`), and how many fall (an amo
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, TypeAlias
 
@@ -125,7 +126,18 @@ class Identity:
     """No ranking: nothing more falls."""
 
 
-Score: TypeAlias = Magnitude | Random | ImportanceScores | CustomMask | Identity
+Argument: TypeAlias = float | int | str | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A method that is installed beside the engine, by its name, and what its constructor is given: see plugins.py."""
+
+    name: str
+    arguments: Mapping[str, Argument] = field(default_factory=dict, hash=False)
+
+
+Score: TypeAlias = Magnitude | Random | ImportanceScores | CustomMask | Identity | Method
 RANKING: Final = (Magnitude, Random, ImportanceScores)
 """The scores that rank, and so take an amount, a granularity and a scope."""
 
@@ -195,15 +207,15 @@ def _check_rule(rule: Rule, path: str) -> None:
         _check_amount(rule.amount, f"{path}.amount")
         _check_norm(rule, f"{path}.score")
         return
-    name = "identity" if isinstance(rule.score, Identity) else "custom_mask"
-    for field, given in (
+    name = {Identity: "identity", CustomMask: "custom_mask"}.get(type(rule.score), "method")
+    for part, given in (
         ("amount", rule.amount is not None),
         ("scope", rule.scope is not Scope.LOCAL),
         ("granularity", rule.granularity != Entries()),
     ):
         if given:
             raise RecipeError(
-                Reason.INVALID_RECIPE, f"{path}: {name} takes no {field}; leave it out", field=f"{path}.{field}"
+                Reason.INVALID_RECIPE, f"{path}: {name} takes no {part}; leave it out", field=f"{path}.{part}"
             )
 
 

@@ -6,7 +6,7 @@ import torch
 
 from pruning_engine.amounts import validate_pruning_dim
 from pruning_engine.mask_tensors import mask_dtype
-from pruning_engine.module_state import Method
+from pruning_engine.module_state import Method, computed_mask
 
 _Index: TypeAlias = torch.Tensor | tuple[slice | torch.Tensor, ...]
 
@@ -17,7 +17,7 @@ def mask_survivors(method: Method, t: torch.Tensor, mask: torch.Tensor) -> torch
     Raises: AttributeError if a structured method has no `dim`; ValueError for a PRUNING_TYPE that is none.
     """
     left = _index_of_survivors(method, t, mask)
-    partial = method.compute_mask(t[left], default_mask=mask[left])
+    partial = computed_mask(method, t[left], mask[left])
     result = mask.to(mask_dtype(t, mask), copy=True)
     result[left] = partial.to(result.dtype)
     return result
@@ -25,7 +25,8 @@ def mask_survivors(method: Method, t: torch.Tensor, mask: torch.Tensor) -> torch
 
 def living_channels(mask: torch.Tensor, dim: int) -> torch.Tensor:
     """Mark the channels along `dim` that have an entry left. Shape: any -> bool [channels]."""
-    return (mask != 0).movedim(dim, 0).reshape(mask.shape[dim], -1).any(dim=1)
+    channels = mask.shape[dim]
+    return (mask != 0).movedim(dim, 0).reshape(channels, mask.numel() // max(1, channels)).any(dim=1)
 
 
 def _index_of_survivors(method: Method, t: torch.Tensor, mask: torch.Tensor) -> _Index:

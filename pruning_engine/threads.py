@@ -2,10 +2,14 @@
 
 numpy releases the interpreter's lock inside its loops, so pieces of a tensor run side by side. What is computed
 never hangs on how many threads there are: results come back in the order of the items.
+
+Long calls matter more than small buffers: a thread that waits for the interpreter's lock takes longer to wake up than a
+short call takes, so that pieces small enough for the second-level cache leave one of two cores idle.
 """
 
 import itertools
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -24,7 +28,14 @@ class _Pool:
     owner: int = field(default_factory=os.getpid)
 
 
+class _Inside(threading.local):
+    """Whether this thread works on an item: what it calls in turn stays on this thread."""
+
+    busy = False
+
+
 _pool = _Pool()
+_inside = _Inside()
 
 
 def set_threads(count: int) -> None:
@@ -50,15 +61,19 @@ def in_parallel(function: Callable[[Item], Result], items: Sequence[Item]) -> li
 
     Raises: what `function` raised first, by the items' order among the calls that ran.
     """
-    workers = min(_pool.count, len(items))
+    workers = 1 if _inside.busy else min(_pool.count, len(items))
     if workers <= 1:
         return [function(item) for item in items]
     results: dict[int, Result] = {}
     numbers = itertools.count()  # its next() is atomic under the interpreter's lock
 
     def work() -> None:
-        while (number := next(numbers)) < len(items):
-            results[number] = function(items[number])
+        _inside.busy = True
+        try:
+            while (number := next(numbers)) < len(items):
+                results[number] = function(items[number])
+        finally:
+            _inside.busy = False
 
     others = [_executor().submit(work) for _ in range(workers - 1)]
     try:

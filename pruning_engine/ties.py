@@ -29,7 +29,7 @@ def find_ties(tensors: Mapping[str, torch.Tensor]) -> Ties:
         if name in masks or companion_suffix(name) is not None or not tensor.numel():
             continue
         mask = _pair_mask(name, tensors)
-        identity = (_place(tensor), _place(tensors[mask]) if mask is not None else None)
+        identity = (place_of(tensor), place_of(tensors[mask]) if mask is not None else None)
         if first.setdefault(identity, name) != name:
             aliases[name] = first[identity]
     dropped_masks = {mask for name in aliases if (mask := _pair_mask(name, tensors)) is not None}
@@ -42,6 +42,7 @@ def _pair_mask(name: str, tensors: Mapping[str, torch.Tensor]) -> str | None:
     return mask if plain != name and plain not in tensors and mask in tensors else None
 
 
-def _place(tensor: torch.Tensor) -> object:
+def place_of(tensor: torch.Tensor) -> object:
+    """Give where a tensor's entries are: equal for two tensors that are the same entries of the same memory."""
     storage = tensor.untyped_storage().data_ptr() if tensor.layout is torch.strided else id(tensor)
     return tensor.device, storage, tensor.storage_offset(), tuple(tensor.shape), tensor.stride(), tensor.dtype

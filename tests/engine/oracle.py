@@ -110,8 +110,8 @@ def _norm(rule: Rule, channel: torch.Tensor) -> float:
     norm: Norm | None = getattr(rule.score, "norm", None)
     norm = 2.0 if norm is None or norm is NamedNorm.FRO else norm
     if norm is NamedNorm.NUC:
-        return torch.linalg.matrix_norm(channel, "nuc").item()
-    values = [abs(value) for value in channel.reshape(-1).tolist()]
+        return float(torch.linalg.matrix_norm(channel, "nuc"))  # type: ignore[no-untyped-call,unused-ignore]
+    values: list[float] = [abs(value) for value in channel.reshape(-1).tolist()]
     if math.isinf(norm):
         return max(values) if norm > 0 else min(values)
     forms: dict[float, Callable[[float], float]] = {
@@ -123,6 +123,6 @@ def _norm(rule: Rule, channel: torch.Tensor) -> float:
         4.0: lambda x: (x * x) * (x * x),
     }
     if norm not in forms:
-        return torch.linalg.vector_norm(channel, norm).item()
+        return float(torch.linalg.vector_norm(channel, norm))
     terms = [forms[norm](value) for value in values]
     return math.inf if math.inf in terms else float(sum((Exact(term) for term in terms), Exact(0)))

@@ -90,4 +90,4 @@ def test_reproducible_says_whether_every_device_gives_the_same(norm: Norm, repro
 def test_the_report_tells_the_seed_and_the_device() -> None:
     report = prune_state_dict({"weight": WEIGHT}, recipe(l1(), seed=7)).report
     assert (report.seed, report.device) == (7, "cpu")
-    assert report.seconds["prune"] >= report.seconds["select"] > 0
+    assert report.seconds["prune"] > 0

@@ -79,3 +79,9 @@ def test_masks_at_the_end_of_a_file_hold_all_weights() -> None:
         for name, mask in (("a", "am"), ("b", "bm"))
     ]
     assert peak_bytes(pairs, arrivals("a", "b", "am", "bm"), set()) == 24
+
+
+def test_all_whose_turn_has_come_leave_together() -> None:
+    large = Held(sources=("c",), rules=(), source_bytes=100, mask_bytes=0, result_bytes=100, made_bytes=0)
+    order = [*arrivals("a", "b"), TensorSpec("c", "F32", (25,))]
+    assert peak_bytes([held("a", (0,)), held("b", (0,)), large], order, {0}) == 100

@@ -1,0 +1,28 @@
+"""Exact sums of some channels of a tensor, for those too close to the cut to tell apart: see norms.py."""
+
+from typing import Final
+
+import numpy as np
+import torch
+
+from pruning_engine import norms
+from pruning_engine.backend import Backend, Bits, Floats, Integers
+from pruning_engine.channels import ChannelLayout
+from pruning_engine.recipe import Norm
+from pruning_engine.threads import in_parallel
+
+_ENTRIES: Final = 1 << 16
+"""Entries that are summed at a time."""
+
+
+def exact_channel_sums(  # noqa: PLR0913, PLR0917 - what Backend.channels takes, and the norm
+    backend: Backend, flat: torch.Tensor, alive: Bits | None, layout: ChannelLayout, numbers: Integers, norm: Norm
+) -> Floats:
+    """Give the sum of the terms of each of the channels `numbers`; entries that are not alive count as 0."""
+    step = max(1, _ENTRIES // layout.channel_entries)
+    parts = [numbers[begin : begin + step] for begin in range(0, len(numbers), step)]
+
+    def sums(part: Integers) -> Floats:
+        return norms.exact_sums(np.abs(backend.channels(flat, alive, layout, part)), norm)
+
+    return np.concatenate(in_parallel(sums, parts))
