@@ -31,6 +31,7 @@ proto: $(READY) ## generate the stubs from the .proto
 
 bench: $(READY) ## measure the engine
 	$(BIN)/python -m tests.benchmarks.engine
+	$(BIN)/python -m tests.benchmarks.engine --scaling
 
 clean: ## remove everything that make made
 	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build

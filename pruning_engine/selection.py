@@ -22,6 +22,7 @@ from math import sqrt
 from typing import Any, Final
 
 import numpy as np
+from numpy.random import default_rng
 
 from pruning_engine.backend import RUN_ENTRIES, Bits, Contender, Integers, Split
 from pruning_engine.threads import in_parallel
@@ -55,6 +56,9 @@ class Tuning:
 
 
 DEFAULT: Final = Tuning()
+
+_ENTROPY: Final = default_rng()
+"""Seeded by the operating system; locks itself, so that threads may share it."""
 
 _THINNING: Final = 33
 """Every so-manieth key of a sample is looked at first. Prime to the entries of a run."""
@@ -95,7 +99,7 @@ def draw_sample(contender: Contender, stride: int) -> Integers:
         return contender.everything()
     runs = contender.size // RUN_ENTRIES
     starts = np.arange(0, runs, stride, dtype=np.int64)
-    starts += np.random.default_rng().integers(0, stride, len(starts))
+    starts += _ENTROPY.integers(0, stride, len(starts))
     return contender.sample(starts[starts < runs])
 
 
