@@ -1,14 +1,15 @@
 """The command line's words: its options, and the rule that they ask for."""
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NoReturn
 
-from pruning_client import rules
+from pruning_client import rules, timeouts
+from pruning_client.errors import RecipeError, in_rule
 from pruning_client.exchange import Rules
 from pruning_client.rules import AmountLike
 from pruning_proto.v1 import pruning_pb2 as pb
@@ -24,7 +25,7 @@ examples:
 
 
 class UsageError(Exception):
-    """Options that do not fit each other."""
+    """Words that are no command, or options that do not fit each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +49,45 @@ METHODS: Final[Mapping[str, _Method]] = MappingProxyType(
     }
 )
 
-_FLAGS: Final = {"scope": "--global", "importance_scores": "--importance-scores", "dim": "--dim", "n": "--n"}
+_MINUS_INFINITY: Final = ("-inf", "-infinity")
+
+_FLAGS: Final = {
+    "amount": "--amount",
+    "sparsity": "--sparsity",
+    "scope": "--global",
+    "importance_scores": "--importance-scores",
+    "dim": "--dim",
+    "n": "--n",
+}
 
 
-def parser() -> argparse.ArgumentParser:
-    """Give the parser of the whole command line."""
-    top = argparse.ArgumentParser(
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """Give the options of a command. Raises: UsageError. SystemExit after --help and --version."""
+    return _parser().parse_args(list(_joined(words)))
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that leaves it to others to say what is wrong, as text or as JSON."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see: {self.prog} --help)")
+
+
+def _joined(words: Sequence[str]) -> Iterator[str]:
+    """Give `--n -inf` as `--n=-inf`: argparse takes numbers that begin with a minus, but not this one."""
+    rest = iter(words)
+    for word in rest:
+        following = next(rest, None) if word == "--n" else None
+        if following is None:
+            yield word
+        elif following.lower() in _MINUS_INFINITY:
+            yield f"{word}={following}"
+        else:
+            yield from (word, following)
+
+
+def _parser() -> argparse.ArgumentParser:
+    top = _Parser(
         prog="prune",
         description="Prune neural networks: a safetensors file in, a pruned safetensors file out.",
         epilog=_EXAMPLES,
@@ -63,10 +97,10 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"prune {version('pruning-service')}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_run(commands.add_parser("run", help="prune a file", description="Prune a file.", allow_abbrev=False))
-    inspect = commands.add_parser("inspect", help="print the sparsity of a file by tensor")
+    inspect = commands.add_parser("inspect", help="print the sparsity of a file by tensor", allow_abbrev=False)
     inspect.add_argument("file", type=Path, metavar="FILE.safetensors")
     _add_json(inspect)
-    methods = commands.add_parser("methods", help="print what a server offers")
+    methods = commands.add_parser("methods", help="print what a server offers", allow_abbrev=False)
     _add_server(methods)
     _add_json(methods)
     commands.add_parser("serve", help="run a server: prune serve --help", add_help=False)
@@ -116,7 +150,9 @@ def _add_server(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--server", metavar="HOST:PORT", help="default: start the service here, on a private socket, for this command"
     )
-    command.add_argument("--timeout", type=float, metavar="SECONDS", help="default: 30, and 1 for every 10 MB")
+    command.add_argument(
+        "--timeout", type=_timeout, metavar="SECONDS", help="inf: no limit; default: 30, and 1 for every 10 MB"
+    )
 
 
 def _add_json(command: argparse.ArgumentParser) -> None:
@@ -135,35 +171,59 @@ def rules_of(options: argparse.Namespace) -> Rules:
         return rules.load_recipe(options.recipe)
     if options.method is None:
         raise UsageError(f"--method or --recipe is required; methods: {', '.join(METHODS)}")
-    method = METHODS[options.method]
-    for name in given:
-        if name not in method.takes:
-            raise UsageError(f"{options.method} takes no {_FLAGS.get(name, '--amount')}")
-    if "amount" in method.takes and "amount" not in given:
-        raise UsageError(f"{options.method} needs --amount or --sparsity")
-    return method.build(**given, include=options.include, exclude=options.exclude, prior=options.prior)
+    _check_fit(options.method, given)
+    try:
+        return _rule(options, given)
+    except RecipeError as error:  # the builder does not know that this is the recipe's only rule
+        raise in_rule(error, 0) from error
+
+
+def _check_fit(name: str, given: Mapping[str, object]) -> None:
+    takes = METHODS[name].takes
+    for option in given:
+        if option not in takes and not (option == "sparsity" and "amount" in takes):
+            raise UsageError(f"{name} takes no {_FLAGS[option]}")
+    if "amount" in takes and not {"amount", "sparsity"} & given.keys():
+        raise UsageError(f"{name} needs --amount or --sparsity")
+
+
+def _rule(options: argparse.Namespace, given: dict[str, object]) -> pb.Rule:
+    if options.sparsity is not None:
+        del given["sparsity"]
+        given["amount"] = rules.sparsity(options.sparsity)
+    build = METHODS[options.method].build
+    return build(**given, include=options.include, exclude=options.exclude, prior=options.prior)
 
 
 def _given(options: argparse.Namespace) -> dict[str, object]:
     """Give those options that only some methods take, as their builders call them."""
     if options.amount is not None and options.sparsity is not None:
         raise UsageError("--amount and --sparsity exclude each other")
-    given = {name: getattr(options, name) for name in _FLAGS if getattr(options, name) is not None}
-    if options.amount is not None:
-        given["amount"] = options.amount
-    if options.sparsity is not None:
-        given["amount"] = rules.sparsity(options.sparsity)
-    return given
+    return {name: getattr(options, name) for name in _FLAGS if getattr(options, name) is not None}
 
 
 def _amount(text: str) -> AmountLike:
     try:
         return int(text)
     except ValueError:
-        return float(text)
+        return _number(text, "a part such as 0.5 or a count such as 1000")
 
 
 def _norm(text: str) -> rules.NormLike:
     if text in ("fro", "nuc"):
         return text  # type: ignore[return-value]  # mypy does not narrow str to the literals
-    return float(text)
+    return _number(text, "a number, inf, -inf, fro or nuc")
+
+
+def _timeout(text: str) -> float:
+    try:
+        return timeouts.check(_number(text, "seconds, or inf"))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _number(text: str, wanted: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"this is {wanted}; got {text!r}") from error

@@ -1,5 +1,6 @@
 """A file that is written whole or not at all."""
 
+import errno
 import os
 import secrets
 import stat
@@ -7,31 +8,49 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
-from typing import BinaryIO
+
+from pruning_proto.framing import Data
+
+
+class Replacement:
+    """A file under way to its place."""
+
+    def __init__(self, descriptor: int, target: Path) -> None:
+        self._descriptor = descriptor
+        self._target = target
+
+    def write(self, data: Data) -> None:
+        """Append bytes, unbuffered. Raises: OSError that names the target."""
+        rest = memoryview(data)
+        with _naming(self._target):
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
 
 
 @contextmanager
-def replacing(target: str | PathLike[str]) -> Iterator[BinaryIO]:
+def replacing(target: str | PathLike[str]) -> Iterator[Replacement]:
     """Open a file that takes the place of `target` when the block ends well, and is gone when it does not.
 
-    It stands beside the target, for a rename is atomic only within one file system. A link is followed, and the mode
-    of a file that was there is kept.
-    Raises: OSError if the target cannot be written or is no regular file.
+    It stands beside the target, for a rename is atomic only within one file system; on Linux it has no name before it
+    is whole, so that not even SIGKILL leaves it behind. A link is followed, and the mode of a file that was there is
+    kept.
+    Raises: OSError if the target cannot be written or is no regular file; it names the target or its folder.
     """
     path = Path(os.path.realpath(target))
     mode = _mode_to_keep(path)
-    partial = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.part")
+    partial = path.with_name(f".prune-{secrets.token_hex(8)}.part")
+    with _naming(path.parent):
+        descriptor = _create(partial)
     try:
-        with partial.open("xb") as file:
-            yield file
-            if mode is not None:
-                os.fchmod(file.fileno(), mode)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        _sync_folder(path.parent)
+        yield Replacement(descriptor, path)
+        with _naming(path):
+            _finish(descriptor, mode)
+            _give_name(descriptor, partial)
+            partial.replace(path)
+            _sync_folder(path.parent)
     finally:
-        with suppress(FileNotFoundError):
+        os.close(descriptor)
+        with suppress(OSError):
             partial.unlink()
 
 
@@ -40,9 +59,32 @@ def _mode_to_keep(path: Path) -> int | None:
         mode = path.stat().st_mode
     except FileNotFoundError:
         return None
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "is a folder, not a regular file", str(path))
     if not stat.S_ISREG(mode):  # replacing /dev/null would be remembered
-        raise OSError(f"{path} is not a regular file, and cannot be replaced by one")
+        raise OSError(errno.EINVAL, "is not a regular file, and cannot be replaced by one", str(path))
     return stat.S_IMODE(mode)
+
+
+def _create(partial: Path) -> int:
+    """Open a file without a name, or with this one where the platform or the file system knows no others."""
+    unnamed = getattr(os, "O_TMPFILE", None)
+    if unnamed is not None and Path("/proc/self/fd").is_dir():
+        with suppress(OSError):
+            return os.open(partial.parent, unnamed | os.O_WRONLY, 0o666)
+    return os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+
+
+def _finish(descriptor: int, mode: int | None) -> None:
+    if mode is not None:
+        os.fchmod(descriptor, mode)
+    os.fsync(descriptor)
+
+
+def _give_name(descriptor: int, partial: Path) -> None:
+    if os.fstat(descriptor).st_nlink == 0:
+        # Without a folder's descriptor Python calls link(2), which would not follow the link in /proc.
+        os.link(f"/proc/self/fd/{descriptor}", partial, src_dir_fd=descriptor)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -51,3 +93,12 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let errors name what the caller knows, never the temporary file."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error

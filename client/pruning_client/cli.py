@@ -1,6 +1,6 @@
 """The command line `prune`: run, inspect, methods, serve. Results go to stdout, all else to stderr.
 
-Exit status: 0 done, 1 failure, 2 the request or the file makes no sense, 130 interrupted.
+Exit status: 0 done, 1 failure, 2 the request, a path or the file makes no sense, 130 interrupted.
 """
 
 import json
@@ -12,17 +12,20 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from io import TextIOWrapper
 from typing import Any, Final, NoReturn
 
 from pruning_client import complaints, display
-from pruning_client.arguments import UsageError, parser, rules_of
+from pruning_client.arguments import UsageError, parse, rules_of
 from pruning_client.embedded import check_installed, embedded_server
 from pruning_client.errors import PruningError, UnavailableError
-from pruning_client.exchange import Rules
+from pruning_client.exchange import is_random, recipe_of
 from pruning_client.inspection import inspect_file
 from pruning_client.source import FileSource
 from pruning_client.stream import Watcher
 from pruning_client.sync import Client
+from pruning_client.terminal import printable
+from pruning_proto.v1.pruning_pb2 import Recipe
 
 INTERRUPTED: Final = 130
 TERMINATED: Final = 143
@@ -41,48 +44,56 @@ def main(words: Sequence[str] | None = None) -> int:
     if words is None:
         words = sys.argv[1:]
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that what was begun is cleaned up
-    if words[:1] == ["serve"]:
-        return _run_command(Namespace(command="serve", words=words[1:], json=False))
-    return _run_command(parser().parse_args(words))
-
-
-def _run_command(options: Namespace) -> int:
+        if isinstance(sys.stdout, TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # a terminal's encoding may lack a name's letters
+    as_json = words[:1] != ["serve"] and "--json" in words  # also for words that cannot be parsed
     try:
-        _print(_COMMANDS[options.command](options), as_json=options.json)
+        options = _options(words)
+        _print(_COMMANDS[options.command](options), as_json=as_json)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return complaints.FAILED
     except (PruningError, OSError, UsageError) as error:
-        sys.stderr.write((complaints.as_json(error) if options.json else complaints.as_text(error)) + "\n")
+        sys.stderr.write((complaints.as_json(error) if as_json else complaints.as_text(error)) + "\n")
         return complaints.status(error)
     return 0
 
 
+def _options(words: Sequence[str]) -> Namespace:
+    if words[:1] == ["serve"]:
+        return Namespace(command="serve", words=words[1:])  # the server's options are its own
+    return parse(words)
+
+
 def _run(options: Namespace) -> _Answer:
-    rules = rules_of(options)
-    writes_nothing = options.plan or options.dry_run
-    if writes_nothing != (options.out is None):
-        raise UsageError("-o OUT.safetensors is required, except with --plan and --dry-run, which write nothing")
+    recipe = recipe_of(rules_of(options), options.seed)
+    _check_out(options)
     FileSource(options.source)  # a file that is not sound is refused before a server is started for it
     with _client(options) as client:
         if options.plan:
-            plan = client.plan(options.source, rules, seed=options.seed)
+            plan = client.plan(options.source, recipe)
             return _Answer(plan.to_dict(), display.plan_text(plan, _width()))
-        return _prune(client, rules, options)
+        return _prune(client, recipe, options)
 
 
-def _prune(client: Client, rules: Rules, options: Namespace) -> _Answer:
+def _check_out(options: Namespace) -> None:
+    dry = "--plan" if options.plan else "--dry-run" if options.dry_run else None
+    if dry is None and options.out is None:
+        raise UsageError("-o OUT.safetensors is required; or, to write nothing, --plan or --dry-run in its place")
+    if dry is not None and options.out is not None:
+        raise UsageError(f"{dry} writes nothing; leave out -o")
+
+
+def _prune(client: Client, recipe: Recipe, options: Namespace) -> _Answer:
     with _progress(options) as progress:
         if options.dry_run:
-            report = client.dry_run(options.source, rules, seed=options.seed, progress=progress)
+            report = client.dry_run(options.source, recipe, progress=progress)
         else:
-            report = client.prune_file(
-                options.source, options.out, rules, output=options.output, seed=options.seed, progress=progress
-            )
+            report = client.prune_file(options.source, options.out, recipe, output=options.output, progress=progress)
     written = {} if options.out is None else {"out": str(options.out)}
-    text = display.report_text(report, _width())
+    text = display.report_text(report, _width(), with_seed=is_random(recipe))
     return _Answer(report.to_dict() | written, "\n".join([text, *(f"wrote {out}" for out in written.values())]))
 
 
@@ -117,7 +128,10 @@ def _client(options: Namespace) -> Iterator[Client]:
         try:
             yield client
         except UnavailableError as error:
-            raise UnavailableError(server.obituary() or str(error)) from error
+            obituary = server.obituary()
+            if obituary is None:
+                raise
+            raise obituary from error
 
 
 def _connect(target: str, timeout: float | None) -> Client:
@@ -138,5 +152,6 @@ def _width() -> int | None:
 
 
 def _print(answer: _Answer, *, as_json: bool) -> None:
-    sys.stdout.write((json.dumps(answer.value, indent=2) if as_json else answer.text) + "\n")
+    lines = [json.dumps(answer.value, indent=2)] if as_json else map(printable, answer.text.split("\n"))
+    sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()

@@ -13,11 +13,11 @@ from pruning_client.report import Report
 from pruning_client.stream import Watcher
 from pruning_client.tables import Table, bytes_text
 
-_STAGES: Final = ("receive", "select", "apply", "prune", "send")
+_STAGES: Final = ("receive", "prune", "send")
 
 
-def report_text(report: Report, width: int | None) -> str:
-    """Give a report as a table, with its seconds, device and seed."""
+def report_text(report: Report, width: int | None, *, with_seed: bool) -> str:
+    """Give a report as a table, with its seconds and device; and its seed, where it matters."""
     rows = [
         (tensor.name, f"{tensor.entries:,}", f"{tensor.pruned:,}", _percent(tensor.pruned, tensor.entries))
         for tensor in report.tensors
@@ -29,7 +29,8 @@ def report_text(report: Report, width: int | None) -> str:
         _percent(report.pruned, report.entries),
     )
     table = Table(("tensor", "entries", "pruned", "sparsity"), rows, foot)
-    return f"{table.render(width)}\n\n{_seconds(report)}\non {report.device}, seed {report.seed}"
+    seed = f", seed {report.seed}" if with_seed else ""
+    return f"{table.render(width)}\n\n{_seconds(report)}\non {report.device}{seed}"
 
 
 def plan_text(plan: Plan, width: int | None) -> str:

@@ -5,11 +5,9 @@ is killed. It runs in a session of its own, so that Ctrl-C on a terminal reaches
 """
 
 import importlib.util
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,13 +15,15 @@ from pathlib import Path
 from typing import Final
 
 from pruning_client.errors import UnavailableError
+from pruning_client.private_folder import private_folder
 
 NEEDED: Final = ("torch", "numpy", "safetensors", "grpc_health", "grpc_reflection", "prometheus_client", "re2")
 """What the extra `service` installs: the packages by the names they are imported by."""
 
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 10.0
-_LONGEST_SOCKET_PATH: Final = 100  # the system allows 107 bytes
+_SOCKET: Final = "s"
+_LOG: Final = "log"
 _SHOWN_LINES: Final = 15
 
 
@@ -45,14 +45,16 @@ class EmbeddedServer:
         self._child = child
         self._folder = folder
 
-    def obituary(self) -> str | None:
-        """Say how the child ended and what it last said; None while it lives."""
+    def obituary(self) -> UnavailableError | None:
+        """Give how the child ended, with what it last said as notes; None while it lives."""
         status = self._child.poll()
         if status is None:
             return None
         how = f"was killed by signal {-status} (out of memory?)" if status < 0 else f"ended with status {status}"
-        said = _log(self._folder).read_text(errors="replace").splitlines()[-_SHOWN_LINES:]
-        return "\n".join([f"the embedded service {how}", *said])
+        obituary = UnavailableError(f"the embedded service {how}")
+        for line in (self._folder / _LOG).read_text(errors="replace").splitlines()[-_SHOWN_LINES:]:
+            obituary.add_note(line)
+        return obituary
 
 
 @contextmanager
@@ -62,8 +64,7 @@ def embedded_server() -> Iterator[EmbeddedServer]:
     Raises: UnavailableError if it is not installed, or ends or hangs while it starts.
     """
     check_installed()
-    folder = _private_folder()
-    try:
+    with private_folder((_SOCKET, _LOG)) as folder:
         child = _start(folder)
         try:
             server = EmbeddedServer(child, folder)
@@ -71,34 +72,16 @@ def embedded_server() -> Iterator[EmbeddedServer]:
             yield server
         finally:
             _stop(child)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _private_folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="prune-"))  # only this user may enter it
-    if len(str(folder)) < _LONGEST_SOCKET_PATH:
-        return folder
-    folder.rmdir()
-    return Path(tempfile.mkdtemp(prefix="prune-", dir="/tmp"))  # private all the same, and short enough
 
 
 def _address(folder: Path) -> str:
-    return f"unix:{_socket(folder)}"
-
-
-def _socket(folder: Path) -> Path:
-    return folder / "s"
-
-
-def _log(folder: Path) -> Path:
-    return folder / "log"
+    return f"unix:{folder / _SOCKET}"
 
 
 def _start(folder: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "pruning_service", "--listen", _address(folder)]
     command += ["--metrics-listen", "none", "--until-stdin-closes"]
-    with _log(folder).open("wb") as log:
+    with (folder / _LOG).open("wb") as log:
         return subprocess.Popen(  # noqa: S603 - our own module, no shell
             command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
         )
@@ -106,10 +89,10 @@ def _start(folder: Path) -> subprocess.Popen[bytes]:
 
 def _wait_until_listening(server: EmbeddedServer, folder: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while not _answers(_socket(folder)):
+    while not _answers(folder / _SOCKET):
         obituary = server.obituary()
         if obituary is not None:
-            raise UnavailableError(f"while it started, {obituary}")
+            raise obituary
         if time.monotonic() > deadline:
             raise UnavailableError(f"the embedded service did not start within {START_SECONDS:.0f} s")
         time.sleep(0.02)

@@ -122,11 +122,31 @@ BY_FAMILY: Final[Mapping[Family, type[PruningError]]] = MappingProxyType(
 """The exception of each family of reasons."""
 
 
+def in_rule(error: RecipeError, position: int) -> RecipeError:
+    """Give the error of a rule by itself as that of a recipe's rule, under the server's path."""
+    wrong = [Violation(f"recipe.rules[{position}].{each.field}", each.description) for each in error.violations]
+    return RecipeError(
+        f"recipe.rules[{position}].{error}",
+        reason=error.reason,
+        metadata={"field": wrong[0].field} if wrong else {},
+        violations=wrong,
+    )
+
+
 def recipe_error(reason: Reason, field: str, wrong: str) -> RecipeError:
     """Give the error of a recipe's field that is refused before it is sent, in the words of the server."""
     return RecipeError(
         f"{field}: {wrong}", reason=reason, metadata={"field": field}, violations=[Violation(field, wrong)]
     )
+
+
+def is_text(name: str) -> bool:
+    """Whether a string is Unicode text: half a surrogate pair is not, and can be neither written nor sent."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def tensor_error(reason: Reason, name: str, wrong: str) -> PruningError:

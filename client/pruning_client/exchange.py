@@ -8,6 +8,7 @@ The rule: nothing counts before the whole plan, the whole result and the whole r
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Final, TypeAlias
 
 from pruning_client.errors import ProtocolError, PruningError, recipe_error
@@ -60,7 +61,8 @@ class Progress:
 class Exchange:
     """The state of one call. `sent_bytes` and `received_bytes` count the model and the result.
 
-    `failure` is what the server told as the reason of its refusal; from then on nothing more is to be sent.
+    `is_answered`: whether anything came at all. `failure` is what the server told as the reason of its refusal; from
+    then on nothing more is to be sent.
     """
 
     def __init__(self, source: Source, recipe: pb.Recipe, output: "pb.OutputForm") -> None:
@@ -74,6 +76,7 @@ class Exchange:
         self._result = _ResultHeader()
         self.plan: Plan | None = None
         self.failure: PruningError | None = None
+        self.is_answered = False
         self.sent_bytes = 0
         self.received_bytes = 0
 
@@ -122,6 +125,7 @@ class Exchange:
 
         Raises: ProtocolError if it breaks the order of the stream.
         """
+        self.is_answered = True
         if isinstance(message, memoryview):
             return self._receive_data(message)
         kind = message.WhichOneof("message")
@@ -213,24 +217,47 @@ class _ResultHeader:
 
 
 def recipe_of(rules: Rules, seed: int | None) -> pb.Recipe:
-    """Give the recipe of what a caller asks, with a seed: the one given, else the recipe's, else one drawn here.
+    """Give the recipe of what a caller asks, with the seed given, else the recipe's.
 
-    Raises: RecipeError if there is no rule, or if the seed does not fit 64 bits.
+    Without either one is drawn here if a rule is random, so that sending the same again gives the same.
+    Raises: RecipeError if there is no rule, or if the seed is no integer of 64 bits. TypeError if these are no rules.
     """
     recipe = pb.Recipe()
     if isinstance(rules, pb.Recipe):
         recipe.CopyFrom(rules)
     else:
-        recipe.rules.extend([rules] if isinstance(rules, pb.Rule) else rules)
+        recipe.rules.extend(_several(rules))
     if not recipe.rules:
         raise recipe_error(Reason.INVALID_RECIPE, "recipe.rules", "a recipe needs at least one rule")
-    if seed is not None and not 0 <= seed <= _LARGEST_SEED:
-        raise recipe_error(Reason.INVALID_RECIPE, "recipe.seed", f"a seed is 0 to 2^64 - 1, got {seed}")
     if seed is not None:
-        recipe.seed = seed
-    elif not recipe.HasField("seed"):
-        recipe.seed = secrets.randbits(64)  # drawn here, so that sending the same again gives the same
+        recipe.seed = _seed(seed)
+    elif is_random(recipe) and not recipe.HasField("seed"):
+        recipe.seed = secrets.randbits(64)
     return recipe
+
+
+def is_random(recipe: pb.Recipe) -> bool:
+    """Whether any rule is, so that the seed matters."""
+    return any(rule.score.WhichOneof("kind") == "random" for rule in recipe.rules)
+
+
+def _several(rules: pb.Rule | Iterable[pb.Rule]) -> list[pb.Rule]:
+    given: list[object] = [rules] if isinstance(rules, pb.Rule | str) or not isinstance(rules, Iterable) else [*rules]
+    several = [rule for rule in given if isinstance(rule, pb.Rule)]
+    if len(several) < len(given):
+        raise TypeError(
+            "rules are one Rule, several in order, or a Recipe: `pruning_client.rules` builds them, and "
+            f"`rules.load_recipe(path)` reads a file; got {rules!r}"
+        )
+    return several
+
+
+def _seed(seed: int) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, Integral):
+        raise recipe_error(Reason.INVALID_RECIPE, "recipe.seed", f"a seed is an integer, got {seed!r}")
+    if not 0 <= seed <= _LARGEST_SEED:
+        raise recipe_error(Reason.INVALID_RECIPE, "recipe.seed", f"a seed is 0 to 2^64 - 1, got {seed}")
+    return int(seed)
 
 
 def chunks(pieces: Iterable[memoryview], size: int) -> Iterator[Data]:

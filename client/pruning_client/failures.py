@@ -60,12 +60,16 @@ def from_failure(failure: Failure) -> PruningError:
     )
 
 
-def from_status(call: grpc.RpcError, target: str) -> PruningError:
-    """Give the exception of a call that ended with a status other than OK."""
+def from_status(call: grpc.RpcError, target: str, sent_bytes: int | None = None) -> PruningError:
+    """Give the exception of a call that ended with a status other than OK.
+
+    `sent_bytes`: of the model, when it ended; None if the server had not answered before.
+    """
     code = call.code()
     info, bad_request, retry = _details(call)
     if info.domain != DOMAIN:
-        return _BY_CODE.get(code, InternalError)(_without_reason(code, call.details() or "", target), code=code)
+        message = _without_reason(code, call.details() or "", target, sent_bytes)
+        return _BY_CODE.get(code, InternalError)(message, code=code)
     return _class_of(info.reason, code)(
         call.details() or info.reason,
         reason=info.reason,
@@ -94,7 +98,12 @@ def _details(
     return found
 
 
-def _without_reason(code: StatusCode, details: str, target: str) -> str:
+def _without_reason(code: StatusCode, details: str, target: str, sent_bytes: int | None) -> str:
+    if code is StatusCode.UNAVAILABLE and sent_bytes is not None:
+        return (
+            f"the connection to {target} broke after {sent_bytes:,} bytes of the model were sent ({details}); "
+            "nothing of the result counts"
+        )
     if code is StatusCode.UNAVAILABLE:
         return (
             f"no pruning server answers at {target} ({details}); "

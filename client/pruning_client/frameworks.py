@@ -39,7 +39,7 @@ def framework_of(tensor: object) -> Framework | None:
     torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
     if torch is not None and isinstance(tensor, torch.Tensor):
         return torch_framework()
-    if numpy is not None and isinstance(tensor, numpy.ndarray):
+    if numpy is not None and isinstance(tensor, numpy.ndarray | numpy.generic):
         return numpy_framework()
     return None
 

@@ -45,6 +45,7 @@ _DTYPES: Final = {name: dtype for dtype, name in _NAMES.items()}
 _ML_DTYPES: Final = {name: dtype for dtype, name in _ML_NAMES.items()}
 
 Array = NDArray[Any]
+"""Or a scalar such as `np.float32(2)`, which has all that is asked of an array here but an address."""
 
 
 def describe(name: str, tensor: Array) -> tuple[str, tuple[int, ...]]:
@@ -57,14 +58,15 @@ def describe(name: str, tensor: Array) -> tuple[str, tuple[int, ...]]:
 
 def identity(tensor: Array) -> Hashable:
     """Give what is equal for tied arrays only: the same entries of the same memory, read the same way."""
-    if tensor.size == 0:
+    if tensor.size == 0 or isinstance(tensor, np.generic):
         return None
     return (tensor.ctypes.data, tensor.dtype, tensor.shape, tensor.strides)
 
 
 def view(tensor: Array) -> memoryview:
     """Give the bytes in C order, little endian; a copy only if they are not so already."""
-    little = tensor if _is_little_endian(tensor) else tensor.astype(tensor.dtype.newbyteorder("<"))
+    array = np.asarray(tensor)
+    little = array if _is_little_endian(array) else array.astype(array.dtype.newbyteorder("<"))
     return np.ascontiguousarray(little).reshape(-1).view(np.uint8).data
 
 

@@ -27,7 +27,7 @@ class Plan:
     """What will happen to a file.
 
     `peak_bytes` is the most that the server holds of it at one time; `result_bytes` is the size of the resulting
-    file, None where there is none.
+    file, None where there is none. `seed` says nothing where no rule is random.
     """
 
     tensors: tuple[TensorPlan, ...]

@@ -33,8 +33,8 @@ class Report:
     """What became of all selected parameters, in the file's order.
 
     `entries`, `pruned_before` and `pruned` are sums over them. `seconds` is wall time by stage ("receive", "prune",
-    "send", "total"; stages overlap). `seed` repeats the call's random choices. `reproducible`: whether the same request
-    gives the same bytes on any device.
+    "send", "total"; stages overlap). `seed` repeats the call's random choices; where no rule is random it says nothing.
+    `reproducible`: whether the same request gives the same bytes on any device.
     """
 
     tensors: tuple[TensorReport, ...]

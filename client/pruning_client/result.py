@@ -1,6 +1,6 @@
 """What `Client.prune` gives: the result's bytes, as a state dict or as a file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from os import PathLike
 from typing import Any
@@ -32,6 +32,7 @@ class Result:
         layout: Layout,
         buffer: bytearray,
         aliases: Mapping[str, str],
+        names: Sequence[str],
         framework: Framework | None,
     ) -> None:
         self.plan = plan
@@ -40,6 +41,7 @@ class Result:
         self._header = header
         self._buffer = buffer
         self._aliases = aliases
+        self._names = names
         self._framework = framework
 
     def __repr__(self) -> str:
@@ -75,4 +77,4 @@ class Result:
             file.write(self._buffer)
 
     def _restore(self, framework: Framework) -> dict[str, Any]:
-        return restore(self.layout, memoryview(self._buffer), self._aliases, framework)
+        return restore(self.layout, memoryview(self._buffer), self._aliases, self._names, framework)

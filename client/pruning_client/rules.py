@@ -12,7 +12,8 @@ pruned already, "mask" (a prior mask or an earlier rule) or "zeros" (that, and e
 `importance_scores=True` what is ranked are the scores sent for a parameter instead of its weights; one
 without scores is refused in local scope and ranked by its weights in global scope, as torch does.
 
-What makes no sense here is refused here, in the server's words; what needs the checkpoint is refused there.
+What makes no sense here is refused here, in the server's words; what needs the checkpoint is refused there. A builder
+does not know its rule's position: the paths in its errors begin inside the rule, `amount.fraction`.
 """
 
 import math
@@ -21,13 +22,14 @@ from numbers import Integral, Real
 from os import PathLike
 from typing import Final, Literal, TypeAlias, TypeVar
 
-from pruning_client.errors import recipe_error
+from pruning_client.errors import is_text, recipe_error
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 
 __all__ = [
     "custom_from_mask",
     "identity",
+    "installed_method",
     "l1_unstructured",
     "ln_structured",
     "load_recipe",
@@ -116,6 +118,23 @@ def ln_structured(
     return _channels(_ranking(_rule(score, include, exclude, prior), amount, scope), dim)
 
 
+def installed_method(
+    name: str,
+    arguments: Mapping[str, float | int | str | bool] | None = None,
+    *,
+    include: Patterns = (),
+    exclude: Patterns = (),
+    prior: PriorName = "mask",
+) -> pb.Rule:
+    """Prune by a method that is installed on the server, by its name there; `Client.capabilities` lists them.
+
+    `arguments` are what its constructor takes, by name: an amount of 1 is not an amount of 1.0.
+    """
+    given = {key: _argument(value) for key, value in (arguments or {}).items()}
+    score = pb.Score(method=pb.CustomMethod(name=name, arguments=given))
+    return _rule(score, include, exclude, prior)
+
+
 def sparsity(value: float) -> pb.Amount:
     """Prune until this part of all, 0.0 to 1.0, is pruned, what was pruned before included."""
     return pb.Amount(sparsity=_part(value, "sparsity"))
@@ -129,6 +148,14 @@ def load_recipe(path: str | PathLike[str]) -> pb.Recipe:
     from pruning_client import recipe_file  # noqa: PLC0415 - YAML is read by those who use it
 
     return recipe_file.load(path)
+
+
+def _argument(value: float | int | str | bool) -> pb.Argument:
+    if isinstance(value, bool):  # before int, which it also is
+        return pb.Argument(flag=value)
+    if isinstance(value, int):
+        return pb.Argument(integer=value)
+    return pb.Argument(number=value) if isinstance(value, float) else pb.Argument(text=value)
 
 
 def _rule(score: pb.Score, include: Patterns, exclude: Patterns, prior: str) -> pb.Rule:
@@ -197,6 +224,8 @@ def _patterns(patterns: Patterns, field: str) -> list[str]:
     given = [patterns] if isinstance(patterns, str) else list(patterns)
     if not all(isinstance(pattern, str) for pattern in given):
         raise recipe_error(Reason.INVALID_PATTERN, f"select.{field}", f"patterns are strings, got {given!r}")
+    if not all(is_text(pattern) for pattern in given):
+        raise recipe_error(Reason.INVALID_PATTERN, f"select.{field}", f"patterns are Unicode text, got {given!r}")
     return given
 
 

@@ -1,7 +1,9 @@
 """What is sent: a safetensors header and the pieces of its buffer. A file is one; `state_dicts` makes others."""
 
+import errno
 import os
-from collections.abc import Iterator, Mapping
+import stat
+from collections.abc import Iterator, Mapping, Sequence
 from io import FileIO
 from os import PathLike, fspath
 from pathlib import Path
@@ -10,11 +12,11 @@ from typing import IO, BinaryIO, Final, Protocol
 
 from pruning_client.errors import CheckpointError, layout_error
 from pruning_proto.layout import PREFIX_BYTES, Layout, LayoutError, json_bytes, parse
-from pruning_proto.limits import CHUNK_BYTES
+from pruning_proto.limits import CHUNK_BYTES, HEADER_BYTES_CEILING
 from pruning_proto.reasons import Reason
 
-_PICKLES: Final = (b"PK\x03\x04", b"\x80\x02", b"\x80\x04")
-"""How files of `torch.save` begin: a ZIP archive, or a bare pickle before torch 1.6."""
+_PICKLES: Final = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+"""How files of `torch.save` begin: a ZIP archive, or a bare pickle, of torch before 1.6 or of `pickle.dump`."""
 
 
 class Source(Protocol):
@@ -32,6 +34,10 @@ class Source(Protocol):
     def aliases(self) -> Mapping[str, str]:
         """Other names of tied tensors, each with the name under which the tensor is sent."""
 
+    @property
+    def names(self) -> Sequence[str]:
+        """All names in the caller's order; empty where that is the layout's."""
+
     def pieces(self) -> Iterator[memoryview]:
         """Give the buffer from its beginning, in pieces of any size. Each is read before the next is asked for."""
 
@@ -45,9 +51,11 @@ class FileSource:
     """
 
     aliases: Final[Mapping[str, str]] = MappingProxyType({})
+    names: Final = ()
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = fspath(path)
+        _check_regular(Path(path))
         with Path(path).open("rb") as file:
             self._version = _version(file)
             self.header, self.layout = self._read_header(file)
@@ -90,7 +98,8 @@ class FileSource:
             raise layout_error(error, self.path) from error
 
     def _check_beginning(self, beginning: bytes) -> None:
-        if beginning.startswith(_PICKLES):
+        length = int.from_bytes(beginning, "little")  # a header of 640 bytes begins as a pickle does: 80 02
+        if beginning.startswith(_PICKLES) and length > HEADER_BYTES_CEILING:
             raise self._error(
                 Reason.INVALID_HEADER,
                 "this is a pickle (torch.save), which can run code when read and is not accepted; "
@@ -110,6 +119,15 @@ class FileSource:
 
     def _error(self, reason: Reason, wrong: str) -> CheckpointError:
         return CheckpointError(f"{self.path}: {wrong}", reason=reason)
+
+
+def _check_regular(path: Path) -> None:
+    """Refuse what cannot be read twice, before an open would wait for ever. Raises: OSError."""
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "is a folder, not a regular file", str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "is not a regular file; it is read more than once, so give a file", str(path))
 
 
 def _version(file: IO[bytes]) -> tuple[int, ...]:

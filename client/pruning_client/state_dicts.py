@@ -4,12 +4,12 @@ Tied tensors are sent once and tied again in the result. Companions (`w:scores`,
 directly before their parameter, so that it can be pruned as soon as it has arrived.
 """
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from pruning_client.errors import MismatchError, tensor_error
+from pruning_client.errors import MismatchError, is_text, layout_error, tensor_error
 from pruning_client.frameworks import Framework, framework_of
-from pruning_proto.layout import Layout, build
+from pruning_proto.layout import Layout, LayoutError, build
 from pruning_proto.reasons import Reason
 
 StateDict: TypeAlias = Mapping[str, Any]
@@ -23,7 +23,8 @@ class StateDictSource:
     """A state dict laid out as a safetensors file that is never written: its pieces are views of the tensors.
 
     `framework` is the adaptor of its tensors, for the result.
-    Raises: CheckpointError if a value is no tensor that can be sent. MismatchError if the dict is empty or a companion
+    Raises: TypeError if this is no mapping of strings. CheckpointError if a value is no tensor that can be sent.
+    MismatchError if the dict is empty or a companion
     is given twice.
     """
 
@@ -33,17 +34,18 @@ class StateDictSource:
         importance_scores: StateDict | None = None,
         masks: StateDict | None = None,
     ) -> None:
+        _check_mapping("a state dict, or the path of a safetensors file", state_dict)
         if not state_dict:
             raise MismatchError("the state dict is empty: there is nothing to prune", reason=Reason.SELECTS_NOTHING)
-        frameworks = {name: _framework(name, tensor) for name, tensor in state_dict.items()}
+        frameworks = {name: _sound(name, tensor) for name, tensor in state_dict.items()}
+        self.names = tuple(state_dict)
         self.framework = next(iter(frameworks.values()))
         self.aliases = _ties(state_dict, frameworks)
         sent = {name: tensor for name, tensor in state_dict.items() if name not in self.aliases}
-        self._add_companions(sent, importance_scores or {}, ":scores")
-        self._add_companions(sent, masks or {}, ":mask")
+        self._add_companions(sent, {} if importance_scores is None else importance_scores, ":scores")
+        self._add_companions(sent, {} if masks is None else masks, ":mask")
         self._tensors = {name: sent[name] for name in _companions_first(sent)}
-        described = ((name, *_framework(name, tensor).describe(name, tensor)) for name, tensor in self._tensors.items())
-        self.header, self.layout = build(described, {"format": self.framework.FORMAT})
+        self.header, self.layout = _lay_out(self._tensors, self.framework.FORMAT)
 
     def pieces(self) -> Iterator[memoryview]:
         """Give the tensors' bytes, one tensor after the other."""
@@ -52,15 +54,19 @@ class StateDictSource:
             yield _framework(entry.name, tensor).view(tensor)
 
     def _add_companions(self, sent: dict[str, Any], companions: StateDict, suffix: str) -> None:
+        _check_mapping("parameter names and tensors of their shape", companions)
         for name, tensor in companions.items():
+            _sound(name, tensor)
             companion = self.aliases.get(name, name) + suffix
             if companion in sent:
                 raise tensor_error(Reason.INVALID_ALIAS, companion, "is given twice; give it once")
             sent[companion] = tensor
 
 
-def restore(layout: Layout, buffer: memoryview, aliases: Mapping[str, str], framework: Framework) -> dict[str, Any]:
-    """Give the tensors of a result over its buffer, those that were tied when sent tied again.
+def restore(
+    layout: Layout, buffer: memoryview, aliases: Mapping[str, str], names: Sequence[str], framework: Framework
+) -> dict[str, Any]:
+    """Give the tensors of a result over its buffer, those that were tied when sent tied again, in the order of `names`.
 
     Raises: CheckpointError or ImportError for a dtype that the framework lacks.
     """
@@ -69,7 +75,43 @@ def restore(layout: Layout, buffer: memoryview, aliases: Mapping[str, str], fram
         for suffix in _RESULT_SUFFIXES:
             if name + suffix in tensors:
                 tensors.setdefault(alias + suffix, tensors[name + suffix])
-    return tensors
+    positions = _positions(names)
+    return dict(sorted(tensors.items(), key=lambda item: positions.get(item[0], len(names))))
+
+
+def _positions(names: Sequence[str]) -> dict[str, int]:
+    """Give the place of each name, and of each form in which it may come back."""
+    positions = {name: position for position, name in enumerate(names)}
+    for position, name in enumerate(names):
+        for suffix in _RESULT_SUFFIXES:
+            positions.setdefault(name.removesuffix("_orig") + suffix, position)
+    return positions
+
+
+def _check_mapping(wanted: str, given: object) -> None:
+    if isinstance(given, Mapping):
+        return
+    hint = "; give its `.state_dict()`" if hasattr(given, "state_dict") else ""
+    raise TypeError(f"expected {wanted}, got {type(given).__name__}{hint}")
+
+
+def _sound(name: str, tensor: object) -> Framework:
+    """Give the adaptor of a tensor that can be sent under this name."""
+    if not isinstance(name, str):
+        raise TypeError(f"the names of a state dict are strings, got {name!r}")
+    if not is_text(name):
+        raise tensor_error(Reason.INVALID_HEADER, name, "its name is not Unicode text; rename it")
+    framework = _framework(name, tensor)
+    framework.describe(name, tensor)
+    return framework
+
+
+def _lay_out(tensors: Mapping[str, Any], form: str) -> tuple[bytes, Layout]:
+    described = ((name, *_framework(name, tensor).describe(name, tensor)) for name, tensor in tensors.items())
+    try:
+        return build(described, {"format": form})
+    except LayoutError as error:
+        raise layout_error(error, "the state dict") from error
 
 
 def _framework(name: str, tensor: object) -> Framework:

@@ -22,7 +22,7 @@ Watcher: TypeAlias = Callable[[Progress], object]
 
 
 def converse(
-    stub: Stub, exchange: Exchange, write: Callable[[Data], object], timeout: float, watcher: Watcher | None
+    stub: Stub, exchange: Exchange, write: Callable[[Data], object], timeout: float | None, watcher: Watcher | None
 ) -> None:
     """Carry out a call, to its end or the first failure; `write` is given the result's bytes.
 

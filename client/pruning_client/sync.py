@@ -8,6 +8,7 @@ from typing import Final, Self, TypeAlias
 
 import grpc
 
+from pruning_client import timeouts
 from pruning_client.atomic import replacing
 from pruning_client.capabilities import Capabilities, capabilities_of
 from pruning_client.channel import open_channel
@@ -34,9 +35,11 @@ class Client:
     """A pruning server, reached over gRPC. One may be used by many threads.
 
     `target` is "HOST:PORT" or "unix:/PATH"; it is connected to when first used. `timeout` is the seconds that each call
-    may take, unless the call says otherwise; None allows 30 s and one more for every 10 MB of the model.
+    may take, unless the call says otherwise, inf for no end; None allows 30 s and one more for every 10 MB of the
+    model.
 
-    Raises (every call): PruningError, see `errors` for its tree; OSError for files.
+    Raises (every call): PruningError, see `errors` for its tree; OSError for files. TypeError or ValueError for what is
+    no state dict, path, rule or timeout at all, and after `close`.
     Example:
         with Client("localhost:50051") as client:
             result = client.prune(model.state_dict(), rules.l1_unstructured(0.5))
@@ -45,7 +48,8 @@ class Client:
 
     def __init__(self, target: str, *, timeout: float | None = None) -> None:
         self._target = target
-        self._timeout = timeout
+        self._timeout = timeout if timeout is None else timeouts.check(timeout)
+        self._is_closed = False
         self._channel = open_channel(target)
         self._prune = self._channel.stream_stream(f"{_SERVICE}/Prune", encode, decode_response)
         self._get_capabilities = self._channel.unary_unary(
@@ -64,6 +68,7 @@ class Client:
 
     def close(self) -> None:
         """Let go of the connection; calls that run are cancelled."""
+        self._is_closed = True
         self._channel.close()
 
     def prune(
@@ -83,7 +88,7 @@ class Client:
         `importance_scores` and `masks` map parameter names to tensors of the same shape, for rules with
         `importance_scores=True` and `custom_from_mask`. Prior masks go in the state dict, as `w:mask_bits` of an
         earlier result or as torch's `w_orig` and `w_mask`. `seed` replaces the recipe's; without either one is
-        drawn, and the report tells it.
+        drawn if a rule is random, and the report tells it.
         """
         opened = _source(source, importance_scores, masks)
         exchange = Exchange(opened, recipe_of(rules, seed), form_of(output))
@@ -98,6 +103,7 @@ class Client:
             layout=layout,
             buffer=buffer,
             aliases=opened.aliases,
+            names=opened.names,
             framework=opened.framework if isinstance(opened, StateDictSource) else None,
         )
 
@@ -158,10 +164,9 @@ class Client:
 
     def capabilities(self, *, timeout: float | None = None) -> Capabilities:
         """Give what the server offers: methods, forms, dtypes, limits, devices, versions."""
+        seconds = self._deadline(timeout, ALLOWANCE_SECONDS)
         try:
-            response = self._get_capabilities(
-                pb.GetCapabilitiesRequest(), timeout=_first(timeout, self._timeout, ALLOWANCE_SECONDS)
-            )
+            response = self._get_capabilities(pb.GetCapabilitiesRequest(), timeout=seconds)
         except grpc.RpcError as error:
             raise from_status(error, self._target) from error
         return capabilities_of(response)
@@ -169,12 +174,17 @@ class Client:
     def _run(
         self, exchange: Exchange, write: Callable[[Data], object], progress: Watcher | None, timeout: float | None
     ) -> Outcome:
-        seconds = _first(timeout, self._timeout, exchange.default_timeout)
+        seconds = self._deadline(timeout, exchange.default_timeout)
         try:
             converse(self._prune, exchange, write, seconds, progress)
         except grpc.RpcError as error:
-            raise from_status(error, self._target) from error
+            raise from_status(error, self._target, exchange.sent_bytes if exchange.is_answered else None) from error
         return exchange.finish()
+
+    def _deadline(self, timeout: float | None, default: float) -> float | None:
+        if self._is_closed:
+            raise ValueError(f"this client of {self._target} is closed; make a new one")
+        return timeouts.deadline(timeout, self._timeout, default)
 
 
 def _source(
@@ -185,12 +195,6 @@ def _source(
     if importance_scores or masks:
         raise ValueError("a file brings its scores and masks along, as `w:scores` and `w:mask` beside `w`")
     return FileSource(source)
-
-
-def _first(timeout: float | None, of_client: float | None, default: float) -> float:
-    if timeout is not None:
-        return timeout
-    return default if of_client is None else of_client
 
 
 def _with_file(outcome: Outcome) -> tuple[Report, Layout]:

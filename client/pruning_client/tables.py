@@ -1,8 +1,13 @@
-"""Tables as text, for people: aligned columns, no color. Knows nothing of pruning."""
+"""Tables as text, for people: aligned columns, no color. Knows nothing of pruning.
+
+Widths are columns of a terminal, and what does not print is escaped: names are anybody's.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
+
+from pruning_client.terminal import columns, printable
 
 _GAP: Final = "  "
 _SHORTEST_NAME: Final = 16
@@ -18,8 +23,9 @@ class Table:
 
     def render(self, width: int | None) -> str:
         """Give the lines; names are shortened in the middle where `width` columns are not enough, None: never."""
-        rows = [self.head, *self.rows, *([self.foot] if self.foot is not None else [])]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(self.head))]
+        given = [self.head, *self.rows, *([self.foot] if self.foot is not None else [])]
+        rows = [[printable(cell) for cell in row] for row in given]
+        widths = [max(columns(row[column]) for row in rows) for column in range(len(self.head))]
         if width is not None:
             others = sum(widths[1:]) + len(_GAP) * (len(widths) - 1)
             widths[0] = min(widths[0], max(_SHORTEST_NAME, width - others))
@@ -33,10 +39,10 @@ class Table:
 
 def shorten(text: str, width: int) -> str:
     """Leave out the middle of what is longer than `width`; the ends of a parameter's name tell most."""
-    if len(text) <= width:
+    if columns(text) <= width:
         return text
     end = (width - 1) * 2 // 3
-    return f"{text[: width - 1 - end]}…{text[-end:]}"
+    return f"{_beginning(text, width - 1 - end)}…{_beginning(text[::-1], end)[::-1]}"
 
 
 def bytes_text(count: int) -> str:
@@ -50,6 +56,21 @@ def bytes_text(count: int) -> str:
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    name = shorten(row[0], widths[0]).ljust(widths[0])
-    others = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
+    name = shorten(row[0], widths[0])
+    name += _blank(name, widths[0])
+    others = (_blank(cell, width) + cell for cell, width in zip(row[1:], widths[1:], strict=True))
     return _GAP.join((name, *others)).rstrip()
+
+
+def _blank(text: str, width: int) -> str:
+    return " " * (width - columns(text))
+
+
+def _beginning(text: str, width: int) -> str:
+    """Give as much of the beginning as `width` columns take."""
+    taken = 0
+    for index, character in enumerate(text):
+        taken += columns(character)
+        if taken > width:
+            return text[:index]
+    return text

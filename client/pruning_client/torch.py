@@ -45,8 +45,12 @@ _DTYPES: Final = {name: dtype for dtype, name in _NAMES.items()}
 def describe(name: str, tensor: Tensor) -> tuple[str, tuple[int, ...]]:
     """Give dtype, by the format's name, and shape.
 
-    Raises: CheckpointError if the tensor is sparse, quantized, on the meta device, or of a dtype the format lacks.
+    Raises: CheckpointError if the tensor is sparse, quantized, on the meta device, not initialized, or of a dtype the
+    format lacks.
     """
+    if torch.nn.parameter.is_lazy(tensor):
+        wrong = "a lazy module's parameter has no data before its first input; run the module once"
+        raise tensor_error(Reason.UNKNOWN_DTYPE, name, wrong)
     if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta:
         raise tensor_error(
             Reason.UNKNOWN_DTYPE,

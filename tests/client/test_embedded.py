@@ -28,7 +28,7 @@ def children() -> set[int]:
     return {child.pid for child in psutil.Process().children()}
 
 
-def first(give: Callable[[], str | None], seconds: float = 10) -> str:
+def first(give: Callable[[], UnavailableError | None], seconds: float = 10) -> UnavailableError:
     """The first answer that is not None."""
     end = time.monotonic() + seconds
     while (answer := give()) is None:
@@ -78,7 +78,7 @@ def test_child_that_is_killed_has_an_obituary() -> None:
         (child,) = children() - before
         assert server.obituary() is None
         os.kill(child, signal.SIGKILL)
-        assert "killed by signal 9" in first(server.obituary)
+        assert "killed by signal 9" in str(first(server.obituary))
 
 
 def test_long_temporary_folder_is_not_used_for_the_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from pruning_client import rules
@@ -140,9 +142,13 @@ def test_message_that_a_newer_server_adds_is_passed_over(exchange: Exchange) -> 
     assert exchange.finish().report is not None
 
 
-def test_seed_is_drawn_if_none_is_given() -> None:
-    assert recipe_of(HALF, None).HasField("seed")
-    assert recipe_of(HALF, None).seed != recipe_of(HALF, None).seed
+def test_seed_is_drawn_if_a_rule_is_random() -> None:
+    rule = rules.random_unstructured(0.5)
+    assert recipe_of([HALF, rule], None).seed != recipe_of([HALF, rule], None).seed
+
+
+def test_seed_that_nothing_needs_is_not_drawn() -> None:
+    assert not recipe_of(HALF, None).HasField("seed")
 
 
 @pytest.mark.parametrize(("seed", "expected"), [(None, 1), (0, 0), (2, 2)], ids=["none", "zero", "another"])
@@ -150,10 +156,23 @@ def test_seed_given_replaces_the_recipes(seed: int | None, expected: int) -> Non
     assert recipe_of(pb.Recipe(rules=[HALF], seed=1), seed).seed == expected
 
 
-@pytest.mark.parametrize("seed", [-1, 2**64])
-def test_seed_that_does_not_fit_is_refused(seed: int) -> None:
-    with pytest.raises(RecipeError, match=r"a seed is 0 to 2\^64 - 1"):
+@pytest.mark.parametrize("seed", [-1, 2**64, "1", 1.5, True], ids=repr)
+def test_seed_that_is_no_integer_of_64_bits_is_refused(seed: Any) -> None:
+    with pytest.raises(RecipeError, match=r"a seed is (0 to 2\^64 - 1|an integer), got") as caught:
         recipe_of(HALF, seed)
+    assert caught.value.metadata["field"] == "recipe.seed"
+
+
+def test_seed_of_numpy_is_a_seed() -> None:
+    assert recipe_of(HALF, np.int64(3)).seed == 3  # type: ignore[arg-type]  # numpy's integers are no int to mypy
+
+
+@pytest.mark.parametrize(
+    "given", [None, "l1_unstructured", [HALF, None], HALF.score], ids=lambda given: type(given).__name__
+)
+def test_what_is_no_rule_is_refused(given: Any) -> None:
+    with pytest.raises(TypeError, match="rules are one Rule, several in order, or a Recipe"):
+        recipe_of(given, None)
 
 
 def test_recipe_without_rules_is_refused() -> None:

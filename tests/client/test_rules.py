@@ -141,3 +141,17 @@ def test_pattern_that_is_no_text_is_refused() -> None:
     with pytest.raises(RecipeError) as caught:
         rules.identity(include=[1])  # type: ignore[list-item]
     assert caught.value.reason == Reason.INVALID_PATTERN
+
+
+def test_pattern_that_is_half_a_character_is_refused() -> None:
+    with pytest.raises(RecipeError, match="Unicode"):
+        rules.identity(include="\ud800")
+
+
+def test_the_arguments_of_an_installed_method_keep_their_types() -> None:
+    rule = rules.installed_method("mine", {"amount": 1, "part": 1.0, "on": True, "how": "x"}, include="*.weight")
+
+    kinds = {name: argument.WhichOneof("value") for name, argument in rule.score.method.arguments.items()}
+    assert rule.score.method.name == "mine"
+    assert kinds == {"amount": "integer", "part": "number", "on": "flag", "how": "text"}
+    assert list(rule.select.include) == ["*.weight"]

@@ -1,5 +1,6 @@
 """Files as they are sent: read in pieces, and refused before anything is sent if they are not sound."""
 
+import os
 from itertools import islice
 from pathlib import Path
 
@@ -39,6 +40,9 @@ def test_file_without_tensors_has_no_pieces(tmp_path: Path) -> None:
         pytest.param(SOUND + b"x", Reason.OVERLONG, "the file has 97", id="too long"),
         pytest.param(b"PK\x03\x04 zip file", Reason.INVALID_HEADER, "save_file", id="torch.save"),
         pytest.param(b"\x80\x02\x8a\nl\xfc\x9cF\xf9", Reason.INVALID_HEADER, "pickle", id="old torch.save"),
+        pytest.param(b"\x80\x03}q\x00(X\x01", Reason.INVALID_HEADER, "pickle", id="pickle, protocol 3"),
+        pytest.param(b"\x80\x04\x95\x08\0\0\0\0\0\0\0", Reason.INVALID_HEADER, "pickle", id="pickle, protocol 4"),
+        pytest.param(b"\x80\x05\x95\x08\0\0\0\0\0\0\0", Reason.INVALID_HEADER, "pickle", id="pickle, protocol 5"),
         pytest.param(b"GGUF\x03\0\0\0aaaa", Reason.HEADER_TOO_LARGE, "is this a safetensors file", id="another format"),
         pytest.param(b"\x02\0\0\0\0\0\0\0[]", Reason.INVALID_HEADER, "not a JSON object", id="no object"),
     ],
@@ -72,3 +76,24 @@ def test_file_replaced_after_its_header_was_read_is_refused(tmp_path: Path) -> N
 def test_file_that_is_not_there_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         FileSource(tmp_path / "none")
+
+
+@pytest.mark.parametrize("header_bytes", [0x0280, 0x0380, 0x0480, 0x0580])
+def test_header_of_a_length_that_reads_as_a_pickle_is_sound(tmp_path: Path, header_bytes: int) -> None:
+    empty = checkpoint({}, {"pad": ""})
+    padding = "x" * (header_bytes - (len(empty) - 8))
+    content = checkpoint({}, {"pad": padding})
+    assert content[:3] == bytes((0x80, header_bytes >> 8, 0))
+    assert FileSource(written(tmp_path / "in", content)).layout.metadata == {"pad": padding}
+
+
+def test_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="is not a regular file") as caught:
+        FileSource(tmp_path / "pipe")
+    assert caught.value.filename == str(tmp_path / "pipe")
+
+
+def test_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        FileSource(tmp_path)

@@ -10,6 +10,7 @@ from torch import nn
 from pruning_client.errors import CheckpointError, MismatchError
 from pruning_client.frameworks import numpy_framework, torch_framework
 from pruning_client.state_dicts import StateDictSource, restore
+from pruning_proto.reasons import Reason
 
 
 def names(source: StateDictSource) -> list[str]:
@@ -19,7 +20,7 @@ def names(source: StateDictSource) -> list[str]:
 def returned(source: StateDictSource) -> dict[str, Any]:
     """What comes back if a server sends all as it came."""
     buffer = memoryview(bytearray(b"".join(source.pieces())))
-    return restore(source.layout, buffer, source.aliases, source.framework)
+    return restore(source.layout, buffer, source.aliases, source.names, source.framework)
 
 
 def test_tied_tensors_are_sent_once_and_tied_again() -> None:
@@ -55,7 +56,7 @@ def test_shared_originals_of_the_masked_form_are_sent_each_with_its_mask() -> No
 @pytest.mark.parametrize("suffix", ["_orig", "_mask", ":mask_bits"])
 def test_every_form_of_a_tied_tensor_is_tied_again(suffix: str) -> None:
     source = StateDictSource({"a" + suffix: torch.ones(2)})
-    result = restore(source.layout, memoryview(bytearray(8)), {"b": "a"}, torch_framework())
+    result = restore(source.layout, memoryview(bytearray(8)), {"b": "a"}, (), torch_framework())
     assert result["b" + suffix] is result["a" + suffix]
 
 
@@ -111,5 +112,66 @@ def test_empty_state_dict_is_refused() -> None:
 
 def test_result_of_torch_may_be_had_as_numpy() -> None:
     source = StateDictSource({"a": torch.tensor([1.0, 2.0])})
-    array = restore(source.layout, memoryview(bytearray(b"".join(source.pieces()))), {}, numpy_framework())["a"]
+    buffer = memoryview(bytearray(b"".join(source.pieces())))
+    array = restore(source.layout, buffer, {}, (), numpy_framework())["a"]
     assert array.tolist() == [1.0, 2.0]
+
+
+def test_result_has_the_names_in_the_order_they_came() -> None:
+    tied = torch.ones(2)
+    assert list(returned(StateDictSource({"a": tied, "b": tied, "c": torch.zeros(2)}))) == ["a", "b", "c"]
+
+
+def test_result_of_another_form_has_the_order_of_its_parameters() -> None:
+    came = StateDictSource({"w_orig": torch.ones(2), "w_mask": torch.ones(2), "b": torch.ones(2)})
+    result = restore(came.layout, memoryview(bytearray(24)), {"v": "w"}, ("b", "w", "v"), torch_framework())
+    assert list(result) == ["b", "w_orig", "w_mask", "v_orig", "v_mask"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        pytest.param(nn.Linear(1, 1), r"got Linear; give its `\.state_dict\(\)`", id="module"),
+        pytest.param(None, "expected a state dict, or the path of a safetensors file, got NoneType", id="nothing"),
+        pytest.param([torch.ones(1)], "got list", id="list"),
+        pytest.param({1: torch.ones(1)}, "names of a state dict are strings, got 1", id="number as a name"),
+    ],
+)
+def test_what_is_no_state_dict_is_refused(given: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        StateDictSource(given)
+
+
+@pytest.mark.parametrize("companions", [nn.Linear(1, 1), {1: torch.ones(1)}], ids=["module", "number as a name"])
+def test_masks_that_are_no_state_dict_are_refused(companions: Any) -> None:
+    with pytest.raises(TypeError):
+        StateDictSource({"a": torch.ones(1)}, masks=companions)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("\ud800", r"'\\ud800': its name is not Unicode"), ("__metadata__", "no tensor can be named")],
+    ids=["half a surrogate pair", "the format's own"],
+)
+def test_name_that_no_file_can_hold_is_refused(name: str, message: str) -> None:
+    with pytest.raises(CheckpointError, match=message) as caught:
+        StateDictSource({name: torch.ones(1)})
+    assert (caught.value.reason, caught.value.metadata["tensor"]) == (Reason.INVALID_HEADER, name)
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        pytest.param(torch.eye(2).to_sparse(), id="sparse"),
+        pytest.param(torch.empty(2, device="meta"), id="meta"),
+        pytest.param(nn.UninitializedParameter(), id="not initialized"),
+    ],
+)
+def test_tensor_without_plain_data_is_refused_by_name(tensor: torch.Tensor) -> None:
+    with pytest.raises(CheckpointError, match="tensor 'w'"):
+        StateDictSource({"w": tensor})
+
+
+def test_scalar_of_numpy_is_an_array_without_dims() -> None:
+    result = returned(StateDictSource({"scale": np.float32(2), "same": np.float32(2)}))
+    assert (result["scale"].shape, result["scale"].dtype, result["scale"].item()) == ((), np.float32, 2.0)

@@ -214,6 +214,32 @@ def test_nobody_at_the_address_is_said_with_the_address(small: Path) -> None:
         client.prune(small, HALF)
 
 
+def test_connection_that_breaks_is_told_from_a_server_that_never_was(large: Path) -> None:
+    def vanish(requests: Requests, context: grpc.ServicerContext) -> Responses:
+        next(requests)
+        yield plan(large.stat().st_size)
+        context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+
+    with (
+        scripted_server(vanish) as address,
+        Client(address) as client,
+        pytest.raises(UnavailableError, match=rf"the connection to {address} broke after [\d,]+ bytes .*Socket closed"),
+    ):
+        client.prune(large, HALF)
+
+
+def test_server_that_shuts_down_while_it_works_says_so(large: Path) -> None:
+    def shut_down(requests: Requests, context: grpc.ServicerContext) -> Responses:
+        next(requests)
+        yield plan(large.stat().st_size)
+        yield failure("SHUTTING_DOWN", "the server is shutting down")
+        context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+
+    with scripted_server(shut_down) as address, Client(address) as client, pytest.raises(UnavailableError) as caught:
+        client.prune(large, HALF)
+    assert (str(caught.value), caught.value.reason) == ("the server is shutting down", "SHUTTING_DOWN")
+
+
 def test_error_of_the_source_reaches_the_caller(large: Path) -> None:
     def cut_the_file(requests: Requests, context: grpc.ServicerContext) -> Responses:
         large.write_bytes(b"")

@@ -225,5 +225,31 @@ def test_scores_for_a_file_are_refused_with_where_they_belong(client: Client, fi
 def test_closed_client_says_so(server: ServerProcess, file: Path) -> None:
     with Client(server.address) as client:
         pass
-    with pytest.raises(ValueError, match="closed"):
+    with pytest.raises(ValueError, match=r"this client of .* is closed; make a new one"):
         client.prune(file, HALF)
+    with pytest.raises(ValueError, match="is closed"):
+        client.capabilities()
+
+
+@pytest.mark.parametrize("timeout", [float("inf"), 1e30, 20], ids=str)
+def test_timeout_may_be_long(client: Client, file: Path, timeout: float) -> None:
+    assert client.prune(file, HALF, timeout=timeout).report.pruned == 2
+
+
+@pytest.mark.parametrize("timeout", [float("nan"), 0, -1], ids=str)
+def test_timeout_that_is_no_time_is_refused(client: Client, server: ServerProcess, file: Path, timeout: float) -> None:
+    with pytest.raises(ValueError, match="more than 0 seconds"):
+        client.prune(file, HALF, timeout=timeout)
+    with pytest.raises(ValueError, match="more than 0 seconds"):
+        Client(server.address, timeout=timeout)
+
+
+def test_same_request_gives_the_same_bytes(client: Client, file: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        client.prune_file(file, tmp_path / name, HALF)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_nothing_in_place_of_a_state_dict_is_refused(client: Client) -> None:
+    with pytest.raises(TypeError, match="expected a state dict, or the path"):
+        client.prune(None, HALF)  # type: ignore[arg-type]

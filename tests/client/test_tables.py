@@ -38,3 +38,17 @@ def test_short_names_leave_out_the_middle() -> None:
 )
 def test_bytes_are_told_in_the_unit_that_fits(count: int, text: str) -> None:
     assert bytes_text(count) == text
+
+
+def test_names_that_would_move_the_cursor_are_escaped() -> None:
+    rendered = Table(("tensor", "n"), [("\x1b[2J\nerror: x", "1")]).render(None)
+    assert rendered.splitlines()[2:] == [r"\x1b[2J\nerror: x  1"]
+
+
+def test_wide_letters_align() -> None:
+    lines = Table(("tensor", "n"), [("剪枝", "1"), ("abcdef", "2")]).render(None).splitlines()
+    assert lines[2:] == ["剪枝    1", "abcdef  2"]
+
+
+def test_wide_names_are_shortened_by_columns() -> None:
+    assert shorten("剪枝剪枝剪枝", 8) == "剪…剪枝"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pruning_client import Client, rules
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 from tests.servers import ServerProcess, running_server
@@ -50,6 +51,15 @@ def server_with_method(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
 
 def method(name: str, **arguments: pb.Argument) -> pb.Rule:
     return pb.Rule(score=pb.Score(method=pb.CustomMethod(name=name, arguments=arguments)))
+
+
+def test_the_client_builds_a_rule_for_it(server_with_method: ServerProcess, tmp_path: Path) -> None:
+    source, target = tmp_path / "in.safetensors", tmp_path / "out.safetensors"
+    source.write_bytes(CONTENT)
+    with Client(server_with_method.address) as client:
+        client.prune_file(source, target, rules.installed_method("every_nth", {"n": 3}))
+
+    assert tensors(target.read_bytes()) == {"a.weight": f32(0, 2, 3, 0, 5, 6)}
 
 
 def test_it_is_listed_among_what_the_server_offers(server_with_method: ServerProcess) -> None:
