@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -38,6 +39,7 @@ async def _serve(settings: Settings, *, until_stdin_closes: bool) -> None:
     if until_stdin_closes:
         loop.add_reader(sys.stdin.fileno(), _stop_at_end, stop)
     async with running(settings) as server:
+        gc.freeze()  # what is imported stays: walking it took a collection 70 ms, in the middle of a call
         _log.info("listening address=%s metrics=%s", server.address, server.metrics_address)
         await stop.wait()
         _log.info("stopping drain_seconds=%g", settings.drain_seconds)

@@ -6,6 +6,7 @@ taken back costs more than the pruning; what that took is printed. Rows can be c
 """
 
 import argparse
+import gc
 import json
 import resource
 import statistics
@@ -119,6 +120,8 @@ def measure(row: Row, side: str) -> dict[str, float]:
     """Run one side once in this process: seconds, and the growth of its peak memory in bytes."""
     module = transformer(row.dtype)
     work = row.engine if side == "engine" else row.reference
+    gc.collect()
+    gc.freeze()  # else walking what torch's import made, 70 ms, falls into some runs and not into others
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begin = time.perf_counter()
     work(module)
