@@ -28,13 +28,13 @@ The state-dict face, and the core that both stand on:
     scores.py, random_scores.py  importance as integer keys
     norms.py, channels.py, channel_sums.py
                                  importance of channels
-    backend.py                   what is asked of the machine; numpy_*.py and torch_*.py give it
-    serialization.py             safetensors files, without a copy
+    backend.py, backends.py      what is asked of the machine, and who gives it: numpy_*.py or torch_*.py
+    serialization.py, history.py safetensors files, without a copy; what their metadata tells
     recipe.py, report.py, errors.py, dtypes.py, threads.py
                                  what is asked, what was done, what may go wrong
 
 The words of a recipe (scores, amounts, granularities) are imported from `pruning_engine.recipe`. The engine knows
-no network. Imports point down that list only.
+no network. No import runs in a circle: a test holds it.
 """
 
 from pruning_engine.amounts import compute_nparams_toprune as _compute_nparams_toprune

@@ -24,6 +24,7 @@ from pruning_engine.module_state import (
     masked_weight,
     parameter_of,
     refresh,
+    refuse_without_zero,
     tensor_name,
 )
 from pruning_engine.parameters import MASK, ORIG
@@ -87,6 +88,7 @@ class BasePruningMethod(torch_prune.BasePruningMethod):
 
         Shape: all the same.
         """
+        refuse_without_zero(t, "t")
         if importance_scores is None:
             importance_scores = t
         _check_shape("importance_scores", importance_scores, t.shape, "tensor t")

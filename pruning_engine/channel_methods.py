@@ -21,7 +21,7 @@ from pruning_engine.base_method import BasePruningMethod
 from pruning_engine.channel_sums import exact_channel_sums
 from pruning_engine.channels import ChannelLayout, channel_layout
 from pruning_engine.errors import CheckpointError, MismatchError, Reason, RecipeError
-from pruning_engine.mask_tensors import flat_numbers, mask_dtype
+from pruning_engine.mask_tensors import flat_numbers, mask_dtype, times
 from pruning_engine.module_state import Method
 from pruning_engine.numpy_backend import NumpyBackend
 from pruning_engine.recipe import NamedNorm, Norm
@@ -66,7 +66,7 @@ class ChannelMethod(BasePruningMethod):
         shape = [1] * t.dim()
         shape[self.dim] = -1
         kept = torch.from_numpy(~self.fallen(t, candidates, self._count(candidates))).view(shape)
-        return prior * kept.to(prior)
+        return times(prior, kept.to(prior).expand_as(prior))
 
     def _count(self, candidates: Flags) -> int:
         return count_falling(self.amount, int(np.count_nonzero(candidates)))

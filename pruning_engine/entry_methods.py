@@ -17,7 +17,7 @@ from pruning_engine.backend import Bits, Contender
 from pruning_engine.backends import backend_for
 from pruning_engine.base_method import BasePruningMethod
 from pruning_engine.errors import CheckpointError, Reason
-from pruning_engine.mask_tensors import bits_of, flat_numbers, mask_dtype, write_mask
+from pruning_engine.mask_tensors import bits_of, flat_numbers, mask_dtype, times_, write_mask
 from pruning_engine.module_state import Method
 from pruning_engine.seeds import draw_seed
 
@@ -67,7 +67,7 @@ class EntryMethod(BasePruningMethod):
     def compute_mask(self, t: torch.Tensor, default_mask: torch.Tensor) -> torch.Tensor:
         """Give `default_mask` without the least important of all entries: what it has pruned competes too."""
         (kept,) = self.select([self._competitor(t, None)])
-        return write_mask(kept, t.shape, default_mask.dtype).mul_(default_mask)
+        return times_(write_mask(kept, t.shape, default_mask.dtype), default_mask)
 
     def mask_survivors(self, t: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Give the mask without the least important of the entries that are left."""
@@ -76,7 +76,7 @@ class EntryMethod(BasePruningMethod):
         alive = bits_of(mask == 1)
         (kept,) = self.select([self._competitor(t, alive)])
         result = write_mask(kept | ~alive, t.shape, mask_dtype(t, mask))
-        return result.mul_(mask.to(result.dtype))
+        return times_(result, mask.to(result.dtype))
 
     def _competitor(self, t: torch.Tensor, alive: Bits | None) -> Competitor:
         return Competitor(flat_numbers(t), alive, self._tensor_name or "")

@@ -5,7 +5,7 @@ unstructured method is shown them all in one row. A tied tensor counts once, and
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import torch
@@ -15,7 +15,7 @@ from pruning_engine.base_method import PruningContainer, combined
 from pruning_engine.entry_methods import Competitor, EntryMethod
 from pruning_engine.errors import MismatchError, Reason
 from pruning_engine.mask_methods import CustomFromMask
-from pruning_engine.mask_tensors import bits_of, flat_numbers, mask_dtype, masked, write_mask
+from pruning_engine.mask_tensors import bits_of, flat_numbers, mask_dtype, masked, times_, write_mask
 from pruning_engine.module_state import Method, attach, find_method, mask_of, parameter_of, tensor_name
 from pruning_engine.ties import place_of
 from pruning_engine.torch_errors import ShapeError
@@ -32,7 +32,8 @@ def global_unstructured(
     """Prune the least important entries of all the tensors together; ties fall in the order of `parameters`.
 
     `pruning_method`: an unstructured method's class; `kwargs`, such as `amount`, are its own. `importance_scores`,
-    by (module, name), are ranked in place of the weights. Where selection fails, no module has changed.
+    by (module, name), are ranked in place of the weights; those of a tied tensor count by any of its names. Where
+    selection fails, no module has changed.
 
     Raises: TypeError for a method that is not unstructured; MismatchError, CheckpointError, see errors.py.
     """
@@ -46,7 +47,8 @@ def global_unstructured(
     slots = _slots(parameters, importance_scores or {})
     first = _first_of_ties(slots)
     unique = [slot for slot, leader in zip(slots, first, strict=True) if slot is leader]
-    masks = dict(zip(map(id, unique), _masks(method, unique), strict=True))
+    ranked = [_with_scores_of_ties(leader, slots, first) for leader in unique]
+    masks = dict(zip(map(id, unique), _masks(method, ranked), strict=True))
     for slot, leader in zip(slots, first, strict=True):
         mask = masks[id(leader)]
         _attach(slot, mask if slot is leader else mask.clone())
@@ -106,6 +108,14 @@ def _first_of_ties(slots: Sequence[_Slot]) -> list[_Slot]:
     return result
 
 
+def _with_scores_of_ties(leader: _Slot, slots: Sequence[_Slot], first: Sequence[_Slot]) -> _Slot:
+    """Give the leader with the scores given for it under any of its names, the first ones that were."""
+    if leader.scores is not None:
+        return leader
+    tied = (slot.scores for slot, its_leader in zip(slots, first, strict=True) if its_leader is leader)
+    return replace(leader, scores=next((scores for scores in tied if scores is not None), None))
+
+
 def _same_mask(one: torch.Tensor | None, other: torch.Tensor | None) -> bool:
     if one is None or other is None:
         return one is other
@@ -133,7 +143,7 @@ def _mask(slot: _Slot, kept: Bits, alive: Bits | None) -> torch.Tensor:
     if slot.mask is None or alive is None:
         return write_mask(kept, slot.weight.shape, slot.weight.dtype)
     result = write_mask(kept | ~alive, slot.weight.shape, mask_dtype(slot.weight, slot.mask))
-    return result.mul_(slot.mask.to(result.dtype))
+    return times_(result, slot.mask.to(result.dtype))
 
 
 def _computed(method: Method, slots: Sequence[_Slot]) -> list[torch.Tensor]:

@@ -17,7 +17,7 @@ from pruning_engine.torch_errors import ShapeError
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _ZeroAfterStep:
-    """A step hook of optimizers. Pickles with the optimizer."""
+    """A step hook of optimizers."""
 
     pruned: list[tuple[torch.Tensor, torch.Tensor]]
 
@@ -34,7 +34,8 @@ class _ZeroAfterStep:
 def hold_masks(optimizer: torch.optim.Optimizer, masks: Mapping[torch.Tensor, torch.Tensor]) -> RemovableHandle:
     """Zero what the masks mark 0 or False, now and after each step; give the handle that ends it.
 
-    `masks`: by parameter of the optimizer, each of its parameter's shape; copied.
+    `masks`: by parameter of the optimizer, each of its parameter's shape; copied. An optimizer that is pickled or
+    deep-copied forgets its hooks, as torch has it: hold the masks again on the copy.
 
     Raises: MismatchError for a tensor that the optimizer does not train; ShapeError for a mask of another shape.
     Example: hold_masks(optimizer, {p: p != 0 for p in model.parameters() if p.dim() > 1})

@@ -5,7 +5,7 @@ from torch.nn.utils import prune as torch_prune
 
 from pruning_engine.base_method import BasePruningMethod
 from pruning_engine.errors import Reason
-from pruning_engine.mask_tensors import mask_dtype
+from pruning_engine.mask_tensors import mask_dtype, times
 from pruning_engine.module_state import Method
 from pruning_engine.torch_errors import ShapeError
 
@@ -51,7 +51,7 @@ class CustomFromMask(BasePruningMethod, torch_prune.CustomFromMask):
                 f"{list(default_mask.shape)}",
                 field="mask",
             )
-        return default_mask * self.mask.to(default_mask)
+        return times(default_mask, self.mask.to(default_mask))
 
     @classmethod
     def apply(  # type: ignore[override]  # torch's signature

@@ -16,7 +16,7 @@ from pruning_engine.backends import backend_for
 
 def flat_numbers(t: torch.Tensor) -> torch.Tensor:
     """See a tensor flat in C order, copied only where it lies otherwise; complex numbers by their magnitude."""
-    flat = t.detach().reshape(-1)
+    flat = t.detach().resolve_neg().reshape(-1)
     return flat.abs() if flat.is_complex() else flat
 
 
@@ -48,6 +48,23 @@ def laid_out_like(weight: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return torch.empty_like(weight, dtype=mask.dtype, requires_grad=False).copy_(mask)
 
 
+def times(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Give the product of two tensors of one dtype, one of them a mask."""
+    if _is_single_float8(one):
+        return (one.float() * other.float()).to(one.dtype)
+    return one * other
+
+
+def times_(target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Multiply a tensor by a mask, in place."""
+    return target.copy_(times(target, mask.to(target.dtype))) if _is_single_float8(target) else target.mul_(mask)
+
+
+def _is_single_float8(t: torch.Tensor) -> bool:
+    """Whether torch cannot multiply this: 8-bit floats, but only one of them."""
+    return t.numel() == 1 and t.dtype.is_floating_point and t.dtype.itemsize == 1
+
+
 def masked(weight: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Give the weight under its mask, for the forward pass: gradients reach the weight where the mask is 1.
 
@@ -55,7 +72,7 @@ def masked(weight: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """
     if mask.dtype is torch.bool:
         return torch.where(mask.to(weight.device), weight, weight.new_zeros(()))
-    return mask.to(weight.device, weight.dtype) * weight
+    return times(mask.to(weight.device, weight.dtype), weight)
 
 
 def pruned(weight: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

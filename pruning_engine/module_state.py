@@ -12,6 +12,7 @@ import torch
 from torch.nn.utils import prune as torch_prune
 
 from pruning_engine.deep_copies import copyable
+from pruning_engine.errors import MismatchError, Reason
 from pruning_engine.mask_tensors import laid_out_like
 from pruning_engine.parameters import MASK, ORIG
 
@@ -51,7 +52,16 @@ def parameter_of(module: torch.nn.Module, name: str) -> torch.nn.Parameter:
             f"{name!r} of {_kind(module)} is {type(value).__name__}, not a parameter; "
             f"parameters that can be pruned: {', '.join(module._parameters)}"
         )
+    refuse_without_zero(parameter, name)
     return parameter
+
+
+def refuse_without_zero(t: torch.Tensor, name: str) -> None:
+    """Refuse a tensor of a dtype that has no zero. Raises: MismatchError."""
+    if t.dtype is torch.float8_e8m0fnu:
+        raise MismatchError(
+            Reason.UNPRUNABLE_DTYPE, f"{name!r} is float8_e8m0fnu, which has no zero to prune to", tensor=name
+        )
 
 
 def mask_of(module: torch.nn.Module, name: str) -> torch.Tensor | None:
@@ -74,6 +84,12 @@ def computed_mask(method: Method, t: torch.Tensor, default_mask: torch.Tensor) -
 def attach(module: torch.nn.Module, name: str, method: Method, mask: torch.Tensor) -> None:
     """Store a mask, the weight under it, and the method as the one hook of `module.name`."""
     orig = parameter_of(module, name)
+    if name in module._parameters and hasattr(module, name + ORIG):
+        raise MismatchError(
+            Reason.NAME_COLLISION,
+            f"{_kind(module)} has {name + ORIG!r} already, where pruning {name!r} would keep its parameter; rename it",
+            tensor=name + ORIG,
+        )
     with _restored_on_error(module, name):
         if name in module._parameters:
             module.register_parameter(name + ORIG, orig)

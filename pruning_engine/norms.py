@@ -119,7 +119,7 @@ def cut(ranks: Floats, count: int, norm: Norm, entries: int, exact: Callable[[In
     close = np.flatnonzero(~falls & (ranks <= near * (1.0 + slack) + margin))
     missing = count - int(np.count_nonzero(falls))
     values = ranks[close]
-    if slack and missing < len(close):
+    if slack:  # also if all of them fall: the largest is told, and must not hang on how it was summed
         values = exact(close)
     order = np.argsort(values, kind="stable")[:missing]
     falls[close[order]] = True

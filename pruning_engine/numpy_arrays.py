@@ -97,7 +97,13 @@ class NumberReader:
         if flat.dtype.itemsize == 1:
             # A bool is read as its byte, so that a file's bool of 2 is seen as what it is.
             kind = torch.uint8 if flat.dtype is torch.bool else flat.dtype
-            self._table = torch.arange(256, dtype=torch.uint8).view(kind).to(torch.float32).numpy().astype(self.dtype)
+            self._table = (
+                torch.arange(256, dtype=torch.uint8, device="cpu")
+                .view(kind)
+                .to(torch.float32)
+                .numpy()
+                .astype(self.dtype)
+            )
             self._raw = self._raw.view(np.uint8)
 
     def read(self, begin: int, end: int) -> npt.NDArray[Any]:

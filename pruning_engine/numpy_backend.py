@@ -39,7 +39,7 @@ class NumpyBackend:
 
     def pack(self, mask: torch.Tensor) -> Bits:
         """Pack a flat mask of 0 and 1."""
-        bits = torch.empty((mask.numel() + 7) // 8, dtype=torch.uint8)
+        bits = torch.empty((mask.numel() + 7) // 8, dtype=torch.uint8, device="cpu")
         in_parallel(partial(_pack_piece, mask, bits), pieces(mask.numel(), self._step))
         return bits
 
@@ -53,7 +53,7 @@ class NumpyBackend:
 
     def nonzero(self, flat: torch.Tensor) -> Bits:
         """Mark the entries that are not zero."""
-        bits = torch.empty((flat.numel() + 7) // 8, dtype=torch.uint8)
+        bits = torch.empty((flat.numel() + 7) // 8, dtype=torch.uint8, device="cpu")
         in_parallel(partial(_nonzero_piece, flat, bits), pieces(flat.numel(), self._step))
         return bits
 
@@ -83,7 +83,7 @@ class NumpyBackend:
 
     def spread(self, channels: Flags, alive: Bits | None, layout: ChannelLayout) -> Bits:
         """Give the mask of the alive entries of the marked channels."""
-        bits = torch.empty((layout.entries + 7) // 8, dtype=torch.uint8)
+        bits = torch.empty((layout.entries + 7) // 8, dtype=torch.uint8, device="cpu")
         numpy_norms.spread(channels, layout, self._step, bits)
         return bits if alive is None else bits.bitwise_and_(alive)
 

@@ -169,7 +169,7 @@ class NumpyContender:
 
     def blank(self) -> Bits:
         """Give a mask to be filled."""
-        return torch.empty((self.size + 7) // 8, dtype=torch.uint8)
+        return torch.empty((self.size + 7) // 8, dtype=torch.uint8, device="cpu")
 
     def sample(self, runs: Integers) -> Integers:
         """Give the keys of the alive entries in some runs."""

@@ -75,10 +75,10 @@ def _reduce_block(reader: NumberReader, alive: Bits | None, power: float, block:
     values = reader.read(block.begin, block.end).reshape(block.shape)
     if alive is not None:
         np.copyto(values, 0.0, where=~_alive_in(alive, block))
-    if power == 2.0 and block.shape[0] == 1:
-        squares: Floats = np.vecdot(values[0], values[0])
-        return squares
     with np.errstate(all="ignore"):  # overflow to infinity is what IEEE says, and no news
+        if power == 2.0 and block.shape[0] == 1:
+            squares: Floats = np.vecdot(values[0], values[0])
+            return squares
         terms = norms.terms_in_place(np.abs(values, out=values), power)
         reduced: Floats = _COMBINE.get(power, np.add).reduce(terms, axis=(0, 2))
     return reduced

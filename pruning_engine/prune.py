@@ -20,7 +20,7 @@ from pruning_engine.parameters import ORIG
 from pruning_engine.plan import Plan, PlannedParameter, TensorSpec, make_plan
 from pruning_engine.plugins import make_method, method_class
 from pruning_engine.ranking import ChannelRanking, EntryRanking, Ranked, make_ranking
-from pruning_engine.recipe import RANKING, CustomMask, Method, OutputForm, Prior, Recipe, Scope
+from pruning_engine.recipe import RANKING, CustomMask, Method, OutputForm, Prior, Random, Recipe, Scope
 from pruning_engine.report import Report, TensorReport
 from pruning_engine.schedule import Leave, Reach, Run, Schedule, Step
 from pruning_engine.seeds import draw_seed
@@ -68,7 +68,7 @@ def prune_state_dict(
 
     Tensors that no rule selects are passed on as the same objects, and so are values that are no tensors (a module's
     `_extra_state`). Tied tensors are pruned once and tied again. `device` is where the selection runs; None: where
-    the tensors are. A recipe without a seed gets 64 bits from torch's default generator.
+    the tensors are. Random rules without a seed get 64 bits from torch's default generator.
 
     Raises: RecipeError, MismatchError, CheckpointError; see errors.py.
     Example: prune_state_dict(model.state_dict(), Recipe((Rule(score=Magnitude(), amount=Fraction(0.5)),)))
@@ -88,6 +88,69 @@ def prune_state_dict_(
     Everything else is as for `prune_state_dict`. After an error, tensors that had left their last rule stay pruned.
     """
     return _prune(state_dict, recipe, device, OutputForm(output), in_place=True)
+
+
+def _prune(
+    state_dict: Mapping[str, Value],
+    recipe: Recipe,
+    device: torch.device | str | None,
+    output: OutputForm,
+    *,
+    in_place: bool,
+) -> PruneResult:
+    tensors = {name: value for name, value in state_dict.items() if isinstance(value, torch.Tensor)}
+    ties = find_ties(tensors)
+    specs = [spec_of(name, tensor) for name, tensor in tensors.items() if name not in ties.dropped]
+    plan = make_plan(_seeded(recipe), specs, output=output, aliases=ties.aliases)
+    pruning = Pruning(plan, device=device if device is not None else _device_of(tensors), in_place=in_place)
+    left = pruning.add_all(
+        [Parameter(planned, {name: tensors[name] for name in planned.sources}) for planned in plan.parameters]
+    )
+    results = {pruned.planned.weight: pruned for pruned in left}
+    return PruneResult(_assemble(state_dict, results, ties, output), pruning.report())
+
+
+def spec_of(name: str, tensor: torch.Tensor) -> TensorSpec:
+    """Give the spec of a tensor."""
+    return TensorSpec(name, name_of(tensor.dtype), tuple(tensor.shape))
+
+
+def _seeded(recipe: Recipe) -> Recipe:
+    """Give the recipe with a seed; torch's generator is touched only where chance is needed."""
+    if recipe.seed is not None:
+        return recipe
+    is_random = any(isinstance(rule.score, Random) for rule in recipe.rules)
+    return replace(recipe, seed=draw_seed() if is_random else 0)
+
+
+def _device_of(tensors: Mapping[str, torch.Tensor]) -> torch.device:
+    return next((tensor.device for tensor in tensors.values() if tensor.is_cuda), torch.device("cpu"))
+
+
+def _assemble(
+    state_dict: Mapping[str, Value], pruned: Mapping[str, PrunedParameter], ties: Ties, output: OutputForm
+) -> dict[str, object]:
+    """Lay the results out in the order of the input, and tie again what was tied."""
+    keeps_all = output in (OutputForm.PRUNED, OutputForm.MASKED)
+    result: dict[str, object] = {}
+    for name, value in state_dict.items():
+        if not isinstance(value, torch.Tensor):
+            if keeps_all:
+                result[name] = value
+        elif name in pruned:
+            result.update(pruned[name].tensors)
+        elif name in ties.aliases and keeps_all:
+            result.update(_tied(name, value, pruned[ties.aliases[name]]))
+    return result
+
+
+def _tied(name: str, value: torch.Tensor, pruned: PrunedParameter) -> dict[str, torch.Tensor]:
+    """The results of a tensor under its other name."""
+    planned = pruned.planned
+    logical = name if planned.weight == planned.name else name.removesuffix(ORIG)
+    if planned.passes_through and len(planned.results) == 1:
+        return {name: value}
+    return {logical + result.removeprefix(planned.name): tensor for result, tensor in pruned.tensors.items()}
 
 
 class Pruning:
@@ -240,64 +303,3 @@ class Pruning:
 def _passed(parameter: Parameter) -> PrunedParameter:
     results = parameter.planned.results
     return PrunedParameter(parameter.planned, {result.name: parameter.tensors[result.name] for result in results}, None)
-
-
-def _prune(
-    state_dict: Mapping[str, Value],
-    recipe: Recipe,
-    device: torch.device | str | None,
-    output: OutputForm,
-    *,
-    in_place: bool,
-) -> PruneResult:
-    tensors = {name: value for name, value in state_dict.items() if isinstance(value, torch.Tensor)}
-    ties = find_ties(tensors)
-    specs = [spec_of(name, tensor) for name, tensor in tensors.items() if name not in ties.dropped]
-    plan = make_plan(_seeded(recipe), specs, output=output, aliases=ties.aliases)
-    pruning = Pruning(plan, device=device if device is not None else _device_of(tensors), in_place=in_place)
-    left = pruning.add_all(
-        [Parameter(planned, {name: tensors[name] for name in planned.sources}) for planned in plan.parameters]
-    )
-    results = {pruned.planned.weight: pruned for pruned in left}
-    return PruneResult(_assemble(state_dict, results, ties, output), pruning.report())
-
-
-def spec_of(name: str, tensor: torch.Tensor) -> TensorSpec:
-    """Give the spec of a tensor."""
-    return TensorSpec(name, name_of(tensor.dtype), tuple(tensor.shape))
-
-
-def _seeded(recipe: Recipe) -> Recipe:
-    if recipe.seed is not None:
-        return recipe
-    return replace(recipe, seed=draw_seed())
-
-
-def _device_of(tensors: Mapping[str, torch.Tensor]) -> torch.device:
-    return next((tensor.device for tensor in tensors.values() if tensor.is_cuda), torch.device("cpu"))
-
-
-def _assemble(
-    state_dict: Mapping[str, Value], pruned: Mapping[str, PrunedParameter], ties: Ties, output: OutputForm
-) -> dict[str, object]:
-    """Lay the results out in the order of the input, and tie again what was tied."""
-    keeps_all = output in (OutputForm.PRUNED, OutputForm.MASKED)
-    result: dict[str, object] = {}
-    for name, value in state_dict.items():
-        if not isinstance(value, torch.Tensor):
-            if keeps_all:
-                result[name] = value
-        elif name in pruned:
-            result.update(pruned[name].tensors)
-        elif name in ties.aliases and keeps_all:
-            result.update(_tied(name, value, pruned[ties.aliases[name]]))
-    return result
-
-
-def _tied(name: str, value: torch.Tensor, pruned: PrunedParameter) -> dict[str, torch.Tensor]:
-    """The results of a tensor under its other name."""
-    planned = pruned.planned
-    logical = name if planned.weight == planned.name else name.removesuffix(ORIG)
-    if planned.passes_through and len(planned.results) == 1:
-        return {name: value}
-    return {logical + result.removeprefix(planned.name): tensor for result, tensor in pruned.tensors.items()}

@@ -8,7 +8,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, TypeAlias
+from types import NoneType
+from typing import Final, TypeAlias, TypeVar
 
 from pruning_engine.errors import Reason, RecipeError
 
@@ -102,6 +103,9 @@ class Magnitude:
 
     norm: Norm | None = None
 
+    def __post_init__(self) -> None:
+        _set(self, "norm", _as_norm(self.norm))
+
 
 @dataclass(frozen=True, slots=True)
 class Random:
@@ -114,6 +118,9 @@ class ImportanceScores:
 
     norm: Norm | None = None
     fall_back_to_weights: bool = False
+
+    def __post_init__(self) -> None:
+        _set(self, "norm", _as_norm(self.norm))
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +175,60 @@ class Selector:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        for field_name in ("include", "exclude"):
+            patterns = getattr(self, field_name)
+            if isinstance(patterns, str):
+                raise RecipeError(
+                    Reason.INVALID_PATTERN,
+                    f"{field_name} holds patterns, so give ({patterns!r},) in place of {patterns!r}",
+                    field=f"select.{field_name}",
+                )
+
+
+_PARTS: Final = {
+    "score": (Magnitude, Random, ImportanceScores, CustomMask, Identity, Method),
+    "amount": (Fraction, Count, Sparsity, NoneType),
+    "select": (Selector,),
+    "granularity": (Entries, Channels),
+}
+"""What each part of a rule may be."""
+
+_Word = TypeVar("_Word", bound=StrEnum)
+
+
+def _word(kind: type[_Word], value: str, field_name: str) -> _Word:
+    try:
+        return kind(value)
+    except ValueError as error:
+        words = ", ".join(kind)
+        raise RecipeError(
+            Reason.INVALID_RECIPE, f"{field_name} is one of {words}; got {value!r}", field=field_name
+        ) from error
+
+
+def _as_norm(norm: object) -> Norm | None:
+    if norm is None or isinstance(norm, NamedNorm):
+        return norm
+    if isinstance(norm, str) and norm in set(NamedNorm):
+        return NamedNorm(norm)
+    if isinstance(norm, int | float):
+        return float(norm)
+    raise RecipeError(
+        Reason.INVALID_NORM, f"norm is a number or one of {', '.join(NamedNorm)}; got {norm!r}", field="norm"
+    )
+
+
+def _set(value: object, field_name: str, part: object) -> None:
+    object.__setattr__(value, field_name, part)  # a frozen value sets itself up
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One rule: which tensors, by what importance, in which pieces, competing with whom, and how many fall."""
+    """One rule: which tensors, by what importance, in which pieces, competing with whom, and how many fall.
+
+    `scope` and `prior` may be given as words. Raises: RecipeError for a word or a type that has no meaning.
+    """
 
     score: Score
     amount: Amount | None = None
@@ -179,6 +236,17 @@ class Rule:
     granularity: Granularity = Entries()
     scope: Scope = Scope.LOCAL
     prior: Prior = Prior.MASK
+
+    def __post_init__(self) -> None:
+        _set(self, "scope", _word(Scope, self.scope, "scope"))
+        _set(self, "prior", _word(Prior, self.prior, "prior"))
+        for field_name, kinds in _PARTS.items():
+            value = getattr(self, field_name)
+            if not isinstance(value, kinds):
+                names = " or ".join(kind.__name__ for kind in kinds if kind is not NoneType)
+                raise RecipeError(
+                    Reason.INVALID_RECIPE, f"{field_name} must be {names}, got {value!r}", field=field_name
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,13 +291,15 @@ def _check_amount(amount: Amount | None, path: str) -> None:
     if amount is None:
         raise RecipeError(Reason.INVALID_RECIPE, f"{path}: a fraction, a count or a sparsity is required", field=path)
     if isinstance(amount, Count):
-        if amount.value < 0:
+        if not isinstance(amount.value, int) or amount.value < 0:
             raise RecipeError(
-                Reason.AMOUNT_OUT_OF_RANGE, f"{path}: a count is 0 or more, got {amount.value}", field=f"{path}.count"
+                Reason.AMOUNT_OUT_OF_RANGE,
+                f"{path}: a count is a whole number from 0, got {amount.value}",
+                field=f"{path}.count",
             )
         return
     kind = type(amount).__name__.lower()
-    if not 0.0 <= amount.value <= 1.0:  # also refuses NaN
+    if not (isinstance(amount.value, int | float) and 0.0 <= amount.value <= 1.0):  # also refuses NaN
         raise RecipeError(
             Reason.AMOUNT_OUT_OF_RANGE, f"{path}: a {kind} is 0.0 to 1.0, got {amount.value}", field=f"{path}.{kind}"
         )

@@ -11,7 +11,7 @@ import itertools
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -25,7 +25,7 @@ class _Pool:
 
     count: int = max(1, len(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     executor: ThreadPoolExecutor | None = None
-    owner: int = field(default_factory=os.getpid)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class _Inside(threading.local):
@@ -45,10 +45,11 @@ def set_threads(count: int) -> None:
     """
     if count < 1:
         raise ValueError(f"the engine needs at least one thread, got {count}")
-    if count != _pool.count and _pool.executor is not None:
-        _pool.executor.shutdown(wait=True)
-        _pool.executor = None
-    _pool.count = count
+    with _pool.lock:
+        if count != _pool.count and _pool.executor is not None:
+            _pool.executor.shutdown(wait=False)  # what it has begun it finishes
+            _pool.executor = None
+        _pool.count = count
 
 
 def get_threads() -> int:
@@ -59,35 +60,50 @@ def get_threads() -> int:
 def in_parallel(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     """Call `function` on each item; give the results in the items' order.
 
-    Raises: what `function` raised first, by the items' order among the calls that ran.
+    Raises: what `function` raised, of several calls that of the first item. Items after one that failed may be left.
     """
     workers = 1 if _inside.busy else min(_pool.count, len(items))
     if workers <= 1:
         return [function(item) for item in items]
     results: dict[int, Result] = {}
+    errors: dict[int, BaseException] = {}
     numbers = itertools.count()  # its next() is atomic under the interpreter's lock
 
     def work() -> None:
         _inside.busy = True
         try:
-            while (number := next(numbers)) < len(items):
-                results[number] = function(items[number])
+            while not errors and (number := next(numbers)) < len(items):
+                try:
+                    results[number] = function(items[number])
+                except BaseException as error:  # noqa: BLE001 - raised again below, on the caller's thread
+                    errors[number] = error
         finally:
             _inside.busy = False
 
-    others = [_executor().submit(work) for _ in range(workers - 1)]
-    try:
-        work()
-    finally:
-        errors = [other.exception() for other in others]
-    for error in errors:
-        if error is not None:
-            raise error
+    others = _submit(work, workers - 1)
+    work()
+    for other in others:
+        other.result()
+    if errors:
+        raise errors[min(errors)]
     return [results[number] for number in range(len(items))]
 
 
+def _submit(work: Callable[[], None], times: int) -> list[Future[None]]:
+    with _pool.lock:
+        executor = _executor()
+        return [executor.submit(work) for _ in range(times)]
+
+
 def _executor() -> ThreadPoolExecutor:
-    if _pool.executor is None or _pool.owner != os.getpid():
+    if _pool.executor is None:
         _pool.executor = ThreadPoolExecutor(max(1, _pool.count - 1), thread_name_prefix="pruning")
-        _pool.owner = os.getpid()
     return _pool.executor
+
+
+def _forget_parents_threads() -> None:
+    _pool.executor, _pool.lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parents_threads)

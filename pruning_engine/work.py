@@ -33,7 +33,7 @@ class Work:
         self.planned = planned
         self.backend = backend
         weight = tensors[planned.weight]
-        self.original = weight.detach() if weight.requires_grad else weight
+        self.original = weight.detach() if weight.requires_grad else weight.resolve_neg()
         self.weight = self._flat(self.original)
         self.scores = self._flat(tensors[planned.scores]) if planned.scores is not None else None
         self.custom_mask = tensors[planned.custom_mask] if planned.custom_mask is not None else None
@@ -81,7 +81,7 @@ class Work:
         )
 
     def _flat(self, tensor: torch.Tensor) -> torch.Tensor:
-        return tensor.detach().reshape(-1).to(self.backend.device)
+        return tensor.detach().resolve_neg().reshape(-1).to(self.backend.device)
 
     def _prior_mask(self, tensors: Mapping[str, torch.Tensor]) -> Bits | None:
         if self.planned.mask is not None:

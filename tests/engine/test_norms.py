@@ -64,3 +64,11 @@ def test_other_powers_rank_by_their_norm(power: float) -> None:
     result = prune_state_dict({"weight": weight}, recipe(rule))
     least = torch.linalg.vector_norm(weight.double(), power, dim=1).min()
     assert result.report.tensors[0].threshold == pytest.approx(float(least))
+
+
+def test_the_largest_that_fell_is_told_exactly_also_if_all_fall() -> None:
+    ranks = np.array([1.0, 2.0])
+    cut = norms.cut(ranks, 2, 2.0, 4, lambda places: ranks[places] + 0.5)
+
+    assert cut.falls.tolist() == [True, True]
+    assert cut.largest_fallen == 2.5

@@ -4,7 +4,19 @@ import pytest
 import torch
 
 from pruning_engine import OutputForm, prune_state_dict, prune_state_dict_
-from pruning_engine.recipe import Count, CustomMask, Fraction, Identity, Prior, Rule, Scope, Selector, Sparsity
+from pruning_engine.recipe import (
+    Count,
+    CustomMask,
+    Fraction,
+    Identity,
+    Prior,
+    Random,
+    Recipe,
+    Rule,
+    Scope,
+    Selector,
+    Sparsity,
+)
 from tests.engine.packed import pack, unpack
 from tests.engine.rules import l1, ln, recipe
 
@@ -257,9 +269,17 @@ def test_parameters_that_require_gradients_leave_detached() -> None:
 
 
 def test_torch_manual_seed_governs_a_seed_that_is_not_given() -> None:
-    rules = recipe(l1()).rules
+    rules = (Rule(score=Random(), amount=Fraction(0.5)),)
     torch.manual_seed(3)
-    first = prune_state_dict({"weight": WEIGHT}, type(recipe())(rules)).report.seed
+    first = prune_state_dict({"weight": WEIGHT}, Recipe(rules)).report.seed
     torch.manual_seed(3)
-    assert prune_state_dict({"weight": WEIGHT}, type(recipe())(rules)).report.seed == first
-    assert prune_state_dict({"weight": WEIGHT}, type(recipe())(rules)).report.seed != first
+
+    assert prune_state_dict({"weight": WEIGHT}, Recipe(rules)).report.seed == first
+    assert prune_state_dict({"weight": WEIGHT}, Recipe(rules)).report.seed != first
+
+
+def test_without_chance_torchs_generator_is_left_alone() -> None:
+    before = torch.get_rng_state()
+    prune_state_dict({"weight": WEIGHT}, Recipe((l1(),)))
+
+    assert torch.equal(torch.get_rng_state(), before)

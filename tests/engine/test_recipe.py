@@ -1,5 +1,7 @@
 """A recipe by itself: what makes no sense whatever the checkpoint is refused, by the path of its field."""
 
+from collections.abc import Callable
+
 import pytest
 
 from pruning_engine import Reason, RecipeError
@@ -12,10 +14,13 @@ from pruning_engine.recipe import (
     Identity,
     ImportanceScores,
     Magnitude,
+    NamedNorm,
+    Prior,
     Random,
     Recipe,
     Rule,
     Scope,
+    Selector,
     Sparsity,
     check,
 )
@@ -75,3 +80,37 @@ def test_what_makes_no_sense_is_refused(recipe: Recipe, reason: Reason, field: s
 )
 def test_what_makes_sense_passes(rule: Rule) -> None:
     check(Recipe((rule,)))
+
+
+def test_words_stand_for_scope_prior_and_norms() -> None:
+    rule = Rule(score=Magnitude("nuc"), amount=Fraction(0.5), scope="global", prior="zeros")  # type: ignore[arg-type]
+
+    assert (rule.scope, rule.prior) == (Scope.GLOBAL, Prior.ZEROS)
+    assert rule.score == Magnitude(NamedNorm.NUC)
+    assert Magnitude(1).norm == 1.0
+
+
+@pytest.mark.parametrize(
+    ("make", "field"),
+    [
+        pytest.param(lambda: Rule(score=Identity(), scope="all"), "scope", id="scope"),  # type: ignore[arg-type]
+        pytest.param(lambda: Rule(score=Identity(), prior="none"), "prior", id="prior"),  # type: ignore[arg-type]
+        pytest.param(lambda: Rule(score="l1"), "score", id="score"),  # type: ignore[arg-type]
+        pytest.param(lambda: Rule(score=Magnitude(), amount=0.5), "amount", id="amount"),  # type: ignore[arg-type]
+        pytest.param(lambda: Rule(score=Magnitude(), granularity="channels"), "granularity", id="granularity"),  # type: ignore[arg-type]
+        pytest.param(lambda: Magnitude("l1"), "norm", id="norm"),  # type: ignore[arg-type]
+        pytest.param(lambda: Selector(include="a.weight"), "select.include", id="patterns"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_is_no_part_of_a_rule_is_refused_by_its_field(make: Callable[[], object], field: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        make()
+
+    assert caught.value.field == field
+
+
+def test_half_a_count_is_refused() -> None:
+    with pytest.raises(RecipeError) as caught:
+        check(Recipe((Rule(score=Magnitude(), amount=Count(2.5)),)))  # type: ignore[arg-type]
+
+    assert caught.value.reason is Reason.AMOUNT_OUT_OF_RANGE
