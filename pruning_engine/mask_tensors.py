@@ -50,19 +50,19 @@ def laid_out_like(weight: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 def times(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     """Give the product of two tensors of one dtype, one of them a mask."""
-    if _is_single_float8(one):
+    if _is_float8(one):
         return (one.float() * other.float()).to(one.dtype)
     return one * other
 
 
 def times_(target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Multiply a tensor by a mask, in place."""
-    return target.copy_(times(target, mask.to(target.dtype))) if _is_single_float8(target) else target.mul_(mask)
+    return target.copy_(times(target, mask.to(target.dtype))) if _is_float8(target) else target.mul_(mask)
 
 
-def _is_single_float8(t: torch.Tensor) -> bool:
-    """Whether torch cannot multiply this: 8-bit floats, but only one of them."""
-    return t.numel() == 1 and t.dtype.is_floating_point and t.dtype.itemsize == 1
+def _is_float8(t: torch.Tensor) -> bool:
+    """Whether torch may not multiply this: it cannot where one side is a single 8-bit float, expanded or not."""
+    return t.dtype.is_floating_point and t.dtype.itemsize == 1
 
 
 def masked(weight: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

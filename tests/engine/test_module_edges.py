@@ -37,6 +37,13 @@ def test_one_channel_of_one_8_bit_float_falls(dtype: torch.dtype) -> None:
     assert module.get_buffer("w_mask").float().tolist() == [[0.0]]
 
 
+@pytest.mark.parametrize("dtype", FLOAT8, ids=str)
+def test_the_only_channel_of_8_bit_floats_falls(dtype: torch.dtype) -> None:
+    pruned = prune.RandomStructured(1.0, dim=0).prune(torch.ones(1, 3).to(dtype))
+
+    assert pruned.float().tolist() == [[0.0, 0.0, 0.0]]
+
+
 def test_a_dtype_without_zero_is_refused() -> None:
     weight = torch.tensor([127, 128], dtype=torch.uint8).view(torch.float8_e8m0fnu)
     with pytest.raises(MismatchError) as on_module:
