@@ -140,6 +140,10 @@ class Backend(Protocol):
         """Give some channels' entries in fp64, a row each, 0 where they are not alive."""
         ...
 
+    def are_alike(self, flat: torch.Tensor, layout: ChannelLayout, numbers: Integers) -> bool:
+        """Whether some channels, in ascending order, hold the same entries; False where that is not known."""
+        ...
+
     def living_channels(self, alive: Bits, layout: ChannelLayout) -> Flags:
         """Mark the channels that have an alive entry."""
         ...

@@ -19,13 +19,13 @@ def exact_channel_sums(  # noqa: PLR0913, PLR0917 - what Backend.channels takes,
     backend: Backend, flat: torch.Tensor, alive: Bits | None, layout: ChannelLayout, numbers: Integers, norm: Norm
 ) -> Floats:
     """Give the sum of the terms of each of the channels `numbers`; entries that are not alive count as 0."""
+    if alive is None and len(numbers) > 1 and backend.are_alike(flat, layout, numbers):
+        # A constant tensor, whose channels are all close, is no reason to be slow.
+        return np.repeat(exact_channel_sums(backend, flat, alive, layout, numbers[:1], norm), len(numbers))
     step = max(1, _ENTRIES // layout.channel_entries)
     parts = [numbers[begin : begin + step] for begin in range(0, len(numbers), step)]
 
     def sums(part: Integers) -> Floats:
-        rows = backend.channels(flat, alive, layout, part)
-        if np.array_equal(rows, np.broadcast_to(rows[0], rows.shape)):  # a constant tensor is no reason to be slow
-            return np.repeat(norms.exact_sums(np.abs(rows[:1]), norm), len(rows))
-        return norms.exact_sums(np.abs(rows, out=rows), norm)
+        return norms.exact_sums(np.abs(backend.channels(flat, alive, layout, part)), norm)
 
     return np.concatenate(in_parallel(sums, parts))

@@ -77,6 +77,10 @@ class NumpyBackend:
         """Give some channels' entries, a row each, 0 where they are not alive."""
         return numpy_norms.channel_rows(flat, alive, layout, numbers)
 
+    def are_alike(self, flat: torch.Tensor, layout: ChannelLayout, numbers: Integers) -> bool:
+        """Whether channels hold the same bits."""
+        return numpy_norms.are_alike(flat, layout, numbers, self._step)
+
     def living_channels(self, alive: Bits, layout: ChannelLayout) -> Flags:
         """Mark the channels that have an alive entry."""
         return numpy_norms.living_channels(alive, layout, self._step)

@@ -12,7 +12,7 @@ import torch
 from pruning_engine import norms
 from pruning_engine.backend import Bits, Flags, Floats, Integers
 from pruning_engine.channels import Block, ChannelLayout
-from pruning_engine.numpy_arrays import NumberReader, are_alive, bit_array, unpacked
+from pruning_engine.numpy_arrays import NumberReader, are_alive, bit_array, raw_integers, unpacked
 from pruning_engine.recipe import NamedNorm, Norm
 from pruning_engine.threads import in_parallel
 
@@ -38,10 +38,6 @@ def channel_norms(flat: torch.Tensor, alive: Bits | None, layout: ChannelLayout,
 
 def channel_rows(flat: torch.Tensor, alive: Bits | None, layout: ChannelLayout, numbers: Integers) -> Floats:
     """Give some channels' entries, a row each, 0 where they are not alive."""
-    if layout.outer == 1 and alive is None and len(numbers) and numbers[-1] - numbers[0] == len(numbers) - 1:
-        begin = int(numbers[0]) * layout.inner  # neighbors, as all are where all are close: no gathering
-        side_by_side: Floats = NumberReader(flat, np.float64).read(begin, begin + len(numbers) * layout.inner)
-        return side_by_side.reshape(len(numbers), layout.inner).copy()
     outer = np.arange(layout.outer, dtype=np.int64)[:, None] * (layout.channels * layout.inner)
     within = (outer + np.arange(layout.inner, dtype=np.int64)).reshape(-1)
     positions = numbers[:, None] * layout.inner + within
@@ -49,6 +45,20 @@ def channel_rows(flat: torch.Tensor, alive: Bits | None, layout: ChannelLayout, 
     if alive is not None:
         values[~are_alive(bit_array(alive), positions.reshape(-1))] = 0.0
     return values.reshape(positions.shape)
+
+
+def are_alike(flat: torch.Tensor, layout: ChannelLayout, numbers: Integers, step: int) -> bool:
+    """Whether some channels, in ascending order, hold the same bits; stops at the first piece where they do not."""
+    bits = raw_integers(flat).reshape(layout.outer, layout.channels, layout.inner)
+    first = bits[:, numbers[:1]]
+    at_a_time = max(1, step // max(1, layout.channel_entries))
+    for begin in range(0, len(numbers), at_a_time):
+        part = numbers[begin : begin + at_a_time]
+        are_neighbors = part[-1] - part[0] == len(part) - 1
+        rows = bits[:, int(part[0]) : int(part[-1]) + 1] if are_neighbors else bits[:, part]
+        if not (rows == first).all():
+            return False
+    return True
 
 
 def living_channels(alive: Bits, layout: ChannelLayout, step: int) -> Flags:

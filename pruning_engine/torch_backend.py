@@ -88,6 +88,12 @@ class TorchBackend:
         result: Floats = values.cpu().numpy()
         return result
 
+    def are_alike(self, flat: torch.Tensor, layout: ChannelLayout, numbers: Integers) -> bool:
+        """Whether channels hold the same entries."""
+        rows = _as_integers(flat).view(layout.outer, layout.channels, layout.inner)
+        chosen = rows[:, torch.from_numpy(numbers).to(self.device)]
+        return bool((chosen == chosen[:, :1]).all())
+
     def living_channels(self, alive: Bits, layout: ChannelLayout) -> Flags:
         """Mark the channels that have an alive entry."""
         flags = unpack_bits(alive, layout.entries).view(layout.outer, layout.channels, layout.inner)

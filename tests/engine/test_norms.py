@@ -72,3 +72,14 @@ def test_the_largest_that_fell_is_told_exactly_also_if_all_fall() -> None:
 
     assert cut.falls.tolist() == [True, True]
     assert cut.largest_fallen == 2.5
+
+
+@pytest.mark.parametrize("dim", [0, 1, 2])
+def test_channels_that_are_alike_share_their_exact_sum(dim: int) -> None:
+    row = torch.tensor([0.1, 0.2, 0.7])
+    weight = row.expand(4, 5, 3).movedim(2, (dim + 1) % 3).contiguous()
+    rule = Rule(score=Magnitude(2.0), amount=Count(1), granularity=Channels(dim))
+    report = prune_state_dict({"weight": weight}, recipe(rule)).report
+    squares = np.abs(weight.movedim(dim, 0).reshape(weight.shape[dim], -1).double().numpy()) ** 2
+
+    assert report.tensors[0].threshold == math.sqrt(min(math.fsum(terms) for terms in squares))
