@@ -20,7 +20,7 @@ from pruning_engine.parameters import ORIG
 from pruning_engine.plan import Plan, PlannedParameter, TensorSpec, make_plan
 from pruning_engine.plugins import make_method, method_class
 from pruning_engine.ranking import ChannelRanking, EntryRanking, Ranked, make_ranking
-from pruning_engine.recipe import RANKING, CustomMask, Method, OutputForm, Prior, Random, Recipe, Scope
+from pruning_engine.recipe import RANKING, CustomMask, Method, OutputForm, Prior, Recipe, Scope
 from pruning_engine.report import Report, TensorReport
 from pruning_engine.schedule import Leave, Reach, Run, Schedule, Step
 from pruning_engine.seeds import draw_seed
@@ -119,8 +119,7 @@ def _seeded(recipe: Recipe) -> Recipe:
     """Give the recipe with a seed; torch's generator is touched only where chance is needed."""
     if recipe.seed is not None:
         return recipe
-    is_random = any(isinstance(rule.score, Random) for rule in recipe.rules)
-    return replace(recipe, seed=draw_seed() if is_random else 0)
+    return replace(recipe, seed=draw_seed() if recipe.is_random else 0)
 
 
 def _device_of(tensors: Mapping[str, torch.Tensor]) -> torch.device:

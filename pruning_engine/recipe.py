@@ -256,6 +256,11 @@ class Recipe:
     rules: tuple[Rule, ...]
     seed: int | None = None
 
+    @property
+    def is_random(self) -> bool:
+        """Whether chance decides in any rule, so that the seed matters."""
+        return any(isinstance(rule.score, Random) for rule in self.rules)
+
 
 def check(recipe: Recipe) -> None:
     """Refuse a recipe that makes no sense whatever the checkpoint.

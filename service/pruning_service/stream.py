@@ -23,7 +23,7 @@ import torch
 from pruning_engine.history import with_round
 from pruning_engine.plan import Plan, TensorSpec, make_plan
 from pruning_engine.prune import Parameter, Pruning
-from pruning_engine.recipe import Random, Recipe, check
+from pruning_engine.recipe import Recipe, check
 from pruning_proto import layout
 from pruning_proto.framing import Data
 from pruning_proto.layout import Layout
@@ -154,7 +154,7 @@ class PruneCall:
         plan = make_plan(recipe, specs, output=translate.OUTPUTS[options.output], aliases=dict(options.aliases))
         if options.output in (pb.OUTPUT_FORM_REPORT, pb.OUTPUT_FORM_PLAN):
             return plan, b""
-        is_told = options.recipe.HasField("seed") or _is_random(recipe)
+        is_told = options.recipe.HasField("seed") or recipe.is_random
         asked = recipe if is_told else replace(recipe, seed=None)  # the same request gives the same bytes
         metadata = with_round(file.metadata, asked, self._resources.version)
         results = ((spec.name, spec.dtype, spec.shape) for spec in plan.results)
@@ -243,11 +243,7 @@ def _recipe(options: pb.PruneOptions) -> Recipe:
     check(recipe)
     if recipe.seed is not None:
         return recipe
-    return replace(recipe, seed=secrets.randbits(64) if _is_random(recipe) else 0)
-
-
-def _is_random(recipe: Recipe) -> bool:
-    return any(isinstance(rule.score, Random) for rule in recipe.rules)
+    return replace(recipe, seed=secrets.randbits(64) if recipe.is_random else 0)
 
 
 async def _one_ahead(items: AsyncIterator[_Item]) -> AsyncIterator[_Item]:

@@ -1,6 +1,7 @@
 """Engine work off the event loop: one thread for the server's device, so that calls take turns on it.
 
-The turn is one parameter of a model, so that a small model waits for a tensor of a large one, not for all of it.
+The turn is one parameter of a model: a small model waits for a tensor of a large one, not for all of it. The last
+parameter of a rule of global scope brings the whole selection along, in one turn.
 """
 
 import asyncio
