@@ -11,6 +11,9 @@ from typing import Final
 
 from grpc import StatusCode
 
+REQUEST_ID_KEY: Final = "x-request-id"
+"""The metadata in which every reply names its call."""
+
 DOMAIN: Final = "pruning.v1"
 """`google.rpc.ErrorInfo.domain` of every error of this service."""
 
@@ -39,6 +42,7 @@ class Reason(StrEnum):
     OVERLONG = "OVERLONG"
     CLIENT_NOT_READING = "CLIENT_NOT_READING"
     CLIENT_IDLE = "CLIENT_IDLE"
+    CLIENT_TOO_SLOW = "CLIENT_TOO_SLOW"
 
     # The request by itself.
     UNSUPPORTED_FIELD = "UNSUPPORTED_FIELD"
@@ -105,6 +109,7 @@ TABLE: Final = MappingProxyType(
         Reason.OVERLONG: _CHECKPOINT,
         Reason.CLIENT_NOT_READING: Row(StatusCode.ABORTED, Family.PROTOCOL),
         Reason.CLIENT_IDLE: Row(StatusCode.ABORTED, Family.PROTOCOL),
+        Reason.CLIENT_TOO_SLOW: Row(StatusCode.ABORTED, Family.PROTOCOL),
         Reason.UNSUPPORTED_FIELD: _RECIPE,
         Reason.INVALID_RECIPE: _RECIPE,
         Reason.INVALID_PATTERN: _RECIPE,

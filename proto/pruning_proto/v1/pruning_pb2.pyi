@@ -74,7 +74,7 @@ class PruneRequest(_message.Message):
     def __init__(self, options: _Optional[_Union[PruneOptions, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class PruneOptions(_message.Message):
-    __slots__ = ("recipe", "output", "total_bytes", "aliases")
+    __slots__ = ("recipe", "output", "total_bytes", "aliases", "digests")
     class AliasesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -86,11 +86,13 @@ class PruneOptions(_message.Message):
     OUTPUT_FIELD_NUMBER: _ClassVar[int]
     TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
     ALIASES_FIELD_NUMBER: _ClassVar[int]
+    DIGESTS_FIELD_NUMBER: _ClassVar[int]
     recipe: Recipe
     output: OutputForm
     total_bytes: int
     aliases: _containers.ScalarMap[str, str]
-    def __init__(self, recipe: _Optional[_Union[Recipe, _Mapping]] = ..., output: _Optional[_Union[OutputForm, str]] = ..., total_bytes: _Optional[int] = ..., aliases: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    digests: bool
+    def __init__(self, recipe: _Optional[_Union[Recipe, _Mapping]] = ..., output: _Optional[_Union[OutputForm, str]] = ..., total_bytes: _Optional[int] = ..., aliases: _Optional[_Mapping[str, str]] = ..., digests: bool = ...) -> None: ...
 
 class Recipe(_message.Message):
     __slots__ = ("rules", "seed")
@@ -284,7 +286,7 @@ class Progress(_message.Message):
     def __init__(self, received_bytes: _Optional[int] = ..., sent_bytes: _Optional[int] = ...) -> None: ...
 
 class Report(_message.Message):
-    __slots__ = ("tensors", "last", "request_id", "totals", "stage_seconds", "device", "seed", "version", "reproducible")
+    __slots__ = ("tensors", "last", "request_id", "totals", "stage_seconds", "device", "seed", "version", "reproducible", "input_sha256", "result_sha256")
     class StageSecondsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -301,6 +303,8 @@ class Report(_message.Message):
     SEED_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     REPRODUCIBLE_FIELD_NUMBER: _ClassVar[int]
+    INPUT_SHA256_FIELD_NUMBER: _ClassVar[int]
+    RESULT_SHA256_FIELD_NUMBER: _ClassVar[int]
     tensors: _containers.RepeatedCompositeFieldContainer[TensorReport]
     last: bool
     request_id: str
@@ -310,7 +314,9 @@ class Report(_message.Message):
     seed: int
     version: str
     reproducible: bool
-    def __init__(self, tensors: _Optional[_Iterable[_Union[TensorReport, _Mapping]]] = ..., last: bool = ..., request_id: _Optional[str] = ..., totals: _Optional[_Union[Totals, _Mapping]] = ..., stage_seconds: _Optional[_Mapping[str, float]] = ..., device: _Optional[str] = ..., seed: _Optional[int] = ..., version: _Optional[str] = ..., reproducible: bool = ...) -> None: ...
+    input_sha256: str
+    result_sha256: str
+    def __init__(self, tensors: _Optional[_Iterable[_Union[TensorReport, _Mapping]]] = ..., last: bool = ..., request_id: _Optional[str] = ..., totals: _Optional[_Union[Totals, _Mapping]] = ..., stage_seconds: _Optional[_Mapping[str, float]] = ..., device: _Optional[str] = ..., seed: _Optional[int] = ..., version: _Optional[str] = ..., reproducible: bool = ..., input_sha256: _Optional[str] = ..., result_sha256: _Optional[str] = ...) -> None: ...
 
 class TensorReport(_message.Message):
     __slots__ = ("name", "entries", "pruned_before", "pruned", "threshold")
