@@ -21,7 +21,7 @@ The state-dict face, and the core that both stand on:
     plan.py, plan_checks.py      what will be done and what is refused, from names, dtypes and shapes alone
     parameters.py, ties.py       which tensors stand together for one parameter
     selectors.py                 which parameters a rule acts on
-    schedule.py, holding.py      when rules can run; how many bytes that holds
+    schedule.py, holding.py      when rules can run; how many bytes that holds when
     work.py, ranking.py          one parameter under way; one rule at work
     method_rule.py, plugins.py   rules whose score is a method that somebody installed beside the engine
     selection.py                 the exact k least important entries
@@ -30,7 +30,9 @@ The state-dict face, and the core that both stand on:
                                  importance of channels
     backend.py, backends.py      what is asked of the machine, and who gives it: numpy_*.py or torch_*.py
     serialization.py, history.py safetensors files, without a copy; what their metadata tells
-    recipe.py, report.py, errors.py, dtypes.py, threads.py
+    threads.py, pauses.py, piece_buffers.py
+                                 pieces of work: side by side, with pauses for others, in memory that is used again
+    recipe.py, report.py, errors.py, dtypes.py
                                  what is asked, what was done, what may go wrong
 
 The words of a recipe (scores, amounts, granularities) are imported from `pruning_engine.recipe`. The engine knows

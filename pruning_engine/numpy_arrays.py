@@ -1,10 +1,9 @@
-"""CPU tensors as numpy arrays, without a copy, and the buffers that are used again.
+"""CPU tensors as numpy arrays, without a copy.
 
-numpy knows no bfloat16 and no 8-bit floats, so floats go by as the unsigned integers of their bits; `Floats` reads
-them as numbers, piece by piece. First touch of fresh memory costs more than the arithmetic here, hence the buffers.
+numpy knows no bfloat16 and no 8-bit floats, so floats go by as the unsigned integers of their bits; `NumberReader`
+reads them as numbers, piece by piece.
 """
 
-import threading
 from typing import Any, Final
 
 import numpy as np
@@ -12,30 +11,9 @@ import numpy.typing as npt
 import torch
 
 from pruning_engine.backend import RUN_ENTRIES, Bits, Flags, Integers
-
-PIECE_ENTRIES: Final = 1 << 20
-"""Entries of one piece: so many that each call on it takes longer than waking a thread (see threads.py)."""
+from pruning_engine.piece_buffers import buffer
 
 _INTEGERS: Final = {1: torch.uint8, 2: torch.uint16, 4: torch.uint32, 8: torch.uint64}
-
-
-class _Buffers(threading.local):
-    """One thread's buffers, by purpose and dtype; they grow and are never given back."""
-
-    def __init__(self) -> None:
-        self.arrays: dict[tuple[str, np.dtype[Any]], npt.NDArray[Any]] = {}
-
-
-_buffers = _Buffers()
-
-
-def buffer(purpose: str, dtype: npt.DTypeLike, entries: int) -> npt.NDArray[Any]:
-    """Give this thread's array of so many entries for a purpose. Its content is whatever was there."""
-    key = (purpose, np.dtype(dtype))
-    array = _buffers.arrays.get(key)
-    if array is None or len(array) < entries:
-        array = _buffers.arrays[key] = np.empty(max(entries, PIECE_ENTRIES), dtype)
-    return array[:entries]
 
 
 def raw(flat: torch.Tensor) -> npt.NDArray[Any]:

@@ -9,17 +9,9 @@ import torch
 from pruning_engine import numpy_norms, scores
 from pruning_engine.backend import Bits, Contender, Flags, Floats, Integers, NotBinaryError
 from pruning_engine.channels import ChannelLayout
-from pruning_engine.numpy_arrays import (
-    PIECE_ENTRIES,
-    NumberReader,
-    bit_array,
-    buffer,
-    count_ones,
-    pieces,
-    raw_integers,
-    unpacked,
-)
+from pruning_engine.numpy_arrays import NumberReader, bit_array, count_ones, pieces, raw_integers, unpacked
 from pruning_engine.numpy_contenders import NumpyContender, RandomKeys, magnitude_keys
+from pruning_engine.piece_buffers import PIECE_ENTRIES, buffer
 from pruning_engine.recipe import Norm
 from pruning_engine.threads import in_parallel
 

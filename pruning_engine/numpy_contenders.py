@@ -18,7 +18,6 @@ from pruning_engine.numpy_arrays import (
     NumberReader,
     are_alive,
     bit_array,
-    buffer,
     count_ones,
     pieces,
     raw,
@@ -26,6 +25,7 @@ from pruning_engine.numpy_arrays import (
     take_runs,
     unpacked,
 )
+from pruning_engine.piece_buffers import buffer
 
 
 class Keys(Protocol):

@@ -13,6 +13,7 @@ from pruning_engine import norms
 from pruning_engine.backend import Bits, Flags, Floats, Integers
 from pruning_engine.channels import Block, ChannelLayout
 from pruning_engine.numpy_arrays import NumberReader, are_alive, bit_array, raw_integers, unpacked
+from pruning_engine.pauses import with_pauses
 from pruning_engine.recipe import NamedNorm, Norm
 from pruning_engine.threads import in_parallel
 
@@ -52,7 +53,7 @@ def are_alike(flat: torch.Tensor, layout: ChannelLayout, numbers: Integers, step
     bits = raw_integers(flat).reshape(layout.outer, layout.channels, layout.inner)
     first = bits[:, numbers[:1]]
     at_a_time = max(1, step // max(1, layout.channel_entries))
-    for begin in range(0, len(numbers), at_a_time):
+    for begin in with_pauses(range(0, len(numbers), at_a_time)):
         part = numbers[begin : begin + at_a_time]
         are_neighbors = part[-1] - part[0] == len(part) - 1
         rows = bits[:, int(part[0]) : int(part[-1]) + 1] if are_neighbors else bits[:, part]
@@ -64,7 +65,7 @@ def are_alike(flat: torch.Tensor, layout: ChannelLayout, numbers: Integers, step
 def living_channels(alive: Bits, layout: ChannelLayout, step: int) -> Flags:
     """Mark the channels that have an alive entry."""
     living = np.zeros(layout.channels, np.bool_)
-    for block in layout.blocks(step):
+    for block in with_pauses(layout.blocks(step)):
         span = living[block.first_channel : block.first_channel + block.shape[1]]
         np.logical_or(span, _alive_in(alive, block).any(axis=(0, 2)), out=span)
     return living
@@ -73,7 +74,7 @@ def living_channels(alive: Bits, layout: ChannelLayout, step: int) -> Flags:
 def spread(channels: Flags, layout: ChannelLayout, step: int, out: Bits) -> None:
     """Write the mask of all entries of the marked channels."""
     packed = bit_array(out)
-    for block in layout.blocks(step):
+    for block in with_pauses(layout.blocks(step)):
         kept = channels[block.first_channel : block.first_channel + block.shape[1]]
         flags = np.broadcast_to(kept[None, :, None], block.shape).reshape(-1)
         packed[block.begin // 8 : (block.end + 7) // 8] = np.packbits(flags, bitorder="little")

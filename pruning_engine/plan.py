@@ -12,7 +12,7 @@ from typing import Final
 from pruning_engine import plan_checks
 from pruning_engine import recipe as recipes
 from pruning_engine.errors import MismatchError, Reason
-from pruning_engine.holding import Held, peak_bytes
+from pruning_engine.holding import Held, Moment, moments
 from pruning_engine.parameters import (
     MASK,
     MASK_BITS,
@@ -61,17 +61,21 @@ class PlannedParameter:
 class Plan:
     """What will be done with each parameter, in the order of the input, and what it takes.
 
-    Units: `peak_bytes` is the most bytes of tensors held at one time if they arrive in the given order.
-    `results` are the tensors of the result, in order. `reproducible`: the same request gives the same bytes on
-    every device.
+    `moments` tell what is held when the tensors arrive in the given order. `results` are the tensors of the result, in
+    order. `reproducible`: the same request gives the same bytes on every device.
     """
 
     recipe: Recipe
     output: OutputForm
     parameters: tuple[PlannedParameter, ...]
     results: tuple[TensorSpec, ...]
-    peak_bytes: int
+    moments: tuple[Moment, ...]
     reproducible: bool
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most bytes of tensors held at one time."""
+        return max((moment.held_bytes for moment in self.moments), default=0)
 
 
 def make_plan(
@@ -106,7 +110,7 @@ def make_plan(
         output=output,
         parameters=parameters,
         results=results,
-        peak_bytes=peak_bytes(held, tensors, barriers),
+        moments=tuple(moments(held, tensors, barriers)),
         reproducible=all(_is_reproducible(rule) for rule in recipe.rules),
     )
 

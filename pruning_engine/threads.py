@@ -15,6 +15,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from pruning_engine.pauses import spells
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -58,13 +60,20 @@ def get_threads() -> int:
 
 
 def in_parallel(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """Call `function` on each item; give the results in the items' order.
+    """Call `function` on each item; give the results in the items' order. Pauses between items, see pauses.py.
 
     Raises: what `function` raised, of several calls that of the first item. Items after one that failed may be left.
     """
-    workers = 1 if _inside.busy else min(_pool.count, len(items))
-    if workers <= 1:
+    if _inside.busy:
         return [function(item) for item in items]
+    workers = min(_pool.count, len(items))
+    results: list[Result] = []
+    for spell in spells(items, max(1, workers)):
+        results += _side_by_side(function, spell, workers) if workers > 1 else map(function, spell)
+    return results
+
+
+def _side_by_side(function: Callable[[Item], Result], items: Sequence[Item], workers: int) -> list[Result]:
     results: dict[int, Result] = {}
     errors: dict[int, BaseException] = {}
     numbers = itertools.count()  # its next() is atomic under the interpreter's lock

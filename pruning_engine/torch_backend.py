@@ -11,7 +11,8 @@ import torch
 from pruning_engine import norms, numpy_norms
 from pruning_engine.backend import Bits, Contender, Flags, Floats, Integers, NotBinaryError
 from pruning_engine.channels import Block, ChannelLayout
-from pruning_engine.numpy_arrays import PIECE_ENTRIES, pieces
+from pruning_engine.numpy_arrays import pieces
+from pruning_engine.piece_buffers import PIECE_ENTRIES
 from pruning_engine.recipe import NamedNorm, Norm
 from pruning_engine.torch_bits import bits_at, count_bits, pack_bits, unpack_bits
 from pruning_engine.torch_contenders import MagnitudeKeys, RandomKeys, TorchContender

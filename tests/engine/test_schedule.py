@@ -2,7 +2,7 @@
 
 import pytest
 
-from pruning_engine.holding import Held, peak_bytes
+from pruning_engine.holding import Held, Moment, moments
 from pruning_engine.parameters import TensorSpec
 from pruning_engine.schedule import Leave, Reach, Run, Schedule, Step
 
@@ -56,6 +56,10 @@ def arrivals(*names: str) -> list[TensorSpec]:
     return [TensorSpec(name, "F32", (2,)) for name in names]
 
 
+def most(parameters: list[Held], order: list[TensorSpec], barriers: set[int]) -> int:
+    return max(moment.held_bytes for moment in moments(parameters, order, barriers))
+
+
 @pytest.mark.parametrize(
     ("parameters", "barriers", "peak"),
     [
@@ -70,7 +74,7 @@ def arrivals(*names: str) -> list[TensorSpec]:
 )
 def test_the_most_bytes_held(parameters: list[Held], barriers: set[int], peak: int) -> None:
     order = arrivals(*(parameter.sources[0] for parameter in parameters))
-    assert peak_bytes(parameters, order, barriers) == peak
+    assert most(parameters, order, barriers) == peak
 
 
 def test_masks_at_the_end_of_a_file_hold_all_weights() -> None:
@@ -78,10 +82,19 @@ def test_masks_at_the_end_of_a_file_hold_all_weights() -> None:
         Held(sources=(name, mask), rules=(), source_bytes=16, mask_bytes=0, result_bytes=8, made_bytes=0)
         for name, mask in (("a", "am"), ("b", "bm"))
     ]
-    assert peak_bytes(pairs, arrivals("a", "b", "am", "bm"), set()) == 24
+    assert most(pairs, arrivals("a", "b", "am", "bm"), set()) == 24
 
 
 def test_all_whose_turn_has_come_leave_together() -> None:
     large = Held(sources=("c",), rules=(), source_bytes=100, mask_bytes=0, result_bytes=100, made_bytes=0)
     order = [*arrivals("a", "b"), TensorSpec("c", "F32", (25,))]
-    assert peak_bytes([held("a", (0,)), held("b", (0,)), large], order, {0}) == 100
+    assert most([held("a", (0,)), held("b", (0,)), large], order, {0}) == 100
+
+
+def test_a_moment_tells_what_came_for_it_and_what_leaves_in_it() -> None:
+    parameters = [held("a", (0,)), held("b", ()), held("c", (0,))]
+    assert list(moments(parameters, arrivals("a", "b", "c"), {0})) == [
+        Moment(arrived_bytes=8, held_bytes=9, left_bytes=()),
+        Moment(arrived_bytes=8, held_bytes=17, left_bytes=()),
+        Moment(arrived_bytes=8, held_bytes=26, left_bytes=(8, 8, 8)),
+    ]

@@ -1,0 +1,53 @@
+"""The buffers that pieces are computed in, used again: first touch of fresh memory costs more than arithmetic.
+
+Each thread that computes has a set of its own. One that pauses may give its set to others (`give_back`), so that there
+are never more sets than threads that compute at the same time.
+"""
+
+import threading
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+PIECE_ENTRIES: Final = 1 << 20
+"""Entries of one piece: so many that each call on it takes longer than waking a thread (see threads.py)."""
+
+_Set: TypeAlias = dict[tuple[str, np.dtype[Any]], npt.NDArray[Any]]
+"""Buffers by purpose and dtype; they grow and are never freed."""
+
+
+class _Mine(threading.local):
+    """The set of this thread; None while it computes nothing."""
+
+    buffers: _Set | None = None
+
+
+_mine = _Mine()
+_spare: list[_Set] = []
+"""Sets that no thread has now. append and pop are atomic under the interpreter's lock."""
+
+
+def buffer(purpose: str, dtype: npt.DTypeLike, entries: int) -> npt.NDArray[Any]:
+    """Give this thread's array of so many entries for a purpose. Its content is whatever was there."""
+    if _mine.buffers is None:
+        _mine.buffers = _take()
+    key = (purpose, np.dtype(dtype))
+    array = _mine.buffers.get(key)
+    if array is None or len(array) < entries:
+        array = _mine.buffers[key] = np.empty(max(entries, PIECE_ENTRIES), dtype)
+    return array[:entries]
+
+
+def give_back() -> None:
+    """Let other threads have this one's buffers: between two pieces, when it will compute nothing for a while."""
+    if _mine.buffers is not None:
+        _spare.append(_mine.buffers)
+        _mine.buffers = None
+
+
+def _take() -> _Set:
+    try:
+        return _spare.pop()
+    except IndexError:
+        return {}
