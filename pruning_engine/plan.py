@@ -11,6 +11,7 @@ from typing import Final
 
 from pruning_engine import plan_checks
 from pruning_engine import recipe as recipes
+from pruning_engine.emptying import empty
 from pruning_engine.errors import MismatchError, Reason
 from pruning_engine.holding import Held, Moment, moments
 from pruning_engine.parameters import (
@@ -105,7 +106,7 @@ def make_plan(
     _refuse_collisions(results)
     barriers = [i for i, rule in enumerate(recipe.rules) if rule.scope is Scope.GLOBAL]
     held = [_held(parameter, planned) for parameter, planned in zip(logical, parameters, strict=True)]
-    return Plan(
+    plan = Plan(
         recipe=recipe,
         output=output,
         parameters=parameters,
@@ -113,6 +114,8 @@ def make_plan(
         moments=tuple(moments(held, tensors, barriers)),
         reproducible=all(_is_reproducible(rule) for rule in recipe.rules),
     )
+    empty(logical, selected, held)
+    return plan
 
 
 def _selecting(choices: Sequence[Choice], parameter: LogicalParameter) -> tuple[tuple[int, ...], NotSelected | None]:

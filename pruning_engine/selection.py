@@ -126,7 +126,8 @@ def select(
     if samples is None:
         stride = tuning.stride(sum(contender.size for contender in contenders))
         samples = [draw_sample(contender, stride) for contender in contenders]
-    sample = np.concatenate(samples)
+    # In short steps, since numpy keeps the interpreter to itself meanwhile: there may be 100,000 contenders.
+    sample = np.concatenate([np.concatenate(samples[at : at + 1024]) for at in range(0, len(samples), 1024)])
     found = _Range(0, highest, 0, alive)
     deviations = tuning.deviations
     while True:

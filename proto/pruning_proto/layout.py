@@ -5,17 +5,23 @@ spaces around the JSON and extra fields are not its business), with two exceptio
 parsers differ on which of them wins. A tensor must be an object and its dtype a string, as the format says; the
 official parser's JSON library also reads `["F32", [1], [0, 4]]` and `{"F32": null}`.
 
+A header may be megabytes and hostile: no call into C goes over all of it at once, but for copies of its bytes, so
+that a server's other threads get their turns while one parses or builds.
+
 Source: the safetensors format, https://huggingface.co/docs/safetensors, as of version 0.8.
 """
 
-import json
+import heapq
+import reprlib
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from math import isinf
+from itertools import pairwise
+from json.encoder import encode_basestring as quoted
 from types import MappingProxyType
-from typing import Final, NoReturn
+from typing import Final
 
+from pruning_proto import json_steps
 from pruning_proto.limits import HEADER_BYTES_CEILING
 from pruning_proto.reasons import Reason
 
@@ -51,10 +57,8 @@ PREFIX_BYTES: Final = 8
 """The length of the header, little endian, that stands before it."""
 
 _METADATA = "__metadata__"
-_FIELDS = frozenset(("dtype", "shape", "data_offsets"))
 _LARGEST_NUMBER = 2**64 - 1
-_DIGITS = 20  # as many as 2^64 - 1 has
-_DEEPEST_EXTRA = 125  # levels inside an extra field; header and tensor make it the official parser's 127
+_AT_ONCE = 4096  # entries; a millisecond or two
 
 
 class LayoutError(ValueError):
@@ -123,10 +127,14 @@ def parse(header: bytes | bytearray | memoryview) -> Layout:
 
     Raises: LayoutError if it is not sound.
     """
-    fields = _load(bytes(header))
-    metadata = _metadata(fields.pop(_METADATA, None))
-    entries = [_entry(name, value) for name, value in fields.items()]
-    entries.sort(key=lambda entry: (entry.begin, entry.end, entry.name))
+    metadata: dict[str, str] = {}
+    entries: list[TensorEntry] = []
+    for name, value in _members(bytes(header)):
+        if name == _METADATA:
+            metadata = _metadata(value)
+        else:
+            entries.append(_entry(name, value))
+    entries = _sorted(entries)
     _check_contiguous(entries)
     return Layout(tuple(entries), metadata, PREFIX_BYTES + len(header))
 
@@ -139,14 +147,9 @@ def build(tensors: Iterable[tuple[str, str, tuple[int, ...]]], metadata: Mapping
     Raises: LayoutError if a name comes twice or is the format's own.
     """
     entries = _lay_out(tensors)
-    fields: dict[str, object] = {_METADATA: dict(metadata)} if metadata else {}
-    for entry in entries:
-        fields[entry.name] = {
-            "dtype": entry.dtype,
-            "shape": list(entry.shape),
-            "data_offsets": [entry.begin, entry.end],
-        }
-    text = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+    members = [f"{quoted(_METADATA)}:{_object(metadata)}"] if metadata else []
+    members += [",".join(map(_member, entries[begin : begin + _AT_ONCE])) for begin in range(0, len(entries), _AT_ONCE)]
+    text = f"{{{','.join(members)}}}".encode()
     text += b" " * (-len(text) % 8)
     return struct.pack("<Q", len(text)) + text, Layout(tuple(entries), dict(metadata), PREFIX_BYTES + len(text))
 
@@ -188,52 +191,30 @@ def _lay_out(tensors: Iterable[tuple[str, str, tuple[int, ...]]]) -> list[Tensor
     return list(entries.values())
 
 
-def _load(header: bytes) -> dict[str, object]:
+def _member(entry: TensorEntry) -> str:
+    return (
+        f'{quoted(entry.name)}:{{"dtype":"{entry.dtype}","shape":[{",".join(map(str, entry.shape))}],'
+        f'"data_offsets":[{entry.begin},{entry.end}]}}'
+    )
+
+
+def _object(texts: Mapping[str, str]) -> str:
+    return "{" + ",".join(f"{quoted(key)}:{quoted(value)}" for key, value in texts.items()) + "}"
+
+
+def _members(header: bytes) -> Iterator[tuple[str, object]]:
+    """Give the members of a header, each name once."""
+    names: set[str] = set()
     try:
-        fields = json.loads(
-            header.decode("utf-8"),
-            object_pairs_hook=_without_duplicates,
-            parse_int=_integer,
-            parse_float=_real,
-            parse_constant=_refuse_constant,
-        )
-        if b"\\ud" in header.lower():
-            json.dumps(fields, ensure_ascii=False).encode()  # refuses half a surrogate pair, which is no text
-    except LayoutError:
-        raise
-    except RecursionError as error:
-        raise LayoutError(Reason.INVALID_HEADER, "the header's JSON is nested too deeply") from error
+        for name, value in json_steps.members(header.decode("utf-8")):
+            if name in names:
+                raise json_steps.DuplicateKeyError(name)
+            names.add(name)
+            yield name, value
+    except json_steps.DuplicateKeyError as error:
+        raise LayoutError(Reason.DUPLICATE_NAME, f"the header has the key {error.key!r} twice", error.key) from error
     except ValueError as error:
-        raise LayoutError(Reason.INVALID_HEADER, f"the header is not JSON: {error}") from error
-    if not isinstance(fields, dict):
-        raise LayoutError(Reason.INVALID_HEADER, "the header is not a JSON object")
-    return fields
-
-
-def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise LayoutError(Reason.DUPLICATE_NAME, f"the header has the key {twice!r} twice", twice)
-    return fields
-
-
-def _real(text: str) -> float:
-    number = float(text)
-    if isinf(number):
-        raise LayoutError(Reason.INVALID_HEADER, f"the header holds a number out of range: {text[:40]}")
-    return number
-
-
-def _integer(text: str) -> int | float:
-    if text == "-0" or len(text) > _DIGITS:
-        return _real(text)  # as the official parser counts them
-    return int(text)
-
-
-def _refuse_constant(text: str) -> NoReturn:
-    raise LayoutError(Reason.INVALID_HEADER, f"the header is not JSON: {text} is no JSON number")
+        raise LayoutError(Reason.INVALID_HEADER, f"the header is no JSON object: {error}") from error
 
 
 def _metadata(value: object) -> dict[str, str]:
@@ -247,13 +228,11 @@ def _metadata(value: object) -> dict[str, str]:
 def _entry(name: str, value: object) -> TensorEntry:
     if not isinstance(value, dict):
         raise LayoutError(Reason.INVALID_HEADER, f"tensor {name!r} must be a JSON object", name)
-    if extras := value.keys() - _FIELDS:
-        _check_depth(name, [value[field] for field in extras])
     dtype = value.get("dtype")
     if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
         raise LayoutError(
             Reason.UNKNOWN_DTYPE,
-            f"tensor {name!r} has the unknown dtype {str(dtype)[:80]!r}; known: {', '.join(DTYPE_BITS)}",
+            f"tensor {name!r} has the unknown dtype {reprlib.repr(dtype)}; known: {', '.join(DTYPE_BITS)}",
             name,
         )
     shape = _naturals(name, "shape", value.get("shape"))
@@ -261,7 +240,7 @@ def _entry(name: str, value: object) -> TensorEntry:
     if len(offsets) != 2 or offsets[0] > offsets[1]:
         raise LayoutError(
             Reason.INVALID_OFFSETS,
-            f"tensor {name!r}: data_offsets must be [begin, end], got {list(offsets)}",
+            f"tensor {name!r}: data_offsets must be [begin, end], got {reprlib.repr(list(offsets))}",
             name,
         )
     entry = TensorEntry(name, dtype, shape, *offsets)
@@ -269,24 +248,12 @@ def _entry(name: str, value: object) -> TensorEntry:
     return entry
 
 
-def _check_depth(name: str, extras: list[object]) -> None:
-    level = extras
-    for _ in range(_DEEPEST_EXTRA + 1):
-        nested = [
-            value.values() if isinstance(value, dict) else value for value in level if isinstance(value, dict | list)
-        ]
-        level = [value for values in nested for value in values]
-        if not nested:
-            return
-    raise LayoutError(Reason.INVALID_HEADER, f"tensor {name!r}: an extra field is nested too deeply", name)
-
-
 def _naturals(name: str, field: str, value: object) -> tuple[int, ...]:
     if isinstance(value, list) and all(type(number) is int and 0 <= number <= _LARGEST_NUMBER for number in value):
         return tuple(value)
     raise LayoutError(
         Reason.INVALID_HEADER,
-        f"tensor {name!r}: {field} must be a list of integers from 0 to 2^64 - 1, got {str(value)[:80]}",
+        f"tensor {name!r}: {field} must be a list of integers from 0 to 2^64 - 1, got {reprlib.repr(value)}",
         name,
     )
 
@@ -299,10 +266,22 @@ def _check_size(entry: TensorEntry) -> None:
     if entry.end - entry.begin != expected:
         raise LayoutError(
             Reason.SIZE_MISMATCH,
-            f"tensor {entry.name!r}: {entry.dtype} of shape {list(entry.shape)} takes {expected:,} bytes, "
-            f"its data_offsets span {entry.end - entry.begin:,}",
+            f"tensor {entry.name!r}: {entry.dtype} of shape {reprlib.repr(list(entry.shape))} takes {expected:,} "
+            f"bytes, its data_offsets span {entry.end - entry.begin:,}",
             entry.name,
         )
+
+
+def _sorted(entries: list[TensorEntry]) -> list[TensorEntry]:
+    """Sort by (begin, end, name) in short steps."""
+    if all(_place(one) <= _place(other) for one, other in pairwise(entries)):
+        return entries
+    parts = [sorted(entries[begin : begin + _AT_ONCE], key=_place) for begin in range(0, len(entries), _AT_ONCE)]
+    return list(heapq.merge(*parts, key=_place))
+
+
+def _place(entry: TensorEntry) -> tuple[int, int, str]:
+    return entry.begin, entry.end, entry.name
 
 
 def _check_contiguous(entries: list[TensorEntry]) -> None:

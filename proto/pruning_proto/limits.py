@@ -10,8 +10,11 @@ CHUNK_BYTES: Final = 2 * MIB
 MESSAGE_BYTES: Final = 4 * MIB
 """gRPC's own default limit of one received message; it also bounds what decompresses."""
 
-DESCRIPTION_BYTES: Final = 1 * MIB
-"""What one message of a Plan or Report holds at most, so that it stays well below MESSAGE_BYTES."""
+DESCRIPTION_BYTES: Final = MIB // 4
+"""What one message of a Plan or Report holds, unless one tensor alone takes more: a few milliseconds of work."""
+
+TENSOR_DESCRIPTION_BYTES: Final = MIB
+"""What a tensor's name and shape take at most, so that a message stays well below MESSAGE_BYTES."""
 
 HEADER_BYTES: Final = 8 * MIB
 """A server's default limit of a safetensors header: about 100,000 tensors."""

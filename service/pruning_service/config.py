@@ -85,6 +85,11 @@ class Settings:
     idle_seconds: float = 60.0
     """How long a call waits for a client that neither sends nor reads."""
 
+    min_bytes_per_second: int = 100_000
+    """The slowest that a client may send, or read what waits, over `idle_seconds` of waiting for it; 0: any pace.
+
+    The default is a little more than it takes to bring one message of 4 MiB over within `idle_seconds`."""
+
     drain_seconds: float = 30.0
     """How long running calls may go on after SIGTERM."""
 
@@ -141,7 +146,7 @@ def _parse(name: str, text: str) -> str | int | float:
 def _check_positive(settings: Settings) -> None:
     for field in fields(settings):
         value = getattr(settings, field.name)
-        lowest = 0 if field.name.endswith("_seconds") else 1
+        lowest = 0 if field.name.endswith(("_seconds", "_per_second")) else 1
         if not isinstance(value, str) and not lowest <= value < float("inf"):
             raise SettingsError(f"{PREFIX}{field.name.upper()} must be at least {lowest} and finite, got {value}")
 

@@ -5,11 +5,14 @@ A read outlives whoever waited for it: when a call fails while a message is awai
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import TypeAlias
 
 from pruning_proto.reasons import Reason
 from pruning_proto.v1.pruning_pb2 import PruneOptions, PruneRequest
+from pruning_service.digests import Digest
+from pruning_service.pace import Pace
 from pruning_service.status import Refusal
 from pruning_service.strict import check_understood
 
@@ -17,12 +20,14 @@ Message: TypeAlias = PruneRequest | memoryview
 
 
 class Inbox:
-    """What the client sends."""
+    """What the client sends. `digest` is of all data, if the options want one."""
 
-    def __init__(self, requests: AsyncIterator[Message], idle_seconds: float) -> None:
+    def __init__(self, requests: AsyncIterator[Message], idle_seconds: float, min_bytes_per_second: int = 0) -> None:
         self.received_bytes = 0
+        self.digest: Digest | None = None
         self._requests = requests
         self._idle_seconds = idle_seconds
+        self._pace = Pace(min_bytes_per_second, "sent", idle_seconds)
         self._reading: asyncio.Future[Message | None] | None = None
 
     async def options(self) -> PruneOptions:
@@ -38,10 +43,13 @@ class Inbox:
         check_understood(message)
         if message.WhichOneof("message") is None:
             raise Refusal(reason=Reason.OPTIONS_FIRST, message="the first message is empty; send options first")
+        if message.options.digests:
+            self.digest = Digest()
         return message.options
 
     async def data(self) -> memoryview | None:
         """Give the next bytes of the file; None once the client has half-closed. Raises: Refusal."""
+        begin = time.monotonic()
         message = await self._next()
         if message is None:
             return None
@@ -49,6 +57,9 @@ class Inbox:
         if not data:
             raise Refusal(reason=Reason.EMPTY_DATA, message="a data message is empty; leave it out")
         self.received_bytes += len(data)
+        self._pace.note(time.monotonic() - begin, len(data))
+        if self.digest is not None:
+            await self.digest.take(data)
         return data
 
     async def discard(self, seconds: float) -> None:
@@ -66,6 +77,7 @@ class Inbox:
         """Give up the read that may be under way."""
         if self._reading is not None:
             self._reading.cancel()
+            self._reading = None  # it may hold a message that nobody takes any more
 
     async def _next(self) -> Message | None:
         try:

@@ -1,12 +1,12 @@
 """The bytes of a safetensors file to the tensors of its parameters, as they arrive.
 
-Each tensor lands in an aligned buffer of its own, which the engine may prune in place. A parameter is complete
-once the last of its tensors is in: its weight, its pair's mask, its companions.
+Each tensor lands in an aligned buffer of its own, which the engine may prune in place. A parameter is complete once the
+last of its tensors is in: its weight, its pair's mask, its companions.
 """
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 
@@ -16,11 +16,11 @@ from pruning_proto import layout
 from pruning_proto.layout import PREFIX_BYTES, Layout, TensorEntry
 from pruning_proto.reasons import Reason
 from pruning_service.admission import Budget
+from pruning_service.buffers import Buffers
 from pruning_service.inbox import Inbox
+from pruning_service.off_loop import worked_out
+from pruning_service.reservation import HEADER_COST
 from pruning_service.status import Refusal
-
-HEADER_COST = 25
-"""Bytes that a header, its plan and its report take at most for each byte of JSON (measured: 16 MiB take up to 400)."""
 
 
 @dataclass(slots=True)
@@ -47,12 +47,18 @@ def _typed(entry: TensorEntry, buffer: torch.Tensor) -> torch.Tensor:
     return buffer.view(dtype).reshape(entry.shape)
 
 
+def _incomplete(plan: Plan) -> dict[str, Arrived]:
+    """Every parameter of a plan, by the name of each of its sources."""
+    return {source: arrived for arrived in map(Arrived, plan.parameters) for source in arrived.planned.sources}
+
+
 class Intake:
     """One file on its way in. `header` first, then `parameters`."""
 
     def __init__(self, inbox: Inbox, total_bytes: int) -> None:
         self._inbox = inbox
         self._total_bytes = total_bytes
+        self._header_bytes = 0
         self._data = memoryview(b"")
 
     async def header(self, limit_bytes: int, budget: Budget) -> Layout:
@@ -60,23 +66,23 @@ class Intake:
         if self._total_bytes < PREFIX_BYTES:
             raise self._mismatch("a safetensors file begins with 8 bytes of header length")
         prefix = await self._take(bytearray(PREFIX_BYTES))
-        json_bytes = layout.json_bytes(prefix, limit_bytes)
+        json_bytes = self._header_bytes = layout.json_bytes(prefix, limit_bytes)
         if PREFIX_BYTES + json_bytes > self._total_bytes:
             raise self._mismatch(f"its header alone takes {PREFIX_BYTES + json_bytes:,}")
         async with budget.reserve(HEADER_COST * json_bytes):
             text = await self._take(bytearray(json_bytes))
-            parsed = await asyncio.to_thread(layout.parse, text)
+            parsed = await worked_out(partial(layout.parse, text), json_bytes)
         if parsed.total_bytes != self._total_bytes:
             raise self._mismatch(f"its header describes {parsed.total_bytes:,}")
         return parsed
 
-    async def parameters(self, entries: tuple[TensorEntry, ...], plan: Plan) -> AsyncIterator[Arrived]:
+    async def parameters(
+        self, entries: tuple[TensorEntry, ...], plan: Plan, buffers: Buffers
+    ) -> AsyncIterator[Arrived]:
         """Give each parameter as soon as it is complete; `entries` is the file's layout. Raises: Refusal."""
-        incomplete = {
-            source: arrived for arrived in map(Arrived, plan.parameters) for source in arrived.planned.sources
-        }
+        incomplete = await worked_out(partial(_incomplete, plan), self._header_bytes)
         for entry in entries:
-            buffer = torch.empty(entry.end - entry.begin, dtype=torch.uint8)
+            buffer = buffers.take(entry.end - entry.begin)
             await self._fill(buffer.numpy().data)
             arrived = incomplete.pop(entry.name)
             arrived.tensors[entry.name] = (entry, buffer)

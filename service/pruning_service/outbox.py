@@ -4,25 +4,34 @@ Small tensors are gathered into one message; large ones are sent as views of the
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncIterator
+from typing import Final
 
 from pruning_proto import limits
 from pruning_proto.framing import Data
 from pruning_proto.reasons import Reason
 from pruning_proto.v1.pruning_pb2 import PruneResponse
+from pruning_service.digests import Digest
+from pruning_service.pace import Pace
 from pruning_service.status import Refusal
+
+_WRITES_IN_A_ROW: Final = 256
 
 
 class Outbox:
     """What waits to be read by the client.
 
     Whoever writes waits while more than `backlog_bytes` of results are unread, and is refused if the client takes
-    nothing for `idle_seconds`.
+    nothing for `idle_seconds`, or little for long. `digest` is of all bytes, if one is wanted.
     """
 
-    def __init__(self, backlog_bytes: int, idle_seconds: float) -> None:
+    def __init__(self, backlog_bytes: int, idle_seconds: float, min_bytes_per_second: int = 0) -> None:
         self.sent_bytes = 0
+        self.digest: Digest | None = None
+        self._writes = 0
+        self._pace = Pace(min_bytes_per_second, "read", idle_seconds)
         self._backlog_bytes = backlog_bytes
         self._idle_seconds = idle_seconds
         self._messages: deque[PruneResponse | Data] = deque()
@@ -32,13 +41,22 @@ class Outbox:
         self._written = asyncio.Event()
         self._read = asyncio.Event()
 
+    def take_digest(self) -> None:
+        """Take the digest of the bytes on their way, from now on."""
+        self.digest = Digest()
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether bytes wait for the client to read them."""
+        return self._unread_bytes > 0
+
     def send(self, message: PruneResponse) -> None:
         """Queue a message behind all bytes written before."""
         self._flush()
         self._queue(message)
 
     async def write(self, data: memoryview) -> None:
-        """Queue bytes of the result. Raises: Refusal CLIENT_NOT_READING."""
+        """Queue bytes of the result. Raises: Refusal CLIENT_NOT_READING, CLIENT_TOO_SLOW."""
         while len(data):
             if not self._gathered and len(data) >= limits.CHUNK_BYTES:
                 self._queue(data[: limits.CHUNK_BYTES])
@@ -50,9 +68,12 @@ class Outbox:
                 if len(self._gathered) == limits.CHUNK_BYTES:
                     self._flush()
             await self._wait_while_unread(self._backlog_bytes)
+        self._writes += 1
+        if self._writes % _WRITES_IN_A_ROW == 0:
+            await asyncio.sleep(0)  # many small results must not keep the event loop to themselves
 
     async def drained(self) -> None:
-        """Wait until the client has taken everything. Raises: Refusal CLIENT_NOT_READING."""
+        """Wait until the client has taken everything. Raises: Refusal CLIENT_NOT_READING, CLIENT_TOO_SLOW."""
         self._flush()
         await self._wait_while_unread(0)
 
@@ -71,6 +92,8 @@ class Outbox:
         while True:
             while self._messages:
                 message = self._messages.popleft()
+                if self.digest is not None and not isinstance(message, PruneResponse):
+                    await self.digest.take(message)
                 yield message
                 self._note_read(message)
             if self._is_closed:
@@ -100,6 +123,7 @@ class Outbox:
 
     async def _wait_while_unread(self, most_bytes: int) -> None:
         while self._unread_bytes > most_bytes:
+            begin, sent_bytes = time.monotonic(), self.sent_bytes
             self._read.clear()
             try:
                 await asyncio.wait_for(self._read.wait(), self._idle_seconds)
@@ -109,3 +133,4 @@ class Outbox:
                     message=f"{self._unread_bytes:,} bytes of the result wait and none were read for "
                     f"{self._idle_seconds:g} s; read while you send",
                 ) from None
+            self._pace.note(time.monotonic() - begin, self.sent_bytes - sent_bytes)

@@ -61,4 +61,6 @@ def _totals(report: pb.Report | None) -> str:
     if report is None:
         return ""
     totals = report.totals
-    return f" tensors={totals.tensors} entries={totals.entries} pruned={totals.pruned} device={report.device}"
+    line = f" tensors={totals.tensors} entries={totals.entries} pruned={totals.pruned} device={report.device}"
+    digests = {"input_sha256": report.input_sha256, "result_sha256": report.result_sha256}
+    return line + "".join(f" {name}={digest}" for name, digest in digests.items() if digest)

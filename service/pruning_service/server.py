@@ -18,8 +18,11 @@ from pruning_proto import limits
 from pruning_proto.reasons import Reason
 from pruning_service.admission import Budget
 from pruning_service.config import NOWHERE, PREFIX, UNIX, Settings, SettingsError, host_and_port
+from pruning_service.device_faults import DeviceFaults
+from pruning_service.garbage import collected_between
 from pruning_service.interceptor import MetricsInterceptor
 from pruning_service.metrics import Metrics
+from pruning_service.rest import given_back_at_rest
 from pruning_service.servicer import SERVICE, PruningServicer
 from pruning_service.status import Refusal
 from pruning_service.stream import Resources
@@ -47,6 +50,8 @@ class Running:
 
     address: str
     metrics_address: str
+    device_lost: asyncio.Event
+    """Set once the device has failed for good: leave then, at once, and end the process."""
 
 
 @contextlib.asynccontextmanager
@@ -56,6 +61,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     Raises: SettingsError, DeviceError if it cannot.
     """
     resources = _resources(settings)
+    lost = resources.faults.lost
     servicer = PruningServicer(resources)
     # A call's way, from outside in: the interceptor counts it, the servicer tells refusals, stream prunes.
     server = grpc.aio.server(interceptors=(MetricsInterceptor(resources.metrics),), options=_OPTIONS)
@@ -69,26 +75,30 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         await server.start()
         await status.set(SERVICE, health_pb2.HealthCheckResponse.SERVING)
         try:
-            yield Running(address, metrics_address)
+            collecting = collected_between(lambda: sum(call.tensors for call in resources.calls))
+            async with collecting, given_back_at_rest(resources.calls):
+                yield Running(address, metrics_address, lost)
         finally:
             await status.enter_graceful_shutdown()
-            await _drain(server, resources)
+            await _drain(server, resources, 0.0 if lost.is_set() else settings.drain_seconds)
 
 
-async def _drain(server: grpc.aio.Server, resources: Resources) -> None:
+async def _drain(server: grpc.aio.Server, resources: Resources, drain_seconds: float) -> None:
     """Refuse new calls, let running ones finish, and tell those that do not in time why they end."""
-    drain_seconds = resources.settings.drain_seconds
     stopping = asyncio.create_task(server.stop(drain_seconds + TELLING_SECONDS))
     await asyncio.wait({stopping}, timeout=drain_seconds)
+    refusal = resources.faults.gone() if resources.faults.lost.is_set() else _not_in_time(drain_seconds)
     for call in list(resources.calls):
-        call.end(
-            Refusal(
-                reason=Reason.SHUTTING_DOWN,
-                message=f"the server shuts down and the call did not finish in {drain_seconds:g} s; send it again",
-                retry_seconds=1.0,
-            )
-        )
+        call.end(refusal)
     await stopping
+
+
+def _not_in_time(drain_seconds: float) -> Refusal:
+    return Refusal(
+        reason=Reason.SHUTTING_DOWN,
+        message=f"the server shuts down and the call did not finish in {drain_seconds:g} s; send it again",
+        retry_seconds=1.0,
+    )
 
 
 def _resources(settings: Settings) -> Resources:
@@ -100,7 +110,14 @@ def _resources(settings: Settings) -> Resources:
     metrics.reserved_bytes.set_function(lambda: budget.reserved_bytes)
     if worker.device.type == "cuda":
         metrics.device_memory_bytes.set_function(lambda: torch.cuda.memory_reserved(worker.device))
-    return Resources(settings=settings, budget=budget, worker=worker, metrics=metrics, version=version(DISTRIBUTION))
+    return Resources(
+        settings=settings,
+        budget=budget,
+        worker=worker,
+        faults=DeviceFaults(worker.device),
+        metrics=metrics,
+        version=version(DISTRIBUTION),
+    )
 
 
 @contextlib.contextmanager

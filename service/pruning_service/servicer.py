@@ -10,8 +10,10 @@ from google.protobuf.message import DecodeError
 
 from pruning_proto import framing
 from pruning_proto.framing import Data
+from pruning_proto.reasons import REQUEST_ID_KEY
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.capabilities import capabilities
+from pruning_service.frames import let_go
 from pruning_service.record import recorded
 from pruning_service.status import Refusal, grpc_status, refusal_of
 from pruning_service.stream import PruneCall, Resources
@@ -30,28 +32,32 @@ class PruningServicer:
         self, requests: AsyncIterator[pb.PruneRequest | memoryview], context: Any
     ) -> AsyncIterator[pb.PruneResponse | Data]:
         """Prune one checkpoint while it streams through."""
-        request_id = secrets.token_hex(8)
+        request_id = await _named(context)
 
         async def abort(refusal: Refusal) -> None:
             with suppress(grpc.aio.AbortError):  # it ends the handler; here the handler is stuck in a write
                 await context.abort_with_status(grpc_status(refusal, request_id))
 
         call = PruneCall(self._resources, requests, request_id, abort)
+        status: grpc.Status | None = None
         try:
             with recorded(call, self._resources, context.peer()):
                 async for response in call.responses():
                     yield response
         except Refusal as refusal:
-            await context.abort_with_status(grpc_status(refusal, request_id))
+            status = grpc_status(refusal, request_id)
+            let_go(refusal)
+        if status is not None:
+            await context.abort_with_status(status)
 
     async def GetCapabilities(  # noqa: N802 - the contract's name
         self, raw: bytes, context: Any
     ) -> pb.GetCapabilitiesResponse:
         """Tell what this server offers."""
+        request_id = await _named(context)
         try:
             check_understood(pb.GetCapabilitiesRequest.FromString(raw))
         except (DecodeError, Refusal) as error:
-            request_id = secrets.token_hex(8)
             await context.abort_with_status(grpc_status(refusal_of(error, request_id), request_id))
         return capabilities(self._resources)
 
@@ -65,3 +71,10 @@ class PruningServicer:
                 pb.GetCapabilitiesResponse.SerializeToString,
             ),
         }
+
+
+async def _named(context: Any) -> str:
+    """Give the call its id, which the reply begins with, whatever comes of it."""
+    request_id = secrets.token_hex(8)
+    await context.send_initial_metadata(((REQUEST_ID_KEY, request_id),))
+    return request_id

@@ -11,8 +11,8 @@ import asyncio
 import logging
 import secrets
 import time
-from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,22 +20,25 @@ from typing import Final, TypeVar
 
 import torch
 
-from pruning_engine.history import with_round
-from pruning_engine.plan import Plan, TensorSpec, make_plan
+from pruning_engine.emptying import empty
 from pruning_engine.prune import Parameter, Pruning
 from pruning_engine.recipe import Recipe, check
-from pruning_proto import layout
 from pruning_proto.framing import Data
-from pruning_proto.layout import Layout
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service import translate
 from pruning_service.admission import Budget
+from pruning_service.buffers import Buffers
 from pruning_service.config import Settings
+from pruning_service.device_faults import DeviceFaults
+from pruning_service.frames import let_go
+from pruning_service.garbage import FEW_TENSORS
 from pruning_service.inbox import Inbox, Message
-from pruning_service.intake import HEADER_COST, Arrived, Intake
+from pruning_service.intake import Arrived, Intake
 from pruning_service.metrics import Metrics
+from pruning_service.off_loop import worked_out
 from pruning_service.outbox import Outbox
+from pruning_service.prepared import Prepared, Server, prepare
 from pruning_service.results import InputOrder, result_bytes
 from pruning_service.status import Refusal, failure, refusal_of
 from pruning_service.worker import Worker
@@ -45,6 +48,8 @@ HEARTBEAT_SECONDS: Final = 5.0
 
 DISCARD_SECONDS: Final = 2.0
 """How long a failed call reads on, so that its client sees why."""
+
+_CLIENTS = (Reason.CLIENT_NOT_READING, Reason.CLIENT_TOO_SLOW)
 
 _log = logging.getLogger(__name__)
 _Item = TypeVar("_Item")
@@ -57,10 +62,17 @@ class Resources:
     settings: Settings
     budget: Budget
     worker: Worker
+    faults: DeviceFaults
     metrics: Metrics
     version: str
     calls: "set[PruneCall]" = field(default_factory=set)
     """Those under way."""
+
+    @property
+    def described(self) -> Server:
+        """What a plan says of them."""
+        backlog_bytes = self.settings.backlog_bytes
+        return Server(version=self.version, device=str(self.worker.device), backlog_bytes=backlog_bytes)
 
 
 class PruneCall:
@@ -77,11 +89,13 @@ class PruneCall:
         abort: Callable[[Refusal], Awaitable[None]],
     ) -> None:
         settings = resources.settings
-        self.inbox = Inbox(requests, settings.idle_seconds)
-        self.outbox = Outbox(settings.backlog_bytes, settings.idle_seconds)
+        self.inbox = Inbox(requests, settings.idle_seconds, settings.min_bytes_per_second)
+        self.outbox = Outbox(settings.backlog_bytes, settings.idle_seconds, settings.min_bytes_per_second)
         self.recipe: Recipe | None = None
         self.report: pb.Report | None = None
         self.aborted: Refusal | None = None
+        self.tensors = 1  # of the file, once its header is in
+        self._parts: list[object] = []  # of layout and plan, where they are many
         self._resources = resources
         self._abort = abort
         self._working: asyncio.Task[None] | None = None
@@ -102,14 +116,17 @@ class PruneCall:
                 raise self._ending
             await work
         except Exception as error:  # noqa: BLE001 - whatever it is, the client is told
-            refusal = refusal_of(error, self.request_id)
+            refusal = await self._resources.faults.refusal_of(error, self.request_id)
+            refusal = refusal or refusal_of(error, self.request_id)
             if refusal.reason is Reason.INTERNAL:
                 _log.exception("request_id=%s failed", self.request_id)
+            let_go(error)  # now, and not after what follows: the reservation has been given back
             yield pb.PruneResponse(failure=failure(refusal, self.request_id))
             await self.inbox.discard(DISCARD_SECONDS)
             raise refusal from (None if refusal is error else error)
         finally:
             self._resources.calls.discard(self)
+            work.add_done_callback(self._let_go_of_parts)
             work.cancel()
             self.inbox.close()
 
@@ -120,15 +137,23 @@ class PruneCall:
             self._working.cancel()
 
     def _work_ended(self, work: asyncio.Task[None]) -> None:
-        if work.cancelled() or work.exception() is not None:
+        error = None if work.cancelled() else work.exception()
+        if work.cancelled() or error is not None:
             self.outbox.drop()
         self.outbox.close()
+        if self.aborted is not None:  # nobody else will see the error
+            let_go(error)
+
+    def _let_go_of_parts(self, work: asyncio.Task[None]) -> None:
+        """Free what the plan was made of in short steps, off the event loop, once nobody else holds it."""
+        if self._parts:
+            work.get_loop().run_in_executor(None, empty, self._parts)
 
     async def _work_or_abort(self) -> None:
         try:
             await self._work()
         except Refusal as refusal:
-            if refusal.reason is Reason.CLIENT_NOT_READING:  # `responses` is stuck in a write and cannot tell
+            if refusal.reason in _CLIENTS and self.outbox.has_unread:  # `responses` is stuck in a write and cannot tell
                 self.aborted = refusal
                 await self._abort(refusal)
             raise
@@ -138,48 +163,39 @@ class PruneCall:
         recipe = self.recipe = _recipe(options)
         intake = Intake(self.inbox, options.total_bytes)
         file = await intake.header(self._resources.settings.header_bytes, self._resources.budget)
-        plan, header = await asyncio.to_thread(self._prepare, recipe, options, file)
-        peak_bytes = self._peak_bytes(plan, file)
+        self.tensors = max(1, len(file.tensors))
+        prepared = await worked_out(
+            partial(prepare, recipe, options, file, self.request_id, self._resources.described), file.header_bytes
+        )
+        if self.tensors > FEW_TENSORS:
+            self._parts = [*file.tensors, *prepared.parts]
+        if options.digests and prepared.header:
+            self.outbox.take_digest()
         if options.output == pb.OUTPUT_FORM_PLAN:
-            self._tell_plan(plan, peak_bytes, header)
+            self._tell(prepared.told)
             await intake.end("form PLAN ends after the header")
             return
-        async with self._resources.budget.reserve(peak_bytes):
-            self._tell_plan(plan, peak_bytes, header)
-            await self._stream(plan, header, intake.parameters(file.tensors, plan))
+        async with self._resources.budget.reserve(prepared.peak_bytes):
+            self._tell(prepared.told)
+            buffers = Buffers(prepared.peak_bytes, pinned=self._resources.worker.device.type == "cuda")
+            arrivals = intake.parameters(file.tensors, prepared.plan, buffers)
+            await self._stream(prepared, arrivals, file.header_bytes)
 
-    def _prepare(self, recipe: Recipe, options: pb.PruneOptions, file: Layout) -> tuple[Plan, bytes]:
-        """Give the plan, and the header of the result; empty for forms that have no file."""
-        specs = [TensorSpec(entry.name, entry.dtype, entry.shape) for entry in file.tensors]
-        plan = make_plan(recipe, specs, output=translate.OUTPUTS[options.output], aliases=dict(options.aliases))
-        if options.output in (pb.OUTPUT_FORM_REPORT, pb.OUTPUT_FORM_PLAN):
-            return plan, b""
-        is_told = options.recipe.HasField("seed") or recipe.is_random
-        asked = recipe if is_told else replace(recipe, seed=None)  # the same request gives the same bytes
-        metadata = with_round(file.metadata, asked, self._resources.version)
-        results = ((spec.name, spec.dtype, spec.shape) for spec in plan.results)
-        return plan, layout.build(results, metadata)[0]
-
-    def _peak_bytes(self, plan: Plan, file: Layout) -> int:
-        """What is held at one time: the header, the engine's share, a tensor ahead, one on its way out, the backlog."""
-        ahead = max((entry.end - entry.begin for entry in file.tensors), default=0)
-        on_its_way = max((spec.nbytes for spec in plan.results), default=0)
-        backlog = min(self._resources.settings.backlog_bytes, sum(spec.nbytes for spec in plan.results))
-        return HEADER_COST * file.header_bytes + plan.peak_bytes + ahead + on_its_way + backlog
-
-    async def _stream(self, plan: Plan, header: bytes, arrivals: AsyncIterator[Arrived]) -> None:
-        pruning = Pruning(plan, device=self._resources.worker.device, in_place=True)
-        order = InputOrder(plan.parameters)
+    async def _stream(self, prepared: Prepared, arrivals: AsyncIterator[Arrived], header_bytes: int) -> None:
+        begin = partial(Pruning, prepared.plan, device=self._resources.worker.device, in_place=True)
+        pruning = await worked_out(begin, header_bytes)
+        order = InputOrder(prepared.plan.parameters)
         with self._stage("send"):
-            await self.outbox.write(memoryview(header))
+            await self.outbox.write(memoryview(prepared.header))
             async for arrived in _one_ahead(self._received(arrivals)):
-                for name, tensors in await self._pruned(pruning, arrived):
-                    for tensor in order.add(name, tensors):
+                finished = deque(await self._pruned(pruning, arrived))
+                while finished:  # each is let go of as it leaves: a rule of global scope sets all free at once
+                    for tensor in order.add(*finished.popleft()):
                         await self.outbox.write(result_bytes(tensor))
             if not order.is_complete:
                 raise RuntimeError("a parameter of the plan has not come out of the engine")
             await self.outbox.drained()
-        self._tell_report(pruning)
+        await self._tell_report(pruning, header_bytes)
 
     async def _received(self, arrivals: AsyncIterator[Arrived]) -> AsyncIterator[Arrived]:
         with self._stage("receive"):
@@ -192,41 +208,32 @@ class PruneCall:
         if planned.passes_through:
             return [(planned.name, [arrived.tensors[spec.name][1] for spec in planned.results])]
         parameter = Parameter(planned, arrived.typed())
-        finished = await self._resources.worker.run(partial(pruning.add, parameter))
-        return [
-            (pruned.planned.name, [pruned.tensors[spec.name] for spec in pruned.planned.results]) for pruned in finished
-        ]
+        return await self._resources.worker.run(partial(_finished, pruning, parameter))
 
     def _progress(self) -> pb.PruneResponse:
         return pb.PruneResponse(
             progress=pb.Progress(received_bytes=self.inbox.received_bytes, sent_bytes=self.outbox.sent_bytes)
         )
 
-    def _tell_plan(self, plan: Plan, peak_bytes: int, header: bytes) -> None:
-        last = pb.Plan(
-            request_id=self.request_id,
-            peak_bytes=peak_bytes,
-            result_bytes=len(header) + sum(spec.nbytes for spec in plan.results) if header else None,
-            seed=plan.recipe.seed,
-            device=str(self._resources.worker.device),
-        )
-        for message in translate.plan_messages(plan, last):
+    def _tell(self, messages: Iterable[pb.PruneResponse]) -> None:
+        for message in messages:
             self.outbox.send(message)
 
-    def _tell_report(self, pruning: Pruning) -> None:
+    async def _tell_report(self, pruning: Pruning, header_bytes: int) -> None:
         report = pruning.report()
         self._seconds.update(report.seconds)
         self._seconds["total"] = time.perf_counter() - self._begin
-        self.report = pb.Report(
+        last = self.report = pb.Report(
             request_id=self.request_id,
             stage_seconds=self._seconds,
             device=report.device,
             seed=report.seed,
             version=self._resources.version,
             reproducible=report.reproducible,
+            input_sha256=await self.inbox.digest.hexdigest() if self.inbox.digest else "",
+            result_sha256=await self.outbox.digest.hexdigest() if self.outbox.digest else "",
         )
-        for message in translate.report_messages(report, self.report):
-            self.outbox.send(message)
+        self._tell(await worked_out(lambda: list(translate.report_messages(report, last)), header_bytes))
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
@@ -244,6 +251,13 @@ def _recipe(options: pb.PruneOptions) -> Recipe:
     if recipe.seed is not None:
         return recipe
     return replace(recipe, seed=secrets.randbits(64) if recipe.is_random else 0)
+
+
+def _finished(pruning: Pruning, parameter: Parameter) -> list[tuple[str, list[torch.Tensor]]]:
+    return [
+        (pruned.planned.name, [pruned.tensors[spec.name] for spec in pruned.planned.results])
+        for pruned in pruning.add(parameter)
+    ]
 
 
 async def _one_ahead(items: AsyncIterator[_Item]) -> AsyncIterator[_Item]:

@@ -1,6 +1,6 @@
 """Messages to values and back. No decisions: what a value means is `pruning_engine`'s, what it costs is `stream`'s."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from pruning_engine.plan import NotSelected, Plan, PlannedParameter
@@ -31,6 +31,7 @@ from pruning_engine.recipe import (
 )
 from pruning_engine.report import Report, TensorReport
 from pruning_proto import limits
+from pruning_proto.layout import TensorEntry
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.status import Refusal, Violation
@@ -55,6 +56,9 @@ OUTPUTS = {
     pb.OUTPUT_FORM_PLAN: OutputForm.PRUNED,
 }
 """The engine's form of each of the wire's; PLAN plans for PRUNED."""
+
+_LONGEST_CHARACTER = 4  # bytes, in UTF-8
+_LONGEST_VARINT = 10  # bytes
 
 _Described = TypeVar("_Described", pb.TensorPlan, pb.TensorReport)
 
@@ -166,9 +170,20 @@ def _invalid(path: str, description: str) -> Refusal:
     )
 
 
+def check_describable(entries: Iterable[TensorEntry]) -> None:
+    """Refuse a file with a tensor whose name and shape would not fit into one message. Raises: Refusal."""
+    for entry in entries:
+        if _LONGEST_CHARACTER * len(entry.name) + _LONGEST_VARINT * len(entry.shape) > limits.TENSOR_DESCRIPTION_BYTES:
+            raise Refusal(
+                reason=Reason.INVALID_HEADER,
+                message=f"tensor {entry.name[:80]!r} has a name of {len(entry.name):,} characters and "
+                f"{len(entry.shape):,} dims; both together take at most {limits.TENSOR_DESCRIPTION_BYTES:,} bytes",
+            )
+
+
 def plan_messages(plan: Plan, last: pb.Plan) -> Iterator[pb.PruneResponse]:
     """Give the messages of a plan, none too large; the fields of `last` go with the last one."""
-    for tensors, is_last in _batches([_tensor_plan(parameter) for parameter in plan.parameters]):
+    for tensors, is_last in _batches(map(_tensor_plan, plan.parameters)):
         message = pb.Plan(tensors=tensors, last=is_last)
         if is_last:
             message.MergeFrom(last)
@@ -178,7 +193,7 @@ def plan_messages(plan: Plan, last: pb.Plan) -> Iterator[pb.PruneResponse]:
 def report_messages(report: Report, last: pb.Report) -> Iterator[pb.PruneResponse]:
     """Give the messages of a report, none too large; the fields of `last` go with the last one, and the totals."""
     last.totals.CopyFrom(_totals(report))
-    for tensors, is_last in _batches([_tensor_report(tensor) for tensor in report.tensors]):
+    for tensors, is_last in _batches(map(_tensor_report, report.tensors)):
         message = pb.Report(tensors=tensors, last=is_last)
         if is_last:
             message.MergeFrom(last)
@@ -214,7 +229,7 @@ def _totals(report: Report) -> pb.Totals:
     )
 
 
-def _batches(messages: Sequence[_Described]) -> Iterator[tuple[list[_Described], bool]]:
+def _batches(messages: Iterable[_Described]) -> Iterator[tuple[list[_Described], bool]]:
     batch: list[_Described] = []
     held_bytes = 0
     for message in messages:

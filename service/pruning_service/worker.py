@@ -1,54 +1,94 @@
-"""Engine work off the event loop: one thread for the server's device, so that calls take turns on it.
+"""Engine work off the event loop: calls take turns on the server's device, a few pieces of a tensor at a time.
 
-The turn is one parameter of a model: a small model waits for a tensor of a large one, not for all of it. The last
-parameter of a rule of global scope brings the whole selection along, in one turn.
+A call has a thread while the engine works for it, but only the thread whose turn it is computes. So a small model is
+answered in milliseconds while a large one is pruned, and a call that is cancelled ends at the next piece.
 """
 
 import asyncio
+import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TypeVar
+from functools import partial
+from typing import Final, TypeVar
 
 import torch
 
+from pruning_engine import piece_buffers
+from pruning_engine.pauses import pausing
+from pruning_service.turns import Turns
+
 Result = TypeVar("Result")
+
+THREADS: Final = 256
+"""Calls that the engine works for at the same time; more wait, first come, first served."""
 
 
 class DeviceError(ValueError):
     """The device asked for is not there."""
 
 
+class _AbandonedError(Exception):
+    """Nobody waits for the result any more."""
+
+
 class Worker:
-    """The thread that computes on one device."""
+    """The threads that compute on one device, one at a time."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"worker-{device}")
+        self._turns = Turns()
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix=f"worker-{device}")
 
     async def run(self, work: Callable[[], Result]) -> Result:
-        """Do `work` on the thread.
+        """Do `work`, taking turns with others.
 
-        A caller that is cancelled leaves the queue, or waits for what has begun: until then its memory is in use.
+        A caller that is cancelled waits until the piece under way is done: until then its memory is in use.
         """
-        job = self._thread.submit(work)
+        abandoned = threading.Event()
+        job = self._threads.submit(self._carry_out, work, abandoned)
+        ended = asyncio.wrap_future(job)  # one, since asyncio logs the error of each that nobody looked at
         try:
-            return await asyncio.shield(asyncio.wrap_future(job))
+            return await asyncio.shield(ended)
         except asyncio.CancelledError:
+            abandoned.set()
             if not job.cancel():
-                await _ended(job)
+                await _wait_for(ended)
             raise
 
     def close(self) -> None:
-        """End the thread after what has begun."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        """End the threads after what has begun."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    def _carry_out(self, work: Callable[[], Result], abandoned: threading.Event) -> Result:
+        self._turns.take()
+        try:
+            with pausing(partial(self._pause, abandoned)):
+                self._look(abandoned)
+                return work()
+        finally:
+            piece_buffers.give_back()
+            self._turns.give()
+
+    def _pause(self, abandoned: threading.Event) -> None:
+        if self._turns.is_wanted:
+            piece_buffers.give_back()
+            self._turns.give()
+            self._turns.take()
+        self._look(abandoned)
+
+    @staticmethod
+    def _look(abandoned: threading.Event) -> None:
+        if abandoned.is_set():
+            raise _AbandonedError
 
 
-async def _ended(job: Future[Result]) -> None:
-    ended = asyncio.wrap_future(job)
+async def _wait_for(ended: asyncio.Future[Result]) -> None:
     while not ended.done():
         with suppress(asyncio.CancelledError):  # however often: the job holds memory
             await asyncio.wait({ended})
+    if not ended.cancelled():
+        ended.exception()
 
 
 def find_device(name: str) -> torch.device:

@@ -36,6 +36,32 @@ FIELDS = st.fixed_dictionaries(
     optional={"extra": JSON},
 )
 
+TEXTS = st.sampled_from(
+    ["0", "-1", "1.5", "1e1", "true", "null", '""', '"}"', '"\\n"', '"\\ud83d\\ude00"', " 7\t", "[]", "{}"]
+)
+ODD_TEXTS = TEXTS | st.sampled_from(
+    [
+        "",
+        "01",
+        "-0",
+        "1.",
+        ".5",
+        "+1",
+        "1e999",
+        "9" * 30,
+        "٣",
+        "NaN",
+        "tru",
+        "True",
+        '"\t"',
+        '"\\x"',
+        '"\\ud800"',
+        '"',
+        "]",
+        "}",
+    ]
+)
+
 
 def read_by_us(header: bytes, buffer_bytes: int) -> Entries | None:
     """Give what we read, sorted by name; None if it is refused."""
@@ -90,6 +116,18 @@ def test_any_fields_are_accepted_by_both_or_neither(fields: dict[str, object], b
 
 @given(st.binary(max_size=40) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_are_accepted_by_both_or_neither(header: bytes) -> None:
+    assert read_by_us(header, 0) == read_by_them(header, 0)
+
+
+@given(st.lists(TEXTS, min_size=8, max_size=40), st.integers(0, 39), ODD_TEXTS, st.booleans())
+def test_long_arrays_and_objects_are_accepted_by_both_or_neither(
+    texts: list[str], position: int, odd: str, in_object: bool
+) -> None:
+    texts[position % len(texts)] = odd
+    extra = [f'"{index}":{text}' for index, text in enumerate(texts)] if in_object else texts
+    opened, closed = "{}" if in_object else "[]"
+    value = opened + ",".join(extra) + closed
+    header = f'{{"w":{{"dtype":"U8","shape":[0],"data_offsets":[0,0],"x":{value}}}}}'.encode(errors="surrogatepass")
     assert read_by_us(header, 0) == read_by_them(header, 0)
 
 

@@ -1,0 +1,54 @@
+"""What a call reserves: the most bytes that the server holds for it at one time, known once its header is in.
+
+    the header, its plan and its report
+    + what the engine holds at that moment
+    + what arrives while the engine is at work: all tensors up to the next complete parameter
+    + results that the client has not read: up to the backlog, and what has been read of the first of them
+    + what gRPC holds of messages under way
+
+The worst moment counts, with a client that reads as slowly as it may.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Final
+
+from pruning_engine.plan import Plan
+from pruning_proto.layout import Layout
+from pruning_proto.limits import MIB
+
+HEADER_COST: Final = 25
+"""Bytes that a header, its plan and its report take at most for each byte of JSON (measured: 16 MiB take up to 400)."""
+
+UNDER_WAY_BYTES: Final = 10 * MIB
+"""What gRPC's buffers and windows hold of a stream each way (measured: 0 to 16 MiB, both ways together 5 to 30)."""
+
+
+def peak_bytes(plan: Plan, file: Layout, backlog_bytes: int) -> int:
+    """Give what to reserve for the plan of a file."""
+    unread = _Unread(backlog_bytes)
+    ahead = [*(moment.arrived_bytes for moment in plan.moments[1:]), 0]
+    worst = 0
+    for moment, arriving_bytes in zip(plan.moments, ahead, strict=False):
+        worst = max(worst, moment.held_bytes + unread.retained_bytes + arriving_bytes)
+        unread.add(moment.left_bytes)
+    result_bytes = sum(spec.nbytes for spec in plan.results)
+    under_way = min(file.buffer_bytes, UNDER_WAY_BYTES) + min(result_bytes, UNDER_WAY_BYTES)
+    return HEADER_COST * file.header_bytes + worst + under_way
+
+
+class _Unread:
+    """Results in memory until the client has read them, slow as it may be. One that is read in part is there whole."""
+
+    def __init__(self, backlog_bytes: int) -> None:
+        self.retained_bytes = 0
+        self._backlog_bytes = backlog_bytes
+        self._sizes: deque[int] = deque()
+
+    def add(self, sizes: Iterable[int]) -> None:
+        """Write results, waiting for the client whenever more than the backlog is unread."""
+        for size in sizes:
+            self._sizes.append(size)
+            self.retained_bytes += size
+            while self._sizes and self.retained_bytes - self._sizes[0] >= self._backlog_bytes:
+                self.retained_bytes -= self._sizes.popleft()
