@@ -19,6 +19,7 @@ examples:
   prune run model.safetensors -o pruned.safetensors --method l1_unstructured --amount 0.5 --global
   prune run model.safetensors -o pruned.safetensors --method ln_structured --n 1 --amount 2 --include '*.fc1.weight'
   prune run model.safetensors --recipe recipe.yaml --plan --server gpu-box:50051
+  prune apply model.safetensors masks.safetensors -o pruned.safetensors
   prune inspect pruned.safetensors
   prune serve --listen 127.0.0.1:50051
 """
@@ -97,6 +98,14 @@ def _parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"prune {version('pruning-service')}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_run(commands.add_parser("run", help="prune a file", description="Prune a file.", allow_abbrev=False))
+    _add_apply(
+        commands.add_parser(
+            "apply",
+            help="prune a file with masks that `run --output mask` wrote",
+            description="Prune a file with masks that `prune run --output mask` wrote; needs no server.",
+            allow_abbrev=False,
+        )
+    )
     inspect = commands.add_parser("inspect", help="print the sparsity of a file by tensor", allow_abbrev=False)
     inspect.add_argument("file", type=Path, metavar="FILE.safetensors")
     _add_json(inspect)
@@ -114,12 +123,24 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--seed", type=int, metavar="S", help="of random choices, 0 to 2^64 - 1; default: drawn and reported"
     )
+    run.add_argument(
+        "--digests",
+        action="store_true",
+        help="report SHA-256 of the files that were sent and came; checked on both sides",
+    )
     dry = run.add_mutually_exclusive_group()
     dry.add_argument("--plan", action="store_true", help="only say what would be pruned; the model is not sent")
     dry.add_argument("--dry-run", action="store_true", help="only report what would come out; nothing is written")
     _add_rule(run.add_argument_group("the rule"))
     _add_server(run)
     _add_json(run)
+
+
+def _add_apply(apply: argparse.ArgumentParser) -> None:
+    apply.add_argument("model", type=Path, metavar="MODEL.safetensors")
+    apply.add_argument("masks", type=Path, metavar="MASKS.safetensors")
+    apply.add_argument("-o", dest="out", type=Path, metavar="OUT.safetensors", required=True, help="may be MODEL")
+    _add_json(apply)
 
 
 def _add_rule(rule: argparse._ArgumentGroup) -> None:
@@ -147,12 +168,22 @@ def _add_rule(rule: argparse._ArgumentGroup) -> None:
 
 
 def _add_server(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--server", metavar="HOST:PORT", help="default: start the service here, on a private socket, for this command"
+    server = command.add_argument_group("the server")
+    server.add_argument(
+        "--server",
+        action="append",
+        metavar="HOST:PORT",
+        help="default: start the service here, on a private socket, for this command; repeatable: calls take turns",
     )
-    command.add_argument(
+    server.add_argument(
         "--timeout", type=_timeout, metavar="SECONDS", help="inf: no limit; default: 30, and 1 for every 10 MB"
     )
+    server.add_argument("--tls", action="store_true", help="connect over TLS; the options below that begin so imply it")
+    server.add_argument("--tls-ca", type=Path, metavar="FILE.pem", help="who signed its certificate; default: roots")
+    server.add_argument("--tls-cert", type=Path, metavar="FILE.pem", help="this side's certificate (mTLS)")
+    server.add_argument("--tls-key", type=Path, metavar="FILE.pem", help="its private key")
+    server.add_argument("--tls-server-name", metavar="NAME", help="the name in its certificate; default: HOST")
+    server.add_argument("--token-file", type=Path, metavar="FILE", help="a token that is sent along, read at each call")
 
 
 def _add_json(command: argparse.ArgumentParser) -> None:

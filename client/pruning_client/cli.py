@@ -1,4 +1,4 @@
-"""The command line `prune`: run, inspect, methods, serve. Results go to stdout, all else to stderr.
+"""The command line `prune`: run, apply, inspect, methods, serve. Results go to stdout, all else to stderr.
 
 Exit status: 0 done, 1 failure, 2 the request, a path or the file makes no sense, 130 interrupted.
 """
@@ -16,13 +16,14 @@ from io import TextIOWrapper
 from typing import Any, Final, NoReturn
 
 from pruning_client import complaints, display
+from pruning_client.apply_file import apply_file
 from pruning_client.arguments import UsageError, parse, rules_of
+from pruning_client.connecting import check_local, connect
 from pruning_client.embedded import check_installed, embedded_server
 from pruning_client.errors import PruningError, UnavailableError
-from pruning_client.exchange import is_random, recipe_of
+from pruning_client.exchange import Watcher, is_random, recipe_of
 from pruning_client.inspection import inspect_file
 from pruning_client.source import FileSource
-from pruning_client.stream import Watcher
 from pruning_client.sync import Client
 from pruning_client.terminal import printable
 from pruning_proto.v1.pruning_pb2 import Recipe
@@ -84,17 +85,33 @@ def _check_out(options: Namespace) -> None:
         raise UsageError("-o OUT.safetensors is required; or, to write nothing, --plan or --dry-run in its place")
     if dry is not None and options.out is not None:
         raise UsageError(f"{dry} writes nothing; leave out -o")
+    if options.plan and options.digests:
+        raise UsageError("--plan sends no model; leave out --digests")
 
 
 def _prune(client: Client, recipe: Recipe, options: Namespace) -> _Answer:
     with _progress(options) as progress:
         if options.dry_run:
-            report = client.dry_run(options.source, recipe, progress=progress)
+            report = client.dry_run(options.source, recipe, digests=options.digests, progress=progress)
         else:
-            report = client.prune_file(options.source, options.out, recipe, output=options.output, progress=progress)
+            report = client.prune_file(
+                options.source,
+                options.out,
+                recipe,
+                output=options.output,
+                digests=options.digests,
+                progress=progress,
+            )
     written = {} if options.out is None else {"out": str(options.out)}
     text = display.report_text(report, _width(), with_seed=is_random(recipe))
     return _Answer(report.to_dict() | written, "\n".join([text, *(f"wrote {out}" for out in written.values())]))
+
+
+def _apply(options: Namespace) -> _Answer:
+    applied = apply_file(options.model, options.masks, options.out)
+    return _Answer(
+        applied.to_dict() | {"out": str(options.out)}, f"{display.applied_text(applied)}\nwrote {options.out}"
+    )
 
 
 def _inspect(options: Namespace) -> _Answer:
@@ -115,16 +132,17 @@ def _serve(options: Namespace) -> NoReturn:
     os.execv(sys.executable, [sys.executable, "-m", "pruning_service", *options.words])  # noqa: S606 - no shell meant
 
 
-_COMMANDS: Final = {"run": _run, "inspect": _inspect, "methods": _methods, "serve": _serve}
+_COMMANDS: Final = {"run": _run, "apply": _apply, "inspect": _inspect, "methods": _methods, "serve": _serve}
 
 
 @contextmanager
 def _client(options: Namespace) -> Iterator[Client]:
     if options.server is not None:
-        with _connect(options.server, options.timeout) as client:
+        with connect(options) as client:
             yield client
         return
-    with embedded_server() as server, _connect(server.address, options.timeout) as client:
+    check_local(options)
+    with embedded_server() as server, Client(server.address, timeout=options.timeout, retries=0) as client:
         try:
             yield client
         except UnavailableError as error:
@@ -132,13 +150,6 @@ def _client(options: Namespace) -> Iterator[Client]:
             if obituary is None:
                 raise
             raise obituary from error
-
-
-def _connect(target: str, timeout: float | None) -> Client:
-    try:
-        return Client(target, timeout=timeout)
-    except ValueError as error:
-        raise UsageError(f"--server: {error}") from error
 
 
 def _progress(options: Namespace) -> AbstractContextManager[Watcher | None]:

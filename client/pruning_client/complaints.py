@@ -48,6 +48,7 @@ def as_json(error: Exception) -> str:
         fields["reason"] = error.reason
         fields["metadata"] = error.metadata
         fields["violations"] = [{"field": each.field, "description": each.description} for each in error.violations]
+        fields["attempts"] = error.attempts
         fields["retry_after_seconds"] = None if error.retry_after is None else error.retry_after.total_seconds()
     return json.dumps({"error": fields})
 

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
+from pruning_client.apply_file import Applied
 from pruning_client.capabilities import Capabilities
-from pruning_client.exchange import Progress
+from pruning_client.exchange import Progress, Watcher
 from pruning_client.inspection import TensorZeros
 from pruning_client.plan import Plan
 from pruning_client.report import Report
-from pruning_client.stream import Watcher
 from pruning_client.tables import Table, bytes_text
 
 _STAGES: Final = ("receive", "prune", "send")
@@ -30,7 +30,14 @@ def report_text(report: Report, width: int | None, *, with_seed: bool) -> str:
     )
     table = Table(("tensor", "entries", "pruned", "sparsity"), rows, foot)
     seed = f", seed {report.seed}" if with_seed else ""
-    return f"{table.render(width)}\n\n{_seconds(report)}\non {report.device}{seed}"
+    lines = [table.render(width), "", _seconds(report), f"on {report.device}{seed}", *_digests(report)]
+    return "\n".join(lines)
+
+
+def applied_text(applied: Applied) -> str:
+    """Give what masks did to a file."""
+    part = _percent(applied.pruned, applied.entries)
+    return f"{_tensors(applied.tensors)} pruned: {applied.pruned:,} of {applied.entries:,} entries, {part}"
 
 
 def plan_text(plan: Plan, width: int | None) -> str:
@@ -85,7 +92,8 @@ def progress_bar() -> Iterator[Watcher]:
         sending, receiving = bar.add_task("send", total=None), bar.add_task("receive", total=None, visible=False)
 
         def show(progress: Progress) -> None:
-            bar.update(sending, completed=progress.sent_bytes, total=progress.total_bytes)
+            send = "send" if progress.attempt == 1 else f"send ({progress.attempt})"
+            bar.update(sending, description=send, completed=progress.sent_bytes, total=progress.total_bytes)
             if progress.result_bytes is not None:
                 bar.update(receiving, completed=progress.received_bytes, total=progress.result_bytes, visible=True)
 
@@ -98,6 +106,11 @@ def _seconds(report: Report) -> str:
     added = sorted(set(report.seconds) - {*_STAGES, "total"})
     stages = [f"{name} {report.seconds[name]:.3f}" for name in (*known, *added)]
     return "seconds  " + " · ".join([*stages, f"total {report.seconds.get('total', 0.0):.3f}"])
+
+
+def _digests(report: Report) -> list[str]:
+    told = {"input": report.input_sha256, "result": report.result_sha256}
+    return [f"sha256   {digest} {which}" for which, digest in told.items() if digest is not None]
 
 
 def _zeros(each: TensorZeros) -> tuple[str, str]:

@@ -46,7 +46,8 @@ class PruningError(Exception):
         metadata: the particulars by name, such as `tensor` or `field`.
         violations: each field or tensor that was wrong.
         retry_after: when to try the same again; None: that does not help.
-        request_id: names the call in the server's log; None where no call was made.
+        request_id: names the call in the server's log; None where no server of this project answered.
+        attempts: how often the call was tried in all; above 1 the notes (`__notes__`) tell how the others ended.
     """
 
     def __init__(  # noqa: PLR0913 - one keyword for each attribute
@@ -65,6 +66,11 @@ class PruningError(Exception):
         self.metadata = dict(metadata)
         self.violations = tuple(violations)
         self.retry_after = retry_after
+        self.attempts = 1
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return message if self.attempts == 1 else f"{message} (tried {self.attempts} times)"
 
     @property
     def request_id(self) -> str | None:
@@ -154,6 +160,15 @@ def tensor_error(reason: Reason, name: str, wrong: str) -> PruningError:
     return BY_FAMILY[TABLE[reason].family](
         f"tensor {name!r}: {wrong}",
         reason=reason,
+        metadata={"tensor": name},
+        violations=[Violation(f'tensors["{name}"]', wrong)],
+    )
+
+
+def unchangeable_error(name: str, wrong: str) -> MismatchError:
+    """Give the error of a tensor that masks cannot be applied to."""
+    return MismatchError(
+        f"tensor {name!r} cannot be pruned in place: {wrong}",
         metadata={"tensor": name},
         violations=[Violation(f'tensors["{name}"]', wrong)],
     )

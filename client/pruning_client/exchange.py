@@ -1,16 +1,18 @@
-"""One Prune call without its network: what to send, and what to make of what comes. The clients are shells around it.
+"""One attempt of a Prune call without its network: what to send, and what to make of what comes.
 
-A shell sends `opening()`, then `body()`, after the plan if `waits_for_plan`; and at the same time hands every message
-that comes to `receive`, and writes the bytes that this gives to the result. When the call has ended it asks `finish`.
+The clients are shells around it. A shell sends `opening()`, then `body()`, after the plan if `waits_for_plan`; and at
+the same time hands every message that comes to `receive`, and writes the bytes that this gives to the result. When the
+call has ended it asks `finish`.
 The rule: nothing counts before the whole plan, the whole result and the whole report have come, and then OK.
 """
 
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Final, TypeAlias
 
+from pruning_client.digests import Digests
 from pruning_client.errors import ProtocolError, PruningError, recipe_error
 from pruning_client.failures import from_failure
 from pruning_client.plan import Plan, plan_of
@@ -22,8 +24,13 @@ from pruning_proto.limits import CHUNK_BYTES, MIB
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 
+PRUNE: Final = "/pruning.v1.PruningService/Prune"
+GET_CAPABILITIES: Final = "/pruning.v1.PruningService/GetCapabilities"
+
 Rules: TypeAlias = pb.Rule | Sequence[pb.Rule] | pb.Recipe
 """What a caller may ask: one rule, several in order, or a recipe."""
+
+OutputForm: TypeAlias = "pb.OutputForm"
 
 WAIT_BYTES: Final = 4 * MIB
 """Files larger than this wait for the plan: a refusal then costs the header and not the model."""
@@ -33,6 +40,21 @@ ALLOWANCE_BYTES_PER_SECOND: Final = 10 * 1000 * 1000
 
 _LARGEST_SEED: Final = 2**64 - 1
 _FORMS_WITHOUT_FILE: Final = (pb.OUTPUT_FORM_REPORT, pb.OUTPUT_FORM_PLAN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a caller asks, and of which model: the same for every attempt, its seed too."""
+
+    source: Source
+    recipe: pb.Recipe
+    output: OutputForm
+    digests: bool = False
+
+    @property
+    def default_timeout(self) -> float:
+        """Seconds that the call may take where nobody said: generous for a model of this size on a slow line."""
+        return ALLOWANCE_SECONDS + self.source.layout.total_bytes / ALLOWANCE_BYTES_PER_SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,31 +71,45 @@ class Outcome:
 class Progress:
     """How far a call has come.
 
-    Units: bytes; `result_bytes` is None until the plan tells it, and where there is no result.
+    Units: bytes; `result_bytes` is None until the plan tells it, and where there is no result. `attempt` counts from 1;
+    each begins anew.
     """
 
     sent_bytes: int
     total_bytes: int
     received_bytes: int
     result_bytes: int | None
+    attempt: int = 1
+
+
+Watcher: TypeAlias = Callable[[Progress], object]
+"""Is told about progress: by `Client` from the thread that called and the one that sends, never from both at once; by
+`AsyncClient` from the event loop."""
 
 
 class Exchange:
-    """The state of one call. `sent_bytes` and `received_bytes` count the model and the result.
+    """The state of one attempt of a call. `sent_bytes` and `received_bytes` count the model and the result.
 
     `is_answered`: whether anything came at all. `failure` is what the server told as the reason of its refusal; from
     then on nothing more is to be sent.
     """
 
-    def __init__(self, source: Source, recipe: pb.Recipe, output: "pb.OutputForm") -> None:
+    def __init__(self, asked: Asked, attempt: int = 1) -> None:
+        source = asked.source
         self._source = source
-        self._output = output
+        self._output = asked.output
+        self._attempt = attempt
         self._options = pb.PruneOptions(
-            recipe=recipe, output=output, total_bytes=source.layout.total_bytes, aliases=source.aliases
+            recipe=asked.recipe,
+            output=asked.output,
+            total_bytes=source.layout.total_bytes,
+            aliases=source.aliases,
+            digests=asked.digests,
         )
         self._plans: list[pb.Plan] = []
         self._reports: list[pb.Report] = []
         self._result = _ResultHeader()
+        self._digests = Digests() if asked.digests else None
         self.plan: Plan | None = None
         self.failure: PruningError | None = None
         self.is_answered = False
@@ -93,12 +129,13 @@ class Exchange:
             total_bytes=self.total_bytes,
             received_bytes=self.received_bytes,
             result_bytes=None if self.plan is None else self.plan.result_bytes,
+            attempt=self._attempt,
         )
 
     @property
-    def default_timeout(self) -> float:
-        """Seconds that the call may take where nobody said: generous for a model of this size on a slow line."""
-        return ALLOWANCE_SECONDS + self.total_bytes / ALLOWANCE_BYTES_PER_SECOND
+    def result_layout(self) -> Layout | None:
+        """What the header of the result says; None before it has come."""
+        return self._result.layout
 
     @property
     def waits_for_plan(self) -> bool:
@@ -111,14 +148,20 @@ class Exchange:
         yield from self._data([memoryview(self._source.header)])
 
     def body(self) -> Iterator[Data]:
-        """Give the messages of the file's buffer; none where only a plan is asked."""
+        """Give the messages of the file's buffer; none where only a plan is asked.
+
+        Each is to be sent, or copied, before the next is asked for.
+        """
         if self._output != pb.OUTPUT_FORM_PLAN:
             yield from self._data(self._source.pieces())
 
     def _data(self, pieces: Iterable[memoryview]) -> Iterator[Data]:
-        for chunk in chunks(pieces, CHUNK_BYTES):
-            yield chunk
-            self.sent_bytes += len(chunk)
+        data = chunks(pieces, CHUNK_BYTES)
+        return data if self._digests is None else self._digests.sending(data)
+
+    def sent(self, count: int) -> None:
+        """Take note of so many bytes of the model that were sent."""
+        self.sent_bytes += count
 
     def receive(self, message: pb.PruneResponse | memoryview) -> memoryview | None:
         """Take one message; give the bytes of the result that it holds, if any.
@@ -151,7 +194,24 @@ class Exchange:
             raise _out_of_order("data where none belongs")
         self.received_bytes += len(data)
         self._result.add(data)
+        self._check_size(self.plan)
+        if self._digests is not None:
+            self._digests.received(data)
         return data
+
+    def _check_size(self, plan: Plan) -> None:
+        """Refuse a result before there is room made for it, and one that does not end."""
+        layout = self._result.layout
+        if layout is None:
+            return
+        announced = layout.total_bytes if plan.result_bytes is None else plan.result_bytes
+        if layout.total_bytes != announced:
+            raise ProtocolError(
+                f"the result's header describes {layout.total_bytes:,} bytes, the plan announced {announced:,}",
+                reason=Reason.TOTAL_BYTES_MISMATCH,
+            )
+        if self.received_bytes > layout.total_bytes:
+            raise _out_of_order(f"more than the {layout.total_bytes:,} bytes that the result's header describes")
 
     def _receive_report(self, report: pb.Report) -> None:
         if self.plan is None or (self._reports and self._reports[-1].last):
@@ -172,19 +232,18 @@ class Exchange:
         if not self._reports or not self._reports[-1].last:
             raise _incomplete("the report")
         report = report_of(self._reports)
-        if self._output in _FORMS_WITHOUT_FILE:
-            return Outcome(self.plan, report, b"", None)
-        return Outcome(self.plan, report, *self._whole_result(self.plan))
+        header, layout = (b"", None) if self._output in _FORMS_WITHOUT_FILE else self._whole_result()
+        if self._digests is not None:
+            self._digests.check(report, has_result=layout is not None)
+        return Outcome(self.plan, report, header, layout)
 
-    def _whole_result(self, plan: Plan) -> tuple[bytes, Layout]:
+    def _whole_result(self) -> tuple[bytes, Layout]:
         layout = self._result.layout
         if layout is None:
             raise _incomplete("the result's header")
-        announced = layout.total_bytes if plan.result_bytes is None else plan.result_bytes
-        if not self.received_bytes == layout.total_bytes == announced:
+        if self.received_bytes < layout.total_bytes:
             raise _incomplete(
-                f"the whole result ({self.received_bytes:,} bytes came; its header describes {layout.total_bytes:,}, "
-                f"the plan announced {announced:,})"
+                f"the whole result ({self.received_bytes:,} bytes came; its header describes {layout.total_bytes:,})"
             )
         return self._result.header, layout
 
@@ -260,20 +319,35 @@ def _seed(seed: int) -> int:
     return int(seed)
 
 
+def model_bytes(message: pb.PruneRequest | Data) -> int:
+    """Give how many bytes of the model a message holds."""
+    return 0 if isinstance(message, pb.PruneRequest) else len(message)
+
+
 def chunks(pieces: Iterable[memoryview], size: int) -> Iterator[Data]:
-    """Cut what is larger than `size`, and gather what is smaller: a model may have many thousand small tensors."""
+    """Cut what is larger than `size`, and gather what is smaller: a model may have many thousand small tensors.
+
+    Only what is gathered is copied. A chunk may be larger by half: a small rest does not go as a message of its own.
+    """
     gathered = bytearray()
     for piece in pieces:
-        if len(gathered) + len(piece) < size:
+        if gathered and len(gathered) + len(piece) > size:
+            yield gathered
+            gathered = bytearray()
+        if len(piece) < size:
             gathered += piece
-            continue
-        if gathered:
-            yield bytes(gathered)
-            gathered.clear()
-        for begin in range(0, len(piece), size):
-            yield piece[begin : begin + size]
+        else:
+            yield from _cut(piece, size)
     if gathered:
-        yield bytes(gathered)
+        yield gathered
+
+
+def _cut(piece: memoryview, size: int) -> Iterator[memoryview]:
+    begin = 0
+    while len(piece) - begin > size + size // 2:
+        yield piece[begin : begin + size]
+        begin += size
+    yield piece[begin:]
 
 
 def _out_of_order(what: str) -> ProtocolError:

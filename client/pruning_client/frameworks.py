@@ -6,7 +6,8 @@ tensor of its library is there, and a library that was never imported has no ten
 
 import importlib.util
 import sys
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pruning_proto.layout import TensorEntry
@@ -33,6 +34,20 @@ class Framework(Protocol):
         Raises: ImportError or CheckpointError for a dtype that the library lacks.
         """
 
+    def check_changeable(self, name: str, tensor: Any) -> None:
+        """Raise MismatchError or CheckpointError, by name, if entries cannot be changed in place, each by itself."""
+
+    def keep_marked_(self, tensor: Any, bits: memoryview) -> None:
+        """Set to +0.0 the entries whose bit is 0, in place; flat in C order, bits in little order, writable memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tensors:
+    """What there is to change: tensors by name; and `computed`, what a module made of torch's pruned form, by name."""
+
+    by_name: Mapping[str, Any]
+    computed: Mapping[str, Any]
+
 
 def framework_of(tensor: object) -> Framework | None:
     """Give the adaptor of a tensor; None if it is no tensor of a library known here."""
@@ -42,6 +57,18 @@ def framework_of(tensor: object) -> Framework | None:
     if numpy is not None and isinstance(tensor, numpy.ndarray | numpy.generic):
         return numpy_framework()
     return None
+
+
+def tensors_of(target: object) -> Tensors:
+    """Give the tensors of a state dict or of a torch module. Raises: TypeError if it is neither."""
+    if isinstance(target, Mapping):
+        return Tensors(target, {})
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(target, torch.nn.Module):
+        raise TypeError(f"masks are applied to a state dict or a torch module, got {type(target).__name__}")
+    import pruning_client.torch as adaptor  # noqa: PLC0415 - torch is imported only when asked for
+
+    return Tensors(adaptor.tensors_of(target), adaptor.computed_weights(target))
 
 
 def default_framework() -> Framework:

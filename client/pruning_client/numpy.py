@@ -12,7 +12,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pruning_client.errors import tensor_error
+from pruning_client.cuts import CUT_BYTES, cuts, lie_apart
+from pruning_client.errors import tensor_error, unchangeable_error
 from pruning_proto.layout import TensorEntry
 from pruning_proto.reasons import Reason
 
@@ -42,6 +43,7 @@ _ML_NAMES: Final = {
     "float8_e8m0fnu": "F8_E8M0",
 }
 _DTYPES: Final = {name: dtype for dtype, name in _NAMES.items()}
+_WITHOUT_ZERO: Final = "F8_E8M0"
 _ML_DTYPES: Final = {name: dtype for dtype, name in _ML_NAMES.items()}
 
 Array = NDArray[Any]
@@ -79,6 +81,37 @@ def tensor(entry: TensorEntry, data: memoryview) -> Array:
     if len(data) == 0:
         return np.empty(entry.shape, dtype)
     return np.frombuffer(data, np.uint8).view(dtype).reshape(entry.shape)
+
+
+def check_changeable(name: str, tensor: Array) -> None:
+    """Raise MismatchError unless each entry is writable, with memory of its own and a zero."""
+    dtype, _ = describe(name, tensor)
+    if isinstance(tensor, np.generic):
+        raise unchangeable_error(name, "it is a number, not an array; give `np.array(number)`")
+    if not tensor.flags.writeable:
+        raise unchangeable_error(name, "the array is read-only; `copy()` it first")
+    if not lie_apart(tensor.shape, tensor.strides, tensor.itemsize):
+        raise unchangeable_error(name, "several of its entries share memory; `copy()` it first")
+    if dtype == _WITHOUT_ZERO:
+        raise unchangeable_error(name, f"{tensor.dtype} has no zero")
+
+
+def keep_marked_(tensor: Array, bits: memoryview) -> None:
+    """Set to +0.0 the entries whose bit is 0, in place; bits flat in C order and little order.
+
+    Cost: in a few MB, near the speed of memory where the array is contiguous.
+    """
+    numbers = np.asarray(tensor).view(f"u{tensor.itemsize}")
+    numbers = numbers.reshape(-1) if numbers.flags.c_contiguous else numbers
+    packed = np.frombuffer(bits, np.uint8)
+    most = CUT_BYTES // numbers.itemsize
+    factors = np.empty(min(numbers.size, most), numbers.dtype)
+    for cut in cuts(numbers.shape, most):
+        ones = np.unpackbits(packed[cut.packed], count=cut.spare + cut.entries, bitorder="little")
+        np.copyto(factors[: cut.entries], ones[cut.spare :])
+        part = numbers[cut.index]
+        # Times 0 or 1 as integers: several times as fast as any assignment by condition.
+        np.multiply(part, factors[: cut.entries].reshape(part.shape), out=part)
 
 
 def _dtype(entry: TensorEntry) -> np.dtype[Any]:

@@ -34,7 +34,8 @@ class Report:
 
     `entries`, `pruned_before` and `pruned` are sums over them. `seconds` is wall time by stage ("receive", "prune",
     "send", "total"; stages overlap). `seed` repeats the call's random choices; where no rule is random it says nothing.
-    `reproducible`: whether the same request gives the same bytes on any device.
+    `reproducible`: whether the same request gives the same bytes on any device. `input_sha256` and `result_sha256`, in
+    hex, are of the files as they came and went; None where digests were not asked, or there is no result.
     """
 
     tensors: tuple[TensorReport, ...]
@@ -47,6 +48,8 @@ class Report:
     version: str
     reproducible: bool
     request_id: str
+    input_sha256: str | None = None
+    result_sha256: str | None = None
 
     @property
     def sparsity(self) -> float:
@@ -76,6 +79,8 @@ def report_of(messages: Iterable[pb.Report]) -> Report:
         version=last.version,
         reproducible=last.reproducible,
         request_id=last.request_id,
+        input_sha256=last.input_sha256 or None,
+        result_sha256=last.result_sha256 or None,
     )
 
 

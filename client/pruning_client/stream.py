@@ -1,4 +1,4 @@
-"""The network of one Prune call: gRPC's sync stub, a thread of gRPC's that sends, and this one that receives.
+"""The network of one attempt: gRPC's sync stub, a thread of gRPC's that sends, and this one that receives.
 
 The thinking is in `exchange`. Reading goes on while the other thread sends, so that neither side waits for the
 other for ever; and when the call ends, for whatever reason, the sender is released.
@@ -6,24 +6,22 @@ other for ever; and when the call ends, for whatever reason, the sender is relea
 
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import grpc
 
-from pruning_client.exchange import Exchange, Progress
+from pruning_client.exchange import Exchange, Watcher, model_bytes
 from pruning_proto.framing import Data
 from pruning_proto.v1.pruning_pb2 import PruneRequest
 
-Stub: TypeAlias = Any
-"""grpc.StreamStreamMultiCallable; what it gives is at once the call and the iterator of responses."""
+Begin: TypeAlias = Callable[[Iterator[PruneRequest | Data]], Any]
+"""Begins a call with its requests; what it gives is at once the call and the iterator of responses."""
 
-Watcher: TypeAlias = Callable[[Progress], object]
-"""Is told about progress: from the thread that called and the one that sends, never from both at once."""
+FAREWELL_SECONDS: Final = 5.0
+"""How long a call may go on after its `failure`. Servers of this project end it within 2 s."""
 
 
-def converse(
-    stub: Stub, exchange: Exchange, write: Callable[[Data], object], timeout: float | None, watcher: Watcher | None
-) -> None:
+def converse(begin: Begin, exchange: Exchange, write: Callable[[Data], object], watcher: Watcher | None = None) -> None:
     """Carry out a call, to its end or the first failure; `write` is given the result's bytes.
 
     Raises: grpc.RpcError if the call fails for a reason that `exchange` does not know. ProtocolError.
@@ -31,19 +29,23 @@ def converse(
     """
     tell = _Teller(exchange, watcher)
     sender = _Sender(exchange, tell)
-    call = stub(iter(sender), timeout=timeout)
+    call = begin(iter(sender))
     sender.cancel_with(call.cancel)
+    farewell = threading.Timer(FAREWELL_SECONDS, call.cancel)
     try:
         for message in call:
             data = exchange.receive(message)
             sender.look()
             if data is not None:
                 write(data)
+            elif exchange.failure is not None and not farewell.ident:
+                farewell.start()
             tell()
     except grpc.RpcError:
         if sender.cause is None and exchange.failure is None:
             raise
     finally:
+        farewell.cancel()
         sender.stop()
         call.cancel()
     if sender.cause is not None:
@@ -90,13 +92,16 @@ class _Sender:
             self._cancel()
 
     def _messages(self) -> Iterator[PruneRequest | Data]:
-        yield from self._exchange.opening()
+        for message in self._exchange.opening():
+            yield message
+            self._exchange.sent(model_bytes(message))
         if self._exchange.waits_for_plan:
             self._may_go_on.wait()
         for data in self._exchange.body():
             if self._stopped or self._exchange.failure is not None:
                 return
             yield data
+            self._exchange.sent(len(data))
             self._tell()
 
 

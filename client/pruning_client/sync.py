@@ -1,59 +1,86 @@
 # ruff: noqa: PLR0913 - what a caller may ask is by keyword, one each
 """The client: `Client`, a thin shell around `exchange`. No torch, no numpy; their tensors are met in `frameworks`."""
 
+import threading
 from collections.abc import Callable
-from os import PathLike
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from types import TracebackType
-from typing import Final, Self, TypeAlias
+from typing import Self, TypeVar
 
 import grpc
 
-from pruning_client import timeouts
+from pruning_client import retry, timeouts
+from pruning_client.asked import Nowhere, Path, Sink, asked, asked_of_file, report_of, result_of
 from pruning_client.atomic import replacing
 from pruning_client.capabilities import Capabilities, capabilities_of
-from pruning_client.channel import open_channel
-from pruning_client.errors import ProtocolError
-from pruning_client.exchange import ALLOWANCE_SECONDS, Exchange, Outcome, Rules, recipe_of
+from pruning_client.channel import Target, name_of, open_channel
+from pruning_client.errors import PruningError
+from pruning_client.exchange import (
+    ALLOWANCE_SECONDS,
+    GET_CAPABILITIES,
+    PRUNE,
+    Asked,
+    Exchange,
+    Outcome,
+    Rules,
+    Watcher,
+)
 from pruning_client.failures import from_status
+from pruning_client.forks import Birthplace
+from pruning_client.memory import Block
 from pruning_client.outputs import Output, form_of
 from pruning_client.plan import Plan
 from pruning_client.report import Report
 from pruning_client.result import Result
-from pruning_client.source import FileSource
-from pruning_client.state_dicts import StateDict, StateDictSource
-from pruning_client.stream import Watcher, converse
-from pruning_proto.framing import Data, decode_response, encode
-from pruning_proto.layout import Layout
+from pruning_client.retry import Attempts
+from pruning_client.security import Tls, Token, security_of
+from pruning_client.state_dicts import StateDict
+from pruning_client.stream import converse
+from pruning_proto.framing import decode_response, encode
 from pruning_proto.v1 import pruning_pb2 as pb
 
-Path: TypeAlias = str | PathLike[str]
+_Value = TypeVar("_Value")
 
-_SERVICE: Final = "/pruning.v1.PruningService"
+
+_Sink = TypeVar("_Sink", bound=Sink)
 
 
 class Client:
     """A pruning server, reached over gRPC. One may be used by many threads.
 
-    `target` is "HOST:PORT" or "unix:/PATH"; it is connected to when first used. `timeout` is the seconds that each call
-    may take, unless the call says otherwise, inf for no end; None allows 30 s and one more for every 10 MB of the
-    model.
+    `target` is "HOST:PORT" or "unix:/PATH", or several of them, among whom calls take turns; connected to when first
+    used. `tls` is True or a `Tls`, `token` a string or what gives one. `timeout` is the seconds that each call may
+    take, unless the call says otherwise, inf for no end; None allows 30 s and one more for every 10 MB of the model.
+    A call that a server or the way to it failed is tried again, whole, up to `retries` times within that time.
 
     Raises (every call): PruningError, see `errors` for its tree; OSError for files. TypeError or ValueError for what is
-    no state dict, path, rule or timeout at all, and after `close`.
+    no state dict, path, rule or timeout at all, and after `close`. RuntimeError in a process forked from the client's.
     Example:
         with Client("localhost:50051") as client:
             result = client.prune(model.state_dict(), rules.l1_unstructured(0.5))
         model.load_state_dict(result.state_dict)
     """
 
-    def __init__(self, target: str, *, timeout: float | None = None) -> None:
-        self._target = target
+    def __init__(
+        self,
+        target: Target,
+        *,
+        tls: Tls | bool | None = None,
+        token: Token | None = None,
+        timeout: float | None = None,
+        retries: int = retry.RETRIES,
+    ) -> None:
+        self._name = name_of(target)
         self._timeout = timeout if timeout is None else timeouts.check(timeout)
-        self._is_closed = False
-        self._channel = open_channel(target)
-        self._prune = self._channel.stream_stream(f"{_SERVICE}/Prune", encode, decode_response)
+        self._retries = retry.check(retries)
+        self._security = security_of(tls, token)
+        self._birthplace = Birthplace()
+        self._closed = threading.Event()
+        self._channel = open_channel(target, self._security)
+        self._prune = self._channel.stream_stream(PRUNE, encode, decode_response)
         self._get_capabilities = self._channel.unary_unary(
-            f"{_SERVICE}/GetCapabilities",
+            GET_CAPABILITIES,
             pb.GetCapabilitiesRequest.SerializeToString,
             pb.GetCapabilitiesResponse.FromString,
         )
@@ -68,8 +95,9 @@ class Client:
 
     def close(self) -> None:
         """Let go of the connection; calls that run are cancelled."""
-        self._is_closed = True
-        self._channel.close()
+        self._closed.set()
+        if self._birthplace.is_here:
+            self._channel.close()
 
     def prune(
         self,
@@ -80,6 +108,7 @@ class Client:
         seed: int | None = None,
         importance_scores: StateDict | None = None,
         masks: StateDict | None = None,
+        digests: bool = False,
         progress: Watcher | None = None,
         timeout: float | None = None,
     ) -> Result:
@@ -88,24 +117,13 @@ class Client:
         `importance_scores` and `masks` map parameter names to tensors of the same shape, for rules with
         `importance_scores=True` and `custom_from_mask`. Prior masks go in the state dict, as `w:mask_bits` of an
         earlier result or as torch's `w_orig` and `w_mask`. `seed` replaces the recipe's; without either one is
-        drawn if a rule is random, and the report tells it.
+        drawn if a rule is random, and the report tells it. `digests` asks for SHA-256 of what came and went, in the
+        report.
         """
-        opened = _source(source, importance_scores, masks)
-        exchange = Exchange(opened, recipe_of(rules, seed), form_of(output))
-        buffer = bytearray()
-        outcome = self._run(exchange, buffer.extend, progress, timeout)
-        report, layout = _with_file(outcome)
-        del buffer[: layout.header_bytes]
-        return Result(
-            plan=outcome.plan,
-            report=report,
-            header=outcome.header,
-            layout=layout,
-            buffer=buffer,
-            aliases=opened.aliases,
-            names=opened.names,
-            framework=opened.framework if isinstance(opened, StateDictSource) else None,
-        )
+        self._check_usable()
+        what = asked(source, rules, form_of(output), seed, importance_scores, masks, digests)
+        outcome, block = self._run(what, lambda exchange: nullcontext(Block(exchange)), progress, timeout)
+        return result_of(what, outcome, block)
 
     def prune_file(
         self,
@@ -115,6 +133,7 @@ class Client:
         *,
         output: Output = "pruned",
         seed: int | None = None,
+        digests: bool = False,
         progress: Watcher | None = None,
         timeout: float | None = None,
     ) -> Report:
@@ -122,11 +141,10 @@ class Client:
 
         The target is written whole or not at all: on any failure it is as it was.
         """
-        exchange = Exchange(FileSource(source), recipe_of(rules, seed), form_of(output))
-        with replacing(target) as file:
-            outcome = self._run(exchange, file.write, progress, timeout)
-            report, _ = _with_file(outcome)
-        return report
+        self._check_usable()
+        what = asked_of_file(source, rules, form_of(output), seed, digests)
+        outcome, _ = self._run(what, lambda _: replacing(target), progress, timeout)
+        return report_of(outcome)
 
     def dry_run(
         self,
@@ -136,16 +154,15 @@ class Client:
         seed: int | None = None,
         importance_scores: StateDict | None = None,
         masks: StateDict | None = None,
+        digests: bool = False,
         progress: Watcher | None = None,
         timeout: float | None = None,
     ) -> Report:
         """Give the report that `prune` would give, without its result: the model is sent and read."""
-        opened = _source(source, importance_scores, masks)
-        exchange = Exchange(opened, recipe_of(rules, seed), pb.OUTPUT_FORM_REPORT)
-        outcome = self._run(exchange, _refuse, progress, timeout)
-        if outcome.report is None:
-            raise ProtocolError("the call ended well, but without the report")
-        return outcome.report
+        self._check_usable()
+        what = asked(source, rules, pb.OUTPUT_FORM_REPORT, seed, importance_scores, masks, digests)
+        outcome, _ = self._run(what, lambda _: nullcontext(Nowhere()), progress, timeout)
+        return report_of(outcome)
 
     def plan(
         self,
@@ -158,51 +175,63 @@ class Client:
         timeout: float | None = None,
     ) -> Plan:
         """Give what `prune` would do and cost: which rules select which tensors. Only the header is sent."""
-        opened = _source(source, importance_scores, masks)
-        exchange = Exchange(opened, recipe_of(rules, seed), pb.OUTPUT_FORM_PLAN)
-        return self._run(exchange, _refuse, None, timeout).plan
+        self._check_usable()
+        what = asked(source, rules, pb.OUTPUT_FORM_PLAN, seed, importance_scores, masks)
+        outcome, _ = self._run(what, lambda _: nullcontext(Nowhere()), None, timeout)
+        return outcome.plan
 
     def capabilities(self, *, timeout: float | None = None) -> Capabilities:
         """Give what the server offers: methods, forms, dtypes, limits, devices, versions."""
-        seconds = self._deadline(timeout, ALLOWANCE_SECONDS)
-        try:
-            response = self._get_capabilities(pb.GetCapabilitiesRequest(), timeout=seconds)
-        except grpc.RpcError as error:
-            raise from_status(error, self._target) from error
-        return capabilities_of(response)
+
+        def attempt(attempts: Attempts) -> Capabilities:
+            request = pb.GetCapabilitiesRequest()
+            metadata = self._security.metadata()
+            try:
+                response = self._get_capabilities(request, timeout=attempts.seconds_left, metadata=metadata)
+            except grpc.RpcError as error:
+                raise from_status(error, self._name, is_tls=self._security.is_tls) from error
+            return capabilities_of(response)
+
+        return self._repeat(attempt, timeouts.deadline(timeout, self._timeout, ALLOWANCE_SECONDS))
 
     def _run(
-        self, exchange: Exchange, write: Callable[[Data], object], progress: Watcher | None, timeout: float | None
-    ) -> Outcome:
-        seconds = self._deadline(timeout, exchange.default_timeout)
+        self,
+        what: Asked,
+        landing: Callable[[Exchange], AbstractContextManager[_Sink]],
+        progress: Watcher | None,
+        timeout: float | None,
+    ) -> tuple[Outcome, _Sink]:
+        """Give what a call gave and where its result's bytes are: in a sink of `landing`, a new one each attempt."""
+
+        def attempt(attempts: Attempts) -> tuple[Outcome, _Sink]:
+            exchange = Exchange(what, attempts.number)
+            with landing(exchange) as sink:
+                self._converse(exchange, sink, progress, attempts.seconds_left)
+                return exchange.finish(), sink
+
+        return self._repeat(attempt, timeouts.deadline(timeout, self._timeout, what.default_timeout))
+
+    def _converse(self, exchange: Exchange, sink: Sink, progress: Watcher | None, seconds: float | None) -> None:
+        begin = partial(self._prune, timeout=seconds, metadata=self._security.metadata())
         try:
-            converse(self._prune, exchange, write, seconds, progress)
+            converse(begin, exchange, sink.write, progress)
         except grpc.RpcError as error:
-            raise from_status(error, self._target, exchange.sent_bytes if exchange.is_answered else None) from error
-        return exchange.finish()
+            sent_bytes = exchange.sent_bytes if exchange.is_answered else None
+            raise from_status(error, self._name, sent_bytes, is_tls=self._security.is_tls) from error
 
-    def _deadline(self, timeout: float | None, default: float) -> float | None:
-        if self._is_closed:
-            raise ValueError(f"this client of {self._target} is closed; make a new one")
-        return timeouts.deadline(timeout, self._timeout, default)
+    def _repeat(self, attempt: Callable[[Attempts], _Value], seconds: float | None) -> _Value:
+        attempts = Attempts(self._retries, seconds)
+        while True:
+            self._check_usable()
+            try:
+                return attempt(attempts)
+            except PruningError as error:
+                wait = None if self._closed.is_set() else attempts.wait_after(error)
+                if wait is None:
+                    raise
+            self._closed.wait(wait)
 
-
-def _source(
-    source: StateDict | Path, importance_scores: StateDict | None, masks: StateDict | None
-) -> FileSource | StateDictSource:
-    if not isinstance(source, str | PathLike):
-        return StateDictSource(source, importance_scores, masks)
-    if importance_scores or masks:
-        raise ValueError("a file brings its scores and masks along, as `w:scores` and `w:mask` beside `w`")
-    return FileSource(source)
-
-
-def _with_file(outcome: Outcome) -> tuple[Report, Layout]:
-    if outcome.report is None or outcome.layout is None:
-        raise ProtocolError("the call ended well, but without a result")
-    return outcome.report, outcome.layout
-
-
-def _refuse(data: Data) -> None:
-    """Take the bytes of a result that was not asked for; `Exchange` refuses them before they come here."""
-    raise ProtocolError(f"the server sent {len(data)} bytes of a result that was not asked for")
+    def _check_usable(self) -> None:
+        self._birthplace.check()
+        if self._closed.is_set():
+            raise ValueError(f"this client of {self._name} is closed; make a new one")

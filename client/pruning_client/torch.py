@@ -2,6 +2,7 @@
 
 Tensors may have any dtype the format knows, any device and any strides. One on the CPU and contiguous is sent from
 where it stands; any other is copied by itself while it is sent. Results are on the CPU and share one block of memory.
+Masks are applied with torch's own operations: it is also there where numpy is not.
 """
 
 import ctypes
@@ -9,9 +10,10 @@ from collections.abc import Hashable
 from typing import Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from pruning_client.errors import tensor_error
+from pruning_client.cuts import CUT_BYTES, cuts, lie_apart
+from pruning_client.errors import tensor_error, unchangeable_error
 from pruning_proto.layout import TensorEntry
 from pruning_proto.reasons import Reason
 
@@ -40,6 +42,9 @@ _NAMES: Final = {
 if hasattr(torch, "float8_e8m0fnu"):  # torch 2.7
     _NAMES[torch.float8_e8m0fnu] = "F8_E8M0"
 _DTYPES: Final = {name: dtype for dtype, name in _NAMES.items()}
+_WITHOUT_ZERO: Final = "F8_E8M0"
+_INTEGERS: Final = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""The integers of each width, for entries as their bits."""
 
 
 def describe(name: str, tensor: Tensor) -> tuple[str, tuple[int, ...]]:
@@ -55,7 +60,7 @@ def describe(name: str, tensor: Tensor) -> tuple[str, tuple[int, ...]]:
         raise tensor_error(
             Reason.UNKNOWN_DTYPE,
             name,
-            f"only dense tensors with data can be sent, got layout {tensor.layout}, dtype {tensor.dtype}, "
+            f"only dense tensors with data are taken, got layout {tensor.layout}, dtype {tensor.dtype}, "
             f"device {tensor.device}",
         )
     if tensor.dtype not in _NAMES:
@@ -98,6 +103,69 @@ def tensor(entry: TensorEntry, data: memoryview) -> Tensor:
     if _is_aligned(data, dtype.itemsize):
         return torch.frombuffer(data, dtype=dtype).reshape(entry.shape)
     return torch.frombuffer(bytearray(data), dtype=dtype).reshape(entry.shape)
+
+
+def check_changeable(name: str, tensor: Tensor) -> None:
+    """Raise MismatchError unless each entry has memory of its own here, and a zero; CheckpointError as `describe`."""
+    dtype, _ = describe(name, tensor)
+    wrong = f"{tensor.dtype} has no zero" if dtype == _WITHOUT_ZERO else _unchangeable(tensor)
+    if wrong is not None:
+        raise unchangeable_error(name, wrong)
+
+
+def keep_marked_(tensor: Tensor, bits: memoryview) -> None:
+    """Set to +0.0 the entries whose bit is 0, in place; bits flat in C order and little order, in writable memory.
+
+    Cost: in a few MB, near the speed of memory where the tensor is contiguous. Autograd sees it as any change in place.
+    """
+    if tensor.numel() == 0:
+        return
+    numbers = tensor.detach().view(_INTEGERS[tensor.dtype.itemsize])
+    numbers = numbers.view(-1) if numbers.is_contiguous() else numbers
+    packed = torch.frombuffer(bits, dtype=torch.uint8)
+    spread = _spread(numbers)
+    with torch.no_grad():
+        for cut in cuts(numbers.shape, CUT_BYTES // numbers.itemsize):
+            marks = spread.index_select(0, packed[cut.packed].to(numbers.device, torch.int32)).view(-1)
+            part = numbers[cut.index]
+            part.bitwise_and_(marks[cut.spare : cut.spare + cut.entries].view(part.shape))
+
+
+def tensors_of(module: nn.Module) -> dict[str, Tensor]:
+    """Give parameters and buffers by their dotted names, tied ones under each of them."""
+    return dict(module.named_parameters(remove_duplicate=False)) | dict(module.named_buffers(remove_duplicate=False))
+
+
+def computed_weights(module: nn.Module) -> dict[str, Tensor]:
+    """Give what torch's pruned form made of `w_orig` and `w_mask` for the last forward pass: plain attributes `w`."""
+    return {
+        f"{path}.{name}" if path else name: value
+        for path, owner in module.named_modules(remove_duplicate=False)
+        for name, value in vars(owner).items()
+        if isinstance(value, Tensor) and hasattr(owner, f"{name}_orig") and hasattr(owner, f"{name}_mask")
+    }
+
+
+def _unchangeable(tensor: Tensor) -> str | None:
+    """Say why entries cannot be changed in place, each by itself."""
+    if hasattr(tensor, "__tensor_flatten__"):  # the protocol of subclasses that wrap other tensors
+        return (
+            f"a {type(tensor).__name__} holds its entries in other tensors; apply the masks before the model is "
+            "distributed or quantized"
+        )
+    if getattr(tensor, "_fsdp_flattened", False):
+        return "FSDP has flattened it; apply the masks before the model is wrapped"
+    if tensor.is_conj() or tensor.is_neg():
+        return "it is a lazy conjugate or negative; call `resolve_conj()` or `resolve_neg()` first"
+    if not lie_apart(tensor.shape, tensor.stride(), 1):
+        return "several of its entries share memory (is it expanded?); `clone()` it first"
+    return None
+
+
+def _spread(numbers: Tensor) -> Tensor:
+    """Give for each value of a byte of bits its 8 masks: all ones where a bit is 1."""
+    values = torch.arange(256, dtype=numbers.dtype, device=numbers.device).view(-1, 1)
+    return -(values >> torch.arange(8, dtype=numbers.dtype, device=numbers.device) & 1)
 
 
 def _is_aligned(data: memoryview, item_bytes: int) -> bool:

@@ -11,15 +11,21 @@ from pruning_proto.v1 import pruning_pb2 as pb
 
 Script: TypeAlias = Callable[[Iterator[pb.PruneRequest], grpc.ServicerContext], Iterator[pb.PruneResponse]]
 
+Capabilities: TypeAlias = Callable[[pb.GetCapabilitiesRequest, grpc.ServicerContext], pb.GetCapabilitiesResponse]
+
 
 @contextmanager
-def scripted_server(script: Script) -> Iterator[str]:
-    """Serve `script` as Prune while inside; give the address."""
+def scripted_server(script: Script, capabilities: Capabilities | None = None) -> Iterator[str]:
+    """Serve `script` as Prune while inside, and `capabilities` as GetCapabilities; give the address."""
     handler = grpc.stream_stream_rpc_method_handler(
         script, pb.PruneRequest.FromString, pb.PruneResponse.SerializeToString
     )
     server = grpc.server(ThreadPoolExecutor(4))
     handlers: dict[str, Any] = {"Prune": handler}
+    if capabilities is not None:
+        handlers["GetCapabilities"] = grpc.unary_unary_rpc_method_handler(
+            capabilities, pb.GetCapabilitiesRequest.FromString, pb.GetCapabilitiesResponse.SerializeToString
+        )
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("pruning.v1.PruningService", handlers)])
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
@@ -27,6 +33,14 @@ def scripted_server(script: Script) -> Iterator[str]:
         yield f"127.0.0.1:{port}"
     finally:
         server.stop(None).wait()
+
+
+def echo(requests: Iterator[pb.PruneRequest], _context: grpc.ServicerContext) -> Iterator[pb.PruneResponse]:
+    """Send the file back as it comes."""
+    yield plan(next(requests).options.total_bytes)
+    for request in requests:
+        yield data(request.data)
+    yield report()
 
 
 def plan(result_bytes: int | None = None, **fields: Any) -> pb.PruneResponse:

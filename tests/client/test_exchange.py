@@ -9,8 +9,8 @@ import pytest
 
 from pruning_client import rules
 from pruning_client.errors import MismatchError, ProtocolError, RecipeError
-from pruning_client.exchange import WAIT_BYTES, Exchange, chunks, recipe_of
-from pruning_client.source import FileSource
+from pruning_client.exchange import WAIT_BYTES, Asked, Exchange, chunks, recipe_of
+from pruning_client.source import FileSource, Source
 from pruning_proto.framing import encode
 from pruning_proto.v1 import pruning_pb2 as pb
 from tests.client.checkpoints import checkpoint, weight, written
@@ -22,6 +22,10 @@ PLAN = plan(result_bytes=len(SOUND))
 REPORT = report(totals=pb.Totals(tensors=1, entries=4, pruned=2))
 
 
+def asking(source: Source, form: pb.OutputForm = pb.OUTPUT_FORM_PRUNED, seed: int | None = None) -> Asked:
+    return Asked(source=source, recipe=recipe_of(HALF, seed), output=form)
+
+
 @pytest.fixture
 def source(tmp_path: Path) -> FileSource:
     return FileSource(written(tmp_path / "in", SOUND))
@@ -29,7 +33,7 @@ def source(tmp_path: Path) -> FileSource:
 
 @pytest.fixture
 def exchange(source: FileSource) -> Exchange:
-    return Exchange(source, recipe_of(HALF, seed=7), pb.OUTPUT_FORM_PRUNED)
+    return Exchange(asking(source, seed=7))
 
 
 def receive(exchange: Exchange, messages: Iterable[pb.PruneResponse]) -> None:
@@ -48,20 +52,19 @@ def test_options_come_first_then_the_file(exchange: Exchange) -> None:
 
 
 def test_for_a_plan_only_the_header_is_sent(source: FileSource) -> None:
-    exchange = Exchange(source, recipe_of(HALF, None), pb.OUTPUT_FORM_PLAN)
+    exchange = Exchange(asking(source, pb.OUTPUT_FORM_PLAN))
     assert list(exchange.body()) == []
 
 
 @pytest.mark.parametrize(("size", "waits"), [(8, False), (WAIT_BYTES, True)], ids=["small", "large"])
 def test_large_file_waits_for_the_plan(tmp_path: Path, size: int, waits: bool) -> None:
     path = written(tmp_path / "in", checkpoint({"x": ("U8", (size,), bytes(size))}))
-    assert Exchange(FileSource(path), recipe_of(HALF, None), pb.OUTPUT_FORM_PRUNED).waits_for_plan is waits
+    assert Exchange(asking(FileSource(path))).waits_for_plan is waits
 
 
 def test_deadline_grows_with_the_model(tmp_path: Path) -> None:
     path = written(tmp_path / "in", checkpoint({"x": ("U8", (10**6,), bytes(10**6))}))
-    exchange = Exchange(FileSource(path), recipe_of(HALF, None), pb.OUTPUT_FORM_PRUNED)
-    assert exchange.default_timeout == pytest.approx(30.1, abs=0.001)
+    assert asking(FileSource(path)).default_timeout == pytest.approx(30.1, abs=0.001)
 
 
 def test_result_counts_once_plan_data_and_report_are_whole(exchange: Exchange) -> None:
@@ -96,8 +99,6 @@ def test_plan_and_report_may_come_in_parts(exchange: Exchange) -> None:
         pytest.param([PLAN, data(SOUND), pb.PruneResponse(report=pb.Report())], "the report", id="not its last part"),
         pytest.param([PLAN, REPORT], "the result's header", id="no data"),
         pytest.param([PLAN, data(SOUND[:-1]), REPORT], "95 bytes came; its header describes 96", id="cut short"),
-        pytest.param([PLAN, data(SOUND + b"x"), REPORT], "97 bytes came", id="too long"),
-        pytest.param([plan(97), data(SOUND), REPORT], "the plan announced 97", id="other than announced"),
     ],
 )
 def test_result_that_is_not_whole_never_counts(
@@ -117,6 +118,8 @@ def test_result_that_is_not_whole_never_counts(
         pytest.param([PLAN, REPORT, REPORT], id="report after the last one"),
         pytest.param([PLAN, REPORT, data(SOUND)], id="data after the report"),
         pytest.param([PLAN, data(b"\x02\0\0\0\0\0\0\0[]")], id="result with a bad header"),
+        pytest.param([PLAN, data(SOUND + b"x")], id="more than the header describes"),
+        pytest.param([plan(97), data(SOUND)], id="other than announced"),
     ],
 )
 def test_message_out_of_order_is_refused(exchange: Exchange, messages: list[pb.PruneResponse]) -> None:
@@ -126,7 +129,7 @@ def test_message_out_of_order_is_refused(exchange: Exchange, messages: list[pb.P
 
 @pytest.mark.parametrize("form", [pb.OUTPUT_FORM_PLAN, pb.OUTPUT_FORM_REPORT])
 def test_data_that_was_not_asked_for_is_refused(source: FileSource, form: pb.OutputForm) -> None:
-    exchange = Exchange(source, recipe_of(HALF, None), form)
+    exchange = Exchange(asking(source, form))
     with pytest.raises(ProtocolError, match="data where none belongs"):
         receive(exchange, [PLAN, data(SOUND)])
 
@@ -192,6 +195,7 @@ def test_recipe_given_is_left_as_it_is() -> None:
         pytest.param([b"abcdefgh"], [b"abc", b"def", b"gh"], id="large is cut"),
         pytest.param([b"a", b"b"], [b"ab"], id="small are gathered"),
         pytest.param([b"a", b"bcd", b"e"], [b"a", b"bcd", b"e"], id="what is gathered goes before what is large"),
+        pytest.param([b"abcdefg"], [b"abc", b"defg"], id="a small rest goes with the last"),
         pytest.param([b"", b"a", b""], [b"a"], id="empty vanish"),
         pytest.param([], [], id="nothing"),
     ],

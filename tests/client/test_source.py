@@ -44,7 +44,7 @@ def test_file_without_tensors_has_no_pieces(tmp_path: Path) -> None:
         pytest.param(b"\x80\x04\x95\x08\0\0\0\0\0\0\0", Reason.INVALID_HEADER, "pickle", id="pickle, protocol 4"),
         pytest.param(b"\x80\x05\x95\x08\0\0\0\0\0\0\0", Reason.INVALID_HEADER, "pickle", id="pickle, protocol 5"),
         pytest.param(b"GGUF\x03\0\0\0aaaa", Reason.HEADER_TOO_LARGE, "is this a safetensors file", id="another format"),
-        pytest.param(b"\x02\0\0\0\0\0\0\0[]", Reason.INVALID_HEADER, "not a JSON object", id="no object"),
+        pytest.param(b"\x02\0\0\0\0\0\0\0[]", Reason.INVALID_HEADER, "no JSON object", id="no object"),
     ],
 )
 def test_file_that_is_not_sound_is_refused_by_name(

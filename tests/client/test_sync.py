@@ -1,7 +1,8 @@
-"""`Client` against a real server: what goes in, what comes out, what is refused."""
+"""`Client` and `AsyncClient` against a real server: what goes in, what comes out, what is refused."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from pruning_client.exchange import Rules
 from pruning_proto.limits import CHUNK_BYTES
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
+from tests.client.both import Connect, async_client
 from tests.client.checkpoints import F32, checkpoint, floats, weight, written
 from tests.servers import ServerProcess
 
@@ -24,9 +26,15 @@ MATRIX = [[1.0, -4.0], [3.0, -2.0]]
 PRUNED = [[0.0, -4.0], [3.0, 0.0]]
 
 
+@pytest.fixture(scope="module", params=[Client, async_client], ids=["Client", "AsyncClient"])
+def connect(request: pytest.FixtureRequest) -> Connect:
+    return cast("Connect", request.param)
+
+
 @pytest.fixture(scope="module")
-def client(server: ServerProcess) -> Client:
-    return Client(server.address)
+def client(server: ServerProcess, connect: Connect) -> Iterator[Client]:
+    with connect(server.address) as client:
+        yield client
 
 
 @pytest.fixture

@@ -66,6 +66,15 @@ def test_inspecting_needs_no_server(client_alone: Installation, checkpoint: Path
     assert (tensor["name"], tensor["entries"], tensor["zeros"]) == ("fc.weight", 4, 0)
 
 
+def test_masks_are_applied_without_numpy(client_alone: Installation, checkpoint: Path, server: ServerProcess) -> None:
+    rule = ["--method", "l1_unstructured", "--amount", "0.5", "--output", "mask", "--server", server.address]
+    client_alone.run("-m", "pruning_client", "run", "in.safetensors", "-o", "masks", *rule, folder=checkpoint.parent)
+    words = ["apply", "in.safetensors", "masks", "-o", "out.safetensors"]
+    done = client_alone.run("-W", "error", "-m", "pruning_client", *words, folder=checkpoint.parent)
+    assert done.returncode == 0, done.stderr
+    assert (checkpoint.parent / "out.safetensors").read_bytes().endswith(HALF_OF_THEM)
+
+
 def test_server_of_its_own_needs_the_service(client_alone: Installation, checkpoint: Path) -> None:
     options = ["-o", "out.safetensors", "--method", "l1_unstructured", "--amount", "0.5"]
     done = client_alone.run("-m", "pruning_client", "run", "in.safetensors", *options, folder=checkpoint.parent)

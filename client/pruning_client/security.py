@@ -1,0 +1,152 @@
+"""How a client knows whom it talks to and tells who it is: TLS and a token. What a caller says, made what gRPC takes.
+
+A token travels in the metadata of each call, as `authorization: Bearer TOKEN`. Not as gRPC's call credentials: those
+are asked on a thread of gRPC's, or on the event loop once there is one, where a file that is read blocks every call,
+and where what goes wrong arrives as a broken connection. The rule that gRPC holds with them is held in `channel`.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import grpc
+
+Pem: TypeAlias = bytes | str | PathLike[str]
+"""PEM: itself as bytes, or the path of a file that holds it."""
+
+Token: TypeAlias = str | Callable[[], str]
+"""A token, or what gives one: asked anew for each attempt of a call, so that a token that is renewed is seen."""
+
+Metadata: TypeAlias = tuple[tuple[str, str], ...]
+
+_CERTIFICATE: Final = re.compile(rb"-----BEGIN (X509 |TRUSTED )?CERTIFICATE-----")
+_KEY: Final = re.compile(rb"-----BEGIN ((RSA|EC) )?PRIVATE KEY-----")
+_ENCRYPTED: Final = b"ENCRYPTED"
+_SERVER_NAME: Final = re.compile(r"[^\s/]+")
+_TOKEN: Final = re.compile(r"[!-~]+")
+"""What a header's value may hold; gRPC refuses others with a message that shows them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Tls:
+    """What a connection over TLS trusts and shows.
+
+    `ca` signed the server's certificate; None: the roots that gRPC brings along, or the file that
+    GRPC_DEFAULT_SSL_ROOTS_FILE_PATH names. `certificate` and `key` are the client's own, for a server that asks for
+    them (mTLS). `server_name` is the name in the server's certificate, where that is not the host that is called.
+    Files are read once, when a client is made.
+
+    Raises: ValueError for a certificate without a key, or a key without a certificate.
+    """
+
+    ca: Pem | None = None
+    certificate: Pem | None = None
+    key: Pem | None = None
+    server_name: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.certificate is None) != (self.key is None):  # gRPC would end the process
+            given, missing = ("a key", "certificate") if self.certificate is None else ("a certificate", "key")
+            raise ValueError(f"{given} without its {missing}: mTLS needs both, TLS alone neither")
+        if self.server_name is not None and not _SERVER_NAME.fullmatch(self.server_name):
+            raise ValueError(f"a server's name is that of its certificate, got {self.server_name!r}")
+
+    def __repr__(self) -> str:
+        """Show paths and names, never what a PEM holds."""
+        given = {name: getattr(self, name) for name in self.__slots__}
+        told = (f"{name}={_shown(value)}" for name, value in given.items() if value is not None)
+        return f"Tls({', '.join(told)})"
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """Give gRPC's credentials.
+
+        Raises: OSError if a file cannot be read. ValueError if it holds something else.
+        """
+        return grpc.ssl_channel_credentials(
+            root_certificates=_read("ca", self.ca, _CERTIFICATE),
+            private_key=_read("key", self.key, _KEY),
+            certificate_chain=_read("certificate", self.certificate, _CERTIFICATE),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """TLS, a token, both or neither."""
+
+    tls: Tls | None = None
+    token: Token | None = field(default=None, repr=False)
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether calls go over TLS."""
+        return self.tls is not None
+
+    @property
+    def may_block(self) -> bool:
+        """Whether `metadata` asks a callable, which may read a file or ask a server: nothing for an event loop."""
+        return callable(self.token)
+
+    def metadata(self) -> Metadata:
+        """Give the metadata of one attempt of a call.
+
+        Raises: TypeError or ValueError if what the callable gives is no token. Whatever the callable raises.
+        """
+        if self.token is None:
+            return ()
+        return (("authorization", f"Bearer {checked(self.token() if callable(self.token) else self.token)}"),)
+
+
+IN_THE_CLEAR: Final = Security()
+
+
+def security_of(tls: Tls | bool | None, token: Token | None) -> Security:
+    """Give what a client's caller says.
+
+    Raises: TypeError or ValueError if that is no TLS, or no token.
+    """
+    if tls is not None and not isinstance(tls, Tls | bool):
+        raise TypeError(f"tls is True, or Tls(ca=..., certificate=..., key=...); got {type(tls).__name__}")
+    if token is not None and not callable(token):
+        checked(token)
+    return Security(tls if isinstance(tls, Tls) else Tls() if tls else None, token)
+
+
+def checked(token: str) -> str:
+    """Give a token without the space around it that files have. Its text stands in no message.
+
+    Raises: TypeError if it is no string. ValueError if it is empty or no header's value.
+    """
+    if not isinstance(token, str):
+        raise TypeError(f"a token is a string, or what gives one; got {type(token).__name__}")
+    stripped = token.strip()
+    if not _TOKEN.fullmatch(stripped):
+        wrong = "is empty" if not stripped else "holds a space, or what is not ASCII"
+        raise ValueError(f"the token {wrong}; it is one word, without `Bearer`")
+    return stripped
+
+
+def _read(name: str, pem: Pem | None, wanted: re.Pattern[bytes]) -> bytes | None:
+    if pem is None:
+        return None
+    where = f"{name}, {len(pem)} bytes," if isinstance(pem, bytes) else f"{name}, {_path(name, pem)},"
+    content = pem if isinstance(pem, bytes) else _path(name, pem).read_bytes()
+    if wanted.search(content):
+        return content
+    if _ENCRYPTED in content:
+        raise ValueError(f"TLS: {where} is encrypted, and gRPC asks for no pass phrase: decrypt it (openssl pkey)")
+    what = "private key" if wanted is _KEY else "certificate"
+    raise ValueError(f"TLS: {where} holds no {what} in PEM (-----BEGIN ...-----)")
+
+
+def _path(name: str, path: str | PathLike[str]) -> Path:
+    if "-----BEGIN" in str(path):  # an error of the file system would show all of it
+        raise ValueError(f"TLS: {name} is the path of a file, or PEM as bytes; a string that holds PEM is neither")
+    return Path(path)
+
+
+def _shown(value: Pem) -> str:
+    is_content = isinstance(value, bytes) or "-----BEGIN" in str(value)
+    return "<PEM>" if is_content else repr(str(value))

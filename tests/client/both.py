@@ -1,0 +1,49 @@
+"""Both clients under one face, so that a test holds for each: `AsyncClient` on an event loop in a thread."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, TypeAlias, cast
+
+import pytest
+
+from pruning_client import AsyncClient, Client
+
+Connect: TypeAlias = Callable[..., AbstractContextManager[Client]]
+"""Takes what a client takes, gives one while inside."""
+
+
+@contextmanager
+def async_client(*arguments: Any, **options: Any) -> Iterator[Client]:
+    """An `AsyncClient` that is called as a `Client` is."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        face = _Face(loop, arguments, options)
+        yield cast("Client", face)
+        face.close()
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+
+
+class _Face:
+    def __init__(self, loop: asyncio.AbstractEventLoop, arguments: Any, options: Any) -> None:
+        async def make() -> AsyncClient:
+            return AsyncClient(*arguments, **options)
+
+        self._loop = loop
+        self._client = self._run(make())
+
+    def __getattr__(self, verb: str) -> Any:
+        return lambda *arguments, **options: self._run(getattr(self._client, verb)(*arguments, **options))
+
+    def _run(self, coroutine: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+
+BOTH = pytest.mark.parametrize("connect", [Client, async_client], ids=["Client", "AsyncClient"])
