@@ -6,8 +6,8 @@ starved by small ones.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from pruning_proto.reasons import Reason
 from pruning_service.status import Refusal
@@ -22,36 +22,29 @@ class Budget:
         self._queue_seconds = queue_seconds
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
-    @asynccontextmanager
-    async def reserve(self, wanted_bytes: int) -> AsyncIterator[None]:
-        """Hold `wanted_bytes` while inside.
-
-        Raises: Refusal MODEL_TOO_LARGE if they can never fit, NO_ROOM if they did not in `queue_seconds`.
-        """
-        if wanted_bytes > self.total_bytes:
-            raise Refusal(
-                reason=Reason.MODEL_TOO_LARGE,
-                message=f"the call needs {wanted_bytes:,} bytes of memory, the server may hold {self.total_bytes:,} "
-                "(PRUNING_MEMORY_BYTES); rules of local scope need less than those of global scope",
-                metadata={"needed_bytes": str(wanted_bytes), "budget_bytes": str(self.total_bytes)},
-            )
-        await self._enter(wanted_bytes)
+    @contextmanager
+    def reservation(self) -> Iterator["Reservation"]:
+        """Give a reservation of nothing, to grow; what it has grown to is given back at the end."""
+        reservation = Reservation(self)
         try:
-            yield
+            yield reservation
         finally:
-            self.reserved_bytes -= wanted_bytes
+            self.reserved_bytes -= reservation.held_bytes
             self._admit()
 
-    async def _enter(self, wanted_bytes: int) -> None:
+    async def enter(self, wanted_bytes: int, on_top_of: int) -> None:
+        """Wait for bytes behind all that wait already. For `Reservation` alone; raises what its `grow` raises."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         place = (wanted_bytes, turn)
         self._waiting.append(place)
         self._admit()
+        if turn.done():
+            return
         try:
             await asyncio.wait_for(asyncio.shield(turn), self._queue_seconds)
         except TimeoutError:
             self._leave(place)
-            raise self._no_room(wanted_bytes) from None
+            raise self._no_room(wanted_bytes + on_top_of) from None
         except asyncio.CancelledError:
             self._leave(place)
             raise
@@ -79,3 +72,27 @@ class Budget:
             metadata={"needed_bytes": str(wanted_bytes), "budget_bytes": str(self.total_bytes)},
             retry_seconds=max(1.0, self._queue_seconds / 2),
         )
+
+
+class Reservation:
+    """What one call holds of a budget."""
+
+    def __init__(self, budget: Budget) -> None:
+        self.held_bytes = 0
+        self._budget = budget
+
+    async def grow(self, to_bytes: int) -> None:
+        """Hold so many bytes in all; what is held already stays, also while waiting for more.
+
+        Raises: Refusal MODEL_TOO_LARGE if they can never fit, NO_ROOM if they did not in `queue_seconds`.
+        """
+        if to_bytes > self._budget.total_bytes:
+            raise Refusal(
+                reason=Reason.MODEL_TOO_LARGE,
+                message=f"the call needs {to_bytes:,} bytes of memory, and the server may hold "
+                f"{self._budget.total_bytes:,} (PRUNING_MEMORY_BYTES); rules of local scope need less than global ones",
+                metadata={"needed_bytes": str(to_bytes), "budget_bytes": str(self._budget.total_bytes)},
+            )
+        if to_bytes > self.held_bytes:
+            await self._budget.enter(to_bytes - self.held_bytes, on_top_of=self.held_bytes)
+            self.held_bytes = to_bytes

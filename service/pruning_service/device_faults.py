@@ -9,6 +9,7 @@ torch.AcceleratorError carries them as `error_code` (https://github.com/pytorch/
 """
 
 import asyncio
+import errno
 import logging
 from collections.abc import Iterator
 from typing import Final
@@ -20,7 +21,11 @@ from pruning_service.status import Refusal
 
 RETRY_SECONDS: Final = 1.0
 
-_OUT_OF_MEMORY: Final = ("CUDA error: out of memory", "CUDA out of memory")
+_OUT_OF_MEMORY: Final = (
+    "CUDA error: out of memory",
+    "CUDA out of memory",
+    "DefaultCPUAllocator: can't allocate memory",
+)
 _ACCELERATOR_ERROR: Final[type[Exception] | None] = getattr(torch, "AcceleratorError", None)  # torch 2.8 and later
 _log = logging.getLogger(__name__)
 
@@ -70,7 +75,9 @@ def _with_causes(error: BaseException | None) -> Iterator[BaseException]:
 def _is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and str(error).startswith(_OUT_OF_MEMORY)
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM  # of mmap
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
 
 
 def _is_of_accelerator(error: BaseException) -> bool:

@@ -7,11 +7,13 @@ A read outlives whoever waited for it: when a call fails while a message is awai
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import TypeAlias
 
 from pruning_proto.reasons import Reason
 from pruning_proto.v1.pruning_pb2 import PruneOptions, PruneRequest
 from pruning_service.digests import Digest
+from pruning_service.off_loop import worked_out
 from pruning_service.pace import Pace
 from pruning_service.status import Refusal
 from pruning_service.strict import check_understood
@@ -39,8 +41,7 @@ class Inbox:
             )
         if isinstance(message, memoryview) or message.WhichOneof("message") == "data":
             raise Refusal(reason=Reason.OPTIONS_FIRST, message="data came before options; send options first")
-        check_understood(message.options)  # first, so that paths begin there
-        check_understood(message)
+        await worked_out(partial(_check, message), message.ByteSize())
         if message.WhichOneof("message") is None:
             raise Refusal(reason=Reason.OPTIONS_FIRST, message="the first message is empty; send options first")
         if message.options.digests:
@@ -70,7 +71,7 @@ class Inbox:
             try:
                 if await self._read(left) is None:
                     return
-            except (Refusal, TimeoutError):
+            except Exception:  # noqa: BLE001 - the call has failed already, and why is known
                 return
 
     def close(self) -> None:
@@ -89,12 +90,12 @@ class Inbox:
             ) from None
 
     async def _read(self, seconds: float) -> Message | None:
-        if self._reading is None:
-            self._reading = asyncio.ensure_future(_first(self._requests))
-        done, _ = await asyncio.wait({self._reading}, timeout=seconds)
+        reading = self._reading = self._reading or asyncio.ensure_future(_first(self._requests))
+        done, _ = await asyncio.wait({reading}, timeout=seconds)
         if not done:
             raise TimeoutError
-        reading, self._reading = self._reading, None
+        if self._reading is reading:
+            self._reading = None
         return reading.result()
 
 
@@ -102,6 +103,11 @@ async def _first(requests: AsyncIterator[Message]) -> Message | None:
     async for message in requests:
         return message
     return None
+
+
+def _check(message: PruneRequest) -> None:
+    check_understood(message.options)  # first, so that paths begin there
+    check_understood(message)
 
 
 def _data_of(message: PruneRequest) -> memoryview:

@@ -15,7 +15,7 @@ from pruning_engine.plan import Plan, PlannedParameter
 from pruning_proto import layout
 from pruning_proto.layout import PREFIX_BYTES, Layout, TensorEntry
 from pruning_proto.reasons import Reason
-from pruning_service.admission import Budget
+from pruning_service.admission import Reservation
 from pruning_service.buffers import Buffers
 from pruning_service.inbox import Inbox
 from pruning_service.off_loop import worked_out
@@ -61,7 +61,7 @@ class Intake:
         self._header_bytes = 0
         self._data = memoryview(b"")
 
-    async def header(self, limit_bytes: int, budget: Budget) -> Layout:
+    async def header(self, limit_bytes: int, reservation: Reservation) -> Layout:
         """Receive and parse the header, off the event loop. Raises: Refusal, LayoutError."""
         if self._total_bytes < PREFIX_BYTES:
             raise self._mismatch("a safetensors file begins with 8 bytes of header length")
@@ -69,9 +69,10 @@ class Intake:
         json_bytes = self._header_bytes = layout.json_bytes(prefix, limit_bytes)
         if PREFIX_BYTES + json_bytes > self._total_bytes:
             raise self._mismatch(f"its header alone takes {PREFIX_BYTES + json_bytes:,}")
-        async with budget.reserve(HEADER_COST * json_bytes):
-            text = await self._take(bytearray(json_bytes))
-            parsed = await worked_out(partial(layout.parse, text), json_bytes)
+        await reservation.grow(json_bytes)  # no more while it comes: a client may take its time
+        text = await self._take(bytearray(json_bytes))
+        await reservation.grow(HEADER_COST * json_bytes)
+        parsed = await worked_out(partial(layout.parse, text), json_bytes)
         if parsed.total_bytes != self._total_bytes:
             raise self._mismatch(f"its header describes {parsed.total_bytes:,}")
         return parsed

@@ -1,15 +1,35 @@
-"""What takes long where a model has many tensors: off the event loop, but at once where it has few."""
+"""What takes long, done in threads: off the event loop, and always to its end."""
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, TypeVar
 
 Result = TypeVar("Result")
 
-SMALL_HEADER_BYTES: Final = 4096
-"""About 40 tensors: what is to be done for them takes no longer than four threads take to wake up."""
+SMALL_BYTES: Final = 4096
+"""Of a header about 40 tensors: what is to be done for them takes no longer than a thread takes to wake up."""
 
 
-async def worked_out(work: Callable[[], Result], header_bytes: int) -> Result:
-    """Do `work` for a file with a header of so many bytes."""
-    return work() if header_bytes <= SMALL_HEADER_BYTES else await asyncio.to_thread(work)
+async def worked_out(work: Callable[[], Result], described_bytes: int) -> Result:
+    """Do `work` on a description of so many bytes: a header, options, or both. At once if it is small."""
+    if described_bytes <= SMALL_BYTES:
+        return work()
+    return await finished(asyncio.get_running_loop().run_in_executor(None, work))
+
+
+async def finished(job: asyncio.Future[Result], give_up: Callable[[], object] = lambda: None) -> Result:
+    """Wait for what a thread does. Whoever is cancelled meanwhile waits on: until then the job's memory is in use.
+
+    `give_up` tells the thread that its result is not wanted any more.
+    """
+    try:
+        return await asyncio.shield(job)
+    except asyncio.CancelledError:
+        give_up()
+        while not job.done():
+            with suppress(asyncio.CancelledError):  # however often
+                await asyncio.wait({job})
+        if not job.cancelled():
+            job.exception()  # looked at: asyncio logs the error of each that nobody looked at
+        raise

@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Final
 
 from pruning_proto import limits
@@ -34,7 +35,7 @@ class Outbox:
         self._pace = Pace(min_bytes_per_second, "read", idle_seconds)
         self._backlog_bytes = backlog_bytes
         self._idle_seconds = idle_seconds
-        self._messages: deque[PruneResponse | Data] = deque()
+        self._messages: deque[tuple[PruneResponse | Data, int]] = deque()
         self._unread_bytes = 0
         self._gathered = bytearray()
         self._is_closed = False
@@ -44,11 +45,6 @@ class Outbox:
     def take_digest(self) -> None:
         """Take the digest of the bytes on their way, from now on."""
         self.digest = Digest()
-
-    @property
-    def has_unread(self) -> bool:
-        """Whether bytes wait for the client to read them."""
-        return self._unread_bytes > 0
 
     def send(self, message: PruneResponse) -> None:
         """Queue a message behind all bytes written before."""
@@ -84,30 +80,42 @@ class Outbox:
 
     def drop(self) -> None:
         """Forget what is queued: the call has failed."""
+        self._unread_bytes -= sum(size for _, size in self._messages)
         self._messages.clear()
         self._gathered.clear()
+
+    async def is_taken(self, seconds: float) -> bool:
+        """Tell whether the client takes everything, in so many seconds at most."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._unread_bytes:
+                    self._read.clear()
+                    await self._read.wait()
+        return self._unread_bytes == 0
 
     async def messages(self, heartbeat_seconds: float) -> AsyncIterator[PruneResponse | Data | None]:
         """Give what is queued until it is closed; None whenever nothing came for `heartbeat_seconds`."""
         while True:
             while self._messages:
-                message = self._messages.popleft()
+                message, size = self._messages.popleft()
                 if self.digest is not None and not isinstance(message, PruneResponse):
                     await self.digest.take(message)
                 yield message
-                self._note_read(message)
+                self._note_read(message, size)
+                del message  # what is in it may be a large tensor's
             if self._is_closed:
                 return
             self._written.clear()
             try:
-                await asyncio.wait_for(self._written.wait(), heartbeat_seconds)
+                async with asyncio.timeout(heartbeat_seconds):
+                    await self._written.wait()
             except TimeoutError:
                 yield None
 
     def _queue(self, message: PruneResponse | Data) -> None:
-        if not isinstance(message, PruneResponse):
-            self._unread_bytes += len(message)
-        self._messages.append(message)
+        size = message.ByteSize() if isinstance(message, PruneResponse) else len(message)
+        self._unread_bytes += size
+        self._messages.append((message, size))
         self._written.set()
 
     def _flush(self) -> None:
@@ -115,22 +123,23 @@ class Outbox:
             self._queue(self._gathered)
             self._gathered = bytearray()
 
-    def _note_read(self, message: PruneResponse | Data) -> None:
+    def _note_read(self, message: PruneResponse | Data, size: int) -> None:
+        self._unread_bytes -= size
         if not isinstance(message, PruneResponse):
-            self._unread_bytes -= len(message)
-            self.sent_bytes += len(message)
+            self.sent_bytes += size
         self._read.set()
 
     async def _wait_while_unread(self, most_bytes: int) -> None:
         while self._unread_bytes > most_bytes:
-            begin, sent_bytes = time.monotonic(), self.sent_bytes
+            begin, unread_bytes = time.monotonic(), self._unread_bytes
             self._read.clear()
             try:
-                await asyncio.wait_for(self._read.wait(), self._idle_seconds)
+                async with asyncio.timeout(self._idle_seconds):
+                    await self._read.wait()
             except TimeoutError:
                 raise Refusal(
                     reason=Reason.CLIENT_NOT_READING,
                     message=f"{self._unread_bytes:,} bytes of the result wait and none were read for "
                     f"{self._idle_seconds:g} s; read while you send",
                 ) from None
-            self._pace.note(time.monotonic() - begin, self.sent_bytes - sent_bytes)
+            self._pace.note(time.monotonic() - begin, unread_bytes - self._unread_bytes)

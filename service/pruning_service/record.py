@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pruning_engine.recipe import Channels, Recipe
-from pruning_proto.reasons import TABLE
+from pruning_proto.reasons import TABLE, Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.metrics import Metrics
 from pruning_service.status import Refusal
@@ -21,10 +21,11 @@ def recorded(call: PruneCall, resources: Resources, peer: str) -> Iterator[None]
     """Record `call`, which lives inside."""
     metrics = resources.metrics
     begin = time.perf_counter()
-    outcome = "OK"
+    outcome = Reason.INTERNAL.value
     metrics.in_flight.inc()
     try:
         yield
+        outcome = "OK"
     except Refusal as refusal:
         outcome = refusal.reason
         raise

@@ -18,7 +18,7 @@ from pruning_service import allocator
 
 EVERY_SECONDS: Final = 2.0
 
-WORTH_BYTES: Final = 32 * MIB
+WORTH_BYTES: Final = 8 * MIB
 """Grown by less than that, the process is left alone."""
 
 _STATM: Final = Path("/proc/self/statm")

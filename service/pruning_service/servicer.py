@@ -1,16 +1,17 @@
 """The RPCs, a few lines each, and how gRPC finds them."""
 
+import asyncio
+import logging
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any, Final
 
 import grpc
-from google.protobuf.message import DecodeError
 
 from pruning_proto import framing
 from pruning_proto.framing import Data
-from pruning_proto.reasons import REQUEST_ID_KEY
+from pruning_proto.reasons import REQUEST_ID_KEY, Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.capabilities import capabilities
 from pruning_service.frames import let_go
@@ -20,6 +21,8 @@ from pruning_service.stream import PruneCall, Resources
 from pruning_service.strict import check_understood
 
 SERVICE: Final = pb.DESCRIPTOR.services_by_name["PruningService"].full_name
+
+_log = logging.getLogger(__name__)
 
 
 class PruningServicer:
@@ -38,7 +41,13 @@ class PruningServicer:
             with suppress(grpc.aio.AbortError):  # it ends the handler; here the handler is stuck in a write
                 await context.abort_with_status(grpc_status(refusal, request_id))
 
-        call = PruneCall(self._resources, requests, request_id, abort)
+        handler = asyncio.current_task()
+
+        def hang_up() -> None:
+            if handler is not None:
+                handler.cancel()  # gRPC resets the stream of a handler that ends without a status
+
+        call = PruneCall(self._resources, requests, request_id, abort, hang_up)
         status: grpc.Status | None = None
         try:
             with recorded(call, self._resources, context.peer()):
@@ -57,9 +66,13 @@ class PruningServicer:
         request_id = await _named(context)
         try:
             check_understood(pb.GetCapabilitiesRequest.FromString(raw))
-        except (DecodeError, Refusal) as error:
-            await context.abort_with_status(grpc_status(refusal_of(error, request_id), request_id))
-        return capabilities(self._resources)
+            return capabilities(self._resources)
+        except Exception as error:
+            refusal = refusal_of(error, request_id)
+            if refusal.reason is Reason.INTERNAL:
+                _log.exception("request_id=%s failed", request_id)
+            await context.abort_with_status(grpc_status(refusal, request_id))
+            raise  # for the types' sake: abort_with_status does not return
 
     def handlers(self) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
         """Give each method's handler; Prune has (de)serializers of its own, see pruning_proto.framing."""

@@ -78,7 +78,7 @@ def failure(refusal: Refusal, request_id: str) -> pruning_pb2.Failure:
         metadata={**refusal.metadata, "request_id": request_id},
         violations=[
             pruning_pb2.FieldViolation(field=violation.field, description=violation.description)
-            for violation in _capped(refusal.violations)
+            for violation in _capped(_violations(refusal))
         ],
         retry_after=None if refusal.retry_seconds is None else _duration(refusal.retry_seconds),
     )
@@ -91,14 +91,14 @@ def rpc_status(refusal: Refusal, request_id: str) -> status_pb2.Status:
             reason=refusal.reason, domain=DOMAIN, metadata={**refusal.metadata, "request_id": request_id}
         )
     ]
-    if refusal.violations:
+    if violations := _violations(refusal):
         details.append(
             error_details_pb2.BadRequest(
                 field_violations=[
                     error_details_pb2.BadRequest.FieldViolation(
                         field=violation.field, description=violation.description
                     )
-                    for violation in _capped(refusal.violations)
+                    for violation in _capped(violations)
                 ]
             )
         )
@@ -126,6 +126,21 @@ _IN_RECIPE = ("rules", "seed")
 """How the engine's paths of a recipe's fields begin; on the wire the recipe is a field itself."""
 
 
+_PARTS = {
+    Reason.OPTIONS_FIRST: "options",
+    Reason.UNEXPECTED_MESSAGE: "options",
+    Reason.TOTAL_BYTES_MISMATCH: "total_bytes",
+    Reason.EMPTY_DATA: "data",
+    Reason.TRUNCATED: "data",
+    Reason.OVERLONG: "data",
+    Reason.HEADER_TOO_LARGE: "data",
+    Reason.INVALID_HEADER: "data",
+    Reason.DUPLICATE_NAME: "data",
+    Reason.INVALID_HISTORY: "data",
+}
+"""The part of a request that a reason is about, where it is neither a field of the recipe nor a tensor."""
+
+
 def _refusal(reason: Reason, message: str, path: str | None, tensor: str | None) -> Refusal:
     field = f"recipe.{path}" if path and path.startswith(_IN_RECIPE) else path
     places = [field] if field else []
@@ -137,6 +152,13 @@ def _refusal(reason: Reason, message: str, path: str | None, tensor: str | None)
         violations=tuple(Violation(_cut(place, 256), _cut(message, 512)) for place in places),
         metadata={key: _cut(value, 256) for key, value in named.items() if value},
     )
+
+
+def _violations(refusal: Refusal) -> tuple[Violation, ...]:
+    """What was wrong; a refusal of a request as such names the part of it, if it can be named."""
+    if refusal.violations or refusal.code is not StatusCode.INVALID_ARGUMENT:
+        return refusal.violations
+    return (Violation(_PARTS.get(refusal.reason, ""), _cut(refusal.message, 512)),)
 
 
 def _capped(violations: tuple[Violation, ...]) -> tuple[Violation, ...]:

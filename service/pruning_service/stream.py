@@ -12,8 +12,8 @@ import logging
 import secrets
 import time
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, TypeVar
@@ -27,7 +27,7 @@ from pruning_proto.framing import Data
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service import translate
-from pruning_service.admission import Budget
+from pruning_service.admission import Budget, Reservation
 from pruning_service.buffers import Buffers
 from pruning_service.config import Settings
 from pruning_service.device_faults import DeviceFaults
@@ -48,8 +48,6 @@ HEARTBEAT_SECONDS: Final = 5.0
 
 DISCARD_SECONDS: Final = 2.0
 """How long a failed call reads on, so that its client sees why."""
-
-_CLIENTS = (Reason.CLIENT_NOT_READING, Reason.CLIENT_TOO_SLOW)
 
 _log = logging.getLogger(__name__)
 _Item = TypeVar("_Item")
@@ -78,7 +76,8 @@ class Resources:
 class PruneCall:
     """One Prune call. `responses` is its whole life; afterwards `report` and `aborted` tell what came of it.
 
-    `abort` ends the call with a status where it cannot be told in-band: its client takes no more messages.
+    Where a failure cannot be told in-band, for its client takes no more messages, `abort` ends the call with a status;
+    and where it does not even take that, `hang_up` ends it without.
     """
 
     def __init__(
@@ -87,6 +86,7 @@ class PruneCall:
         requests: AsyncIterator[Message],
         request_id: str,
         abort: Callable[[Refusal], Awaitable[None]],
+        hang_up: Callable[[], object],
     ) -> None:
         settings = resources.settings
         self.inbox = Inbox(requests, settings.idle_seconds, settings.min_bytes_per_second)
@@ -98,7 +98,9 @@ class PruneCall:
         self._parts: list[object] = []  # of layout and plan, where they are many
         self._resources = resources
         self._abort = abort
+        self._hang_up = hang_up
         self._working: asyncio.Task[None] | None = None
+        self._aborting: asyncio.Future[None] | None = None
         self._ending: Refusal | None = None
         self.request_id = request_id
         self._begin = time.perf_counter()
@@ -106,27 +108,15 @@ class PruneCall:
 
     async def responses(self) -> AsyncIterator[pb.PruneResponse | Data]:
         """Give the messages of the way out. Raises: Refusal, after telling it in-band."""
-        work = self._working = asyncio.create_task(self._work_or_abort())
+        work = self._working = asyncio.create_task(self._work_and_tell())
         work.add_done_callback(self._work_ended)
         self._resources.calls.add(self)
         try:
             async for message in self.outbox.messages(HEARTBEAT_SECONDS):
                 yield self._progress() if message is None else message
-            if self._ending is not None:
-                raise self._ending
             await work
-        except Exception as error:  # noqa: BLE001 - whatever it is, the client is told
-            refusal = await self._resources.faults.refusal_of(error, self.request_id)
-            refusal = refusal or refusal_of(error, self.request_id)
-            if refusal.reason is Reason.INTERNAL:
-                _log.exception("request_id=%s failed", self.request_id)
-            let_go(error)  # now, and not after what follows: the reservation has been given back
-            yield pb.PruneResponse(failure=failure(refusal, self.request_id))
-            await self.inbox.discard(DISCARD_SECONDS)
-            raise refusal from (None if refusal is error else error)
         finally:
-            self._resources.calls.discard(self)
-            work.add_done_callback(self._let_go_of_parts)
+            work.add_done_callback(self._let_go)
             work.cancel()
             self.inbox.close()
 
@@ -137,35 +127,65 @@ class PruneCall:
             self._working.cancel()
 
     def _work_ended(self, work: asyncio.Task[None]) -> None:
-        error = None if work.cancelled() else work.exception()
-        if work.cancelled() or error is not None:
+        if work.cancelled() or work.exception() is not None:
             self.outbox.drop()
         self.outbox.close()
-        if self.aborted is not None:  # nobody else will see the error
-            let_go(error)
 
-    def _let_go_of_parts(self, work: asyncio.Task[None]) -> None:
-        """Free what the plan was made of in short steps, off the event loop, once nobody else holds it."""
-        if self._parts:
-            work.get_loop().run_in_executor(None, empty, self._parts)
+    def _let_go(self, work: asyncio.Task[None]) -> None:
+        """Be over; free what the plan was made of, now that nobody else holds it, in short steps off the event loop."""
+        if not self._parts:
+            self._resources.calls.discard(self)
+            return
+        freeing = work.get_loop().run_in_executor(None, empty, self._parts)
+        freeing.add_done_callback(lambda _: self._resources.calls.discard(self))
 
-    async def _work_or_abort(self) -> None:
-        try:
-            await self._work()
-        except Refusal as refusal:
-            if refusal.reason in _CLIENTS and self.outbox.has_unread:  # `responses` is stuck in a write and cannot tell
-                self.aborted = refusal
-                await self._abort(refusal)
-            raise
+    async def _work_and_tell(self) -> None:
+        """Do the call's work. What it holds stays reserved until its client has taken, or lost, what it is told."""
+        with self._resources.budget.reservation() as reservation:
+            try:
+                await self._work(reservation)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the client is told
+                refusal = await self._refusal_of(error)
+                let_go(error)
+            except asyncio.CancelledError:
+                if self._ending is None or self._working is None:
+                    raise
+                self._working.uncancel()
+                refusal = self._ending
+            else:
+                return
+            await self._tell_failure(refusal)
+        raise refusal
 
-    async def _work(self) -> None:
+    async def _refusal_of(self, error: Exception) -> Refusal:
+        """Give what `error` amounts to; the device is looked at where it may be its fault."""
+        refusal = await self._resources.faults.refusal_of(error, self.request_id) or refusal_of(error, self.request_id)
+        if refusal.reason is Reason.INTERNAL:
+            _log.exception("request_id=%s failed", self.request_id, exc_info=error)
+        return refusal
+
+    async def _tell_failure(self, refusal: Refusal) -> None:
+        """Tell why the call ends, and read on until its client stops; hang up if it takes nothing."""
+        self.outbox.drop()
+        self.outbox.send(pb.PruneResponse(failure=failure(refusal, self.request_id)))
+        discarding = asyncio.ensure_future(self.inbox.discard(DISCARD_SECONDS))
+        patience = 0.0 if refusal.reason is Reason.CLIENT_NOT_READING else DISCARD_SECONDS
+        if not await self.outbox.is_taken(patience):
+            self.aborted = refusal
+            self._aborting = asyncio.ensure_future(self._abort(refusal))  # waits behind what the client does not take
+            if not await self.outbox.is_taken(DISCARD_SECONDS):
+                self._hang_up()
+        await discarding
+
+    async def _work(self, reservation: Reservation) -> None:
         options = await self.inbox.options()
-        recipe = self.recipe = _recipe(options)
+        recipe = self.recipe = await worked_out(partial(_recipe, options), options.ByteSize())
         intake = Intake(self.inbox, options.total_bytes)
-        file = await intake.header(self._resources.settings.header_bytes, self._resources.budget)
+        file = await intake.header(self._resources.settings.header_bytes, reservation)
         self.tensors = max(1, len(file.tensors))
         prepared = await worked_out(
-            partial(prepare, recipe, options, file, self.request_id, self._resources.described), file.header_bytes
+            partial(prepare, recipe, options, file, self.request_id, self._resources.described),
+            file.header_bytes + options.ByteSize(),
         )
         if self.tensors > FEW_TENSORS:
             self._parts = [*file.tensors, *prepared.parts]
@@ -174,12 +194,13 @@ class PruneCall:
         if options.output == pb.OUTPUT_FORM_PLAN:
             self._tell(prepared.told)
             await intake.end("form PLAN ends after the header")
-            return
-        async with self._resources.budget.reserve(prepared.peak_bytes):
+        else:
+            await reservation.grow(prepared.peak_bytes)
             self._tell(prepared.told)
             buffers = Buffers(prepared.peak_bytes, pinned=self._resources.worker.device.type == "cuda")
             arrivals = intake.parameters(file.tensors, prepared.plan, buffers)
             await self._stream(prepared, arrivals, file.header_bytes)
+        await self.outbox.drained()
 
     async def _stream(self, prepared: Prepared, arrivals: AsyncIterator[Arrived], header_bytes: int) -> None:
         begin = partial(Pruning, prepared.plan, device=self._resources.worker.device, in_place=True)
@@ -187,11 +208,12 @@ class PruneCall:
         order = InputOrder(prepared.plan.parameters)
         with self._stage("send"):
             await self.outbox.write(memoryview(prepared.header))
-            async for arrived in _one_ahead(self._received(arrivals)):
-                finished = deque(await self._pruned(pruning, arrived))
-                while finished:  # each is let go of as it leaves: a rule of global scope sets all free at once
-                    for tensor in order.add(*finished.popleft()):
-                        await self.outbox.write(result_bytes(tensor))
+            async with aclosing(_one_ahead(self._received(arrivals))) as parameters:
+                async for arrived in parameters:
+                    finished = deque(await self._pruned(pruning, arrived))
+                    while finished:  # each is let go of as it leaves: a rule of global scope sets all free at once
+                        for tensor in order.add(*finished.popleft()):
+                            await self.outbox.write(result_bytes(tensor))
             if not order.is_complete:
                 raise RuntimeError("a parameter of the plan has not come out of the engine")
             await self.outbox.drained()
@@ -260,7 +282,7 @@ def _finished(pruning: Pruning, parameter: Parameter) -> list[tuple[str, list[to
     ]
 
 
-async def _one_ahead(items: AsyncIterator[_Item]) -> AsyncIterator[_Item]:
+async def _one_ahead(items: AsyncIterator[_Item]) -> AsyncGenerator[_Item, None]:
     """Give `items`, fetching the next while one is worked on."""
     following = asyncio.ensure_future(anext(items, None))
     try:
@@ -269,3 +291,4 @@ async def _one_ahead(items: AsyncIterator[_Item]) -> AsyncIterator[_Item]:
             yield item
     finally:
         following.cancel()
+        await asyncio.wait({following})

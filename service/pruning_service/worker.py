@@ -8,7 +8,6 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
 from typing import Final, TypeVar
 
@@ -16,6 +15,7 @@ import torch
 
 from pruning_engine import piece_buffers
 from pruning_engine.pauses import pausing
+from pruning_service.off_loop import finished
 from pruning_service.turns import Turns
 
 Result = TypeVar("Result")
@@ -47,14 +47,7 @@ class Worker:
         """
         abandoned = threading.Event()
         job = self._threads.submit(self._carry_out, work, abandoned)
-        ended = asyncio.wrap_future(job)  # one, since asyncio logs the error of each that nobody looked at
-        try:
-            return await asyncio.shield(ended)
-        except asyncio.CancelledError:
-            abandoned.set()
-            if not job.cancel():
-                await _wait_for(ended)
-            raise
+        return await finished(asyncio.wrap_future(job), give_up=abandoned.set)
 
     def close(self) -> None:
         """End the threads after what has begun."""
@@ -81,14 +74,6 @@ class Worker:
     def _look(abandoned: threading.Event) -> None:
         if abandoned.is_set():
             raise _AbandonedError
-
-
-async def _wait_for(ended: asyncio.Future[Result]) -> None:
-    while not ended.done():
-        with suppress(asyncio.CancelledError):  # however often: the job holds memory
-            await asyncio.wait({ended})
-    if not ended.cancelled():
-        ended.exception()
 
 
 def find_device(name: str) -> torch.device:

@@ -61,6 +61,31 @@ def test_the_status_has_googles_details() -> None:
     assert retry.retry_delay.ToTimedelta().total_seconds() == 1.5
 
 
+@pytest.mark.parametrize("reason", [reason for reason in Reason if TABLE[reason].code is StatusCode.INVALID_ARGUMENT])
+def test_what_is_wrong_with_a_request_is_always_told_as_a_bad_request(reason: Reason) -> None:
+    refusal = Refusal(reason=reason, message="what was wrong")
+    bad = error_details_pb2.BadRequest()
+
+    assert rpc_status(refusal, "id").details[1].Unpack(bad)
+    assert [violation.description for violation in bad.field_violations] == ["what was wrong"]
+    assert [violation.description for violation in failure(refusal, "id").violations] == ["what was wrong"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "part"),
+    [
+        (Reason.OPTIONS_FIRST, "options"),
+        (Reason.TOTAL_BYTES_MISMATCH, "total_bytes"),
+        (Reason.TRUNCATED, "data"),
+        (Reason.INVALID_HEADER, "data"),
+    ],
+)
+def test_a_fault_of_the_stream_names_the_part_of_the_request(reason: Reason, part: str) -> None:
+    (violation,) = failure(Refusal(reason=reason, message="what was wrong"), "id").violations
+
+    assert violation.field == part
+
+
 def test_many_violations_are_capped_so_that_the_status_arrives() -> None:
     violations = tuple(Violation(f"recipe.rules[{index}].<field 9>", "x" * 60) for index in range(100))
     status = rpc_status(Refusal(reason=Reason.UNSUPPORTED_FIELD, message="m" * 9999, violations=violations), "id")

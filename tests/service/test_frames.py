@@ -1,0 +1,57 @@
+"""An error that was told holds nothing of its call: Python frees it at once, without looking for garbage."""
+
+import gc
+import weakref
+from collections.abc import Iterator
+
+import pytest
+
+from pruning_service.frames import let_go
+
+
+class Model:
+    """Something large in a variable of a frame."""
+
+
+@pytest.fixture(autouse=True)
+def _no_collection() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def failed(model: Model) -> Exception:
+    """Give an error that went through frames in which `model` is, as the one that another led to."""
+    try:
+        try:
+            raise ValueError(id(model))
+        except ValueError as error:
+            raise RuntimeError from error
+    except RuntimeError as error:
+        errors = [error]  # the frame has its error, and the error its frame
+    return errors[0]
+
+
+def test_frames_of_an_error_are_free_once_it_is_let_go() -> None:
+    model = Model()
+    seen = weakref.ref(model)
+    error = failed(model)
+    del model
+    assert seen() is not None
+
+    let_go(error)
+
+    assert seen() is None
+
+
+def test_errors_that_name_each_other_are_let_go_too() -> None:
+    one, other = ValueError(), TypeError()
+    one.__context__, other.__cause__ = other, one
+
+    let_go(one)
+
+    assert other.__traceback__ is None
+
+
+def test_no_error_is_nothing_to_let_go() -> None:
+    let_go(None)
