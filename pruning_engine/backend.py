@@ -136,8 +136,10 @@ class Backend(Protocol):
         """Give what ranks each channel, in fp64: see norms.py. Entries that are not alive count as 0."""
         ...
 
-    def channels(self, flat: torch.Tensor, alive: Bits | None, layout: ChannelLayout, numbers: Integers) -> Floats:
-        """Give some channels' entries in fp64, a row each, 0 where they are not alive."""
+    def channels(
+        self, flat: torch.Tensor, alive: Bits | None, layout: ChannelLayout, numbers: Integers, span: tuple[int, int]
+    ) -> Floats:
+        """Give some channels' entries, those of `span` within each, in fp64, a row each, 0 where not alive."""
         ...
 
     def are_alike(self, flat: torch.Tensor, layout: ChannelLayout, numbers: Integers) -> bool:

@@ -1,16 +1,25 @@
 """Where the channels of a tensor lie in its flat entries. Knows shapes only."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Integers: TypeAlias = npt.NDArray[np.int64]
 
 _BITS = 8
-"""Blocks begin at multiples of so many entries, where a packed mask has whole bytes."""
+"""Entries of one byte of a packed mask."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A run of flat entries, `begin` to `end`, that is whole as [outer, channels, inner]."""
+    """A run of flat entries, `begin` to `end`, that is whole as [outer, channels, inner].
+
+    It may begin within a byte of a packed mask.
+    """
 
     begin: int
     end: int
@@ -37,26 +46,42 @@ class ChannelLayout:
         """Entries of one channel."""
         return self.outer * self.inner
 
+    def within(self, begin: int, end: int) -> Integers:
+        """Give the flat positions of the first channel's entries from `begin` to `end`."""
+        outer, inner = np.divmod(np.arange(begin, end, dtype=np.int64), max(1, self.inner))
+        return outer * (self.channels * self.inner) + inner
+
     def blocks(self, entries: int) -> Sequence[Block]:
-        """Cut the tensor into blocks of about so many entries: of some channels if a channel is one run, else of
-        all channels.
+        """Cut the tensor into blocks of so many entries at the most, in the order of their entries.
+
+        A block is of all channels, or of some of a row of them, or of a part of one, as they fit.
         """
         if not self.entries:
             return []
-        if self.outer == 1:
-            step = _whole_bytes(entries // self.inner)
-            return [
-                self._channel_block(first, min(first + step, self.channels)) for first in range(0, self.channels, step)
-            ]
-        step = _whole_bytes(entries // (self.channels * self.inner))
-        return [self._outer_block(first, min(first + step, self.outer)) for first in range(0, self.outer, step)]
-
-    def _channel_block(self, first: int, last: int) -> Block:
-        return Block(first * self.inner, last * self.inner, (1, last - first, self.inner), first)
-
-    def _outer_block(self, first: int, last: int) -> Block:
         row = self.channels * self.inner
-        return Block(first * row, last * row, (last - first, self.channels, self.inner), 0)
+        if self.outer > 1 and row <= entries:
+            step = _whole_bytes(entries // row)
+            return [
+                Block(first * row, last * row, (last - first, self.channels, self.inner), 0)
+                for first, last in _steps(self.outer, step)
+            ]
+        return [block for begin in range(0, self.entries, row) for block in self._row_blocks(begin, entries)]
+
+    def _row_blocks(self, begin: int, entries: int) -> Iterator[Block]:
+        """Cut the row of channels that begins at an entry."""
+        if self.inner <= entries:
+            for first, last in _steps(self.channels, _whole_bytes(entries // self.inner)):
+                at = begin + first * self.inner
+                yield Block(at, begin + last * self.inner, (1, last - first, self.inner), first)
+            return
+        for channel in range(self.channels):
+            at = begin + channel * self.inner
+            for first, last in _steps(self.inner, entries):
+                yield Block(at + first, at + last, (1, 1, last - first), channel)
+
+
+def _steps(count: int, step: int) -> list[tuple[int, int]]:
+    return [(first, min(first + step, count)) for first in range(0, count, step)]
 
 
 def channel_layout(shape: Sequence[int], dim: int) -> ChannelLayout:
@@ -67,4 +92,5 @@ def channel_layout(shape: Sequence[int], dim: int) -> ChannelLayout:
 
 
 def _whole_bytes(count: int) -> int:
-    return max(_BITS, count // _BITS * _BITS)
+    """Round down so that blocks begin where a packed mask has whole bytes, if there are enough."""
+    return count // _BITS * _BITS or count

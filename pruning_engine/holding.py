@@ -1,14 +1,14 @@
 """How many bytes of tensors are held when, from the plan alone: of this a server makes what it must reserve.
 
-The simulation walks the schedule that the pruning itself walks, counting what was received and has not left, the
-masks made, and results that wait for their turn to leave in the input's order.
+The simulation walks the schedule that the pruning itself walks, of barriers alone, counting what was received and
+has not left, the masks made, and results that wait for their turn to leave in the input's order.
 """
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from pruning_engine.parameters import TensorSpec
-from pruning_engine.schedule import Leave, Schedule
+from pruning_engine.schedule import Leave, Schedule, waits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ class Moment:
 
 def moments(parameters: Sequence[Held], arrivals: Sequence[TensorSpec], barriers: Collection[int]) -> Iterator[Moment]:
     """Give what is held, moment by moment, when tensors arrive in the order of `arrivals`."""
-    schedule = Schedule([parameter.rules for parameter in parameters], barriers)
+    schedule = Schedule(waits([parameter.rules for parameter in parameters], barriers), barriers)
     owner = {name: index for index, parameter in enumerate(parameters) for name in parameter.sources}
     missing = [len(parameter.sources) for parameter in parameters]
     done: set[int] = set()

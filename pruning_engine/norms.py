@@ -9,8 +9,9 @@ Norms of other p, and the nuclear norm, are ranked as fp64 has them: not reprodu
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import inf
 from types import MappingProxyType
 from typing import Final
@@ -127,10 +128,21 @@ def cut(ranks: Floats, count: int, norm: Norm, entries: int, exact: Callable[[In
 
 
 def exact_sums(magnitudes: Floats, norm: Norm) -> Floats:
-    """Give the sum of the terms of each row, exact and rounded once; infinity if it is beyond fp64.
+    """Give the sum of the terms of each row, exact and rounded once; infinity if it is beyond fp64."""
+    return rounded_once([exact_parts(magnitudes, norm)])
+
+
+def rounded_once(parts: Sequence[Floats]) -> Floats:
+    """Give the sum of each row of several arrays together, exact and rounded once; infinity if it is beyond fp64."""
+    return np.array([_fsum(chain.from_iterable(row)) for row in zip(*parts, strict=True)])
+
+
+def exact_parts(magnitudes: Floats, norm: Norm) -> Floats:
+    """Give a few numbers for each row, whose sum is exactly the sum of its terms.
 
     As `math.fsum` does, but row by row at once: each turn cuts the leading bits off all terms on a common grid, so
-    coarse that their sum is exact in any order, until nothing is left.
+    coarse that their sum is exact in any order, until nothing is left. Terms near the end of the range, where the
+    grid would be beyond it, are given as they are.
 
     Source: Rump, Ogita, Oishi, "Accurate floating-point summation part I", SIAM J. Sci. Comput. 31(1), 2008,
     algorithm 3.4 (ExtractVector).
@@ -140,18 +152,18 @@ def exact_sums(magnitudes: Floats, norm: Norm) -> Floats:
     largest = terms.max(axis=1, initial=0.0)
     headroom = 2 + max(1, terms.shape[1]).bit_length()
     if float(largest.max(initial=0.0)) >= 2.0 ** (1022 - headroom):
-        return np.array([_fsum(row) for row in terms])
-    parts = []
+        return terms
+    parts = [np.zeros(len(terms))]
     while largest.any():
         grid = np.ldexp(1.0, np.frexp(largest)[1] + headroom)[:, None]
         leading = (grid + terms) - grid
         parts.append(leading.sum(axis=1))
         terms -= leading
         largest = np.abs(terms).max(axis=1)
-    return np.array([math.fsum(row) for row in zip(*parts, strict=True)]) if parts else np.zeros(len(terms))
+    return np.stack(parts, axis=1)
 
 
-def _fsum(terms: Floats) -> float:
+def _fsum(terms: Iterable[float]) -> float:
     try:
         return math.fsum(terms)
     except OverflowError:

@@ -37,7 +37,9 @@ class NumpyBackend:
 
     def unpack(self, bits: Bits, size: int) -> torch.Tensor:
         """Give the flat boolean mask."""
-        return torch.from_numpy(unpacked(bit_array(bits), size))
+        mask = torch.empty(size, dtype=torch.bool, device="cpu")
+        in_parallel(partial(_unpack_piece, bits, mask), pieces(size, self._step))
+        return mask
 
     def count(self, bits: Bits) -> int:
         """Count the ones."""
@@ -65,9 +67,11 @@ class NumpyBackend:
         """Give what ranks each channel."""
         return numpy_norms.channel_norms(flat, alive, layout, norm, self._step)
 
-    def channels(self, flat: torch.Tensor, alive: Bits | None, layout: ChannelLayout, numbers: Integers) -> Floats:
-        """Give some channels' entries, a row each, 0 where they are not alive."""
-        return numpy_norms.channel_rows(flat, alive, layout, numbers)
+    def channels(
+        self, flat: torch.Tensor, alive: Bits | None, layout: ChannelLayout, numbers: Integers, span: tuple[int, int]
+    ) -> Floats:
+        """Give some channels' entries of `span`, a row each, 0 where they are not alive."""
+        return numpy_norms.channel_rows(flat, alive, layout, numbers, span)
 
     def are_alike(self, flat: torch.Tensor, layout: ChannelLayout, numbers: Integers) -> bool:
         """Whether channels hold the same bits."""
@@ -88,6 +92,11 @@ def _pack_piece(mask: torch.Tensor, bits: Bits, piece: _Piece) -> None:
     begin, end = piece
     ones = _ones(mask, begin, end)
     bit_array(bits)[begin // 8 : (end + 7) // 8] = np.packbits(ones, bitorder="little")
+
+
+def _unpack_piece(bits: Bits, mask: torch.Tensor, piece: _Piece) -> None:
+    begin, end = piece
+    mask.numpy()[begin:end] = unpacked(bit_array(bits)[begin // 8 : (end + 7) // 8], end - begin)
 
 
 def _ones(mask: torch.Tensor, begin: int, end: int) -> Integers | Flags:

@@ -17,6 +17,9 @@ from pruning_engine.pauses import with_pauses
 from pruning_engine.recipe import NamedNorm, Norm
 from pruning_engine.threads import in_parallel
 
+_FEW_BLOCKS: Final = 8
+"""Blocks that are reduced side by side, however many channels they have."""
+
 _COMBINE: Final[Mapping[float, np.ufunc]] = MappingProxyType({inf: np.maximum, -inf: np.minimum})
 """How the terms of a power are combined; those not named here are added."""
 
@@ -28,20 +31,23 @@ def channel_norms(flat: torch.Tensor, alive: Bits | None, layout: ChannelLayout,
         return np.array(in_parallel(each, range(layout.channels)), np.float64)
     power = norms.power_of(norm)
     blocks = layout.blocks(step)
-    parts = in_parallel(partial(_reduce_block, NumberReader(flat, np.float64), alive, power), blocks)
+    reduce = partial(_reduce_block, NumberReader(flat, np.float64), alive, power)
     combine = _COMBINE.get(power, np.add)
     result = np.full(layout.channels, inf if power == -inf else 0.0)
-    for block, part in zip(blocks, parts, strict=True):
-        span = result[block.first_channel : block.first_channel + block.shape[1]]
-        combine(span, part, out=span)
+    at_once = max(_FEW_BLOCKS, 4 * step // layout.channels)  # what they are reduced to has a number for each channel
+    for begin in range(0, len(blocks), at_once):
+        lot = blocks[begin : begin + at_once]
+        for block, part in zip(lot, in_parallel(reduce, lot), strict=True):
+            span = result[block.first_channel : block.first_channel + block.shape[1]]
+            combine(span, part, out=span)
     return norms.finish(result, norm)
 
 
-def channel_rows(flat: torch.Tensor, alive: Bits | None, layout: ChannelLayout, numbers: Integers) -> Floats:
-    """Give some channels' entries, a row each, 0 where they are not alive."""
-    outer = np.arange(layout.outer, dtype=np.int64)[:, None] * (layout.channels * layout.inner)
-    within = (outer + np.arange(layout.inner, dtype=np.int64)).reshape(-1)
-    positions = numbers[:, None] * layout.inner + within
+def channel_rows(
+    flat: torch.Tensor, alive: Bits | None, layout: ChannelLayout, numbers: Integers, span: tuple[int, int]
+) -> Floats:
+    """Give some channels' entries of `span`, a row each, 0 where they are not alive."""
+    positions = numbers[:, None] * layout.inner + layout.within(*span)
     values: Floats = NumberReader(flat, np.float64).at(positions.reshape(-1))
     if alive is not None:
         values[~are_alive(bit_array(alive), positions.reshape(-1))] = 0.0
@@ -51,15 +57,22 @@ def channel_rows(flat: torch.Tensor, alive: Bits | None, layout: ChannelLayout, 
 def are_alike(flat: torch.Tensor, layout: ChannelLayout, numbers: Integers, step: int) -> bool:
     """Whether some channels, in ascending order, hold the same bits; stops at the first piece where they do not."""
     bits = raw_integers(flat).reshape(layout.outer, layout.channels, layout.inner)
-    first = bits[:, numbers[:1]]
-    at_a_time = max(1, step // max(1, layout.channel_entries))
-    for begin in with_pauses(range(0, len(numbers), at_a_time)):
-        part = numbers[begin : begin + at_a_time]
-        are_neighbors = part[-1] - part[0] == len(part) - 1
-        rows = bits[:, int(part[0]) : int(part[-1]) + 1] if are_neighbors else bits[:, part]
-        if not (rows == first).all():
-            return False
-    return True
+    rows_at_a_time = max(1, step // max(1, layout.channel_entries))
+    outer_at_a_time = max(1, step // max(1, layout.inner))
+    pieces = (
+        (numbers[begin : begin + rows_at_a_time], slice(outer, outer + outer_at_a_time), slice(inner, inner + step))
+        for begin in range(0, len(numbers), rows_at_a_time)
+        for outer in range(0, layout.outer, outer_at_a_time)
+        for inner in range(0, layout.inner, step)
+    )
+    return all(_are_like(bits[outer, :, inner], int(numbers[0]), part) for part, outer, inner in with_pauses(pieces))
+
+
+def _are_like(bits: Integers, first: int, numbers: Integers) -> bool:
+    """Whether channels hold the same bits as the first one."""
+    are_neighbors = numbers[-1] - numbers[0] == len(numbers) - 1
+    rows = bits[:, int(numbers[0]) : int(numbers[-1]) + 1] if are_neighbors else bits[:, numbers]
+    return bool((rows == bits[:, first : first + 1]).all())
 
 
 def living_channels(alive: Bits, layout: ChannelLayout, step: int) -> Flags:
@@ -77,12 +90,16 @@ def spread(channels: Flags, layout: ChannelLayout, step: int, out: Bits) -> None
     for block in with_pauses(layout.blocks(step)):
         kept = channels[block.first_channel : block.first_channel + block.shape[1]]
         flags = np.broadcast_to(kept[None, :, None], block.shape).reshape(-1)
+        before = block.begin % 8  # bits of the first byte that the block before has written
+        if before:
+            flags = np.concatenate([unpacked(packed[block.begin // 8 : block.begin // 8 + 1], before), flags])
         packed[block.begin // 8 : (block.end + 7) // 8] = np.packbits(flags, bitorder="little")
 
 
 def _alive_in(alive: Bits, block: Block) -> Flags:
     packed = bit_array(alive)[block.begin // 8 : (block.end + 7) // 8]
-    return unpacked(packed, block.end - block.begin).reshape(block.shape)
+    before = block.begin % 8
+    return unpacked(packed, before + block.end - block.begin)[before:].reshape(block.shape)
 
 
 def _reduce_block(reader: NumberReader, alive: Bits | None, power: float, block: Block) -> Floats:
@@ -100,7 +117,9 @@ def _reduce_block(reader: NumberReader, alive: Bits | None, power: float, block:
 
 
 def _nuclear_norm(flat: torch.Tensor, alive: Bits | None, layout: ChannelLayout, channel: int) -> float:
-    matrix = channel_rows(flat, alive, layout, np.array([channel])).reshape(layout.slice_shape)
+    matrix = channel_rows(flat, alive, layout, np.array([channel]), (0, layout.channel_entries)).reshape(
+        layout.slice_shape
+    )
     if not np.isfinite(matrix).all():
         return float(np.abs(matrix).max())
     return float(np.linalg.svd(matrix, compute_uv=False).sum())

@@ -1,19 +1,26 @@
 """Pauses between the pieces of long work, for a caller who shares the machine among several.
 
 The engine cuts what it computes into pieces of a few milliseconds. Whoever calls it `with pausing(pause)` is asked
-after every few of them: `pause` may wait, and so let others compute; what it raises ends the work. Between pieces no
-buffer is in use, and nothing is half done that others could see.
+after every few of them, and sooner where they take longer than usual: `pause` may wait, and so let others compute;
+what it raises ends the work. Between pieces no buffer is in use, and nothing is half done that others could see.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from math import inf
+from time import perf_counter
 from typing import Final, TypeVar
 
 Item = TypeVar("Item")
 
 PIECES: Final = 4
-"""Pieces that one thread computes between two pauses: some 5 ms."""
+"""Pieces that one thread computes between two pauses at the most."""
+
+SECONDS: Final = 0.005
+"""After so long no further piece is begun before a pause: pieces take long where others use the machine too, and a
+singular value decomposition is one piece."""
 
 
 class _Pausing(threading.local):
@@ -25,9 +32,25 @@ class _Pausing(threading.local):
 _pausing = _Pausing()
 
 
+@dataclass(frozen=True, slots=True)
+class Spell:
+    """What is computed between two pauses: so many pieces of each thread (None: all), none begun after `until`."""
+
+    pieces: int | None
+    until: float
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its time is over."""
+        return perf_counter() >= self.until
+
+
+_ENDLESS: Final = Spell(None, inf)
+
+
 @contextmanager
-def pausing(pause: Callable[[], object]) -> Iterator[None]:
-    """Call `pause` now and then between the pieces of what this thread computes while inside."""
+def pausing(pause: Callable[[], object] | None) -> Iterator[None]:
+    """Call `pause` now and then between the pieces of what this thread computes while inside; None: call nothing."""
     before, _pausing.pause = _pausing.pause, pause
     try:
         yield
@@ -35,21 +58,28 @@ def pausing(pause: Callable[[], object]) -> Iterator[None]:
         _pausing.pause = before
 
 
-def spells(items: Sequence[Item], threads: int = 1) -> Iterator[Sequence[Item]]:
-    """Give `items` in order, so many at a time as are computed between two pauses, with a pause after each lot.
+def spell() -> Spell:
+    """Begin what is computed until the next pause; without end where nobody asked for pauses."""
+    return _ENDLESS if _pausing.pause is None else Spell(PIECES, perf_counter() + SECONDS)
 
-    All at once where nobody asked for pauses.
+
+def rest() -> None:
+    """Pause now, if somebody asked for pauses: between two steps of which each may take milliseconds."""
+    if _pausing.pause is not None:
+        _pausing.pause()
+
+
+def with_pauses(items: Iterable[Item], pieces: int = PIECES) -> Iterator[Item]:
+    """Give `items` in order, with pauses in between, for pieces that are computed one after the other.
+
+    `pieces`: how many make a spell at the most; more than the default where items are less than pieces.
     """
-    pause = _pausing.pause
-    if pause is None:
-        yield items
-        return
-    for begin in range(0, len(items), PIECES * threads):
-        yield items[begin : begin + PIECES * threads]
-        pause()
-
-
-def with_pauses(items: Sequence[Item]) -> Iterator[Item]:
-    """Give `items` in order, with pauses in between, for pieces that are computed one after the other."""
-    for spell in spells(items):
-        yield from spell
+    done, now = 0, spell()
+    for item in items:
+        yield item
+        done += 1
+        if done == pieces or now.is_over:
+            rest()
+            done, now = 0, spell()
+    if done:
+        rest()

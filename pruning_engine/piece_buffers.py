@@ -14,7 +14,7 @@ PIECE_ENTRIES: Final = 1 << 20
 """Entries of one piece: so many that each call on it takes longer than waking a thread (see threads.py)."""
 
 _Set: TypeAlias = dict[tuple[str, np.dtype[Any]], npt.NDArray[Any]]
-"""Buffers by purpose and dtype; they grow and are never freed."""
+"""Buffers by purpose and dtype, a piece each; they are never freed."""
 
 
 class _Mine(threading.local):
@@ -29,13 +29,18 @@ _spare: list[_Set] = []
 
 
 def buffer(purpose: str, dtype: npt.DTypeLike, entries: int) -> npt.NDArray[Any]:
-    """Give this thread's array of so many entries for a purpose. Its content is whatever was there."""
+    """Give this thread's array of so many entries for a purpose. Its content is whatever was there.
+
+    What is longer than a piece is nobody's to keep: it is fresh.
+    """
+    if entries > PIECE_ENTRIES:
+        return np.empty(entries, dtype)
     if _mine.buffers is None:
         _mine.buffers = _take()
     key = (purpose, np.dtype(dtype))
     array = _mine.buffers.get(key)
-    if array is None or len(array) < entries:
-        array = _mine.buffers[key] = np.empty(max(entries, PIECE_ENTRIES), dtype)
+    if array is None:
+        array = _mine.buffers[key] = np.empty(PIECE_ENTRIES, dtype)
     return array[:entries]
 
 

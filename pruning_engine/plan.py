@@ -23,10 +23,24 @@ from pruning_engine.parameters import (
     bits_bytes,
     logical_parameters,
 )
-from pruning_engine.recipe import ImportanceScores, Magnitude, Method, OutputForm, Recipe, Rule, Scope
-from pruning_engine.selectors import Choice, NotSelected, compile_selector
+from pruning_engine.recipe import (
+    Channels,
+    ImportanceScores,
+    Magnitude,
+    Method,
+    OutputForm,
+    Prior,
+    Recipe,
+    Rule,
+    Scope,
+    Selector,
+)
+from pruning_engine.selectors import NotSelected, compile_selector
 
 __all__ = ["NotSelected", "Plan", "PlannedParameter", "TensorSpec", "make_plan"]
+
+_CHANNEL_BYTES: Final = 40
+"""What each of the channels that compete takes: its norm, its place, and both again while the least are chosen."""
 
 _NO_ALIASES: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -92,12 +106,13 @@ def make_plan(
     """
     recipes.check(recipe)
     plan_checks.check_methods(recipe)
-    choices = [compile_selector(rule.select, f"rules[{i}].select") for i, rule in enumerate(recipe.rules)]
+    selecting = _Selecting(recipe)
     logical = logical_parameters(tensors, aliases)
-    selected = [_selecting(choices, parameter) for parameter in logical]
+    selected = [selecting(parameter) for parameter in logical]
     _refuse_idle_rules(recipe, selected)
+    check = plan_checks.ParameterChecks(recipe)
     for parameter, (rules, _) in zip(logical, selected, strict=True):
-        plan_checks.check_parameter(recipe, parameter, rules)
+        check(parameter, rules)
     plan_checks.check_counts(recipe, logical, [rules for rules, _ in selected])
     parameters = tuple(
         _planned(parameter, rules, reason, output) for parameter, (rules, reason) in zip(logical, selected, strict=True)
@@ -105,7 +120,8 @@ def make_plan(
     results = tuple(result for parameter in parameters for result in parameter.results)
     _refuse_collisions(results)
     barriers = [i for i, rule in enumerate(recipe.rules) if rule.scope is Scope.GLOBAL]
-    held = [_held(parameter, planned) for parameter, planned in zip(logical, parameters, strict=True)]
+    holding = _Holding(recipe)
+    held = [holding(parameter, planned) for parameter, planned in zip(logical, parameters, strict=True)]
     plan = Plan(
         recipe=recipe,
         output=output,
@@ -118,19 +134,37 @@ def make_plan(
     return plan
 
 
-def _selecting(choices: Sequence[Choice], parameter: LogicalParameter) -> tuple[tuple[int, ...], NotSelected | None]:
-    """The rules that select a parameter; if none does, the first reason that says more than its name."""
-    weight = parameter.weight
-    refusals = [choice.refuses(parameter.names, weight.dtype, len(weight.shape)) for choice in choices]
-    rules = tuple(position for position, refusal in enumerate(refusals) if refusal is None)
-    if rules:
-        return rules, None
-    telling = (refusal for refusal in refusals if refusal is not NotSelected.NAME)
-    return (), next(telling, NotSelected.NAME)
+class _Selecting:
+    """Which rules select a parameter. Rules of equal selectors choose once: a recipe may have 100 of them."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        positions: dict[Selector, list[int]] = {}
+        for position, rule in enumerate(recipe.rules):
+            positions.setdefault(rule.select, []).append(position)
+        self._positions = list(positions.values())
+        self._choices = [compile_selector(select, f"rules[{at[0]}].select") for select, at in positions.items()]
+        self._rules: dict[tuple[bool, ...], tuple[int, ...]] = {}
+
+    def __call__(self, parameter: LogicalParameter) -> tuple[tuple[int, ...], NotSelected | None]:
+        """The rules that select a parameter; if none does, the first reason that says more than its name."""
+        weight = parameter.weight
+        refusals = [choice.refuses(parameter.names, weight.dtype, len(weight.shape)) for choice in self._choices]
+        rules = self._of(tuple(refusal is None for refusal in refusals))
+        if rules:
+            return rules, None
+        telling = (refusal for refusal in refusals if refusal is not NotSelected.NAME)
+        return (), next(telling, NotSelected.NAME)
+
+    def _of(self, selects: tuple[bool, ...]) -> tuple[int, ...]:
+        """The rules of the selectors that select; the same object for all parameters of the same rules."""
+        if selects not in self._rules:
+            groups = zip(self._positions, selects, strict=True)
+            self._rules[selects] = tuple(sorted(at for group, is_selected in groups if is_selected for at in group))
+        return self._rules[selects]
 
 
 def _refuse_idle_rules(recipe: Recipe, selected: Sequence[tuple[tuple[int, ...], NotSelected | None]]) -> None:
-    acting = {position for rules, _ in selected for position in rules}
+    acting = {position for rules in {rules for rules, _ in selected} for position in rules}
     for position, rule in enumerate(recipe.rules):
         if position not in acting:
             patterns = f"include {list(rule.select.include)}" if rule.select.include else "the default selection"
@@ -201,16 +235,40 @@ def _refuse_collisions(results: Sequence[TensorSpec]) -> None:
         seen.add(result.name)
 
 
-def _held(parameter: LogicalParameter, planned: PlannedParameter) -> Held:
-    mask = bits_bytes(planned.entries) if planned.rules or not planned.passes_through else 0
-    return Held(
-        sources=planned.sources,
-        rules=planned.rules,
-        source_bytes=sum(spec.nbytes for spec in parameter.tensors),
-        mask_bytes=mask,
-        result_bytes=sum(spec.nbytes for spec in planned.results),
-        made_bytes=planned.entries if len(planned.results) > 1 and planned.rules else 0,
-    )
+class _Holding:
+    """What each parameter takes while it is held."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+        self._demands: dict[tuple[int, ...], tuple[bool, frozenset[int]]] = {}
+
+    def __call__(self, parameter: LogicalParameter, planned: PlannedParameter) -> Held:
+        """The bytes of one parameter."""
+        counts_zeros, dims = self._of(planned.rules)
+        ranks = _CHANNEL_BYTES * max((planned.shape[dim] for dim in dims), default=0)
+        return Held(
+            sources=planned.sources,
+            rules=planned.rules,
+            source_bytes=sum(spec.nbytes for spec in parameter.tensors),
+            mask_bytes=_masks(planned, counts_zeros=counts_zeros) * bits_bytes(planned.entries) + ranks,
+            result_bytes=sum(spec.nbytes for spec in planned.results),
+            made_bytes=planned.entries if len(planned.results) > 1 and planned.rules else 0,
+        )
+
+    def _of(self, rules: tuple[int, ...]) -> tuple[bool, frozenset[int]]:
+        """Whether one of these rules counts zeros as pruned, and the dims along which they rank channels."""
+        if rules not in self._demands:
+            asked = [self._recipe.rules[position] for position in rules]
+            dims = frozenset(rule.granularity.dim for rule in asked if isinstance(rule.granularity, Channels))
+            self._demands[rules] = any(rule.prior is Prior.ZEROS for rule in asked), dims
+        return self._demands[rules]
+
+
+def _masks(planned: PlannedParameter, *, counts_zeros: bool) -> int:
+    """How many packed masks of a parameter are there at one time: while a rule makes one, the one before is needed."""
+    if not planned.rules:
+        return 0 if planned.passes_through else 1
+    return 2 if len(planned.rules) > 1 or planned.mask is not None or counts_zeros else 1
 
 
 def _is_reproducible(rule: Rule) -> bool:

@@ -11,6 +11,7 @@ from pruning_engine.recipe import (
     Channels,
     Count,
     CustomMask,
+    Granularity,
     ImportanceScores,
     Magnitude,
     Method,
@@ -18,6 +19,8 @@ from pruning_engine.recipe import (
     Recipe,
     Rule,
     Scope,
+    Score,
+    Selector,
     score_field,
 )
 
@@ -26,6 +29,10 @@ REPRODUCIBLE_NORMS: Final = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, inf, -inf, NamedNorm.
 
 _CHANNEL_DIMS: Final = 2
 _NUCLEAR_DIMS: Final = 3
+_NUCLEAR_SIDE: Final = 1024
+_NUCLEAR_PRODUCTS: Final = _NUCLEAR_SIDE**3
+"""Singular values of a matrix cost rows x columns x the lesser of both: about a second for so many, during which nobody
+else has a turn, and a cancelled call does not end."""
 
 
 def check_methods(recipe: Recipe) -> None:
@@ -36,16 +43,34 @@ def check_methods(recipe: Recipe) -> None:
             make_method(method_class(rule.score.name, f"{field}.name"), rule.score, f"{field}.arguments")
 
 
-def check_parameter(recipe: Recipe, parameter: LogicalParameter, rules: Sequence[int]) -> None:
-    """Refuse rules that a parameter cannot bear, and companions that they lack or do not use.
+class ParameterChecks:
+    """Refuses what a parameter cannot bear. Of rules that ask the same of a tensor it looks at the first one only."""
 
-    Raises: MismatchError naming the parameter or companion, and the rule's field.
-    """
-    for position in rules:
-        rule = recipe.rules[position]
-        _check_channels(rule, parameter.weight, parameter.name, f"rules[{position}]")
-        _check_needs(rule, parameter, f"rules[{position}]")
-    _check_use([recipe.rules[position] for position in rules], parameter)
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+        self._telling: dict[tuple[int, ...], tuple[int, ...]] = {}
+
+    def __call__(self, parameter: LogicalParameter, rules: tuple[int, ...]) -> None:
+        """Refuse rules that a parameter cannot bear, and companions that they lack or do not use.
+
+        Raises: MismatchError naming the parameter or companion, and the rule's field.
+        """
+        if rules not in self._telling:
+            self._telling[rules] = self._first_of_each(rules)
+        telling = self._telling[rules]
+        for position in telling:
+            rule = self._recipe.rules[position]
+            _check_channels(rule, parameter.weight, parameter.name, f"rules[{position}]")
+            _check_needs(rule, parameter, f"rules[{position}]")
+        _check_use([self._recipe.rules[position] for position in telling], parameter)
+
+    def _first_of_each(self, rules: tuple[int, ...]) -> tuple[int, ...]:
+        """The first rule of each score and granularity, which is all that these checks hang on."""
+        first: dict[tuple[Score, Granularity], int] = {}
+        for position in rules:
+            rule = self._recipe.rules[position]
+            first.setdefault((rule.score, rule.granularity), position)
+        return tuple(first.values())
 
 
 def check_counts(recipe: Recipe, parameters: Sequence[LogicalParameter], selected: Sequence[Sequence[int]]) -> None:
@@ -53,17 +78,21 @@ def check_counts(recipe: Recipe, parameters: Sequence[LogicalParameter], selecte
 
     Raises: MismatchError naming the rule's amount, and in local scope the parameter.
     """
+    candidates: dict[tuple[Selector, Granularity], list[tuple[str, int]]] = {}
     for position, rule in enumerate(recipe.rules):
         if not isinstance(rule.amount, Count):
             continue
-        members = [
-            (parameter, rules) for parameter, rules in zip(parameters, selected, strict=True) if position in rules
-        ]
-        groups = [members] if rule.scope is Scope.GLOBAL else [[member] for member in members]
-        for group in groups:
-            most = sum(_candidates(rule, parameter.weight) for parameter, _ in group)
+        key = rule.select, rule.granularity
+        if key not in candidates:
+            candidates[key] = [
+                (parameter.name, _candidates(rule, parameter.weight))
+                for parameter, rules in zip(parameters, selected, strict=True)
+                if position in rules
+            ]
+        together: list[tuple[str | None, int]] = [(None, sum(most for _, most in candidates[key]))]
+        for tensor, most in together if rule.scope is Scope.GLOBAL else candidates[key]:
             if rule.amount.value > most:
-                refuse_count(rule, position, most, group[0][0].name if rule.scope is Scope.LOCAL else None)
+                refuse_count(rule, position, most, tensor)
 
 
 def refuse_count(rule: Rule, position: int, candidates: int, tensor: str | None) -> None:
@@ -100,16 +129,26 @@ def _check_channels(rule: Rule, weight: TensorSpec, name: str, path: str) -> Non
             field=f"{path}.granularity.channels.dim",
             tensor=name,
         )
-    if (
-        isinstance(rule.score, Magnitude | ImportanceScores)
-        and rule.score.norm is NamedNorm.NUC
-        and dims != _NUCLEAR_DIMS
-    ):
-        place = f"{path}.score.{score_field(rule.score)}.norm"
+    if isinstance(rule.score, Magnitude | ImportanceScores) and rule.score.norm is NamedNorm.NUC:
+        _check_nuclear(weight, name, dim, f"{path}.score.{score_field(rule.score)}.norm")
+
+
+def _check_nuclear(weight: TensorSpec, name: str, dim: int, place: str) -> None:
+    if len(weight.shape) != _NUCLEAR_DIMS:
         raise MismatchError(
             Reason.NORM_NOT_DEFINED,
             f"{place}: the nuclear norm is of matrices, so of tensors of 3 dims; "
             f"tensor {name!r} has shape {list(weight.shape)}",
+            field=place,
+            tensor=name,
+        )
+    rows, columns = (size for at, size in enumerate(weight.shape) if at != dim % _NUCLEAR_DIMS)
+    if rows * columns * min(rows, columns) > _NUCLEAR_PRODUCTS:
+        raise MismatchError(
+            Reason.NORM_NOT_DEFINED,
+            f"{place}: the nuclear norm is offered for matrices up to {_NUCLEAR_SIDE} x {_NUCLEAR_SIDE} (rows times "
+            f"columns times the lesser of both at most {_NUCLEAR_PRODUCTS:,}); the channels of tensor {name!r} along "
+            f"dim {dim} are {rows} x {columns}. Use another norm, such as 2, for this tensor",
             field=place,
             tensor=name,
         )

@@ -14,6 +14,7 @@ import torch
 from pruning_engine.backend import Backend
 from pruning_engine.backends import backend_for
 from pruning_engine.dtypes import name_of
+from pruning_engine.emptying import empty
 from pruning_engine.errors import Reason, RecipeError
 from pruning_engine.method_rule import keep_by_method
 from pruning_engine.parameters import ORIG
@@ -179,10 +180,9 @@ class Pruning:
         chains = [planned.rules for planned in plan.parameters]
         barriers = [position for position, rule in enumerate(plan.recipe.rules) if rule.scope is Scope.GLOBAL]
         self._schedule = Schedule(chains, barriers)
-        self._waiting = {
-            barrier: self._ranking(barrier, tuple(index for index, chain in enumerate(chains) if barrier in chain))
-            for barrier in barriers
-        }
+        together = {barrier: self._schedule.members(barrier) for barrier in barriers}
+        members = {indices: tuple(plan.parameters[index] for index in indices) for indices in set(together.values())}
+        self._waiting = {barrier: self._ranking(barrier, members[together[barrier]]) for barrier in barriers}
         self._methods = {
             position: method_class(rule.score.name, f"rules[{position}].score.method.name")
             for position, rule in enumerate(plan.recipe.rules)
@@ -238,8 +238,10 @@ class Pruning:
 
     def _walk(self, chains: dict[int, list[Step]]) -> list[PrunedParameter]:
         """Take the steps of several parameters, one parameter beside the other."""
-        found = in_parallel(lambda chain: self._walk_one(*chain), list(chains.items()))
+        walks = list(chains.items())
         chains.clear()
+        found = in_parallel(lambda walk: self._walk_one(*walk), walks)
+        empty(walks)
         left = [pruned for pruned in found if pruned is not None]
         for pruned in left:
             if pruned.report is not None:
@@ -267,7 +269,7 @@ class Pruning:
     def _run_local(self, position: int, member: int) -> None:
         rule, work = self._plan.recipe.rules[position], self._works[member]
         if isinstance(rule.score, RANKING):
-            ranking = self._ranking(position, (member,))
+            ranking = self._ranking(position, (work.planned,))
             ranking.reach(work)
             ranking.run([work])
             return
@@ -283,12 +285,12 @@ class Pruning:
         works = [self._works[member] for member in step.parameters]
         self._waiting.pop(step.rule).run(sorted(works, key=lambda work: work.planned.name.encode()))
 
-    def _ranking(self, position: int, members: tuple[int, ...]) -> EntryRanking | ChannelRanking:
+    def _ranking(self, position: int, members: tuple[PlannedParameter, ...]) -> EntryRanking | ChannelRanking:
         ranked = Ranked(
             rule=self._plan.recipe.rules[position],
             position=position,
             seed=self._seed,
-            members=tuple(self._plan.parameters[member] for member in members),
+            members=members,
             tuning=self._tuning,
         )
         return make_ranking(ranked, self._backend)

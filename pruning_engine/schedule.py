@@ -42,11 +42,13 @@ class Schedule:
     def __init__(self, rules: Sequence[Sequence[int]], barriers: Collection[int]) -> None:
         """`rules`: for each parameter its rules, ascending. `barriers`: the rules of global scope."""
         self._rules = rules
-        self._missing = {
-            barrier: {index for index, chain in enumerate(rules) if barrier in chain} for barrier in barriers
-        }
-        self._members = {barrier: tuple(sorted(missing)) for barrier, missing in self._missing.items()}
+        self._members = _members(rules, barriers)
+        self._missing = {barrier: len(members) for barrier, members in self._members.items()}
         self._next = [0] * len(rules)
+
+    def members(self, barrier: int) -> tuple[int, ...]:
+        """Give the parameters that a rule of global scope selects, in order; the same object for all equal ones."""
+        return self._members[barrier]
 
     def add(self, parameter: int) -> Iterator[Step]:
         """A parameter arrives: give the steps that can be taken now, in order."""
@@ -60,7 +62,7 @@ class Schedule:
             rule = chain[self._next[current]]
             if rule in self._missing:
                 yield Reach(rule, current)
-                self._missing[rule].discard(current)
+                self._missing[rule] -= 1
                 if self._missing[rule]:
                     continue
                 ready = self._members[rule]
@@ -70,3 +72,42 @@ class Schedule:
             for member in ready:
                 self._next[member] += 1
             free.extend(ready)
+
+
+def _members(rules: Sequence[Sequence[int]], barriers: Collection[int]) -> dict[int, tuple[int, ...]]:
+    """Give for each barrier the parameters that have it, in order; barriers of the same ones share one tuple."""
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for index, chain in enumerate(rules):
+        alike.setdefault(tuple(chain), []).append(index)
+    holders: dict[int, list[tuple[int, ...]]] = {barrier: [] for barrier in barriers}
+    for chain in alike:
+        for rule in chain:
+            if rule in holders:
+                holders[rule].append(chain)
+    shared: dict[tuple[int, ...], tuple[int, ...]] = {}
+    members = {}
+    for barrier, chains in holders.items():
+        found = tuple(sorted(index for chain in chains for index in alike[chain]))
+        members[barrier] = shared.setdefault(found, found)
+    return members
+
+
+def waits(rules: Sequence[tuple[int, ...]], barriers: Collection[int]) -> list[tuple[int, ...]]:
+    """Give for each parameter the rules that decide when it leaves: barriers, of several in a row the first one.
+
+    In a row are those that the same parameters come to, each of them from the one before.
+    """
+    members = _members(rules, barriers)
+    chains = {chain: tuple(rule for rule in chain if rule in members) for chain in set(rules)}
+    before: dict[int, set[int | None]] = {barrier: set() for barrier in barriers}
+    for chain in chains.values():
+        for earlier, barrier in zip((None, *chain), chain, strict=False):
+            before[barrier].add(earlier)
+
+    def adds_nothing(barrier: int) -> bool:
+        earlier = next(iter(before[barrier]), None)
+        return len(before[barrier]) == 1 and earlier is not None and members[earlier] is members[barrier]
+
+    kept = {barrier for barrier in barriers if not adds_nothing(barrier)}
+    shorter = {chain: tuple(barrier for barrier in short if barrier in kept) for chain, short in chains.items()}
+    return [shorter[chain] for chain in rules]

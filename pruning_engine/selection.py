@@ -25,6 +25,7 @@ import numpy as np
 from numpy.random import default_rng
 
 from pruning_engine.backend import RUN_ENTRIES, Bits, Contender, Integers, Split
+from pruning_engine.pauses import rest, with_pauses
 from pruning_engine.threads import in_parallel
 
 
@@ -64,6 +65,9 @@ _THINNING: Final = 33
 """Every so-manieth key of a sample is looked at first. Prime to the entries of a run."""
 
 _THINNED_DEVIATIONS: Final = 4.0
+
+_CONTENDERS: Final = 1 << 10
+"""Contenders that are prepared between two pauses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +118,11 @@ def select(
     alive = sum(contender.alive for contender in contenders)
     if not 0 <= count <= alive:
         raise ValueError(f"{count} of {alive} entries cannot fall")
-    kept = [contender.blank() for contender in contenders]
+    rest()
+    kept = [contender.blank() for contender in with_pauses(contenders, _CONTENDERS)]
     jobs = [
         _Job(contender, piece, mask)
-        for contender, mask in zip(contenders, kept, strict=True)
+        for contender, mask in with_pauses(zip(contenders, kept, strict=True), _CONTENDERS)
         for piece in contender.pieces()
     ]
     if count in (0, alive):
@@ -132,10 +137,12 @@ def select(
     deviations = tuning.deviations
     while True:
         low, high = _bracket(sample, found, count, deviations)
+        rest()
         splits = in_parallel(lambda job: _split(job, low, high), jobs)  # noqa: B023 - called within this turn
         below = alive - sum(split.kept for split in splits)
         inside = sum(split.inside for split in splits)
         if below < count <= below + inside:
+            rest()
             return Selected(kept, _settle(jobs, splits, low, count - below))
         if count <= below:
             found = _Range(found.low, low - 1, found.below, below)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from pruning_engine.dtypes import FLOATING, PRUNABLE
@@ -122,6 +123,11 @@ def _is_literal(pattern: str) -> bool:
 def _matcher(pattern: str, path: str) -> _Matcher:
     if pattern.startswith(_REGEX):
         return _regex(pattern.removeprefix(_REGEX), path)
+    return _glob(pattern)
+
+
+@lru_cache(maxsize=256)  # the default selection alone has eight, for every call of a server
+def _glob(pattern: str) -> _Matcher:
     match = re.compile(fnmatch.translate(pattern)).match
     return lambda name: match(name) is not None
 

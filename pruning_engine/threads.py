@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from pruning_engine.pauses import spells
+from pruning_engine.pauses import pausing, rest, spell, with_pauses
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -67,35 +67,45 @@ def in_parallel(function: Callable[[Item], Result], items: Sequence[Item]) -> li
     if _inside.busy:
         return [function(item) for item in items]
     workers = min(_pool.count, len(items))
+    if workers <= 1:
+        return [function(item) for item in with_pauses(items)]
     results: list[Result] = []
-    for spell in spells(items, max(1, workers)):
-        results += _side_by_side(function, spell, workers) if workers > 1 else map(function, spell)
+    while len(results) < len(items):
+        results += _side_by_side(function, items, len(results), workers)
+        rest()
     return results
 
 
-def _side_by_side(function: Callable[[Item], Result], items: Sequence[Item], workers: int) -> list[Result]:
+def _side_by_side(function: Callable[[Item], Result], items: Sequence[Item], begin: int, workers: int) -> list[Result]:
+    """Call `function` on items from `begin` until the next pause is due; give their results, one at least."""
     results: dict[int, Result] = {}
     errors: dict[int, BaseException] = {}
-    numbers = itertools.count()  # its next() is atomic under the interpreter's lock
+    numbers = itertools.count(begin)  # its next() is atomic under the interpreter's lock
+    now = spell()
+    end = len(items) if now.pieces is None else min(len(items), begin + now.pieces * workers)
 
     def work() -> None:
         _inside.busy = True
         try:
-            while not errors and (number := next(numbers)) < len(items):
+            while not errors and (number := next(numbers)) < end:
                 try:
                     results[number] = function(items[number])
                 except BaseException as error:  # noqa: BLE001 - raised again below, on the caller's thread
                     errors[number] = error
+                if now.is_over:  # asked after an item, so that whoever took a number has computed it
+                    return
         finally:
             _inside.busy = False
 
     others = _submit(work, workers - 1)
-    work()
+    with pausing(None):  # while others compute for this call
+        work()
     for other in others:
-        other.result()
+        if not other.cancel():  # a thread that has not begun is not waited for
+            other.result()
     if errors:
         raise errors[min(errors)]
-    return [results[number] for number in range(len(items))]
+    return [results[number] for number in range(begin, begin + len(results))]
 
 
 def _submit(work: Callable[[], None], times: int) -> list[Future[None]]:

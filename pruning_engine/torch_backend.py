@@ -77,12 +77,12 @@ class TorchBackend:
         result: Floats = totals.cpu().numpy()
         return result
 
-    def channels(self, flat: torch.Tensor, alive: Bits | None, layout: ChannelLayout, numbers: Integers) -> Floats:
-        """Give some channels' entries, a row each, 0 where they are not alive."""
-        inner = torch.arange(layout.inner, device=self.device)
-        outer = torch.arange(layout.outer, device=self.device).view(-1, 1) * (layout.channels * layout.inner)
-        first = torch.from_numpy(numbers).to(self.device).view(-1, 1, 1) * layout.inner
-        positions = (first + outer + inner).view(len(numbers), -1)
+    def channels(
+        self, flat: torch.Tensor, alive: Bits | None, layout: ChannelLayout, numbers: Integers, span: tuple[int, int]
+    ) -> Floats:
+        """Give some channels' entries of `span`, a row each, 0 where they are not alive."""
+        within = torch.from_numpy(layout.within(*span)).to(self.device)
+        positions = torch.from_numpy(numbers).to(self.device).view(-1, 1) * layout.inner + within
         values = flat.view(_INTEGERS[flat.dtype.itemsize])[positions].view(flat.dtype).to(torch.float64)
         if alive is not None:
             values = values.where(bits_at(alive, positions), 0.0)
@@ -124,7 +124,9 @@ def _is_nonzero(flat: torch.Tensor) -> torch.Tensor:
 def _magnitudes(flat: torch.Tensor, alive: Bits | None, block: Block) -> torch.Tensor:
     values = flat[block.begin : block.end].to(torch.float64).abs()
     if alive is not None:
-        values = values.where(unpack_bits(alive[block.begin // 8 : (block.end + 7) // 8], len(values)), 0.0)
+        before = block.begin % 8
+        bits = unpack_bits(alive[block.begin // 8 : (block.end + 7) // 8], before + len(values))
+        values = values.where(bits[before:], 0.0)
     return values.view(block.shape)
 
 

@@ -52,8 +52,8 @@ class Work:
         self.keep(self._packed(self.planned.custom_mask, self.custom_mask))
 
     def keep(self, bits: Bits) -> None:
-        """Keep only the entries marked in `bits`, of those that were kept."""
-        self.mask = bits if self.mask is None else self.mask & bits
+        """Keep only the entries marked in `bits`, of those that were kept. `bits` is used from now on."""
+        self.mask = bits if self.mask is None else bits.bitwise_and_(self.mask)
 
     def results(self, output: OutputForm, *, in_place: bool) -> dict[str, torch.Tensor]:
         """Give the tensors that the parameter leaves as, on the device that it came from."""
@@ -108,14 +108,14 @@ class Work:
 
     def _without_zeros(self) -> Bits:
         nonzero = self.backend.nonzero(self.weight)
-        return nonzero if self.mask is None else nonzero & self.mask
+        return nonzero if self.mask is None else nonzero.bitwise_and_(self.mask)
 
     def _pruned(self, mask: Bits | None) -> int:
         return 0 if mask is None else self.planned.entries - self.backend.count(mask)
 
     def _bits(self) -> Bits:
         if self.mask is None:
-            self.mask = self.backend.pack(torch.ones(self.planned.entries, dtype=torch.bool, device=self.weight.device))
+            self.mask = _all_kept(self.planned.entries, self.weight.device)
         return self.mask
 
     def _pruned_weight(self, *, in_place: bool) -> torch.Tensor:
@@ -128,3 +128,10 @@ class Work:
             return self.original if in_place else out.view(self.planned.shape)
         result = self.original if in_place else torch.empty_like(self.original)
         return result.copy_(out.view(self.planned.shape))
+
+
+def _all_kept(entries: int, device: torch.device) -> Bits:
+    bits = torch.full(((entries + 7) // 8,), 0xFF, dtype=torch.uint8, device=device)
+    if entries % 8:
+        bits[-1] = (1 << entries % 8) - 1
+    return bits

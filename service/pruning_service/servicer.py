@@ -38,7 +38,8 @@ class PruningServicer:
         request_id = await _named(context)
 
         async def abort(refusal: Refusal) -> None:
-            with suppress(grpc.aio.AbortError):  # it ends the handler; here the handler is stuck in a write
+            # The first ends the handler, which here is stuck in a write; the second: the client has gone meanwhile.
+            with suppress(grpc.aio.AbortError, grpc.aio.InternalError):
                 await context.abort_with_status(grpc_status(refusal, request_id))
 
         handler = asyncio.current_task()

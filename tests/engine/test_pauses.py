@@ -1,11 +1,16 @@
 """Pauses between pieces: long work asks its caller now and then, and what the caller raises ends it."""
 
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+
 import pytest
 import torch
 
 from pruning_engine import OutputForm, prune_state_dict
-from pruning_engine.pauses import PIECES, pausing, spells, with_pauses
+from pruning_engine.pauses import PIECES, SECONDS, pausing, rest, with_pauses
 from pruning_engine.recipe import Channels, Fraction, Magnitude, Random, Recipe, Rule, Scope
+from pruning_engine.threads import get_threads, in_parallel, set_threads
 from tests.engine.rules import l1, ln, recipe
 
 MODEL = {"a.weight": torch.randn(3000, 3000)}  # nine pieces
@@ -15,18 +20,66 @@ class EndedError(Exception):
     pass
 
 
-def test_there_is_a_pause_after_so_many_pieces_of_each_thread() -> None:
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = get_threads()
+    set_threads(2)
+    yield
+    set_threads(before)
+
+
+def test_there_is_a_pause_after_so_many_pieces() -> None:
     pauses: list[str] = []
     with pausing(lambda: pauses.append("pause")):
         assert list(with_pauses(range(2 * PIECES + 1))) == list(range(2 * PIECES + 1))
-        assert [len(spell) for spell in spells(range(3 * PIECES), threads=2)] == [2 * PIECES, PIECES]
-    assert len(pauses) == 3 + 2
+    assert len(pauses) >= 3
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_each_thread_has_so_many_pieces_between_two_pauses() -> None:
+    done: list[int] = []
+    seen = []
+    with pausing(lambda: seen.append(len(done))):
+        assert in_parallel(done.append, range(5 * PIECES)) == [None] * 5 * PIECES
+    steps = [after - before for before, after in pairwise([0, *seen])]
+    assert sum(steps) == 5 * PIECES
+    assert max(steps) <= 2 * PIECES
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_pieces_that_take_long_have_a_pause_after_each() -> None:
+    done: list[float] = []
+    seen: list[int] = []
+
+    def slow(seconds: float) -> None:
+        time.sleep(seconds)
+        done.append(seconds)
+
+    with pausing(lambda: seen.append(len(done))):
+        in_parallel(slow, [1.5 * SECONDS] * 4)
+        for seconds in with_pauses([1.5 * SECONDS] * 2):
+            slow(seconds)
+    # Of two threads two at a time at the most, then one after the other.
+    assert max(after - before for before, after in pairwise([0, *seen])) <= 2
+    assert seen[-2:] == [5, 6]
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_nobody_pauses_while_another_thread_computes_for_the_same_call() -> None:
+    def nested(_: int) -> None:
+        list(with_pauses(range(5 * PIECES)))
+        rest()
+
+    pauses: list[int] = []
+    with pausing(lambda: pauses.append(1)):
+        in_parallel(nested, range(2))
+    assert len(pauses) <= 2
 
 
 def test_nobody_is_asked_outside() -> None:
     with pausing(pytest.fail):
         pass
-    assert [len(spell) for spell in spells(range(100))] == [100]
+    assert list(with_pauses(range(100))) == list(range(100))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """A plan: what tensors stand for together, what each leaves as, and everything that is refused without data."""
 
+from dataclasses import replace
+
 import pytest
 
 from pruning_engine import MismatchError, OutputForm, PruningError, Reason
@@ -13,6 +15,7 @@ from pruning_engine.recipe import (
     Magnitude,
     NamedNorm,
     Prior,
+    Recipe,
     Rule,
     Scope,
     Selector,
@@ -237,3 +240,54 @@ def test_aliases_that_make_no_sense(aliases: dict[str, str], tensor: str) -> Non
 def test_zeros_as_prior_do_not_make_a_count_known_to_be_too_large() -> None:
     rule = Rule(score=Magnitude(), amount=Count(4), prior=Prior.ZEROS)
     assert planned(spec("weight", 2, 2), rule=rule).parameters[0].rules == (0,)
+
+
+@pytest.mark.parametrize(
+    ("rules", "tensors", "masks"),
+    [
+        ((l1(),), (spec("a.weight", 8, 8, dtype="F8_E5M2"),), 1),
+        ((l1(), l1()), (spec("a.weight", 8, 8, dtype="F8_E5M2"),), 2),
+        ((replace(l1(), prior=Prior.ZEROS),), (spec("a.weight", 8, 8, dtype="F8_E5M2"),), 2),
+        ((l1(),), (spec("a.weight_orig", 8, 8, dtype="F8_E5M2"), spec("a.weight_mask", 8, 8, dtype="BOOL")), 2),
+    ],
+    ids=["one rule", "two rules", "zeros count as pruned", "a prior mask that is not packed"],
+)
+def test_a_mask_is_counted_beside_the_one_that_it_is_made_of(
+    rules: tuple[Rule, ...], tensors: tuple[TensorSpec, ...], masks: int
+) -> None:
+    plan = make_plan(Recipe(rules), tensors)
+    assert plan.peak_bytes == sum(tensor.nbytes for tensor in tensors) + masks * 8
+
+
+def test_millions_of_channels_are_counted_with_what_ranks_them() -> None:
+    tensor = spec("a.weight", 2, 1_000_000)
+    along = Rule(score=Magnitude(2.0), amount=HALF, granularity=Channels(1))
+    assert planned(tensor, rule=along).peak_bytes > planned(tensor, rule=l1()).peak_bytes + 8 * 1_000_000
+
+
+@pytest.mark.parametrize(("shape", "dim"), [((2, 1024, 1024), 0), ((4096, 2, 512), 1)], ids=str)
+def test_the_nuclear_norm_of_matrices_that_take_a_second_is_planned(shape: tuple[int, ...], dim: int) -> None:
+    nuclear = Rule(score=Magnitude(NamedNorm.NUC), amount=HALF, granularity=Channels(dim))
+    assert planned(spec("a.weight", *shape), rule=nuclear).parameters[0].rules == (0,)
+
+
+@pytest.mark.parametrize(("shape", "dim"), [((2, 1024, 1025), 0), ((1024, 1025, 2), -1)], ids=str)
+def test_the_nuclear_norm_of_large_matrices_is_refused(shape: tuple[int, ...], dim: int) -> None:
+    nuclear = Rule(score=Magnitude(NamedNorm.NUC), amount=HALF, granularity=Channels(dim))
+    error = refusal(nuclear, spec("a.weight", *shape))
+    assert (error.reason, error.field) == (Reason.NORM_NOT_DEFINED, "rules[0].score.magnitude.norm")
+    assert "1024 x 1024" in str(error)
+
+
+def test_rules_of_equal_selectors_share_what_they_select() -> None:
+    tensors = [spec(f"{i}.weight", 2, 2) for i in range(3)]
+    plan = make_plan(Recipe((l1(), ln(2.0), l1())), tensors)
+    assert [parameter.rules for parameter in plan.parameters] == [(0, 1, 2)] * 3
+    assert len({id(parameter.rules) for parameter in plan.parameters}) == 1
+
+
+def test_a_later_rule_is_checked_also_after_one_that_asks_the_same_of_other_tensors() -> None:
+    rules = (replace(ln(2.0, 1), select=Selector(("a",))), replace(ln(2.0, 1), select=Selector(("b",))))
+    with pytest.raises(MismatchError) as caught:
+        make_plan(Recipe(rules), [spec("a", 2, 2), spec("b", 2)])
+    assert (caught.value.field, caught.value.tensor) == ("rules[1].granularity.channels.dim", "b")

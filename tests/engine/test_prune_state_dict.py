@@ -283,3 +283,15 @@ def test_without_chance_torchs_generator_is_left_alone() -> None:
     prune_state_dict({"weight": WEIGHT}, Recipe((l1(),)))
 
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("entries", [8, 13])
+def test_a_mask_of_what_nothing_was_pruned_of_is_all_ones(entries: int) -> None:
+    rule = Rule(score=Identity(), select=Selector(("a",)))
+    state_dict = {"a": torch.randn(entries)}
+    bits = prune_state_dict(state_dict, recipe(rule), output=OutputForm.MASK).state_dict["a:mask_bits"]
+    masked = prune_state_dict(state_dict, recipe(rule), output=OutputForm.MASKED).state_dict["a_mask"]
+
+    assert isinstance(bits, torch.Tensor) and isinstance(masked, torch.Tensor)  # noqa: PT018 - for mypy
+    assert bits.tolist() == [0xFF, 0xFF][: entries // 8] + [0b11111] * (entries > 8)
+    assert masked.tolist() == [True] * entries

@@ -1,10 +1,14 @@
 """When rules can run, and how many bytes are held meanwhile."""
 
+from random import Random
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pruning_engine.holding import Held, Moment, moments
 from pruning_engine.parameters import TensorSpec
-from pruning_engine.schedule import Leave, Reach, Run, Schedule, Step
+from pruning_engine.schedule import Leave, Reach, Run, Schedule, Step, waits
 
 
 def steps(rules: list[tuple[int, ...]], barriers: set[int], arrivals: list[int]) -> list[list[Step]]:
@@ -44,6 +48,49 @@ def test_a_global_rule_waits_for_earlier_rules_too() -> None:
 
 def test_others_do_not_wait_at_a_barrier() -> None:
     assert steps([(0,), (), (0,)], {0}, [0, 1])[1] == [Leave(1)]
+
+
+def test_barriers_of_the_same_parameters_share_one_list_of_them() -> None:
+    schedule = Schedule([(0, 1, 2), (2,), (0, 1)], {0, 1, 2})
+    assert schedule.members(0) == (0, 2)
+    assert schedule.members(0) is schedule.members(1)
+    assert schedule.members(2) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("rules", "barriers", "kept"),
+    [
+        ([(0, 1), (1,)], set(), [(), ()]),
+        ([(0, 1, 2), (0, 1, 2)], {0, 1, 2}, [(0,), (0,)]),
+        ([(0, 1, 2), (0, 2)], {0, 1, 2}, [(0, 1, 2), (0, 2)]),
+        ([(0, 1), (0, 1), (0,)], {0, 1}, [(0, 1), (0, 1), (0,)]),
+        ([(0, 1, 2), (0, 2)], {0, 2}, [(0,), (0,)]),
+    ],
+    ids=["local rules", "in a row", "one comes from another", "others come too", "a local rule between"],
+)
+def test_of_several_barriers_in_a_row_the_first_one_decides(
+    rules: list[tuple[int, ...]], barriers: set[int], kept: list[tuple[int, ...]]
+) -> None:
+    assert waits(rules, barriers) == kept
+
+
+@given(
+    st.lists(st.sets(st.integers(0, 4)).map(lambda rules: tuple(sorted(rules))), min_size=1, max_size=5),
+    st.sets(st.integers(0, 4)),
+    st.randoms(use_true_random=False),
+)
+def test_what_decides_alone_leaves_parameters_at_the_same_arrivals(
+    rules: list[tuple[int, ...]], barriers: set[int], chance: Random
+) -> None:
+    order = list(range(len(rules)))
+    chance.shuffle(order)
+
+    def leaving(chains: list[tuple[int, ...]]) -> list[set[int]]:
+        return [
+            {step.parameter for step in taken if isinstance(step, Leave)} for taken in steps(chains, barriers, order)
+        ]
+
+    assert leaving(waits(rules, barriers)) == leaving(rules)
 
 
 def held(name: str, rules: tuple[int, ...], made: int = 0, result: int = 8) -> Held:

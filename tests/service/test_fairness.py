@@ -1,16 +1,20 @@
 """Calls take turns: a small model is answered while a large one is being computed, and a cancelled one stops there."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
 
 import grpc
 import numpy as np
 import pytest
+import torch
 
+from pruning_engine.pauses import with_pauses
 from pruning_proto import framing
 from pruning_proto.layout import build
 from pruning_proto.limits import CHUNK_BYTES
 from pruning_proto.v1 import pruning_pb2 as pb
+from pruning_service.worker import Worker
 from tests.servers import ServerProcess
 from tests.service.raw import f32, file, prune, wait_until
 from tests.service.test_server import samples
@@ -79,6 +83,34 @@ def test_small_models_are_answered_while_a_large_one_is_computed(server: ServerP
     assert not large.is_over
 
 
-def test_a_cancelled_call_stops_in_the_middle_of_a_tensor(server: ServerProcess, large: LargeCall) -> None:
+def test_a_call_that_is_cancelled_stops_at_the_next_piece() -> None:
+    done: list[int] = []
+    third, cancelled = threading.Event(), threading.Event()
+
+    def work() -> None:
+        for piece in with_pauses(range(100)):
+            done.append(piece)
+            if len(done) == 3:
+                third.set()
+                assert cancelled.wait(10)
+
+    async def cancel_in_the_middle() -> None:
+        worker = Worker(torch.device("cpu"))
+        try:
+            call = asyncio.create_task(worker.run(work))
+            assert await asyncio.to_thread(third.wait, 10)
+            call.cancel()
+            await asyncio.sleep(0)  # the call hears of it
+            cancelled.set()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+        finally:
+            worker.close()
+
+    asyncio.run(cancel_in_the_middle())
+    assert 3 <= len(done) < 10
+
+
+def test_a_large_call_that_is_cancelled_gives_back_what_it_reserved(server: ServerProcess, large: LargeCall) -> None:
     large.call.cancel()
-    assert wait_until(lambda: samples(server)["pruning_reserved_bytes", ()] == 0, seconds=1)
+    assert wait_until(lambda: samples(server)["pruning_reserved_bytes", ()] == 0, seconds=10)

@@ -9,13 +9,13 @@ from tests.benchmarks.health import CASES, Case, measure
 from tests.servers import ServerProcess
 
 HEADERS = ("tensors", "metadata of small keys")
-LONGEST_SECONDS = 0.4
-"""Usual are 0.05; it was 1.0 when the header was parsed in one go and the plan told on the event loop."""
+LONGEST_SHARE = 0.2
+"""Of the call's seconds, for machines are slow and busy. Usual are 0.02 and 0.04; parsed in one go it was 0.5."""
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.name in HEADERS], ids=HEADERS)
 def test_health_answers_while_the_largest_header_is_parsed_and_planned(server: ServerProcess, case: Case) -> None:
-    taken, _, _ = measure(dataclasses.replace(case, times=1, form=pb.OUTPUT_FORM_PLAN), server.address)
+    taken, seconds, _ = measure(dataclasses.replace(case, times=1, form=pb.OUTPUT_FORM_PLAN), server.address)
 
     assert len(taken) > 10
-    assert taken[-1] < LONGEST_SECONDS
+    assert taken[-1] < LONGEST_SHARE * seconds[0]
