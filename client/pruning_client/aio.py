@@ -6,7 +6,7 @@ What blocks (reading and writing files, views of tensors, a token that is asked 
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -14,12 +14,12 @@ from typing import Any, Self, TypeVar
 import grpc
 
 from pruning_client import retry, timeouts
-from pruning_client.aio_stream import converse, is_being_cancelled
-from pruning_client.asked import Nowhere, Path, Sink, asked, asked_of_file, report_of, result_of
+from pruning_client.aio_stream import cancellations, converse
+from pruning_client.asked import Nowhere, Path, Sink, asked, asked_of_file, result_of, whole_report
 from pruning_client.atomic import replacing
 from pruning_client.capabilities import Capabilities, capabilities_of
 from pruning_client.channel import Target, name_of, open_aio_channel
-from pruning_client.errors import PruningError, UnavailableError
+from pruning_client.errors import PruningError, closed_error
 from pruning_client.exchange import (
     ALLOWANCE_SECONDS,
     GET_CAPABILITIES,
@@ -76,7 +76,7 @@ class AsyncClient:
         self._security = security_of(tls, token)
         self._birthplace = Birthplace()
         self._loop = _running_loop()
-        self._is_closed = False
+        self._closed = asyncio.Event()
         self._channel = open_aio_channel(target, self._security)
         self._prune: Any = self._channel.stream_stream(PRUNE, None, decode_response)
         self._get_capabilities = self._channel.unary_unary(
@@ -95,7 +95,7 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Let go of the connection; calls that run are cancelled."""
-        self._is_closed = True
+        self._closed.set()
         if self._birthplace.is_here:
             await self._channel.close()
 
@@ -137,7 +137,7 @@ class AsyncClient:
         self._check_usable()
         what = await in_thread(lambda: asked_of_file(source, rules, form_of(output), seed, digests))
         outcome, _ = await self._run(what, lambda _: replacing(target), progress, timeout)
-        return report_of(outcome)
+        return whole_report(outcome)
 
     async def dry_run(
         self,
@@ -157,7 +157,7 @@ class AsyncClient:
             lambda: asked(source, rules, pb.OUTPUT_FORM_REPORT, seed, importance_scores, masks, digests)
         )
         outcome, _ = await self._run(what, lambda _: nullcontext(Nowhere()), progress, timeout)
-        return report_of(outcome)
+        return whole_report(outcome)
 
     async def plan(
         self,
@@ -180,13 +180,14 @@ class AsyncClient:
 
         async def attempt(attempts: Attempts) -> Capabilities:
             request = pb.GetCapabilitiesRequest()
-            metadata = await self._metadata()
+            metadata = await self._metadata()  # may take its time, which is the call's
             try:
                 response = await self._get_capabilities(request, timeout=attempts.seconds_left, metadata=metadata)
             except grpc.aio.AioRpcError as error:
                 raise from_status(error, self._name, is_tls=self._security.is_tls) from error
             return capabilities_of(response)
 
+        self._check_usable()
         return await self._repeat(attempt, timeouts.deadline(timeout, self._timeout, ALLOWANCE_SECONDS))
 
     async def _run(
@@ -201,13 +202,14 @@ class AsyncClient:
         async def attempt(attempts: Attempts) -> tuple[Outcome, _Sink]:
             exchange = Exchange(what, attempts.number)
             async with entered(landing(exchange)) as sink:
-                await self._converse(exchange, sink, progress, attempts.seconds_left)
-                return exchange.finish(), sink
+                await self._converse(exchange, sink, progress, attempts)
+                return await in_thread(exchange.finish) if exchange.is_long else exchange.finish(), sink
 
         return await self._repeat(attempt, timeouts.deadline(timeout, self._timeout, what.default_timeout))
 
-    async def _converse(self, exchange: Exchange, sink: Sink, progress: Watcher | None, seconds: float | None) -> None:
-        begin = partial(self._prune, timeout=seconds, metadata=await self._metadata())
+    async def _converse(self, exchange: Exchange, sink: Sink, progress: Watcher | None, attempts: Attempts) -> None:
+        metadata = await self._metadata()  # may take its time, which is the call's
+        begin = partial(self._prune, timeout=attempts.seconds_left, metadata=metadata)
         try:
             await converse(begin, exchange, sink.write, progress)
         except grpc.aio.AioRpcError as error:
@@ -215,29 +217,36 @@ class AsyncClient:
             raise from_status(error, self._name, sent_bytes, is_tls=self._security.is_tls) from error
 
     async def _metadata(self) -> Metadata:
-        return await in_thread(self._security.metadata) if self._security.may_block else self._security.metadata()
+        """Give the metadata of an attempt. Raises: UnavailableError if this client was closed meanwhile."""
+        metadata = await in_thread(self._security.metadata) if self._security.may_block else self._security.metadata()
+        if self._closed.is_set():  # gRPC would raise something of its own
+            raise closed_error(self._name)
+        return metadata
 
     async def _repeat(self, attempt: Callable[[Attempts], Awaitable[_Value]], seconds: float | None) -> _Value:
         attempts = Attempts(self._retries, seconds)
+        cancelled_before = cancellations()
         while True:
-            self._check_usable()
             try:
                 return await attempt(attempts)
             except PruningError as error:
-                wait = None if self._is_closed else attempts.wait_after(error)
+                if self._closed.is_set() and retry.is_passing(error):  # closing cancels the calls that run
+                    raise closed_error(self._name) from error
+                wait = attempts.wait_after(error)
                 if wait is None:
                     raise
             except asyncio.CancelledError as error:
-                if self._is_closed and not is_being_cancelled():  # grpc.aio cancels what waits for a closed channel
-                    raise UnavailableError(
-                        f"the client of {self._name} was closed during the call", code=grpc.StatusCode.CANCELLED
-                    ) from error
+                if self._closed.is_set() and cancellations() == cancelled_before:  # grpc.aio tells it so too
+                    raise closed_error(self._name) from error
                 raise
-            await asyncio.sleep(wait)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._closed.wait()
+                raise closed_error(self._name)
 
     def _check_usable(self) -> None:
         self._birthplace.check()
-        if self._is_closed:
+        if self._closed.is_set():
             raise ValueError(f"this client of {self._name} is closed; make a new one")
         if _running_loop() is not self._loop:
             raise RuntimeError(f"this client of {self._name} belongs to another event loop; make one in this loop")

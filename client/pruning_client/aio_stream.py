@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 import grpc
 
 from pruning_client.exchange import Exchange, Watcher, model_bytes
-from pruning_client.off_loop import finished, settled, start
+from pruning_client.off_loop import finished, in_thread, settled, start
 from pruning_client.stream import FAREWELL_SECONDS
 from pruning_proto.framing import Data, encode
 from pruning_proto.v1.pruning_pb2 import PruneRequest
@@ -24,6 +24,9 @@ Begin: TypeAlias = Callable[[], Any]
 
 STATUS_SECONDS: Final = 1.0
 """How long to wait for the status that the server sent, where grpc.aio made up one of its own."""
+
+_CLOCK_SECONDS: Final = 0.01
+"""What gRPC's clock and Python's may differ by."""
 
 _MADE_UP: Final = "Internal error from Core"
 
@@ -38,7 +41,7 @@ async def converse(
     Raises: grpc.RpcError if the call fails for a reason that `exchange` does not know. ProtocolError.
     Whatever `write`, the source or `watcher` raise.
     """
-
+    cancelled_before = cancellations()
     call = begin()
     status = _Status(call)
     behind = _Behind(write)
@@ -50,7 +53,7 @@ async def converse(
         if not sender.is_explained:
             raise await status.told_by_the_server(error) from None
     except asyncio.CancelledError:  # of this task; or of the call alone, which is told in the same way
-        if is_being_cancelled() or not sender.is_explained:
+        if cancellations() > cancelled_before or not sender.is_explained:
             raise
     finally:
         call.cancel()
@@ -62,14 +65,20 @@ async def converse(
 async def _receive(
     call: Any, exchange: Exchange, sender: "_Sender", behind: "_Behind", tell: Callable[[], None]
 ) -> None:
-    async for message in call:
-        data = exchange.receive(message)
-        sender.look()
-        if data is not None:
-            await behind.write(data)
-        elif exchange.failure is not None:
-            asyncio.get_running_loop().call_later(FAREWELL_SECONDS, call.cancel)
-        tell()
+    farewell: asyncio.TimerHandle | None = None
+    try:
+        async for message in call:
+            receive = partial(exchange.receive, message)
+            data = await in_thread(receive) if exchange.takes_long(message) else receive()
+            sender.look()
+            if data is not None:
+                await behind.write(data)
+            elif exchange.failure is not None and farewell is None:
+                farewell = asyncio.get_running_loop().call_later(FAREWELL_SECONDS, call.cancel)
+            tell()
+    finally:
+        if farewell is not None:
+            farewell.cancel()
     await behind.done()
 
 
@@ -78,10 +87,10 @@ def _tell(exchange: Exchange, watcher: Watcher | None) -> None:
         watcher(exchange.progress)
 
 
-def is_being_cancelled() -> bool:
-    """Whether the task that runs was asked to end."""
+def cancellations() -> int:
+    """How often the task that runs was asked to end. More than before: it is now; one may have been caught earlier."""
     task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+    return 0 if task is None else task.cancelling()
 
 
 class _Sender:
@@ -215,9 +224,17 @@ class _Status:
         """Give the error that the server told, if it has come or comes soon; else this one."""
         if error.details() != _MADE_UP:
             return error
+        if self._told is None and self._is_over_time():  # what made the write fail; no status comes after it
+            return grpc.aio.AioRpcError(
+                grpc.StatusCode.DEADLINE_EXCEEDED, error.initial_metadata(), error.trailing_metadata()
+            )
         with suppress(TimeoutError):
             await asyncio.wait_for(self._came.wait(), STATUS_SECONDS)
         return self._told or error
+
+    def _is_over_time(self) -> bool:
+        left = self._call.time_remaining()
+        return left is not None and left < _CLOCK_SECONDS
 
 
 def _immediately(coroutine: Coroutine[Any, Any, _Value]) -> _Value:

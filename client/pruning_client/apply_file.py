@@ -7,16 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from math import prod
 from os import PathLike
-from typing import Any, Final
+from typing import Any
 
 from pruning_client.atomic import replacing
-from pruning_client.byte_masks import keep_marked
+from pruning_client.byte_masks import WITHOUT_ZERO, keep_marked, kept
 from pruning_client.errors import unchangeable_error
-from pruning_client.masks import check_fits, mask_entries, missing_error, read_whole
+from pruning_client.masks import check_fits, mask_entries, missing_error, read_whole, twice_error
 from pruning_client.source import FileSource
 from pruning_proto.layout import DTYPE_BITS, TensorEntry, build
-
-_WITHOUT_ZERO: Final = "F8_E8M0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +34,8 @@ def apply_file(model: str | PathLike[str], masks: str | PathLike[str], out: str 
     """Write a model pruned by masks, whole or not at all; `out` may be `model`. Names match as in `Masks.apply_to`.
 
     Raises: OSError. CheckpointError if a file is not sound, or `masks` holds something else. MismatchError if a mask's
-    tensor is not there, has another number of entries, or cannot be pruned. In all cases `out` is as it was.
+    tensor is not there, has two masks or another number of entries, or cannot be pruned. In all cases `out` is as it
+    was.
     """
     source, bits = FileSource(model), FileSource(masks)
     put_on = _matched(source, bits)
@@ -47,7 +46,7 @@ def apply_file(model: str | PathLike[str], masks: str | PathLike[str], out: str 
         file.write(header)
         for entry in source.layout.tensors:
             mask = read_whole(bits, put_on[entry.name]) if entry.name in put_on else None
-            pruned += 0 if mask is None else prod(entry.shape) - int.from_bytes(mask, "little").bit_count()
+            pruned += 0 if mask is None else prod(entry.shape) - kept(mask, prod(entry.shape))
             for piece in _pieces(source, entry, mask):
                 file.write(piece)
     entries = sum(prod(entry.shape) for entry in source.layout.tensors if entry.name in put_on)
@@ -61,8 +60,10 @@ def _matched(source: FileSource, bits: FileSource) -> dict[str, TensorEntry]:
     for name, mask in mask_entries(bits.layout, bits.path):
         place = _place(name, there)
         check_fits(place.name, mask.end - mask.begin, None, place.shape)
-        if DTYPE_BITS[place.dtype] % 8 or place.dtype == _WITHOUT_ZERO:
+        if DTYPE_BITS[place.dtype] % 8 or place.dtype == WITHOUT_ZERO:
             raise unchangeable_error(place.name, f"{place.dtype} has no zero of whole bytes")
+        if place.name in put_on:
+            raise twice_error(place.name)
         put_on[place.name] = mask
     return put_on
 

@@ -45,7 +45,7 @@ def result_of(what: Asked, outcome: Outcome, block: Block) -> Result:
     source = what.source
     return Result(
         plan=outcome.plan,
-        report=report_of(outcome),
+        report=whole_report(outcome),
         header=outcome.header,
         layout=outcome.layout,
         buffer=block.buffer,
@@ -55,7 +55,7 @@ def result_of(what: Asked, outcome: Outcome, block: Block) -> Result:
     )
 
 
-def report_of(outcome: Outcome) -> Report:
+def whole_report(outcome: Outcome) -> Report:
     """Give the report of a call."""
     if outcome.report is None:
         raise ProtocolError("the call ended well, but without the report")

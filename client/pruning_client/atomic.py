@@ -47,6 +47,7 @@ def replacing(target: str | PathLike[str]) -> Iterator[Replacement]:
             _finish(descriptor, mode)
             _give_name(descriptor, partial)
             partial.replace(path)
+        with suppress(OSError):  # the target is replaced: what is left is only to make that last through a power cut
             _sync_folder(path.parent)
     finally:
         os.close(descriptor)

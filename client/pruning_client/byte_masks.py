@@ -7,6 +7,9 @@ operation on the two, and what is not kept is +0.0.
 from functools import lru_cache
 from typing import Final
 
+WITHOUT_ZERO: Final = "F8_E8M0"
+"""The dtype whose bytes of zeros are no zero, but 2^-127: nothing can be pruned in it."""
+
 _PIECE_BITS: Final = 1024  # bytes of mask at a time: stays in the cache for every width
 
 
@@ -19,10 +22,15 @@ def keep_marked(data: memoryview, bits: memoryview, width: int) -> bytes:
     )
 
 
+def kept(bits: memoryview, entries: int) -> int:
+    """Give how many of so many entries a mask keeps; bits after the last entry's say nothing."""
+    return (int.from_bytes(bits, "little") & (1 << entries) - 1).bit_count()
+
+
 def _keep(piece: memoryview, bits: memoryview, width: int) -> bytes:
     spread = b"".join(map(_table(width).__getitem__, bits))
-    kept = int.from_bytes(piece, "little") & int.from_bytes(spread[: len(piece)], "little")
-    return kept.to_bytes(len(piece), "little")
+    rest = int.from_bytes(piece, "little") & int.from_bytes(spread[: len(piece)], "little")
+    return rest.to_bytes(len(piece), "little")
 
 
 @lru_cache

@@ -26,6 +26,7 @@ _OPTIONS: Final = (
     # A peer that vanished is noticed within a minute, also when nothing flows because the server computes.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.http2.ping_timeout_ms", 20_000),  # the longer of the two counts, and gRPC's is a minute
     # What a server may send ahead of a caller that is slower, such as one with a slow disk. gRPC would guess it, and on
     # a fast line come to 60 MB. 4 MiB fill a line of 40 MB/s over 100 ms.
     ("grpc.http2.bdp_probe", 0),

@@ -174,6 +174,11 @@ def unchangeable_error(name: str, wrong: str) -> MismatchError:
     )
 
 
+def closed_error(name: str) -> UnavailableError:
+    """Give the error of a call whose client was closed meanwhile; not to be tried again."""
+    return UnavailableError(f"the client of {name} was closed during the call")
+
+
 def layout_error(error: LayoutError, where: str) -> PruningError:
     """Give the error of a header that is refused before it is sent; `where` names the file."""
     metadata = {} if error.tensor is None else {"tensor": error.tensor}

@@ -9,6 +9,7 @@ The rule: nothing counts before the whole plan, the whole result and the whole r
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from numbers import Integral
 from typing import Final, TypeAlias
 
@@ -34,6 +35,9 @@ OutputForm: TypeAlias = "pb.OutputForm"
 
 WAIT_BYTES: Final = 4 * MIB
 """Files larger than this wait for the plan: a refusal then costs the header and not the model."""
+
+LONG_HEADER_BYTES: Final = 64 * 1024
+"""Of the header of a model of several hundred tensors."""
 
 ALLOWANCE_SECONDS: Final = 30.0
 ALLOWANCE_BYTES_PER_SECOND: Final = 10 * 1000 * 1000
@@ -83,8 +87,7 @@ class Progress:
 
 
 Watcher: TypeAlias = Callable[[Progress], object]
-"""Is told about progress: by `Client` from the thread that called and the one that sends, never from both at once; by
-`AsyncClient` from the event loop."""
+"""Is told about progress: by `Client` from threads of its own, one at a time; by `AsyncClient` from the event loop."""
 
 
 class Exchange:
@@ -142,18 +145,36 @@ class Exchange:
         """Whether the body is to be sent only when `plan` is there."""
         return self.total_bytes > WAIT_BYTES
 
+    @property
+    def is_long(self) -> bool:
+        """Whether there are so many tensors that to read plan, header and report takes more than a few milliseconds."""
+        return len(self._source.header) > LONG_HEADER_BYTES
+
+    def takes_long(self, message: pb.PruneResponse | memoryview) -> bool:
+        """Whether `receive` is nothing for an event loop: it reads a long plan or header, or takes a digest."""
+        if isinstance(message, memoryview):
+            return self._digests is not None or (self.is_long and self.result_layout is None)
+        return self.is_long and message.HasField("plan")
+
     def opening(self) -> Iterator[pb.PruneRequest | Data]:
-        """Give the messages that come first: the options and the file's header."""
+        """Give the messages that come first: the options, and the header if the rest does not follow at once."""
         yield pb.PruneRequest(options=self._options)
-        yield from self._data([memoryview(self._source.header)])
+        if self._sends_header_first:
+            yield from self._data([memoryview(self._source.header)])
 
     def body(self) -> Iterator[Data]:
-        """Give the messages of the file's buffer; none where only a plan is asked.
+        """Give the messages of what is left of the file; none where only a plan is asked.
 
         Each is to be sent, or copied, before the next is asked for.
         """
-        if self._output != pb.OUTPUT_FORM_PLAN:
+        if not self._sends_header_first:  # in one message with what follows
+            yield from self._data(chain([memoryview(self._source.header)], self._source.pieces()))
+        elif self._output != pb.OUTPUT_FORM_PLAN:
             yield from self._data(self._source.pieces())
+
+    @property
+    def _sends_header_first(self) -> bool:
+        return self.waits_for_plan or self._output == pb.OUTPUT_FORM_PLAN
 
     def _data(self, pieces: Iterable[memoryview]) -> Iterator[Data]:
         data = chunks(pieces, CHUNK_BYTES)

@@ -5,10 +5,12 @@ our details comes from the transport or a proxy, and is judged by its code alone
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any, Final
 
 import grpc
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode
 
@@ -29,6 +31,9 @@ from pruning_proto.reasons import DOMAIN, REQUEST_ID_KEY, TABLE, Reason
 from pruning_proto.v1.pruning_pb2 import Failure
 
 _DETAILS_KEY: Final = "grpc-status-details-bin"
+
+_SILENT: Final = "{} did not answer in time; check the address, or"
+_LATE: Final = "the server at {} did not finish in time;"
 
 _CODES: Final[Mapping[int, StatusCode]] = MappingProxyType({code.value[0]: code for code in StatusCode})
 
@@ -97,8 +102,9 @@ def _details(
     found = (error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo())
     for key, value in call.trailing_metadata() or ():
         if key == _DETAILS_KEY:
-            for detail in status_pb2.Status.FromString(value).details:
-                any(detail.Unpack(message) for message in found)
+            with suppress(DecodeError):  # of somebody on the way: the status alone is judged
+                for detail in status_pb2.Status.FromString(value).details:
+                    any(detail.Unpack(message) for message in found)
     return found
 
 
@@ -114,7 +120,8 @@ def _without_reason(code: StatusCode, details: str, target: str, sent_bytes: int
     if code is StatusCode.UNIMPLEMENTED:
         return f"what answers at {target} is no pruning server of this version: it does not know pruning.v1 ({details})"
     if code is StatusCode.DEADLINE_EXCEEDED:
-        return f"the server at {target} did not finish in time; allow it more with a longer timeout"
+        late = _SILENT if sent_bytes is None else _LATE
+        return f"{late.format(target)} allow it more with a longer timeout"
     if code is StatusCode.UNAUTHENTICATED:
         return f"{target} does not know this caller ({details}); give a token that it accepts, token=..., --token-file"
     if code is StatusCode.PERMISSION_DENIED:

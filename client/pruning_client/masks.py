@@ -11,7 +11,7 @@ from math import prod
 from os import PathLike
 from typing import Any, Final, TypeVar
 
-from pruning_client.errors import CheckpointError, MismatchError, tensor_error
+from pruning_client.errors import CheckpointError, MismatchError, PruningError, tensor_error
 from pruning_client.frameworks import Framework, Tensors, framework_of, tensors_of
 from pruning_client.source import FileSource
 from pruning_proto.layout import Layout, TensorEntry
@@ -53,12 +53,12 @@ class Masks:
         dtype, also another than the one that was pruned, and may be tied. In torch's pruned form (`w_orig`, `w_mask`)
         the mask is multiplied into `w_mask`. No second model is made: what is made on the way takes a few MB.
 
-        Raises: MismatchError, and nothing is changed, if a parameter is not there, has another shape, or cannot be
-        changed entry by entry. TypeError if this is neither. Of masks in a file: OSError or CheckpointError, also half
-        way, if the file cannot be read.
+        Raises: MismatchError, and nothing is changed, if a parameter is not there, has another shape, has two masks, or
+        cannot be changed entry by entry. TypeError if this is neither. Of masks in a file: OSError or CheckpointError,
+        also half way, if the file cannot be read.
         """
         tensors = tensors_of(target)
-        found = [(mask, list(_once(_places(mask, tensors)))) for mask in self._masks]
+        found = list(_found(self._masks, tensors))
         for mask, places in found:
             bits = mask.read()
             for place in places:
@@ -137,12 +137,29 @@ def missing_error(name: str, tensors: Mapping[str, Any]) -> MismatchError:
     )
 
 
+def twice_error(name: str) -> PruningError:
+    """Give the error of a tensor that two masks are for: `w:mask_bits` and `w_mask:mask_bits` both are for `w_mask`."""
+    return tensor_error(Reason.INVALID_ALIAS, name, "two masks are put on it; give one, and nothing was changed")
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
     """A tensor that a mask is put on."""
 
+    name: str
     framework: Framework
     tensor: Any
+
+
+def _found(masks: Sequence[Mask], tensors: Tensors) -> Iterator[tuple[Mask, list[_Place]]]:
+    taken: set[str] = set()
+    for mask in masks:
+        places = list(_places(mask, tensors))
+        names = {place.name for place in places}
+        if names & taken:
+            raise twice_error(min(names & taken))
+        taken |= names
+        yield mask, list(_once(places))
 
 
 def _places(mask: Mask, tensors: Tensors) -> Iterator[_Place]:
@@ -156,7 +173,7 @@ def _places(mask: Mask, tensors: Tensors) -> Iterator[_Place]:
             raise tensor_error(Reason.UNPRUNABLE_DTYPE, name, wrong)
         framework.check_changeable(name, tensor)
         check_fits(name, mask.size, mask.shape, tuple(tensor.shape))
-        yield _Place(framework, tensor)
+        yield _Place(name, framework, tensor)
 
 
 def _named(name: str, tensors: Tensors) -> Iterator[tuple[str, Any]]:
@@ -169,7 +186,7 @@ def _named(name: str, tensors: Tensors) -> Iterator[tuple[str, Any]]:
             yield name, tensors.computed[name]
 
 
-def _once(places: Iterator[_Place]) -> Iterator[_Place]:
+def _once(places: Sequence[_Place]) -> Iterator[_Place]:
     """Leave out tensors that are tied to an earlier one."""
     seen = set()
     for place in places:

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pruning_client.byte_masks import WITHOUT_ZERO
 from pruning_client.cuts import CUT_BYTES, cuts, lie_apart
 from pruning_client.errors import tensor_error, unchangeable_error
 from pruning_proto.layout import TensorEntry
@@ -43,7 +44,6 @@ _ML_NAMES: Final = {
     "float8_e8m0fnu": "F8_E8M0",
 }
 _DTYPES: Final = {name: dtype for dtype, name in _NAMES.items()}
-_WITHOUT_ZERO: Final = "F8_E8M0"
 _ML_DTYPES: Final = {name: dtype for dtype, name in _ML_NAMES.items()}
 
 Array = NDArray[Any]
@@ -92,7 +92,7 @@ def check_changeable(name: str, tensor: Array) -> None:
         raise unchangeable_error(name, "the array is read-only; `copy()` it first")
     if not lie_apart(tensor.shape, tensor.strides, tensor.itemsize):
         raise unchangeable_error(name, "several of its entries share memory; `copy()` it first")
-    if dtype == _WITHOUT_ZERO:
+    if dtype == WITHOUT_ZERO:
         raise unchangeable_error(name, f"{tensor.dtype} has no zero")
 
 

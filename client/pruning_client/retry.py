@@ -9,6 +9,7 @@ call's time is one for all its tries.
 import random
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from numbers import Integral
 from typing import Final
 
@@ -70,7 +71,7 @@ class Attempts:
         self._draw = draw
         self._end = None if seconds is None else clock() + seconds
         self._most = FIRST_WAIT_SECONDS
-        self._failures: list[str] = []
+        self._failures: list[_Failures] = []
 
     @property
     def seconds_left(self) -> float | None:
@@ -87,7 +88,7 @@ class Attempts:
         if seconds is None or (left is not None and seconds >= left):
             self._tell(error)
             return None
-        self._failures.append(f"attempt {self.number}: {error}")
+        self._note(str(error))
         self.number += 1
         return seconds
 
@@ -102,5 +103,24 @@ class Attempts:
 
     def _tell(self, error: PruningError) -> None:
         error.attempts = self.number
-        for failure in self._failures:
-            error.add_note(failure)
+        for failures in self._failures:
+            error.add_note(str(failures))
+
+    def _note(self, message: str) -> None:
+        if self._failures and self._failures[-1].message == message:
+            self._failures[-1].last = self.number
+        else:
+            self._failures.append(_Failures(self.number, self.number, message))
+
+
+@dataclass(slots=True)
+class _Failures:
+    """Attempts that ended one after the other in the same way."""
+
+    first: int
+    last: int
+    message: str
+
+    def __str__(self) -> str:
+        which = f"attempt {self.first}" if self.first == self.last else f"attempts {self.first} to {self.last}"
+        return f"{which}: {self.message}"

@@ -24,8 +24,7 @@ class StateDictSource:
 
     `framework` is the adaptor of its tensors, for the result.
     Raises: TypeError if this is no mapping of strings. CheckpointError if a value is no tensor that can be sent.
-    MismatchError if the dict is empty or a companion
-    is given twice.
+    MismatchError if the dict is empty or a companion is given twice.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The network of one attempt: gRPC's sync stub, a thread of gRPC's that sends, and this one that receives.
+"""The network of one attempt: gRPC's sync stub, a thread of gRPC's that sends, and one of ours that receives.
 
 The thinking is in `exchange`. Reading goes on while the other thread sends, so that neither side waits for the
 other for ever; and when the call ends, for whatever reason, the sender is released.
@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 import grpc
 
 from pruning_client.exchange import Exchange, Watcher, model_bytes
+from pruning_client.interrupts import apart
 from pruning_proto.framing import Data
 from pruning_proto.v1.pruning_pb2 import PruneRequest
 
@@ -27,29 +28,58 @@ def converse(begin: Begin, exchange: Exchange, write: Callable[[Data], object], 
     Raises: grpc.RpcError if the call fails for a reason that `exchange` does not know. ProtocolError.
     Whatever `write`, the source or `watcher` raise.
     """
-    tell = _Teller(exchange, watcher)
-    sender = _Sender(exchange, tell)
-    call = begin(iter(sender))
-    sender.cancel_with(call.cancel)
-    farewell = threading.Timer(FAREWELL_SECONDS, call.cancel)
-    try:
+    conversation = _Conversation(begin, exchange, write, _Teller(exchange, watcher))
+    apart(conversation.run, conversation.end)
+
+
+class _Conversation:
+    """A call under way. `end` may come from any thread, and before the call has begun."""
+
+    def __init__(
+        self, begin: Begin, exchange: Exchange, write: Callable[[Data], object], tell: Callable[[], None]
+    ) -> None:
+        self._begin = begin
+        self._exchange = exchange
+        self._write = write
+        self._tell = tell
+        self._sender = _Sender(exchange, tell, self.end)
+        self._farewell = threading.Timer(FAREWELL_SECONDS, self.end)
+        self._call: Any = None
+        self._is_ended = False
+
+    def end(self) -> None:
+        """End the call now."""
+        self._is_ended = True
+        if self._call is not None:
+            self._call.cancel()
+
+    def run(self) -> None:
+        """Carry it out."""
+        sender = self._sender
+        try:
+            self._call = self._begin(iter(sender))
+            if self._is_ended:
+                self._call.cancel()
+            self._receive(self._call)
+        except grpc.RpcError:
+            if sender.cause is None and self._exchange.failure is None:
+                raise
+        finally:
+            self._farewell.cancel()
+            sender.stop()
+            self.end()
+        if sender.cause is not None:
+            raise sender.cause
+
+    def _receive(self, call: Any) -> None:
         for message in call:
-            data = exchange.receive(message)
-            sender.look()
+            data = self._exchange.receive(message)
+            self._sender.look()
             if data is not None:
-                write(data)
-            elif exchange.failure is not None and not farewell.ident:
-                farewell.start()
-            tell()
-    except grpc.RpcError:
-        if sender.cause is None and exchange.failure is None:
-            raise
-    finally:
-        farewell.cancel()
-        sender.stop()
-        call.cancel()
-    if sender.cause is not None:
-        raise sender.cause
+                self._write(data)
+            elif self._exchange.failure is not None and not self._farewell.ident:
+                self._farewell.start()
+            self._tell()
 
 
 class _Sender:
@@ -58,19 +88,13 @@ class _Sender:
     An exception in there would surface as nothing but "Exception iterating requests!": it is kept as `cause`.
     """
 
-    def __init__(self, exchange: Exchange, tell: "_Teller") -> None:
-        self.cause: Exception | None = None
+    def __init__(self, exchange: Exchange, tell: Callable[[], None], end: Callable[[], None]) -> None:
+        self.cause: BaseException | None = None
         self._exchange = exchange
         self._tell = tell
+        self._end = end
         self._may_go_on = threading.Event()
         self._stopped = False
-        self._cancel: Callable[[], object] = lambda: None
-        self._cancel_is_set = threading.Event()
-
-    def cancel_with(self, cancel: Callable[[], object]) -> None:
-        """Take what ends the call, which does not exist before its requests do."""
-        self._cancel = cancel
-        self._cancel_is_set.set()
 
     def look(self) -> None:
         """Go on, or stop, if what came allows it."""
@@ -81,15 +105,15 @@ class _Sender:
         """Send no more."""
         self._stopped = True
         self._may_go_on.set()
-        self._cancel_is_set.set()
 
     def __iter__(self) -> Iterator[PruneRequest | Data]:
         try:
             yield from self._messages()
-        except Exception as error:  # noqa: BLE001 - of the caller's tensors or callback: whatever it is, the caller gets it
+        except GeneratorExit:  # the call has ended, and gRPC wants no more
+            raise
+        except BaseException as error:  # noqa: BLE001 - of the caller's tensors or callback: whatever it is, the caller gets it
             self.cause = error
-            self._cancel_is_set.wait()
-            self._cancel()
+            self._end()
 
     def _messages(self) -> Iterator[PruneRequest | Data]:
         for message in self._exchange.opening():

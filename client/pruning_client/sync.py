@@ -1,21 +1,21 @@
 # ruff: noqa: PLR0913 - what a caller may ask is by keyword, one each
 """The client: `Client`, a thin shell around `exchange`. No torch, no numpy; their tensors are met in `frameworks`."""
 
-import threading
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import grpc
 
 from pruning_client import retry, timeouts
-from pruning_client.asked import Nowhere, Path, Sink, asked, asked_of_file, report_of, result_of
+from pruning_client.asked import Nowhere, Path, Sink, asked, asked_of_file, result_of, whole_report
 from pruning_client.atomic import replacing
 from pruning_client.capabilities import Capabilities, capabilities_of
 from pruning_client.channel import Target, name_of, open_channel
-from pruning_client.errors import PruningError
+from pruning_client.errors import PruningError, closed_error
 from pruning_client.exchange import (
     ALLOWANCE_SECONDS,
     GET_CAPABILITIES,
@@ -28,6 +28,7 @@ from pruning_client.exchange import (
 )
 from pruning_client.failures import from_status
 from pruning_client.forks import Birthplace
+from pruning_client.interrupts import apart
 from pruning_client.memory import Block
 from pruning_client.outputs import Output, form_of
 from pruning_client.plan import Plan
@@ -40,9 +41,10 @@ from pruning_client.stream import converse
 from pruning_proto.framing import decode_response, encode
 from pruning_proto.v1 import pruning_pb2 as pb
 
+LOOK_SECONDS: Final = 0.1
+"""How often a call that waits for its next attempt looks whether its client was closed."""
+
 _Value = TypeVar("_Value")
-
-
 _Sink = TypeVar("_Sink", bound=Sink)
 
 
@@ -76,7 +78,7 @@ class Client:
         self._retries = retry.check(retries)
         self._security = security_of(tls, token)
         self._birthplace = Birthplace()
-        self._closed = threading.Event()
+        self._is_closed = False
         self._channel = open_channel(target, self._security)
         self._prune = self._channel.stream_stream(PRUNE, encode, decode_response)
         self._get_capabilities = self._channel.unary_unary(
@@ -95,7 +97,7 @@ class Client:
 
     def close(self) -> None:
         """Let go of the connection; calls that run are cancelled."""
-        self._closed.set()
+        self._is_closed = True
         if self._birthplace.is_here:
             self._channel.close()
 
@@ -144,7 +146,7 @@ class Client:
         self._check_usable()
         what = asked_of_file(source, rules, form_of(output), seed, digests)
         outcome, _ = self._run(what, lambda _: replacing(target), progress, timeout)
-        return report_of(outcome)
+        return whole_report(outcome)
 
     def dry_run(
         self,
@@ -162,7 +164,7 @@ class Client:
         self._check_usable()
         what = asked(source, rules, pb.OUTPUT_FORM_REPORT, seed, importance_scores, masks, digests)
         outcome, _ = self._run(what, lambda _: nullcontext(Nowhere()), progress, timeout)
-        return report_of(outcome)
+        return whole_report(outcome)
 
     def plan(
         self,
@@ -185,13 +187,15 @@ class Client:
 
         def attempt(attempts: Attempts) -> Capabilities:
             request = pb.GetCapabilitiesRequest()
-            metadata = self._security.metadata()
+            metadata = self._security.metadata()  # may take its time, which is the call's
+            ask = partial(self._get_capabilities, request, timeout=attempts.seconds_left, metadata=metadata)
             try:
-                response = self._get_capabilities(request, timeout=attempts.seconds_left, metadata=metadata)
+                response = apart(partial(self._unless_closed, ask))
             except grpc.RpcError as error:
                 raise from_status(error, self._name, is_tls=self._security.is_tls) from error
             return capabilities_of(response)
 
+        self._check_usable()
         return self._repeat(attempt, timeouts.deadline(timeout, self._timeout, ALLOWANCE_SECONDS))
 
     def _run(
@@ -206,32 +210,51 @@ class Client:
         def attempt(attempts: Attempts) -> tuple[Outcome, _Sink]:
             exchange = Exchange(what, attempts.number)
             with landing(exchange) as sink:
-                self._converse(exchange, sink, progress, attempts.seconds_left)
+                self._converse(exchange, sink, progress, attempts)
                 return exchange.finish(), sink
 
         return self._repeat(attempt, timeouts.deadline(timeout, self._timeout, what.default_timeout))
 
-    def _converse(self, exchange: Exchange, sink: Sink, progress: Watcher | None, seconds: float | None) -> None:
-        begin = partial(self._prune, timeout=seconds, metadata=self._security.metadata())
+    def _converse(self, exchange: Exchange, sink: Sink, progress: Watcher | None, attempts: Attempts) -> None:
+        metadata = self._security.metadata()  # may take its time, which is the call's
+        begin = partial(self._prune, timeout=attempts.seconds_left, metadata=metadata)
         try:
-            converse(begin, exchange, sink.write, progress)
+            converse(partial(self._unless_closed, begin), exchange, sink.write, progress)
         except grpc.RpcError as error:
             sent_bytes = exchange.sent_bytes if exchange.is_answered else None
             raise from_status(error, self._name, sent_bytes, is_tls=self._security.is_tls) from error
 
+    def _unless_closed(self, begin: Callable[..., Any], *requests: Any) -> Any:
+        """Begin a call; once this client is closed gRPC raises ValueError, in words of its own."""
+        try:
+            return begin(*requests)
+        except ValueError as error:
+            if self._is_closed:
+                raise closed_error(self._name) from error
+            raise
+
     def _repeat(self, attempt: Callable[[Attempts], _Value], seconds: float | None) -> _Value:
         attempts = Attempts(self._retries, seconds)
         while True:
-            self._check_usable()
             try:
                 return attempt(attempts)
             except PruningError as error:
-                wait = None if self._closed.is_set() else attempts.wait_after(error)
+                if self._is_closed and retry.is_passing(error):  # closing cancels the calls that run
+                    raise closed_error(self._name) from error
+                wait = attempts.wait_after(error)
                 if wait is None:
                     raise
-            self._closed.wait(wait)
+            self._pause(wait)
+
+    def _pause(self, seconds: float) -> None:
+        """Wait, unless this client is closed meanwhile. No Event: an interrupt could leave its lock half taken."""
+        end = time.monotonic() + seconds
+        while not self._is_closed and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, LOOK_SECONDS))
+        if self._is_closed:
+            raise closed_error(self._name)
 
     def _check_usable(self) -> None:
         self._birthplace.check()
-        if self._closed.is_set():
+        if self._is_closed:
             raise ValueError(f"this client of {self._name} is closed; make a new one")

@@ -12,6 +12,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from pruning_client.byte_masks import WITHOUT_ZERO
 from pruning_client.cuts import CUT_BYTES, cuts, lie_apart
 from pruning_client.errors import tensor_error, unchangeable_error
 from pruning_proto.layout import TensorEntry
@@ -42,7 +43,9 @@ _NAMES: Final = {
 if hasattr(torch, "float8_e8m0fnu"):  # torch 2.7
     _NAMES[torch.float8_e8m0fnu] = "F8_E8M0"
 _DTYPES: Final = {name: dtype for dtype, name in _NAMES.items()}
-_WITHOUT_ZERO: Final = "F8_E8M0"
+_ADDRESSABLE: Final = ("cpu", "cuda")
+"""Devices where what has entries has an address."""
+
 _INTEGERS: Final = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 """The integers of each width, for entries as their bits."""
 
@@ -50,19 +53,12 @@ _INTEGERS: Final = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int
 def describe(name: str, tensor: Tensor) -> tuple[str, tuple[int, ...]]:
     """Give dtype, by the format's name, and shape.
 
-    Raises: CheckpointError if the tensor is sparse, quantized, on the meta device, not initialized, or of a dtype the
-    format lacks.
+    Raises: CheckpointError if the tensor is sparse, quantized, on the meta device, not initialized, without memory of
+    its own, or of a dtype the format lacks.
     """
-    if torch.nn.parameter.is_lazy(tensor):
-        wrong = "a lazy module's parameter has no data before its first input; run the module once"
+    wrong = _unreadable(tensor)
+    if wrong is not None:
         raise tensor_error(Reason.UNKNOWN_DTYPE, name, wrong)
-    if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta:
-        raise tensor_error(
-            Reason.UNKNOWN_DTYPE,
-            name,
-            f"only dense tensors with data are taken, got layout {tensor.layout}, dtype {tensor.dtype}, "
-            f"device {tensor.device}",
-        )
     if tensor.dtype not in _NAMES:
         raise tensor_error(Reason.UNKNOWN_DTYPE, name, f"safetensors has no {tensor.dtype}; convert it first")
     return _NAMES[tensor.dtype], tuple(tensor.shape)
@@ -70,9 +66,11 @@ def describe(name: str, tensor: Tensor) -> tuple[str, tuple[int, ...]]:
 
 def identity(tensor: Tensor) -> Hashable:
     """Give what is equal for tied tensors only: the same entries of the same memory, read the same way."""
-    if tensor.numel() == 0:
+    address = 0 if tensor.numel() == 0 else tensor.data_ptr()
+    if address == 0:
         return None
-    return (tensor.device, tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride())
+    lazily = (tensor.is_conj(), tensor.is_neg())  # bits beside the memory that say how to read it
+    return (tensor.device, address, tensor.dtype, tuple(tensor.shape), tensor.stride(), lazily)
 
 
 def view(tensor: Tensor) -> memoryview:
@@ -107,8 +105,12 @@ def tensor(entry: TensorEntry, data: memoryview) -> Tensor:
 
 def check_changeable(name: str, tensor: Tensor) -> None:
     """Raise MismatchError unless each entry has memory of its own here, and a zero; CheckpointError as `describe`."""
+    elsewhere = _elsewhere(tensor)
+    if elsewhere is not None:
+        way_out = "apply the masks before the model is wrapped, distributed or quantized"
+        raise unchangeable_error(name, f"{elsewhere}; {way_out}")
     dtype, _ = describe(name, tensor)
-    wrong = f"{tensor.dtype} has no zero" if dtype == _WITHOUT_ZERO else _unchangeable(tensor)
+    wrong = f"{tensor.dtype} has no zero" if dtype == WITHOUT_ZERO else _unchangeable(tensor)
     if wrong is not None:
         raise unchangeable_error(name, wrong)
 
@@ -146,15 +148,38 @@ def computed_weights(module: nn.Module) -> dict[str, Tensor]:
     }
 
 
+def _elsewhere(tensor: Tensor) -> str | None:
+    """Say whose the entries are, if not this tensor's own."""
+    if hasattr(tensor, "__tensor_flatten__"):  # the protocol of subclasses that wrap other tensors
+        return f"a {type(tensor).__name__} holds its entries in other tensors"
+    if getattr(tensor, "_fsdp_flattened", False):
+        return "FSDP has flattened it"
+    return None
+
+
+def _unreadable(tensor: Tensor) -> str | None:
+    """Say why there is no memory to read all entries from."""
+    if torch.nn.parameter.is_lazy(tensor):
+        return "a lazy module's parameter has no data before its first input; run the module once"
+    if hasattr(tensor, "__tensor_flatten__"):
+        return (
+            f"{_elsewhere(tensor)}; give a dense one: of a DTensor `full_tensor()`, else `dequantize()` or `unbind()`"
+        )
+    if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta or tensor.is_nested:
+        return (
+            f"only dense tensors with data are taken, got layout {tensor.layout}{', nested' * tensor.is_nested}, "
+            f"dtype {tensor.dtype}, device {tensor.device}"
+        )
+    if tensor.device.type in _ADDRESSABLE and tensor.numel() > 0 and tensor.data_ptr() == 0:
+        return (
+            f"its {tensor.numel():,} entries have no memory: it only stands for others, or was let go of (a sharded "
+            "model does so between its steps); gather the whole state dict first"
+        )
+    return None
+
+
 def _unchangeable(tensor: Tensor) -> str | None:
     """Say why entries cannot be changed in place, each by itself."""
-    if hasattr(tensor, "__tensor_flatten__"):  # the protocol of subclasses that wrap other tensors
-        return (
-            f"a {type(tensor).__name__} holds its entries in other tensors; apply the masks before the model is "
-            "distributed or quantized"
-        )
-    if getattr(tensor, "_fsdp_flattened", False):
-        return "FSDP has flattened it; apply the masks before the model is wrapped"
     if tensor.is_conj() or tensor.is_neg():
         return "it is a lazy conjugate or negative; call `resolve_conj()` or `resolve_neg()` first"
     if not lie_apart(tensor.shape, tensor.stride(), 1):

@@ -118,6 +118,20 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(
     assert not (tmp_path / "out").exists()
 
 
+def test_two_masks_for_one_tensor_are_refused(tmp_path: Path) -> None:
+    pair: Tensors = {"w_orig": (F32, (3,), floats(1, 2, 3)), "w_mask": ("BOOL", (3,), b"\1\1\1")}
+    bits: Tensors = {f"{name}:mask_bits": ("U8", (1,), b"\x06") for name in ("w", "w_mask")}
+    model, masks = written(tmp_path / "model", checkpoint(pair)), written(tmp_path / "masks", checkpoint(bits))
+    with pytest.raises(MismatchError, match="'w_mask': two masks"):
+        apply_file(model, masks, tmp_path / "out")
+
+
+def test_bits_after_the_last_entry_count_for_nothing(tmp_path: Path) -> None:
+    model = written(tmp_path / "model", checkpoint({"w": (F32, (3,), floats(1, 2, 3))}))
+    masks = written(tmp_path / "masks", checkpoint({"w:mask_bits": ("U8", (1,), b"\xf5")}))
+    assert apply_file(model, masks, tmp_path / "out").pruned == 1
+
+
 @pytest.mark.parametrize(("dtype", "content"), [("F4", b"\0\0"), ("F8_E8M0", b"\0\0\0\0")])
 def test_entries_without_a_zero_of_whole_bytes_are_refused(tmp_path: Path, dtype: str, content: bytes) -> None:
     model = written(tmp_path / "model", checkpoint({"w": (dtype, (4,), content)}))

@@ -16,6 +16,7 @@ from pruning_client import numpy as numpy_adaptor
 from pruning_client import torch as torch_adaptor
 from pruning_client.errors import CheckpointError, MismatchError, PruningError
 from pruning_client.outputs import Output
+from pruning_client.state_dicts import StateDictSource
 from pruning_proto.reasons import Reason
 from tests.client.checkpoints import checkpoint, weight, written
 from tests.servers import ServerProcess
@@ -304,6 +305,14 @@ def test_masks_of_a_file_are_held_against_the_number_of_entries(tmp_path: Path) 
         masks.apply_to({"w": np.ones(9)})
 
 
+def test_two_masks_for_one_tensor_are_refused(tmp_path: Path) -> None:
+    file = checkpoint({"w:mask_bits": ("U8", (1,), b"\x05"), "w_mask:mask_bits": ("U8", (1,), b"\x06")})
+    state = {"w_orig": np.ones(3), "w_mask": np.ones(3)}
+    with pytest.raises(MismatchError, match="'w_mask': two masks"):
+        load_masks(written(tmp_path / "masks", file)).apply_to(state)
+    assert state["w_mask"].tolist() == [1, 1, 1]
+
+
 @pytest.mark.parametrize("target", [[torch.ones(2)], torch.ones(2), None], ids=["list", "tensor", "nothing"])
 def test_what_is_neither_state_dict_nor_module_is_refused(result: Result, target: object) -> None:
     with pytest.raises(TypeError, match="state dict or a torch module"):
@@ -313,7 +322,7 @@ def test_what_is_neither_state_dict_nor_module_is_refused(result: Result, target
 @pytest.fixture
 def two_ranks() -> Iterator[None]:
     """A process group as if a second process were there."""
-    from torch.testing._internal.distributed.fake_pg import FakeStore  # noqa: PLC0415 - slow, for two tests
+    from torch.testing._internal.distributed.fake_pg import FakeStore  # noqa: PLC0415 - slow, for few tests
 
     torch.distributed.init_process_group("fake", store=FakeStore(), rank=0, world_size=2)
     yield
@@ -331,6 +340,16 @@ def test_sharded_module_is_refused(sharded: str) -> None:
     for name, parameter in model.named_parameters():
         with pytest.raises(MismatchError, match=rf"{name}' cannot be pruned in place: .*before the model is"):
             torch_adaptor.check_changeable(name, parameter)
+
+
+@pytest.mark.usefixtures("two_ranks")
+def test_shards_are_not_sent_for_a_model() -> None:
+    from torch.distributed import fsdp  # noqa: PLC0415 - slow, for two tests
+
+    model = nn.Linear(2, 2)
+    fsdp.fully_shard(model)
+    with pytest.raises(CheckpointError, match=r"'weight': a DTensor holds its entries in other tensors.*full_tensor"):
+        StateDictSource(model.state_dict())
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -1,8 +1,10 @@
 """Files are written whole or not at all."""
 
+import errno
 import os
 import resource
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -68,6 +70,22 @@ def test_link_is_followed(tmp_path: Path) -> None:
         file.write(b"new")
     assert (tmp_path / "link").is_symlink()
     assert target.read_bytes() == b"new"
+
+
+def test_folder_that_cannot_be_synced_takes_its_file_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync = os.fsync
+
+    def refuse_folders(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):  # as some file systems do; others forbid to open one
+            raise OSError(errno.EINVAL, "Invalid argument")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse_folders)
+    with replacing(tmp_path / "out") as file:
+        file.write(b"new")
+    assert (tmp_path / "out").read_bytes() == b"new"
 
 
 @pytest.mark.parametrize("target", ["/dev/null", "/"], ids=["device", "folder"])

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -141,15 +141,14 @@ def test_connection_that_fails_fails_at_once_and_says_what_to_do(
     assert address in str(caught.value)
 
 
-def test_server_that_was_away_for_a_while_is_found_within_a_second_of_its_return() -> None:
+def test_server_that_was_away_for_a_while_is_found_soon_after_its_return() -> None:
     address = free_address()
     with Client(address, retries=0) as client:
         with pytest.raises(UnavailableError):
             client.capabilities()
         time.sleep(3)  # gRPC's own waits between two tries to connect have grown to 2.5 s by now
         with peer(listen=address):
-            time.sleep(1.3)
-            assert client.capabilities().version == "peer"
+            assert _answers(client, within=2)  # gRPC's own next try would come later
 
 
 @BOTH
@@ -256,6 +255,17 @@ def test_token_that_cannot_be_had_is_the_callers_own_error(connect: Connect, tmp
     missing = tmp_path / "missing"
     with peer() as address, connect(address, token=missing.read_text) as client, pytest.raises(FileNotFoundError):
         client.capabilities()
+
+
+def _answers(client: Client, within: float) -> bool:
+    """Whether a server answers within so many seconds."""
+    end = time.monotonic() + within
+    while time.monotonic() < end:
+        with suppress(UnavailableError):
+            client.capabilities()
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def _met(client: Client, names: set[str]) -> bool:

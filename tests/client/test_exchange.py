@@ -48,7 +48,7 @@ def test_options_come_first_then_the_file(exchange: Exchange) -> None:
         recipe=pb.Recipe(rules=[HALF], seed=7), output=pb.OUTPUT_FORM_PRUNED, total_bytes=len(SOUND)
     )
     assert messages[0] == pb.PruneRequest(options=options)
-    assert b"".join(map(encode, messages[1:])) == b"".join(encode(cut) for cut in (SOUND[:80], SOUND[80:]))
+    assert [encode(message) for message in messages[1:]] == [encode(SOUND)]
 
 
 def test_for_a_plan_only_the_header_is_sent(source: FileSource) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.testing._internal.two_tensor import TwoTensor
 
 from pruning_client import numpy as numpy_adaptor
 from pruning_client import torch as torch_adaptor
@@ -15,6 +16,15 @@ from pruning_proto.layout import TensorEntry
 
 TORCH_DTYPES = list(torch_adaptor._NAMES)
 NUMPY_DTYPES = ["bool", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8", "c8"]
+
+
+def let_go_of(tensor: Tensor) -> Tensor:
+    tensor.untyped_storage().resize_(0)
+    return tensor
+
+
+def wrapper(tensor: Tensor) -> Tensor:
+    return TwoTensor(tensor, tensor)  # type: ignore[no-untyped-call]  # torch's own, for its tests
 
 
 def there_and_back(framework: Framework, tensor: Any) -> Any:
@@ -122,11 +132,19 @@ def test_torch_tensors_are_aligned_even_where_the_bytes_are_not() -> None:
         pytest.param(torch.ones(2, dtype=torch.complex128), "no torch.complex128", id="complex128"),
         pytest.param(torch.ones(2).to_sparse(), "only dense tensors", id="sparse"),
         pytest.param(torch.empty(2, device="meta"), "device meta", id="meta"),
+        pytest.param(wrapper(torch.ones(2)), "a TwoTensor holds .*give a dense one", id="wrapper"),
+        pytest.param(let_go_of(torch.ones(2)), "2 entries have no memory", id="let go of"),
     ],
 )
 def test_torch_tensor_that_cannot_be_sent_is_refused_by_name(tensor: Tensor, message: str) -> None:
     with pytest.raises(CheckpointError, match=f"tensor 'fc': .*{message}"):
         torch_adaptor.describe("fc", tensor)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_nested_tensor_cannot_be_sent() -> None:
+    with pytest.raises(CheckpointError, match=r"tensor 'fc': only dense tensors .*strided, nested"):
+        torch_adaptor.describe("fc", torch.nested.nested_tensor([torch.ones(2)]))
 
 
 @pytest.mark.parametrize("dtype", ["c16", "U3", "O", "M8[s]"])

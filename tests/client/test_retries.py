@@ -46,7 +46,7 @@ def refused(reason: Reason, retry_seconds: float | None = None) -> pb.PruneRespo
     """A refusal told in the stream, under its own code."""
     failure = pb.Failure(code=TABLE[reason].code.value[0], reason=reason, message=f"no: {reason}")
     if retry_seconds is not None:
-        failure.retry_after.CopyFrom(Duration(nanos=int(retry_seconds * 1e9)))
+        failure.retry_after.CopyFrom(Duration(seconds=int(retry_seconds), nanos=int(retry_seconds % 1 * 1e9)))
     return pb.PruneResponse(failure=failure)
 
 
@@ -169,16 +169,16 @@ def test_error_says_how_many_attempts_were_made(small: Path, connect: Connect) -
 
 
 def test_wait_that_would_pass_the_deadline_is_not_begun(small: Path, connect: Connect) -> None:
-    script, calls = failing_first(say(refused(Reason.NO_ROOM, 0.9)))
+    script, calls = failing_first(say(refused(Reason.NO_ROOM, 600)))
     begin = time.monotonic()
     with (
         scripted_server(script) as address,
         connect(address) as client,
         pytest.raises(CapacityError, match="NO_ROOM") as caught,
     ):
-        client.prune(small, HALF, timeout=0.8)
+        client.prune(small, HALF, timeout=30)
     assert (calls(), caught.value.reason) == (1, "NO_ROOM")
-    assert time.monotonic() - begin < 0.8
+    assert time.monotonic() - begin < 20
 
 
 def test_deadline_is_one_for_all_attempts(small: Path, connect: Connect) -> None:

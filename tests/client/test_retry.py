@@ -117,6 +117,14 @@ def test_last_error_tells_how_many_attempts_there_were_and_how_the_others_ended(
     assert last.__notes__ == ["attempt 1: away"]
 
 
+def test_attempts_that_ended_alike_are_told_in_one_line() -> None:
+    tries = attempts(4)
+    last = away()
+    for error in (away(), away(), away("busy"), away(), last):
+        tries.wait_after(error)
+    assert last.__notes__ == ["attempts 1 to 2: away", "attempt 3: busy", "attempt 4: away"]
+
+
 def test_error_of_a_single_attempt_tells_nothing_of_attempts() -> None:
     error = away()
     attempts(0).wait_after(error)

@@ -76,6 +76,13 @@ def test_companion_of_no_parameter_is_sent_for_the_server_to_refuse() -> None:
     assert names(StateDictSource({"a": torch.ones(2)}, masks={"z": torch.ones(2)})) == ["a", "z:mask"]
 
 
+def test_lazy_conjugate_of_a_tensor_is_not_tied_to_it() -> None:
+    tensor = torch.ones(2, dtype=torch.complex64)
+    imaginary = torch.ones(4).view(2, 2)[:, 0]
+    state = {"a": tensor, "b": tensor.conj(), "c": imaginary, "d": imaginary._neg_view()}
+    assert names(StateDictSource(state)) == ["a", "b", "c", "d"]
+
+
 def test_scores_for_either_name_of_a_tied_tensor_count() -> None:
     tied = torch.ones(2)
     source = StateDictSource({"a": tied, "b": tied}, importance_scores={"b": torch.ones(2)})

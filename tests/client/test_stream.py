@@ -15,6 +15,7 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 
 from pruning_client import rules
 from pruning_client.errors import (
+    AuthenticationError,
     CapacityError,
     DeadlineError,
     InternalError,
@@ -123,7 +124,22 @@ def test_server_that_never_sends_its_plan_runs_into_the_deadline(large: Path, co
     with (
         scripted_server(wait) as address,
         connect(address, timeout=0.3) as client,
-        pytest.raises(DeadlineError, match="did not finish in time"),
+        pytest.raises(DeadlineError, match=f"{address} did not answer in time; check the address"),
+    ):
+        client.prune(large, HALF)
+
+
+def test_server_that_does_not_finish_is_told_from_one_that_does_not_answer(large: Path, connect: Connect) -> None:
+    def wait(requests: Requests, context: grpc.ServicerContext) -> Responses:
+        over = threading.Event()
+        context.add_callback(over.set)
+        yield plan()
+        over.wait()
+
+    with (
+        scripted_server(wait) as address,
+        connect(address, timeout=0.5) as client,
+        pytest.raises(DeadlineError, match="did not finish in time; allow it more"),
     ):
         client.prune(large, HALF)
 
@@ -227,6 +243,20 @@ def test_details_of_somebody_else_are_passed_over(small: Path, connect: Connect)
     ):
         client.prune(small, HALF)
     assert caught.value.reason is None
+
+
+def test_details_that_are_none_are_passed_over(small: Path, connect: Connect) -> None:
+    def abort(requests: Requests, context: grpc.ServicerContext) -> Responses:
+        context.set_trailing_metadata((("grpc-status-details-bin", b"\xff" * 9),))
+        context.abort(grpc.StatusCode.UNAUTHENTICATED, "no")
+        yield from ()
+
+    with (
+        scripted_server(abort) as address,
+        connect(address) as client,
+        pytest.raises(AuthenticationError, match="does not know"),
+    ):
+        client.prune(small, HALF)
 
 
 def test_proxy_is_not_used_for_a_server_on_this_machine(

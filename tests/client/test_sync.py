@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
+import grpc
 import numpy as np
 import pytest
 import torch
@@ -13,12 +14,13 @@ from torch.nn.utils import prune as torch_prune
 
 from pruning_client import Client, rules
 from pruning_client.errors import CheckpointError, MismatchError, PruningError, RecipeError
-from pruning_client.exchange import Rules
+from pruning_client.exchange import Progress, Rules
 from pruning_proto.limits import CHUNK_BYTES
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 from tests.client.both import Connect, async_client
 from tests.client.checkpoints import F32, checkpoint, floats, weight, written
+from tests.client.scripted import plan, scripted_server
 from tests.servers import ServerProcess
 
 HALF = rules.l1_unstructured(0.5)
@@ -256,6 +258,23 @@ def test_same_request_gives_the_same_bytes(client: Client, file: Path, tmp_path:
     for name in ("a", "b"):
         client.prune_file(file, tmp_path / name, HALF)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_exit_asked_for_on_the_thread_that_sends_reaches_the_caller(tmp_path: Path) -> None:
+    size = 8 * CHUNK_BYTES
+    source = written(tmp_path / "in", checkpoint({"x": ("U8", (size,), bytes(size))}))
+
+    def read_all(requests: Iterator[pb.PruneRequest], _context: grpc.ServicerContext) -> Iterator[pb.PruneResponse]:
+        yield plan()
+        for _ in requests:
+            pass
+
+    def leave(progress: Progress) -> None:
+        if progress.sent_bytes >= CHUNK_BYTES:
+            raise SystemExit(3)
+
+    with scripted_server(read_all) as address, Client(address, timeout=20) as client, pytest.raises(SystemExit):
+        client.prune(source, HALF, progress=leave)
 
 
 def test_nothing_in_place_of_a_state_dict_is_refused(client: Client) -> None:

@@ -1,0 +1,72 @@
+"""Calls kept away from interrupts.
+
+Python runs the handlers of signals in the main thread, between any two steps. One that raises (Ctrl-C does) in the
+midst of gRPC, or of a lock's `with`, leaves a call that nobody carries on or a lock that nobody gives back, and `close`
+would wait for it for ever. So calls of the main thread are carried out in another, and the main thread only waits.
+"""
+
+import _thread
+import threading
+from collections.abc import Callable
+from contextvars import copy_context
+from typing import Final, Generic, TypeVar
+
+LETTING_GO_SECONDS: Final = 5.0
+"""How long an interrupted call may take to end: it may be in the midst of a write."""
+
+LOOK_UP_SECONDS: Final = 0.1
+"""How often the main thread looks for signals while it waits: a system may give them to another thread."""
+
+_Value = TypeVar("_Value")
+
+
+def apart(work: Callable[[], _Value], end: Callable[[], object] | None = None) -> _Value:
+    """Give what `work` gives, done in a thread of its own if this is the main one.
+
+    An interrupt calls `end`, which makes `work` stop, and is raised when that has stopped; without `end` it is raised
+    at once, and the work left to itself.
+    Raises: whatever `work` raises.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return work()
+    done = _Done(work)
+    try:
+        _thread.start_new_thread(copy_context().run, (done.run,))
+        while not done.wait(LOOK_UP_SECONDS):
+            pass
+    except BaseException:
+        if end is not None:
+            end()
+            done.wait(LETTING_GO_SECONDS)
+        raise
+    return done.value()
+
+
+class _Done(Generic[_Value]):
+    """Work in another thread. It waits with a bare lock, which no interrupt leaves half taken."""
+
+    def __init__(self, work: Callable[[], _Value]) -> None:
+        self._work = work
+        self._values: list[_Value] = []
+        self._errors: list[BaseException] = []
+        self._is_done = threading.Lock()
+        self._is_done.acquire()
+
+    def run(self) -> None:
+        """Do it."""
+        try:
+            self._values.append(self._work())
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the thread that waits gets it
+            self._errors.append(error)
+        finally:
+            self._is_done.release()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until it is done, so many seconds at the most; give whether it is."""
+        return self._is_done.acquire(timeout=seconds)
+
+    def value(self) -> _Value:
+        """Give what it gave. Raises: what it raised."""
+        if self._errors:
+            raise self._errors.pop()
+        return self._values.pop()

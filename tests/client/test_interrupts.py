@@ -1,0 +1,74 @@
+"""Interrupts of the main thread: they reach whoever waits, and nothing that a call is in the midst of."""
+
+import os
+import signal
+import threading
+from contextvars import ContextVar
+
+import pytest
+
+from pruning_client.interrupts import apart
+
+
+class WorkError(Exception):
+    """What work raises."""
+
+
+def fail() -> None:
+    raise WorkError
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_work_of_the_main_thread_is_done_in_another() -> None:
+    assert apart(threading.current_thread) is not threading.main_thread()
+
+
+def test_work_of_another_thread_is_done_there() -> None:
+    found: list[threading.Thread] = []
+    thread = threading.Thread(target=lambda: found.append(apart(threading.current_thread)))
+    thread.start()
+    thread.join()
+    assert found == [thread]
+
+
+def test_work_sees_the_context_of_the_caller() -> None:
+    variable = ContextVar("variable", default="none")
+    variable.set("the caller's")
+    assert apart(variable.get) == "the caller's"
+
+
+def test_error_of_the_work_reaches_the_caller() -> None:
+    with pytest.raises(WorkError):
+        apart(fail)
+
+
+def test_interrupt_ends_the_work_and_waits_for_it() -> None:
+    may_end, events = threading.Event(), []
+
+    def work() -> None:
+        interrupt()
+        may_end.wait(20)
+        events.append("stopped")
+
+    def end() -> None:
+        events.append("told to")
+        may_end.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        apart(work, end)
+    assert events == ["told to", "stopped"]
+
+
+def test_interrupt_leaves_work_to_itself_that_cannot_be_ended() -> None:
+    may_end = threading.Event()
+
+    def work() -> None:
+        interrupt()
+        may_end.wait(20)
+
+    with pytest.raises(KeyboardInterrupt):
+        apart(work)
+    may_end.set()
