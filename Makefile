@@ -7,7 +7,7 @@ READY := .venv/installed
 export BUF_CACHE_DIR := $(CURDIR)/.cache/buf
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check proto bench clean
+.PHONY: help demo test check proto bench soak clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -29,9 +29,13 @@ check: $(READY) ## lint, formatting, types, and the contract against its earlier
 proto: $(READY) ## generate the stubs from the .proto
 	$(BIN)/python -m scripts.stubs proto
 
-bench: $(READY) ## measure the engine
+bench: $(READY) ## measure the engine and the service
 	$(BIN)/python -m tests.benchmarks.engine
 	$(BIN)/python -m tests.benchmarks.engine --scaling
+	$(BIN)/python -m tests.benchmarks.service
+
+soak: $(READY) ## try to break the service, in full (half an hour); nginx and node take part where they are installed
+	$(BIN)/python -m tests.campaigns
 
 clean: ## remove everything that make made
 	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build

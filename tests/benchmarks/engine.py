@@ -22,11 +22,10 @@ import torch.nn.utils.prune
 
 from pruning_engine import L1Unstructured, global_unstructured, prune_state_dict, prune_state_dict_
 from pruning_engine.recipe import Channels, Fraction, Magnitude, OutputForm, Random, Recipe, Rule, Scope
+from tests.benchmarks.models import LAYERS, SHAPES
 
 torch_prune: Any = torch.nn.utils.prune  # which has no annotations
 
-LAYERS = 12
-SHAPES = {"q": (768, 768), "k": (768, 768), "v": (768, 768), "o": (768, 768), "up": (3072, 768), "down": (768, 3072)}
 TOUCHED_BYTES = 6 << 30
 HALF = Fraction(0.5)
 FIFTH = Fraction(0.2)

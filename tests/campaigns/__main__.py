@@ -1,0 +1,125 @@
+"""The campaigns in full: `python -m tests.campaigns [WORD ...]` runs those with a WORD in their names.
+
+Each prints its figures. What is not installed here is said and left out. Exit status 1 if anything broke.
+"""
+
+import argparse
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, TypeAlias
+
+from tests.campaigns import (
+    cuts,
+    disorder,
+    grpc_js,
+    headers,
+    hostile,
+    killed_clients,
+    proxies,
+    refusals,
+    stopped_servers,
+)
+from tests.campaigns.figures import Figures, complaints, table
+from tests.servers import running_server
+
+Campaign: TypeAlias = Callable[[], Iterable[Figures]]
+
+KILLS: Final = 100
+REFUSALS: Final = 1000
+STREAMS: Final = 1000
+ROUNDS: Final = 10
+
+
+def main() -> int:
+    """Run what was asked for, and print each campaign's line as soon as it is there."""
+    parser = argparse.ArgumentParser(prog="python -m tests.campaigns", description="Try to break the service.")
+    parser.add_argument("words", nargs="*", metavar="WORD", help=f"part of a name: {', '.join(CAMPAIGNS)}")
+    words = parser.parse_args().words
+    chosen = [name for name in CAMPAIGNS if not words or any(word in name for word in words)]
+    everything: list[Figures] = []
+    for name in chosen:
+        for figures in CAMPAIGNS[name]():
+            _say("\n".join(filter(None, [table([figures]).splitlines()[1], complaints(figures)])))
+            everything.append(figures)
+    _say(f"\n{table(everything)}")
+    return 1 if any(figures.broken for figures in everything) else 0
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - figures are what this is run for
+
+
+def _cuts() -> Iterator[Figures]:
+    with running_server() as server:
+        yield from cuts.cut_at_every_byte(server)
+        yield from cuts.cut_at_every_message(server)
+
+
+def _disorder() -> Iterator[Figures]:
+    with running_server() as server:
+        yield from disorder.foreign_messages(server)
+        yield disorder.shuffled_messages(server, calls=3000)
+
+
+def _headers() -> Iterator[Figures]:
+    with running_server() as server:
+        yield from headers.fuzzed_headers(server, examples=5000)
+
+
+def _hostile() -> Iterator[Figures]:
+    with running_server(**hostile.SETTINGS) as server:
+        yield hostile.hostile_streams(server, streams=STREAMS, at_once=100)
+
+
+def _killed_clients() -> Iterator[Figures]:
+    with running_server() as server, tempfile.TemporaryDirectory() as folder:
+        yield killed_clients.killed_clients(server, Path(folder), kills=KILLS)
+
+
+def _stopped_servers() -> Iterator[Figures]:
+    with tempfile.TemporaryDirectory() as folder, stopped_servers.pair_of_servers() as pair:
+        for path in stopped_servers.PATHS:
+            for client in stopped_servers.CLIENTS:
+                for number in (signal.SIGKILL, signal.SIGTERM):
+                    yield stopped_servers.taken_over(pair, Path(folder), client, path, number, rounds=ROUNDS)
+
+
+def _drained_servers() -> Iterator[Figures]:
+    with tempfile.TemporaryDirectory() as folder:
+        for client in stopped_servers.CLIENTS:
+            yield stopped_servers.drained(Path(folder), client, rounds=ROUNDS)
+
+
+def _refusals() -> Iterator[Figures]:
+    missing = {"nginx": proxies.nginx_binary() is None, "grpc-js": not grpc_js.is_installable()}
+    for what, why in (("nginx", proxies.NGINX_MISSING), ("grpc-js", grpc_js.MISSING)):
+        if missing[what]:
+            _say(f"left out, {what}: {why}")
+    with running_server() as server:
+        for path in refusals.PATHS:
+            for client in refusals.CLIENTS:
+                if not (missing.get(path) or missing.get(client)):
+                    with tempfile.TemporaryDirectory() as folder:
+                        yield refusals.refusals(server, Path(folder), client, path, times=REFUSALS)
+
+
+CAMPAIGNS: Final[Mapping[str, Campaign]] = MappingProxyType(
+    {
+        "cuts": _cuts,
+        "disorder": _disorder,
+        "headers": _headers,
+        "hostile": _hostile,
+        "killed-clients": _killed_clients,
+        "stopped-servers": _stopped_servers,
+        "drained-servers": _drained_servers,
+        "refusals": _refusals,
+    }
+)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""grpc-js, a gRPC of its own in JavaScript: its packages from npm under `.cache`, and calls made by `js/calls.js`."""
+
+import base64
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from google.protobuf.json_format import MessageToDict
+from google.rpc import error_details_pb2, status_pb2
+
+from pruning_proto.limits import CHUNK_BYTES
+from pruning_proto.v1 import pruning_pb2 as pb
+from scripts.environments import ROOT
+
+HERE: Final = Path(__file__).with_name("js")
+PROTO: Final = ROOT / "proto" / "pruning_proto" / "v1" / "pruning.proto"
+MISSING: Final = "there is no node and npm here; Debian's packages nodejs and npm have them"
+MOST_SECONDS: Final = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One call: its options and the file that is sent after them, sound or not."""
+
+    options: pb.PruneOptions
+    file: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the client was told of a case: the reason in-band and in the status's details, code and text."""
+
+    case: int
+    in_band: str
+    in_status: str
+    code: int
+    message: str
+
+
+def is_installable() -> bool:
+    """Whether node and npm are here."""
+    return bool(shutil.which("node") and shutil.which("npm"))
+
+
+def calls(address: str, cases: Sequence[Case], *, times: int, at_once: int) -> list[Told]:
+    """Make `times` calls, the cases in turn."""
+    described = [
+        {
+            "proto": str(PROTO),
+            "options": MessageToDict(case.options),
+            "file": str(case.file),
+            "chunkBytes": CHUNK_BYTES,
+        }
+        for case in cases
+    ]
+    done = subprocess.run(
+        ["node", HERE / "calls.js", address, str(times), str(at_once)],
+        input=json.dumps(described),
+        env=os.environ | {"NODE_PATH": str(_installed())},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=MOST_SECONDS,
+    )
+    assert done.returncode == 0, done.stderr
+    return [_told(json.loads(line)) for line in done.stdout.splitlines()]
+
+
+def _told(line: dict[str, Any]) -> Told:
+    info = error_details_pb2.ErrorInfo()
+    status = status_pb2.Status.FromString(base64.b64decode(line["details"]))
+    any(detail.Unpack(info) for detail in status.details)
+    return Told(line["index"], line["inBand"], info.reason, line["code"], line["message"])
+
+
+def _installed() -> Path:
+    """Give the folder of the packages that the lock file names, and install them first if need be."""
+    assert is_installable(), MISSING
+    lock_file = (HERE / "package-lock.json").read_bytes()
+    home = ROOT / ".cache" / "grpc-js" / hashlib.sha256(lock_file).hexdigest()[:12]
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (home / "complete").exists():
+            for name in ("package.json", "package-lock.json"):
+                shutil.copy(HERE / name, home)
+            command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+            subprocess.run(command, cwd=home, check=True, capture_output=True)
+            (home / "complete").touch()
+    return home / "node_modules"

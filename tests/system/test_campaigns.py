@@ -1,0 +1,92 @@
+"""The campaigns in short: nothing that clients, networks or operators do breaks the service. In full: `make soak`."""
+
+import signal
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.campaigns import (
+    cuts,
+    disorder,
+    grpc_js,
+    headers,
+    hostile,
+    killed_clients,
+    proxies,
+    refusals,
+    stopped_servers,
+)
+from tests.campaigns.figures import Figures, complaints
+from tests.campaigns.stopped_servers import Pair, pair_of_servers
+from tests.servers import ServerProcess, running_server
+
+SIGNALS = pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "told to stop"])
+CLIENTS = pytest.mark.parametrize("client", stopped_servers.CLIENTS)
+
+
+def broken(campaigns: Iterable[Figures]) -> list[str]:
+    """Give what broke in campaigns that tried something."""
+    figures = list(campaigns)
+    assert all(each.tried for each in figures)
+    return [complaints(each) for each in figures if each.broken]
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[Pair]:
+    with pair_of_servers() as servers:
+        yield servers
+
+
+def test_stream_may_be_cut_at_every_byte(server: ServerProcess) -> None:
+    assert broken(cuts.cut_at_every_byte(server)) == []
+
+
+def test_stream_may_be_cut_at_every_message(server: ServerProcess) -> None:
+    assert broken(cuts.cut_at_every_message(server, every=4)) == []
+
+
+def test_message_that_does_not_belong_is_refused_wherever_it_comes(server: ServerProcess) -> None:
+    assert broken(disorder.foreign_messages(server)) == []
+
+
+def test_shuffled_messages_are_what_they_amount_to(server: ServerProcess) -> None:
+    assert broken([disorder.shuffled_messages(server, calls=200)]) == []
+
+
+def test_headers_are_taken_and_refused_as_by_safetensors(server: ServerProcess) -> None:
+    assert broken(headers.fuzzed_headers(server, examples=100)) == []
+
+
+def test_hostile_streams_leave_nothing_behind() -> None:
+    with running_server(**hostile.SETTINGS) as server:
+        assert broken([hostile.hostile_streams(server, streams=48, at_once=24)]) == []
+
+
+def test_what_killed_clients_held_is_free_again(server: ServerProcess, tmp_path: Path) -> None:
+    assert broken([killed_clients.killed_clients(server, tmp_path, kills=8, most_seconds=5)]) == []
+
+
+@SIGNALS
+@CLIENTS
+def test_client_finishes_on_the_other_server(pair: Pair, tmp_path: Path, client: str, number: signal.Signals) -> None:
+    assert broken([stopped_servers.taken_over(pair, tmp_path, client, "directly", number, rounds=1)]) == []
+
+
+@SIGNALS
+def test_client_finishes_on_the_other_server_behind_envoy(pair: Pair, tmp_path: Path, number: signal.Signals) -> None:
+    assert broken([stopped_servers.taken_over(pair, tmp_path, "Client", "Envoy", number, rounds=1)]) == []
+
+
+def test_server_that_is_told_to_stop_finishes_what_it_has_taken(tmp_path: Path) -> None:
+    assert broken([stopped_servers.drained(tmp_path, "Client", rounds=1)]) == []
+
+
+@pytest.mark.parametrize("path", refusals.PATHS)
+@pytest.mark.parametrize("client", refusals.CLIENTS)
+def test_every_refusal_arrives(server: ServerProcess, tmp_path: Path, client: str, path: str) -> None:
+    if path == "nginx" and proxies.nginx_binary() is None:
+        pytest.skip(proxies.NGINX_MISSING)
+    if client == "grpc-js" and not grpc_js.is_installable():
+        pytest.skip(grpc_js.MISSING)
+    assert broken([refusals.refusals(server, tmp_path, client, path, times=8)]) == []
