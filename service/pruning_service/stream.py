@@ -121,9 +121,9 @@ class PruneCall:
             self.inbox.close()
 
     def end(self, refusal: Refusal) -> None:
-        """End the call before it is finished, for a reason that is not its own."""
-        self._ending = refusal
-        if self._working is not None:
+        """End the call before it is finished, for a reason that is not its own, unless it is ending already."""
+        if self._working is not None and self._ending is None:
+            self._ending = refusal
             self._working.cancel()
 
     def _work_ended(self, work: asyncio.Task[None]) -> None:
@@ -166,6 +166,7 @@ class PruneCall:
 
     async def _tell_failure(self, refusal: Refusal) -> None:
         """Tell why the call ends, and read on until its client stops; hang up if it takes nothing."""
+        self._ending = refusal
         self.outbox.drop()
         self.outbox.send(pb.PruneResponse(failure=failure(refusal, self.request_id)))
         discarding = asyncio.ensure_future(self.inbox.discard(DISCARD_SECONDS))
