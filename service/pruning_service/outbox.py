@@ -19,6 +19,7 @@ from pruning_service.pace import Pace
 from pruning_service.status import Refusal
 
 _WRITES_IN_A_ROW: Final = 256
+"""Results queued before others have the event loop: a model may have many thousand small ones."""
 
 
 class Outbox:
@@ -66,7 +67,7 @@ class Outbox:
             await self._wait_while_unread(self._backlog_bytes)
         self._writes += 1
         if self._writes % _WRITES_IN_A_ROW == 0:
-            await asyncio.sleep(0)  # many small results must not keep the event loop to themselves
+            await asyncio.sleep(0)
 
     async def drained(self) -> None:
         """Wait until the client has taken everything. Raises: Refusal CLIENT_NOT_READING, CLIENT_TOO_SLOW."""
