@@ -18,6 +18,8 @@ class OutputForm(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     OUTPUT_FORM_MASK: _ClassVar[OutputForm]
     OUTPUT_FORM_REPORT: _ClassVar[OutputForm]
     OUTPUT_FORM_PLAN: _ClassVar[OutputForm]
+    OUTPUT_FORM_PACKED: _ClassVar[OutputForm]
+    OUTPUT_FORM_REMOVED: _ClassVar[OutputForm]
 
 class NamedNorm(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -50,6 +52,8 @@ OUTPUT_FORM_MASKED: OutputForm
 OUTPUT_FORM_MASK: OutputForm
 OUTPUT_FORM_REPORT: OutputForm
 OUTPUT_FORM_PLAN: OutputForm
+OUTPUT_FORM_PACKED: OutputForm
+OUTPUT_FORM_REMOVED: OutputForm
 NAMED_NORM_UNSPECIFIED: NamedNorm
 NAMED_NORM_FRO: NamedNorm
 NAMED_NORM_NUC: NamedNorm
@@ -74,7 +78,7 @@ class PruneRequest(_message.Message):
     def __init__(self, options: _Optional[_Union[PruneOptions, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class PruneOptions(_message.Message):
-    __slots__ = ("recipe", "output", "total_bytes", "aliases", "digests")
+    __slots__ = ("recipe", "output", "total_bytes", "aliases", "digests", "canonical_zero")
     class AliasesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -87,12 +91,14 @@ class PruneOptions(_message.Message):
     TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
     ALIASES_FIELD_NUMBER: _ClassVar[int]
     DIGESTS_FIELD_NUMBER: _ClassVar[int]
+    CANONICAL_ZERO_FIELD_NUMBER: _ClassVar[int]
     recipe: Recipe
     output: OutputForm
     total_bytes: int
     aliases: _containers.ScalarMap[str, str]
     digests: bool
-    def __init__(self, recipe: _Optional[_Union[Recipe, _Mapping]] = ..., output: _Optional[_Union[OutputForm, str]] = ..., total_bytes: _Optional[int] = ..., aliases: _Optional[_Mapping[str, str]] = ..., digests: bool = ...) -> None: ...
+    canonical_zero: bool
+    def __init__(self, recipe: _Optional[_Union[Recipe, _Mapping]] = ..., output: _Optional[_Union[OutputForm, str]] = ..., total_bytes: _Optional[int] = ..., aliases: _Optional[_Mapping[str, str]] = ..., digests: bool = ..., canonical_zero: bool = ...) -> None: ...
 
 class Recipe(_message.Message):
     __slots__ = ("rules", "seed")
@@ -127,20 +133,22 @@ class Selector(_message.Message):
     def __init__(self, include: _Optional[_Iterable[str]] = ..., exclude: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Score(_message.Message):
-    __slots__ = ("magnitude", "random", "importance_scores", "custom_mask", "identity", "method")
+    __slots__ = ("magnitude", "random", "importance_scores", "custom_mask", "identity", "method", "dead")
     MAGNITUDE_FIELD_NUMBER: _ClassVar[int]
     RANDOM_FIELD_NUMBER: _ClassVar[int]
     IMPORTANCE_SCORES_FIELD_NUMBER: _ClassVar[int]
     CUSTOM_MASK_FIELD_NUMBER: _ClassVar[int]
     IDENTITY_FIELD_NUMBER: _ClassVar[int]
     METHOD_FIELD_NUMBER: _ClassVar[int]
+    DEAD_FIELD_NUMBER: _ClassVar[int]
     magnitude: Magnitude
     random: RandomScore
     importance_scores: ImportanceScores
     custom_mask: CustomMask
     identity: Identity
     method: CustomMethod
-    def __init__(self, magnitude: _Optional[_Union[Magnitude, _Mapping]] = ..., random: _Optional[_Union[RandomScore, _Mapping]] = ..., importance_scores: _Optional[_Union[ImportanceScores, _Mapping]] = ..., custom_mask: _Optional[_Union[CustomMask, _Mapping]] = ..., identity: _Optional[_Union[Identity, _Mapping]] = ..., method: _Optional[_Union[CustomMethod, _Mapping]] = ...) -> None: ...
+    dead: Dead
+    def __init__(self, magnitude: _Optional[_Union[Magnitude, _Mapping]] = ..., random: _Optional[_Union[RandomScore, _Mapping]] = ..., importance_scores: _Optional[_Union[ImportanceScores, _Mapping]] = ..., custom_mask: _Optional[_Union[CustomMask, _Mapping]] = ..., identity: _Optional[_Union[Identity, _Mapping]] = ..., method: _Optional[_Union[CustomMethod, _Mapping]] = ..., dead: _Optional[_Union[Dead, _Mapping]] = ...) -> None: ...
 
 class Magnitude(_message.Message):
     __slots__ = ("norm",)
@@ -176,6 +184,10 @@ class Identity(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class Dead(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class CustomMethod(_message.Message):
     __slots__ = ("name", "arguments")
     class ArgumentsEntry(_message.Message):
@@ -204,12 +216,14 @@ class Argument(_message.Message):
     def __init__(self, integer: _Optional[int] = ..., number: _Optional[float] = ..., text: _Optional[str] = ..., flag: bool = ...) -> None: ...
 
 class Granularity(_message.Message):
-    __slots__ = ("entries", "channels")
+    __slots__ = ("entries", "channels", "units")
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
     CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    UNITS_FIELD_NUMBER: _ClassVar[int]
     entries: Entries
     channels: Channels
-    def __init__(self, entries: _Optional[_Union[Entries, _Mapping]] = ..., channels: _Optional[_Union[Channels, _Mapping]] = ...) -> None: ...
+    units: Units
+    def __init__(self, entries: _Optional[_Union[Entries, _Mapping]] = ..., channels: _Optional[_Union[Channels, _Mapping]] = ..., units: _Optional[_Union[Units, _Mapping]] = ...) -> None: ...
 
 class Entries(_message.Message):
     __slots__ = ()
@@ -220,6 +234,59 @@ class Channels(_message.Message):
     DIM_FIELD_NUMBER: _ClassVar[int]
     dim: int
     def __init__(self, dim: _Optional[int] = ...) -> None: ...
+
+class Units(_message.Message):
+    __slots__ = ("groups", "map", "head_dim", "round_to", "same_width")
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    MAP_FIELD_NUMBER: _ClassVar[int]
+    HEAD_DIM_FIELD_NUMBER: _ClassVar[int]
+    ROUND_TO_FIELD_NUMBER: _ClassVar[int]
+    SAME_WIDTH_FIELD_NUMBER: _ClassVar[int]
+    groups: _containers.RepeatedCompositeFieldContainer[Group]
+    map: str
+    head_dim: int
+    round_to: int
+    same_width: bool
+    def __init__(self, groups: _Optional[_Iterable[_Union[Group, _Mapping]]] = ..., map: _Optional[str] = ..., head_dim: _Optional[int] = ..., round_to: _Optional[int] = ..., same_width: bool = ...) -> None: ...
+
+class Group(_message.Message):
+    __slots__ = ("for_each", "ties", "units", "config")
+    class ConfigEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    FOR_EACH_FIELD_NUMBER: _ClassVar[int]
+    TIES_FIELD_NUMBER: _ClassVar[int]
+    UNITS_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    for_each: str
+    ties: _containers.RepeatedCompositeFieldContainer[Tie]
+    units: int
+    config: _containers.ScalarMap[str, int]
+    def __init__(self, for_each: _Optional[str] = ..., ties: _Optional[_Iterable[_Union[Tie, _Mapping]]] = ..., units: _Optional[int] = ..., config: _Optional[_Mapping[str, int]] = ...) -> None: ...
+
+class Tie(_message.Message):
+    __slots__ = ("tensor", "dim", "offset", "outer", "inner", "indices", "scored", "may_be_missing")
+    TENSOR_FIELD_NUMBER: _ClassVar[int]
+    DIM_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    OUTER_FIELD_NUMBER: _ClassVar[int]
+    INNER_FIELD_NUMBER: _ClassVar[int]
+    INDICES_FIELD_NUMBER: _ClassVar[int]
+    SCORED_FIELD_NUMBER: _ClassVar[int]
+    MAY_BE_MISSING_FIELD_NUMBER: _ClassVar[int]
+    tensor: str
+    dim: int
+    offset: int
+    outer: int
+    inner: int
+    indices: _containers.RepeatedScalarFieldContainer[int]
+    scored: bool
+    may_be_missing: bool
+    def __init__(self, tensor: _Optional[str] = ..., dim: _Optional[int] = ..., offset: _Optional[int] = ..., outer: _Optional[int] = ..., inner: _Optional[int] = ..., indices: _Optional[_Iterable[int]] = ..., scored: bool = ..., may_be_missing: bool = ...) -> None: ...
 
 class Amount(_message.Message):
     __slots__ = ("fraction", "count", "sparsity")
@@ -286,7 +353,7 @@ class Progress(_message.Message):
     def __init__(self, received_bytes: _Optional[int] = ..., sent_bytes: _Optional[int] = ...) -> None: ...
 
 class Report(_message.Message):
-    __slots__ = ("tensors", "last", "request_id", "totals", "stage_seconds", "device", "seed", "version", "reproducible", "input_sha256", "result_sha256")
+    __slots__ = ("tensors", "last", "request_id", "totals", "stage_seconds", "device", "seed", "version", "reproducible", "input_sha256", "result_sha256", "groups", "negative_zeros", "result_bytes")
     class StageSecondsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -305,6 +372,9 @@ class Report(_message.Message):
     REPRODUCIBLE_FIELD_NUMBER: _ClassVar[int]
     INPUT_SHA256_FIELD_NUMBER: _ClassVar[int]
     RESULT_SHA256_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    NEGATIVE_ZEROS_FIELD_NUMBER: _ClassVar[int]
+    RESULT_BYTES_FIELD_NUMBER: _ClassVar[int]
     tensors: _containers.RepeatedCompositeFieldContainer[TensorReport]
     last: bool
     request_id: str
@@ -316,7 +386,33 @@ class Report(_message.Message):
     reproducible: bool
     input_sha256: str
     result_sha256: str
-    def __init__(self, tensors: _Optional[_Iterable[_Union[TensorReport, _Mapping]]] = ..., last: bool = ..., request_id: _Optional[str] = ..., totals: _Optional[_Union[Totals, _Mapping]] = ..., stage_seconds: _Optional[_Mapping[str, float]] = ..., device: _Optional[str] = ..., seed: _Optional[int] = ..., version: _Optional[str] = ..., reproducible: bool = ..., input_sha256: _Optional[str] = ..., result_sha256: _Optional[str] = ...) -> None: ...
+    groups: _containers.RepeatedCompositeFieldContainer[GroupReport]
+    negative_zeros: int
+    result_bytes: int
+    def __init__(self, tensors: _Optional[_Iterable[_Union[TensorReport, _Mapping]]] = ..., last: bool = ..., request_id: _Optional[str] = ..., totals: _Optional[_Union[Totals, _Mapping]] = ..., stage_seconds: _Optional[_Mapping[str, float]] = ..., device: _Optional[str] = ..., seed: _Optional[int] = ..., version: _Optional[str] = ..., reproducible: bool = ..., input_sha256: _Optional[str] = ..., result_sha256: _Optional[str] = ..., groups: _Optional[_Iterable[_Union[GroupReport, _Mapping]]] = ..., negative_zeros: _Optional[int] = ..., result_bytes: _Optional[int] = ...) -> None: ...
+
+class GroupReport(_message.Message):
+    __slots__ = ("rule", "name", "units", "kept", "tensors", "config")
+    class ConfigEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    UNITS_FIELD_NUMBER: _ClassVar[int]
+    KEPT_FIELD_NUMBER: _ClassVar[int]
+    TENSORS_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    rule: int
+    name: str
+    units: int
+    kept: _containers.RepeatedScalarFieldContainer[int]
+    tensors: _containers.RepeatedScalarFieldContainer[str]
+    config: _containers.ScalarMap[str, int]
+    def __init__(self, rule: _Optional[int] = ..., name: _Optional[str] = ..., units: _Optional[int] = ..., kept: _Optional[_Iterable[int]] = ..., tensors: _Optional[_Iterable[str]] = ..., config: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class TensorReport(_message.Message):
     __slots__ = ("name", "entries", "pruned_before", "pruned", "threshold")
@@ -380,7 +476,7 @@ class GetCapabilitiesRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetCapabilitiesResponse(_message.Message):
-    __slots__ = ("version", "methods", "outputs", "prunable_dtypes", "devices", "limits", "versions")
+    __slots__ = ("version", "methods", "outputs", "prunable_dtypes", "devices", "limits", "versions", "maps")
     class VersionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -395,6 +491,7 @@ class GetCapabilitiesResponse(_message.Message):
     DEVICES_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    MAPS_FIELD_NUMBER: _ClassVar[int]
     version: str
     methods: _containers.RepeatedCompositeFieldContainer[Method]
     outputs: _containers.RepeatedScalarFieldContainer[OutputForm]
@@ -402,7 +499,18 @@ class GetCapabilitiesResponse(_message.Message):
     devices: _containers.RepeatedScalarFieldContainer[str]
     limits: Limits
     versions: _containers.ScalarMap[str, str]
-    def __init__(self, version: _Optional[str] = ..., methods: _Optional[_Iterable[_Union[Method, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[OutputForm, str]]] = ..., prunable_dtypes: _Optional[_Iterable[str]] = ..., devices: _Optional[_Iterable[str]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., versions: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    maps: _containers.RepeatedCompositeFieldContainer[Map]
+    def __init__(self, version: _Optional[str] = ..., methods: _Optional[_Iterable[_Union[Method, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[OutputForm, str]]] = ..., prunable_dtypes: _Optional[_Iterable[str]] = ..., devices: _Optional[_Iterable[str]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., versions: _Optional[_Mapping[str, str]] = ..., maps: _Optional[_Iterable[_Union[Map, _Mapping]]] = ...) -> None: ...
+
+class Map(_message.Message):
+    __slots__ = ("name", "description", "parameters")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    description: str
+    parameters: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., parameters: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Method(_message.Message):
     __slots__ = ("name", "description", "parameters", "installed")
@@ -417,15 +525,21 @@ class Method(_message.Message):
     def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., parameters: _Optional[_Iterable[str]] = ..., installed: bool = ...) -> None: ...
 
 class Limits(_message.Message):
-    __slots__ = ("message_bytes", "header_bytes", "memory_bytes", "chunk_bytes", "rules")
+    __slots__ = ("message_bytes", "header_bytes", "memory_bytes", "chunk_bytes", "rules", "tensors", "streams_per_connection", "calls")
     MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
     HEADER_BYTES_FIELD_NUMBER: _ClassVar[int]
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     CHUNK_BYTES_FIELD_NUMBER: _ClassVar[int]
     RULES_FIELD_NUMBER: _ClassVar[int]
+    TENSORS_FIELD_NUMBER: _ClassVar[int]
+    STREAMS_PER_CONNECTION_FIELD_NUMBER: _ClassVar[int]
+    CALLS_FIELD_NUMBER: _ClassVar[int]
     message_bytes: int
     header_bytes: int
     memory_bytes: int
     chunk_bytes: int
     rules: int
-    def __init__(self, message_bytes: _Optional[int] = ..., header_bytes: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., chunk_bytes: _Optional[int] = ..., rules: _Optional[int] = ...) -> None: ...
+    tensors: int
+    streams_per_connection: int
+    calls: int
+    def __init__(self, message_bytes: _Optional[int] = ..., header_bytes: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., chunk_bytes: _Optional[int] = ..., rules: _Optional[int] = ..., tensors: _Optional[int] = ..., streams_per_connection: _Optional[int] = ..., calls: _Optional[int] = ...) -> None: ...
