@@ -25,6 +25,7 @@ import numpy as np
 from numpy.random import default_rng
 
 from pruning_engine.backend import RUN_ENTRIES, Bits, Contender, Integers, Split
+from pruning_engine.emptying import empty
 from pruning_engine.pauses import rest, with_pauses
 from pruning_engine.threads import in_parallel
 
@@ -143,7 +144,9 @@ def select(
         inside = sum(split.inside for split in splits)
         if below < count <= below + inside:
             rest()
-            return Selected(kept, _settle(jobs, splits, low, count - below))
+            largest_fallen = _settle(jobs, splits, low, count - below)
+            empty(jobs, splits)
+            return Selected(kept, largest_fallen)
         if count <= below:
             found = _Range(found.low, low - 1, found.below, below)
         else:

@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 
 import grpc
 
+from pruning_client.allocator import keep_freed_blocks
 from pruning_client.security import IN_THE_CLEAR, Security, Tls
 from pruning_proto.limits import MESSAGE_BYTES, MIB
 
@@ -36,6 +37,8 @@ _OPTIONS: Final = (
     # A server that was started again is found by a retry about a second later; gRPC's own waits grow to two minutes.
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 1_000),
+    # A name is looked up again when a connection ends, for what has taken that server's place; gRPC's is every 30 s.
+    ("grpc.dns_min_time_between_resolutions_ms", 5_000),
     # What accepts a connection and says nothing is given up after so long (despite the option's name); gRPC's is 20 s.
     ("grpc.min_reconnect_backoff_ms", 10_000),
     # No connection is shared with other clients: in a forked process a new client would be given its parent's.
@@ -87,6 +90,7 @@ def check(target: Target) -> None:
 
 def _prepared(target: Target, security: Security) -> tuple[str, _Options]:
     check(target)
+    keep_freed_blocks()
     addresses = _several(target)
     is_local = all(map(_is_local, addresses))
     if security.token is not None and security.tls is None and not is_local:

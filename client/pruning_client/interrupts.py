@@ -6,9 +6,12 @@ would wait for it for ever. So calls of the main thread are carried out in anoth
 """
 
 import _thread
+import os
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
+from functools import partial
 from typing import Final, Generic, TypeVar
 
 LETTING_GO_SECONDS: Final = 5.0
@@ -21,7 +24,7 @@ _Value = TypeVar("_Value")
 
 
 def apart(work: Callable[[], _Value], end: Callable[[], object] | None = None) -> _Value:
-    """Give what `work` gives, done in a thread of its own if this is the main one.
+    """Give what `work` gives, done in another thread if this is the main one.
 
     An interrupt calls `end`, which makes `work` stop, and is raised when that has stopped; without `end` it is raised
     at once, and the work left to itself.
@@ -31,7 +34,7 @@ def apart(work: Callable[[], _Value], end: Callable[[], object] | None = None) -
         return work()
     done = _Done(work)
     try:
-        _thread.start_new_thread(copy_context().run, (done.run,))
+        _start(partial(copy_context().run, done.run))
         while not done.wait(LOOK_UP_SECONDS):
             pass
     except BaseException:
@@ -70,3 +73,43 @@ class _Done(Generic[_Value]):
         if self._errors:
             raise self._errors.pop()
         return self._values.pop()
+
+
+class _Thread:
+    """A thread that waits for work, does it, and waits for more: to start one costs more than a small call."""
+
+    def __init__(self) -> None:
+        self._work: Callable[[], object] | None = None
+        self._is_wanted = threading.Lock()
+        self._is_wanted.acquire()
+        _thread.start_new_thread(self._run, ())
+
+    def take(self, work: Callable[[], object]) -> None:
+        """Do `work`, which raises nothing."""
+        self._work = work
+        self._is_wanted.release()
+
+    def _run(self) -> None:
+        while True:
+            self._is_wanted.acquire()
+            work, self._work = self._work, None
+            if work is not None:
+                work()
+            del work  # what it holds is the caller's model
+            _idle.append(self)
+
+
+_idle: deque[_Thread] = deque()
+"""Threads that wait: one, unless interrupted work was left to itself. append and pop are atomic."""
+
+
+def _start(work: Callable[[], object]) -> None:
+    try:
+        thread = _idle.pop()
+    except IndexError:
+        thread = _Thread()
+    thread.take(work)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_idle.clear)  # a fork has none of its parent's threads

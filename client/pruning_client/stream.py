@@ -43,7 +43,7 @@ class _Conversation:
         self._write = write
         self._tell = tell
         self._sender = _Sender(exchange, tell, self.end)
-        self._farewell = threading.Timer(FAREWELL_SECONDS, self.end)
+        self._farewell: threading.Timer | None = None
         self._call: Any = None
         self._is_ended = False
 
@@ -65,7 +65,8 @@ class _Conversation:
             if sender.cause is None and self._exchange.failure is None:
                 raise
         finally:
-            self._farewell.cancel()
+            if self._farewell is not None:
+                self._farewell.cancel()
             sender.stop()
             self.end()
         if sender.cause is not None:
@@ -77,7 +78,8 @@ class _Conversation:
             self._sender.look()
             if data is not None:
                 self._write(data)
-            elif self._exchange.failure is not None and not self._farewell.ident:
+            elif self._exchange.failure is not None and self._farewell is None:
+                self._farewell = threading.Timer(FAREWELL_SECONDS, self.end)
                 self._farewell.start()
             self._tell()
 

@@ -20,6 +20,7 @@ DEEPEST: Final = 127
 """Levels of arrays and objects, as serde_json has it."""
 
 _DIGITS = 20  # as many as 2^64 - 1 has
+_SHORT = 4096  # characters of a text that is read in one call
 _SMALL = 512  # characters of an object that is read in one call: a tensor's entry is shorter
 _MANY = 8  # elements after which an array or object counts as long
 # All quantifiers are possessive: going back over megabytes of digits would be a long step, too.
@@ -54,11 +55,26 @@ def members(text: str) -> Iterator[tuple[str, object]]:
 
     Raises: ValueError if it is no JSON object; DuplicateKeyError, which is one, for an object inside it.
     """
+    short = _short_object(text)
+    if short is not None:
+        yield from short.items()
+        return
     reader = _Reader(text)
     if reader.peek() != "{":
         raise ValueError("it does not begin with {")
     yield from reader.pairs(depth=1)
     reader.end()
+
+
+def _short_object(text: str) -> dict[str, object] | None:
+    """Read a text in one call if it is short and sound; else None, and in steps it is found what is wrong."""
+    if len(text) > _SHORT or "\\ud" in text or "\\uD" in text or text.count("{") + text.count("[") > DEEPEST:
+        return None
+    try:
+        value = _DECODER.decode(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
 
 
 class _Reader:

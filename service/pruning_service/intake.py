@@ -35,6 +35,11 @@ class Arrived:
         """Whether all its tensors are in."""
         return len(self.tensors) == len(self.planned.sources)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all its tensors that are in."""
+        return sum(buffer.nbytes for _, buffer in self.tensors.values())
+
     def typed(self) -> dict[str, torch.Tensor]:
         """View the bytes as what the file says they are. Only for dtypes that torch has, as all prunable ones are."""
         return {name: _typed(entry, buffer) for name, (entry, buffer) in self.tensors.items()}
@@ -61,7 +66,7 @@ class Intake:
         self._header_bytes = 0
         self._data = memoryview(b"")
 
-    async def header(self, limit_bytes: int, reservation: Reservation) -> Layout:
+    async def header(self, limit_bytes: int, most_tensors: int, reservation: Reservation) -> Layout:
         """Receive and parse the header, off the event loop. Raises: Refusal, LayoutError."""
         if self._total_bytes < PREFIX_BYTES:
             raise self._mismatch("a safetensors file begins with 8 bytes of header length")
@@ -72,7 +77,7 @@ class Intake:
         await reservation.grow(json_bytes)  # no more while it comes: a client may take its time
         text = await self._take(bytearray(json_bytes))
         await reservation.grow(HEADER_COST * json_bytes)
-        parsed = await worked_out(partial(layout.parse, text), json_bytes)
+        parsed = await worked_out(partial(layout.parse, text, most_tensors), json_bytes)
         if parsed.total_bytes != self._total_bytes:
             raise self._mismatch(f"its header describes {parsed.total_bytes:,}")
         return parsed

@@ -21,6 +21,9 @@ from pruning_service.status import Refusal
 _WRITES_IN_A_ROW: Final = 256
 """Results queued before others have the event loop: a model may have many thousand small ones."""
 
+_LITTLE_BYTES: Final = 64 * 1024
+"""What a client takes as soon as it looks: not worth waiting for."""
+
 
 class Outbox:
     """What waits to be read by the client.
@@ -30,6 +33,7 @@ class Outbox:
     """
 
     def __init__(self, backlog_bytes: int, idle_seconds: float, min_bytes_per_second: int = 0) -> None:
+        self.written_bytes = 0
         self.sent_bytes = 0
         self.digest: Digest | None = None
         self._writes = 0
@@ -54,6 +58,7 @@ class Outbox:
 
     async def write(self, data: memoryview) -> None:
         """Queue bytes of the result. Raises: Refusal CLIENT_NOT_READING, CLIENT_TOO_SLOW."""
+        self.written_bytes += len(data)
         while len(data):
             if not self._gathered and len(data) >= limits.CHUNK_BYTES:
                 self._queue(data[: limits.CHUNK_BYTES])
@@ -68,6 +73,11 @@ class Outbox:
         self._writes += 1
         if self._writes % _WRITES_IN_A_ROW == 0:
             await asyncio.sleep(0)
+
+    async def nearly_drained(self) -> None:
+        """Wait until little is left to be taken; with a digest, nothing. Raises: as `drained`."""
+        self._flush()
+        await self._wait_while_unread(0 if self.digest is not None else _LITTLE_BYTES)
 
     async def drained(self) -> None:
         """Wait until the client has taken everything. Raises: Refusal CLIENT_NOT_READING, CLIENT_TOO_SLOW."""

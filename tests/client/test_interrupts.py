@@ -3,11 +3,14 @@
 import os
 import signal
 import threading
+import weakref
 from contextvars import ContextVar
+from functools import partial
 
 import pytest
 
 from pruning_client.interrupts import apart
+from tests.service.raw import wait_until
 
 
 class WorkError(Exception):
@@ -24,6 +27,32 @@ def interrupt() -> None:
 
 def test_work_of_the_main_thread_is_done_in_another() -> None:
     assert apart(threading.current_thread) is not threading.main_thread()
+
+
+def test_the_thread_that_did_the_work_before_does_the_next() -> None:
+    apart(threading.get_ident)
+    assert len({apart(threading.get_ident) for _ in range(10)}) == 1
+
+
+def test_thread_lets_go_of_the_work_it_did() -> None:
+    class Model:
+        pass
+
+    model = Model()
+    alive = weakref.ref(model)
+    apart(partial(id, model))
+    del model
+    wait_until(lambda: alive() is None)
+    assert alive() is None
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_fork_starts_a_thread_of_its_own() -> None:
+    apart(threading.get_ident)
+    child = os.fork()
+    if child == 0:
+        os._exit(apart(lambda: 7))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
 def test_work_of_another_thread_is_done_there() -> None:
