@@ -11,10 +11,11 @@ from typing import Any
 
 from pruning_client.atomic import replacing
 from pruning_client.byte_masks import WITHOUT_ZERO, keep_marked, kept
-from pruning_client.errors import unchangeable_error
+from pruning_client.errors import layout_error, unchangeable_error
 from pruning_client.masks import check_fits, mask_entries, missing_error, read_whole, twice_error
 from pruning_client.source import FileSource
-from pruning_proto.layout import DTYPE_BITS, TensorEntry, build
+from pruning_proto.layout import DTYPE_BITS, LayoutError, TensorEntry, build
+from pruning_proto.packed_layout import check_not_packed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,7 @@ def apply_file(model: str | PathLike[str], masks: str | PathLike[str], out: str 
     was.
     """
     source, bits = FileSource(model), FileSource(masks)
+    _check_dense(source)
     put_on = _matched(source, bits)
     tensors = [(entry.name, entry.dtype, entry.shape) for entry in source.layout.tensors]
     header, _ = build(tensors, {**source.layout.metadata, **bits.layout.metadata})
@@ -51,6 +53,13 @@ def apply_file(model: str | PathLike[str], masks: str | PathLike[str], out: str 
                 file.write(piece)
     entries = sum(prod(entry.shape) for entry in source.layout.tensors if entry.name in put_on)
     return Applied(tensors=len(put_on), entries=entries, pruned=pruned)
+
+
+def _check_dense(source: FileSource) -> None:
+    try:
+        check_not_packed(source.layout.metadata)
+    except LayoutError as error:
+        raise layout_error(error, source.path) from error
 
 
 def _matched(source: FileSource, bits: FileSource) -> dict[str, TensorEntry]:

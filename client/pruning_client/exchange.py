@@ -54,6 +54,7 @@ class Asked:
     recipe: pb.Recipe
     output: OutputForm
     digests: bool = False
+    canonical_zero: bool = False
 
     @property
     def default_timeout(self) -> float:
@@ -75,8 +76,8 @@ class Outcome:
 class Progress:
     """How far a call has come.
 
-    Units: bytes; `result_bytes` is None until the plan tells it, and where there is no result. `attempt` counts from 1;
-    each begins anew.
+    Units: bytes; `result_bytes` is None until the plan tells it (or the result's header, where no plan can), and where
+    there is no result. `attempt` counts from 1; each begins anew.
     """
 
     sent_bytes: int
@@ -108,6 +109,7 @@ class Exchange:
             total_bytes=source.layout.total_bytes,
             aliases=source.aliases,
             digests=asked.digests,
+            canonical_zero=asked.canonical_zero,
         )
         self._plans: list[pb.Plan] = []
         self._reports: list[pb.Report] = []
@@ -131,9 +133,15 @@ class Exchange:
             sent_bytes=self.sent_bytes,
             total_bytes=self.total_bytes,
             received_bytes=self.received_bytes,
-            result_bytes=None if self.plan is None else self.plan.result_bytes,
+            result_bytes=self._result_bytes,
             attempt=self._attempt,
         )
+
+    @property
+    def _result_bytes(self) -> int | None:
+        if self.plan is not None and self.plan.result_bytes is not None:
+            return self.plan.result_bytes
+        return None if self.result_layout is None else self.result_layout.total_bytes
 
     @property
     def result_layout(self) -> Layout | None:

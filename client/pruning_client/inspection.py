@@ -6,9 +6,11 @@ from math import prod
 from os import PathLike
 from typing import Any, Final
 
+from pruning_client.packing import contents_of, is_packed
 from pruning_client.source import FileSource
 from pruning_client.sparsity import count_zeros
 from pruning_proto.layout import TensorEntry
+from pruning_proto.packed_layout import Stored
 
 _MASK_BITS: Final = ":mask_bits"
 
@@ -17,7 +19,8 @@ _MASK_BITS: Final = ":mask_bits"
 class TensorZeros:
     """One tensor of a file. `zeros` is None where its dtype has none to count.
 
-    Of a mask in bits (`w:mask_bits`) the entries are its bits, up to 7 spare ones at the end included.
+    Of a mask in bits (`w:mask_bits`) the entries are its bits, up to 7 spare ones at the end included. Of a tensor that
+    stands packed in the file all is told of what it was before: its name, dtype, shape, entries and zeros.
     """
 
     name: str
@@ -25,6 +28,7 @@ class TensorZeros:
     shape: tuple[int, ...]
     entries: int
     zeros: int | None
+    packed: bool = False
 
     @property
     def sparsity(self) -> float | None:
@@ -39,13 +43,25 @@ class TensorZeros:
 
 
 def inspect_file(path: str | PathLike[str]) -> Iterator[TensorZeros]:
-    """Count the zeros of each tensor of a file, in the order of their bytes.
+    """Count the zeros of each tensor of a file, in the order of their bytes. Needs no numpy, also of a packed one.
 
     Raises: OSError if it cannot be read. CheckpointError if it is no sound safetensors file.
     """
     source = FileSource(path)
-    for tensor in source.layout.tensors:
-        yield _count(tensor, source.read(tensor.begin, tensor.end))
+    for content in contents_of(source.layout, source.path) if is_packed(source.layout) else source.layout.tensors:
+        if isinstance(content, Stored):
+            yield _count_packed(content, _count(content.values, source.read(content.values.begin, content.values.end)))
+        else:
+            yield _count(content, source.read(content.begin, content.end))
+
+
+def _count_packed(stored: Stored, values: TensorZeros) -> TensorZeros:
+    """Give what is left out, and what is zero among what is there: -0.0."""
+    tensor = stored.tensor
+    zeros = None if values.zeros is None else tensor.entries - stored.there + values.zeros
+    return TensorZeros(
+        name=tensor.name, dtype=tensor.dtype, shape=tensor.shape, entries=tensor.entries, zeros=zeros, packed=True
+    )
 
 
 def _count(tensor: TensorEntry, pieces: Iterator[memoryview]) -> TensorZeros:

@@ -32,14 +32,14 @@ class Block:
         if layout is None:  # all of it belongs to the header, which `exchange` keeps
             return
         if not self._is_laid_out:
-            self.buffer = _allocate(layout.buffer_bytes)
+            self.buffer = allocate(layout.buffer_bytes)
             self._is_laid_out = True
         body = memoryview(data)[max(layout.header_bytes - begin, 0) :]
         end = self._received - layout.header_bytes
         self.buffer[end - len(body) : end] = body
 
 
-def _allocate(size: int) -> memoryview:
+def allocate(size: int) -> memoryview:
     """Give memory that is not touched yet, and is given back when the last view of it is gone."""
     if size == 0:
         return memoryview(bytearray())

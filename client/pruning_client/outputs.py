@@ -1,4 +1,4 @@
-"""The forms of a result by the names that callers use: "pruned", "masked", "mask"."""
+"""The forms of a result by the names that callers use: "pruned", "masked", "mask", "packed", "removed"."""
 
 from typing import Final, Literal, TypeAlias
 
@@ -6,13 +6,19 @@ from pruning_client.errors import recipe_error
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 
-Output: TypeAlias = Literal["pruned", "masked", "mask"]
-"""`pruned`: zeros in place. `masked`: `w_orig` and `w_mask`. `mask`: one bit an entry, as `w:mask_bits`."""
+Output: TypeAlias = Literal["pruned", "masked", "mask", "packed", "removed"]
+"""`pruned`: zeros in place. `masked`: `w_orig` and `w_mask`. `mask`: one bit an entry, as `w:mask_bits`.
+
+`packed`: what survived and one bit an entry, see docs/packed.md. `removed`: smaller tensors, without the units that
+fell.
+"""
 
 _FORMS: Final = {
     "pruned": pb.OUTPUT_FORM_PRUNED,
     "masked": pb.OUTPUT_FORM_MASKED,
     "mask": pb.OUTPUT_FORM_MASK,
+    "packed": pb.OUTPUT_FORM_PACKED,
+    "removed": pb.OUTPUT_FORM_REMOVED,
 }
 
 

@@ -9,6 +9,7 @@ from pruning_client import frameworks
 from pruning_client.atomic import replacing
 from pruning_client.frameworks import Framework
 from pruning_client.masks import Target, masks_in
+from pruning_client.packing import is_packed, unpacked
 from pruning_client.plan import Plan
 from pruning_client.report import Report
 from pruning_client.state_dicts import restore
@@ -58,8 +59,8 @@ class Result:
         """The tensors by name, in the library of the state dict that was pruned.
 
         Of a file: torch's if torch is imported, else numpy's. They are on the CPU, writable, and share one block of
-        memory.
-        Raises: ImportError if neither is installed.
+        memory. Those of a result of output "packed" are unpacked; `save` writes them packed.
+        Raises: ImportError if neither is installed, or numpy is not, which unpacking needs.
         """
         return self._restore(self._framework or frameworks.default_framework())
 
@@ -90,4 +91,7 @@ class Result:
             file.write(self._buffer)
 
     def _restore(self, framework: Framework) -> dict[str, Any]:
-        return restore(self.layout, self._buffer, self._aliases, self._names, framework)
+        layout, buffer = self.layout, self._buffer
+        if is_packed(layout):
+            layout, buffer = unpacked(layout, buffer)
+        return restore(layout, buffer, self._aliases, self._names, framework)

@@ -3,12 +3,13 @@
 import errno
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from io import FileIO
 from os import PathLike, fspath
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO, BinaryIO, Final, Protocol
+from typing import IO, BinaryIO, Final, Protocol, TypeAlias
 
 from pruning_client.errors import CheckpointError, layout_error
 from pruning_proto.layout import PREFIX_BYTES, Layout, LayoutError, json_bytes, parse
@@ -17,6 +18,9 @@ from pruning_proto.reasons import Reason
 
 _PICKLES: Final = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 """How files of `torch.save` begin: a ZIP archive, or a bare pickle, of torch before 1.6 or of `pickle.dump`."""
+
+Part: TypeAlias = Callable[[int, int], memoryview]
+"""Gives bytes of a buffer, from one offset to another, counted as a TensorEntry counts them."""
 
 
 class Source(Protocol):
@@ -73,16 +77,32 @@ class FileSource:
 
         Raises: OSError. CheckpointError if the file has changed since its header was read.
         """
-        block = memoryview(bytearray(min(CHUNK_BYTES, end - begin)))
+        with self.reading() as part:
+            for start in range(begin, end, CHUNK_BYTES):
+                yield part(start, min(start + CHUNK_BYTES, end))
+
+    @contextmanager
+    def reading(self) -> Iterator[Part]:
+        """Give what reads parts of the buffer, while inside; each lands in the memory of the one before.
+
+        Raises: OSError. CheckpointError, also while reading, if the file has changed since its header was read.
+        """
+        block = memoryview(b"")
         with Path(self.path).open("rb", buffering=0) as file:
             if _version(file) != self._version:
                 raise self._changed()
-            file.seek(self.layout.header_bytes + begin)
-            for start in range(begin, end, CHUNK_BYTES):
-                piece = block[: end - start]
+
+            def part(begin: int, end: int) -> memoryview:
+                nonlocal block
+                if len(block) < end - begin:
+                    block = memoryview(bytearray(end - begin))
+                piece = block[: end - begin]
+                file.seek(self.layout.header_bytes + begin)
                 if _fill(file, piece) < len(piece):
                     raise self._changed()
-                yield piece
+                return piece
+
+            yield part
 
     def _read_header(self, file: BinaryIO) -> tuple[bytes, Layout]:
         prefix = file.read(PREFIX_BYTES)

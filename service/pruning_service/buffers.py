@@ -6,6 +6,7 @@ goes back there when the call ends, whatever the allocator of this process would
 """
 
 import mmap
+import threading
 import weakref
 from collections import deque
 from contextlib import suppress
@@ -33,15 +34,21 @@ class Buffers:
         self._most_bytes = most_bytes
         self._pinned = pinned
         self.held_bytes = 0
+        self._lock = threading.Lock()  # results are packed into buffers on the engine's thread
         self._idle: deque[mmap.mmap] = deque()
 
     def take(self, size: int) -> torch.Tensor:
         """Give a buffer of `size` bytes, as a flat uint8 tensor. Its content is whatever was there."""
         if self._pinned:
             return torch.empty(size, dtype=torch.uint8, pin_memory=True)  # torch keeps and reuses these itself
+        return self.take_pageable(size)
+
+    def take_pageable(self, size: int) -> torch.Tensor:
+        """Give one that is not page-locked, for what no GPU reads. From any thread."""
         if size < SMALL_BYTES:
             return torch.empty(size, dtype=torch.uint8)
-        region = self._region(size)
+        with self._lock:
+            region = self._region(size)
         lease = np.frombuffer(region, np.uint8, size)  # the tensor, and whatever views it, keeps this alive
         weakref.finalize(lease, self._idle.append, region).atexit = False
         return torch.from_numpy(lease)

@@ -3,7 +3,8 @@
     the header, its plan and its report
     + what the engine holds at that moment
     + what arrives while the engine is at work: all tensors up to the next complete parameter
-    + results that the client has not read: up to the backlog, and what has been read of the first of them
+    + results that the client has not read: up to the backlog, and what has been read of the first of them;
+      or, where their header is known only at the end, all of them, and once more the one that is being made
     + what gRPC holds of messages under way
 
 The worst moment counts, with a client that reads as slowly as it may.
@@ -11,6 +12,7 @@ The worst moment counts, with a client that reads as slowly as it may.
 
 from collections import deque
 from collections.abc import Iterable
+from math import inf
 from typing import Final
 
 from pruning_engine.plan import Plan
@@ -24,15 +26,17 @@ UNDER_WAY_BYTES: Final = 10 * MIB
 """What gRPC's buffers and windows hold of a stream each way (measured: 0 to 16 MiB, both ways together 5 to 30)."""
 
 
-def peak_bytes(plan: Plan, file: Layout, backlog_bytes: int) -> int:
-    """Give what to reserve for the plan of a file."""
-    unread = _Unread(backlog_bytes)
+def peak_bytes(plan: Plan, file: Layout, backlog_bytes: int, *, is_late: bool = False) -> int:
+    """Give what to reserve for the plan of a file; `is_late`: no result leaves before all are there."""
+    unread = _Unread(inf if is_late else backlog_bytes)
     ahead = [*(moment.arrived_bytes for moment in plan.moments[1:]), 0]
     worst = 0
     for moment, arriving_bytes in zip(plan.moments, ahead, strict=False):
         worst = max(worst, moment.held_bytes + unread.retained_bytes + arriving_bytes)
         unread.add(moment.left_bytes)
-    result_bytes = sum(spec.nbytes for spec in plan.results)
+    if is_late:
+        worst = max(worst, unread.retained_bytes) + max((max(m.left_bytes, default=0) for m in plan.moments), default=0)
+    result_bytes = sum(sum(moment.left_bytes) for moment in plan.moments)
     under_way = min(file.buffer_bytes, UNDER_WAY_BYTES) + min(result_bytes, UNDER_WAY_BYTES)
     return HEADER_COST * file.header_bytes + worst + under_way
 
@@ -40,7 +44,7 @@ def peak_bytes(plan: Plan, file: Layout, backlog_bytes: int) -> int:
 class _Unread:
     """Results in memory until the client has read them, slow as it may be. One that is read in part is there whole."""
 
-    def __init__(self, backlog_bytes: int) -> None:
+    def __init__(self, backlog_bytes: float) -> None:
         self.retained_bytes = 0
         self._backlog_bytes = backlog_bytes
         self._sizes: deque[int] = deque()

@@ -12,17 +12,17 @@ import logging
 import secrets
 import time
 from collections import defaultdict, deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, TypeVar
 
-import torch
-
 from pruning_engine.emptying import empty
-from pruning_engine.prune import Parameter, Pruning
+from pruning_engine.history import with_config
+from pruning_engine.prune import Pruning
 from pruning_engine.recipe import Recipe, check
+from pruning_engine.report import Report
 from pruning_proto.framing import Data
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
@@ -35,11 +35,13 @@ from pruning_service.frames import let_go
 from pruning_service.garbage import FEW_TENSORS
 from pruning_service.inbox import Inbox, Message
 from pruning_service.intake import Arrived, Intake
+from pruning_service.late_results import AsTheyAre, LateResults
 from pruning_service.metrics import Metrics
 from pruning_service.off_loop import worked_out
 from pruning_service.outbox import Outbox
+from pruning_service.packing import Packing
 from pruning_service.prepared import Prepared, Server, prepare
-from pruning_service.results import InputOrder, result_bytes
+from pruning_service.results import EarlyResults, Finished, Results
 from pruning_service.status import Refusal, failure, refusal_of
 from pruning_service.worker import Worker
 
@@ -181,8 +183,8 @@ class PruneCall:
     async def _work(self, reservation: Reservation) -> None:
         options = await self.inbox.options()
         recipe = self.recipe = await worked_out(partial(_recipe, options), options.ByteSize())
-        intake = Intake(self.inbox, options.total_bytes)
-        file = await intake.header(self._resources.settings.header_bytes, reservation)
+        intake, settings = Intake(self.inbox, options.total_bytes), self._resources.settings
+        file = await intake.header(settings.header_bytes, settings.max_tensors, reservation)
         self.tensors = max(1, len(file.tensors))
         prepared = await worked_out(
             partial(prepare, recipe, options, file, self.request_id, self._resources.described),
@@ -190,7 +192,7 @@ class PruneCall:
         )
         if self.tensors > FEW_TENSORS:
             self._parts = [*file.tensors, *prepared.parts]
-        if options.digests and prepared.header:
+        if options.digests and prepared.metadata is not None:
             self.outbox.take_digest()
         if options.output == pb.OUTPUT_FORM_PLAN:
             self._tell(prepared.told)
@@ -200,38 +202,46 @@ class PruneCall:
             self._tell(prepared.told)
             buffers = Buffers(prepared.peak_bytes, pinned=self._resources.worker.device.type == "cuda")
             arrivals = intake.parameters(file.tensors, prepared.plan, buffers)
-            await self._stream(prepared, arrivals, file.header_bytes)
+            await self._stream(prepared, arrivals, _results(options, prepared, buffers), file.header_bytes)
+        self.outbox.close()
         await self.outbox.drained()
 
-    async def _stream(self, prepared: Prepared, arrivals: AsyncIterator[Arrived], header_bytes: int) -> None:
+    async def _stream(
+        self, prepared: Prepared, arrivals: AsyncIterator[Arrived], results: Results, header_bytes: int
+    ) -> None:
         begin = partial(Pruning, prepared.plan, device=self._resources.worker.device, in_place=True)
         pruning = await worked_out(begin, header_bytes)
-        order = InputOrder(prepared.plan.parameters)
         with self._stage("send"):
             await self.outbox.write(memoryview(prepared.header))
-            async with aclosing(_one_ahead(self._received(arrivals))) as parameters:
+            received = self._received(arrivals)
+            async with aclosing(received if prepared.effort.is_light else _one_ahead(received)) as parameters:
                 async for arrived in parameters:
-                    finished = deque(await self._pruned(pruning, arrived))
+                    finished = deque(await self._finished(pruning, arrived, results, prepared))
                     while finished:  # each is let go of as it leaves: a rule of global scope sets all free at once
-                        for tensor in order.add(*finished.popleft()):
-                            await self.outbox.write(result_bytes(tensor))
-            if not order.is_complete:
-                raise RuntimeError("a parameter of the plan has not come out of the engine")
-            await self.outbox.drained()
-        await self._tell_report(pruning, header_bytes)
+                        await self._write(results.leaving(finished.popleft()))
+            report = pruning.report()
+            metadata = with_config(prepared.metadata or {}, report.groups)
+            await self._write(await worked_out(partial(results.rest, metadata), header_bytes))
+            await self.outbox.nearly_drained()
+        await self._tell_report(report, prepared, results, header_bytes)
 
-    async def _received(self, arrivals: AsyncIterator[Arrived]) -> AsyncIterator[Arrived]:
+    async def _finished(
+        self, pruning: Pruning, arrived: Arrived, results: Results, prepared: Prepared
+    ) -> Sequence[Finished]:
+        """Give each parameter that is finished now that this one has arrived."""
+        work = partial(results.finished, pruning, arrived)
+        if arrived.planned.passes_through and not prepared.is_late:
+            return work()  # there is nothing to do for it
+        return await self._resources.worker.run(work, prepared.effort.of(arrived))
+
+    async def _write(self, parts: Iterable[memoryview]) -> None:
+        for part in parts:
+            await self.outbox.write(part)
+
+    async def _received(self, arrivals: AsyncIterator[Arrived]) -> AsyncGenerator[Arrived, None]:
         with self._stage("receive"):
             async for arrived in arrivals:
                 yield arrived
-
-    async def _pruned(self, pruning: Pruning, arrived: Arrived) -> list[tuple[str, list[torch.Tensor]]]:
-        """Give (name, result tensors) of each parameter that is finished now that this one has arrived."""
-        planned = arrived.planned
-        if planned.passes_through:
-            return [(planned.name, [arrived.tensors[spec.name][1] for spec in planned.results])]
-        parameter = Parameter(planned, arrived.typed())
-        return await self._resources.worker.run(partial(_finished, pruning, parameter))
 
     def _progress(self) -> pb.PruneResponse:
         return pb.PruneResponse(
@@ -242,8 +252,7 @@ class PruneCall:
         for message in messages:
             self.outbox.send(message)
 
-    async def _tell_report(self, pruning: Pruning, header_bytes: int) -> None:
-        report = pruning.report()
+    async def _tell_report(self, report: Report, prepared: Prepared, results: Results, header_bytes: int) -> None:
         self._seconds.update(report.seconds)
         self._seconds["total"] = time.perf_counter() - self._begin
         last = self.report = pb.Report(
@@ -255,6 +264,8 @@ class PruneCall:
             reproducible=report.reproducible,
             input_sha256=await self.inbox.digest.hexdigest() if self.inbox.digest else "",
             result_sha256=await self.outbox.digest.hexdigest() if self.outbox.digest else "",
+            negative_zeros=results.negative_zeros,
+            result_bytes=None if prepared.metadata is None else self.outbox.written_bytes,
         )
         self._tell(await worked_out(lambda: list(translate.report_messages(report, last)), header_bytes))
 
@@ -267,20 +278,24 @@ class PruneCall:
             self._seconds[name] += time.perf_counter() - begin
 
 
+def _results(options: pb.PruneOptions, prepared: Prepared, buffers: Buffers) -> Results:
+    """Give what becomes of results in the form that is asked."""
+    parameters = prepared.plan.parameters
+    if not prepared.is_late:
+        return EarlyResults(parameters)
+    if options.output == pb.OUTPUT_FORM_PACKED:
+        return LateResults(parameters, Packing(buffers.take_pageable, canonical=options.canonical_zero))
+    return LateResults(parameters, AsTheyAre())
+
+
 def _recipe(options: pb.PruneOptions) -> Recipe:
     """Give the recipe, checked as far as it can be without the file, with its seed: the one given, or drawn here."""
+    translate.check_form(options)
     recipe = translate.recipe(options.recipe)
     check(recipe)
     if recipe.seed is not None:
         return recipe
     return replace(recipe, seed=secrets.randbits(64) if recipe.is_random else 0)
-
-
-def _finished(pruning: Pruning, parameter: Parameter) -> list[tuple[str, list[torch.Tensor]]]:
-    return [
-        (pruned.planned.name, [pruned.tensors[spec.name] for spec in pruned.planned.results])
-        for pruned in pruning.add(parameter)
-    ]
 
 
 async def _one_ahead(items: AsyncIterator[_Item]) -> AsyncGenerator[_Item, None]:

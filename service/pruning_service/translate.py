@@ -1,6 +1,7 @@
 """Messages to values and back. No decisions: what a value means is `pruning_engine`'s, what it costs is `stream`'s."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import TypeVar
 
 from pruning_engine.plan import NotSelected, Plan, PlannedParameter
@@ -10,9 +11,11 @@ from pruning_engine.recipe import (
     Channels,
     Count,
     CustomMask,
+    Dead,
     Entries,
     Fraction,
     Granularity,
+    Group,
     Identity,
     ImportanceScores,
     Magnitude,
@@ -28,8 +31,10 @@ from pruning_engine.recipe import (
     Score,
     Selector,
     Sparsity,
+    Tie,
+    Units,
 )
-from pruning_engine.report import Report, TensorReport
+from pruning_engine.report import GroupReport, Report, TensorReport
 from pruning_proto import limits
 from pruning_proto.layout import TensorEntry
 from pruning_proto.reasons import Reason
@@ -39,6 +44,14 @@ from pruning_service.status import Refusal, Violation
 _SCOPES = {pb.SCOPE_UNSPECIFIED: Scope.LOCAL, pb.SCOPE_LOCAL: Scope.LOCAL, pb.SCOPE_GLOBAL: Scope.GLOBAL}
 _PRIORS = {pb.PRIOR_UNSPECIFIED: Prior.MASK, pb.PRIOR_MASK: Prior.MASK, pb.PRIOR_ZEROS: Prior.ZEROS}
 _NAMED_NORMS = {pb.NAMED_NORM_FRO: NamedNorm.FRO, pb.NAMED_NORM_NUC: NamedNorm.NUC}
+_PLAIN_SCORES: Mapping[str, Score] = {
+    "random": Random(),
+    "custom_mask": CustomMask(),
+    "identity": Identity(),
+    "dead": Dead(),
+}
+"""Scores that say all by their kind."""
+
 _NOT_SELECTED = {
     None: pb.NOT_SELECTED_UNSPECIFIED,
     NotSelected.NAME: pb.NOT_SELECTED_NAME,
@@ -54,13 +67,15 @@ OUTPUTS = {
     pb.OUTPUT_FORM_MASK: OutputForm.MASK,
     pb.OUTPUT_FORM_REPORT: OutputForm.REPORT,
     pb.OUTPUT_FORM_PLAN: OutputForm.PRUNED,
+    pb.OUTPUT_FORM_PACKED: OutputForm.PRUNED,
+    pb.OUTPUT_FORM_REMOVED: OutputForm.REMOVED,
 }
-"""The engine's form of each of the wire's; PLAN plans for PRUNED."""
+"""The engine's form of each of the wire's; PLAN plans for PRUNED, and PACKED packs what comes out in that form."""
 
 _LONGEST_CHARACTER = 4  # bytes, in UTF-8
 _LONGEST_VARINT = 10  # bytes
 
-_Described = TypeVar("_Described", pb.TensorPlan, pb.TensorReport)
+_Described = TypeVar("_Described", pb.TensorPlan, pb.TensorReport | pb.GroupReport)
 
 
 def recipe(message: pb.Recipe) -> Recipe:
@@ -77,6 +92,8 @@ def recipe(message: pb.Recipe) -> Recipe:
 
 
 def _rule(message: pb.Rule, path: str) -> Rule:
+    if message.granularity.HasField("units") and message.HasField("select"):
+        raise _invalid(f"{path}.select", "a rule of units acts on the tensors of its ties; leave select out")
     return Rule(
         score=_score(message, path),
         amount=_amount(message.amount, f"{path}.amount") if message.HasField("amount") else None,
@@ -89,30 +106,29 @@ def _rule(message: pb.Rule, path: str) -> Rule:
 
 def _score(message: pb.Rule, path: str) -> Score:
     score = message.score
-    if score.WhichOneof("kind") in ("custom_mask", "identity", "method"):
+    if score.WhichOneof("kind") in ("custom_mask", "identity", "method", "dead"):
         _refuse_ranking(message, path)
     match score.WhichOneof("kind"):
         case "magnitude":
             return Magnitude(_norm(score.magnitude, f"{path}.score.magnitude.norm"))
-        case "random":
-            return Random()
         case "importance_scores":
             norm = _norm(score.importance_scores, f"{path}.score.importance_scores.norm")
             return ImportanceScores(norm, score.importance_scores.fall_back_to_weights)
-        case "custom_mask":
-            return CustomMask()
-        case "identity":
-            return Identity()
         case "method":
             return Method(score.method.name, _arguments(score.method, f"{path}.score.method.arguments"))
+        case str() as kind:
+            return _PLAIN_SCORES[kind]
     raise _invalid(
-        f"{path}.score", "a score is required: magnitude, random, importance_scores, custom_mask, identity or method"
+        f"{path}.score",
+        "a score is required: magnitude, random, importance_scores, custom_mask, identity, method or dead",
     )
 
 
 def _refuse_ranking(message: pb.Rule, path: str) -> None:
     """Refuse, also in their default values, the parts that only a rule that ranks takes."""
-    given = {"scope": message.scope != pb.SCOPE_UNSPECIFIED, "granularity": message.HasField("granularity")}
+    given = {"scope": message.scope != pb.SCOPE_UNSPECIFIED}
+    if message.score.WhichOneof("kind") != "dead":
+        given["granularity"] = message.HasField("granularity")
     for field, is_given in given.items():
         if is_given:
             raise _invalid(f"{path}.{field}", f"{message.score.WhichOneof('kind')} takes no {field}; leave it out")
@@ -147,7 +163,41 @@ def _granularity(message: pb.Rule, path: str) -> Granularity:
             return Entries()
         case "channels":
             return Channels(message.granularity.channels.dim)
-    raise _invalid(f"{path}.granularity", "a granularity needs entries or channels; leave it out for entries")
+        case "units":
+            return _units(message.granularity.units)
+    raise _invalid(f"{path}.granularity", "a granularity needs entries, channels or units; leave it out for entries")
+
+
+def _units(message: pb.Units) -> Units:
+    return Units(
+        groups=tuple(map(_group, message.groups)),
+        map=message.map,
+        head_dim=message.head_dim or None,
+        round_to=message.round_to or 1,
+        same_width=message.same_width,
+    )
+
+
+def _group(message: pb.Group) -> Group:
+    return Group(
+        ties=tuple(map(_tie, message.ties)),
+        for_each=message.for_each,
+        units=message.units or None,
+        config=dict(message.config),
+    )
+
+
+def _tie(message: pb.Tie) -> Tie:
+    return Tie(
+        tensor=message.tensor,
+        dim=message.dim,
+        offset=message.offset,
+        outer=message.outer or 1,
+        inner=message.inner or 1,
+        indices=tuple(message.indices),
+        scored=message.scored if message.HasField("scored") else None,
+        may_be_missing=message.may_be_missing,
+    )
 
 
 def _amount(message: pb.Amount, path: str) -> Amount:
@@ -170,6 +220,12 @@ def _invalid(path: str, description: str) -> Refusal:
     )
 
 
+def check_form(options: pb.PruneOptions) -> None:
+    """Refuse what is asked of the form of the result and makes no sense. Raises: Refusal."""
+    if options.canonical_zero and options.output != pb.OUTPUT_FORM_PACKED:
+        raise _invalid("canonical_zero", "it is for OUTPUT_FORM_PACKED only; ask for that form, or leave it out")
+
+
 def check_describable(entries: Iterable[TensorEntry]) -> None:
     """Refuse a file with a tensor whose name and shape would not fit into one message. Raises: Refusal."""
     for entry in entries:
@@ -179,6 +235,20 @@ def check_describable(entries: Iterable[TensorEntry]) -> None:
                 message=f"tensor {entry.name[:80]!r} has a name of {len(entry.name):,} characters and "
                 f"{len(entry.shape):,} dims; both together take at most {limits.TENSOR_DESCRIPTION_BYTES:,} bytes",
             )
+
+
+def check_groups_describable(plan: Plan) -> None:
+    """Refuse a group of tied channels of which the report would not fit into one message. Raises: Refusal."""
+    for stop in plan.stops:
+        for group in stop.groups:
+            names = sum(_LONGEST_CHARACTER * len(tie.parameter) for tie in group.ties)
+            if names > limits.GROUP_NAMES_BYTES:
+                path = f"recipe.rules[{stop.rule}].granularity.units"
+                raise _invalid(
+                    path,
+                    f"group {group.name[:80]!r} ties {len(group.ties):,} tensors, whose names take more than the "
+                    f"{limits.GROUP_NAMES_BYTES:,} bytes that the report has for them",
+                )
 
 
 def plan_messages(plan: Plan, last: pb.Plan) -> Iterator[pb.PruneResponse]:
@@ -193,8 +263,13 @@ def plan_messages(plan: Plan, last: pb.Plan) -> Iterator[pb.PruneResponse]:
 def report_messages(report: Report, last: pb.Report) -> Iterator[pb.PruneResponse]:
     """Give the messages of a report, none too large; the fields of `last` go with the last one, and the totals."""
     last.totals.CopyFrom(_totals(report))
-    for tensors, is_last in _batches(map(_tensor_report, report.tensors)):
-        message = pb.Report(tensors=tensors, last=is_last)
+    tensors: Iterator[pb.TensorReport | pb.GroupReport] = map(_tensor_report, report.tensors)
+    for batch, is_last in _batches(chain(tensors, map(_group_report, report.groups))):
+        message = pb.Report(
+            tensors=[each for each in batch if isinstance(each, pb.TensorReport)],
+            groups=[each for each in batch if isinstance(each, pb.GroupReport)],
+            last=is_last,
+        )
         if is_last:
             message.MergeFrom(last)
         yield pb.PruneResponse(report=message)
@@ -217,6 +292,17 @@ def _tensor_report(tensor: TensorReport) -> pb.TensorReport:
         pruned_before=tensor.pruned_before,
         pruned=tensor.pruned,
         threshold=tensor.threshold,
+    )
+
+
+def _group_report(group: GroupReport) -> pb.GroupReport:
+    return pb.GroupReport(
+        rule=group.rule,
+        name=group.name,
+        units=group.units,
+        kept=group.kept,
+        tensors=group.tensors,
+        config=group.config,
     )
 
 

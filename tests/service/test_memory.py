@@ -99,6 +99,19 @@ def test_the_peak_that_is_told_is_the_peak_that_is_measured(
         assert 0.9 * told < peak.bytes < 1.1 * told
 
 
+def test_packed_results_stay_within_what_is_told() -> None:
+    """Of the result nobody knows before how small it gets: what is told is what would be held if nothing did."""
+    model_bytes = TENSORS * SHAPE[0] * SHAPE[1] * 4
+    with running_server() as server:
+        prune_slowly(server, pb.SCOPE_LOCAL, pb.OUTPUT_FORM_PACKED, 0.0)
+        for scope in (pb.SCOPE_LOCAL, pb.SCOPE_GLOBAL):
+            assert wait_until(lambda: held_bytes(server) < 320 * MIB)
+            with watched(server) as peak:
+                told = prune_slowly(server, scope, pb.OUTPUT_FORM_PACKED, 0.0)
+            assert model_bytes < told < 1.6 * model_bytes
+            assert peak.bytes < 1.1 * told
+
+
 def test_what_a_call_held_goes_back_to_the_system() -> None:
     with running_server() as server:
         prune_slowly(server, pb.SCOPE_GLOBAL, pb.OUTPUT_FORM_PRUNED, 0.0)

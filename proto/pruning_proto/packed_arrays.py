@@ -1,0 +1,128 @@
+"""What is done with the bytes of a packed tensor, piece by piece, with numpy. Imported only by who packs or unpacks.
+
+numpy releases the interpreter's lock inside these calls, so that pieces may be worked on side by side. Entries go by as
+unsigned integers of their bits: what is no zero is what has a bit, and no dtype needs to be known to numpy.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pruning_proto.layout import LayoutError
+from pruning_proto.packed_layout import Packable, Piece
+from pruning_proto.reasons import Reason
+
+Array: TypeAlias = NDArray[Any]
+Bytes: TypeAlias = bytes | bytearray | memoryview | NDArray[np.uint8]
+
+_NEGATIVE_ZERO: Final[Mapping[str, np.unsignedinteger[Any]]] = {
+    "F64": np.uint64(1 << 63),
+    "F32": np.uint32(1 << 31),
+    "F16": np.uint16(1 << 15),
+    "BF16": np.uint16(1 << 15),
+    "F8_E4M3": np.uint8(1 << 7),
+    "F8_E5M2": np.uint8(1 << 7),
+    "C64": np.uint32(1 << 31),
+}
+"""-0.0 as the integer of its bits; of a complex number each part may be one. Other dtypes have none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A piece as it is packed: its entries that are there, the mask's bytes, and how many are there in each row."""
+
+    values: Array
+    bits: NDArray[np.uint8]
+    row_counts: NDArray[np.int64]
+
+
+def count_there(data: Bytes, tensor: Packable) -> int:
+    """Count the entries of a piece that have any bit set."""
+    return int(np.count_nonzero(_entries(data, tensor)))
+
+
+def count_negative_zeros(data: Bytes, dtype: str) -> int:
+    """Count the -0.0 among numbers of a dtype; of a complex one each part counts."""
+    zero = _NEGATIVE_ZERO.get(dtype)
+    return 0 if zero is None else int(np.count_nonzero(_view(data, zero.dtype) == zero))
+
+
+def without_negative_zeros(data: Bytes, dtype: str) -> NDArray[np.uint8]:
+    """Give a copy of numbers of a dtype with +0.0 for each -0.0."""
+    zero = _NEGATIVE_ZERO[dtype]
+    numbers = _view(data, zero.dtype).copy()
+    numbers[numbers == zero] = 0
+    return numbers.view(np.uint8)
+
+
+def pack(data: Bytes, tensor: Packable, piece: Piece, values: Array | None = None) -> Packed:
+    """Pack a piece; its values go to `values`, which is just so long, or to memory of their own."""
+    entries = _entries(data, tensor)
+    flags = entries != 0
+    bits = _bits(flags, piece.rows)
+    there = np.take(entries, np.flatnonzero(flags), out=values, mode="clip")  # with "raise", `out` would be buffered
+    return Packed(there, bits, count_ones(bits, piece.rows))
+
+
+def unpack(values: Bytes, bits: Bytes, tensor: Packable, piece: Piece) -> NDArray[np.uint8]:
+    """Give a piece's bytes of its values and of its part of the mask.
+
+    Raises: LayoutError if the mask marks what lies beyond the end of a row.
+    """
+    flags = _flags(np.frombuffer(bits, np.uint8), piece)
+    places = np.flatnonzero(flags)
+    entries = np.zeros(piece.end - piece.begin, f"u{tensor.width}")
+    if len(places) * tensor.width != len(values):
+        raise LayoutError(
+            Reason.INVALID_PACKED,
+            f"{tensor.bits_name!r} marks entries beyond the end of a row; the packed file is damaged",
+            tensor.bits_name,
+        )
+    entries[places] = np.frombuffer(values, entries.dtype)
+    return entries.view(np.uint8)
+
+
+def count_ones(bits: Bytes, rows: int) -> NDArray[np.int64]:
+    """Count the ones in each row of a part of a mask."""
+    whole = np.frombuffer(bits, np.uint8).reshape(rows, -1)
+    ones: NDArray[np.int64] = np.bitwise_count(whole).sum(axis=1, dtype=np.int64)
+    return ones
+
+
+def row_offsets(row_counts: Sequence[NDArray[np.int64]], tensor: Packable) -> NDArray[np.int64]:
+    """Give where each row's values begin, of the counts of all pieces in order."""
+    counts = np.concatenate(row_counts).reshape(tensor.rows, -1).sum(axis=1)  # a long row has several pieces
+    offsets: NDArray[np.int64] = np.cumsum(counts) - counts
+    return offsets
+
+
+def as_bytes(array: Array) -> memoryview:
+    """View a contiguous array as its bytes."""
+    return array.view(np.uint8).data
+
+
+def _entries(data: Bytes, tensor: Packable) -> Array:
+    return _view(data, np.dtype(f"u{tensor.width}"))
+
+
+def _view(data: Bytes, dtype: np.dtype[Any]) -> Array:
+    return np.frombuffer(data, dtype)
+
+
+def _bits(flags: NDArray[np.bool_], rows: int) -> NDArray[np.uint8]:
+    columns = len(flags) // rows
+    if columns % 8 == 0:
+        return np.packbits(flags, bitorder="little")
+    return np.packbits(flags.reshape(rows, columns), axis=1, bitorder="little").reshape(-1)
+
+
+def _flags(bits: NDArray[np.uint8], piece: Piece) -> NDArray[np.bool_]:
+    entries = piece.end - piece.begin
+    columns = entries // piece.rows
+    if piece.rows == 1 or columns % 8 == 0:
+        return np.unpackbits(bits, count=entries, bitorder="little").view(np.bool_)
+    flags = np.unpackbits(bits.reshape(piece.rows, -1), axis=1, count=columns, bitorder="little")
+    return flags.reshape(-1).view(np.bool_)

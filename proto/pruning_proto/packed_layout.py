@@ -1,0 +1,293 @@
+"""The packed format: under which names and in how many bytes a tensor's survivors stand. No data and no numpy.
+
+A tensor is packed by its bits: an entry whose bits are all zero (+0.0) is left out, any other is kept as it is, and one
+bit an entry tells which. So it is lossless for every dtype. What would grow by it stays as it is. docs/packed.md has
+the format on one page; `packed_arrays` has what is done with the bytes.
+
+Source: the names for matrices are those of compressed-tensors 0.9 to 0.14, `sparse-bitmask`.
+"""
+
+import json
+import reprlib
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from json.encoder import encode_basestring as quoted
+from math import prod
+from typing import Final, TypeAlias
+
+from pruning_proto.layout import DTYPE_BITS, Layout, LayoutError, TensorEntry
+from pruning_proto.reasons import Reason
+
+KEY: Final = "pruning.packed.v1"
+"""The key of `__metadata__` that makes a file a packed one: a JSON object, the shape of each packed tensor by name."""
+
+ENTRIES: Final = 1 << 19
+"""Entries of a piece, at most: 2 MiB of fp32. A multiple of 8."""
+
+Spec: TypeAlias = tuple[str, str, tuple[int, ...]]
+"""A tensor by name, dtype and shape, as `layout.build` takes it."""
+
+_WEIGHT: Final = ".weight"
+_LINE_BYTES: Final = 80
+"""What a tensor's line in the header takes, its name left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some entries of a tensor: whole rows, or a part of one; and the bytes of the mask that are theirs."""
+
+    begin: int
+    end: int
+    rows: int
+    bits_begin: int
+    bits_end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Packable:
+    """A tensor that can be packed. Rows are what begins at a whole byte of the mask.
+
+    A `*.weight` of 2 dims has its own rows, and goes by the names of compressed-tensors; any other is one long row.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def is_matrix(self) -> bool:
+        """Whether the names are those of compressed-tensors."""
+        return len(self.shape) == 2 and self.name.endswith(_WEIGHT)
+
+    @property
+    def width(self) -> int:
+        """Bytes of one entry."""
+        return DTYPE_BITS[self.dtype] // 8
+
+    @property
+    def entries(self) -> int:
+        """How many entries there are."""
+        return prod(self.shape)
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return self.shape[0] if self.is_matrix else 1
+
+    @property
+    def columns(self) -> int:
+        """Entries of a row."""
+        return self.entries // self.rows
+
+    @property
+    def bits_bytes(self) -> int:
+        """Bytes of the mask: each row in whole bytes."""
+        return self.rows * _whole_bytes(self.columns)
+
+    @property
+    def values_name(self) -> str:
+        """The tensor of the entries that are there."""
+        return self._part("compressed") if self.is_matrix else f"{self.name}.values"
+
+    @property
+    def bits_name(self) -> str:
+        """The tensor of the mask."""
+        return self._part("bitmask") if self.is_matrix else f"{self.name}.bits"
+
+    @property
+    def shape_name(self) -> str:
+        """The tensor of a matrix's shape."""
+        return self._part("shape")
+
+    @property
+    def offsets_name(self) -> str:
+        """The tensor that tells where in the values each row of a matrix begins."""
+        return self._part("row_offsets")
+
+    def parts(self, there: int) -> list[Spec]:
+        """Give the tensors that stand for it, in their order, if so many entries are there."""
+        bits_shape = (self.rows, _whole_bytes(self.columns)) if self.is_matrix else (self.bits_bytes,)
+        found: list[Spec] = [(self.values_name, self.dtype, (there,)), (self.bits_name, "U8", bits_shape)]
+        if self.is_matrix:
+            found = [(self.shape_name, "I64", (2,)), *found, (self.offsets_name, "I64", (self.rows,))]
+        return found
+
+    def gets_smaller(self, there: int) -> bool:
+        """Whether it takes fewer bytes packed than as it is, its lines in the header included."""
+        parts = 4 if self.is_matrix else 2
+        offsets_bytes = 8 * (2 + self.rows) if self.is_matrix else 0
+        lines_bytes = parts * (_LINE_BYTES + len(self.name))  # one more than it had, and its shape in the metadata
+        packed_bytes = there * self.width + self.bits_bytes + offsets_bytes + lines_bytes
+        return packed_bytes < self.entries * self.width
+
+    def pieces(self) -> Iterator[Piece]:
+        """Cut it into pieces of at most `ENTRIES`, in order."""
+        columns, row_bytes = self.columns, _whole_bytes(self.columns)
+        if columns > ENTRIES:
+            for row in range(self.rows):
+                for begin in range(0, columns, ENTRIES):
+                    end = min(begin + ENTRIES, columns)
+                    yield Piece(
+                        begin=row * columns + begin,
+                        end=row * columns + end,
+                        rows=1,
+                        bits_begin=row * row_bytes + begin // 8,
+                        bits_end=row * row_bytes + _whole_bytes(end),
+                    )
+            return
+        step = ENTRIES // columns
+        for first in range(0, self.rows, step):
+            last = min(first + step, self.rows)
+            yield Piece(first * columns, last * columns, last - first, first * row_bytes, last * row_bytes)
+
+    def _part(self, name: str) -> str:
+        return f"{self.name.removesuffix(_WEIGHT)}.{name}"
+
+
+def packable(spec: Spec) -> Packable | None:
+    """Give a tensor as one that can be packed; None if it has no entry, or entries of less than a byte."""
+    name, dtype, shape = spec
+    return Packable(name, dtype, shape) if DTYPE_BITS[dtype] % 8 == 0 and all(shape) else None
+
+
+def check_not_packed(metadata: Mapping[str, str]) -> None:
+    """Refuse a packed file where its own tensors are wanted. Raises: LayoutError."""
+    if KEY in metadata:
+        raise LayoutError(
+            Reason.PACKED_INPUT,
+            f"the file is packed (its metadata has the key {KEY!r}); unpack it first, with `prune unpack`",
+        )
+
+
+def check_names(tensors: Iterable[Spec]) -> None:
+    """Refuse tensors of which one has the name of what another may be packed into, whatever falls.
+
+    Raises: LayoutError.
+    """
+    specs = list(tensors)
+    names = {name for name, _, _ in specs}
+    for spec in specs:
+        tensor = packable(spec)
+        for part, _, _ in () if tensor is None else tensor.parts(0):
+            if part in names:
+                raise LayoutError(
+                    Reason.NAME_COLLISION,
+                    f"the packed form of {spec[0]!r} would take the name {part!r}, which a tensor of the file has; "
+                    "rename one of them",
+                    part,
+                )
+
+
+def with_shapes(metadata: Mapping[str, str], packed: Iterable[Packable]) -> dict[str, str]:
+    """Give the metadata of a packed file: what there was, and last the shapes of what is packed, in order."""
+    shapes = ",".join(f"{quoted(tensor.name)}:[{','.join(map(str, tensor.shape))}]" for tensor in packed)
+    return {**metadata, KEY: f"{{{shapes}}}"}
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A packed tensor as it stands in a file. `shape` and `offsets` are there for matrices."""
+
+    tensor: Packable
+    values: TensorEntry
+    bits: TensorEntry
+    shape: TensorEntry | None
+    offsets: TensorEntry | None
+
+    @property
+    def there(self) -> int:
+        """How many entries are there."""
+        return self.values.shape[0]
+
+
+def contents(layout: Layout) -> list[Stored | TensorEntry]:
+    """Give what is in a packed file, in the order that it was packed in: packed tensors, and those as they are.
+
+    Raises: LayoutError if it is no packed file, or its parts do not fit each other.
+    """
+    entries = {entry.name: entry for entry in layout.tensors}
+    # A mask is never empty, so that of two tensors at one offset its place is certain.
+    stored = {one.bits.name: one for one in (_stored(*item, entries) for item in _shapes(layout.metadata))}
+    parts = {part.name for one in stored.values() for part in (one.values, one.shape, one.offsets) if part is not None}
+    return [stored.get(entry.name, entry) for entry in layout.tensors if entry.name not in parts]
+
+
+def shape_bytes(tensor: Packable) -> bytes:
+    """Give a shape as it stands in the file beside a matrix."""
+    return struct.pack(f"<{len(tensor.shape)}q", *tensor.shape)
+
+
+def without_shapes(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Give the metadata of what a packed file was made of."""
+    return {key: value for key, value in metadata.items() if key != KEY}
+
+
+def spec_of(content: Stored | TensorEntry) -> Spec:
+    """Give a tensor of a packed file as it was before packing."""
+    tensor = content.tensor if isinstance(content, Stored) else content
+    return tensor.name, tensor.dtype, tensor.shape
+
+
+def _shapes(metadata: Mapping[str, str]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Give names and shapes of what is packed."""
+    if KEY not in metadata:
+        raise _unsound(f"its metadata has no key {KEY!r}; was it written by `prune pack`?")
+    try:
+        found = json.loads(metadata[KEY])
+    except (ValueError, RecursionError) as error:
+        raise _unsound(f"what its metadata has under {KEY!r} is no JSON") from error
+    if not isinstance(found, dict):
+        raise _unsound(f"its metadata must have an object under {KEY!r}")
+    for name, shape in found.items():
+        if not isinstance(shape, list) or not all(type(size) is int and size > 0 for size in shape):
+            raise _unsound(f"the shape of {name!r} must be positive integers, got {reprlib.repr(shape)}", name)
+        yield name, tuple(shape)
+
+
+def _stored(name: str, shape: tuple[int, ...], entries: Mapping[str, TensorEntry]) -> Stored:
+    # The names of the parts do not hang on the dtype, which only they tell.
+    values_name = Packable(name, "U8", shape).values_name
+    values = entries.get(values_name)
+    if values is None:
+        raise _unsound(f"{name!r} is said to be packed, but {values_name!r} is missing", name)
+    if name in entries:
+        raise _unsound(f"{name!r} is there twice, packed and as it is", name)
+    tensor = packable((name, values.dtype, shape))
+    if tensor is None or len(values.shape) != 1:
+        raise _unsound(
+            f"{values_name!r} must be of 1 dim and whole bytes an entry, it is {values.dtype} of shape "
+            f"{list(values.shape)}",
+            name,
+        )
+    there = values.shape[0]
+    parts = {}
+    for part, dtype, part_shape in tensor.parts(there):
+        entry = entries.get(part)
+        if entry is None:
+            raise _unsound(f"{name!r} is said to be packed, but {part!r} is missing", name)
+        if (entry.dtype, entry.shape) != (dtype, part_shape):
+            raise _unsound(
+                f"{part!r} must be {dtype} of shape {list(part_shape)} for {name!r} of shape {list(shape)}, "
+                f"it is {entry.dtype} of shape {list(entry.shape)}",
+                name,
+            )
+        parts[part] = entry
+    if there > tensor.entries:
+        raise _unsound(f"{name!r} of {tensor.entries:,} entries cannot have {there:,} of them", name)
+    shape_part, offsets = (tensor.shape_name, tensor.offsets_name) if tensor.is_matrix else (None, None)
+    return Stored(
+        tensor=tensor,
+        values=values,
+        bits=parts[tensor.bits_name],
+        shape=None if shape_part is None else parts[shape_part],
+        offsets=None if offsets is None else parts[offsets],
+    )
+
+
+def _unsound(wrong: str, tensor: str | None = None) -> LayoutError:
+    return LayoutError(Reason.INVALID_PACKED, f"this is no sound packed file: {wrong}", tensor)
+
+
+def _whole_bytes(bits: int) -> int:
+    return (bits + 7) // 8
