@@ -21,8 +21,15 @@ The state-dict face, and the core that both stand on:
     plan.py, plan_checks.py      what will be done and what is refused, from names, dtypes and shapes alone
     parameters.py, ties.py       which tensors stand together for one parameter
     selectors.py                 which parameters a rule acts on
-    schedule.py, holding.py      when rules can run; how many bytes that holds when
-    work.py, ranking.py          one parameter under way; one rule at work
+    stops.py, schedule.py, holding.py
+                                 where parameters wait for others; when rules can run; how many bytes that holds when
+    work.py, ranked.py, ranking.py
+                                 one parameter under way; one rule at work
+    unit_ranking.py, unit_order.py, unit_scores.py
+                                 a rule of units at work: how many and which fall; their order; their importance
+    removal.py                   units taken out for good
+    unit_groups.py, planned_units.py, group_maps.py, name_tree.py
+                                 tied channels found among a checkpoint's parameters; built-in maps of them
     method_rule.py, plugins.py   rules whose score is a method that somebody installed beside the engine
     selection.py                 the exact k least important entries
     scores.py, random_scores.py  importance as integer keys
@@ -32,7 +39,7 @@ The state-dict face, and the core that both stand on:
     serialization.py, history.py safetensors files, without a copy; what their metadata tells
     threads.py, pauses.py, piece_buffers.py
                                  pieces of work: side by side, with pauses for others, in memory that is used again
-    recipe.py, report.py, errors.py, dtypes.py
+    recipe.py, units.py, report.py, errors.py, dtypes.py
                                  what is asked, what was done, what may go wrong
 
 The words of a recipe (scores, amounts, granularities) are imported from `pruning_engine.recipe`. The engine knows
@@ -63,13 +70,14 @@ from pruning_engine.hold_masks import hold_masks
 from pruning_engine.mask_methods import CustomFromMask, Identity
 from pruning_engine.prune import PruneResult, prune_state_dict, prune_state_dict_
 from pruning_engine.recipe import OutputForm, Recipe, Rule
-from pruning_engine.report import Report, TensorReport
+from pruning_engine.report import GroupReport, Report, TensorReport
 from pruning_engine.threads import get_threads, set_threads
 
 __all__ = [
     "BasePruningMethod",
     "CheckpointError",
     "CustomFromMask",
+    "GroupReport",
     "Identity",
     "L1Unstructured",
     "LnStructured",

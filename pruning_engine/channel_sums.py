@@ -1,5 +1,6 @@
 """Exact sums of some channels of a tensor, for those too close to the cut to tell apart: see norms.py."""
 
+from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
@@ -24,12 +25,36 @@ def exact_channel_sums(  # noqa: PLR0913, PLR0917 - what Backend.channels takes,
     if alive is None and len(numbers) > 1 and backend.are_alike(flat, layout, numbers):
         # A constant tensor, whose channels are all close, is no reason to be slow.
         return np.repeat(exact_channel_sums(backend, flat, alive, layout, numbers[:1], norm), len(numbers))
+    lots, found = _parts(backend, flat, alive, layout, numbers, norm)
+    return np.concatenate([norms.rounded_once(list(islice(found, len(_spans(layout))))) for _ in lots])
+
+
+def exact_channel_parts(  # noqa: PLR0913, PLR0917
+    backend: Backend, flat: torch.Tensor, alive: Bits | None, layout: ChannelLayout, numbers: Integers, norm: Norm
+) -> Floats:
+    """Give a few numbers for each of the channels `numbers`, a row each, whose sum is exactly that of its terms."""
+    lots, found = _parts(backend, flat, alive, layout, numbers, norm)
+    rows = [np.concatenate(list(islice(found, len(_spans(layout)))), axis=1) for _ in lots]
+    parts = np.zeros((len(numbers), max(row.shape[1] for row in rows)))
+    begin = 0
+    for row in rows:
+        parts[begin : begin + len(row), : row.shape[1]] = row
+        begin += len(row)
+    return parts
+
+
+def _parts(  # noqa: PLR0913, PLR0917
+    backend: Backend, flat: torch.Tensor, alive: Bits | None, layout: ChannelLayout, numbers: Integers, norm: Norm
+) -> tuple[list[Integers], Iterator[Floats]]:
+    """Cut channels into lots that are summed at a time; give these, and the parts of each span of each lot."""
     step = max(1, _ENTRIES // layout.channel_entries)
     lots = [numbers[begin : begin + step] for begin in range(0, len(numbers), step)]
-    spans = pieces(layout.channel_entries, _ENTRIES)
 
     def parts(item: tuple[Integers, tuple[int, int]]) -> Floats:
         return norms.exact_parts(np.abs(backend.channels(flat, alive, layout, *item)), norm)
 
-    found = iter(in_parallel(parts, [(lot, span) for lot in lots for span in spans]))
-    return np.concatenate([norms.rounded_once(list(islice(found, len(spans)))) for _ in lots])
+    return lots, iter(in_parallel(parts, [(lot, span) for lot in lots for span in _spans(layout)]))
+
+
+def _spans(layout: ChannelLayout) -> list[tuple[int, int]]:
+    return pieces(layout.channel_entries, _ENTRIES)

@@ -9,7 +9,7 @@ Source: https://protobuf.dev/programming-guides/json, for 64-bit integers (strin
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pruning_engine.errors import CheckpointError, Reason
@@ -19,7 +19,9 @@ from pruning_engine.recipe import (
     Channels,
     Count,
     CustomMask,
+    Dead,
     Fraction,
+    Group,
     Identity,
     ImportanceScores,
     Magnitude,
@@ -32,9 +34,15 @@ from pruning_engine.recipe import (
     Rule,
     Scope,
     Score,
+    Tie,
+    Units,
 )
+from pruning_engine.report import GroupReport
 
 KEY: Final = "pruning.v1"
+
+CONFIG_KEY: Final = "pruning.config.v1"
+"""Under it a JSON object: fields of the model's config.json that count units which were taken out, and their values."""
 
 
 def with_round(metadata: Mapping[str, str], recipe: Recipe, version: str) -> dict[str, str]:
@@ -45,6 +53,19 @@ def with_round(metadata: Mapping[str, str], recipe: Recipe, version: str) -> dic
     rounds = _rounds(metadata.get(KEY, "[]"))
     rounds.append({"recipe": recipe_json(recipe), "version": version})
     return {**metadata, KEY: json.dumps(rounds, ensure_ascii=False, separators=(",", ":"))}
+
+
+def with_config(metadata: Mapping[str, str], groups: Sequence[GroupReport]) -> dict[str, str]:
+    """Give the metadata with what groups of tied channels now are in config.json, under CONFIG_KEY.
+
+    A field that groups do not agree on is left out. Later rules count: they see what earlier ones left.
+    """
+    values: dict[str, set[int]] = {}
+    for group in {(group.name, group.tensors): group for group in groups}.values():
+        for name, value in group.config.items():
+            values.setdefault(name, set()).add(value)
+    fields = {name: found.pop() for name, found in values.items() if len(found) == 1}
+    return {**metadata, CONFIG_KEY: json.dumps(fields, ensure_ascii=False)} if fields else dict(metadata)
 
 
 def recipe_json(recipe: Recipe) -> dict[str, Any]:
@@ -60,6 +81,8 @@ def _rule(rule: Rule) -> dict[str, Any]:
         fields["select"] = {name: patterns for name, patterns in selector.items() if patterns}
     if isinstance(rule.granularity, Channels):
         fields["granularity"] = {"channels": {"dim": rule.granularity.dim}}
+    if isinstance(rule.granularity, Units):
+        fields["granularity"] = {"units": _units(rule.granularity)}
     if rule.scope is not Scope.LOCAL:
         fields["scope"] = f"SCOPE_{rule.scope.name}"
     if rule.amount is not None:
@@ -85,6 +108,8 @@ def _score(score: Score) -> dict[str, Any]:
             kind, fields = "identity", {}
         case Random():
             kind, fields = "random", {}
+        case Dead():
+            kind, fields = "dead", {}
     return {kind: fields}
 
 
@@ -112,6 +137,45 @@ def _number(value: float) -> float | str:
     if math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def _units(units: Units) -> dict[str, Any]:
+    fields = {
+        "groups": [_group(group) for group in units.groups],
+        "map": units.map,
+        "headDim": str(units.head_dim or ""),
+        "roundTo": units.round_to if units.round_to != 1 else 0,
+        "sameWidth": units.same_width,
+    }
+    return _without_absent(fields)
+
+
+def _group(group: Group) -> dict[str, Any]:
+    fields = {
+        "forEach": group.for_each,
+        "ties": [_tie(tie) for tie in group.ties],
+        "units": str(group.units or ""),
+        "config": {name: str(count) for name, count in group.config.items()},
+    }
+    return _without_absent(fields)
+
+
+def _tie(tie: Tie) -> dict[str, Any]:
+    fields = {
+        "tensor": tie.tensor,
+        "dim": tie.dim,
+        "offset": str(tie.offset or ""),
+        "outer": str(tie.outer) if tie.outer != 1 else "",
+        "inner": str(tie.inner) if tie.inner != 1 else "",
+        "indices": [str(index) for index in tie.indices],
+        "mayBeMissing": tie.may_be_missing,
+    }
+    return _without_absent(fields) | ({} if tie.scored is None else {"scored": tie.scored})
+
+
+def _without_absent(fields: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what has the default that absence means."""
+    return {name: value for name, value in fields.items() if value}
 
 
 def _amount(amount: Amount) -> dict[str, Any]:

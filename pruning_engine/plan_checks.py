@@ -1,11 +1,12 @@
 """What a plan refuses: rules that do not fit the parameters they select. Knows specs and rules, never data."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Final
 
-from pruning_engine.errors import MismatchError, Reason
+from pruning_engine.errors import MismatchError, Reason, RecipeError
 from pruning_engine.parameters import LogicalParameter, TensorSpec
+from pruning_engine.planned_units import PlannedGroup
 from pruning_engine.plugins import make_method, method_class
 from pruning_engine.recipe import (
     Channels,
@@ -16,11 +17,13 @@ from pruning_engine.recipe import (
     Magnitude,
     Method,
     NamedNorm,
+    OutputForm,
     Recipe,
     Rule,
     Scope,
     Score,
     Selector,
+    Units,
     score_field,
 )
 
@@ -43,6 +46,59 @@ def check_methods(recipe: Recipe) -> None:
             make_method(method_class(rule.score.name, f"{field}.name"), rule.score, f"{field}.arguments")
 
 
+def check_output(recipe: Recipe, output: OutputForm) -> None:
+    """Refuse to remove units where no rule names any. Raises: RecipeError."""
+    if output is OutputForm.REMOVED and not any(isinstance(rule.granularity, Units) for rule in recipe.rules):
+        raise RecipeError(
+            Reason.INVALID_RECIPE,
+            "output: form REMOVED takes out what falls by a rule of granularity `units`, and the recipe has none; "
+            "add one, or ask for form PRUNED",
+            field="output",
+        )
+
+
+def check_groups(
+    recipe: Recipe, groups: Mapping[int, Sequence[PlannedGroup]], parameters: Sequence[LogicalParameter]
+) -> None:
+    """Refuse groups that a rule cannot rank, or of which it counts more than there are.
+
+    Raises: MismatchError naming the group, or the parameter that lacks its scores.
+    """
+    by_name = {parameter.name: parameter for parameter in parameters} if groups else {}
+    for position, found in groups.items():
+        rule, path = recipe.rules[position], f"rules[{position}]"
+        if isinstance(rule.amount, Count):
+            _check_unit_count(rule, position, found)
+        if not isinstance(rule.score, Magnitude | ImportanceScores):
+            continue
+        for group in found:
+            _check_scored(group, path)
+            for tie in group.ties:
+                if tie.scored:
+                    _check_needs(rule, by_name[tie.parameter], path)
+
+
+def _check_unit_count(rule: Rule, position: int, groups: Sequence[PlannedGroup]) -> None:
+    together: list[tuple[str | None, int]] = [(None, sum(group.units for group in groups))]
+    each: list[tuple[str | None, int]] = [(group.name, group.units) for group in groups]
+    for name, most in together if rule.scope is Scope.GLOBAL else each:
+        assert isinstance(rule.amount, Count)  # noqa: S101 - else this is not asked
+        if rule.amount.value > most:
+            refuse_count(rule, position, most, name)
+
+
+def _check_scored(group: PlannedGroup, path: str) -> None:
+    if not any(tie.scored for tie in group.ties):
+        field = f"{path}.granularity.units"
+        raise MismatchError(
+            Reason.TIE_MISFIT,
+            f"{field}: no tie of group {group.name!r} counts in a unit's importance: those of floating point and "
+            f"2 dims or more do by themselves, others with scored: true",
+            field=field,
+            tensor=group.ties[0].parameter,
+        )
+
+
 class ParameterChecks:
     """Refuses what a parameter cannot bear. Of rules that ask the same of a tensor it looks at the first one only."""
 
@@ -61,7 +117,8 @@ class ParameterChecks:
         for position in telling:
             rule = self._recipe.rules[position]
             _check_channels(rule, parameter.weight, parameter.name, f"rules[{position}]")
-            _check_needs(rule, parameter, f"rules[{position}]")
+            if not isinstance(rule.granularity, Units):  # of those, only some tensors are ranked
+                _check_needs(rule, parameter, f"rules[{position}]")
         _check_use([self._recipe.rules[position] for position in telling], parameter)
 
     def _first_of_each(self, rules: tuple[int, ...]) -> tuple[int, ...]:
@@ -80,7 +137,7 @@ def check_counts(recipe: Recipe, parameters: Sequence[LogicalParameter], selecte
     """
     candidates: dict[tuple[Selector, Granularity], list[tuple[str, int]]] = {}
     for position, rule in enumerate(recipe.rules):
-        if not isinstance(rule.amount, Count):
+        if not isinstance(rule.amount, Count) or isinstance(rule.granularity, Units):
             continue
         key = rule.select, rule.granularity
         if key not in candidates:
@@ -96,16 +153,18 @@ def check_counts(recipe: Recipe, parameters: Sequence[LogicalParameter], selecte
 
 
 def refuse_count(rule: Rule, position: int, candidates: int, tensor: str | None) -> None:
-    """Refuse a count above what is still unpruned. `tensor`: the one at fault, in local scope."""
+    """Refuse a count above what is still unpruned. `tensor`: the one at fault, or the group, in local scope."""
     assert isinstance(rule.amount, Count)  # noqa: S101 - only a count can be too large
-    what = "channels" if isinstance(rule.granularity, Channels) else "entries"
-    where = f"tensor {tensor!r} has" if tensor is not None else "the selected tensors have"
+    are_units = isinstance(rule.granularity, Units)
+    what = "units" if are_units else "channels" if isinstance(rule.granularity, Channels) else "entries"
+    one, several = ("group", "the groups have") if are_units else ("tensor", "the selected tensors have")
+    where = f"{one} {tensor!r} has" if tensor is not None else several
     raise MismatchError(
         Reason.COUNT_TOO_LARGE,
         f"rules[{position}].amount: {rule.amount.value:,} {what} should fall, but {where} only {candidates:,} "
         f"still unpruned; ask for at most that, or for a fraction",
         field=f"rules[{position}].amount.count",
-        tensor=tensor,
+        tensor=None if are_units else tensor,
     )
 
 

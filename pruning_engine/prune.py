@@ -20,14 +20,17 @@ from pruning_engine.method_rule import keep_by_method
 from pruning_engine.parameters import ORIG
 from pruning_engine.plan import Plan, PlannedParameter, TensorSpec, make_plan
 from pruning_engine.plugins import make_method, method_class
-from pruning_engine.ranking import ChannelRanking, EntryRanking, Ranked, make_ranking
-from pruning_engine.recipe import RANKING, CustomMask, Method, OutputForm, Prior, Recipe, Scope
-from pruning_engine.report import Report, TensorReport
+from pruning_engine.ranked import Ranked
+from pruning_engine.ranking import ChannelRanking, EntryRanking, make_ranking
+from pruning_engine.recipe import RANKING, CustomMask, Method, OutputForm, Prior, Recipe, Units
+from pruning_engine.report import GroupReport, Report, TensorReport
 from pruning_engine.schedule import Leave, Reach, Run, Schedule, Step
 from pruning_engine.seeds import draw_seed
 from pruning_engine.selection import DEFAULT, Tuning
 from pruning_engine.threads import in_parallel
 from pruning_engine.ties import Ties, find_ties
+from pruning_engine.unit_ranking import UnitRanking
+from pruning_engine.units import is_running_statistic
 from pruning_engine.work import Work
 
 Value = TypeVar("Value")
@@ -88,7 +91,8 @@ def prune_state_dict_(
 
     Everything else is as for `prune_state_dict`. After an error, tensors that had left their last rule stay pruned.
     """
-    return _prune(state_dict, recipe, device, OutputForm(output), in_place=True)
+    form = OutputForm(output)
+    return _prune(state_dict, recipe, device, form, in_place=form is not OutputForm.REMOVED)
 
 
 def _prune(
@@ -131,7 +135,7 @@ def _assemble(
     state_dict: Mapping[str, Value], pruned: Mapping[str, PrunedParameter], ties: Ties, output: OutputForm
 ) -> dict[str, object]:
     """Lay the results out in the order of the input, and tie again what was tied."""
-    keeps_all = output in (OutputForm.PRUNED, OutputForm.MASKED)
+    keeps_all = output in (OutputForm.PRUNED, OutputForm.MASKED, OutputForm.REMOVED)
     result: dict[str, object] = {}
     for name, value in state_dict.items():
         if not isinstance(value, torch.Tensor):
@@ -156,7 +160,8 @@ def _tied(name: str, value: torch.Tensor, pruned: PrunedParameter) -> dict[str, 
 class Pruning:
     """Carries out a plan on parameters that arrive one by one, in any order.
 
-    Rules of local scope run at once; one of global scope waits for all tensors that it selects. With `in_place` the
+    Rules of local scope run at once; one of global scope waits for all tensors that it selects, and one of units for
+    all that are decided together. With `in_place` the
     weights' own memory may be overwritten. `backend` and `tuning` change speed, never results.
     """
 
@@ -177,8 +182,8 @@ class Pruning:
         self._backend = backend if backend is not None else backend_for(torch.device(device or "cpu"))
         self._tuning = tuning
         self._indices = {planned.name: index for index, planned in enumerate(plan.parameters)}
-        chains = [planned.rules for planned in plan.parameters]
-        barriers = [position for position, rule in enumerate(plan.recipe.rules) if rule.scope is Scope.GLOBAL]
+        chains = [planned.stops for planned in plan.parameters]
+        barriers = [number for number, stop in enumerate(plan.stops) if stop.is_barrier]
         self._schedule = Schedule(chains, barriers)
         together = {barrier: self._schedule.members(barrier) for barrier in barriers}
         members = {indices: tuple(plan.parameters[index] for index in indices) for indices in set(together.values())}
@@ -191,6 +196,7 @@ class Pruning:
         self._arrived: dict[int, Parameter] = {}
         self._works: dict[int, Work] = {}
         self._reports: dict[int, TensorReport] = {}
+        self._groups: list[GroupReport] = []
         self._seconds = 0.0
 
     def add(self, parameter: Parameter) -> list[PrunedParameter]:
@@ -231,10 +237,11 @@ class Pruning:
             device=str(self._backend.device),
             seed=self._seed,
             reproducible=self._plan.reproducible,
+            groups=tuple(sorted(self._groups, key=lambda group: (group.rule, group.name.encode()))),
         )
 
-    def _is_barrier(self, position: int) -> bool:
-        return self._plan.recipe.rules[position].scope is Scope.GLOBAL
+    def _is_barrier(self, stop: int) -> bool:
+        return self._plan.stops[stop].is_barrier
 
     def _walk(self, chains: dict[int, list[Step]]) -> list[PrunedParameter]:
         """Take the steps of several parameters, one parameter beside the other."""
@@ -253,23 +260,27 @@ class Pruning:
             self._works[member] = self._begin(self._arrived.pop(member))
         for step in steps:
             match step:
-                case Reach(rule=position):
-                    self._waiting[position].reach(self._works[member])
-                case Run(rule=position):
-                    self._run_local(position, member)
+                case Reach(rule=stop):
+                    self._waiting[stop].reach(self._works[member])
+                case Run(rule=stop):
+                    self._run_local(stop, member)
                 case Leave():
                     return self._leave(member)
         return None
 
     def _begin(self, parameter: Parameter) -> Work:
         rules = self._plan.recipe.rules
-        counts_zeros = any(rules[position].prior is Prior.ZEROS for position in parameter.planned.rules)
+        counting = [rules[position] for position in parameter.planned.rules if rules[position].prior is Prior.ZEROS]
+        if is_running_statistic(parameter.planned.name):  # tied, its zeros are no sign that anything was pruned
+            counting = [rule for rule in counting if not isinstance(rule.granularity, Units)]
+        counts_zeros = bool(counting)
         return Work(parameter.planned, parameter.tensors, self._backend, counts_zeros=counts_zeros)
 
-    def _run_local(self, position: int, member: int) -> None:
+    def _run_local(self, stop: int, member: int) -> None:
+        position = self._plan.stops[stop].rule
         rule, work = self._plan.recipe.rules[position], self._works[member]
         if isinstance(rule.score, RANKING):
-            ranking = self._ranking(position, (work.planned,))
+            ranking = self._ranking(stop, (work.planned,))
             ranking.reach(work)
             ranking.run([work])
             return
@@ -283,17 +294,23 @@ class Pruning:
 
     def _run_barrier(self, step: Run) -> None:
         works = [self._works[member] for member in step.parameters]
-        self._waiting.pop(step.rule).run(sorted(works, key=lambda work: work.planned.name.encode()))
+        ranking = self._waiting.pop(step.rule)
+        ranking.run(sorted(works, key=lambda work: work.planned.name.encode()))
+        if isinstance(ranking, UnitRanking):
+            self._groups += ranking.reports
 
-    def _ranking(self, position: int, members: tuple[PlannedParameter, ...]) -> EntryRanking | ChannelRanking:
+    def _ranking(
+        self, number: int, members: tuple[PlannedParameter, ...]
+    ) -> EntryRanking | ChannelRanking | UnitRanking:
+        stop = self._plan.stops[number]
         ranked = Ranked(
-            rule=self._plan.recipe.rules[position],
-            position=position,
+            rule=self._plan.recipe.rules[stop.rule],
+            position=stop.rule,
             seed=self._seed,
             members=members,
             tuning=self._tuning,
         )
-        return make_ranking(ranked, self._backend)
+        return UnitRanking(ranked, stop.groups, self._backend) if stop.groups else make_ranking(ranked, self._backend)
 
     def _leave(self, member: int) -> PrunedParameter:
         work = self._works.pop(member)

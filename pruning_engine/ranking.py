@@ -15,59 +15,11 @@ from pruning_engine.backend import Backend, Bits, Contender, Flags, Floats, Inte
 from pruning_engine.channel_sums import exact_channel_sums
 from pruning_engine.channels import ChannelLayout, channel_layout
 from pruning_engine.dtypes import TORCH_DTYPES
-from pruning_engine.errors import CheckpointError, Reason
+from pruning_engine.emptying import empty
 from pruning_engine.numpy_backend import NumpyBackend
-from pruning_engine.plan import PlannedParameter
-from pruning_engine.plan_checks import refuse_count
-from pruning_engine.recipe import (
-    DEFAULT_NORM,
-    Amount,
-    Channels,
-    Count,
-    ImportanceScores,
-    Magnitude,
-    Norm,
-    Prior,
-    Random,
-    Rule,
-    Scope,
-)
-from pruning_engine.selection import Tuning
+from pruning_engine.ranked import Ranked, norm_of
+from pruning_engine.recipe import Channels, Prior, Random
 from pruning_engine.work import Work
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ranked:
-    """A rule that ranks, its place in the recipe, the recipe's seed, and the parameters that compete."""
-
-    rule: Rule
-    position: int
-    seed: int
-    members: tuple[PlannedParameter, ...]
-    tuning: Tuning
-
-    def falling(self, alive: int, total: int) -> int:
-        """Give how many of `alive` fall. Raises: MismatchError if the rule counts more."""
-        amount: Amount | None = self.rule.amount
-        assert amount is not None  # noqa: S101 - recipe.check refused rules that rank without one
-        if isinstance(amount, Count) and amount.value > alive:
-            tensor = self.members[0].name if self.rule.scope is Scope.LOCAL else None
-            refuse_count(self.rule, self.position, alive, tensor)
-        return amount.of(alive, total)
-
-    def by_scores(self, planned: PlannedParameter) -> bool:
-        """Whether this parameter is ranked by given scores, not by its weights."""
-        return isinstance(self.rule.score, ImportanceScores) and planned.scores is not None
-
-    def refuse_nan(self, planned: PlannedParameter) -> None:
-        """Refuse NaN among what is ranked."""
-        given = self.by_scores(planned)
-        name = planned.scores if given and planned.scores is not None else planned.weight
-        raise CheckpointError(
-            Reason.NAN_SCORES if given else Reason.NAN_WEIGHTS,
-            f"tensor {name!r} holds NaN among the entries that rules[{self.position}] ranks; NaN has no rank",
-            tensor=name,
-        )
 
 
 class EntryRanking:
@@ -89,7 +41,8 @@ class EntryRanking:
 
     def run(self, works: Sequence[Work]) -> None:
         """Let the least important entries fall; the works stand in the order in which ties fall."""
-        contenders, samples = zip(*(self._reached.pop(work.planned.name) for work in works), strict=True)
+        reached = [self._reached.pop(work.planned.name) for work in works]
+        contenders, samples = [contender for contender, _ in reached], [sample for _, sample in reached]
         count = self._ranked.falling(
             sum(contender.alive for contender in contenders), sum(contender.size for contender in contenders)
         )
@@ -100,6 +53,7 @@ class EntryRanking:
             raise
         for work, kept in zip(works, selected.kept, strict=True):
             work.mask = kept
+        empty(reached, contenders, samples, selected.kept)
         if not isinstance(self._ranked.rule.score, Random):
             key = selected.largest_fallen
             threshold = scores.magnitude_of(key, self._domain) if key is not None else None
@@ -121,7 +75,7 @@ class ChannelRanking:
     def __init__(self, ranked: Ranked, backend: Backend) -> None:
         self._ranked = ranked
         self._backend = backend
-        self._norm = _norm(ranked.rule)
+        self._norm = norm_of(ranked.rule)
         self._reached: dict[str, _Channels] = {}
 
     def reach(self, work: Work) -> None:
@@ -225,9 +179,3 @@ def _domain(ranked: Ranked) -> torch.dtype:
         for planned in ranked.members
     }
     return scores.domain_of(dtype for name in names if (dtype := TORCH_DTYPES[name]) is not None)
-
-
-def _norm(rule: Rule) -> Norm:
-    if isinstance(rule.score, Magnitude | ImportanceScores) and rule.score.norm is not None:
-        return rule.score.norm
-    return DEFAULT_NORM

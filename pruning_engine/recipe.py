@@ -12,6 +12,42 @@ from types import NoneType
 from typing import Final, TypeAlias, TypeVar
 
 from pruning_engine.errors import Reason, RecipeError
+from pruning_engine.group_maps import check_map
+from pruning_engine.units import Group, Tie, Units, check_units
+
+__all__ = [
+    "DEFAULT_NORM",
+    "RANKING",
+    "Amount",
+    "Argument",
+    "Channels",
+    "Count",
+    "CustomMask",
+    "Dead",
+    "Entries",
+    "Fraction",
+    "Granularity",
+    "Group",
+    "Identity",
+    "ImportanceScores",
+    "Magnitude",
+    "Method",
+    "NamedNorm",
+    "Norm",
+    "OutputForm",
+    "Prior",
+    "Random",
+    "Recipe",
+    "Rule",
+    "Scope",
+    "Score",
+    "Selector",
+    "Sparsity",
+    "Tie",
+    "Units",
+    "check",
+    "score_field",
+]
 
 
 class Scope(StrEnum):
@@ -43,6 +79,8 @@ class OutputForm(StrEnum):
     """`w:mask_bits` only: uint8, flat, little bit order, 1 = kept, spare bits 0."""
     REPORT = "report"
     """Nothing but the report."""
+    REMOVED = "removed"
+    """`w` without the units that fell: smaller tensors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +171,11 @@ class Identity:
     """No ranking: nothing more falls."""
 
 
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """No ranking: units fall whose every tied entry is zero or pruned, running statistics aside."""
+
+
 Argument: TypeAlias = float | int | str | bool
 
 
@@ -144,7 +187,7 @@ class Method:
     arguments: Mapping[str, Argument] = field(default_factory=dict, hash=False)
 
 
-Score: TypeAlias = Magnitude | Random | ImportanceScores | CustomMask | Identity | Method
+Score: TypeAlias = Magnitude | Random | ImportanceScores | CustomMask | Identity | Method | Dead
 RANKING: Final = (Magnitude, Random, ImportanceScores)
 """The scores that rank, and so take an amount, a granularity and a scope."""
 
@@ -161,7 +204,7 @@ class Channels:
     dim: int = 0
 
 
-Granularity: TypeAlias = Entries | Channels
+Granularity: TypeAlias = Entries | Channels | Units
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,10 +230,10 @@ class Selector:
 
 
 _PARTS: Final = {
-    "score": (Magnitude, Random, ImportanceScores, CustomMask, Identity, Method),
+    "score": (Magnitude, Random, ImportanceScores, CustomMask, Identity, Method, Dead),
     "amount": (Fraction, Count, Sparsity, NoneType),
     "select": (Selector,),
-    "granularity": (Entries, Channels),
+    "granularity": (Entries, Channels, Units),
 }
 """What each part of a rule may be."""
 
@@ -276,20 +319,39 @@ def check(recipe: Recipe) -> None:
 
 
 def _check_rule(rule: Rule, path: str) -> None:
+    if isinstance(rule.granularity, Units):
+        _check_units(rule, rule.granularity, path)
     if isinstance(rule.score, RANKING):
         _check_amount(rule.amount, f"{path}.amount")
         _check_norm(rule, f"{path}.score")
         return
-    name = {Identity: "identity", CustomMask: "custom_mask"}.get(type(rule.score), "method")
+    name = {Identity: "identity", CustomMask: "custom_mask", Dead: "dead"}.get(type(rule.score), "method")
+    if isinstance(rule.score, Dead) and not isinstance(rule.granularity, Units):
+        raise RecipeError(
+            Reason.INVALID_RECIPE,
+            f"{path}.granularity: dead is a score of units; say what is tied",
+            field=f"{path}.granularity",
+        )
     for part, given in (
         ("amount", rule.amount is not None),
         ("scope", rule.scope is not Scope.LOCAL),
-        ("granularity", rule.granularity != Entries()),
+        ("granularity", rule.granularity != Entries() and not isinstance(rule.score, Dead)),
     ):
         if given:
             raise RecipeError(
                 Reason.INVALID_RECIPE, f"{path}: {name} takes no {part}; leave it out", field=f"{path}.{part}"
             )
+
+
+def _check_units(rule: Rule, units: Units, path: str) -> None:
+    check_units(units, f"{path}.granularity.units")
+    check_map(units, f"{path}.granularity.units")
+    if rule.select != Selector():
+        raise RecipeError(
+            Reason.INVALID_RECIPE,
+            f"{path}.select: a rule of units acts on the tensors of its ties, and takes no select; leave it out",
+            field=f"{path}.select",
+        )
 
 
 def _check_amount(amount: Amount | None, path: str) -> None:
@@ -317,6 +379,12 @@ def _check_norm(rule: Rule, path: str) -> None:
     if isinstance(rule.granularity, Entries):
         raise RecipeError(
             Reason.INVALID_NORM, f"{place}: a norm is for channels; the magnitude of an entry needs none", field=place
+        )
+    if isinstance(rule.granularity, Units) and rule.score.norm is NamedNorm.NUC:
+        raise RecipeError(
+            Reason.INVALID_NORM,
+            f"{place}: the nuclear norm is of single channels; units take p",
+            field=f"{place}.named",
         )
     if isinstance(rule.score.norm, float) and math.isnan(rule.score.norm):
         raise RecipeError(Reason.INVALID_NORM, f"{place}: the norm's p is NaN", field=f"{place}.p")

@@ -25,10 +25,27 @@ class TensorReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GroupReport:
+    """What became of one group of tied channels under one rule.
+
+    `rule`: its place in the recipe. `kept`: the numbers of the units that are left, ascending. `tensors`: the logical
+    names of what is tied. `config`: fields of the model's config.json, and their values now.
+    """
+
+    rule: int
+    name: str
+    units: int
+    kept: tuple[int, ...]
+    tensors: tuple[str, ...]
+    config: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """What became of all selected parameters, in the order they came in.
 
     `seconds` is wall time by stage. `reproducible`: whether the same request gives the same bytes on any device.
+    `groups` stand in the order of rules, and in each by name.
     """
 
     tensors: tuple[TensorReport, ...]
@@ -36,6 +53,7 @@ class Report:
     device: str
     seed: int
     reproducible: bool
+    groups: tuple[GroupReport, ...] = ()
 
     @property
     def entries(self) -> int:

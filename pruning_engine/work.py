@@ -8,18 +8,20 @@ from collections.abc import Mapping
 
 import torch
 
-from pruning_engine.backend import Backend, Bits, NotBinaryError
+from pruning_engine.backend import Backend, Bits, Flags, NotBinaryError
 from pruning_engine.errors import CheckpointError, Reason
 from pruning_engine.plan import PlannedParameter
 from pruning_engine.recipe import OutputForm
+from pruning_engine.removal import kept_entries, without_fallen
 from pruning_engine.report import TensorReport
 
 
 class Work:
     """A parameter between its first rule and its last.
 
-    `weight` and `scores` are flat in C order, on the backend's device. `mask` is None while nothing is pruned.
-    `threshold`: see `TensorReport`.
+    `weight` and `scores` are flat in C order, on the backend's device. `mask` is None while nothing is pruned; `prior`
+    is the one that it came with. `kept`: of dims along which units fell, the positions that are left. `threshold`: see
+    `TensorReport`.
     """
 
     def __init__(
@@ -37,14 +39,20 @@ class Work:
         self.weight = self._flat(self.original)
         self.scores = self._flat(tensors[planned.scores]) if planned.scores is not None else None
         self.custom_mask = tensors[planned.custom_mask] if planned.custom_mask is not None else None
-        self.mask = self._prior_mask(tensors)
+        self.mask = self.prior = self._prior_mask(tensors)
+        self.kept: dict[int, Flags] = {}
         self.threshold: float | None = None
-        before = self._without_zeros() if counts_zeros else self.mask
+        before = self.nonzero() if counts_zeros else self.mask
         self._pruned_before = self._pruned(before)
+
+    def nonzero(self) -> Bits:
+        """Mark the entries that are neither zero nor pruned."""
+        nonzero = self.backend.nonzero(self.weight)
+        return nonzero if self.mask is None else nonzero.bitwise_and_(self.mask)
 
     def drop_zeros(self) -> None:
         """Count every entry that is zero as pruned."""
-        self.mask = self._without_zeros()
+        self.mask = self.nonzero()
 
     def drop_custom(self) -> None:
         """Prune what the custom mask marks 0."""
@@ -61,6 +69,8 @@ class Work:
         match output:
             case OutputForm.PRUNED:
                 tensors = [self._pruned_weight(in_place=in_place)]
+            case OutputForm.REMOVED:
+                tensors = [self._left(in_place=in_place)]
             case OutputForm.MASKED:
                 mask = self.backend.unpack(self._bits(), planned.entries)
                 tensors = [self.original, mask.view(planned.shape).to(self.original.device)]
@@ -106,10 +116,6 @@ class Work:
                 Reason.MASK_NOT_BINARY, f"mask {name!r} holds something other than 0 and 1", tensor=name
             ) from error
 
-    def _without_zeros(self) -> Bits:
-        nonzero = self.backend.nonzero(self.weight)
-        return nonzero if self.mask is None else nonzero.bitwise_and_(self.mask)
-
     def _pruned(self, mask: Bits | None) -> int:
         return 0 if mask is None else self.planned.entries - self.backend.count(mask)
 
@@ -128,6 +134,15 @@ class Work:
             return self.original if in_place else out.view(self.planned.shape)
         result = self.original if in_place else torch.empty_like(self.original)
         return result.copy_(out.view(self.planned.shape))
+
+    def _left(self, *, in_place: bool) -> torch.Tensor:
+        """What is left of the weight when the units that fell are out; what else was pruned of it is zero."""
+        if all(flags.all() for flags in self.kept.values()):
+            return self._pruned_weight(in_place=in_place)
+        left = kept_entries(self.planned.shape, self.kept)
+        is_all = self.mask is None or self.backend.count(self.mask) == left
+        weight = self.original if is_all else self._pruned_weight(in_place=in_place)
+        return without_fallen(weight, self.kept, in_place=in_place)
 
 
 def _all_kept(entries: int, device: torch.device) -> Bits:

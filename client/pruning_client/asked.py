@@ -6,8 +6,10 @@ from typing import Protocol, TypeAlias
 from pruning_client.errors import ProtocolError
 from pruning_client.exchange import Asked, Outcome, OutputForm, Rules, recipe_of
 from pruning_client.memory import Block
+from pruning_client.packing import PackedSource, is_packed
 from pruning_client.report import Report
 from pruning_client.result import Result
+from pruning_client.shards import ShardsSource, is_index
 from pruning_client.source import FileSource, Source
 from pruning_client.state_dicts import StateDict, StateDictSource
 from pruning_proto.framing import Data
@@ -23,19 +25,32 @@ def asked(  # noqa: PLR0913, PLR0917 - what a caller may ask
     importance_scores: StateDict | None = None,
     masks: StateDict | None = None,
     digests: bool = False,
+    canonical_zero: bool = False,
 ) -> Asked:
     """Give what is asked of a state dict or a file; a seed that is needed and not given is drawn here.
 
     Raises: PruningError, OSError, TypeError, ValueError for what makes no sense.
     """
     return Asked(
-        source=_source(source, importance_scores, masks), recipe=recipe_of(rules, seed), output=output, digests=digests
+        source=_source(source, importance_scores, masks),
+        recipe=recipe_of(rules, seed),
+        output=output,
+        digests=digests,
+        canonical_zero=canonical_zero,
     )
 
 
-def asked_of_file(source: Path, rules: Rules, output: OutputForm, seed: int | None, digests: bool) -> Asked:
+def asked_of_file(  # noqa: PLR0913, PLR0917 - what a caller may ask
+    source: Path, rules: Rules, output: OutputForm, seed: int | None, digests: bool, canonical_zero: bool
+) -> Asked:
     """Give what is asked of a file. Raises: as `asked`."""
-    return Asked(source=FileSource(source), recipe=recipe_of(rules, seed), output=output, digests=digests)
+    return Asked(
+        source=_file(source),
+        recipe=recipe_of(rules, seed),
+        output=output,
+        digests=digests,
+        canonical_zero=canonical_zero,
+    )
 
 
 def result_of(what: Asked, outcome: Outcome, block: Block) -> Result:
@@ -82,4 +97,12 @@ def _source(source: StateDict | Path, importance_scores: StateDict | None, masks
         return StateDictSource(source, importance_scores, masks)
     if importance_scores or masks:
         raise ValueError("a file brings its scores and masks along, as `w:scores` and `w:mask` beside `w`")
-    return FileSource(source)
+    return _file(source)
+
+
+def _file(path: Path) -> Source:
+    """Give a file, or those that an index names; a packed one as what it was made of: rules are about that."""
+    if is_index(path):
+        return ShardsSource(path)
+    file = FileSource(path)
+    return PackedSource(file) if is_packed(file.layout) else file

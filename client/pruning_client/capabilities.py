@@ -18,14 +18,30 @@ class Method:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Map:
+    """A built-in map of tied channels, for `rules.remove_units(map=...)`; `parameters` are what it asks for."""
+
+    name: str
+    description: str
+    parameters: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a server refuses to exceed. Units: bytes; `rules` is how many one recipe may have."""
+    """What a server refuses to exceed; 0 where it does not tell.
+
+    Units: bytes. `rules` is how many one recipe may have, `tensors` how many one file; `calls` how many may be under
+    way on the server, and `streams_per_connection` how many of them on one connection.
+    """
 
     message_bytes: int
     header_bytes: int
     memory_bytes: int
     chunk_bytes: int
     rules: int
+    tensors: int
+    streams_per_connection: int
+    calls: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +55,7 @@ class Capabilities:
     devices: tuple[str, ...]
     limits: Limits
     versions: Mapping[str, str]
+    maps: tuple[Map, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Give everything as JSON can hold it."""
@@ -63,6 +80,13 @@ def capabilities_of(response: pb.GetCapabilitiesResponse) -> Capabilities:
             memory_bytes=limits.memory_bytes,
             chunk_bytes=limits.chunk_bytes,
             rules=limits.rules,
+            tensors=limits.tensors,
+            streams_per_connection=limits.streams_per_connection,
+            calls=limits.calls,
         ),
         versions=dict(response.versions),
+        maps=tuple(
+            Map(name=each.name, description=each.description, parameters=tuple(each.parameters))
+            for each in response.maps
+        ),
     )

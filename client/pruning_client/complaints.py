@@ -12,7 +12,15 @@ FAILED: Final = 1
 REFUSED: Final = 2
 
 _BAD_REQUEST: Final = (UsageError, RecipeError, CheckpointError, MismatchError)
-_BAD_PATH: Final = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.ENAMETOOLONG, errno.ELOOP)
+_BAD_PATH: Final = (
+    errno.ENOENT,
+    errno.EEXIST,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EINVAL,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+)
 """What a file system says of paths where no file is or can be; EINVAL is ours, of what is no regular file."""
 
 

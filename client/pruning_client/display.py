@@ -9,8 +9,9 @@ from pruning_client.apply_file import Applied
 from pruning_client.capabilities import Capabilities
 from pruning_client.exchange import Progress, Watcher
 from pruning_client.inspection import TensorZeros
+from pruning_client.packing import PackedFile
 from pruning_client.plan import Plan
-from pruning_client.report import Report
+from pruning_client.report import GroupReport, Report
 from pruning_client.tables import Table, bytes_text
 
 _STAGES: Final = ("receive", "prune", "send")
@@ -30,14 +31,45 @@ def report_text(report: Report, width: int | None, *, with_seed: bool) -> str:
     )
     table = Table(("tensor", "entries", "pruned", "sparsity"), rows, foot)
     seed = f", seed {report.seed}" if with_seed else ""
-    lines = [table.render(width), "", _seconds(report), f"on {report.device}{seed}", *_digests(report)]
+    groups = [_groups_text(report, width), ""] if report.groups else []
+    lines = [*groups, table.render(width), "", _seconds(report), f"on {report.device}{seed}", *_digests(report)]
     return "\n".join(lines)
+
+
+def _groups_text(report: Report, width: int | None) -> str:
+    """Give the groups of tied channels as a table, and what their removal leaves; which are kept is for programs."""
+    groups = report.groups
+    rows = [(each.name, f"{each.units:,}", f"{len(each.kept):,}", _config(each)) for each in groups]
+    units, kept = sum(each.units for each in groups), sum(len(each.kept) for each in groups)
+    foot = (f"{len(groups):,} group{'' if len(groups) == 1 else 's'}", f"{units:,}", f"{kept:,}", "")
+    table = Table(("group", "units", "kept", "config.json"), rows, foot).render(width)
+    size = "" if report.result_bytes is None else f"\n\nthe result has {bytes_text(report.result_bytes)}"
+    return f"{table}{size}"
+
+
+def _config(group: GroupReport) -> str:
+    return ", ".join(f"{name} {value}" for name, value in group.config.items()) or "-"
 
 
 def applied_text(applied: Applied) -> str:
     """Give what masks did to a file."""
     part = _percent(applied.pruned, applied.entries)
     return f"{_tensors(applied.tensors)} pruned: {applied.pruned:,} of {applied.entries:,} entries, {part}"
+
+
+def packed_text(packed: PackedFile, *, canonical_zero: bool) -> str:
+    """Give what packing a file came to, or unpacking one."""
+    ratio = f"{bytes_text(packed.packed_bytes)} packed, {bytes_text(packed.dense_bytes)} dense: {packed.ratio:.2%}"
+    zeros = negative_zeros_lines(packed.negative_zeros or 0, canonical_zero=canonical_zero)
+    return "\n".join([f"{packed.packed:,} of {_tensors(packed.tensors)} packed", ratio, *zeros])
+
+
+def negative_zeros_lines(count: int, *, canonical_zero: bool) -> list[str]:
+    """Give what became of -0.0 in a packed file, where there was any."""
+    entries = f"{count:,} entr{'y' if count == 1 else 'ies'}"
+    if canonical_zero:
+        return [f"-0.0 became +0.0 in {entries}"] if count else []
+    return [f"-0.0 stays in {entries}; --canonical-zero makes it +0.0, which takes one bit"] if count else []
 
 
 def plan_text(plan: Plan, width: int | None) -> str:
@@ -55,7 +87,7 @@ def plan_text(plan: Plan, width: int | None) -> str:
 
 def zeros_text(found: Sequence[TensorZeros], width: int | None) -> str:
     """Give the sparsity of a file by tensor."""
-    rows = [(each.name, each.dtype, _shape(each.shape), f"{each.entries:,}", *_zeros(each)) for each in found]
+    rows = [(each.name, _dtype(each), _shape(each.shape), f"{each.entries:,}", *_zeros(each)) for each in found]
     counted = [(each.entries, each.zeros) for each in found if each.zeros is not None]
     entries, zeros = sum(entries for entries, _ in counted), sum(zeros for _, zeros in counted)
     foot = (_tensors(len(rows)), "", "", f"{entries:,}", f"{zeros:,}", _percent(zeros, entries))
@@ -70,12 +102,16 @@ def capabilities_text(capabilities: Capabilities, width: int | None) -> str:
         lines += [method.name, *_indented(method.description, width)]
         if method.parameters:
             lines += _indented(f"takes {', '.join(method.parameters)}", width)
+    for each in capabilities.maps:
+        lines += [f"map {each.name}", *_indented(each.description, width)]
+        if each.parameters:
+            lines += _indented(f"asks for {', '.join(each.parameters)}", width)
     lines += [
         "",
         f"results  {', '.join(capabilities.outputs)}",
         f"dtypes   {', '.join(capabilities.prunable_dtypes)}",
         f"limits   memory {bytes_text(limits.memory_bytes)}, header {bytes_text(limits.header_bytes)}, "
-        f"{limits.rules} rules",
+        f"{limits.tensors:,} tensors, {limits.rules} rules; {limits.calls:,} calls at once",
     ]
     return "\n".join(lines)
 
@@ -121,6 +157,10 @@ def _zeros(each: TensorZeros) -> tuple[str, str]:
 
 def _tensors(count: int) -> str:
     return f"{count:,} tensor{'' if count == 1 else 's'}"
+
+
+def _dtype(tensor: TensorZeros) -> str:
+    return f"{tensor.dtype}, packed" if tensor.packed else tensor.dtype
 
 
 def _percent(part: int, total: int) -> str:

@@ -7,6 +7,7 @@ dtypes need that package; where it is missing the error says so. Results share o
 import importlib
 import sys
 from collections.abc import Hashable
+from os import PathLike
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from pruning_client.byte_masks import WITHOUT_ZERO
 from pruning_client.cuts import CUT_BYTES, cuts, lie_apart
 from pruning_client.errors import tensor_error, unchangeable_error
+from pruning_client.packing import read_packed
 from pruning_proto.layout import TensorEntry
 from pruning_proto.reasons import Reason
 
@@ -81,6 +83,15 @@ def tensor(entry: TensorEntry, data: memoryview) -> Array:
     if len(data) == 0:
         return np.empty(entry.shape, dtype)
     return np.frombuffer(data, np.uint8).view(dtype).reshape(entry.shape)
+
+
+def load_packed(path: str | PathLike[str]) -> dict[str, Array]:
+    """Give the arrays of a packed file as they were before packing. They share one block of memory.
+
+    Raises: OSError. CheckpointError if the file is not packed, or damaged. ImportError as `tensor`.
+    """
+    layout, buffer = read_packed(path)
+    return {entry.name: tensor(entry, buffer[entry.begin : entry.end]) for entry in layout.tensors}
 
 
 def check_changeable(name: str, tensor: Array) -> None:

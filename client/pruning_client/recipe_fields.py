@@ -1,7 +1,7 @@
 """A mapping, as YAML or JSON gives it -> a message of the contract. What is wrong is refused by its path.
 
 The paths are the server's: `recipe.rules[0].amount.fraction`. Scalars are read by protobuf's JSON mapping; here are
-only the paths, and what YAML would let pass: `yes` for a number.
+only the paths, and what YAML would let pass: `yes` for a number. A tie may be written short, `gate_proj.weight:0`.
 """
 
 import math
@@ -13,12 +13,14 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from pruning_client.errors import RecipeError, recipe_error
+from pruning_client.ties import spelled_out
 from pruning_proto.reasons import Reason
-from pruning_proto.v1.pruning_pb2 import Amount
+from pruning_proto.v1.pruning_pb2 import Amount, Tie
 
 WANTED: Final = {
     FieldDescriptor.TYPE_DOUBLE: "a number",
     FieldDescriptor.TYPE_UINT64: "an integer, 0 to 2^64 - 1",
+    FieldDescriptor.TYPE_UINT32: "an integer, 0 to 2^32 - 1",
     FieldDescriptor.TYPE_INT64: "an integer, -2^63 to 2^63 - 1",
     FieldDescriptor.TYPE_INT32: "an integer, -2^31 to 2^31 - 1",
     FieldDescriptor.TYPE_BOOL: "true or false",
@@ -32,9 +34,13 @@ def fill(message: Message, content: object, path: str) -> None:
 
     Raises: RecipeError with the path of the first field at fault.
     """
+    if isinstance(message, Tie) and isinstance(content, str):
+        message.CopyFrom(spelled_out(content, path))
+        return
     if not isinstance(content, dict):
         fields = ", ".join(message.DESCRIPTOR.fields_by_name)
         wanted = f"a mapping of {fields}" if fields else "an empty mapping, {}"
+        wanted += ", or in short NAME:DIM" * isinstance(message, Tie)
         raise recipe_error(Reason.INVALID_RECIPE, path, f"this is {wanted}; got {_shown(content)}")
     message.SetInParent()
     taken: set[str] = set()
@@ -72,7 +78,7 @@ def _set(message: Message, field: FieldDescriptor, value: object, path: str) -> 
     elif field.message_type is not None:
         fill(getattr(message, field.name), value, path)
     else:
-        _set_scalar(message, field, value, value, path)
+        _set_scalar(message, field, value, {field.name: _json(value)}, path)
 
 
 def _set_list(message: Message, field: FieldDescriptor, values: object, path: str) -> None:
@@ -83,24 +89,30 @@ def _set_list(message: Message, field: FieldDescriptor, values: object, path: st
         if field.message_type is not None:
             fill(getattr(message, field.name).add(), value, place)
         else:
-            _set_scalar(message, field, value, [value], place)
+            _set_scalar(message, field, value, {field.name: [_json(value)]}, place)
 
 
 def _set_map(message: Message, field: FieldDescriptor, values: object, path: str) -> None:
-    """Set a map of names to messages; recipes have no others."""
+    """Set a map of names to messages or to numbers."""
     if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
         raise recipe_error(Reason.INVALID_RECIPE, path, f"this is a mapping of names; got {_shown(values)}")
+    entry: Any = field.message_type
+    of: FieldDescriptor = entry.fields_by_name["value"]
     for name, value in values.items():
-        fill(getattr(message, field.name)[name], value, f'{path}["{name}"]')
+        place = f'{path}["{name}"]'
+        if of.message_type is not None:
+            fill(getattr(message, field.name)[name], value, place)
+        else:
+            _set_scalar(message, of, value, {field.name: {name: value}}, place)
 
 
-def _set_scalar(message: Message, field: FieldDescriptor, value: object, content: Any, path: str) -> None:
-    """Let protobuf read `content`: the value, or a list of it."""
+def _set_scalar(message: Message, field: FieldDescriptor, value: object, content: dict[str, Any], path: str) -> None:
+    """Let protobuf read `content`: what holds the value, by the name of the message's field."""
     is_flag = field.type == FieldDescriptor.TYPE_BOOL
     if isinstance(value, bool) is not is_flag:  # protobuf would take true for 1.0
         raise _refused(field, value, path)
     try:
-        json_format.ParseDict({field.name: _json(content)}, message)
+        message.MergeFrom(json_format.ParseDict(content, type(message)()))  # ParseDict empties a list that it adds to
     except (json_format.ParseError, TypeError, ValueError) as error:
         raise _refused(field, value, path) from error
 

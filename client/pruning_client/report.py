@@ -29,13 +29,32 @@ class TensorReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GroupReport:
+    """What became of one group of tied channels.
+
+    `rule` is the position of its rule, `name` the prefix that its `for_each` matched, or the name of its first tie's
+    tensor. `kept` are the units that survive, ascending, of `units` in all; `tensors` those that are tied. `config` are
+    fields of the model's config.json and their values now.
+    """
+
+    rule: int
+    name: str
+    units: int
+    kept: tuple[int, ...]
+    tensors: tuple[str, ...]
+    config: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """What became of all selected parameters, in the file's order.
 
     `entries`, `pruned_before` and `pruned` are sums over them. `seconds` is wall time by stage ("receive", "prune",
     "send", "total"; stages overlap). `seed` repeats the call's random choices; where no rule is random it says nothing.
     `reproducible`: whether the same request gives the same bytes on any device. `input_sha256` and `result_sha256`, in
-    hex, are of the files as they came and went; None where digests were not asked, or there is no result.
+    hex, are of the files as they came and went; None where digests were not asked, or there is no result. `groups` are
+    those of rules about units. `result_bytes` is the size of the resulting file, None where there is none.
+    `negative_zeros` counts the entries of -0.0 that a packed result had before packing, 0 for other forms.
     """
 
     tensors: tuple[TensorReport, ...]
@@ -50,6 +69,9 @@ class Report:
     request_id: str
     input_sha256: str | None = None
     result_sha256: str | None = None
+    groups: tuple[GroupReport, ...] = ()
+    result_bytes: int | None = None
+    negative_zeros: int = 0
 
     @property
     def sparsity(self) -> float:
@@ -81,6 +103,9 @@ def report_of(messages: Iterable[pb.Report]) -> Report:
         request_id=last.request_id,
         input_sha256=last.input_sha256 or None,
         result_sha256=last.result_sha256 or None,
+        groups=tuple(_group(group) for part in parts for group in part.groups),
+        result_bytes=last.result_bytes if last.HasField("result_bytes") else None,
+        negative_zeros=last.negative_zeros,
     )
 
 
@@ -91,6 +116,17 @@ def _tensor(tensor: pb.TensorReport) -> TensorReport:
         pruned_before=tensor.pruned_before,
         pruned=tensor.pruned,
         threshold=tensor.threshold if tensor.HasField("threshold") else None,
+    )
+
+
+def _group(group: pb.GroupReport) -> GroupReport:
+    return GroupReport(
+        rule=group.rule,
+        name=group.name,
+        units=group.units,
+        kept=tuple(group.kept),
+        tensors=tuple(group.tensors),
+        config=dict(group.config),
     )
 
 

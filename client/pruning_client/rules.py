@@ -12,6 +12,13 @@ pruned already, "mask" (a prior mask or an earlier rule) or "zeros" (that, and e
 `importance_scores=True` what is ranked are the scores sent for a parameter instead of its weights; one
 without scores is refused in local scope and ranked by its weights in global scope, as torch does.
 
+Units are channels of several tensors that are tied, such as the rows of one weight and the columns of the next:
+
+    rules.remove_units(0.5, groups=[rules.group(["fc1.weight:0", "fc1.bias:0", "fc2.weight:1"])])
+
+They are named by groups or by a map that the server knows, and so take no `include` and `exclude`. Which form of result
+is asked decides what becomes of them: "removed" takes them out of the tensors, "pruned" leaves zeros in their place.
+
 What makes no sense here is refused here, in the server's words; what needs the checkpoint is refused there. A builder
 does not know its rule's position: the paths in its errors begin inside the rule, `amount.fraction`.
 """
@@ -23,11 +30,13 @@ from os import PathLike
 from typing import Final, Literal, TypeAlias, TypeVar
 
 from pruning_client.errors import is_text, recipe_error
+from pruning_client.ties import group, tie
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 
 __all__ = [
     "custom_from_mask",
+    "group",
     "identity",
     "installed_method",
     "l1_unstructured",
@@ -35,7 +44,11 @@ __all__ = [
     "load_recipe",
     "random_structured",
     "random_unstructured",
+    "remove_dead",
+    "remove_random",
+    "remove_units",
     "sparsity",
+    "tie",
 ]
 
 Patterns: TypeAlias = str | Iterable[str]
@@ -43,6 +56,7 @@ AmountLike: TypeAlias = float | int | pb.Amount
 ScopeName: TypeAlias = Literal["local", "global"]
 PriorName: TypeAlias = Literal["mask", "zeros"]
 NormLike: TypeAlias = float | int | Literal["fro", "nuc"]
+Groups: TypeAlias = pb.Group | Iterable[pb.Group]
 
 _T = TypeVar("_T")
 
@@ -118,6 +132,59 @@ def ln_structured(
     return _channels(_ranking(_rule(score, include, exclude, prior), amount, scope), dim)
 
 
+def remove_units(
+    amount: AmountLike,
+    n: NormLike = 2,
+    *,
+    groups: Groups = (),
+    map: str = "",  # noqa: A002 - the contract's word
+    head_dim: int | None = None,
+    scope: ScopeName = "local",
+    round_to: int = 1,
+    same_width: bool = False,
+    prior: PriorName = "mask",
+    importance_scores: bool = False,
+) -> pb.Rule:
+    """Prune the units of the smallest Ln norm, over all their tied tensors; at least one of each group is kept.
+
+    `groups` are built by `group`, `map` is a name that `Client.capabilities` lists; with both, they are added.
+    `head_dim` is for maps that ask for it. How many are kept is rounded up to a multiple of `round_to`; with
+    `same_width` all groups of one pattern keep as many as the one that keeps most, so that one number can say it.
+    """
+    score = _score(n, "local", importance_scores)
+    rule = _ranking(_rule(score, (), (), prior), amount, scope)
+    return _units(rule, groups, map, head_dim, round_to, same_width)
+
+
+def remove_random(
+    amount: AmountLike,
+    *,
+    groups: Groups = (),
+    map: str = "",  # noqa: A002 - the contract's word
+    head_dim: int | None = None,
+    scope: ScopeName = "local",
+    round_to: int = 1,
+    same_width: bool = False,
+    prior: PriorName = "mask",
+) -> pb.Rule:
+    """Prune units at random, from the recipe's seed."""
+    rule = _ranking(_rule(pb.Score(random=pb.RandomScore()), (), (), prior), amount, scope)
+    return _units(rule, groups, map, head_dim, round_to, same_width)
+
+
+def remove_dead(
+    *,
+    groups: Groups = (),
+    map: str = "",  # noqa: A002 - the contract's word
+    head_dim: int | None = None,
+    round_to: int = 1,
+    same_width: bool = False,
+    prior: PriorName = "mask",
+) -> pb.Rule:
+    """Prune the units whose every tied entry is zero or pruned, running statistics aside; what is computed stays."""
+    return _units(_rule(pb.Score(dead=pb.Dead()), (), (), prior), groups, map, head_dim, round_to, same_width)
+
+
 def installed_method(
     name: str,
     arguments: Mapping[str, float | int | str | bool] | None = None,
@@ -178,6 +245,29 @@ def _channels(rule: pb.Rule, dim: int) -> pb.Rule:
         raise recipe_error(Reason.INVALID_RECIPE, "granularity.channels.dim", wrong)
     rule.granularity.channels.dim = int(dim)
     return rule
+
+
+def _units(  # noqa: PLR0917 - the parts of a message
+    rule: pb.Rule, groups: Groups, name: str, head_dim: int | None, round_to: int, same_width: bool
+) -> pb.Rule:
+    given = [groups] if isinstance(groups, pb.Group) else list(groups)
+    if not given and not name:
+        wrong = "say what is tied: groups, built by `rules.group`, or the name of a map"
+        raise recipe_error(Reason.INVALID_RECIPE, "granularity.units", wrong)
+    units = pb.Units(groups=given, map=name, same_width=same_width)
+    if head_dim is not None:
+        units.head_dim = _at_least_one(head_dim, "head_dim", 2**64)
+    if round_to != 1:
+        units.round_to = _at_least_one(round_to, "round_to", 2**32)
+    rule.granularity.units.CopyFrom(units)
+    return rule
+
+
+def _at_least_one(value: int, field: str, end: int) -> int:
+    if not isinstance(value, Integral) or not 1 <= value < end:
+        wrong = f"this is an integer, 1 to {end - 1}, got {value!r}"
+        raise recipe_error(Reason.INVALID_RECIPE, f"granularity.units.{field}", wrong)
+    return int(value)
 
 
 def _score(norm: NormLike | None, scope: str, importance_scores: bool) -> pb.Score:

@@ -3,11 +3,16 @@
 Tensors may have any dtype the format knows, any device and any strides. One on the CPU and contiguous is sent from
 where it stands; any other is copied by itself while it is sent. Results are on the CPU and share one block of memory.
 Masks are applied with torch's own operations: it is also there where numpy is not.
+
+Here too is what a caller with a model asks for by name: `load_pruned`, which loads smaller tensors into it, and
+`derive_groups`, which finds out which of its channels are tied.
 """
 
 import ctypes
-from collections.abc import Hashable
-from typing import Final
+import json
+from collections.abc import Hashable, Mapping
+from os import PathLike
+from typing import Any, Final, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +20,29 @@ from torch import Tensor, nn
 from pruning_client.byte_masks import WITHOUT_ZERO
 from pruning_client.cuts import CUT_BYTES, cuts, lie_apart
 from pruning_client.errors import tensor_error, unchangeable_error
-from pruning_proto.layout import TensorEntry
+from pruning_client.packing import is_packed, read_packed
+from pruning_client.source import FileSource
+from pruning_client.torch_groups import DerivedGroups, derive_groups
+from pruning_client.torch_loading import LoadedKeys, load
+from pruning_proto.layout import Layout, TensorEntry
 from pruning_proto.reasons import Reason
+
+__all__ = [
+    "FORMAT",
+    "DerivedGroups",
+    "LoadedKeys",
+    "check_changeable",
+    "computed_weights",
+    "derive_groups",
+    "describe",
+    "identity",
+    "keep_marked_",
+    "load_packed",
+    "load_pruned",
+    "tensor",
+    "tensors_of",
+    "view",
+]
 
 FORMAT: Final = "pt"
 
@@ -48,6 +74,51 @@ _ADDRESSABLE: Final = ("cpu", "cuda")
 
 _INTEGERS: Final = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 """The integers of each width, for entries as their bits."""
+
+_CONFIG: Final = "pruning.config.v1"
+"""The key of a file's metadata that says how many of something its model has; `PATH.groups` are a convolution's."""
+
+
+class _Result(Protocol):
+    """What a client's `prune` gives."""
+
+    layout: Layout
+
+    def to_torch(self) -> dict[str, Any]:
+        """Give the tensors as torch's."""
+
+
+Loadable: TypeAlias = Mapping[str, Tensor] | _Result | str | PathLike[str]
+
+
+def load_packed(path: str | PathLike[str]) -> dict[str, Tensor]:
+    """Give the tensors of a packed file as they were before packing; no pickle. They share one block of memory.
+
+    Raises: OSError. CheckpointError if the file is not packed, or damaged. ImportError without numpy.
+    """
+    layout, buffer = read_packed(path)
+    return {entry.name: tensor(entry, buffer[entry.begin : entry.end]) for entry in layout.tensors}
+
+
+def load_pruned(
+    model: nn.Module, source: Loadable, *, strict: bool = True, groups: Mapping[str, int] | None = None
+) -> LoadedKeys:
+    """Load a checkpoint whose channels were removed into a model that was built at its old size. No pickle.
+
+    `source` is a state dict, a `Result` of output "removed", or the path of a safetensors file. Modules whose tensors
+    come in other shapes are resized first: Linear, Conv1d to Conv3d (groups and depthwise too), BatchNorm, LayerNorm,
+    RMSNorm, Embedding, and transformers' Conv1D. Dtypes and devices stay the model's, and tied parameters stay tied.
+    `groups` are those of convolutions, by their paths, where shapes can be read in two ways; a depthwise one needs
+    none. `strict` and what is given back are as of torch's `load_state_dict`. An optimizer holds the old parameters:
+    make it afterwards.
+    Raises: MismatchError, and the model is as it was: for names that are missing or unexpected while `strict`, for
+    another kind of module that would have to be resized, by name and type, and for shapes that no such module has.
+    TypeError if these are no model and no checkpoint; CheckpointError or OSError for a file.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"tensors are loaded into a torch module, got {type(model).__name__}")
+    tensors, metadata = _opened(source)
+    return load(model, tensors, _groups_told(metadata) | dict(groups or {}), strict)
 
 
 def describe(name: str, tensor: Tensor) -> tuple[str, tuple[int, ...]]:
@@ -145,6 +216,41 @@ def computed_weights(module: nn.Module) -> dict[str, Tensor]:
         for path, owner in module.named_modules(remove_duplicate=False)
         for name, value in vars(owner).items()
         if isinstance(value, Tensor) and hasattr(owner, f"{name}_orig") and hasattr(owner, f"{name}_mask")
+    }
+
+
+def _opened(source: Loadable) -> tuple[Mapping[str, Tensor], Mapping[str, str]]:
+    """Give the tensors of a checkpoint, and a file's metadata."""
+    if isinstance(source, Mapping):
+        return source, {}
+    if isinstance(source, str | PathLike):
+        file = FileSource(source)
+        if is_packed(file.layout):
+            return load_packed(source), file.layout.metadata
+        return {entry.name: _read(file, entry) for entry in file.layout.tensors}, file.layout.metadata
+    if not hasattr(source, "to_torch"):
+        raise TypeError(f"expected a state dict, a result or the path of a file, got {type(source).__name__}")
+    return source.to_torch(), source.layout.metadata
+
+
+def _read(file: FileSource, entry: TensorEntry) -> Tensor:
+    data = bytearray()
+    for piece in file.read(entry.begin, entry.end):
+        data += piece
+    return tensor(entry, memoryview(data))
+
+
+def _groups_told(metadata: Mapping[str, str]) -> dict[str, int]:
+    """Give the groups of convolutions, by module, that a file tells; what it says otherwise is left to others."""
+    try:
+        told = json.loads(metadata.get(_CONFIG, "{}"))
+    except ValueError:
+        return {}
+    counts = told.items() if isinstance(told, dict) else ()
+    return {
+        name.removesuffix(".groups"): count
+        for name, count in counts
+        if name.endswith(".groups") and isinstance(count, int)
     }
 
 

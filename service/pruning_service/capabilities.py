@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 
 from pruning_engine.dtypes import PRUNABLE
+from pruning_engine.group_maps import MAPS
 from pruning_engine.plugins import installed_methods
 from pruning_proto import limits
 from pruning_proto.v1 import pruning_pb2 as pb
@@ -12,6 +13,7 @@ from pruning_service.translate import OUTPUTS
 
 _UNSTRUCTURED = ("amount", "scope", "select", "prior")
 _STRUCTURED = (*_UNSTRUCTURED, "granularity.channels.dim")
+_UNITS = tuple(f"granularity.units.{field}" for field in ("groups", "map", "head_dim", "round_to", "same_width"))
 
 METHODS = (
     pb.Method(
@@ -44,8 +46,26 @@ METHODS = (
         description="Prunes what the mask sent beside the tensor marks 0.",
         parameters=("select", "prior"),
     ),
+    pb.Method(
+        name="remove_units",
+        description="Prunes channels that are tied, in all tensors of their group; form REMOVED takes them out.",
+        parameters=("amount", "scope", "prior", *_UNITS, "score.magnitude.norm", "score.importance_scores"),
+    ),
+    pb.Method(
+        name="remove_random",
+        description="Prunes random channels that are tied, as remove_units does.",
+        parameters=("amount", "scope", "prior", *_UNITS),
+    ),
+    pb.Method(
+        name="remove_dead",
+        description="Prunes tied channels of which every entry, running statistics aside, is zero or pruned.",
+        parameters=("prior", *_UNITS),
+    ),
 )
-"""The methods of torch.nn.utils.prune. `global_unstructured` is any of the unstructured ones in global scope."""
+"""The methods of torch.nn.utils.prune, and the removal of units, which torch has none of.
+
+`global_unstructured` is any of the unstructured ones in global scope.
+"""
 
 _PACKAGES = ("grpcio", "numpy", "protobuf", "safetensors", "torch")
 
@@ -75,6 +95,12 @@ def capabilities(resources: Resources) -> pb.GetCapabilitiesResponse:
             memory_bytes=settings.memory_bytes,
             chunk_bytes=limits.CHUNK_BYTES,
             rules=limits.RULES,
+            tensors=settings.max_tensors,
+            streams_per_connection=settings.max_streams_per_connection,
+            calls=settings.max_calls,
         ),
+        maps=[
+            pb.Map(name=name, description=each.description, parameters=each.parameters) for name, each in MAPS.items()
+        ],
         versions={package: version(package) for package in _PACKAGES},
     )

@@ -83,6 +83,80 @@ def test_run_takes_a_recipe(server: ServerProcess, file: Path, out: Path, tmp_pa
     assert load_file(out)["fc.weight:mask_bits"].tolist() == [0b1110]
 
 
+MLP: dict[str, tuple[str, tuple[int, ...], bytes]] = {
+    "fc1.weight": (F32, (4, 1), floats(4, 1, 2, 3)),
+    "fc2.weight": (F32, (1, 4), floats(4, 1, 2, 3)),
+}
+HALF_OF_ITS_UNITS = b"""
+rules:
+  - score: {magnitude: {}}
+    granularity: {units: {groups: [{ties: [fc1.weight:0, fc2.weight:1], config: {width: 1}}]}}
+    amount: {fraction: 0.5}
+"""
+
+
+def test_run_removes_units_and_prints_their_groups(server: ServerProcess, out: Path, tmp_path: Path) -> None:
+    file = written(tmp_path / "in.safetensors", checkpoint(MLP))
+    recipe = written(tmp_path / "recipe.yaml", HALF_OF_ITS_UNITS)
+    done = prune("run", file, "-o", out, "--recipe", recipe, "--output", "removed", "--server", server.address)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {name: tensor.tolist() for name, tensor in load_file(out).items()} == {
+        "fc1.weight": [[4.0], [3.0]],
+        "fc2.weight": [[4.0, 3.0]],
+    }
+    assert done.stdout.splitlines()[:5] == [
+        "group       units  kept  config.json",
+        "────────────────────────────────────",
+        "fc1.weight      4     2      width 2",
+        "────────────────────────────────────",
+        "1 group         4     2",
+    ]
+
+
+def test_run_tells_programs_which_units_are_kept(server: ServerProcess, out: Path, tmp_path: Path) -> None:
+    file = written(tmp_path / "in.safetensors", checkpoint(MLP))
+    recipe = written(tmp_path / "recipe.yaml", HALF_OF_ITS_UNITS)
+    done = prune("run", file, "-o", out, "--recipe", recipe, "--json", "--server", server.address)
+    (group,) = json.loads(done.stdout)["groups"]
+    assert group == {
+        "rule": 0,
+        "name": "fc1.weight",
+        "units": 4,
+        "kept": [0, 3],
+        "tensors": ["fc1.weight", "fc2.weight"],
+        "config": {"width": 2},
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong"),
+    [
+        pytest.param(["--map", "bert_ffn"], "remove_units needs --amount or --sparsity", id="how many"),
+        pytest.param(["--method", "remove_dead"], "remove_dead needs --map", id="of what"),
+        pytest.param(["--map", "bert_ffn", "--method", "remove_dead", "--amount", "1"], "takes no --amount", id="dead"),
+        pytest.param(["--map", "bert_ffn", "--amount", "1", "--include", "w"], "no --include", id="selector"),
+        pytest.param(["--map", "bert_ffn", *L1], "l1_unstructured takes no --map", id="other method"),
+        pytest.param(
+            ["--map", "bert_ffn", "--amount", "1", "--round-to", "0"], "round_to: this is", id="multiple of 0"
+        ),
+        pytest.param(["--map", "bert", "--amount", "1"], "UNKNOWN_MAP", id="unknown map"),
+    ],
+)
+def test_units_that_make_no_sense_are_refused(
+    server: ServerProcess, file: Path, out: Path, options: list[str], wrong: str
+) -> None:
+    done = prune("run", file, "-o", out, *options, "--server", server.address)
+    assert done.returncode == 2
+    assert wrong in done.stderr
+    assert not out.exists()
+
+
+def test_folder_that_is_no_models_is_refused(tmp_path: Path) -> None:
+    done = prune("run", tmp_path, "-o", tmp_path / "small", *L1)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is no model's folder: it has no config.json" in done.stderr
+
+
 def test_plan_tells_which_tensors_and_writes_nothing(server: ServerProcess, file: Path) -> None:
     done = prune("run", file, *L1, "--plan", "--server", server.address)
     assert "1 of 2 tensors selected" in done.stdout
@@ -94,6 +168,37 @@ def test_dry_run_reports_and_writes_nothing(server: ServerProcess, file: Path) -
     done = prune("run", file, *L1, "--dry-run", "--json", "--server", server.address)
     assert json.loads(done.stdout)["sparsity"] == 0.5
     assert list(file.parent.iterdir()) == [file]
+
+
+def test_report_is_written_beside_the_result(server: ServerProcess, file: Path, out: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    done = prune("run", file, "-o", out, *L1, "--server", server.address, "--report", report)
+    assert done.stdout.startswith("tensor ")
+    told = json.loads(report.read_text())
+    assert (told["pruned"], told["out"]) == (2, str(out))
+
+
+def test_report_of_a_run_that_failed_is_not_written(server: ServerProcess, file: Path, out: Path) -> None:
+    words = ["--method", "l1_unstructured", "--amount", "5", "--server", server.address]
+    done = prune("run", file, "-o", out, *words, "--report", file.parent / "report.json")
+    assert done.returncode == 2
+    assert list(file.parent.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
+    ("report", "message"),
+    [
+        pytest.param("out.safetensors", "--report and -o name the same file", id="the result itself"),
+        pytest.param("missing/report.json", "missing: No such file or directory", id="no folder"),
+    ],
+)
+def test_report_that_cannot_be_written_is_refused_before_the_work(
+    file: Path, out: Path, report: str, message: str
+) -> None:
+    done = prune("run", file, "-o", out, *L1, "--report", file.parent / report, "--server", "127.0.0.1:1")
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert not out.exists()
 
 
 def test_inspect_counts_zeros_of_every_tensor(file: Path) -> None:

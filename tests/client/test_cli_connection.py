@@ -1,5 +1,6 @@
 """The command line's options about a server: TLS, tokens, several servers."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,13 @@ def test_several_servers_are_named_one_by_one() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize(("retries", "attempts"), [("0", 1), ("1", 2)])
+def test_call_is_tried_again_as_often_as_asked(retries: str, attempts: int) -> None:
+    done = prune("methods", "--server", free_address(), "--retries", retries, "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stderr)["error"]["attempts"] == attempts
+
+
 def test_tls_that_does_not_fit_is_said_in_a_line() -> None:
     with peer() as address:
         done = prune("methods", "--server", address, "--tls")
@@ -48,6 +56,8 @@ def test_tls_that_does_not_fit_is_said_in_a_line() -> None:
     ("options", "message"),
     [
         pytest.param(["--tls"], "--tls: without --server no network is used", id="TLS for nobody"),
+        pytest.param(["--retries", "9"], "--retries: without --server no network is used", id="retries at nobody"),
+        pytest.param(["--retries", "-1"], "retries are a whole number, 0 for none; got '-1'", id="retries below 0"),
         pytest.param(["--token-file", "t"], "--token-file: without --server no network is used", id="token for nobody"),
         pytest.param(["--server", "a:1", "--tls-cert", "c"], "a certificate without its key", id="no key"),
         pytest.param(["--server", "a:1", "--tls-ca", "none.pem"], "none.pem: No such file", id="no CA"),

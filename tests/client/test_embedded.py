@@ -48,6 +48,14 @@ def test_child_serves_on_a_private_socket_and_is_gone_after() -> None:
     assert children() == before
 
 
+def test_what_is_set_for_servers_that_others_call_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TLS_CERTIFICATE", "TLS_KEY", "TLS_CLIENT_CA", "TOKEN_FILE"):
+        monkeypatch.setenv(f"PRUNING_{name}", "nowhere")
+    monkeypatch.setenv("PRUNING_HEALTH_LISTEN", "nowhere:1")
+    with embedded_server() as server, Client(server.address) as client:
+        assert client.capabilities().methods
+
+
 def test_ctrl_c_on_a_terminal_does_not_reach_the_child() -> None:
     before = children()
     with embedded_server():

@@ -56,6 +56,14 @@ def test_for_a_plan_only_the_header_is_sent(source: FileSource) -> None:
     assert list(exchange.body()) == []
 
 
+def test_size_that_no_plan_can_tell_is_told_by_the_header_of_the_result(source: FileSource) -> None:
+    exchange = Exchange(asking(source, pb.OUTPUT_FORM_PACKED))
+    receive(exchange, [plan()])
+    assert exchange.progress.result_bytes is None
+    receive(exchange, [data(SOUND)])
+    assert exchange.progress.result_bytes == len(SOUND)
+
+
 @pytest.mark.parametrize(("size", "waits"), [(8, False), (WAIT_BYTES, True)], ids=["small", "large"])
 def test_large_file_waits_for_the_plan(tmp_path: Path, size: int, waits: bool) -> None:
     path = written(tmp_path / "in", checkpoint({"x": ("U8", (size,), bytes(size))}))

@@ -160,6 +160,58 @@ def test_arguments_of_an_installed_method_stand_by_their_names(tmp_path: Path) -
     }
 
 
+UNITS = """
+        rules:
+          - score: {{magnitude: {{}}}}
+            granularity:
+              units:
+                groups:
+                  - for_each: "model.layers.*.mlp"
+                    ties: {ties}
+                    config: {{intermediate_size: 1}}
+                round_to: 8
+            amount: {{fraction: 0.5}}
+        """
+
+
+def test_ties_may_be_written_short(tmp_path: Path) -> None:
+    ties = "[gate_proj.weight:0, {tensor: up_proj.weight, indices: [0, 1], scored: no}, down_proj.weight:-1]"
+    (rule,) = load(tmp_path, UNITS.format(ties=ties)).rules
+    group = rules.group(
+        ["gate_proj.weight:0", rules.tie("up_proj.weight", indices=[0, 1], scored=False), "down_proj.weight:-1"],
+        for_each="model.layers.*.mlp",
+        config={"intermediate_size": 1},
+    )
+    assert rule.granularity.units == pb.Units(groups=[group], round_to=8)
+
+
+@pytest.mark.parametrize(
+    ("tie", "wrong"),
+    [
+        ("gate_proj.weight", "a tie in short is NAME:DIM, such as gate_proj.weight:0; got 'gate_proj.weight'"),
+        ("5", "this is a mapping of tensor, dim, .*, or in short NAME:DIM; got 5"),
+    ],
+    ids=["no dim", "number"],
+)
+def test_tie_that_is_none_is_refused_by_its_path(tmp_path: Path, tie: str, wrong: str) -> None:
+    with pytest.raises(RecipeError, match=wrong) as caught:
+        load(tmp_path, UNITS.format(ties=f"[a:0, {tie}]"))
+    assert caught.value.metadata["field"] == "recipe.rules[0].granularity.units.groups[0].ties[1]"
+
+
+def test_map_of_numbers_holds_no_others(tmp_path: Path) -> None:
+    text = UNITS.format(ties="[a:0]").replace("intermediate_size: 1", "intermediate_size: yes")
+    with pytest.raises(RecipeError, match="an integer, 0 to 2\\^64 - 1; got True") as caught:
+        load(tmp_path, text)
+    path = 'recipe.rules[0].granularity.units.groups[0].config["intermediate_size"]'
+    assert caught.value.metadata["field"] == path
+
+
+def test_list_keeps_all_that_it_names(tmp_path: Path) -> None:
+    (rule,) = load(tmp_path, "rules: [{select: {include: ['a.*', 'b.*'], exclude: [a.bias, b.bias]}}]").rules
+    assert rule.select == pb.Selector(include=["a.*", "b.*"], exclude=["a.bias", "b.bias"])
+
+
 def test_part_without_fields_is_an_empty_mapping(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"recipe\.rules\[0\]\.score\.random: this is an empty mapping, \{\}; got 5"):
         load(tmp_path, "rules: [{score: {random: 5}}]")

@@ -223,7 +223,7 @@ def test_nan_is_refused_by_name_and_the_target_is_as_it_was(client: Client, tmp_
 
 
 def test_form_that_does_not_exist_is_refused_here(client: Client, file: Path) -> None:
-    with pytest.raises(RecipeError, match="'pruned', 'masked', 'mask'; got 'plan'"):
+    with pytest.raises(RecipeError, match="'pruned', 'masked', 'mask', 'packed', 'removed'; got 'plan'"):
         client.prune(file, HALF, output="plan")  # type: ignore[arg-type]
 
 

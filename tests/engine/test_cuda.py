@@ -6,6 +6,7 @@ import torch
 from pruning_engine import prune_state_dict
 from pruning_engine.recipe import Channels, Fraction, Magnitude, Random, Rule, Scope
 from tests.engine.rules import recipe
+from tests.engine.tied import group, units
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 
@@ -29,6 +30,21 @@ def test_masks_equal_those_of_the_cpu(rule: Rule, dtype: torch.dtype) -> None:
     assert device.report.device == "cuda"
     for name, bits in host.state_dict.items():
         assert torch.equal(bits, device.state_dict[name])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float8_e4m3fn], ids=str)
+@pytest.mark.parametrize("is_there", [False, True], ids=["on the host", "on the device"])
+def test_units_taken_out_are_those_of_the_cpu(dtype: torch.dtype, is_there: bool) -> None:
+    state_dict = {"a": torch.randn(512, 300).to(dtype), "b": torch.randn(64, 512).to(dtype)}
+    rule = units(group("a:0", "b:1"), amount=HALF)
+    host = prune_state_dict(state_dict, recipe(rule), output="removed")
+    moved = {name: tensor.cuda() if is_there else tensor for name, tensor in state_dict.items()}
+    device = prune_state_dict(moved, recipe(rule), output="removed", device="cuda")
+    assert device.report.groups == host.report.groups
+    for name, left in device.state_dict.items():
+        assert isinstance(left, torch.Tensor)
+        assert left.is_cuda is is_there
+        assert torch.equal(left.cpu().view(torch.uint8), host.state_dict[name].view(torch.uint8))  # type: ignore[attr-defined]
 
 
 def test_tensors_stay_where_they_are() -> None:

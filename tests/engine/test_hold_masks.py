@@ -1,6 +1,7 @@
 """`hold_masks` keeps zeros zero while an optimizer steps."""
 
 import pickle
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -31,6 +32,36 @@ def test_with_it_zeros_stay_plus_zero(make: type[torch.optim.SGD]) -> None:
     assert parameter[0] == 0
     assert not torch.signbit(parameter[0])
     assert parameter[1] != 2
+
+
+@pytest.mark.parametrize(
+    ("make", "settings"),
+    [
+        pytest.param(torch.optim.SGD, {"momentum": 0.9}, id="SGD, momentum"),
+        pytest.param(
+            torch.optim.SGD, {"momentum": 0.9, "nesterov": True, "foreach": True}, id="SGD, Nesterov, foreach"
+        ),
+        pytest.param(torch.optim.SGD, {"momentum": 0.9, "fused": True}, id="SGD, fused"),
+        pytest.param(torch.optim.AdamW, {"amsgrad": True}, id="AdamW, amsgrad"),
+        pytest.param(torch.optim.AdamW, {"fused": True}, id="AdamW, fused"),
+    ],
+)
+def test_momentum_and_decay_from_before_the_pruning_revive_nothing(
+    make: Callable[..., torch.optim.Optimizer], settings: dict[str, bool | float]
+) -> None:
+    """The optimizer has trained the dense weight: its moments still push what fell, also where the gradient is zero."""
+    torch.manual_seed(0)
+    parameter = torch.nn.Parameter(torch.randn(64))
+    optimizer = make([parameter], lr=0.1, weight_decay=0.1, **settings)
+    for _ in range(3):
+        parameter.grad = torch.randn(64)
+        optimizer.step()
+    keep = parameter.detach().abs() > parameter.detach().abs().median()
+    prune.hold_masks(optimizer, {parameter: keep})
+    for _ in range(20):
+        parameter.grad = torch.zeros(64)
+        optimizer.step()
+    assert torch.equal(parameter != 0, keep)
 
 
 def test_it_holds_from_the_start() -> None:

@@ -1,0 +1,89 @@
+"""Groups of tied channels as they lie in a checkpoint's tensors. Frozen values that know names and shapes only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Positions: TypeAlias = npt.NDArray[np.int64]
+"""Places along a dim."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedTie:
+    """Where a group's units lie in one parameter, by its logical name; see `units.Tie`.
+
+    `scored`: its entries count in a unit's importance. `is_zeroed`: they are pruned where the form has zeros, which
+    those of running statistics are not.
+    """
+
+    parameter: str
+    shape: tuple[int, ...]
+    dim: int
+    units: int
+    offset: int
+    outer: int
+    inner: int
+    indices: tuple[int, ...]
+    scored: bool
+    is_zeroed: bool
+
+    @property
+    def place(self) -> tuple[object, ...]:
+        """What tells two ties apart by where their units lie."""
+        return self.parameter, self.dim, self.units, self.offset, self.outer, self.inner, self.indices
+
+    @property
+    def unit_positions(self) -> int:
+        """Positions of the dim that one unit owns."""
+        return self.outer * self.inner
+
+    @property
+    def unit_entries(self) -> int:
+        """Entries that one unit owns."""
+        return self.unit_positions * prod(size for at, size in enumerate(self.shape) if at != self.dim)
+
+    def positions(self) -> Positions:
+        """Give the positions of each unit, a row each."""
+        if self.indices:
+            return np.array(self.indices, np.int64).reshape(self.units, self.inner)
+        span = np.arange(self.offset, self.offset + self.units * self.unit_positions, dtype=np.int64)
+        rows: Positions = span.reshape(self.outer, self.units, self.inner).swapaxes(0, 1).reshape(self.units, -1)
+        return rows
+
+    def runs(self) -> list[tuple[int, int]]:
+        """Give the runs of positions that its units own, from begin to end, ascending."""
+        if not self.indices:
+            return [(self.offset, self.offset + self.units * self.unit_positions)]
+        places = np.sort(np.array(self.indices, np.int64))
+        cuts = np.flatnonzero(np.diff(places) != 1) + 1
+        return [(int(run[0]), int(run[-1]) + 1) for run in np.split(places, cuts)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedGroup:
+    """A group found in a checkpoint. `width_key`: groups of an equal one keep the same number of units; None: alone."""
+
+    name: str
+    units: int
+    ties: tuple[PlannedTie, ...]
+    config: Mapping[str, int]
+    width_key: object | None
+
+    @property
+    def place(self) -> tuple[object, ...]:
+        """What tells two groups apart by where their units lie."""
+        return tuple(tie.place for tie in self.ties)
+
+    @property
+    def scored_entries(self) -> int:
+        """Entries of one unit that count in its importance."""
+        return sum(tie.unit_entries for tie in self.ties if tie.scored)
+
+    @property
+    def sort_key(self) -> bytes:
+        """The order in which units of several groups fall where they are equal."""
+        return self.name.encode()
