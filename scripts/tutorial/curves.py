@@ -1,0 +1,91 @@
+"""Accuracy over sparsity, of several models that were trained alike from other seeds."""
+
+import math
+from collections.abc import Callable
+from typing import Final, Literal, TypeAlias
+
+import torch
+
+from pruning_client import Client, PruningRound, PruningSchedule, rules
+from pruning_client.torch import load_pruned
+from pruning_proto.v1 import pruning_pb2 as pb
+from scripts.tutorial.digits import Digits, LeNet, accuracy, surviving_weights, survivors, train
+from scripts.tutorial.effort import Effort
+from scripts.tutorial.smaller import tied_channels
+
+Point: TypeAlias = tuple[float, float]
+"""The part of the weights that is left, and the part of the digits that is read."""
+
+Curves: TypeAlias = dict[str, list[list[Point]]]
+"""By the name of each way: of each model the points, all at the same sparsities."""
+
+Ask: TypeAlias = Callable[[PruningRound], pb.Rule]
+"""What a way asks to reach the sparsity of a round."""
+
+SPARSEST: Final = 0.999
+
+
+def draw_curves(client: Client, digits: Digits, effort: Effort) -> Curves:
+    """Train models, prune each in every way to every sparsity, and read the test digits."""
+    schedule = PruningSchedule.constant_fraction_to(SPARSEST, rounds=effort.rounds)
+    curves: Curves = {}
+    for seed in range(1, effort.seeds + 1):
+        torch.manual_seed(seed)
+        dense = LeNet()
+        train(dense, digits.train, epochs=effort.epochs)
+        paths = {
+            "magnitude, in rounds": in_rounds(client, dense, schedule, by_magnitude, digits, effort.tuning_epochs),
+            "channels, in rounds": in_rounds(client, dense, schedule, by_channel, digits, effort.tuning_epochs),
+            "magnitude, at once": at_once(client, dense, schedule, by_magnitude),
+            "channels, at once": at_once(client, dense, schedule, by_channel),
+            "random, at once": at_once(client, dense, schedule, by_chance),
+        }
+        for name, models in paths.items():
+            curves.setdefault(name, []).append([point(model, digits) for model in (dense, *models)])
+    return curves
+
+
+def by_magnitude(step: PruningRound) -> pb.Rule:
+    """Ask for the smallest weights of all layers together."""
+    return rules.l1_unstructured(step.amount, scope="global", prior="zeros")
+
+
+def by_chance(step: PruningRound) -> pb.Rule:
+    """Ask for weights at random."""
+    return rules.random_unstructured(step.amount, prior="zeros")
+
+
+def by_channel(step: PruningRound) -> pb.Rule:
+    """Ask for the channels of least norm: of each layer's inputs and outputs the root of what is to be left."""
+    return rules.remove_units(1.0 - math.sqrt(1.0 - step.fraction), groups=tied_channels())
+
+
+def at_once(client: Client, dense: LeNet, schedule: PruningSchedule, ask: Ask) -> list[LeNet]:
+    """Give the model pruned to each sparsity in one step, and not trained again."""
+    steps = [PruningRound(number=1, before=0.0, sparsity=sparsity) for sparsity in schedule.sparsities]
+    return [pruned(client, dense, ask(step)) for step in steps]
+
+
+def in_rounds(  # noqa: PLR0913, PLR0917 - all that a training needs
+    client: Client, model: LeNet, schedule: PruningSchedule, ask: Ask, digits: Digits, epochs: int
+) -> list[LeNet]:
+    """Give the model after each round of pruning and fine-tuning."""
+    models = []
+    for step in schedule:
+        model = pruned(client, model, ask(step))
+        train(model, digits.train, epochs=epochs, masks=survivors(model))
+        models.append(model)
+    return models
+
+
+def pruned(client: Client, model: LeNet, rule: pb.Rule) -> LeNet:
+    """Give a new model of what is left: without the units of a rule for units, with zeros for any other."""
+    output: Literal["removed", "pruned"] = "removed" if rule.granularity.HasField("units") else "pruned"
+    smaller = LeNet()
+    load_pruned(smaller, client.prune(model.state_dict(), rule, output=output, seed=1))
+    return smaller
+
+
+def point(model: LeNet, digits: Digits) -> Point:
+    """Measure one model."""
+    return surviving_weights(model) / surviving_weights(LeNet()), accuracy(model, digits.test)

@@ -1,0 +1,19 @@
+"""How much the tutorial does: in full, or just enough to see that it runs."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """What to learn from, how long, in how many rounds to prune, how often to measure, and how many models to plot."""
+
+    images: int = 1078
+    epochs: int = 8
+    tuning_epochs: int = 2
+    rounds: int = 8
+    times: int = 30
+    seeds: int = 3
+
+
+SHORT: Final = Effort(images=64, epochs=1, tuning_epochs=1, rounds=2, times=2, seeds=1)
