@@ -21,6 +21,7 @@ class ServerProcess:
     log: list[str] = field(default_factory=list)
     address: str = ""
     metrics_address: str = ""
+    health_address: str = ""
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and wait; give the exit status."""
@@ -57,7 +58,7 @@ def _read_log(server: ServerProcess, ready: threading.Event) -> None:
     assert server.process.stderr is not None
     for line in server.process.stderr:
         server.log.append(line)
-        if found := re.search(r"listening address=(\S+) metrics=(\S+)", line):
-            server.address, server.metrics_address = found.groups()
+        if found := re.search(r"listening address=(\S+) metrics=(\S+) health=(\S+)", line):
+            server.address, server.metrics_address, server.health_address = found.groups()
             ready.set()
     ready.set()

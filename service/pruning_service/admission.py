@@ -22,6 +22,11 @@ class Budget:
         self._queue_seconds = queue_seconds
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for bytes."""
+        return len(self._waiting)
+
     @contextmanager
     def reservation(self) -> Iterator["Reservation"]:
         """Give a reservation of nothing, to grow; what it has grown to is given back at the end."""

@@ -6,10 +6,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pruning_engine.recipe import Channels, Recipe
+from pruning_engine.recipe import Recipe
 from pruning_proto.reasons import TABLE, Reason
 from pruning_proto.v1 import pruning_pb2 as pb
-from pruning_service.metrics import Metrics
+from pruning_service.callers import caller
+from pruning_service.metrics import Metrics, granularity_name
 from pruning_service.status import Refusal
 from pruning_service.stream import PruneCall, Resources
 
@@ -24,7 +25,8 @@ def recorded(call: PruneCall, resources: Resources, peer: str) -> Iterator[None]
     outcome = Reason.INTERNAL.value
     metrics.in_flight.inc()
     try:
-        yield
+        with metrics.traffic.counted(call.inbox, call.outbox):
+            yield
         outcome = "OK"
     except Refusal as refusal:
         outcome = refusal.reason
@@ -36,13 +38,11 @@ def recorded(call: PruneCall, resources: Resources, peer: str) -> Iterator[None]
         metrics.in_flight.dec()
         if outcome in TABLE:
             metrics.refusals.labels(outcome).inc()
-        metrics.received_bytes.inc(call.inbox.received_bytes)
-        metrics.sent_bytes.inc(call.outbox.sent_bytes)
         if call.report is not None and call.recipe is not None:
             _count(metrics, call.report, call.recipe)
         _log.info(
-            "prune request_id=%s peer=%s outcome=%s seconds=%.3f received_bytes=%d sent_bytes=%d%s",
-            *(call.request_id, peer, outcome, time.perf_counter() - begin),
+            "prune request_id=%s peer=%s caller=%s outcome=%s seconds=%.3f received_bytes=%d sent_bytes=%d%s",
+            *(call.request_id, peer, caller.get(), outcome, time.perf_counter() - begin),
             *(call.inbox.received_bytes, call.outbox.sent_bytes, _totals(call.report)),
         )
 
@@ -54,8 +54,9 @@ def _count(metrics: Metrics, report: pb.Report, recipe: Recipe) -> None:
     metrics.parameters.labels("pruned").inc(totals.pruned)
     metrics.parameters.labels("kept").inc(totals.entries - totals.pruned)
     last = recipe.rules[-1]
-    granularity = "channels" if isinstance(last.granularity, Channels) else "entries"
-    metrics.sparsity.labels(last.scope.value, granularity).observe(totals.pruned / max(1, totals.entries))
+    metrics.sparsity.labels(last.scope.value, granularity_name(type(last.granularity))).observe(
+        totals.pruned / max(1, totals.entries)
+    )
 
 
 def _totals(report: pb.Report | None) -> str:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any, Final
@@ -11,11 +10,12 @@ import grpc
 
 from pruning_proto import framing
 from pruning_proto.framing import Data
-from pruning_proto.reasons import REQUEST_ID_KEY, Reason
+from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.capabilities import capabilities
 from pruning_service.frames import let_go
 from pruning_service.record import recorded
+from pruning_service.request_id import named
 from pruning_service.status import Refusal, grpc_status, refusal_of
 from pruning_service.stream import PruneCall, Resources
 from pruning_service.strict import check_understood
@@ -35,7 +35,7 @@ class PruningServicer:
         self, requests: AsyncIterator[pb.PruneRequest | memoryview], context: Any
     ) -> AsyncIterator[pb.PruneResponse | Data]:
         """Prune one checkpoint while it streams through."""
-        request_id = await _named(context)
+        request_id = await named(context)
 
         async def abort(refusal: Refusal) -> None:
             # The first ends the handler, which here is stuck in a write; the second: the client has gone meanwhile.
@@ -64,12 +64,13 @@ class PruningServicer:
         self, raw: bytes, context: Any
     ) -> pb.GetCapabilitiesResponse:
         """Tell what this server offers."""
-        request_id = await _named(context)
+        request_id = await named(context)
         try:
             check_understood(pb.GetCapabilitiesRequest.FromString(raw))
             return capabilities(self._resources)
         except Exception as error:
             refusal = refusal_of(error, request_id)
+            self._resources.metrics.refusals.labels(refusal.reason).inc()
             if refusal.reason is Reason.INTERNAL:
                 _log.exception("request_id=%s failed", request_id)
             await context.abort_with_status(grpc_status(refusal, request_id))
@@ -85,10 +86,3 @@ class PruningServicer:
                 pb.GetCapabilitiesResponse.SerializeToString,
             ),
         }
-
-
-async def _named(context: Any) -> str:
-    """Give the call its id, which the reply begins with, whatever comes of it."""
-    request_id = secrets.token_hex(8)
-    await context.send_initial_metadata(((REQUEST_ID_KEY, request_id),))
-    return request_id

@@ -134,6 +134,7 @@ _PARTS = {
     Reason.TRUNCATED: "data",
     Reason.OVERLONG: "data",
     Reason.HEADER_TOO_LARGE: "data",
+    Reason.TOO_MANY_TENSORS: "data",
     Reason.INVALID_HEADER: "data",
     Reason.DUPLICATE_NAME: "data",
     Reason.INVALID_HISTORY: "data",

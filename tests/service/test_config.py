@@ -8,6 +8,7 @@ import pytest
 
 from pruning_service.config import PREFIX, Settings, SettingsError, read_settings
 
+TLS = {"PRUNING_TLS_CERTIFICATE": "pem", "PRUNING_TLS_KEY": "key"}
 MANUAL = Path(__file__).parents[2] / "docs" / "settings.md"
 
 
@@ -39,6 +40,60 @@ def test_an_option_wins_over_its_variable() -> None:
 def test_nonsense_is_refused_by_its_variable(variable: str, text: str) -> None:
     with pytest.raises(SettingsError, match=variable):
         read_settings({variable: text})
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:1", "127.8.0.1:1", "localhost:1", "LocalHost:1", "[::1]:1", "unix:/s"])
+def test_it_speaks_in_the_clear_where_nobody_else_can_listen(listen: str) -> None:
+    assert not read_settings({"PRUNING_LISTEN": listen}).is_tls
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "gpu-box:1", "localhost.example:1"])
+def test_it_does_not_speak_in_the_clear_elsewhere_unless_it_is_told_to(listen: str) -> None:
+    with pytest.raises(SettingsError, match=r"set PRUNING_TLS_CERTIFICATE.*or, .*PRUNING_ALLOW_PLAINTEXT=true"):
+        read_settings({"PRUNING_LISTEN": listen})
+
+    assert read_settings({"PRUNING_LISTEN": listen, "PRUNING_ALLOW_PLAINTEXT": "true"}).listen == listen
+    assert read_settings({"PRUNING_LISTEN": listen, **TLS}).is_tls
+
+
+def test_tokens_do_not_travel_in_the_clear_unless_that_is_said_too() -> None:
+    given = {"PRUNING_LISTEN": "0.0.0.0:1", "PRUNING_TOKEN_FILE": "tokens", "PRUNING_ALLOW_PLAINTEXT": "true"}
+    with pytest.raises(SettingsError, match="PRUNING_ALLOW_PLAINTEXT_TOKENS=true"):
+        read_settings(given)
+
+    assert read_settings(given | {"PRUNING_ALLOW_PLAINTEXT_TOKENS": "true"}).token_file == Path("tokens")
+
+
+@pytest.mark.parametrize("variable", ["PRUNING_METRICS_LISTEN", "PRUNING_HEALTH_LISTEN"])
+def test_ports_that_tell_no_secret_may_be_in_the_clear_anywhere(variable: str) -> None:
+    assert "0.0.0.0:1" in repr(read_settings({variable: "0.0.0.0:1"}))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"PRUNING_TLS_KEY": "key"}, "PRUNING_TLS_KEY is set without PRUNING_TLS_CERTIFICATE"),
+        ({"PRUNING_TLS_CERTIFICATE": "pem"}, "PRUNING_TLS_CERTIFICATE is set without PRUNING_TLS_KEY"),
+        ({"PRUNING_TLS_CLIENT_CA": "ca"}, "PRUNING_TLS_CLIENT_CA is set without TLS"),
+        ({"PRUNING_ALLOW_PLAINTEXT": "yes"}, "PRUNING_ALLOW_PLAINTEXT must be true or false, got 'yes'"),
+        ({"PRUNING_HEALTH_LISTEN": "nowhere"}, "PRUNING_HEALTH_LISTEN must be host:port"),
+        ({"PRUNING_MAX_CALLS": "0"}, "PRUNING_MAX_CALLS must be at least 1"),
+    ],
+)
+def test_half_a_protection_is_refused(given: dict[str, str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        read_settings(given)
+
+
+def test_key_in_place_of_its_path_is_refused_and_not_shown() -> None:
+    with pytest.raises(SettingsError, match="PRUNING_TLS_KEY must be the path of a file") as caught:
+        read_settings({"PRUNING_TLS_KEY": "-----BEGIN PRIVATE KEY-----s3cret"})
+
+    assert "s3cret" not in str(caught.value)
+
+
+def test_empty_file_setting_is_none() -> None:
+    assert read_settings({"PRUNING_TOKEN_FILE": ""}) == Settings()
 
 
 @pytest.mark.parametrize(

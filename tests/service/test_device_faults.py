@@ -54,7 +54,7 @@ def failing_server(site: Path) -> Iterator[ServerProcess]:
     (info / "entry_points.txt").write_text("[pruning_engine.methods]\nfailing = failing:Failing\n", encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(site), str(Path.cwd())]))
-        with running_server() as server:
+        with running_server(health_listen="127.0.0.1:0") as server:
             yield server
 
 
@@ -91,7 +91,13 @@ def test_a_lost_device_ends_the_calls_beside_and_health(tmp_path: Path) -> None:
         yield options(CONTENT)
         release.wait(20)
 
-    with failing_server(tmp_path) as server, grpc.insecure_channel(server.address) as channel:
+    with (
+        failing_server(tmp_path) as server,
+        grpc.insecure_channel(server.address) as channel,
+        grpc.insecure_channel(server.health_address) as probe,
+    ):
+        port = health_pb2_grpc.HealthStub(probe).Watch(health_pb2.HealthCheckRequest(), timeout=30)
+        assert next(port).status == health_pb2.HealthCheckResponse.SERVING
         watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=30)
         assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
         beside = channel.stream_stream(
@@ -99,12 +105,12 @@ def test_a_lost_device_ends_the_calls_beside_and_health(tmp_path: Path) -> None:
         )(requests(), timeout=30)
         assert beside.initial_metadata()
         prune(server.address, CONTENT, rules=[failing("lost")])
-        health = next(watch).status
+        health = {next(watch).status, next(port).status}
         failure = next(beside).failure
         release.set()
         server.process.wait(30)
 
-    assert health == health_pb2.HealthCheckResponse.NOT_SERVING
+    assert health == {health_pb2.HealthCheckResponse.NOT_SERVING}
     assert failure.reason == Reason.SHUTTING_DOWN
     assert failure.HasField("retry_after")
 

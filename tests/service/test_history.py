@@ -8,7 +8,9 @@ from pruning_engine.recipe import (
     Channels,
     Count,
     CustomMask,
+    Dead,
     Fraction,
+    Group,
     Identity,
     ImportanceScores,
     Magnitude,
@@ -21,9 +23,22 @@ from pruning_engine.recipe import (
     Scope,
     Selector,
     Sparsity,
+    Tie,
+    Units,
 )
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.translate import recipe as translated
+
+TIED = Group(
+    for_each="layers.*",
+    ties=(
+        Tie("a", -1, offset=3, outer=2, inner=4, scored=False),
+        Tie("b", indices=(4, 2), may_be_missing=True, scored=True),
+    ),
+    units=2,
+    config={"width": 1},
+)
+"""A group with all its fields."""
 
 
 @pytest.mark.parametrize(
@@ -38,6 +53,8 @@ from pruning_service.translate import recipe as translated
         Rule(score=CustomMask(), select=Selector(include=("a*",), exclude=("re:b+",))),
         Rule(score=Method("mine", {"amount": 1, "part": 1.0, "name": "x", "on": True})),
         Rule(score=Identity(), select=Selector(exclude=("ä",))),
+        Rule(score=Dead(), granularity=Units(map="llama_kv_groups", head_dim=2**40, same_width=True)),
+        Rule(score=Random(), amount=Count(1), granularity=Units(groups=(TIED,), round_to=8)),
     ],
     ids=lambda rule: type(rule.score).__name__,
 )

@@ -2,8 +2,10 @@
 
 import json
 import math
+import pickle
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import grpc
 import pytest
@@ -258,3 +260,23 @@ def test_what_the_server_does_not_know_is_refused_by_its_path(server: ServerProc
 
     failure = responses[-1].failure
     assert (failure.reason, [violation.field for violation in failure.violations]) == (Reason.UNSUPPORTED_FIELD, [path])
+
+
+class Trap:
+    """What runs code when it is unpickled."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.file,)
+
+
+@pytest.mark.parametrize("protocol", [2, pickle.HIGHEST_PROTOCOL])
+def test_pickle_is_refused_and_never_opened(server: ServerProcess, tmp_path: Path, protocol: int) -> None:
+    content = pickle.dumps(Trap(tmp_path / "sprung"), protocol)
+    outcome = raw.prune(server.address, content)
+
+    assert outcome.failure.reason == Reason.HEADER_TOO_LARGE
+    assert "is this a safetensors file?" in outcome.failure.message
+    assert list(tmp_path.iterdir()) == []

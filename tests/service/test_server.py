@@ -55,6 +55,9 @@ def test_capabilities_name_torchs_methods_and_the_forms(server: ServerProcess) -
         "random_structured",
         "ln_structured",
         "custom_from_mask",
+        "remove_units",
+        "remove_random",
+        "remove_dead",
     ]
     assert pb.OUTPUT_FORM_MASK in offered.outputs
     assert {"F32", "BF16", "F8_E4M3"} <= set(offered.prunable_dtypes)
@@ -212,8 +215,12 @@ def test_it_serves_on_a_unix_socket(tmp_path: Path) -> None:
         pytest.param([], {"PRUNING_HEADER_BYTES": "100000001"}, "the format's own limit", id="header limit"),
         pytest.param([], {"PRUNING_DEVICE": "tpu"}, "PRUNING_DEVICE is auto, cpu, cuda", id="device"),
         pytest.param(["--device", "cuda:99"], {}, "cuda:99", id="device not there"),
+        pytest.param(["--listen", "0.0.0.0:0"], {}, "models would travel in the clear", id="in the clear"),
         pytest.param(["--listen", "nowhere"], {}, "PRUNING_LISTEN must be host:port", id="address"),
-        pytest.param(["--listen", "192.0.2.1:1"], {}, "cannot listen on 192.0.2.1:1", id="not of this machine"),
+        pytest.param(
+            ["--listen", "192.0.2.1:1", "--allow-plaintext"], {}, "cannot listen on 192.0.2.1:1",
+            id="not of this machine",
+        ),
     ],
 )  # fmt: skip
 def test_settings_that_make_no_sense_are_refused_before_anything_starts(

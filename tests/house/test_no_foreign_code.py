@@ -1,0 +1,103 @@
+"""Nothing that comes over the wire or out of a file is ever run: no pickle, no eval, and one door for installed code.
+
+Read from the source of every module, so that a way in is seen before it is used.
+"""
+
+import ast
+from collections.abc import Iterator
+
+import pytest
+
+from tests.house.modules import YARDS, modules_of
+
+UNPICKLING = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+RUNNING = {"code", "codeop", "runpy"}
+BUILTINS = {"eval", "exec", "compile", "__import__"}
+CALLS = {
+    "numpy.load",
+    "np.load",
+    "os.popen",
+    "os.system",
+    "torch.hub.load",
+    "torch.jit.load",
+    "torch.load",
+    "yaml.full_load",
+    "yaml.load",
+    "yaml.unsafe_load",
+}
+PLUGINS = "importlib.metadata.entry_points"
+
+EXCEPTIONS = {
+    ("pruning_engine.plugins", PLUGINS): "the one door: methods that whoever runs the server installed beside it",
+    ("pruning_client.recipe_file", "yaml.load"): "with a loader that is a SafeLoader",
+    ("pruning_client.torch_deriving", "pickle"): "the caller's own model, through a pipe from its parent process",
+    ("pruning_client.torch_groups", "cloudpickle"): "writes the caller's own model for that process",
+}
+"""What is allowed all the same, and why. Nothing in what the server or the engine reads."""
+
+SERVER = ("pruning_proto", "pruning_service", "pruning_engine")
+
+
+def ways_to_run_code(source: str) -> Iterator[str]:
+    """Give what in a module could run code that is not the project's own."""
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Import(names=names):
+                yield from (each.name for each in names if each.name.partition(".")[0] in UNPICKLING | RUNNING)
+            case ast.ImportFrom(module=str(module), names=names):
+                full = [f"{module}.{each.name}" for each in names]
+                yield from (name for name in full if name.partition(".")[0] in UNPICKLING | RUNNING)
+                yield from (name for name in full if name == PLUGINS or name in CALLS)
+            case ast.Call(func=ast.Name(id=name)) if name in BUILTINS:
+                yield name
+            case ast.Call(func=ast.Attribute() as function) if ast.unparse(function) in CALLS | {PLUGINS}:
+                yield ast.unparse(function)
+            case ast.Call(func=function, args=[first, *_]) if ast.unparse(function).endswith("import_module"):
+                yield from () if isinstance(first, ast.Constant) else (ast.unparse(function),)
+            case ast.keyword(arg="shell" | "allow_pickle" as name, value=ast.Constant(value=True)):
+                yield f"{name}=True"
+            case ast.keyword(arg="weights_only", value=ast.Constant(value=False)):
+                yield "weights_only=False"
+
+
+@pytest.mark.parametrize("package", YARDS)
+def test_nothing_runs_what_it_is_given(package: str) -> None:
+    found = [
+        (module, way)
+        for module, file in modules_of(package).items()
+        for way in ways_to_run_code(file.read_text(encoding="utf-8"))
+    ]
+    assert [one for one in found if one not in EXCEPTIONS] == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle",
+        "from pickle import loads",
+        "import cloudpickle as c",
+        "eval(text)",
+        "exec(text)",
+        "compile(text, '', 'exec')",
+        "torch.load(path)",
+        "torch.load(path, weights_only=True)",
+        "from torch import load",
+        "yaml.load(text, Loader=Loader)",
+        "importlib.import_module(name)",
+        "from importlib.metadata import entry_points",
+        "subprocess.run(command, shell=True)",
+        "numpy.fromfile(path, allow_pickle=True)",
+    ],
+)
+def test_it_would_be_found(source: str) -> None:
+    assert list(ways_to_run_code(source))
+
+
+@pytest.mark.parametrize("source", ["re.compile(pattern)", "model.eval()", "recipe.load(path)", "import_module('a')"])
+def test_what_only_looks_like_it_is_not(source: str) -> None:
+    assert list(ways_to_run_code(source)) == []
+
+
+def test_server_has_one_door_for_installed_code_and_no_other_exception() -> None:
+    theirs = [(module, way) for module, way in EXCEPTIONS if module.partition(".")[0] in SERVER]
+    assert theirs == [("pruning_engine.plugins", PLUGINS)]
