@@ -1,15 +1,50 @@
 """Every metric of the service, with its unit, in one place; no label that a caller can choose freely.
 
-`grpc_server_*` have the names and labels of go-grpc-middleware, so that dashboards made for it work.
+`grpc_server_*` have the names and labels of go-grpc-middleware, so that dashboards and alerts made for it work.
+`docs/metrics.md` is the manual; a test holds the two together. Series whose labels are known beforehand are there from
+the start, at 0: Prometheus cannot see a rate in the step from nothing to 1.
+
+Source: https://github.com/grpc-ecosystem/go-grpc-middleware, providers/prometheus/server_metrics.go.
 """
 
-from typing import Final
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, Protocol, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from grpc import StatusCode
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
 
-_SECONDS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
-_SPARSITIES: Final = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
-_CALL: Final = ("grpc_type", "grpc_service", "grpc_method")
+from pruning_engine.recipe import Granularity, Scope
+from pruning_proto.reasons import Reason
+
+SECONDS: Final = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+    *(30.0, 60.0, 120.0, 300.0, 600.0, 1800.0),
+)
+"""Buckets of durations: Go's defaults, from 5 ms to 10 s, and beyond them on both sides. An empty call takes a
+millisecond or two; 8 GB over a line of 10 MB/s take 13 minutes."""
+
+SPARSITIES: Final = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
+STAGES: Final = ("receive", "prune", "send", "total")
+OUTCOMES: Final = ("pruned", "kept")
+RPC: Final = ("grpc_type", "grpc_service", "grpc_method")
+
+CODES: Final = {
+    code: "".join(word.capitalize() for word in code.name.split("_"))
+    for code in StatusCode
+} | {StatusCode.OK: "OK", StatusCode.CANCELLED: "Canceled"}  # fmt: skip
+"""Each status code as Go spells it, and dashboards expect it: `InvalidArgument`, with one l in `Canceled`."""
 
 
 class Metrics:
@@ -18,54 +53,152 @@ class Metrics:
     def __init__(self, version: str, device: str) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call] # they double every series, and nobody's dashboards read them
         self.registry = CollectorRegistry()
-        self._declare_calls()
-        self._declare_pruning()
+        ProcessCollector(registry=self.registry)
+        self._declare_rpcs()
+        self._declare_work()
+        self._declare_capacity()
+        self._begin_at_zero()
         Gauge(
             "pruning_build_info", "Always 1; the labels tell what runs.", ("version", "device"), registry=self.registry
         ).labels(version, device).set(1)
 
-    def _declare_calls(self) -> None:
-        registry = self.registry
-        self.started = Counter("grpc_server_started", "Calls started.", _CALL, registry=registry)
-        self.handled = Counter(
-            "grpc_server_handled", "Calls completed, by status code.", (*_CALL, "grpc_code"), registry=registry
-        )
-        self.handling_seconds = Histogram(
-            "grpc_server_handling_seconds", "Seconds from start to end of a call.", _CALL, buckets=_SECONDS,
-            registry=registry,
-        )  # fmt: skip
-        self.messages_received = Counter(
-            "grpc_server_msg_received", "Messages received from clients.", _CALL, registry=registry
-        )
-        self.messages_sent = Counter("grpc_server_msg_sent", "Messages sent to clients.", _CALL, registry=registry)
+    def rpc(self, kind: str, service: str, method: str) -> "RpcSeries":
+        """Give the series of one RPC, there from then on. `kind` is the middleware's word for how it streams."""
+        return RpcSeries(self, (kind, service, method))
 
-    def _declare_pruning(self) -> None:
-        registry = self.registry
-        self.stage_seconds = Histogram(
-            "pruning_stage_seconds", "Seconds of wall time of a call's stage; stages overlap.", ("stage",),
-            buckets=_SECONDS, registry=registry,
-        )  # fmt: skip
-        self.received_bytes = Counter("pruning_received_bytes", "Bytes of model received.", registry=registry)
-        self.sent_bytes = Counter("pruning_sent_bytes", "Bytes of result sent.", registry=registry)
-        self.parameters = Counter(
+    def _declare_rpcs(self) -> None:
+        self.started = self._counter("grpc_server_started", "RPCs started.", RPC)
+        self.handled = self._counter("grpc_server_handled", "RPCs completed, by status code.", (*RPC, "grpc_code"))
+        self.handling_seconds = self._histogram(
+            "grpc_server_handling_seconds", "Seconds from the start of an RPC to its end.", RPC, SECONDS
+        )
+        self.messages_received = self._counter("grpc_server_msg_received", "Messages received from clients.", RPC)
+        self.messages_sent = self._counter("grpc_server_msg_sent", "Messages sent to clients.", RPC)
+
+    def _declare_work(self) -> None:
+        self.stage_seconds = self._histogram(
+            "pruning_stage_seconds", "Seconds of a finished call's stage; stages overlap.", ("stage",), SECONDS
+        )
+        self.traffic = Traffic()
+        self.registry.register(self.traffic)
+        self.parameters = self._counter(
             "pruning_parameters",
             "Entries of selected tensors in finished calls, by what became of them: pruned or kept.",
             ("outcome",),
-            registry=registry,
         )
-        self.sparsity = Histogram(
+        self.sparsity = self._histogram(
             "pruning_sparsity_ratio",
             "Pruned part of all selected entries of a finished call, by its last rule's scope and granularity.",
             ("scope", "granularity"),
-            buckets=_SPARSITIES,
-            registry=registry,
+            SPARSITIES,
         )
-        self.refusals = Counter(
-            "pruning_refusals", "Calls ended without a result, by reason.", ("reason",), registry=registry
+        self.refusals = self._counter(
+            "pruning_refusals", "Calls that the server ended without a result, by reason.", ("reason",)
         )
-        self.in_flight = Gauge("pruning_requests_in_flight", "Prune calls under way.", registry=registry)
-        self.reserved_bytes = Gauge("pruning_reserved_bytes", "Bytes reserved for models in calls.", registry=registry)
-        self.budget_bytes = Gauge("pruning_budget_bytes", "Bytes that calls may reserve together.", registry=registry)
-        self.device_memory_bytes = Gauge(
-            "pruning_device_memory_bytes", "Bytes of device memory that torch holds; 0 on the CPU.", registry=registry
+
+    def _declare_capacity(self) -> None:
+        self.in_flight = self._gauge("requests_in_flight", "Prune calls under way.")
+        self.waiting = self._gauge("requests_waiting", "Prune calls that wait for memory of the budget.")
+        self.reserved_bytes = self._gauge("reserved_bytes", "Bytes of the budget reserved for models in calls.")
+        self.budget_bytes = self._gauge("budget_bytes", "Bytes that calls may reserve together.")
+        self.device_memory_bytes = self._gauge(
+            "device_memory_bytes", "Bytes of device memory that torch holds; 0 on the CPU."
         )
+        self.device_capacity_bytes = self._gauge(
+            "device_capacity_bytes", "Bytes of memory that the device has; 0 on the CPU."
+        )
+        self.device_lost = self._gauge(
+            "device_lost", "1 once the device failed for good; the server then ends, in seconds."
+        )
+
+    def _counter(self, name: str, meaning: str, labels: tuple[str, ...]) -> Counter:
+        return Counter(name, meaning, labels, registry=self.registry)
+
+    def _histogram(self, name: str, meaning: str, labels: tuple[str, ...], buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(name, meaning, labels, buckets=buckets, registry=self.registry)
+
+    def _gauge(self, name: str, meaning: str) -> Gauge:
+        return Gauge(f"pruning_{name}", meaning, registry=self.registry)
+
+    def _begin_at_zero(self) -> None:
+        for stage in STAGES:
+            self.stage_seconds.labels(stage)
+        for outcome in OUTCOMES:
+            self.parameters.labels(outcome)
+        for scope in Scope:
+            for granularity in get_args(Granularity):
+                self.sparsity.labels(scope.value, granularity_name(granularity))
+        for reason in Reason:
+            self.refusals.labels(reason.value)
+
+
+def granularity_name(granularity: type[Granularity]) -> str:
+    """Give the label of a granularity: `entries`, `channels`."""
+    return granularity.__name__.lower()
+
+
+class RpcSeries:
+    """The series of one RPC, looked up once: that takes longer than to count."""
+
+    def __init__(self, metrics: Metrics, labels: tuple[str, str, str]) -> None:
+        self.count_started: Callable[[], None] = metrics.started.labels(*labels).inc
+        self.count_received: Callable[[], None] = metrics.messages_received.labels(*labels).inc
+        self.count_sent: Callable[[], None] = metrics.messages_sent.labels(*labels).inc
+        self._observe = metrics.handling_seconds.labels(*labels).observe
+        self._handled = {code: metrics.handled.labels(*labels, name) for code, name in CODES.items()}
+
+    def count_handled(self, code: StatusCode, seconds: float) -> None:
+        """Count a call that ended."""
+        self._handled[code].inc()
+        self._observe(seconds)
+
+
+class _Incoming(Protocol):
+    received_bytes: int
+
+
+class _Outgoing(Protocol):
+    sent_bytes: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Flow:
+    """What one call receives and sends."""
+
+    incoming: _Incoming
+    outgoing: _Outgoing
+
+
+class Traffic(Collector):
+    """Bytes of models in and of results out, of calls under way too: a call of minutes shows while it runs.
+
+    Calls count their own bytes, and these are read off when somebody scrapes: a message costs nothing more.
+    """
+
+    def __init__(self) -> None:
+        self._received_bytes = 0
+        self._sent_bytes = 0
+        self._flows: set[_Flow] = set()
+        self._lock = threading.Lock()  # scrapes come from other threads
+
+    @contextmanager
+    def counted(self, incoming: _Incoming, outgoing: _Outgoing) -> Iterator[None]:
+        """Count the bytes of one call, which lives inside."""
+        flow = _Flow(incoming, outgoing)
+        with self._lock:
+            self._flows.add(flow)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._flows.remove(flow)
+                self._received_bytes += incoming.received_bytes
+                self._sent_bytes += outgoing.sent_bytes
+
+    def collect(self) -> Iterable[Metric]:
+        """Give both counters as of now."""
+        with self._lock:
+            received_bytes = self._received_bytes + sum(flow.incoming.received_bytes for flow in self._flows)
+            sent_bytes = self._sent_bytes + sum(flow.outgoing.sent_bytes for flow in self._flows)
+        yield CounterMetricFamily("pruning_received_bytes", "Bytes of models received.", received_bytes)
+        yield CounterMetricFamily("pruning_sent_bytes", "Bytes of results sent.", sent_bytes)
