@@ -19,8 +19,10 @@ from tests.campaigns import (
     headers,
     hostile,
     killed_clients,
+    load,
     proxies,
     refusals,
+    replicas,
     stopped_servers,
 )
 from tests.campaigns.figures import Figures, complaints, table
@@ -32,6 +34,7 @@ KILLS: Final = 100
 REFUSALS: Final = 1000
 STREAMS: Final = 1000
 ROUNDS: Final = 10
+REPLACEMENTS: Final = 5
 
 
 def main() -> int:
@@ -83,15 +86,22 @@ def _killed_clients() -> Iterator[Figures]:
 def _stopped_servers() -> Iterator[Figures]:
     with tempfile.TemporaryDirectory() as folder, stopped_servers.pair_of_servers() as pair:
         for path in stopped_servers.PATHS:
-            for client in stopped_servers.CLIENTS:
+            for client in load.CLIENTS:
                 for number in (signal.SIGKILL, signal.SIGTERM):
                     yield stopped_servers.taken_over(pair, Path(folder), client, path, number, rounds=ROUNDS)
 
 
 def _drained_servers() -> Iterator[Figures]:
     with tempfile.TemporaryDirectory() as folder:
-        for client in stopped_servers.CLIENTS:
+        for client in load.CLIENTS:
             yield stopped_servers.drained(Path(folder), client, rounds=ROUNDS)
+
+
+def _replicas() -> Iterator[Figures]:
+    for path in replicas.PATHS:
+        for client in load.CLIENTS:
+            with tempfile.TemporaryDirectory() as folder, replicas.replicas() as running:
+                yield replicas.replaced(running, Path(folder), client, path, rounds=REPLACEMENTS)
 
 
 def _refusals() -> Iterator[Figures]:
@@ -116,6 +126,7 @@ CAMPAIGNS: Final[Mapping[str, Campaign]] = MappingProxyType(
         "killed-clients": _killed_clients,
         "stopped-servers": _stopped_servers,
         "drained-servers": _drained_servers,
+        "replicas": _replicas,
         "refusals": _refusals,
     }
 )

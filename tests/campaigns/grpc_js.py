@@ -1,11 +1,8 @@
 """grpc-js, a gRPC of its own in JavaScript: its packages from npm under `.cache`, and calls made by `js/calls.js`."""
 
 import base64
-import fcntl
-import hashlib
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,11 +14,12 @@ from google.rpc import error_details_pb2, status_pb2
 
 from pruning_proto.limits import CHUNK_BYTES
 from pruning_proto.v1 import pruning_pb2 as pb
+from scripts import node_packages
 from scripts.environments import ROOT
 
 HERE: Final = Path(__file__).with_name("js")
 PROTO: Final = ROOT / "proto" / "pruning_proto" / "v1" / "pruning.proto"
-MISSING: Final = "there is no node and npm here; Debian's packages nodejs and npm have them"
+MISSING: Final = node_packages.MISSING
 MOST_SECONDS: Final = 600
 
 
@@ -46,7 +44,7 @@ class Told:
 
 def is_installable() -> bool:
     """Whether node and npm are here."""
-    return bool(shutil.which("node") and shutil.which("npm"))
+    return node_packages.is_installable()
 
 
 def calls(address: str, cases: Sequence[Case], *, times: int, at_once: int) -> list[Told]:
@@ -63,7 +61,7 @@ def calls(address: str, cases: Sequence[Case], *, times: int, at_once: int) -> l
     done = subprocess.run(
         ["node", HERE / "calls.js", address, str(times), str(at_once)],
         input=json.dumps(described),
-        env=os.environ | {"NODE_PATH": str(_installed())},
+        env=os.environ | {"NODE_PATH": str(node_packages.node_modules(HERE))},
         capture_output=True,
         text=True,
         check=False,
@@ -78,20 +76,3 @@ def _told(line: dict[str, Any]) -> Told:
     status = status_pb2.Status.FromString(base64.b64decode(line["details"]))
     any(detail.Unpack(info) for detail in status.details)
     return Told(line["index"], line["inBand"], info.reason, line["code"], line["message"])
-
-
-def _installed() -> Path:
-    """Give the folder of the packages that the lock file names, and install them first if need be."""
-    assert is_installable(), MISSING
-    lock_file = (HERE / "package-lock.json").read_bytes()
-    home = ROOT / ".cache" / "grpc-js" / hashlib.sha256(lock_file).hexdigest()[:12]
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (home / "complete").exists():
-            for name in ("package.json", "package-lock.json"):
-                shutil.copy(HERE / name, home)
-            command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-            subprocess.run(command, cwd=home, check=True, capture_output=True)
-            (home / "complete").touch()
-    return home / "node_modules"

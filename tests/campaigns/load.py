@@ -3,10 +3,12 @@
 import asyncio
 import hashlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from pruning_client import AsyncClient, Client, Progress, rules
@@ -88,6 +90,29 @@ def by_async_client(addresses: Sequence[str], work: Work) -> list[Call]:
         return [call for each in calls for call in each]
 
     return asyncio.run(several())
+
+
+CLIENTS: Final[Mapping[str, Caller]] = MappingProxyType({"Client": by_client, "AsyncClient": by_async_client})
+
+
+@contextmanager
+def under_load(client: str, addresses: Sequence[str], work: Work, calls: list[Call]) -> Iterator[None]:
+    """Keep one client calling while inside, and until its last calls have ended."""
+    with ThreadPoolExecutor(1) as pool:
+        load = pool.submit(CLIENTS[client], addresses, work)
+        try:
+            yield
+        finally:
+            work.stop.set()
+            calls += load.result(120)
+
+
+def expected_digest(address: str, source: Path, folder: Path) -> str:
+    """Give the digest of what one server makes of a file, undisturbed."""
+    target = folder / "expected.safetensors"
+    with Client(address) as client:
+        client.prune_file(source, target, RULE)
+    return digest(target)
 
 
 def digest(path: Path) -> str:

@@ -13,6 +13,7 @@ import grpc
 import yaml
 
 from scripts.environments import ROOT, python_with
+from tests.campaigns.names import NAME, Names
 
 EXAMPLES: Final = ROOT / "deploy" / "proxies"
 LISTEN: Final = "127.0.0.1:50052"
@@ -34,26 +35,52 @@ def no_proxy(addresses: Sequence[str], folder: Path) -> Iterator[str]:
 @contextmanager
 def envoy(addresses: Sequence[str], folder: Path) -> Iterator[str]:
     """Run Envoy before servers."""
-    port = free_port()
+    config = _envoy_config()
+    _set_endpoints(config, addresses)
+    with _running_envoy(config, folder) as address:
+        yield address
+
+
+@contextmanager
+def envoy_by_name(names: Names, port: int, folder: Path) -> Iterator[str]:
+    """Run Envoy before all servers that a name stands for, now and later: what `deploy/proxies` says of Kubernetes."""
+    config = _envoy_config()
+    _set_endpoints(config, [f"{NAME}:{port}"])
+    resolver = {
+        "@type": "type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig",
+        "resolvers": [{"socket_address": {"address": "127.0.0.1", "port_value": names.port}}],
+    }
+    config["static_resources"]["clusters"][0] |= {
+        "type": "STRICT_DNS",
+        "dns_lookup_family": "V4_ONLY",
+        "dns_refresh_rate": "1s",
+        "typed_dns_resolver_config": {"name": "envoy.network.dns_resolver.cares", "typed_config": resolver},
+    }
+    with _running_envoy(config, folder) as address:
+        yield address
+
+
+def _envoy_config() -> dict[str, Any]:
     config = yaml.safe_load((EXAMPLES / "envoy.yaml").read_text(encoding="utf-8"))
-    (listener,) = config["static_resources"]["listeners"]
-    listener["address"]["socket_address"]["port_value"] = port
+    assert isinstance(config, dict)
+    return config
+
+
+def _set_endpoints(config: dict[str, Any], addresses: Sequence[str]) -> None:
     (cluster,) = config["static_resources"]["clusters"]
     (endpoints,) = cluster["load_assignment"]["endpoints"]
     endpoints["lb_endpoints"] = [{"endpoint": {"address": {"socket_address": _socket(each)}}} for each in addresses]
+
+
+@contextmanager
+def _running_envoy(config: dict[str, Any], folder: Path) -> Iterator[str]:
+    port = free_port()
+    (listener,) = config["static_resources"]["listeners"]
+    listener["address"]["socket_address"]["port_value"] = port
     (folder / "envoy.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     binary = python_with("envoy", [ENVOY]).with_name("envoy")
-    command: list[str | Path] = [
-        binary,
-        "-c",
-        folder / "envoy.yaml",
-        "--disable-hot-restart",
-        "--concurrency",
-        "2",
-        "-l",
-        "warning",
-    ]
-    with _running(command, folder, f"127.0.0.1:{port}") as address:
+    options = ["--disable-hot-restart", "--concurrency", "2", "-l", "warning"]
+    with _running([binary, "-c", folder / "envoy.yaml", *options], folder, f"127.0.0.1:{port}") as address:
         yield address
 
 

@@ -8,19 +8,16 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final
 
-from pruning_client import Client
 from pruning_proto.limits import MIB
 from tests.campaigns.figures import Figures, Tally
 from tests.campaigns.killed_clients import weights
-from tests.campaigns.load import RULE, Call, Caller, Work, by_async_client, by_client, digest
+from tests.campaigns.load import Call, Work, expected_digest, under_load
 from tests.campaigns.observed import IN_FLIGHT, gauge, has_been_called
 from tests.campaigns.proxies import envoy, free_port
 from tests.servers import ServerProcess, running_server
@@ -33,7 +30,6 @@ AFTERWARDS_SECONDS: Final = 0.5
 
 RETRIES: Final = 5
 
-CLIENTS: Final[Mapping[str, Caller]] = MappingProxyType({"Client": by_client, "AsyncClient": by_async_client})
 PATHS: Final = ("directly", "Envoy")
 
 
@@ -77,14 +73,14 @@ def taken_over(
     tally = Tally()
     chance = random.Random(seed)  # noqa: S311 - a repeatable choice, no secret
     source = weights(folder / "source.safetensors", MODEL_BYTES)
-    expected = _digest_of(pair.addresses[0], source, folder)
+    expected = expected_digest(pair.addresses[0], source, folder)
     calls: list[Call] = []
     with _addresses(pair, path, folder) as addresses:
         for turn in range(rounds):
             which = turn % 2
             work = Work(source, folder, RETRIES, threading.Event())
-            with _under_load(client, addresses, work, calls):
-                _stop(pair.servers[which], number, chance.uniform(0, MOMENT_SECONDS))
+            with under_load(client, addresses, work, calls):
+                stop_in_a_call(pair.servers[which], number, chance.uniform(0, MOMENT_SECONDS))
                 time.sleep(AFTERWARDS_SECONDS)
             pair.start_again(which)
             if path == "Envoy":
@@ -108,10 +104,10 @@ def drained(folder: Path, client: str, *, rounds: int, seed: int = 1) -> Figures
     for _ in range(rounds):
         calls: list[Call] = []
         with running_server() as server:
-            expected = _digest_of(server.address, source, folder)
+            expected = expected_digest(server.address, source, folder)
             work = Work(source, folder, 0, threading.Event())
-            with _under_load(client, [server.address], work, calls):
-                _stop(server, signal.SIGTERM, chance.uniform(0, MOMENT_SECONDS))
+            with under_load(client, [server.address], work, calls):
+                stop_in_a_call(server, signal.SIGTERM, chance.uniform(0, MOMENT_SECONDS))
             status = server.process.wait(60)
         tally.note(None if status == 0 else f"the server ended with status {status}")
         for call in calls:
@@ -131,27 +127,8 @@ def _addresses(pair: Pair, path: str, folder: Path) -> Iterator[Sequence[str]]:
         yield [address]
 
 
-@contextmanager
-def _under_load(client: str, addresses: Sequence[str], work: Work, calls: list[Call]) -> Iterator[None]:
-    """Keep one client calling while inside, and until its last calls have ended."""
-    with ThreadPoolExecutor(1) as pool:
-        load = pool.submit(CLIENTS[client], addresses, work)
-        try:
-            yield
-        finally:
-            work.stop.set()
-            calls += load.result(120)
-
-
-def _stop(server: ServerProcess, number: signal.Signals, after_seconds: float) -> None:
+def stop_in_a_call(server: ServerProcess, number: signal.Signals, after_seconds: float) -> None:
     """Send a signal to a server that has calls, so long after the first is seen."""
     assert wait_until(lambda: gauge(server, IN_FLIGHT) > 0), "no call came to this server"
     time.sleep(after_seconds)
     server.process.send_signal(number)
-
-
-def _digest_of(address: str, source: Path, folder: Path) -> str:
-    target = folder / "expected.safetensors"
-    with Client(address) as client:
-        client.prune_file(source, target, RULE)
-    return digest(target)

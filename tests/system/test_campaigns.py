@@ -13,6 +13,7 @@ from tests.campaigns import (
     headers,
     hostile,
     killed_clients,
+    load,
     proxies,
     refusals,
     stopped_servers,
@@ -22,7 +23,7 @@ from tests.campaigns.stopped_servers import Pair, pair_of_servers
 from tests.servers import ServerProcess, running_server
 
 SIGNALS = pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "told to stop"])
-CLIENTS = pytest.mark.parametrize("client", stopped_servers.CLIENTS)
+CLIENTS = pytest.mark.parametrize("client", load.CLIENTS)
 
 
 def broken(campaigns: Iterable[Figures]) -> list[str]:

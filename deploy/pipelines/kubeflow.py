@@ -1,0 +1,38 @@
+"""A Kubeflow component that prunes a checkpoint, and a pipeline of it alone. `python kubeflow.py` writes kubeflow.yaml.
+
+To be compiled it needs kfp and kfp-kubernetes (tried with 2.17.0), and nothing of this project. The image is the
+Dockerfile's target `client`.
+"""
+
+from pathlib import Path
+
+from kfp import compiler, dsl, kubernetes
+
+IMAGE = "pruning-service:0.1.0-client"
+
+
+@dsl.container_component
+def prune(
+    model: dsl.Input[dsl.Model],
+    pruned: dsl.Output[dsl.Model],
+    report: dsl.Output[dsl.Artifact],
+    server: str,
+    sparsity: float = 0.5,
+):
+    """Give a checkpoint (safetensors) of which the smallest weights, `sparsity` of all, are zero; and a report."""
+    # Not --amount: Kubeflow writes 1.0 as 1, which there is one weight.
+    rule = ["--method", "l1_unstructured", "--global", "--sparsity", sparsity]
+    files = [model.path, "-o", pruned.path, "--report", report.path]
+    return dsl.ContainerSpec(image=IMAGE, command=["prune", "run"], args=[*files, *rule, "--server", server])
+
+
+@dsl.pipeline(name="prune", description="Prune a checkpoint (safetensors) of an object store.")
+def pipeline(uri: str, sparsity: float = 0.5, server: str = "pruning-service.pruning.svc:50051"):
+    """Import a model by its address, such as s3://models/model.safetensors, and prune it."""
+    model = dsl.importer(artifact_uri=uri, artifact_class=dsl.Model)
+    task = prune(model=model.output, server=server, sparsity=sparsity).set_retry(2, backoff_duration="30s")
+    kubernetes.add_pod_label(task, "pruning-service/client", "true")  # whom the server's NetworkPolicy lets in
+
+
+if __name__ == "__main__":
+    compiler.Compiler().compile(pipeline, str(Path(__file__).with_suffix(".yaml")))
