@@ -7,10 +7,10 @@ READY := .venv/installed
 export BUF_CACHE_DIR := $(CURDIR)/.cache/buf
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check proto bench soak clean
+.PHONY: help demo test check proto tutorial bench soak image test-image clean
 
 help: ## list these targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: $(READY) ## prune half of a real model through the service and look at the result
 	$(BIN)/python -m scripts.demo
@@ -29,6 +29,10 @@ check: $(READY) ## lint, formatting, types, and the contract against its earlier
 proto: $(READY) ## generate the stubs from the .proto
 	$(BIN)/python -m scripts.stubs proto
 
+tutorial: $(READY) ## prune a LeNet in every way, fine-tune it, make it smaller: docs/tutorial.md as it runs
+	@# PASSIVE: threads that spin while they wait take a busy machine's cores from those that work
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m scripts.tutorial
+
 bench: $(READY) ## measure the engine and the service
 	$(BIN)/python -m tests.benchmarks.engine
 	$(BIN)/python -m tests.benchmarks.engine --scaling
@@ -36,6 +40,16 @@ bench: $(READY) ## measure the engine and the service
 
 soak: $(READY) ## try to break the service, in full (half an hour); nginx and node take part where they are installed
 	$(BIN)/python -m tests.campaigns
+
+# ENGINE=docker or podman; STAND_IN=1 where no registry of images can be reached (scripts/stand_in.py).
+TARGETS ?= cpu client
+
+image: $(READY) ## build container images; TARGETS=cuda for GPUs, ENGINE=podman or docker
+	$(BIN)/python -m scripts.images $(TARGETS)
+
+test-image: $(READY) ## build the images cpu and client and run them as a platform does: hardened, pruning, stopped
+	$(BIN)/python -m scripts.images cpu client
+	$(BIN)/pytest tests/images/running.py --durations=0 --capture=no
 
 clean: ## remove everything that make made
 	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build

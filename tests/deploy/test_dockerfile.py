@@ -1,0 +1,38 @@
+"""What the Dockerfile says, without building it; `make test-image` builds it and holds it to more."""
+
+import re
+
+from pruning_service.config import read_settings
+from scripts.environments import ROOT
+from scripts.images import TARGETS
+from tests.deploy.rendered import rendered
+
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+STAGES = re.findall(r"^FROM \S+ AS (\S+)$", DOCKERFILE, re.MULTILINE)
+IGNORED = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+
+
+def settings() -> dict[str, str]:
+    return dict(re.findall(r"(PRUNING_\w+)=(\S+)", DOCKERFILE))
+
+
+def test_each_image_that_can_be_asked_for_is_a_stage_and_cpu_is_the_default() -> None:
+    assert set(TARGETS) <= set(STAGES)
+    assert STAGES[-1] == "cpu"
+
+
+def test_user_is_a_number_so_that_kubernetes_sees_that_it_is_not_root() -> None:
+    assert re.findall(r"^USER (.*)$", DOCKERFILE, re.MULTILINE) == ["65532:65532"]
+
+
+def test_image_listens_where_the_manifests_look() -> None:
+    assert settings().items() <= rendered("base").environment.items()
+
+
+def test_image_by_itself_does_not_allow_plaintext() -> None:
+    assert read_settings(settings() | {"PRUNING_ALLOW_PLAINTEXT": "true"})
+    assert "PRUNING_ALLOW_PLAINTEXT" not in settings()
+
+
+def test_what_is_not_named_does_not_reach_the_build() -> None:
+    assert next(line for line in IGNORED if not line.startswith("#")) == "*"

@@ -1,0 +1,62 @@
+"""What the images install: pinned to the hash, what the project declares, in the versions that it is tested with."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from scripts.environments import CONSTRAINTS, ROOT
+
+DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+CLIENT = DECLARED["project"]["dependencies"]
+SERVICE = [*CLIENT, *DECLARED["project"]["optional-dependencies"]["service"]]
+BUILD = DECLARED["build-system"]["requires"]
+NAMES = ("build", "client", "cpu", "cuda")
+every_file = pytest.mark.parametrize("name", NAMES)
+
+
+def requirements(name: str) -> Path:
+    return ROOT / "deploy" / f"requirements-{name}.txt"
+
+
+def pins(file: Path) -> dict[str, str]:
+    """Give the versions by normalized name, torch's without its local part."""
+    found = re.findall(r"^([\w.-]+)==([^\s+]+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+    return {normalized(package): version for package, version in found}
+
+
+def normalized(package: str) -> str:
+    return re.sub(r"[-_.]+", "-", package).lower()
+
+
+@every_file
+def test_every_package_has_its_hashes(name: str) -> None:
+    entries = re.split(r"\n(?=\w)", requirements(name).read_text(encoding="utf-8").partition("\n\n")[0])
+    packages = [entry for entry in entries if not entry.startswith("#")]
+    assert len(packages) == len(pins(requirements(name)))
+    assert [entry for entry in packages if "--hash=sha256:" not in entry] == []
+
+
+@every_file
+def test_versions_are_those_that_the_tests_run_with(name: str) -> None:
+    tested = pins(CONSTRAINTS)
+    installed = pins(requirements(name))
+    assert {package: version for package, version in installed.items() if tested.get(package, version) != version} == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "declared"), [("build", BUILD), ("client", CLIENT), ("cpu", SERVICE), ("cuda", SERVICE)], ids=NAMES
+)
+def test_everything_that_is_declared_is_installed(name: str, declared: list[str]) -> None:
+    wanted = {normalized(re.split(r"[^\w.-]", requirement)[0]) for requirement in declared}
+    assert wanted <= pins(requirements(name)).keys()
+
+
+def test_client_image_needs_no_torch_and_no_numpy() -> None:
+    assert pins(requirements("client")).keys().isdisjoint({"torch", "numpy", "safetensors"})
+
+
+def test_cpu_image_has_no_cuda() -> None:
+    assert "torch==2.13.0+cpu" in requirements("cpu").read_text(encoding="utf-8")
+    assert not [package for package in pins(requirements("cpu")) if package.startswith(("nvidia", "cuda", "triton"))]
