@@ -8,10 +8,13 @@ from pruning_client.aio import AsyncClient
 from pruning_client.capabilities import Capabilities
 from pruning_client.errors import PruningError
 from pruning_client.exchange import Progress
+from pruning_client.folder import prune_folder
 from pruning_client.masks import Masks, load_masks
+from pruning_client.packing import PackedFile, pack_file, unpack_file
 from pruning_client.plan import Plan, TensorPlan
-from pruning_client.report import Report, TensorReport
+from pruning_client.report import GroupReport, Report, TensorReport
 from pruning_client.result import Result
+from pruning_client.schedule import PruningRound, PruningSchedule
 from pruning_client.security import Tls
 from pruning_client.sync import Client
 
@@ -19,10 +22,14 @@ __all__ = [
     "AsyncClient",
     "Capabilities",
     "Client",
+    "GroupReport",
     "Masks",
+    "PackedFile",
     "Plan",
     "Progress",
     "PruningError",
+    "PruningRound",
+    "PruningSchedule",
     "Report",
     "Result",
     "TensorPlan",
@@ -30,5 +37,8 @@ __all__ = [
     "Tls",
     "errors",
     "load_masks",
+    "pack_file",
+    "prune_folder",
     "rules",
+    "unpack_file",
 ]

@@ -109,6 +109,7 @@ class AsyncClient:
         importance_scores: StateDict | None = None,
         masks: StateDict | None = None,
         digests: bool = False,
+        canonical_zero: bool = False,
         progress: Watcher | None = None,
         timeout: float | None = None,
     ) -> Result:
@@ -117,7 +118,9 @@ class AsyncClient:
         The state dict is read while it is sent, in threads: leave it alone until this is done.
         """
         self._check_usable()
-        what = await in_thread(lambda: asked(source, rules, form_of(output), seed, importance_scores, masks, digests))
+        what = await in_thread(
+            lambda: asked(source, rules, form_of(output), seed, importance_scores, masks, digests, canonical_zero)
+        )
         outcome, block = await self._run(what, lambda exchange: nullcontext(Block(exchange)), progress, timeout)
         return result_of(what, outcome, block)
 
@@ -130,12 +133,13 @@ class AsyncClient:
         output: Output = "pruned",
         seed: int | None = None,
         digests: bool = False,
+        canonical_zero: bool = False,
         progress: Watcher | None = None,
         timeout: float | None = None,
     ) -> Report:
         """Prune a safetensors file into another, as `Client.prune_file` does."""
         self._check_usable()
-        what = await in_thread(lambda: asked_of_file(source, rules, form_of(output), seed, digests))
+        what = await in_thread(lambda: asked_of_file(source, rules, form_of(output), seed, digests, canonical_zero))
         outcome, _ = await self._run(what, lambda _: replacing(target), progress, timeout)
         return whole_report(outcome)
 

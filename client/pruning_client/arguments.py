@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, NoReturn
+from typing import Final, NoReturn, get_args
 
-from pruning_client import rules, timeouts
+from pruning_client import retry, rules, timeouts
 from pruning_client.errors import RecipeError, in_rule
 from pruning_client.exchange import Rules
+from pruning_client.outputs import Output
 from pruning_client.rules import AmountLike
 from pruning_proto.v1 import pruning_pb2 as pb
 
@@ -18,8 +19,10 @@ _EXAMPLES: Final = """\
 examples:
   prune run model.safetensors -o pruned.safetensors --method l1_unstructured --amount 0.5 --global
   prune run model.safetensors -o pruned.safetensors --method ln_structured --n 1 --amount 2 --include '*.fc1.weight'
+  prune run FOLDER -o SMALLER --output removed --map bert_ffn --amount 0.5
   prune run model.safetensors --recipe recipe.yaml --plan --server gpu-box:50051
   prune apply model.safetensors masks.safetensors -o pruned.safetensors
+  prune pack pruned.safetensors -o packed.safetensors
   prune inspect pruned.safetensors
   prune serve --listen 127.0.0.1:50051
 """
@@ -38,6 +41,7 @@ class _Method:
 
 
 _RANKED: Final = ("amount", "scope")
+_UNITS: Final = ("map", "head_dim", "round_to", "same_width")
 
 METHODS: Final[Mapping[str, _Method]] = MappingProxyType(
     {
@@ -47,6 +51,9 @@ METHODS: Final[Mapping[str, _Method]] = MappingProxyType(
         "random_structured": _Method(rules.random_structured, (*_RANKED, "dim")),
         "ln_structured": _Method(rules.ln_structured, (*_RANKED, "importance_scores", "dim", "n")),
         "custom_from_mask": _Method(rules.custom_from_mask),
+        "remove_units": _Method(rules.remove_units, (*_RANKED, *_UNITS, "importance_scores", "n")),
+        "remove_random": _Method(rules.remove_random, (*_RANKED, *_UNITS)),
+        "remove_dead": _Method(rules.remove_dead, _UNITS),
     }
 )
 
@@ -59,6 +66,10 @@ _FLAGS: Final = {
     "importance_scores": "--importance-scores",
     "dim": "--dim",
     "n": "--n",
+    "map": "--map",
+    "head_dim": "--head-dim",
+    "round_to": "--round-to",
+    "same_width": "--same-width",
 }
 
 
@@ -106,6 +117,22 @@ def _parser() -> argparse.ArgumentParser:
             allow_abbrev=False,
         )
     )
+    _add_pack(
+        commands.add_parser(
+            "pack",
+            help="write what survived in a pruned file, and one bit an entry: a smaller file",
+            description="Write what survived in a pruned file, and one bit an entry; lossless, and needs no server.",
+            allow_abbrev=False,
+        )
+    )
+    _add_unpack(
+        commands.add_parser(
+            "unpack",
+            help="write the file that a packed one was made of",
+            description="Write the file that a packed one was made of; needs no server.",
+            allow_abbrev=False,
+        )
+    )
     inspect = commands.add_parser("inspect", help="print the sparsity of a file by tensor", allow_abbrev=False)
     inspect.add_argument("file", type=Path, metavar="FILE.safetensors")
     _add_json(inspect)
@@ -117,9 +144,25 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_run(run: argparse.ArgumentParser) -> None:
-    run.add_argument("source", type=Path, metavar="IN.safetensors")
-    run.add_argument("-o", dest="out", type=Path, metavar="OUT.safetensors", help="where the result goes; may be IN")
-    run.add_argument("--output", choices=("pruned", "masked", "mask"), default="pruned", help="form of the result")
+    run.add_argument(
+        "source",
+        type=Path,
+        metavar="IN.safetensors",
+        help="or a folder of a Hugging Face model, whose result is a folder that from_pretrained loads",
+    )
+    run.add_argument(
+        "-o",
+        dest="out",
+        type=Path,
+        metavar="OUT.safetensors",
+        help="where the result goes; a file may be IN, a folder new",
+    )
+    run.add_argument(
+        "--output",
+        choices=get_args(Output),
+        default="pruned",
+        help="form of the result; packed: what survived and one bit an entry; removed: without the units that fell",
+    )
     run.add_argument(
         "--seed", type=int, metavar="S", help="of random choices, 0 to 2^64 - 1; default: drawn and reported"
     )
@@ -128,10 +171,15 @@ def _add_run(run: argparse.ArgumentParser) -> None:
         action="store_true",
         help="report SHA-256 of the files that were sent and came; checked on both sides",
     )
+    run.add_argument(
+        "--report", type=Path, metavar="REPORT.json", help="write what --json prints into a file, for the next step"
+    )
+    _add_canonical_zero(run)
     dry = run.add_mutually_exclusive_group()
     dry.add_argument("--plan", action="store_true", help="only say what would be pruned; the model is not sent")
     dry.add_argument("--dry-run", action="store_true", help="only report what would come out; nothing is written")
     _add_rule(run.add_argument_group("the rule"))
+    _add_units(run.add_argument_group("units: channels of several tensors that are tied"))
     _add_server(run)
     _add_json(run)
 
@@ -141,6 +189,25 @@ def _add_apply(apply: argparse.ArgumentParser) -> None:
     apply.add_argument("masks", type=Path, metavar="MASKS.safetensors")
     apply.add_argument("-o", dest="out", type=Path, metavar="OUT.safetensors", required=True, help="may be MODEL")
     _add_json(apply)
+
+
+def _add_pack(pack: argparse.ArgumentParser) -> None:
+    pack.add_argument("source", type=Path, metavar="IN.safetensors")
+    pack.add_argument("-o", dest="out", type=Path, metavar="OUT.safetensors", required=True, help="may be IN")
+    _add_canonical_zero(pack)
+    _add_json(pack)
+
+
+def _add_unpack(unpack: argparse.ArgumentParser) -> None:
+    unpack.add_argument("source", type=Path, metavar="PACKED.safetensors")
+    unpack.add_argument("-o", dest="out", type=Path, metavar="OUT.safetensors", required=True, help="may be PACKED")
+    _add_json(unpack)
+
+
+def _add_canonical_zero(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--canonical-zero", action="store_true", help="packed: write -0.0 as +0.0, one bit in place of its full width"
+    )
 
 
 def _add_rule(rule: argparse._ArgumentGroup) -> None:
@@ -154,7 +221,9 @@ def _add_rule(rule: argparse._ArgumentGroup) -> None:
     )
     rule.add_argument("--global", dest="scope", action="store_const", const="global", help="all tensors compete")
     rule.add_argument("--dim", type=int, metavar="D", help="structured: the dim whose channels fall; default 0")
-    rule.add_argument("--n", type=_norm, metavar="N", help="ln_structured: a number, inf, fro or nuc; default 2")
+    rule.add_argument(
+        "--n", type=_norm, metavar="N", help="ln_structured, remove_units: a number, inf, fro or nuc; default 2"
+    )
     rule.add_argument(
         "--include", action="append", default=[], metavar="G", help="glob of names, or re:REGEX; repeatable"
     )
@@ -164,6 +233,22 @@ def _add_rule(rule: argparse._ArgumentGroup) -> None:
     rule.add_argument("--prior", choices=("mask", "zeros"), default="mask", help="zeros: what is zero counts as pruned")
     rule.add_argument(
         "--importance-scores", action="store_const", const=True, help="rank `w:scores` of the file, not w"
+    )
+
+
+def _add_units(units: argparse._ArgumentGroup) -> None:
+    units.add_argument(
+        "--map",
+        metavar="MAP",
+        help="what is tied, by a name that `prune methods` lists; without --method it is remove_units; groups of your "
+        "own stand in a --recipe",
+    )
+    units.add_argument(
+        "--head-dim", type=int, metavar="N", help="entries of an attention head, for maps that ask for it"
+    )
+    units.add_argument("--round-to", type=int, metavar="N", help="keep a multiple of N in each group, rounded up")
+    units.add_argument(
+        "--same-width", action="store_const", const=True, help="keep the same number in all groups of one pattern"
     )
 
 
@@ -177,6 +262,9 @@ def _add_server(command: argparse.ArgumentParser) -> None:
     )
     server.add_argument(
         "--timeout", type=_timeout, metavar="SECONDS", help="inf: no limit; default: 30, and 1 for every 10 MB"
+    )
+    server.add_argument(
+        "--retries", type=_retries, metavar="N", help="how often a call that failed may be tried again; default: 3"
     )
     server.add_argument("--tls", action="store_true", help="connect over TLS; the options below that begin so imply it")
     server.add_argument("--tls-ca", type=Path, metavar="FILE.pem", help="who signed its certificate; default: roots")
@@ -200,6 +288,8 @@ def rules_of(options: argparse.Namespace) -> Rules:
         if options.method or given or options.include or options.exclude or options.prior != "mask":
             raise UsageError("--recipe takes the place of --method and its options; give one or the other")
         return rules.load_recipe(options.recipe)
+    if options.method is None and options.map is not None:
+        options.method = "remove_units"
     if options.method is None:
         raise UsageError(f"--method or --recipe is required; methods: {', '.join(METHODS)}")
     _check_fit(options.method, given)
@@ -214,6 +304,8 @@ def _check_fit(name: str, given: Mapping[str, object]) -> None:
     for option in given:
         if option not in takes and not (option == "sparsity" and "amount" in takes):
             raise UsageError(f"{name} takes no {_FLAGS[option]}")
+    if "map" in takes and "map" not in given:
+        raise UsageError(f"{name} needs --map; groups of your own stand in a --recipe")
     if "amount" in takes and not {"amount", "sparsity"} & given.keys():
         raise UsageError(f"{name} needs --amount or --sparsity")
 
@@ -222,8 +314,12 @@ def _rule(options: argparse.Namespace, given: dict[str, object]) -> pb.Rule:
     if options.sparsity is not None:
         del given["sparsity"]
         given["amount"] = rules.sparsity(options.sparsity)
-    build = METHODS[options.method].build
-    return build(**given, include=options.include, exclude=options.exclude, prior=options.prior)
+    method = METHODS[options.method]
+    if "map" in method.takes:
+        if options.include or options.exclude:
+            raise UsageError(f"{options.method} takes no --include and --exclude: --map says which tensors")
+        return method.build(**given, prior=options.prior)
+    return method.build(**given, include=options.include, exclude=options.exclude, prior=options.prior)
 
 
 def _given(options: argparse.Namespace) -> dict[str, object]:
@@ -251,6 +347,13 @@ def _timeout(text: str) -> float:
         return timeouts.check(_number(text, "seconds, or inf"))
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _retries(text: str) -> int:
+    try:
+        return retry.check(int(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"retries are a whole number, 0 for none; got {text!r}") from error
 
 
 def _number(text: str, wanted: str) -> float:

@@ -1,4 +1,4 @@
-"""The command line `prune`: run, apply, inspect, methods, serve. Results go to stdout, all else to stderr.
+"""The command line `prune`: run, apply, pack, unpack, inspect, methods, serve. Results to stdout, all else to stderr.
 
 Exit status: 0 done, 1 failure, 2 the request, a path or the file makes no sense, 130 interrupted.
 """
@@ -13,16 +13,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from pruning_client import complaints, display
 from pruning_client.apply_file import apply_file
 from pruning_client.arguments import UsageError, parse, rules_of
+from pruning_client.atomic import replacing
 from pruning_client.connecting import check_local, connect
 from pruning_client.embedded import check_installed, embedded_server
 from pruning_client.errors import PruningError, UnavailableError
 from pruning_client.exchange import Watcher, is_random, recipe_of
+from pruning_client.folder import FOLDER_OUTPUTS, check_new, is_folder, prune_folder, weights_of
 from pruning_client.inspection import inspect_file
+from pruning_client.packing import PackedFile, pack_file, unpack_file
+from pruning_client.shards import ShardsSource, is_index
 from pruning_client.source import FileSource
 from pruning_client.sync import Client
 from pruning_client.terminal import printable
@@ -56,7 +61,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return complaints.FAILED
-    except (PruningError, OSError, UsageError) as error:
+    except (PruningError, OSError, UsageError, ImportError) as error:  # ImportError: of what an extra would install
         sys.stderr.write((complaints.as_json(error) if as_json else complaints.as_text(error)) + "\n")
         return complaints.status(error)
     return 0
@@ -69,12 +74,23 @@ def _options(words: Sequence[str]) -> Namespace:
 
 
 def _run(options: Namespace) -> _Answer:
+    if options.report is None:
+        return _ran(options)
+    if options.out is not None and options.report.resolve() == options.out.resolve():
+        raise UsageError("--report and -o name the same file; give the report one of its own")
+    with replacing(options.report) as report:  # refused before the work if it cannot be written
+        answer = _ran(options)
+        report.write(_json(answer).encode())
+    return answer
+
+
+def _ran(options: Namespace) -> _Answer:
     recipe = recipe_of(rules_of(options), options.seed)
     _check_out(options)
-    FileSource(options.source)  # a file that is not sound is refused before a server is started for it
+    _check_source(options)
     with _client(options) as client:
         if options.plan:
-            plan = client.plan(options.source, recipe)
+            plan = client.plan(_weights(options), recipe)
             return _Answer(plan.to_dict(), display.plan_text(plan, _width()))
         return _prune(client, recipe, options)
 
@@ -87,14 +103,35 @@ def _check_out(options: Namespace) -> None:
         raise UsageError(f"{dry} writes nothing; leave out -o")
     if options.plan and options.digests:
         raise UsageError("--plan sends no model; leave out --digests")
+    if options.canonical_zero and (dry is not None or options.output != "packed"):
+        raise UsageError("--canonical-zero is for --output packed; give that too, or leave it out")
+
+
+def _check_source(options: Namespace) -> None:
+    """Refuse what is not sound, or is there already, before a server is started for it."""
+    weights = _weights(options)
+    ShardsSource(weights) if is_index(weights) else FileSource(weights)
+    if not is_folder(options.source):
+        return
+    if options.output not in FOLDER_OUTPUTS:
+        raise UsageError(f"a folder's result is one that can be loaded: --output {' or '.join(FOLDER_OUTPUTS)}")
+    if options.out is not None:
+        check_new(options.out)
+
+
+def _weights(options: Namespace) -> Path:
+    """Give the file to send: of a folder, its weights."""
+    source: Path = options.source
+    return weights_of(source) if is_folder(source) else source
 
 
 def _prune(client: Client, recipe: Recipe, options: Namespace) -> _Answer:
     with _progress(options) as progress:
         if options.dry_run:
-            report = client.dry_run(options.source, recipe, digests=options.digests, progress=progress)
-        else:
-            report = client.prune_file(
+            report = client.dry_run(_weights(options), recipe, digests=options.digests, progress=progress)
+        elif is_folder(options.source):
+            report = prune_folder(
+                client,
                 options.source,
                 options.out,
                 recipe,
@@ -102,9 +139,20 @@ def _prune(client: Client, recipe: Recipe, options: Namespace) -> _Answer:
                 digests=options.digests,
                 progress=progress,
             )
+        else:
+            report = client.prune_file(
+                options.source,
+                options.out,
+                recipe,
+                output=options.output,
+                digests=options.digests,
+                canonical_zero=options.canonical_zero,
+                progress=progress,
+            )
     written = {} if options.out is None else {"out": str(options.out)}
     text = display.report_text(report, _width(), with_seed=is_random(recipe))
-    return _Answer(report.to_dict() | written, "\n".join([text, *(f"wrote {out}" for out in written.values())]))
+    zeros = display.negative_zeros_lines(report.negative_zeros, canonical_zero=options.canonical_zero)
+    return _Answer(report.to_dict() | written, "\n".join([text, *zeros, *(f"wrote {out}" for out in written.values())]))
 
 
 def _apply(options: Namespace) -> _Answer:
@@ -112,6 +160,21 @@ def _apply(options: Namespace) -> _Answer:
     return _Answer(
         applied.to_dict() | {"out": str(options.out)}, f"{display.applied_text(applied)}\nwrote {options.out}"
     )
+
+
+def _pack(options: Namespace) -> _Answer:
+    canonical_zero = options.canonical_zero
+    packed = pack_file(options.source, options.out, canonical_zero=canonical_zero)
+    return _packed(packed, options, canonical_zero=canonical_zero)
+
+
+def _unpack(options: Namespace) -> _Answer:
+    return _packed(unpack_file(options.source, options.out), options)
+
+
+def _packed(packed: PackedFile, options: Namespace, *, canonical_zero: bool = False) -> _Answer:
+    text = display.packed_text(packed, canonical_zero=canonical_zero)
+    return _Answer(packed.to_dict() | {"out": str(options.out)}, f"{text}\nwrote {options.out}")
 
 
 def _inspect(options: Namespace) -> _Answer:
@@ -132,7 +195,15 @@ def _serve(options: Namespace) -> NoReturn:
     os.execv(sys.executable, [sys.executable, "-m", "pruning_service", *options.words])  # noqa: S606 - no shell meant
 
 
-_COMMANDS: Final = {"run": _run, "apply": _apply, "inspect": _inspect, "methods": _methods, "serve": _serve}
+_COMMANDS: Final = {
+    "run": _run,
+    "apply": _apply,
+    "pack": _pack,
+    "unpack": _unpack,
+    "inspect": _inspect,
+    "methods": _methods,
+    "serve": _serve,
+}
 
 
 @contextmanager
@@ -162,7 +233,11 @@ def _width() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
+def _json(answer: _Answer) -> str:
+    return json.dumps(answer.value, indent=2) + "\n"
+
+
 def _print(answer: _Answer, *, as_json: bool) -> None:
-    lines = [json.dumps(answer.value, indent=2)] if as_json else map(printable, answer.text.split("\n"))
-    sys.stdout.write("\n".join(lines) + "\n")
+    text = "\n".join(map(printable, answer.text.split("\n"))) + "\n"
+    sys.stdout.write(_json(answer) if as_json else text)
     sys.stdout.flush()

@@ -6,6 +6,7 @@ from typing import Final
 
 from pruning_client.arguments import UsageError
 from pruning_client.channel import Target, check
+from pruning_client.retry import RETRIES
 from pruning_client.security import Tls, Token, checked
 from pruning_client.sync import Client
 
@@ -16,6 +17,7 @@ _OPTIONS: Final = {
     "tls_key": "--tls-key",
     "tls_server_name": "--tls-server-name",
     "token_file": "--token-file",
+    "retries": "--retries",
 }
 
 
@@ -26,8 +28,9 @@ def connect(options: Namespace) -> Client:
     """
     target = _target(options.server)
     token = None if options.token_file is None else _token_of(options.token_file)
+    retries = RETRIES if options.retries is None else options.retries
     try:
-        return Client(target, tls=_tls(options), token=token, timeout=options.timeout)
+        return Client(target, tls=_tls(options), token=token, timeout=options.timeout, retries=retries)
     except ValueError as error:
         raise UsageError(str(error)) from error
 

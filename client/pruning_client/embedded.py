@@ -22,6 +22,9 @@ NEEDED: Final = ("torch", "numpy", "safetensors", "grpc_health", "grpc_reflectio
 
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 10.0
+_PRIVATE: Final = ("--health-listen=none", "--tls-cert=", "--tls-key=", "--tls-client-ca=", "--token-file=")
+"""Nobody else reaches the socket: what PRUNING_* says of health, TLS and tokens is for servers that others call."""
+
 _SOCKET: Final = "s"
 _LOG: Final = "log"
 _SHOWN_LINES: Final = 15
@@ -80,7 +83,7 @@ def _address(folder: Path) -> str:
 
 def _start(folder: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "pruning_service", "--listen", _address(folder)]
-    command += ["--metrics-listen", "none", "--until-stdin-closes"]
+    command += ["--metrics-listen", "none", *_PRIVATE, "--until-stdin-closes"]
     with (folder / _LOG).open("wb") as log:
         return subprocess.Popen(  # noqa: S603 - our own module, no shell
             command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True

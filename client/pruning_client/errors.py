@@ -122,6 +122,7 @@ BY_FAMILY: Final[Mapping[Family, type[PruningError]]] = MappingProxyType(
         Family.CAPACITY: CapacityError,
         Family.PROTOCOL: ProtocolError,
         Family.UNAVAILABLE: UnavailableError,
+        Family.AUTHENTICATION: AuthenticationError,
         Family.INTERNAL: InternalError,
     }
 )

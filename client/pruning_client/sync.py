@@ -111,6 +111,7 @@ class Client:
         importance_scores: StateDict | None = None,
         masks: StateDict | None = None,
         digests: bool = False,
+        canonical_zero: bool = False,
         progress: Watcher | None = None,
         timeout: float | None = None,
     ) -> Result:
@@ -120,10 +121,11 @@ class Client:
         `importance_scores=True` and `custom_from_mask`. Prior masks go in the state dict, as `w:mask_bits` of an
         earlier result or as torch's `w_orig` and `w_mask`. `seed` replaces the recipe's; without either one is
         drawn if a rule is random, and the report tells it. `digests` asks for SHA-256 of what came and went, in the
-        report.
+        report. `canonical_zero`, for output "packed", writes -0.0 as +0.0, which takes less. A packed file is pruned
+        as what it was made of.
         """
         self._check_usable()
-        what = asked(source, rules, form_of(output), seed, importance_scores, masks, digests)
+        what = asked(source, rules, form_of(output), seed, importance_scores, masks, digests, canonical_zero)
         outcome, block = self._run(what, lambda exchange: nullcontext(Block(exchange)), progress, timeout)
         return result_of(what, outcome, block)
 
@@ -136,6 +138,7 @@ class Client:
         output: Output = "pruned",
         seed: int | None = None,
         digests: bool = False,
+        canonical_zero: bool = False,
         progress: Watcher | None = None,
         timeout: float | None = None,
     ) -> Report:
@@ -144,7 +147,7 @@ class Client:
         The target is written whole or not at all: on any failure it is as it was.
         """
         self._check_usable()
-        what = asked_of_file(source, rules, form_of(output), seed, digests)
+        what = asked_of_file(source, rules, form_of(output), seed, digests, canonical_zero)
         outcome, _ = self._run(what, lambda _: replacing(target), progress, timeout)
         return whole_report(outcome)
 

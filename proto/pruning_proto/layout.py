@@ -122,10 +122,10 @@ def json_bytes(prefix: bytes | bytearray | memoryview, limit: int = HEADER_BYTES
     return int(length)
 
 
-def parse(header: bytes | bytearray | memoryview) -> Layout:
+def parse(header: bytes | bytearray | memoryview, most_tensors: int | None = None) -> Layout:
     """Read the JSON that follows the prefix.
 
-    Raises: LayoutError if it is not sound.
+    Raises: LayoutError if it is not sound, or tells of more than `most_tensors`.
     """
     metadata: dict[str, str] = {}
     entries: list[TensorEntry] = []
@@ -134,6 +134,10 @@ def parse(header: bytes | bytearray | memoryview) -> Layout:
             metadata = _metadata(value)
         else:
             entries.append(_entry(name, value))
+            if most_tensors is not None and len(entries) > most_tensors:
+                raise LayoutError(
+                    Reason.TOO_MANY_TENSORS, f"the file has more than {most_tensors:,} tensors, the most that are read"
+                )
     entries = _sorted(entries)
     _check_contiguous(entries)
     return Layout(tuple(entries), metadata, PREFIX_BYTES + len(header))

@@ -16,6 +16,9 @@ DESCRIPTION_BYTES: Final = MIB // 4
 TENSOR_DESCRIPTION_BYTES: Final = MIB
 """What a tensor's name and shape take at most, so that a message stays well below MESSAGE_BYTES."""
 
+GROUP_NAMES_BYTES: Final = MIB // 2
+"""What the names of a group's tied tensors take at most; with the numbers of its units, the same holds of it."""
+
 HEADER_BYTES: Final = 8 * MIB
 """A server's default limit of a safetensors header: about 100,000 tensors."""
 

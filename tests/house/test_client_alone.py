@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import safetensors
 
+from pruning_client import pack_file
 from tests.house.installed import Installation
 from tests.servers import ServerProcess
 
@@ -73,6 +74,24 @@ def test_masks_are_applied_without_numpy(client_alone: Installation, checkpoint:
     done = client_alone.run("-W", "error", "-m", "pruning_client", *words, folder=checkpoint.parent)
     assert done.returncode == 0, done.stderr
     assert (checkpoint.parent / "out.safetensors").read_bytes().endswith(HALF_OF_THEM)
+
+
+def test_packed_file_is_inspected_without_numpy(client_alone: Installation, checkpoint: Path) -> None:
+    header = json.dumps({"w": {"dtype": "F32", "shape": [400], "data_offsets": [0, 1600]}}).encode()
+    checkpoint.write_bytes(struct.pack("<Q", len(header)) + header + bytes(1600))
+    pack_file(checkpoint, checkpoint)
+    done = client_alone.run("-m", "pruning_client", "inspect", "in.safetensors", "--json", folder=checkpoint.parent)
+    (tensor,) = json.loads(done.stdout)["tensors"]
+    assert (tensor["name"], tensor["entries"], tensor["zeros"], tensor["packed"]) == ("w", 400, 400, True)
+
+
+@pytest.mark.parametrize("command", ["pack", "unpack"])
+def test_packing_says_what_it_needs(client_alone: Installation, checkpoint: Path, command: str) -> None:
+    words = ["-m", "pruning_client", command, "in.safetensors", "-o", "out.safetensors"]
+    done = client_alone.run(*words, folder=checkpoint.parent)
+    assert done.returncode == 1
+    assert "pip install 'pruning-service[numpy]'" in done.stderr
+    assert not (checkpoint.parent / "out.safetensors").exists()
 
 
 def test_server_of_its_own_needs_the_service(client_alone: Installation, checkpoint: Path) -> None:

@@ -13,7 +13,7 @@ from tests.house.examples import Example, examples_in
 from tests.house.modules import ROOT
 from tests.servers import ServerProcess
 
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "deploy" / "pipelines" / "README.md"]
 PRINTED_SERVER = "localhost:50051"
 INTERPRETERS = {"python": [sys.executable, "-c"], "bash": ["bash", "-euo", "pipefail", "-c"]}
 
@@ -43,7 +43,7 @@ def try_out(example: Example, folder: Path, address: str) -> None:
     assert done.returncode == 0, f"{example.code}\n{done.stdout}{done.stderr}"
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: str(document.relative_to(ROOT)))
 def test_examples_run(document: Path, folder: Path, server: ServerProcess) -> None:
     for example in examples_in(document.read_text(encoding="utf-8")):
         try_out(example, folder, server.address)

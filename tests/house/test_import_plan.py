@@ -11,7 +11,7 @@ from tests.house.installed import PROJECT
 from tests.house.modules import YARDS, Import, imports_of, modules_of
 
 MAY_IMPORT = {
-    "pruning_proto": {"grpc", "google"},
+    "pruning_proto": {"grpc", "google", "numpy"},
     "pruning_engine": {"torch", "numpy", "safetensors", "re2"},
     "pruning_service": {
         "pruning_engine",
@@ -24,12 +24,25 @@ MAY_IMPORT = {
         "torch",
         "numpy",
     },
-    "pruning_client": {"pruning_proto", "grpc", "google", "yaml", "rich", "torch", "numpy"},
+    "pruning_client": {
+        *{"pruning_proto", "grpc", "google", "yaml", "rich", "torch", "numpy"},
+        *{"torch_pruning", "cloudpickle"},  # the extra `derive`: groups of tied channels, found in a child process
+    },
 }
 """Other packages that each package may import. Beyond the table every package imports itself."""
 
-ADAPTORS = {"torch": "pruning_client.torch", "numpy": "pruning_client.numpy"}
-"""The one module of the client that may import each framework."""
+ADAPTORS = {
+    "torch": {
+        "pruning_client.torch",
+        "pruning_client.torch_loading",
+        "pruning_client.torch_groups",
+        "pruning_client.torch_deriving",
+    },
+    "numpy": {"pruning_client.numpy"},
+    "torch_pruning": {"pruning_client.torch_deriving"},
+    "cloudpickle": {"pruning_client.torch_groups"},
+}
+"""The modules of the client that may import each framework."""
 
 CLIENT_NEEDS = PROJECT["project"]["dependencies"]
 SERVICE_NEEDS = CLIENT_NEEDS + PROJECT["project"]["optional-dependencies"]["service"]
@@ -61,17 +74,26 @@ def test_package_imports_only_what_the_plan_allows(package: str) -> None:
     assert [one for one in imports_of(package) if one.package not in allowed] == []
 
 
-@pytest.mark.parametrize(("framework", "adaptor"), ADAPTORS.items(), ids=ADAPTORS)
-def test_client_imports_a_framework_in_its_adaptor_only(framework: str, adaptor: str) -> None:
+@pytest.mark.parametrize(("framework", "adaptors"), ADAPTORS.items(), ids=ADAPTORS)
+def test_client_imports_a_framework_in_its_adaptors_only(framework: str, adaptors: set[str]) -> None:
     importers = {one.importer for one in imports_of("pruning_client") if one.package == framework}
-    assert importers <= {adaptor}
+    assert importers <= adaptors
+
+
+def test_contract_touches_numpy_only_where_bytes_are_packed() -> None:
+    """Client and server pack with the same code, so it stands in what both import; nobody else there needs numpy."""
+    importers = {one.importer for one in imports_of("pruning_proto") if one.package == "numpy"}
+    assert importers == {"pruning_proto.packed_arrays"}
 
 
 @pytest.mark.parametrize(
     ("package", "needs"),
     [
-        ("pruning_proto", CLIENT_NEEDS),
-        ("pruning_client", [*CLIENT_NEEDS, *ADAPTORS]),  # an adaptor runs where the caller has the framework
+        ("pruning_proto", [*CLIENT_NEEDS, "numpy"]),  # packed_arrays runs where the caller has it
+        (
+            "pruning_client",
+            [*CLIENT_NEEDS, *(name.replace("_", "-") for name in ADAPTORS)],
+        ),  # an adaptor runs where the caller has the framework
         ("pruning_engine", SERVICE_NEEDS),
         ("pruning_service", SERVICE_NEEDS),
     ],

@@ -39,12 +39,13 @@ def schema(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
 
 
 def call(
-    server: ServerProcess, method: str, schema: Sequence[str], messages: Sequence[Json]
+    server: ServerProcess, method: str, schema: Sequence[str], messages: Sequence[Json], *, scheme: str = "http"
 ) -> subprocess.CompletedProcess[str]:
     """Send messages as JSON, one after the other, and half-close."""
-    url = f"http://{server.address}/pruning.v1.PruningService/{method}"
+    url = f"{scheme}://{server.address}/pruning.v1.PruningService/{method}"
+    version = ["--http2-prior-knowledge"] if scheme == "http" else []  # over TLS it is agreed on
     return subprocess.run(
-        [BUF, "curl", *schema, "--protocol", "grpc", "--http2-prior-knowledge", "--data", "@-", url],
+        [BUF, "curl", *schema, "--protocol", "grpc", *version, "--data", "@-", url],
         input="\n".join(json.dumps(message) for message in messages),
         capture_output=True,
         text=True,
