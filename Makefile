@@ -33,12 +33,15 @@ tutorial: $(READY) ## prune a LeNet in every way, fine-tune it, make it smaller:
 	@# PASSIVE: threads that spin while they wait take a busy machine's cores from those that work
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m scripts.tutorial
 
-bench: $(READY) ## measure the engine and the service
+bench: $(READY) ## measure the engine, the service, packed files, and models that were made smaller
 	$(BIN)/python -m tests.benchmarks.engine
 	$(BIN)/python -m tests.benchmarks.engine --scaling
 	$(BIN)/python -m tests.benchmarks.service
+	$(BIN)/python -m tests.benchmarks.health
+	$(BIN)/python -m tests.benchmarks.packed
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.benchmarks.removal
 
-soak: $(READY) ## try to break the service, in full (half an hour); nginx and node take part where they are installed
+soak: $(READY) ## try to break the service, in full (three quarters of an hour); nginx and node take part where they are installed
 	$(BIN)/python -m tests.campaigns
 
 # ENGINE=docker or podman; STAND_IN=1 where no registry of images can be reached (scripts/stand_in.py).

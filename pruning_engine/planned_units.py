@@ -79,6 +79,12 @@ class PlannedGroup:
         return tuple(tie.place for tie in self.ties)
 
     @property
+    def place_name(self) -> str:
+        """Where unit 0 begins, `TENSOR:DIM:POSITION`: no other group's does, while several may be of one name."""
+        first = self.ties[0]
+        return f"{first.parameter}:{first.dim}:{first.indices[0] if first.indices else first.offset}"
+
+    @property
     def scored_entries(self) -> int:
         """Entries of one unit that count in its importance."""
         return sum(tie.unit_entries for tie in self.ties if tie.scored)

@@ -44,14 +44,19 @@ def find_groups(units: Units, parameters: Sequence[LogicalParameter], path: str)
 
 def refuse_shared(groups: Iterable[PlannedGroup], path: str) -> None:
     """Refuse groups of which two own the same position of a tensor. Raises: MismatchError naming both."""
-    owned: dict[tuple[str, int], list[tuple[int, int, str]]] = {}
-    for group in groups:
+    named = list(groups)
+    owned: dict[tuple[str, int], list[tuple[int, int, int]]] = {}
+    for number, group in enumerate(named):
         for tie in group.ties:
-            owned.setdefault((tie.parameter, tie.dim), []).extend((*run, group.name) for run in tie.runs())
+            owned.setdefault((tie.parameter, tie.dim), []).extend((*run, number) for run in tie.runs())
     for (tensor, dim), runs in owned.items():
         for (_, end, first), (begin, _, second) in pairwise(sorted(runs)):
             if begin < end:
-                both = f"group {first!r} twice" if first == second else f"groups {first!r} and {second!r}"
+                both = f"groups {named[first].name!r} and {named[second].name!r}"
+                if first == second:
+                    both = f"group {named[first].name!r} twice"
+                elif named[first].name == named[second].name:
+                    both = f"two groups of the name {named[first].name!r}"
                 raise MismatchError(
                     Reason.UNIT_IN_TWO_GROUPS,
                     f"{path}: position {begin} of dim {dim} of tensor {tensor!r} is tied by {both}; a unit falls with "

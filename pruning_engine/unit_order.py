@@ -86,11 +86,11 @@ class ByNorm:
 
 
 class ByChance:
-    """Units rank at random: by the seed, the rule's position, the group's name and the unit's number."""
+    """Units rank at random: by the seed, the rule's position, where the group begins and the unit's number."""
 
     def __init__(self, ranked: Ranked, groups: Sequence[PlannedGroup]) -> None:
         self._ranked = ranked
-        self._keys = [random_scores.key_of(ranked.seed, ranked.position, group.name) for group in groups]
+        self._keys = [random_scores.key_of(ranked.seed, ranked.position, group.place_name) for group in groups]
 
     def least(self, candidates: Mapping[int, Flags], count: int) -> Least:
         """Give the least."""

@@ -13,6 +13,9 @@ from pruning_engine.errors import Reason, RecipeError
 RUNNING_STATISTICS: Final = ("running_mean", "running_var")
 """Last parts of names of a BatchNorm's statistics: sliced with their unit, but never scored or zeroed."""
 
+MOST_PER_UNIT: Final = 2**32 - 1
+"""What one unit may count for in a field of config.json: with all units it fits into a report."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tie:
@@ -101,7 +104,8 @@ def _check_group(group: Group, path: str) -> None:
     if group.units is not None:
         _check_least(group.units, 1, f"{path}.units")
     for name, count in group.config.items():
-        _check_least(count, 1, f'{path}.config["{name}"]')
+        if not 1 <= count <= MOST_PER_UNIT:
+            refuse(f'{path}.config["{name}"]', f"a whole number, 1 to {MOST_PER_UNIT:,}, is required, got {count:,}")
     for position, tie in enumerate(group.ties):
         for place, text in _wrong_with(tie):
             refuse(f"{path}.ties[{position}].{place}", text)

@@ -151,8 +151,10 @@ def _prune(client: Client, recipe: Recipe, options: Namespace) -> _Answer:
             )
     written = {} if options.out is None else {"out": str(options.out)}
     text = display.report_text(report, _width(), with_seed=is_random(recipe))
-    zeros = display.negative_zeros_lines(report.negative_zeros, canonical_zero=options.canonical_zero)
-    return _Answer(report.to_dict() | written, "\n".join([text, *zeros, *(f"wrote {out}" for out in written.values())]))
+    is_packed = options.output == "packed"
+    packed = display.packed_lines(report, canonical_zero=options.canonical_zero) if is_packed else []
+    wrote = [f"wrote {out}" for out in written.values()]
+    return _Answer(report.to_dict() | written, "\n".join([text, *packed, *wrote]))
 
 
 def _apply(options: Namespace) -> _Answer:

@@ -43,8 +43,17 @@ def _groups_text(report: Report, width: int | None) -> str:
     units, kept = sum(each.units for each in groups), sum(len(each.kept) for each in groups)
     foot = (f"{len(groups):,} group{'' if len(groups) == 1 else 's'}", f"{units:,}", f"{kept:,}", "")
     table = Table(("group", "units", "kept", "config.json"), rows, foot).render(width)
-    size = "" if report.result_bytes is None else f"\n\nthe result has {bytes_text(report.result_bytes)}"
-    return f"{table}{size}"
+    return "\n\n".join([table, *_size_lines(report)])
+
+
+def packed_lines(report: Report, *, canonical_zero: bool) -> list[str]:
+    """Give what packing the result came to; its size stands with the groups, where there are any."""
+    size = [] if report.groups else _size_lines(report)
+    return [*size, *negative_zeros_lines(report.negative_zeros, canonical_zero=canonical_zero)]
+
+
+def _size_lines(report: Report) -> list[str]:
+    return [] if report.result_bytes is None else [f"the result has {bytes_text(report.result_bytes)}"]
 
 
 def _config(group: GroupReport) -> str:

@@ -5,6 +5,7 @@ is killed. It runs in a session of its own, so that Ctrl-C on a terminal reaches
 """
 
 import importlib.util
+import os
 import socket
 import subprocess
 import sys
@@ -22,8 +23,8 @@ NEEDED: Final = ("torch", "numpy", "safetensors", "grpc_health", "grpc_reflectio
 
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 10.0
-_PRIVATE: Final = ("--health-listen=none", "--tls-cert=", "--tls-key=", "--tls-client-ca=", "--token-file=")
-"""Nobody else reaches the socket: what PRUNING_* says of health, TLS and tokens is for servers that others call."""
+_OF_OTHERS: Final = ("PRUNING_TLS_", "PRUNING_TOKEN_FILE", "PRUNING_HEALTH_LISTEN", "PRUNING_METRICS_LISTEN")
+"""Settings, by what their names begin with, for servers that others call: nobody else reaches the socket."""
 
 _SOCKET: Final = "s"
 _LOG: Final = "log"
@@ -83,10 +84,11 @@ def _address(folder: Path) -> str:
 
 def _start(folder: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "pruning_service", "--listen", _address(folder)]
-    command += ["--metrics-listen", "none", *_PRIVATE, "--until-stdin-closes"]
+    command += ["--metrics-listen", "none", "--health-listen", "none", "--until-stdin-closes"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(_OF_OTHERS)}
     with (folder / _LOG).open("wb") as log:
         return subprocess.Popen(  # noqa: S603 - our own module, no shell
-            command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
+            command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment, start_new_session=True
         )
 
 

@@ -39,6 +39,9 @@ _LEFT_OUT: Final = (
 )
 """The weights, and what holds the same weights in another form and would not be pruned."""
 
+_DERIVED: Final = ("num_key_value_heads", "head_dim")
+"""Fields that a config may lack, for they follow from others as long as nothing is removed."""
+
 _NEVER: Final = (".git", ".prune-*.part")
 """What no copy has: a repository, and results under way."""
 
@@ -148,15 +151,21 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 def _check_head_dims(config: dict[str, Any], recipe: pb.Recipe) -> None:
     """Refuse heads of another size than the model's: such groups may fit its shapes, and would tear its heads apart."""
-    model = _place_of(config, "num_attention_heads")
-    width, heads = model.get("hidden_size"), model.get("num_attention_heads")
-    follows = width // heads if isinstance(width, int) and isinstance(heads, int) and heads > 0 else None
-    known = model.get("head_dim") or follows
+    known = {size for part in _places_of(config, "num_attention_heads") if (size := _size_of_heads(part))}
     for position, rule in enumerate(recipe.rules):
         asked = rule.granularity.units.head_dim
-        if asked and isinstance(known, int) and asked != known:
+        if asked and known and asked not in known:
+            wrong = f"by its {CONFIG} the model's is {' or '.join(map(str, sorted(known)))}, got {asked}"
             field = f"recipe.rules[{position}].granularity.units.head_dim"
-            raise recipe_error(Reason.INVALID_RECIPE, field, f"by its {CONFIG} the model's is {known}, got {asked}")
+            raise recipe_error(Reason.INVALID_RECIPE, field, wrong)
+
+
+def _size_of_heads(config: Mapping[str, Any]) -> int | None:
+    """Give the entries of one attention head, as transformers has it; None if the config does not say."""
+    said, width, heads = (config.get(name) for name in ("head_dim", "hidden_size", "num_attention_heads"))
+    if isinstance(said, int):
+        return said
+    return width // heads if isinstance(width, int) and isinstance(heads, int) and heads > 0 else None
 
 
 def _check_configured(recipe: pb.Recipe) -> None:
@@ -219,8 +228,25 @@ def _head_dim(group: GroupReport, recipe: pb.Recipe) -> list[tuple[str, int]]:
 
 
 def _place_of(config: dict[str, Any], name: str) -> dict[str, Any]:
-    """Give the part of a config that has a field: the one nested part, of a model of several, or the whole."""
-    if name in config:
+    """Give the part of a config that has a field. Raises: MismatchError if none has, or several have."""
+    places = _places_of(config, name)
+    if not places and name in _DERIVED:
         return config
-    parts: list[dict[str, Any]] = [part for part in config.values() if isinstance(part, dict) and name in part]
-    return parts[0] if len(parts) == 1 else config
+    if not places:
+        raise MismatchError(
+            f"{CONFIG} has no field {name}, which is to count the units that are left; correct the name in the group's "
+            f"config, or write the field into {CONFIG} first"
+        )
+    if len(places) > 1:
+        raise MismatchError(
+            f"{CONFIG} has {name} in several parts, and nothing says in which it changed; prune the safetensors file "
+            "and load it with `pruning_client.torch.load_pruned`"
+        )
+    return places[0]
+
+
+def _places_of(config: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """Give the parts of a config that have a field: the whole, or those nested in it, of a model of several."""
+    if name in config:
+        return [config]
+    return [part for part in config.values() if isinstance(part, dict) and name in part]

@@ -173,7 +173,7 @@ def host_and_port(address: str, variable: str) -> tuple[str, int]:
     """Take `host:port` apart. Raises: SettingsError that names the variable."""
     host, colon, port = address.rpartition(":")
     if not (host and colon and port.isdecimal() and int(port) < 65536):
-        raise SettingsError(f"{variable} must be host:port, got {address!r}")
+        raise SettingsError(f"{variable} must be host:port, with a port of 0 to 65535, got {address!r}")
     return host, int(port)
 
 
@@ -193,7 +193,7 @@ def _parse(name: str, text: str) -> Any:
     try:
         return parse(text)
     except ValueError as error:
-        got = "PEM itself" if parse is _file else repr(text)  # which may be a key
+        got = "PEM itself" if parse is _file and text else repr(text)  # which may be a key
         raise SettingsError(f"{PREFIX}{name.upper()} must be {words}, got {got}") from error
 
 
@@ -203,10 +203,10 @@ def _truth(text: str) -> bool:
     return text.lower() == "true"
 
 
-def _file(text: str) -> Path | None:
-    if "-----BEGIN" in text:
+def _file(text: str) -> Path:
+    if not text or "-----BEGIN" in text:  # empty: somebody's variable that was not filled in, and no wish for less
         raise ValueError
-    return Path(text) if text else None
+    return Path(text)
 
 
 _KINDS: Final[Mapping[type, tuple[Callable[[str], Any], str]]] = {

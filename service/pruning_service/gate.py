@@ -14,7 +14,7 @@ from grpc_health.v1 import health
 from pruning_proto.reasons import Reason
 from pruning_service.callers import Callers, caller, name_of
 from pruning_service.metrics import Metrics
-from pruning_service.refusing import abort, refused
+from pruning_service.refusing import Refusing
 from pruning_service.status import Refusal
 
 RETRY_SECONDS: Final = 1.0
@@ -30,7 +30,7 @@ class Gate(grpc.aio.ServerInterceptor):
         self._callers = callers
         self._max_calls = max_calls
         self._calls = 0
-        self._metrics = metrics
+        self._refuser = Refusing(metrics)
 
     async def intercept_service(
         self,
@@ -50,11 +50,14 @@ class Gate(grpc.aio.ServerInterceptor):
 
     def _refusing(self, handler: Any, method: str, refusal: Refusal) -> Any:
         async def tell(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
-            async for message in refused(refusal, requests, context, self._metrics):
-                yield message
+            caller.set(name_of(None, context))
+            async with aclosing(self._refuser.prune(refusal, requests, context)) as responses:
+                async for response in responses:
+                    yield response
 
         async def end(_: Any, context: Any) -> None:
-            await abort(refusal, method.rpartition("/")[2], context, self._metrics)
+            caller.set(name_of(None, context))
+            await self._refuser.abort(refusal, method.rpartition("/")[2], context)
 
         # Without a deserializer: nobody parses what somebody unknown sends.
         if method == _PRUNE:
@@ -70,7 +73,7 @@ class Gate(grpc.aio.ServerInterceptor):
                 if refusal is None:
                     responses = handler.stream_stream(requests, context)
                 else:
-                    responses = refused(refusal, requests, context, self._metrics)
+                    responses = self._refuser.prune(refusal, requests, context)
                 async with aclosing(responses):
                     async for response in responses:
                         yield response

@@ -63,12 +63,12 @@ def prepare(recipe: Recipe, options: pb.PruneOptions, file: Layout, request_id: 
     plan = make_plan(recipe, specs, output=translate.OUTPUTS[options.output], aliases=dict(options.aliases))
     translate.check_groups_describable(plan)
     empty(specs)
-    if options.output == pb.OUTPUT_FORM_PACKED:
+    is_late, is_packed = options.output in LATE, options.output == pb.OUTPUT_FORM_PACKED
+    if is_packed:
         packed_layout.check_names((spec.name, spec.dtype, spec.shape) for spec in plan.results)
-    is_late = options.output in LATE
     metadata = _result_metadata(plan, options, file, server.version)
     header = b"" if metadata is None or is_late else _result_header(plan, metadata)
-    peak = peak_bytes(plan, file, server.backlog_bytes, is_late=is_late)
+    peak = peak_bytes(plan, file, server.backlog_bytes, is_late=is_late, is_made_anew=is_packed)
     last = pb.Plan(
         request_id=request_id,
         peak_bytes=peak,

@@ -1,42 +1,72 @@
 """Calls that are refused at the door: nothing of them is parsed, and their clients see why.
 
 A Prune call is told in-band and by its status, as every failure of one is: a client that is still writing when its call
-ends mostly sees something else (grpc issue 36066). What it writes meanwhile is dropped as it comes.
+ends mostly sees something else (grpc issue 36066). What it writes meanwhile is dropped as it comes, from a few calls at
+a time: each message is memory while it comes, and whoever has no token may send many.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from pruning_proto.v1 import pruning_pb2 as pb
+from pruning_service.callers import caller
 from pruning_service.inbox import Inbox
 from pruning_service.metrics import Metrics
 from pruning_service.request_id import named
 from pruning_service.status import Refusal, failure, grpc_status
 from pruning_service.stream import DISCARD_SECONDS
 
+DROPPING_CALLS: Final = 16
+"""The most refused calls whose messages are taken and dropped; gRPC holds up to four messages of each, 256 MiB in all.
+
+Beyond them a call ends at once. A client that reads before it writes everything, as ours, sees why all the same."""
+
 _log = logging.getLogger(__name__)
 
 
-async def refused(
-    refusal: Refusal, requests: AsyncIterator[Any], context: Any, metrics: Metrics
-) -> AsyncIterator[pb.PruneResponse]:
-    """Be a Prune call that is refused."""
-    request_id = await named(context)
-    _record(refusal, request_id, "Prune", context, metrics)
-    with _patience(2 * DISCARD_SECONDS):
-        yield pb.PruneResponse(failure=failure(refusal, request_id))
-        await Inbox(requests, idle_seconds=0).discard(DISCARD_SECONDS)
+class Refusing:
+    """Ends calls that are refused."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._dropping_calls = 0
+
+    async def prune(self, refusal: Refusal, requests: AsyncIterator[Any], context: Any) -> AsyncGenerator[Any]:
+        """Be a Prune call that is refused."""
+        request_id = await named(context)
+        self._record(refusal, request_id, "Prune", context)
+        with _patience(2 * DISCARD_SECONDS):
+            yield pb.PruneResponse(failure=failure(refusal, request_id))
+            await self._drop(requests)
+            await context.abort_with_status(grpc_status(refusal, request_id))
+
+    async def abort(self, refusal: Refusal, method: str, context: Any) -> None:
+        """Be any other call that is refused: it has no place to tell it but its status."""
+        request_id = await named(context)
+        self._record(refusal, request_id, method, context)
         await context.abort_with_status(grpc_status(refusal, request_id))
 
+    async def _drop(self, requests: AsyncIterator[Any]) -> None:
+        """Take what the client still writes, if not too many calls are taken from already."""
+        if self._dropping_calls >= DROPPING_CALLS:
+            return
+        inbox = Inbox(requests, idle_seconds=0)
+        self._dropping_calls += 1
+        try:
+            await inbox.discard(DISCARD_SECONDS)
+        finally:
+            self._dropping_calls -= 1
+            inbox.close()
 
-async def abort(refusal: Refusal, method: str, context: Any, metrics: Metrics) -> None:
-    """Be any other call that is refused: it has no place to tell it but its status."""
-    request_id = await named(context)
-    _record(refusal, request_id, method, context, metrics)
-    await context.abort_with_status(grpc_status(refusal, request_id))
+    def _record(self, refusal: Refusal, request_id: str, method: str, context: Any) -> None:
+        self._metrics.refusals.labels(refusal.reason).inc()
+        _log.info(
+            "refused request_id=%s peer=%s caller=%s method=%s outcome=%s",
+            *(request_id, context.peer(), caller.get(), method, refusal.reason),
+        )
 
 
 @contextmanager
@@ -50,8 +80,3 @@ def _patience(seconds: float) -> Iterator[None]:
         yield
     finally:
         letting_go.cancel()
-
-
-def _record(refusal: Refusal, request_id: str, method: str, context: Any, metrics: Metrics) -> None:
-    metrics.refusals.labels(refusal.reason).inc()
-    _log.info("refused request_id=%s peer=%s method=%s outcome=%s", request_id, context.peer(), method, refusal.reason)

@@ -4,7 +4,8 @@
     + what the engine holds at that moment
     + what arrives while the engine is at work: all tensors up to the next complete parameter
     + results that the client has not read: up to the backlog, and what has been read of the first of them;
-      or, where their header is known only at the end, all of them, and once more the one that is being made
+      or, where their header is known only at the end, all of them; and, where each is made anew of what the engine
+      gave, the largest once more
     + what gRPC holds of messages under way
 
 The worst moment counts, with a client that reads as slowly as it may.
@@ -26,8 +27,13 @@ UNDER_WAY_BYTES: Final = 10 * MIB
 """What gRPC's buffers and windows hold of a stream each way (measured: 0 to 16 MiB, both ways together 5 to 30)."""
 
 
-def peak_bytes(plan: Plan, file: Layout, backlog_bytes: int, *, is_late: bool = False) -> int:
-    """Give what to reserve for the plan of a file; `is_late`: no result leaves before all are there."""
+def peak_bytes(
+    plan: Plan, file: Layout, backlog_bytes: int, *, is_late: bool = False, is_made_anew: bool = False
+) -> int:
+    """Give what to reserve for the plan of a file.
+
+    `is_late`: no result leaves before all are there. `is_made_anew`: each stands beside what it is made of for a while.
+    """
     unread = _Unread(inf if is_late else backlog_bytes)
     ahead = [*(moment.arrived_bytes for moment in plan.moments[1:]), 0]
     worst = 0
@@ -35,7 +41,9 @@ def peak_bytes(plan: Plan, file: Layout, backlog_bytes: int, *, is_late: bool = 
         worst = max(worst, moment.held_bytes + unread.retained_bytes + arriving_bytes)
         unread.add(moment.left_bytes)
     if is_late:
-        worst = max(worst, unread.retained_bytes) + max((max(m.left_bytes, default=0) for m in plan.moments), default=0)
+        worst = max(worst, unread.retained_bytes)
+    if is_made_anew:
+        worst += max((max(moment.left_bytes, default=0) for moment in plan.moments), default=0)
     result_bytes = sum(sum(moment.left_bytes) for moment in plan.moments)
     under_way = min(file.buffer_bytes, UNDER_WAY_BYTES) + min(result_bytes, UNDER_WAY_BYTES)
     return HEADER_COST * file.header_bytes + worst + under_way

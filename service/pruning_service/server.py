@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Final
@@ -11,14 +11,13 @@ import grpc
 import torch
 from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
-from prometheus_client import start_http_server
 
 from pruning_engine.threads import set_threads
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.admission import Budget
 from pruning_service.callers import Callers
-from pruning_service.config import NOWHERE, PREFIX, Settings, SettingsError, host_and_port
+from pruning_service.config import Settings
 from pruning_service.device_faults import DeviceFaults
 from pruning_service.garbage import collected_between
 from pruning_service.gate import Gate
@@ -26,6 +25,7 @@ from pruning_service.health import health_served
 from pruning_service.interceptor import MetricsInterceptor
 from pruning_service.listening import bind, options
 from pruning_service.metrics import Metrics
+from pruning_service.metrics_port import metrics_served
 from pruning_service.rest import given_back_at_rest
 from pruning_service.servicer import SERVICE, PruningServicer
 from pruning_service.status import Refusal
@@ -68,7 +68,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, servicer.handlers()),))
     reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
 
-    with contextlib.closing(resources.worker), _metrics_endpoint(settings, metrics) as metrics_address:
+    serving_metrics = metrics_served(settings.metrics_listen, metrics.registry)
+    with contextlib.closing(resources.worker), serving_metrics as metrics_address:
         async with health_served(server, SERVICE, settings.health_listen) as health_told:
             address = bind(server, settings)
             await server.start()
@@ -121,22 +122,3 @@ def _resources(settings: Settings) -> Resources:
         metrics=metrics,
         version=version(DISTRIBUTION),
     )
-
-
-@contextlib.contextmanager
-def _metrics_endpoint(settings: Settings, metrics: Metrics) -> Iterator[str]:
-    """Serve the metrics from a thread of their own while inside; give the address."""
-    if settings.metrics_listen == NOWHERE:
-        yield NOWHERE
-        return
-    host, port = host_and_port(settings.metrics_listen, f"{PREFIX}METRICS_LISTEN")
-    try:
-        endpoint, thread = start_http_server(port, host, metrics.registry)
-    except OSError as error:
-        raise SettingsError(f"cannot serve metrics on {settings.metrics_listen}: {error}") from error
-    try:
-        yield f"{host}:{endpoint.server_port}"
-    finally:
-        endpoint.shutdown()
-        endpoint.server_close()
-        thread.join()

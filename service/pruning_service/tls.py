@@ -15,9 +15,12 @@ from typing import Final
 import grpc
 
 from pruning_service.config import PREFIX, Settings, SettingsError
+from pruning_service.open_files import warn_if_open
 
 _TRIES: Final = 3
 """How often files are read that change while they are read."""
+
+_BEGIN: Final = "-----BEGIN CERTIFICATE-----"
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +36,7 @@ class _Contents:
     @property
     def fingerprint(self) -> str:
         """What names the certificate in a log: the SHA-256 that `openssl x509 -fingerprint -sha256` shows."""
-        first = self.certificate.decode("ascii", "replace").partition("-----BEGIN CERTIFICATE-----")
+        first = self.certificate.decode("ascii", "replace").partition(_BEGIN)
         pem = "".join(first[1:]).partition("-----END CERTIFICATE-----")
         return hashlib.sha256(ssl.PEM_cert_to_DER_cert("".join(pem[:2]))).hexdigest()
 
@@ -56,6 +59,8 @@ class _Files:
                 break
         else:
             wrong = "the files for TLS change faster than they can be read"
+        if wrong is None and _BEGIN.encode() not in contents.certificate:  # OpenSSL knows other kinds
+            wrong = f"{self.certificate} ({PREFIX}TLS_CERTIFICATE) holds no {_BEGIN}"
         if wrong is not None:
             raise SettingsError(wrong)
         return contents
@@ -93,6 +98,7 @@ class _Renewed:
         self._files = files
         self._complaint = ""
         _log.info("tls certificate=%s", self.served.fingerprint)
+        warn_if_open(files.key)
 
     def fetch(self) -> grpc.ServerCertificateConfiguration | None:
         """Give what has changed; None: nothing. Called by gRPC, in a thread of its own, for each new connection."""

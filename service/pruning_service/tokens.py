@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from pruning_service.config import PREFIX, SettingsError
+from pruning_service.open_files import warn_if_open
 
 LEAST_CHARACTERS: Final = 16
 """Of a token. Digests without salt are as good as secret only for tokens that nobody can guess."""
@@ -34,6 +35,8 @@ _log = logging.getLogger(__name__)
 class _Token(NamedTuple):
     digest: bytes
     name: str
+    is_clear: bool
+    """Whether the file holds the token itself."""
 
 
 class Tokens:
@@ -50,6 +53,8 @@ class Tokens:
         self._complaint = ""
         if not self._tokens:
             raise SettingsError(f"{file} ({PREFIX}TOKEN_FILE) holds no token: nobody could call")
+        if any(one.is_clear for one in self._tokens):
+            warn_if_open(file)
 
     def name_of(self, token: str) -> str | None:
         """Give the name of a token's caller; None if it is nobody's.
@@ -124,12 +129,12 @@ def _token(line: str) -> _Token:
     if not _NAME.fullmatch(name):
         raise ValueError("a name is 1 to 100 letters, digits and any of . _ @ / + -")
     if secret.startswith(_HASHED):
-        return _Token(_digest(secret.removeprefix(_HASHED)), name)
+        return _Token(_digest(secret.removeprefix(_HASHED)), name, is_clear=False)
     if not _TOKEN.fullmatch(secret):
         raise ValueError(
             f"a token is {LEAST_CHARACTERS} characters of ASCII or more, without spaces (openssl rand -hex 32)"
         )
-    return _Token(hashlib.sha256(secret.encode()).digest(), name)
+    return _Token(hashlib.sha256(secret.encode()).digest(), name, is_clear=True)
 
 
 def _digest(text: str) -> bytes:

@@ -105,7 +105,7 @@ def test_removal_computes_what_zeros_compute(server: ServerProcess, model: Path,
 
 
 def test_size_of_a_head_is_written_where_their_number_changes(server: ServerProcess, model: Path) -> None:
-    _change_config(model, lambda config: config.pop("head_dim"))
+    _change_config(model, lambda config: config.update(head_dim=None, hidden_size=48))
     rule = rules.remove_units(2, map="llama_kv_groups", head_dim=4, same_width=True)
     config = json.loads((pruned(server, model, rule) / "config.json").read_text())
     assert (config["num_attention_heads"], config["num_key_value_heads"], config["head_dim"]) == (8, 4, 4)
@@ -165,6 +165,11 @@ def _drop_config(model: Path) -> None:
     (model / "config.json").unlink()
 
 
+def _nest_config(model: Path) -> None:
+    field = {"intermediate_size": 32}
+    (model / "config.json").write_text(json.dumps({"text_config": field, "vision_config": field}))
+
+
 def _drop_weights(model: Path) -> None:
     (model / "model.safetensors").unlink()
 
@@ -183,6 +188,10 @@ def _make_target(model: Path) -> None:
 
 
 HEADS = rules.remove_units(1, map="llama_kv_groups", head_dim=4)
+MISNAMED = rules.remove_units(
+    0.5, groups=rules.group(["gate_proj.weight:0"], for_each="model.layers.*.mlp", config={"intermediate": 1})
+)
+WIDE_HEADS = rules.remove_units(1, map="llama_kv_groups", head_dim=8, same_width=True)
 NOT_COUNTED = rules.remove_units(1, groups=rules.group(["model.norm.weight:0"]))
 
 
@@ -192,11 +201,14 @@ NOT_COUNTED = rules.remove_units(1, groups=rules.group(["model.norm.weight:0"]))
         pytest.param(_drop_config, HALF, "removed", OSError, "has no config.json", id="no config"),
         pytest.param(_drop_weights, HALF, "removed", OSError, "save the model with safetensors", id="no weights"),
         pytest.param(_break_config, HALF, "removed", MismatchError, "is no JSON", id="config is none"),
+        pytest.param(_nest_config, HALF, "removed", MismatchError, "in several parts", id="field stands twice"),
         pytest.param(_cut_weights, HALF, "removed", CheckpointError, "but only 992 follow", id="weights are cut"),
         pytest.param(_make_target, HALF, "removed", OSError, "is there already", id="something is there"),
         pytest.param(lambda _: None, HALF, "mask", RecipeError, "'pruned' or 'removed'", id="not to be loaded"),
         pytest.param(lambda _: None, NOT_COUNTED, "removed", RecipeError, "intermediate_size", id="no field"),
         pytest.param(lambda _: None, HEADS, "removed", MismatchError, "is no multiple of .* 10 now", id="odd heads"),
+        pytest.param(lambda _: None, MISNAMED, "removed", MismatchError, "no field intermediate,", id="unknown field"),
+        pytest.param(lambda _: None, WIDE_HEADS, "removed", RecipeError, "model's is 4, got 8", id="other heads"),
         pytest.param(
             lambda _: None, rules.l1_unstructured(0.5), "removed", PruningError, "units", id="nothing to remove"
         ),

@@ -48,6 +48,7 @@ def rule(**fields: object) -> Rule:
         (units(Group(ties=())), f"{UNITS}.groups[0].ties"),
         (units(group("a:0", units=0)), f"{UNITS}.groups[0].units"),
         (units(group("a:0", width=0)), f'{UNITS}.groups[0].config["width"]'),
+        (units(group("a:0", width=2**32)), f'{UNITS}.groups[0].config["width"]'),
         (units(MLP, group(Tie(""))), f"{UNITS}.groups[1].ties[0].tensor"),
         (units(group(Tie("a", offset=-1))), f"{UNITS}.groups[0].ties[0].offset"),
         (units(group(Tie("a", outer=0))), f"{UNITS}.groups[0].ties[0].outer"),
@@ -168,10 +169,17 @@ def test_a_unit_in_two_groups() -> None:
     assert "'up.weight'" in str(error)
 
 
+def test_a_unit_in_two_groups_of_one_name() -> None:
+    error = refusal(mlp(1, 2), units(group("up.weight:0"), group("up.weight:0", "down.weight:1")))
+    assert "two groups of the name 'up.weight'" in str(error)
+
+
 def test_a_unit_twice_in_one_group() -> None:
     state_dict = mlp(1, 2) | {"qkv": torch.zeros(4, 2)}
     overlapping = group("up.weight:0", Tie("qkv", offset=0, inner=2), Tie("qkv", offset=2, inner=1))
-    assert refusal(state_dict, units(overlapping)).reason is Reason.UNIT_IN_TWO_GROUPS
+    error = refusal(state_dict, units(overlapping))
+    assert error.reason is Reason.UNIT_IN_TWO_GROUPS
+    assert "group 'up.weight' twice" in str(error)
 
 
 def test_a_unit_in_two_groups_of_different_rules() -> None:

@@ -151,6 +151,13 @@ def test_random_units_hang_on_seed_and_name_alone() -> None:
     assert kept(mlp(*range(64)), rule, rule)[0] != kept(mlp(*range(64)), rule, rule)[1]
 
 
+def test_random_units_of_two_groups_of_one_name_are_not_the_same() -> None:
+    state_dict = {f"block.{name}": torch.ones(64, 1) for name in ("up", "down")}
+    both = [group(f"{name}:0", for_each="block") for name in ("up", "down")]
+    first, second = kept(state_dict, units(*both, score=Random()))
+    assert first != second
+
+
 def test_dead_units_fall_and_a_row_of_zeros_with_a_bias_is_not_dead() -> None:
     state_dict = mlp(0, 0, 3) | {"up.bias": torch.tensor([0.0, 1, 0])}
     assert kept(state_dict, units(MLP, amount=None, score=Dead())) == [(1, 2)]

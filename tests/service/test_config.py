@@ -92,8 +92,11 @@ def test_key_in_place_of_its_path_is_refused_and_not_shown() -> None:
     assert "s3cret" not in str(caught.value)
 
 
-def test_empty_file_setting_is_none() -> None:
-    assert read_settings({"PRUNING_TOKEN_FILE": ""}) == Settings()
+@pytest.mark.parametrize("variable", ["PRUNING_TOKEN_FILE", "PRUNING_TLS_CLIENT_CA"])
+def test_empty_file_setting_is_refused(variable: str) -> None:
+    """It is a variable that somebody forgot to fill in, and would let everybody in."""
+    with pytest.raises(SettingsError, match=f"{variable} must be the path of a file, got ''"):
+        read_settings({variable: "", **TLS})
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import grpc
@@ -14,6 +18,7 @@ from pruning_client import Client, rules
 from pruning_client.errors import AuthenticationError
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
+from pruning_service.refusing import DROPPING_CALLS
 from tests.client.both import BOTH, Connect
 from tests.client.checkpoints import checkpoint, weight, written
 from tests.servers import ServerProcess, running_server
@@ -65,6 +70,20 @@ def in_flight(server: ServerProcess) -> float:
         for what in ("started", "handled")
     )
     return started - handled
+
+
+def writing_until(over: Event) -> Iterator[bytes]:
+    """Give a call's first message; the rest never comes."""
+    yield OPTIONS.SerializeToString()
+    over.wait(60)
+
+
+def code_of(call: Any) -> grpc.StatusCode:
+    """Give the status that a call of several messages ends with."""
+    with suppress(grpc.RpcError):
+        list(call)
+    code: grpc.StatusCode = call.code()
+    return code
 
 
 @BOTH
@@ -131,6 +150,19 @@ def test_refused_client_that_takes_nothing_is_let_go_of(asking: ServerProcess) -
     with windowless_call(asking.address, PRUNE, OPTIONS.SerializeToString()):
         assert wait_until(lambda: in_flight(asking) == 1)
         assert wait_until(lambda: in_flight(asking) == 0)
+
+
+def test_refused_calls_are_taken_from_a_few_at_a_time_and_the_others_end_at_once(asking: ServerProcess) -> None:
+    """Each that is taken from is memory, and whoever has no token may make many."""
+    never, count = Event(), 2 * DROPPING_CALLS
+    with grpc.insecure_channel(asking.address) as channel, ThreadPoolExecutor(count) as callers:
+        prune_on: Any = channel.stream_stream(PRUNE)
+        calls = [callers.submit(code_of, prune_on(writing_until(never), timeout=60)) for _ in range(count)]
+        first = list(islice(as_completed(calls), DROPPING_CALLS))
+        assert in_flight(asking) >= DROPPING_CALLS
+        assert {call.result() for call in [*first, *calls]} == {grpc.StatusCode.UNAUTHENTICATED}
+        never.set()
+    assert "Traceback" not in "".join(asking.log)
 
 
 @pytest.mark.parametrize(

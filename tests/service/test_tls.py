@@ -12,7 +12,8 @@ import grpc
 import pytest
 
 from pruning_client import Client, Tls, rules
-from pruning_client.errors import UnavailableError
+from pruning_client.errors import CapacityError, UnavailableError
+from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.config import Settings, SettingsError, host_and_port
 from pruning_service.tls import credentials
 from tests.client.both import BOTH, Connect
@@ -20,7 +21,7 @@ from tests.client.certificates import SERVER_NAME, Certificates, Signed, made_in
 from tests.client.checkpoints import weight, written
 from tests.servers import ServerProcess, running_server
 from tests.service.raw import wait_until
-from tests.service.secured import capabilities_on, over_tls, showing, written_anew
+from tests.service.secured import capabilities_on, open_call, over_tls, showing, written_anew
 
 HALF = rules.l1_unstructured(0.5)
 
@@ -33,8 +34,9 @@ def tls_server(certificates: Certificates) -> Iterator[ServerProcess]:
 
 @pytest.fixture(scope="module")
 def mutual(certificates: Certificates) -> Iterator[ServerProcess]:
-    """A server with mTLS."""
-    with running_server(**over_tls(certificates.server, tls_client_ca=str(certificates.ca))) as server:
+    """A server with mTLS, that takes one call at once."""
+    asks = {"tls_client_ca": str(certificates.ca), "max_calls": "1"}
+    with running_server(**over_tls(certificates.server, **asks)) as server:
         yield server
 
 
@@ -103,6 +105,24 @@ def test_log_names_the_caller_by_its_certificate(
     with Client(mutual.address, tls=showing(certificates, certificates.client)) as client:
         request_id = client.dry_run(file, HALF).request_id
     assert wait_until(lambda: any(f"{request_id} " in line and " caller=client " in line for line in mutual.log))
+
+
+def test_log_names_the_caller_of_a_refused_call_too(
+    mutual: ServerProcess, certificates: Certificates, tmp_path: Path
+) -> None:
+    file = written(tmp_path / "in.safetensors", weight(1, 2))
+    own = certificates.client
+    credentials = grpc.ssl_channel_credentials(certificates.ca.read_bytes(), *own.pair)
+    with (
+        grpc.secure_channel(mutual.address, credentials) as channel,
+        open_call(channel, pb.PruneRequest()),
+        Client(mutual.address, tls=showing(certificates, own), retries=0) as client,
+        pytest.raises(CapacityError) as caught,
+    ):
+        client.dry_run(file, HALF)
+    assert wait_until(lambda: any(f"refused request_id={caught.value.request_id} " in line for line in mutual.log))
+    (line,) = [line for line in mutual.log if str(caught.value.request_id) in line]
+    assert " caller=client " in line
 
 
 def test_certificate_is_renewed_and_connections_that_are_there_live_on(
@@ -189,12 +209,27 @@ def test_ca_of_the_clients_is_renewed_too(certificates: Certificates, tmp_path: 
         assert not _lets_in(address, certificates)
 
 
+def test_key_that_everybody_on_the_machine_can_read_is_told(
+    certificates: Certificates, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = Path(shutil.copy(certificates.server.key, tmp_path))
+    for mode in (0o600, 0o644):
+        key.chmod(mode)
+        credentials(Settings(tls_certificate=certificates.server.certificate, tls_key=key))
+    assert [message for message in caplog.messages if "can be read by everybody" in message] == [
+        f"secret file={key} can be read by everybody on this machine: chmod o= it"
+    ]
+
+
 @pytest.mark.parametrize(
     ("swap", "message"),
     [
         pytest.param(lambda files: files | {"tls_key": files["other"]}, r"PRUNING_TLS_KEY.*mismatch", id="other key"),
         pytest.param(lambda files: files | {"tls_key": files["tls_certificate"]}, "PRUNING_TLS_KEY", id="no key"),
         pytest.param(lambda files: files | {"tls_certificate": files["tls_key"]}, "CERTIFICATE", id="no certificate"),
+        pytest.param(
+            lambda files: files | {"tls_certificate": files["trusted"]}, "holds no -----BEGIN CERT", id="other kind"
+        ),
         pytest.param(lambda files: files | {"tls_client_ca": files["tls_key"]}, "PRUNING_TLS_CLIENT_CA", id="no CA"),
         pytest.param(lambda files: files | {"tls_key": files["secret"]}, "without a pass phrase", id="pass phrase"),
         pytest.param(
@@ -207,8 +242,10 @@ def test_files_that_do_not_fit_are_refused_by_name(
 ) -> None:
     secret = tmp_path / "secret.key"
     secret.write_text(ENCRYPTED)
-    server, other = certificates.server, certificates.named.key
-    files = {"tls_certificate": server.certificate, "tls_key": server.key, "other": other, "secret": secret}
+    server, other, trusted = certificates.server, certificates.named.key, tmp_path / "trusted.pem"
+    trusted.write_text(server.certificate.read_text().replace("CERTIFICATE", "TRUSTED CERTIFICATE"))
+    files = {"tls_certificate": server.certificate, "tls_key": server.key}
+    files |= {"other": other, "secret": secret, "trusted": trusted}
     chosen = swap(files)
     settings = Settings(
         tls_certificate=chosen["tls_certificate"], tls_key=chosen["tls_key"], tls_client_ca=chosen.get("tls_client_ca")

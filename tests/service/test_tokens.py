@@ -27,6 +27,23 @@ def test_token_is_known_by_itself_or_its_digest(line: str, tmp_path: Path) -> No
     assert known.name_of(OTHER) is None
 
 
+@pytest.mark.parametrize(
+    ("line", "mode", "is_told"),
+    [
+        pytest.param(f"ci:{TOKEN}", 0o644, True, id="token for everybody"),
+        pytest.param(f"ci:{TOKEN}", 0o640, False, id="token for the group"),
+        pytest.param(f"ci:sha256:{DIGEST}", 0o644, False, id="digest for everybody"),
+    ],
+)
+def test_token_that_everybody_on_the_machine_can_read_is_told(
+    line: str, mode: int, is_told: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = token_file(tmp_path, line)
+    file.chmod(mode)
+    Tokens(file)
+    assert any(f"file={file} can be read by everybody" in message for message in caplog.messages) is is_told
+
+
 def test_every_line_is_compared_in_constant_time() -> None:
     (loop,) = (node for node in ast.walk(ast.parse(inspect.getsource(tokens))) if _compares(node))
     assert "hmac.compare_digest(" in ast.unparse(loop)
