@@ -7,7 +7,9 @@ last of its tensors is in: its weight, its pair's mask, its companions.
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Final
 
+import numpy as np
 import torch
 
 from pruning_engine.dtypes import TORCH_DTYPES
@@ -21,6 +23,8 @@ from pruning_service.inbox import Inbox
 from pruning_service.off_loop import worked_out
 from pruning_service.reservation import HEADER_COST
 from pruning_service.status import Refusal
+
+MANY_BYTES: Final = 64 * 1024
 
 
 @dataclass(slots=True)
@@ -55,6 +59,14 @@ def _typed(entry: TensorEntry, buffer: torch.Tensor) -> torch.Tensor:
 def _incomplete(plan: Plan) -> dict[str, Arrived]:
     """Every parameter of a plan, by the name of each of its sources."""
     return {source: arrived for arrived in map(Arrived, plan.parameters) for source in arrived.planned.sources}
+
+
+def _copy(data: memoryview, target: memoryview) -> None:
+    """Copy bytes; many of them without the interpreter's lock, for others wait for it while fresh memory is touched."""
+    if len(data) < MANY_BYTES:
+        target[:] = data
+    else:
+        np.copyto(np.frombuffer(target, np.uint8), np.frombuffer(data, np.uint8))
 
 
 class Intake:
@@ -111,7 +123,7 @@ class Intake:
             if not len(self._data):
                 await self._receive()
             taken = min(len(target), len(self._data))
-            target[:taken] = self._data[:taken]
+            _copy(self._data[:taken], target[:taken])
             target, self._data = target[taken:], self._data[taken:]
 
     async def _receive(self) -> None:
