@@ -1,11 +1,16 @@
 """How much work a parameter that arrives sets free, so that a small model need not wait behind a large one."""
 
+from collections import Counter
 from math import inf
+from typing import Final
 
 from pruning_engine.plan import Plan
 from pruning_proto.layout import Layout
 from pruning_service.intake import Arrived
 from pruning_service.worker import LIGHT_BYTES
+
+TENSOR_BYTES: Final = 16 * 1024
+"""What is done for a tensor of no entries takes as long as going through so many bytes, or longer."""
 
 
 class Effort:
@@ -15,15 +20,21 @@ class Effort:
     """
 
     def __init__(self, plan: Plan, file: Layout) -> None:
-        self.is_light = file.buffer_bytes * len(plan.recipe.rules) <= LIGHT_BYTES
-        self._of_all: float | None = None
-        if not plan.reproducible:  # an installed method, or singular values: nobody knows how long they take
-            self._of_all = inf
-        elif any(stop.is_barrier for stop in plan.stops):  # whichever comes last sets all free
-            self._of_all = file.buffer_bytes * len(plan.recipe.rules)
+        self._whole = (file.buffer_bytes + TENSOR_BYTES * len(file.tensors)) * len(plan.recipe.rules)
+        self.is_light = self._whole <= LIGHT_BYTES
+        self._is_known = plan.reproducible  # not of an installed method, or of singular values
+        barriers = {number for number, stop in enumerate(plan.stops) if stop.is_barrier}
+        self._missing = Counter(stop for planned in plan.parameters for stop in planned.stops if stop in barriers)
 
     def of(self, arrived: Arrived) -> float:
-        """Give what is to be gone through when a parameter has arrived: its bytes, once for each rule."""
-        if self._of_all is not None:
-            return self._of_all
-        return arrived.nbytes * max(1, len(arrived.planned.rules))
+        """Give what is to be gone through now that a parameter has arrived; to be asked once for each.
+
+        Its own tensors, once for each rule; or, if others have waited for it at a barrier, perhaps all there are.
+        """
+        if not self._is_known:
+            return inf
+        planned = arrived.planned
+        own = (arrived.nbytes + TENSOR_BYTES * len(arrived.tensors)) * max(1, len(planned.rules))
+        waited_at = [stop for stop in planned.stops if stop in self._missing]
+        self._missing.subtract(waited_at)
+        return own if all(self._missing[stop] for stop in waited_at) else self._whole

@@ -18,8 +18,8 @@ def options(settings: Settings) -> tuple[tuple[str, int], ...]:
         ("grpc.max_receive_message_length", limits.MESSAGE_BYTES),
         ("grpc.max_concurrent_streams", settings.max_streams_per_connection),
         ("grpc.server_handshake_timeout_ms", HANDSHAKE_SECONDS * 1000),
-        # What a client may send ahead. gRPC would guess it, and on a fast line come to 60 MB of a large model, which the
-        # few bytes of the next client wait behind. 4 MiB fill a line of 40 MB/s over 100 ms.
+        # What a client may send ahead. gRPC would guess it, and on a fast line come to 60 MB of a large model, which
+        # the few bytes of the next client wait behind. 4 MiB fill a line of 40 MB/s over 100 ms.
         ("grpc.http2.bdp_probe", 0),
         ("grpc.http2.lookahead_bytes", 4 * limits.MIB),
         ("grpc.so_reuseport", 0),  # two servers on one port would share its calls

@@ -2,6 +2,8 @@
 
 import asyncio
 import threading
+from collections.abc import Iterable
+from math import inf
 from typing import Final
 
 import pytest
@@ -10,33 +12,51 @@ import torch
 from pruning_engine.plan import TensorSpec, make_plan
 from pruning_engine.recipe import Channels, Fraction, Magnitude, NamedNorm, Recipe, Rule, Scope
 from pruning_proto.layout import Layout, build, parse
-from pruning_service.effort import Effort
+from pruning_service.effort import TENSOR_BYTES, Effort
 from pruning_service.intake import Arrived
 from pruning_service.worker import LIGHT_BYTES, SMALL_BYTES, Worker
 
 TENSORS: Final = (("a.weight", "F32", (4, 4, 4)), ("b.weight", "F32", (4, 4, 4)))
 """Two tensors of 256 bytes."""
 
+ONE: Final = 256 + TENSOR_BYTES
+
 LOCAL: Final = Rule(score=Magnitude(), amount=Fraction(0.5))
 GLOBAL: Final = Rule(score=Magnitude(), amount=Fraction(0.5), scope=Scope.GLOBAL)
 NUCLEAR: Final = Rule(score=Magnitude(NamedNorm.NUC), amount=Fraction(0.5), granularity=Channels(0))
 
 
-def file() -> Layout:
-    return parse(build(TENSORS, {})[0][8:])
+def file(tensors: Iterable[tuple[str, str, tuple[int, ...]]] = TENSORS) -> Layout:
+    return parse(build(tensors, {})[0][8:])
 
 
 @pytest.mark.parametrize(
-    ("rules", "effort_bytes"),
-    [((LOCAL,), 256), ((LOCAL, LOCAL), 512), ((GLOBAL,), 512), ((LOCAL, GLOBAL), 1024), ((NUCLEAR,), float("inf"))],
+    ("rules", "efforts"),
+    [
+        ((LOCAL,), [ONE, ONE]),
+        ((LOCAL, LOCAL), [2 * ONE, 2 * ONE]),
+        ((GLOBAL,), [ONE, 2 * ONE]),
+        ((LOCAL, GLOBAL), [2 * ONE, 4 * ONE]),
+        ((NUCLEAR,), [inf, inf]),
+    ],
     ids=["local", "two rules", "global", "global after local", "nobody knows"],
 )
-def test_effort_is_what_a_parameter_sets_free(rules: tuple[Rule, ...], effort_bytes: float) -> None:
+def test_effort_is_what_a_parameter_sets_free(rules: tuple[Rule, ...], efforts: list[float]) -> None:
     plan = make_plan(Recipe(rules), [TensorSpec(*tensor) for tensor in TENSORS])
-    entry = file().tensors[0]
-    arrived = Arrived(plan.parameters[0], {entry.name: (entry, torch.empty(256, dtype=torch.uint8))})
+    effort = Effort(plan, file())
+    arrivals = [
+        Arrived(planned, {entry.name: (entry, torch.empty(256, dtype=torch.uint8))})
+        for planned, entry in zip(plan.parameters, file().tensors, strict=True)
+    ]
 
-    assert Effort(plan, file()).of(arrived) == effort_bytes
+    assert [effort.of(arrived) for arrived in arrivals] == efforts
+
+
+def test_many_tensors_are_no_light_work_however_small() -> None:
+    layout = file((f"{index}.weight", "F32", (1, 0)) for index in range(5))
+    plan = make_plan(Recipe((LOCAL,)), [TensorSpec(entry.name, entry.dtype, entry.shape) for entry in layout.tensors])
+
+    assert not Effort(plan, layout).is_light
 
 
 def thread_of(effort_bytes: float) -> threading.Thread:
