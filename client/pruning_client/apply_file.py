@@ -14,8 +14,8 @@ from pruning_client.byte_masks import WITHOUT_ZERO, keep_marked, kept
 from pruning_client.errors import layout_error, unchangeable_error
 from pruning_client.masks import check_fits, mask_entries, missing_error, read_whole, twice_error
 from pruning_client.source import FileSource
-from pruning_proto.layout import DTYPE_BITS, LayoutError, TensorEntry, build
-from pruning_proto.packed_layout import check_not_packed
+from pruning_proto.packed.format import check_not_packed
+from pruning_proto.safetensors.header import DTYPE_BITS, LayoutError, TensorEntry, build
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,8 +23,8 @@ from typing import Final
 
 from grpc import StatusCode
 
-from pruning_proto.layout import LayoutError
 from pruning_proto.reasons import TABLE, Family, Reason
+from pruning_proto.safetensors.header import LayoutError
 
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 

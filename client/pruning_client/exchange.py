@@ -20,9 +20,9 @@ from pruning_client.plan import Plan, plan_of
 from pruning_client.report import Report, report_of
 from pruning_client.source import Source
 from pruning_proto.framing import Data
-from pruning_proto.layout import PREFIX_BYTES, Layout, LayoutError, json_bytes, parse
 from pruning_proto.limits import CHUNK_BYTES, MIB
 from pruning_proto.reasons import Reason
+from pruning_proto.safetensors.header import PREFIX_BYTES, Layout, LayoutError, json_bytes, parse
 from pruning_proto.v1 import pruning_pb2 as pb
 
 PRUNE: Final = "/pruning.v1.PruningService/Prune"

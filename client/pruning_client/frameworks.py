@@ -10,7 +10,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pruning_proto.layout import TensorEntry
+from pruning_proto.safetensors.header import TensorEntry
 
 
 class Framework(Protocol):

@@ -9,8 +9,8 @@ from typing import Any, Final
 from pruning_client.packing import contents_of, is_packed
 from pruning_client.source import FileSource
 from pruning_client.sparsity import count_zeros
-from pruning_proto.layout import TensorEntry
-from pruning_proto.packed_layout import Stored
+from pruning_proto.packed.format import Stored
+from pruning_proto.safetensors.header import TensorEntry
 
 _MASK_BITS: Final = ":mask_bits"
 

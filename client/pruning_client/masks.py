@@ -14,8 +14,8 @@ from typing import Any, Final, TypeVar
 from pruning_client.errors import CheckpointError, MismatchError, PruningError, tensor_error
 from pruning_client.frameworks import Framework, Tensors, framework_of, tensors_of
 from pruning_client.source import FileSource
-from pruning_proto.layout import Layout, TensorEntry
 from pruning_proto.reasons import Reason
+from pruning_proto.safetensors.header import Layout, TensorEntry
 
 Target = TypeVar("Target")
 """A state dict (names to tensors, of torch or numpy), or a `torch.nn.Module`."""

@@ -17,8 +17,8 @@ from pruning_client.byte_masks import WITHOUT_ZERO
 from pruning_client.cuts import CUT_BYTES, cuts, lie_apart
 from pruning_client.errors import tensor_error, unchangeable_error
 from pruning_client.packing import read_packed
-from pruning_proto.layout import TensorEntry
 from pruning_proto.reasons import Reason
+from pruning_proto.safetensors.header import TensorEntry
 
 FORMAT: Final = "np"
 

@@ -1,6 +1,6 @@
 """Packed files: what survived of each tensor, and one bit an entry. Written, and read as what they were made of.
 
-The format is `pruning_proto.packed_layout`'s; the server writes the same bytes in form "packed". A file is read twice
+The format is `pruning_proto.packed.format`'s; the server writes the same bytes in form "packed". A file is read twice
 to pack it, once to count and once to write; in memory are a few pieces, and one bit for each entry of one tensor. Needs
 numpy, which is imported when it comes to that.
 """
@@ -17,11 +17,11 @@ from pruning_client.atomic import Replacement, replacing
 from pruning_client.errors import CheckpointError, PruningError, layout_error
 from pruning_client.memory import allocate
 from pruning_client.source import FileSource, Part
-from pruning_proto import packed_layout
-from pruning_proto.layout import Layout, LayoutError, TensorEntry, build
 from pruning_proto.limits import CHUNK_BYTES
-from pruning_proto.packed_layout import Packable, Piece, Spec, Stored
+from pruning_proto.packed import format as packed_layout
+from pruning_proto.packed.format import Packable, Piece, Spec, Stored
 from pruning_proto.reasons import Reason
+from pruning_proto.safetensors.header import Layout, LayoutError, TensorEntry, build
 
 Path: TypeAlias = str | PathLike[str]
 
@@ -330,7 +330,7 @@ def _chunks(entry: TensorEntry, part: Part) -> Iterator[memoryview]:
 def _arrays() -> ModuleType:
     """Give what works on the bytes. Raises: ImportError that says what to install."""
     try:
-        from pruning_proto import packed_arrays  # noqa: PLC0415 - numpy is imported only when asked for
+        from pruning_proto.packed import codec as packed_arrays  # noqa: PLC0415 - numpy is imported only when asked for
     except ImportError as error:
         raise ImportError(f"packed files need numpy: pip install 'pruning-service[numpy]' ({error})") from error
     return packed_arrays

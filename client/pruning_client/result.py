@@ -13,7 +13,7 @@ from pruning_client.packing import is_packed, unpacked
 from pruning_client.plan import Plan
 from pruning_client.report import Report
 from pruning_client.state_dicts import restore
-from pruning_proto.layout import Layout
+from pruning_proto.safetensors.header import Layout
 
 
 class Result:

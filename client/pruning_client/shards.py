@@ -9,8 +9,8 @@ from typing import Final
 
 from pruning_client.errors import CheckpointError, layout_error
 from pruning_client.source import FileSource
-from pruning_proto.layout import LayoutError, build
 from pruning_proto.reasons import Reason
+from pruning_proto.safetensors.header import LayoutError, build
 
 INDEX: Final = "model.safetensors.index.json"
 _SUFFIX: Final = ".safetensors.index.json"

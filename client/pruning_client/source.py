@@ -12,9 +12,9 @@ from types import MappingProxyType
 from typing import IO, BinaryIO, Final, Protocol, TypeAlias
 
 from pruning_client.errors import CheckpointError, layout_error
-from pruning_proto.layout import PREFIX_BYTES, Layout, LayoutError, json_bytes, parse
 from pruning_proto.limits import CHUNK_BYTES, HEADER_BYTES_CEILING
 from pruning_proto.reasons import Reason
+from pruning_proto.safetensors.header import PREFIX_BYTES, Layout, LayoutError, json_bytes, parse
 
 _PICKLES: Final = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 """How files of `torch.save` begin: a ZIP archive, or a bare pickle, of torch before 1.6 or of `pickle.dump`."""

@@ -9,8 +9,8 @@ from typing import Any, Final, TypeAlias
 
 from pruning_client.errors import MismatchError, is_text, layout_error, tensor_error
 from pruning_client.frameworks import Framework, framework_of
-from pruning_proto.layout import Layout, LayoutError, build
 from pruning_proto.reasons import Reason
+from pruning_proto.safetensors.header import Layout, LayoutError, build
 
 StateDict: TypeAlias = Mapping[str, Any]
 """Names to tensors, of torch or numpy."""

@@ -24,8 +24,8 @@ from pruning_client.packing import is_packed, read_packed
 from pruning_client.source import FileSource
 from pruning_client.torch_groups import DerivedGroups, derive_groups
 from pruning_client.torch_loading import LoadedKeys, load
-from pruning_proto.layout import Layout, TensorEntry
 from pruning_proto.reasons import Reason
+from pruning_proto.safetensors.header import Layout, TensorEntry
 
 __all__ = [
     "FORMAT",

@@ -14,9 +14,9 @@ import torch
 
 from pruning_engine.dtypes import TORCH_DTYPES
 from pruning_engine.plan import Plan, PlannedParameter
-from pruning_proto import layout
-from pruning_proto.layout import PREFIX_BYTES, Layout, TensorEntry
 from pruning_proto.reasons import Reason
+from pruning_proto.safetensors import header as layout
+from pruning_proto.safetensors.header import PREFIX_BYTES, Layout, TensorEntry
 from pruning_service.admission import Reservation
 from pruning_service.buffers import Buffers
 from pruning_service.inbox import Inbox

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from pruning_engine.plan import PlannedParameter, TensorSpec
 from pruning_engine.prune import Parameter, Pruning, spec_of
-from pruning_proto import layout
+from pruning_proto.safetensors import header as layout
 from pruning_service.intake import Arrived
 from pruning_service.results import Finished, InputOrder, ResultTensor
 

@@ -12,9 +12,10 @@ import torch
 
 from pruning_engine.plan import TensorSpec
 from pruning_engine.threads import in_parallel
-from pruning_proto import packed_arrays, packed_layout
-from pruning_proto.packed_arrays import Array
-from pruning_proto.packed_layout import ENTRIES, Packable, Piece
+from pruning_proto.packed import codec as packed_arrays
+from pruning_proto.packed import format as packed_layout
+from pruning_proto.packed.codec import Array
+from pruning_proto.packed.format import ENTRIES, Packable, Piece
 from pruning_service.results import ResultTensor
 
 _Span = tuple[int, int]

@@ -17,8 +17,8 @@ from math import inf
 from typing import Final
 
 from pruning_engine.plan import Plan
-from pruning_proto.layout import Layout
 from pruning_proto.limits import MIB
+from pruning_proto.safetensors.header import Layout
 
 HEADER_COST: Final = 25
 """Bytes that a header, its plan and its report take at most for each byte of JSON (measured: 16 MiB take up to 400)."""

@@ -17,8 +17,8 @@ from grpc import StatusCode
 
 from pruning_engine.errors import PruningError
 from pruning_proto import limits
-from pruning_proto.layout import LayoutError
 from pruning_proto.reasons import DOMAIN, TABLE, Reason
+from pruning_proto.safetensors.header import LayoutError
 from pruning_proto.v1 import pruning_pb2
 
 

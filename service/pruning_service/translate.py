@@ -36,8 +36,8 @@ from pruning_engine.recipe import (
 )
 from pruning_engine.report import GroupReport, Report, TensorReport
 from pruning_proto import limits
-from pruning_proto.layout import TensorEntry
 from pruning_proto.reasons import Reason
+from pruning_proto.safetensors.header import TensorEntry
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.status import Refusal, Violation
 

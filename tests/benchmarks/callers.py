@@ -18,8 +18,8 @@ from pruning_client import AsyncClient, Client, rules
 from pruning_client.channel import open_channel
 from pruning_proto import framing
 from pruning_proto.framing import Data
-from pruning_proto.layout import build
 from pruning_proto.limits import CHUNK_BYTES
+from pruning_proto.safetensors.header import build
 from pruning_proto.v1 import pruning_pb2 as pb
 from tests.benchmarks.models import Array, model_of, transformer
 from tests.benchmarks.processes import Job

@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pruning_proto.layout import build
+from pruning_proto.safetensors.header import build
 
 Array = NDArray[Any]
 

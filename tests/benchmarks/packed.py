@@ -24,7 +24,7 @@ from pruning_client.packing import read_packed
 from pruning_client.rules import l1_unstructured
 from pruning_client.source import FileSource
 from pruning_client.sync import Client
-from pruning_proto.layout import build
+from pruning_proto.safetensors.header import build
 from scripts.demo import minilm
 
 SHAPE = (1024, 1024)

@@ -1,6 +1,6 @@
 """Headers made by hypothesis, through the server: what safetensors' own parser reads is taken, all else refused.
 
-The exceptions are those of `tests/proto/test_layout_like_the_official_parser.py`, where the strategies live.
+The exceptions are those of `tests/proto/safetensors/test_header_like_the_official_parser.py`, where the strategies live.
 """
 
 import json
@@ -10,13 +10,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
 
-from pruning_proto import layout
 from pruning_proto.reasons import TABLE, Family, Reason
+from pruning_proto.safetensors import header as layout
 from pruning_proto.v1 import pruning_pb2 as pb
 from tests.campaigns.calls import Line, encoded, line_to
 from tests.campaigns.figures import Figures, Tally
 from tests.campaigns.observed import seconds_until_free
-from tests.proto.test_layout_like_the_official_parser import (
+from tests.proto.safetensors.test_header_like_the_official_parser import (
     FIELDS,
     JSON,
     TENSORS,

@@ -18,9 +18,9 @@ from typing import Final, TypeAlias
 
 from pruning_client import AsyncClient, Client
 from pruning_client.errors import PruningError
-from pruning_proto.layout import build
 from pruning_proto.limits import MIB
 from pruning_proto.reasons import TABLE, Reason
+from pruning_proto.safetensors.header import build
 from pruning_proto.v1 import pruning_pb2 as pb
 from tests.campaigns import grpc_js
 from tests.campaigns.figures import Figures, Tally

@@ -3,7 +3,7 @@
 import struct
 from pathlib import Path
 
-from pruning_proto.layout import build
+from pruning_proto.safetensors.header import build
 
 F32 = "F32"
 

@@ -12,7 +12,7 @@ from pruning_client import numpy as numpy_adaptor
 from pruning_client import torch as torch_adaptor
 from pruning_client.errors import CheckpointError
 from pruning_client.frameworks import Framework
-from pruning_proto.layout import TensorEntry
+from pruning_proto.safetensors.header import TensorEntry
 
 TORCH_DTYPES = list(torch_adaptor._NAMES)
 NUMPY_DTYPES = ["bool", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8", "c8"]

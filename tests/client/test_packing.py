@@ -19,9 +19,9 @@ from pruning_client.errors import CheckpointError, MismatchError
 from pruning_client.packing import PackedSource
 from pruning_client.source import FileSource
 from pruning_client.torch import load_packed
-from pruning_proto.layout import DTYPE_BITS, Layout, build, parse
-from pruning_proto.packed_layout import ENTRIES, KEY
+from pruning_proto.packed.format import ENTRIES, KEY
 from pruning_proto.reasons import Reason
+from pruning_proto.safetensors.header import DTYPE_BITS, Layout, build, parse
 from tests.client.checkpoints import F32, checkpoint, floats, written
 
 Tensors = dict[str, tuple[str, tuple[int, ...], bytes]]
@@ -280,7 +280,7 @@ def test_damaged_file_is_refused_in_a_sentence(tmp_path: Path, damage: Damage) -
 PEAK = """
 import resource, sys
 from pruning_client import pack_file, unpack_file
-from pruning_proto import packed_arrays
+from pruning_proto.packed import codec as packed_arrays
 begin = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 pack_file(sys.argv[1], sys.argv[2])
 unpack_file(sys.argv[2], sys.argv[1])

@@ -83,7 +83,7 @@ def test_client_imports_a_framework_in_its_adaptors_only(framework: str, adaptor
 def test_contract_touches_numpy_only_where_bytes_are_packed() -> None:
     """Client and server pack with the same code, so it stands in what both import; nobody else there needs numpy."""
     importers = {one.importer for one in imports_of("pruning_proto") if one.package == "numpy"}
-    assert importers == {"pruning_proto.packed_arrays"}
+    assert importers == {"pruning_proto.packed.codec"}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import torch
 
 from pruning_engine.plan import TensorSpec, make_plan
 from pruning_engine.recipe import Channels, Fraction, Magnitude, NamedNorm, Recipe, Rule, Scope
-from pruning_proto.layout import Layout, build, parse
+from pruning_proto.safetensors.header import Layout, build, parse
 from pruning_service.effort import TENSOR_BYTES, Effort
 from pruning_service.intake import Arrived
 from pruning_service.worker import LIGHT_BYTES, SMALL_BYTES, Worker

@@ -11,8 +11,8 @@ import torch
 
 from pruning_engine.pauses import with_pauses
 from pruning_proto import framing
-from pruning_proto.layout import build
 from pruning_proto.limits import CHUNK_BYTES
+from pruning_proto.safetensors.header import build
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.worker import Worker
 from tests.servers import ServerProcess

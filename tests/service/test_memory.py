@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from pruning_proto import framing
-from pruning_proto.layout import build
 from pruning_proto.limits import CHUNK_BYTES, MIB
+from pruning_proto.safetensors.header import build
 from pruning_proto.v1 import pruning_pb2 as pb
 from tests.servers import ServerProcess, running_server
 from tests.service.raw import l1, wait_until

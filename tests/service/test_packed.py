@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pruning_client import Client, pack_file, rules
-from pruning_proto.packed_layout import KEY
+from pruning_proto.packed.format import KEY
 from pruning_proto.v1 import pruning_pb2 as pb
 from tests.client.both import BOTH, Connect
 from tests.servers import ServerProcess

@@ -16,8 +16,8 @@ from json.encoder import encode_basestring as quoted
 from math import prod
 from typing import Final, TypeAlias
 
-from pruning_proto.layout import DTYPE_BITS, Layout, LayoutError, TensorEntry
 from pruning_proto.reasons import Reason
+from pruning_proto.safetensors.header import DTYPE_BITS, Layout, LayoutError, TensorEntry
 
 KEY: Final = "pruning.packed.v1"
 """The key of `__metadata__` that makes a file a packed one: a JSON object, the shape of each packed tensor by name."""

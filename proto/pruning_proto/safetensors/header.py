@@ -21,9 +21,9 @@ from json.encoder import encode_basestring as quoted
 from types import MappingProxyType
 from typing import Final
 
-from pruning_proto import json_steps
 from pruning_proto.limits import HEADER_BYTES_CEILING
 from pruning_proto.reasons import Reason
+from pruning_proto.safetensors import header_json as json_steps
 
 DTYPE_BITS: Final[Mapping[str, int]] = MappingProxyType(
     {

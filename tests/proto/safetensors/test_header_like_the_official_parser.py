@@ -11,7 +11,7 @@ import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pruning_proto import layout
+from pruning_proto.safetensors import header as layout
 
 Entries = list[tuple[str, str, tuple[int, ...]]]
 

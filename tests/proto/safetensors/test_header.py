@@ -4,10 +4,10 @@ import struct
 
 import pytest
 
-from pruning_proto import layout
-from pruning_proto.layout import LayoutError, TensorEntry
 from pruning_proto.limits import HEADER_BYTES_CEILING
 from pruning_proto.reasons import Reason
+from pruning_proto.safetensors import header as layout
+from pruning_proto.safetensors.header import LayoutError, TensorEntry
 
 F32_PAIR = b'{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'
 

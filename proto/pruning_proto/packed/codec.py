@@ -11,9 +11,9 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from pruning_proto.layout import LayoutError
-from pruning_proto.packed_layout import Packable, Piece
+from pruning_proto.packed.format import Packable, Piece
 from pruning_proto.reasons import Reason
+from pruning_proto.safetensors.header import LayoutError
 
 Array: TypeAlias = NDArray[Any]
 Bytes: TypeAlias = bytes | bytearray | memoryview | NDArray[np.uint8]

@@ -2,10 +2,10 @@
 
 import pytest
 
-from pruning_proto import packed_layout
-from pruning_proto.layout import LayoutError, build, parse
-from pruning_proto.packed_layout import ENTRIES, KEY, Packable, packable
+from pruning_proto.packed import format as packed_layout
+from pruning_proto.packed.format import ENTRIES, KEY, Packable, packable
 from pruning_proto.reasons import Reason
+from pruning_proto.safetensors.header import LayoutError, build, parse
 
 
 def test_matrix_stands_under_the_names_of_compressed_tensors() -> None:
