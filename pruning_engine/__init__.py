@@ -46,16 +46,17 @@ The words of a recipe (scores, amounts, granularities) are imported from `prunin
 no network. No import runs in a circle: a test holds it.
 """
 
-from pruning_engine.amounts import compute_nparams_toprune as _compute_nparams_toprune
-from pruning_engine.amounts import validate_pruning_amount as _validate_pruning_amount
-from pruning_engine.amounts import validate_pruning_amount_init as _validate_pruning_amount_init
-from pruning_engine.amounts import validate_pruning_dim as _validate_pruning_dim
-from pruning_engine.amounts import validate_structured_pruning as _validate_structured_pruning
-from pruning_engine.base_method import BasePruningMethod, PruningContainer
-from pruning_engine.channel_methods import LnStructured, RandomStructured
-from pruning_engine.entry_methods import L1Unstructured, RandomUnstructured
 from pruning_engine.errors import CheckpointError, MismatchError, PruningError, Reason, RecipeError
-from pruning_engine.functional import (
+from pruning_engine.execution.prune import PruneResult, prune_state_dict, prune_state_dict_
+from pruning_engine.modules.amounts import compute_nparams_toprune as _compute_nparams_toprune
+from pruning_engine.modules.amounts import validate_pruning_amount as _validate_pruning_amount
+from pruning_engine.modules.amounts import validate_pruning_amount_init as _validate_pruning_amount_init
+from pruning_engine.modules.amounts import validate_pruning_dim as _validate_pruning_dim
+from pruning_engine.modules.amounts import validate_structured_pruning as _validate_structured_pruning
+from pruning_engine.modules.base_method import BasePruningMethod, PruningContainer
+from pruning_engine.modules.channel_methods import LnStructured, RandomStructured
+from pruning_engine.modules.entry_methods import L1Unstructured, RandomUnstructured
+from pruning_engine.modules.functional import (
     custom_from_mask,
     identity,
     is_pruned,
@@ -65,13 +66,12 @@ from pruning_engine.functional import (
     random_unstructured,
     remove,
 )
-from pruning_engine.global_pruning import global_unstructured
-from pruning_engine.hold_masks import hold_masks
-from pruning_engine.mask_methods import CustomFromMask, Identity
-from pruning_engine.prune import PruneResult, prune_state_dict, prune_state_dict_
+from pruning_engine.modules.global_unstructured import global_unstructured
+from pruning_engine.modules.hold_masks import hold_masks
+from pruning_engine.modules.mask_methods import CustomFromMask, Identity
 from pruning_engine.recipe import OutputForm, Recipe, Rule
 from pruning_engine.report import GroupReport, Report, TensorReport
-from pruning_engine.threads import get_threads, set_threads
+from pruning_engine.runtime.threads import get_threads, set_threads
 
 __all__ = [
     "BasePruningMethod",

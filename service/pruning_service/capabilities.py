@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from importlib.metadata import version
 
 from pruning_engine.dtypes import PRUNABLE
-from pruning_engine.group_maps import MAPS
-from pruning_engine.plugins import installed_methods
+from pruning_engine.planning.installed_methods import installed_methods
+from pruning_engine.recipe.builtin_groups import MAPS
 from pruning_proto import limits
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.stream import Resources

@@ -4,7 +4,7 @@ from collections import Counter
 from math import inf
 from typing import Final
 
-from pruning_engine.plan import Plan
+from pruning_engine.planning.plan import Plan
 from pruning_proto.safetensors.header import Layout
 from pruning_service.intake import Arrived
 from pruning_service.worker import LIGHT_BYTES

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from pruning_engine.dtypes import TORCH_DTYPES
-from pruning_engine.plan import Plan, PlannedParameter
+from pruning_engine.planning.plan import Plan, PlannedParameter
 from pruning_proto.reasons import Reason
 from pruning_proto.safetensors import header as layout
 from pruning_proto.safetensors.header import PREFIX_BYTES, Layout, TensorEntry

@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from pruning_engine.plan import PlannedParameter, TensorSpec
-from pruning_engine.prune import Parameter, Pruning, spec_of
+from pruning_engine.execution.prune import Parameter, Pruning, spec_of
+from pruning_engine.planning.plan import PlannedParameter, TensorSpec
 from pruning_proto.safetensors import header as layout
 from pruning_service.intake import Arrived
 from pruning_service.results import Finished, InputOrder, ResultTensor

@@ -10,8 +10,8 @@ from itertools import accumulate, pairwise
 import numpy as np
 import torch
 
-from pruning_engine.plan import TensorSpec
-from pruning_engine.threads import in_parallel
+from pruning_engine.planning.plan import TensorSpec
+from pruning_engine.runtime.threads import in_parallel
 from pruning_proto.packed import codec as packed_arrays
 from pruning_proto.packed import format as packed_layout
 from pruning_proto.packed.codec import Array

@@ -5,16 +5,16 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Final
 
-from pruning_engine.emptying import empty
-from pruning_engine.history import with_round
-from pruning_engine.plan import Plan, TensorSpec, make_plan
+from pruning_engine.planning.plan import Plan, TensorSpec, make_plan
 from pruning_engine.recipe import Recipe
+from pruning_engine.runtime.emptying import empty
 from pruning_proto.packed import format as packed_layout
 from pruning_proto.safetensors import header as layout
 from pruning_proto.safetensors.header import Layout
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service import translate
 from pruning_service.effort import Effort
+from pruning_service.messages.history import with_round
 from pruning_service.reservation import peak_bytes
 
 LATE: Final = (pb.OUTPUT_FORM_PACKED, pb.OUTPUT_FORM_REMOVED)

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from math import inf
 from typing import Final
 
-from pruning_engine.plan import Plan
+from pruning_engine.planning.plan import Plan
 from pruning_proto.limits import MIB
 from pruning_proto.safetensors.header import Layout
 

@@ -7,8 +7,8 @@ from typing import Protocol, TypeAlias
 
 import torch
 
-from pruning_engine.plan import PlannedParameter, TensorSpec
-from pruning_engine.prune import Parameter, Pruning
+from pruning_engine.execution.prune import Parameter, Pruning
+from pruning_engine.planning.plan import PlannedParameter, TensorSpec
 from pruning_service.intake import Arrived
 
 

@@ -12,7 +12,7 @@ import torch
 from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 
-from pruning_engine.threads import set_threads
+from pruning_engine.runtime.threads import set_threads
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.admission import Budget

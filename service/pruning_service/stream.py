@@ -18,11 +18,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, TypeVar
 
-from pruning_engine.emptying import empty
-from pruning_engine.history import with_config
-from pruning_engine.prune import Pruning
+from pruning_engine.execution.prune import Pruning
 from pruning_engine.recipe import Recipe, check
 from pruning_engine.report import Report
+from pruning_engine.runtime.emptying import empty
 from pruning_proto.framing import Data
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
@@ -36,6 +35,7 @@ from pruning_service.garbage import FEW_TENSORS
 from pruning_service.inbox import Inbox, Message
 from pruning_service.intake import Arrived, Intake
 from pruning_service.late_results import AsTheyAre, LateResults
+from pruning_service.messages.history import with_config
 from pruning_service.metrics import Metrics
 from pruning_service.off_loop import worked_out
 from pruning_service.outbox import Outbox

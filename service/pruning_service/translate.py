@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import TypeVar
 
-from pruning_engine.plan import NotSelected, Plan, PlannedParameter
+from pruning_engine.planning.plan import NotSelected, Plan, PlannedParameter
 from pruning_engine.recipe import (
     Amount,
     Argument,

@@ -16,8 +16,8 @@ from typing import Final, TypeVar
 
 import torch
 
-from pruning_engine import piece_buffers
-from pruning_engine.pauses import pausing
+from pruning_engine.runtime import scratch_buffers as piece_buffers
+from pruning_engine.runtime.yield_points import pausing
 from pruning_proto.limits import MIB
 from pruning_service.off_loop import finished
 from pruning_service.turns import Turns

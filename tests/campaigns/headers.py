@@ -1,6 +1,6 @@
 """Headers made by hypothesis, through the server: what safetensors' own parser reads is taken, all else refused.
 
-The exceptions are those of `tests/proto/safetensors/test_header_like_the_official_parser.py`, where the strategies live.
+The exceptions are those of `tests/proto/safetensors/test_header_like_the_official_parser.py`, as are the strategies.
 """
 
 import json

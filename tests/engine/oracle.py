@@ -8,7 +8,7 @@ from fractions import Fraction as Exact
 import numpy as np
 import torch
 
-from pruning_engine.random_scores import key_of, score
+from pruning_engine.kernels.random_keys import key_of, score
 from pruning_engine.recipe import (
     Channels,
     CustomMask,

@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 import torch
 
-from pruning_engine.plan import TensorSpec, make_plan
+from pruning_engine.planning.plan import TensorSpec, make_plan
 from pruning_engine.recipe import Channels, Fraction, Magnitude, NamedNorm, Recipe, Rule, Scope
 from pruning_proto.safetensors.header import Layout, build, parse
 from pruning_service.effort import TENSOR_BYTES, Effort

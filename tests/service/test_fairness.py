@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from pruning_engine.pauses import with_pauses
+from pruning_engine.runtime.yield_points import with_pauses
 from pruning_proto import framing
 from pruning_proto.limits import CHUNK_BYTES
 from pruning_proto.safetensors.header import build

@@ -3,7 +3,6 @@
 import pytest
 from google.protobuf.json_format import ParseDict
 
-from pruning_engine.history import recipe_json
 from pruning_engine.recipe import (
     Channels,
     Count,
@@ -27,6 +26,7 @@ from pruning_engine.recipe import (
     Units,
 )
 from pruning_proto.v1 import pruning_pb2 as pb
+from pruning_service.messages.history import recipe_json
 from pruning_service.translate import recipe as translated
 
 TIED = Group(

@@ -1,0 +1,1 @@
+"""The safetensors header; no tensors, no I/O."""

@@ -1,0 +1,1 @@
+"""Which tensors of a checkpoint belong to one parameter: masked pairs, auxiliary tensors, shared tensors."""

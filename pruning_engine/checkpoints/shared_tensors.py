@@ -1,0 +1,48 @@
+"""Tied tensors of a state dict: several names, one piece of memory. They are pruned once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from pruning_engine.checkpoints.parameters import MASK, ORIG, companion_suffix
+
+
+@dataclass(frozen=True, slots=True)
+class Ties:
+    """`aliases`: another name of a parameter's weight -> its first name. `dropped`: those, and their pairs' masks."""
+
+    aliases: Mapping[str, str]
+    dropped: frozenset[str]
+
+
+def find_ties(tensors: Mapping[str, torch.Tensor]) -> Ties:
+    """Find the parameters that are the same entries of the same memory.
+
+    Companions are never tied, and a masked pair only if both of its parts are: one weight under two masks is two
+    parameters.
+    """
+    masks = {mask for name in tensors if (mask := _pair_mask(name, tensors)) is not None}
+    first: dict[object, str] = {}
+    aliases: dict[str, str] = {}
+    for name, tensor in tensors.items():
+        if name in masks or companion_suffix(name) is not None or not tensor.numel():
+            continue
+        mask = _pair_mask(name, tensors)
+        identity = (place_of(tensor), place_of(tensors[mask]) if mask is not None else None)
+        if first.setdefault(identity, name) != name:
+            aliases[name] = first[identity]
+    dropped_masks = {mask for name in aliases if (mask := _pair_mask(name, tensors)) is not None}
+    return Ties(aliases, frozenset(aliases.keys() | dropped_masks))
+
+
+def _pair_mask(name: str, tensors: Mapping[str, torch.Tensor]) -> str | None:
+    plain = name.removesuffix(ORIG)
+    mask = plain + MASK
+    return mask if plain != name and plain not in tensors and mask in tensors else None
+
+
+def place_of(tensor: torch.Tensor) -> object:
+    """Give where a tensor's entries are: equal for two tensors that are the same entries of the same memory."""
+    storage = tensor.untyped_storage().data_ptr() if tensor.layout is torch.strided else id(tensor)
+    return tensor.device, storage, tensor.storage_offset(), tuple(tensor.shape), tensor.stride(), tensor.dtype

@@ -1,0 +1,184 @@
+"""One ranking rule at work: how many fall, and which, of the parameters that it selects.
+
+A rule is told of each parameter as it comes (`reach`), so that samples are drawn while later ones still arrive, and
+decides when all are there (`run`). In local scope a rule is at work on one parameter at a time.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from pruning_engine.dtypes import TORCH_DTYPES
+from pruning_engine.execution.parameter_state import Work
+from pruning_engine.execution.ranking_context import Ranked, norm_of
+from pruning_engine.kernels import channel_norms as norms
+from pruning_engine.kernels import magnitude_keys as scores
+from pruning_engine.kernels import random_keys as random_scores
+from pruning_engine.kernels.backend import Backend, Bits, Contender, Flags, Floats, Integers
+from pruning_engine.kernels.channel_layout import ChannelLayout, channel_layout
+from pruning_engine.kernels.cpu.backend import NumpyBackend
+from pruning_engine.recipe import Channels, Prior, Random
+from pruning_engine.runtime.emptying import empty
+from pruning_engine.selection import entries as selection
+from pruning_engine.selection.channels import exact_channel_sums
+
+
+class EntryRanking:
+    """Single entries compete."""
+
+    def __init__(self, ranked: Ranked, backend: Backend) -> None:
+        self._ranked = ranked
+        self._backend = backend
+        self._domain = _domain(ranked)
+        self._stride = ranked.tuning.stride(sum(planned.entries for planned in ranked.members))
+        self._reached: dict[str, tuple[Contender, Integers]] = {}
+
+    def reach(self, work: Work) -> None:
+        """Take note of a parameter that has come."""
+        if self._ranked.rule.prior is Prior.ZEROS:
+            work.drop_zeros()
+        contender = self._contender(work)
+        self._reached[work.planned.name] = contender, selection.draw_sample(contender, self._stride)
+
+    def run(self, works: Sequence[Work]) -> None:
+        """Let the least important entries fall; the works stand in the order in which ties fall."""
+        reached = [self._reached.pop(work.planned.name) for work in works]
+        contenders, samples = [contender for contender, _ in reached], [sample for _, sample in reached]
+        count = self._ranked.falling(
+            sum(contender.alive for contender in contenders), sum(contender.size for contender in contenders)
+        )
+        try:
+            selected = selection.select(contenders, count, samples=samples, tuning=self._ranked.tuning)
+        except selection.NanKeyError as error:
+            self._ranked.refuse_nan(works[contenders.index(error.contender)].planned)
+            raise
+        for work, kept in zip(works, selected.kept, strict=True):
+            work.mask = kept
+        empty(reached, contenders, samples, selected.kept)
+        if not isinstance(self._ranked.rule.score, Random):
+            key = selected.largest_fallen
+            threshold = scores.magnitude_of(key, self._domain) if key is not None else None
+            for work in works:
+                work.threshold = threshold
+
+    def _contender(self, work: Work) -> Contender:
+        planned = work.planned
+        if isinstance(self._ranked.rule.score, Random):
+            key = random_scores.key_of(self._ranked.seed, self._ranked.position, planned.name)
+            return self._backend.random(key, planned.entries, work.mask)
+        flat = work.scores if self._ranked.by_scores(planned) and work.scores is not None else work.weight
+        return self._backend.magnitudes(flat, self._domain, work.mask)
+
+
+class ChannelRanking:
+    """Whole channels compete: those with an entry left, by their norm or at random."""
+
+    def __init__(self, ranked: Ranked, backend: Backend) -> None:
+        self._ranked = ranked
+        self._backend = backend
+        self._norm = norm_of(ranked.rule)
+        self._reached: dict[str, _Channels] = {}
+
+    def reach(self, work: Work) -> None:
+        """Take note of a parameter that has come."""
+        assert isinstance(self._ranked.rule.granularity, Channels)  # noqa: S101 - else it is an EntryRanking
+        if self._ranked.rule.prior is Prior.ZEROS:
+            work.drop_zeros()
+        layout = channel_layout(work.planned.shape, self._ranked.rule.granularity.dim)
+        if work.mask is None:
+            living = np.full(layout.channels, layout.channel_entries > 0)
+        else:
+            living = self._backend.living_channels(work.mask, layout)
+        ranks = np.empty(0) if isinstance(self._ranked.rule.score, Random) else self._ranks(work, layout, living)
+        self._reached[work.planned.name] = _Channels(layout, living, ranks)
+
+    def run(self, works: Sequence[Work]) -> None:
+        """Let the least important channels fall; the works stand in the order in which ties fall."""
+        channels = [self._reached.pop(work.planned.name) for work in works]
+        alive = sum(int(np.count_nonzero(each.living)) for each in channels)
+        count = self._ranked.falling(alive, sum(each.layout.channels for each in channels))
+        if isinstance(self._ranked.rule.score, Random):
+            kept = self._random(works, channels, count)
+        else:
+            kept = self._least(works, channels, count)
+        for work, each, marks in zip(works, channels, kept, strict=True):
+            work.mask = self._backend.spread(marks, work.mask, each.layout)
+
+    def _ranks(self, work: Work, layout: ChannelLayout, living: Flags) -> Floats:
+        """What ranks the living channels."""
+        if not layout.entries:
+            return np.empty(0)
+        flat, alive = self._ranked_tensor(work)
+        ranks: Floats = self._backend.norms(flat, alive, layout, self._norm)[living]
+        if np.isnan(ranks).any():
+            self._ranked.refuse_nan(work.planned)
+        return ranks
+
+    def _ranked_tensor(self, work: Work) -> tuple[torch.Tensor, Bits | None]:
+        """Pruned weights count as 0; given scores count whole, as torch has it."""
+        if self._ranked.by_scores(work.planned) and work.scores is not None:
+            return work.scores, None
+        return work.weight, work.mask
+
+    def _least(self, works: Sequence[Work], channels: Sequence["_Channels"], count: int) -> list[Flags]:
+        tensors = np.concatenate([np.full(len(each.ranks), index) for index, each in enumerate(channels)])
+        numbers = np.concatenate([np.flatnonzero(each.living) for each in channels])
+
+        def exact(places: Integers) -> Floats:
+            sums = np.empty(len(places))
+            for index in np.unique(tensors[places]):
+                mine = np.flatnonzero(tensors[places] == index)
+                sums[mine] = self._exact_sums(works[index], channels[index].layout, numbers[places[mine]])
+            return sums
+
+        ranks = np.concatenate([each.ranks for each in channels])
+        most = max((each.layout.channel_entries for each in channels), default=0)
+        cut = norms.cut(ranks, count, self._norm, most, exact)
+        kept = [each.living.copy() for each in channels]
+        for index, marks in enumerate(kept):
+            marks[numbers[cut.falls & (tensors == index)]] = False
+        for work in works:
+            work.threshold = None if cut.largest_fallen is None else norms.norm_of(cut.largest_fallen, self._norm)
+        return kept
+
+    def _exact_sums(self, work: Work, layout: ChannelLayout, numbers: Integers) -> Floats:
+        flat, alive = self._ranked_tensor(work)
+        return exact_channel_sums(self._backend, flat, alive, layout, numbers, self._norm)
+
+    def _random(self, works: Sequence[Work], channels: Sequence["_Channels"], count: int) -> list[Flags]:
+        host = NumpyBackend()
+        contenders = []
+        for work, each in zip(works, channels, strict=True):
+            key = random_scores.key_of(self._ranked.seed, self._ranked.position, work.planned.name)
+            living = host.pack(torch.from_numpy(each.living))
+            contenders.append(host.random(key, each.layout.channels, living))
+        selected = selection.select(contenders, count, tuning=self._ranked.tuning)
+        return [
+            host.unpack(kept, each.layout.channels).numpy() for kept, each in zip(selected.kept, channels, strict=True)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Channels:
+    """A parameter's channels: which have an entry left, and what ranks those."""
+
+    layout: ChannelLayout
+    living: Flags
+    ranks: Floats
+
+
+def make_ranking(ranked: Ranked, backend: Backend) -> EntryRanking | ChannelRanking:
+    """Give what a rule's granularity asks for."""
+    if isinstance(ranked.rule.granularity, Channels):
+        return ChannelRanking(ranked, backend)
+    return EntryRanking(ranked, backend)
+
+
+def _domain(ranked: Ranked) -> torch.dtype:
+    names = {
+        planned.scores_dtype if ranked.by_scores(planned) and planned.scores_dtype is not None else planned.dtype
+        for planned in ranked.members
+    }
+    return scores.domain_of(dtype for name in names if (dtype := TORCH_DTYPES[name]) is not None)

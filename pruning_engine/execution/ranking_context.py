@@ -1,0 +1,59 @@
+"""What rankings of entries, channels and units have in common: the rule at work, its amount, what it refuses."""
+
+from dataclasses import dataclass
+
+from pruning_engine.errors import CheckpointError, Reason
+from pruning_engine.planning.checks import refuse_count
+from pruning_engine.planning.plan import PlannedParameter
+from pruning_engine.recipe import (
+    DEFAULT_NORM,
+    Amount,
+    Count,
+    ImportanceScores,
+    Magnitude,
+    Norm,
+    Rule,
+    Scope,
+)
+from pruning_engine.selection.entries import Tuning
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranked:
+    """A rule that ranks, its place in the recipe, the recipe's seed, and the parameters that compete."""
+
+    rule: Rule
+    position: int
+    seed: int
+    members: tuple[PlannedParameter, ...]
+    tuning: Tuning
+
+    def falling(self, alive: int, total: int, group: str | None = None) -> int:
+        """Give how many of `alive` fall; `group`: whose units. Raises: MismatchError if the rule counts more."""
+        amount: Amount | None = self.rule.amount
+        assert amount is not None  # noqa: S101 - recipe.check refused rules that rank without one
+        if isinstance(amount, Count) and amount.value > alive:
+            tensor = group or (self.members[0].name if self.rule.scope is Scope.LOCAL else None)
+            refuse_count(self.rule, self.position, alive, tensor)
+        return amount.of(alive, total)
+
+    def by_scores(self, planned: PlannedParameter) -> bool:
+        """Whether this parameter is ranked by given scores, not by its weights."""
+        return isinstance(self.rule.score, ImportanceScores) and planned.scores is not None
+
+    def refuse_nan(self, planned: PlannedParameter) -> None:
+        """Refuse NaN among what is ranked."""
+        given = self.by_scores(planned)
+        name = planned.scores if given and planned.scores is not None else planned.weight
+        raise CheckpointError(
+            Reason.NAN_SCORES if given else Reason.NAN_WEIGHTS,
+            f"tensor {name!r} holds NaN among the entries that rules[{self.position}] ranks; NaN has no rank",
+            tensor=name,
+        )
+
+
+def norm_of(rule: Rule) -> Norm:
+    """Give the norm that a rule ranks by."""
+    if isinstance(rule.score, Magnitude | ImportanceScores) and rule.score.norm is not None:
+        return rule.score.norm
+    return DEFAULT_NORM

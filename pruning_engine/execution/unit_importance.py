@@ -1,0 +1,100 @@
+"""Importance of units: power sums over the positions that a unit owns in all its scored ties, as norms.py has them.
+
+Sums of positions are those of channels along the tie's dim; they are put together in fp64, and close calls are summed
+again exactly.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf
+from typing import TypeAlias
+
+import numpy as np
+import torch
+
+from pruning_engine.kernels import channel_norms as norms
+from pruning_engine.kernels.backend import Backend, Bits, Flags, Floats, Integers
+from pruning_engine.kernels.channel_layout import ChannelLayout, channel_layout
+from pruning_engine.planning.resolved_groups import PlannedGroup, PlannedTie
+from pruning_engine.recipe import Norm
+from pruning_engine.selection.channels import exact_channel_parts
+
+Place: TypeAlias = tuple[str, int]
+"""A parameter by its logical name, and a dim."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What is ranked of one parameter: flat entries, and which of them count (None: all)."""
+
+    flat: torch.Tensor
+    alive: Bits | None
+
+
+def position_sums(backend: Backend, scored: Scored, layout: ChannelLayout, norm: Norm) -> Floats:
+    """Give for each position along a dim what sums, or extremes, are made of: without the root."""
+    if not layout.entries:
+        return np.full(layout.channels, inf if norms.power_of(norm) == -inf else 0.0)
+    found = backend.norms(scored.flat, scored.alive, layout, norm)
+    return found if norms.is_reproducible(norm) else _without_root(found, norms.power_of(norm))
+
+
+def unit_sums(group: PlannedGroup, sums: Mapping[Place, Floats], norm: Norm) -> Floats:
+    """Put the sums of positions together for each unit of a group."""
+    power = norms.power_of(norm)
+    combine = {inf: np.maximum, -inf: np.minimum}.get(power, np.add)
+    total = np.full(group.units, inf if power == -inf else 0.0)
+    for tie in group.ties:
+        if tie.scored:
+            combine(total, combine.reduce(sums[tie.parameter, tie.dim][tie.positions()], axis=1), out=total)
+    return total
+
+
+def ranks_of(sums: Floats, entries: int, norm: Norm) -> Floats:
+    """Turn sums into what ranks units; with `entries`, those of one unit, into that of one entry on average.
+
+    `entries` of 1 leaves the sum as it is.
+    """
+    power = norms.power_of(norm)
+    means = sums if abs(power) == inf or entries == 1 else sums / entries
+    return norms.finish(means, norm)
+
+
+def exact_unit_sums(
+    backend: Backend, group: PlannedGroup, scored: Mapping[str, Scored], numbers: Integers, norm: Norm
+) -> Floats:
+    """Give the sums of the units `numbers`, ascending, exact and rounded once."""
+    ties = [tie for tie in group.ties if tie.scored and tie.unit_entries]
+    if len(numbers) > 1 and all(_are_alike(backend, tie, scored[tie.parameter], numbers) for tie in ties):
+        # Constant tensors, whose units are all close, are no reason to be slow.
+        return np.repeat(exact_unit_sums(backend, group, scored, numbers[:1], norm), len(numbers))
+    parts: list[Floats] = []
+    for tie in ties:
+        one = scored[tie.parameter]
+        positions = tie.positions()[numbers]
+        layout = channel_layout(tie.shape, tie.dim)
+        found = exact_channel_parts(backend, one.flat, one.alive, layout, positions.reshape(-1), norm)
+        parts.append(found.reshape(len(numbers), -1))
+    return norms.rounded_once(parts)
+
+
+def _are_alike(backend: Backend, tie: PlannedTie, one: Scored, numbers: Integers) -> bool:
+    """Whether the positions of some units all hold the same entries; False where that is not known."""
+    positions = np.sort(tie.positions()[numbers].reshape(-1))
+    return one.alive is None and backend.are_alike(one.flat, channel_layout(tie.shape, tie.dim), positions)
+
+
+def living_units(group: PlannedGroup, living: Mapping[Place, Flags]) -> Flags:
+    """Mark the units that have an entry left in one of the tensors that have such flags of their positions."""
+    found = np.zeros(group.units, np.bool_)
+    for tie in group.ties:
+        flags = living.get((tie.parameter, tie.dim))
+        if flags is not None:
+            found |= flags[tie.positions()].any(axis=1)
+    return found
+
+
+def _without_root(values: Floats, power: float) -> Floats:
+    with np.errstate(all="ignore"):
+        result: Floats = np.power(values, power)
+    return result

@@ -1,0 +1,1 @@
+"""Arithmetic over one flat tensor; knows no names and no rules."""

@@ -1,0 +1,170 @@
+"""Norms of channels: what ranks them, and the exact order near the cut.
+
+A channel of norm p is ranked by its power sum: the fp64 sum of |x|^p, each term rounded as IEEE does for a product
+or a square root. The root that makes it a norm changes no order, and is taken only for reports. Sums of fp64 in
+different orders differ in the last bits, so channels close to the cut are summed again, exactly and rounded once;
+then their order is the same on every device and for any number of threads.
+
+Norms of other p, and the nuclear norm, are ranked as fp64 has them: not reproducible to the last bit.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from math import inf
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+
+from pruning_engine.kernels.backend import Flags, Floats, Integers
+from pruning_engine.recipe import NamedNorm, Norm
+
+_SUMMED: Final = frozenset({0.0, 0.5, 1.0, 2.0, 3.0, 4.0})
+"""Powers that are ranked by their sums."""
+
+_ROUNDED: Final = _SUMMED - {0.0}
+"""Powers whose sums are rounded."""
+
+_RELATIVE_ERROR: Final = 2.0**-51
+_SMALLEST_SUM: Final = 1e-290
+"""Sums up to this may hold products that were rounded below the range of normal numbers."""
+
+
+def power_of(norm: Norm) -> float:
+    """Give p of a vector norm; 2 for Frobenius, which is the same of a channel's entries."""
+    return 2.0 if isinstance(norm, NamedNorm) else float(norm)
+
+
+def is_reproducible(norm: Norm) -> bool:
+    """Whether channels rank the same by this norm on every device."""
+    return norm is not NamedNorm.NUC and (power_of(norm) in _SUMMED or abs(power_of(norm)) == inf)
+
+
+def terms_in_place(magnitudes: Floats, power: float) -> Floats:
+    """Turn magnitudes into the terms that are summed; of an infinite power, into what its extreme is of."""
+    if power == 1.0 or abs(power) == inf:
+        return magnitudes
+    make = _TERMS.get(power)
+    return make(magnitudes) if make is not None else np.power(magnitudes, power, out=magnitudes)
+
+
+def _nonzero(magnitudes: Floats) -> Floats:
+    nan = np.isnan(magnitudes)
+    np.not_equal(magnitudes, 0.0, out=magnitudes, casting="unsafe")
+    magnitudes[nan] = math.nan  # which is neither zero nor to be overlooked
+    return magnitudes
+
+
+def _cubes(magnitudes: Floats) -> Floats:
+    return np.multiply(magnitudes * magnitudes, magnitudes, out=magnitudes)
+
+
+def _squares(magnitudes: Floats) -> Floats:
+    return np.multiply(magnitudes, magnitudes, out=magnitudes)
+
+
+def _fourth_powers(magnitudes: Floats) -> Floats:
+    return _squares(_squares(magnitudes))
+
+
+def _roots(magnitudes: Floats) -> Floats:
+    return np.sqrt(magnitudes, out=magnitudes)
+
+
+_TERMS: Final[Mapping[float, Callable[[Floats], Floats]]] = MappingProxyType(
+    {0.0: _nonzero, 0.5: _roots, 2.0: _squares, 3.0: _cubes, 4.0: _fourth_powers}
+)
+"""How each power is formed, of operations that IEEE rounds alike everywhere; `pow` is not among them."""
+
+
+def finish(sums: Floats, norm: Norm) -> Floats:
+    """Turn sums into what ranks channels: themselves, or the norm for other powers, which may turn the order around."""
+    power = power_of(norm)
+    if power in _SUMMED or abs(power) == inf:
+        return sums
+    with np.errstate(all="ignore"):
+        result: Floats = np.power(sums, 1.0 / power)
+    return result
+
+
+def norm_of(rank: float, norm: Norm) -> float:
+    """Give the norm that a ranking number stands for."""
+    power = power_of(norm)
+    if norm is NamedNorm.NUC or power not in _SUMMED or power == 0.0:
+        return rank
+    return math.sqrt(rank) if power == 2.0 else rank ** (1.0 / power)
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelCut:
+    """Which channels fall, and the largest ranking number among them (None if none does)."""
+
+    falls: Flags
+    largest_fallen: float | None
+
+
+def cut(ranks: Floats, count: int, norm: Norm, entries: int, exact: Callable[[Integers], Floats]) -> ChannelCut:
+    """Let `count` channels of least rank fall, among equals the first ones.
+
+    `entries`: the most that one channel sums up. `exact` gives the exact sums of channels by their places in `ranks`.
+    """
+    falls = np.zeros(len(ranks), np.bool_)
+    if not count:
+        return ChannelCut(falls, None)
+    near = float(np.partition(ranks, count - 1)[count - 1])
+    slack = entries * _RELATIVE_ERROR if norm is not NamedNorm.NUC and power_of(norm) in _ROUNDED else 0.0
+    margin = _SMALLEST_SUM if slack else 0.0
+    np.less(ranks, near * (1.0 - slack) - margin, out=falls)
+    close = np.flatnonzero(~falls & (ranks <= near * (1.0 + slack) + margin))
+    missing = count - int(np.count_nonzero(falls))
+    values = ranks[close]
+    if slack:  # also if all of them fall: the largest is told, and must not hang on how it was summed
+        values = exact(close)
+    order = np.argsort(values, kind="stable")[:missing]
+    falls[close[order]] = True
+    return ChannelCut(falls, float(values[order].max()))
+
+
+def exact_sums(magnitudes: Floats, norm: Norm) -> Floats:
+    """Give the sum of the terms of each row, exact and rounded once; infinity if it is beyond fp64."""
+    return rounded_once([exact_parts(magnitudes, norm)])
+
+
+def rounded_once(parts: Sequence[Floats]) -> Floats:
+    """Give the sum of each row of several arrays together, exact and rounded once; infinity if it is beyond fp64."""
+    return np.array([_fsum(chain.from_iterable(row)) for row in zip(*parts, strict=True)])
+
+
+def exact_parts(magnitudes: Floats, norm: Norm) -> Floats:
+    """Give a few numbers for each row, whose sum is exactly the sum of its terms.
+
+    As `math.fsum` does, but row by row at once: each turn cuts the leading bits off all terms on a common grid, so
+    coarse that their sum is exact in any order, until nothing is left. Terms near the end of the range, where the
+    grid would be beyond it, are given as they are.
+
+    Source: Rump, Ogita, Oishi, "Accurate floating-point summation part I", SIAM J. Sci. Comput. 31(1), 2008,
+    algorithm 3.4 (ExtractVector).
+    """
+    with np.errstate(all="ignore"):
+        terms = terms_in_place(magnitudes, power_of(norm))
+    largest = terms.max(axis=1, initial=0.0)
+    headroom = 2 + max(1, terms.shape[1]).bit_length()
+    if float(largest.max(initial=0.0)) >= 2.0 ** (1022 - headroom):
+        return terms
+    parts = [np.zeros(len(terms))]
+    while largest.any():
+        grid = np.ldexp(1.0, np.frexp(largest)[1] + headroom)[:, None]
+        leading = (grid + terms) - grid
+        parts.append(leading.sum(axis=1))
+        terms -= leading
+        largest = np.abs(terms).max(axis=1)
+    return np.stack(parts, axis=1)
+
+
+def _fsum(terms: Iterable[float]) -> float:
+    try:
+        return math.fsum(terms)
+    except OverflowError:
+        return inf

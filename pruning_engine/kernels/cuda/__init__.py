@@ -1,0 +1,1 @@
+"""The kernels in torch operations, for CUDA devices."""

@@ -1,0 +1,1 @@
+"""The interface of `torch.nn.utils.prune`, on modules."""

@@ -1,0 +1,77 @@
+"""Amounts and dims as torch's interface has them: what they mean, and what is refused.
+
+An int is so many, a float a part of what is there. The state-dict face says the same with `recipe.Count` and
+`recipe.Fraction`.
+"""
+
+from numbers import Integral, Real
+
+import torch
+
+from pruning_engine.errors import MismatchError, Reason, RecipeError
+from pruning_engine.modules.errors import AmountTypeError, DimError
+
+_CHANNEL_DIMS = 2
+
+
+def validate_pruning_amount_init(amount: object) -> None:
+    """Refuse what can be no amount, whatever the tensor.
+
+    Raises: AmountTypeError (a TypeError) if it is no number; RecipeError (a ValueError) if it is out of range or NaN.
+    """
+    if not isinstance(amount, Real):
+        raise AmountTypeError(
+            Reason.AMOUNT_OUT_OF_RANGE,
+            f"amount={amount!r} is no number; give an int (so many) or a float from 0.0 to 1.0 (a part)",
+            field="amount",
+        )
+    fits = int(amount) >= 0 if isinstance(amount, Integral) else 0.0 <= float(amount) <= 1.0  # NaN is not
+    if not fits:
+        raise RecipeError(
+            Reason.AMOUNT_OUT_OF_RANGE,
+            f"amount={amount} is out of range; give an int of 0 or more (so many) or a float from 0.0 to 1.0 (a part)",
+            field="amount",
+        )
+
+
+def validate_pruning_amount(amount: float, tensor_size: int) -> None:
+    """Refuse an int above what there is. Raises: MismatchError (a ValueError)."""
+    if isinstance(amount, Integral) and int(amount) > tensor_size:
+        raise MismatchError(
+            Reason.COUNT_TOO_LARGE,
+            f"amount={amount} should fall, but only {tensor_size} are still unpruned; "
+            f"ask for at most that, or for a part of it",
+            field="amount",
+        )
+
+
+def compute_nparams_toprune(amount: float, tensor_size: int) -> int:
+    """Give how many of `tensor_size` an amount stands for; halves round to even."""
+    return int(amount) if isinstance(amount, Integral) else round(amount * tensor_size)
+
+
+def count_falling(amount: float, candidates: int) -> int:
+    """Give how many of the candidates fall. Raises: MismatchError if the amount is more."""
+    count = compute_nparams_toprune(amount, candidates)
+    validate_pruning_amount(count, candidates)
+    return count
+
+
+def validate_structured_pruning(t: torch.Tensor) -> None:
+    """Refuse a tensor that has no channels. Raises: MismatchError (a ValueError)."""
+    if t.dim() < _CHANNEL_DIMS:
+        raise MismatchError(
+            Reason.DIM_OUT_OF_RANGE,
+            f"channels need a tensor of 2 dims or more; this one has shape {list(t.shape)}",
+            field="dim",
+        )
+
+
+def validate_pruning_dim(t: torch.Tensor, dim: int) -> None:
+    """Refuse a dim that the tensor does not have. Raises: DimError (an IndexError)."""
+    if not -t.dim() <= dim < t.dim():
+        raise DimError(
+            Reason.DIM_OUT_OF_RANGE,
+            f"dim={dim} is out of range; a tensor of shape {list(t.shape)} has dims {-t.dim()} to {t.dim() - 1}",
+            field="dim",
+        )

@@ -1,0 +1,189 @@
+"""Methods that let whole channels fall: LnStructured, RandomStructured."""
+
+from abc import abstractmethod
+from math import isnan
+from numbers import Real
+
+import numpy as np
+import torch
+from torch.nn.utils import prune as torch_prune
+
+from pruning_engine.errors import CheckpointError, MismatchError, Reason, RecipeError
+from pruning_engine.kernels import channel_norms as norms
+from pruning_engine.kernels import random_keys as random_scores
+from pruning_engine.kernels.backend import Flags, Floats, Integers
+from pruning_engine.kernels.channel_layout import ChannelLayout, channel_layout
+from pruning_engine.kernels.cpu.backend import NumpyBackend
+from pruning_engine.kernels.devices import backend_for
+from pruning_engine.modules.amounts import (
+    count_falling,
+    validate_pruning_amount_init,
+    validate_pruning_dim,
+    validate_structured_pruning,
+)
+from pruning_engine.modules.base_method import BasePruningMethod
+from pruning_engine.modules.mask_tensors import flat_numbers, mask_dtype, times
+from pruning_engine.modules.seeds import draw_seed
+from pruning_engine.modules.storage import Method
+from pruning_engine.modules.unpruned_view import living_channels
+from pruning_engine.recipe import NamedNorm, Norm
+from pruning_engine.selection import entries as selection
+from pruning_engine.selection.channels import exact_channel_sums
+
+_NUCLEAR_DIMS = 3
+
+
+class ChannelMethod(BasePruningMethod):
+    """The `amount` least important channels along `dim` fall, among equals the first ones."""
+
+    PRUNING_TYPE: str = "structured"
+
+    def __init__(self, amount: float, dim: int = -1) -> None:
+        validate_pruning_amount_init(amount)
+        self.amount = amount
+        self.dim = dim
+
+    @abstractmethod
+    def fallen(self, t: torch.Tensor, candidates: Flags, count: int) -> Flags:
+        """Mark the `count` least important of the channels that are candidates."""
+
+    def compute_mask(self, t: torch.Tensor, default_mask: torch.Tensor) -> torch.Tensor:
+        """Give `default_mask` without the least important of all channels: what it has pruned competes too.
+
+        Raises: MismatchError if `t` has no channels, or fewer than should fall; DimError for a dim that it has not.
+        """
+        self._check(t)
+        candidates = np.ones(t.shape[self.dim], np.bool_)
+        dtype = mask_dtype(t, default_mask) if self._count(candidates) else default_mask.dtype  # as torch has it
+        return self._mask(t, default_mask.to(dtype), candidates)
+
+    def mask_survivors(self, t: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Give the mask without the least important of the channels that have an entry left."""
+        if type(self).compute_mask is not ChannelMethod.compute_mask:
+            return super().mask_survivors(t, mask)
+        self._check(t)
+        return self._mask(t, mask.to(mask_dtype(t, mask)), living_channels(mask, self.dim).cpu().numpy())
+
+    def _mask(self, t: torch.Tensor, prior: torch.Tensor, candidates: Flags) -> torch.Tensor:
+        shape = [1] * t.dim()
+        shape[self.dim] = -1
+        kept = torch.from_numpy(~self.fallen(t, candidates, self._count(candidates))).view(shape)
+        return times(prior, kept.to(prior).expand_as(prior))
+
+    def _count(self, candidates: Flags) -> int:
+        return count_falling(self.amount, int(np.count_nonzero(candidates)))
+
+    def _check(self, t: torch.Tensor) -> None:
+        validate_structured_pruning(t)
+        validate_pruning_dim(t, self.dim)
+
+
+class LnStructured(ChannelMethod, torch_prune.LnStructured):
+    """The channels of least norm fall.
+
+    `amount`: an int, so many; a float from 0.0 to 1.0, that part of what is left. `n`: p of a vector norm, also 0,
+    inf and -inf; "fro", which is 2; "nuc", for tensors of 3 dims.
+    """
+
+    def __init__(self, amount: float, n: float | str, dim: int = -1) -> None:
+        super().__init__(amount, dim)
+        self.n = n
+        self._norm = _norm(n)
+
+    def fallen(self, t: torch.Tensor, candidates: Flags, count: int) -> Flags:
+        """Mark the candidates of least norm; close calls are summed exactly, see norms.py."""
+        layout = channel_layout(t.shape, self.dim)
+        places = np.flatnonzero(candidates)
+        ranks = self._ranks(t, layout)[candidates]
+
+        def exact(close: Integers) -> Floats:
+            return exact_channel_sums(backend_for(t.device), flat_numbers(t), None, layout, places[close], self._norm)
+
+        cut = norms.cut(ranks, count, self._norm, layout.channel_entries, exact)
+        result = np.zeros_like(candidates)
+        result[places[cut.falls]] = True
+        return result
+
+    def _ranks(self, t: torch.Tensor, layout: ChannelLayout) -> Floats:
+        if not layout.entries:
+            return np.zeros(layout.channels)
+        ranks = backend_for(t.device).norms(flat_numbers(t), None, layout, self._norm)
+        if np.isnan(ranks).any():
+            raise CheckpointError(
+                Reason.NAN_WEIGHTS,
+                f"tensor {self._tensor_name or 't'!r} holds NaN among the channels to be ranked; NaN has no rank",
+                tensor=self._tensor_name,
+            )
+        return ranks
+
+    def _check(self, t: torch.Tensor) -> None:
+        super()._check(t)
+        if self._norm is NamedNorm.NUC and (t.dim() != _NUCLEAR_DIMS or t.is_complex()):
+            raise MismatchError(
+                Reason.NORM_NOT_DEFINED,
+                f"n='nuc' is the norm of real matrices, so of tensors of 3 dims; "
+                f"this one is {t.dtype} of shape {list(t.shape)}",
+                field="n",
+            )
+
+    @classmethod
+    def apply(  # type: ignore[override]  # noqa: PLR0913, PLR0917 - torch's signature
+        cls,
+        module: torch.nn.Module,
+        name: str,
+        amount: float,
+        n: float | str,
+        dim: int,
+        importance_scores: torch.Tensor | None = None,
+        *,
+        mask_dtype: torch.dtype | None = None,
+    ) -> Method:
+        """Prune `module.name`: see BasePruningMethod.apply."""
+        return super().apply(
+            module, name, amount=amount, n=n, dim=dim, importance_scores=importance_scores, mask_dtype=mask_dtype
+        )
+
+
+class RandomStructured(ChannelMethod, torch_prune.RandomStructured):
+    """Channels fall at random.
+
+    `amount`: see LnStructured. `seed`: 64 bits; with None, each mask draws its own from torch's default generator.
+    """
+
+    def __init__(self, amount: float, dim: int = -1, seed: int | None = None) -> None:
+        super().__init__(amount, dim)
+        self.seed = seed
+
+    def fallen(self, t: torch.Tensor, candidates: Flags, count: int) -> Flags:  # noqa: ARG002 - chance looks at nothing
+        """Mark candidates by random scores: see random_scores.py."""
+        seed = draw_seed() if self.seed is None else self.seed
+        key = random_scores.key_of(seed, 0, self._tensor_name or "")
+        host = NumpyBackend()
+        contender = host.random(key, len(candidates), host.pack(torch.from_numpy(candidates)))
+        (kept,) = selection.select([contender], count).kept
+        result: Flags = candidates & ~host.unpack(kept, len(candidates)).numpy()
+        return result
+
+    @classmethod
+    def apply(  # type: ignore[override]  # noqa: PLR0913 - torch's signature
+        cls,
+        module: torch.nn.Module,
+        name: str,
+        amount: float,
+        dim: int = -1,
+        *,
+        seed: int | None = None,
+        mask_dtype: torch.dtype | None = None,
+    ) -> Method:
+        """Prune `module.name`: see BasePruningMethod.apply."""
+        return super().apply(module, name, amount=amount, dim=dim, seed=seed, mask_dtype=mask_dtype)
+
+
+def _norm(n: object) -> Norm:
+    if isinstance(n, str) and n in set(NamedNorm):
+        return NamedNorm(n)
+    if not isinstance(n, Real) or isnan(n):
+        raise RecipeError(
+            Reason.INVALID_NORM, f"n={n!r} is no norm; give a number, inf, -inf, 'fro' or 'nuc'", field="n"
+        )
+    return float(n)

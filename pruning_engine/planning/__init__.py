@@ -1,0 +1,1 @@
+"""What will be done, from names, dtypes and shapes alone; never from data."""

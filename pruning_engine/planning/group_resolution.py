@@ -1,0 +1,277 @@
+"""Groups of tied channels as they are found among a checkpoint's parameters, from names and shapes alone.
+
+Everything that can be wrong between groups and tensors is refused here, by name: a tie that is missing or does not fit,
+a unit in two groups.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final, NoReturn, TypeAlias
+
+from pruning_engine.checkpoints.parameters import LogicalParameter
+from pruning_engine.dtypes import FLOATING, PRUNABLE
+from pruning_engine.errors import MismatchError, Reason, RecipeError
+from pruning_engine.planning.name_tree import NameTree
+from pruning_engine.planning.resolved_groups import PlannedGroup, PlannedTie
+from pruning_engine.recipe.builtin_groups import mapped_groups
+from pruning_engine.recipe.channel_groups import Group, Tie, Units, is_running_statistic
+
+MOST_TIES: Final = 200_000
+"""Ties in one rule, all groups together: twice as many as tensors fit into a header."""
+
+MOST_INDICES: Final = 10_000_000
+"""Positions that ties of one rule give one by one, all groups together: a second or two of work."""
+
+MOST_UNITS: Final = 1_000_000
+"""Units of one group: their numbers fit into one message of a report."""
+
+_SCORED_DIMS: Final = 2
+
+
+def find_groups(units: Units, parameters: Sequence[LogicalParameter], path: str) -> tuple[PlannedGroup, ...]:
+    """Find a rule's groups, in the order of their names. `path`: of the granularity's units in the recipe.
+
+    Raises: MismatchError naming the tie's field and the tensor.
+    """
+    by_name = {name: parameter for parameter in parameters for name in parameter.names}
+    asked = _within_limits(_asked(units, by_name, path), path)
+    found = sorted((each.planned(by_name) for each in asked), key=lambda group: group.sort_key)
+    refuse_shared(found, path)
+    _refuse_half_filled(asked, found, by_name)
+    return tuple(found)
+
+
+def refuse_shared(groups: Iterable[PlannedGroup], path: str) -> None:
+    """Refuse groups of which two own the same position of a tensor. Raises: MismatchError naming both."""
+    named = list(groups)
+    owned: dict[tuple[str, int], list[tuple[int, int, int]]] = {}
+    for number, group in enumerate(named):
+        for tie in group.ties:
+            owned.setdefault((tie.parameter, tie.dim), []).extend((*run, number) for run in tie.runs())
+    for (tensor, dim), runs in owned.items():
+        for (_, end, first), (begin, _, second) in pairwise(sorted(runs)):
+            if begin < end:
+                both = f"groups {named[first].name!r} and {named[second].name!r}"
+                if first == second:
+                    both = f"group {named[first].name!r} twice"
+                elif named[first].name == named[second].name:
+                    both = f"two groups of the name {named[first].name!r}"
+                raise MismatchError(
+                    Reason.UNIT_IN_TWO_GROUPS,
+                    f"{path}: position {begin} of dim {dim} of tensor {tensor!r} is tied by {both}; a unit falls with "
+                    f"one group only: put what is tied into one group, or give each part its offset",
+                    field=path,
+                    tensor=tensor,
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A group at one prefix: its name, the path of the group in the recipe, and what widths hang together."""
+
+    name: str
+    prefix: str
+    group: Group
+    path: str
+    width_key: object | None
+
+    def planned(self, by_name: Mapping[str, LogicalParameter]) -> PlannedGroup:
+        """Find the group's ties. Raises: MismatchError."""
+        there = [(at, tie, found) for at, tie in enumerate(self.group.ties) if (found := self._find(at, tie, by_name))]
+        units = self._units(there)
+        return PlannedGroup(
+            name=self.name,
+            units=units,
+            ties=tuple(self._tie(at, tie, parameter, units) for at, tie, parameter in there),
+            config=self.group.config,
+            width_key=self.width_key,
+        )
+
+    def full_name(self, tie: Tie) -> str:
+        """Give a tie's tensor with the group's prefix."""
+        return f"{self.prefix}.{tie.tensor}" if self.prefix else tie.tensor
+
+    def refuse(self, reason: Reason, at: int, tensor: str, text: str) -> NoReturn:
+        """Refuse one of its ties. Raises: MismatchError."""
+        field = self.path if self.path.endswith(".map") else f"{self.path}.ties[{at}]"
+        raise MismatchError(reason, f"{field}: group {self.name!r}: {text}", field=field, tensor=tensor)
+
+    def _find(self, at: int, tie: Tie, by_name: Mapping[str, LogicalParameter]) -> LogicalParameter | None:
+        name = self.full_name(tie)
+        parameter = by_name.get(name)
+        if parameter is None:
+            if tie.may_be_missing:
+                return None
+            self.refuse(
+                Reason.TIE_MISSING,
+                at,
+                name,
+                f"the checkpoint has no tensor {name!r}; correct the name, or say may_be_missing: true",
+            )
+        weight = parameter.weight
+        if weight.dtype not in PRUNABLE:
+            self.refuse(
+                Reason.UNPRUNABLE_DTYPE,
+                at,
+                name,
+                f"tensor {name!r} is {weight.dtype}, which cannot be pruned; those that can: "
+                f"{', '.join(sorted(PRUNABLE))}",
+            )
+        if not -len(weight.shape) <= tie.dim < len(weight.shape):
+            self.refuse(
+                Reason.TIE_MISFIT, at, name, f"tensor {name!r} of shape {list(weight.shape)} has no dim {tie.dim}"
+            )
+        return parameter
+
+    def _units(self, there: Sequence[tuple[int, Tie, LogicalParameter]]) -> int:
+        """How many units there are: as the group says, or as its first tie of a whole dim has."""
+        units = self.group.units
+        for at, tie, parameter in there:
+            if units is None and tie.fills_its_dim:
+                size, each = parameter.weight.shape[tie.dim], tie.outer * tie.inner
+                if size % each:
+                    self._refuse_misfit(at, tie, parameter, f"which is no multiple of {each} (outer x inner)")
+                units = size // each
+        if units is None:
+            names = [self.full_name(tie) for tie in self.group.ties]
+            text = f"none of {names} is there" if not there else "each of its ties names a part of a dim"
+            self.refuse(
+                Reason.TIE_MISFIT if there else Reason.TIE_MISSING,
+                0,
+                names[0],
+                f"{text}, so that it is not known how many units there are; say units: N",
+            )
+        if not 1 <= units <= MOST_UNITS or not there:
+            self.refuse(
+                Reason.TIE_MISFIT if there else Reason.TIE_MISSING,
+                0,
+                self.full_name(self.group.ties[0]),
+                f"{units:,} units in {len(there)} tensors; 1 to {MOST_UNITS:,} in at least one are allowed",
+            )
+        return units
+
+    def _tie(self, at: int, tie: Tie, parameter: LogicalParameter, units: int) -> PlannedTie:
+        size = parameter.weight.shape[tie.dim]
+        if tie.indices:
+            self._check_indices(at, tie, parameter, units)
+        elif tie.offset + units * tie.outer * tie.inner > size:
+            needed = f"{units} units of {tie.outer * tie.inner}" + (f" from {tie.offset}" if tie.offset else "")
+            self._refuse_misfit(at, tie, parameter, f"but {needed} need {tie.offset + units * tie.outer * tie.inner}")
+        statistic = is_running_statistic(parameter.name)
+        by_default = parameter.weight.dtype in FLOATING and len(parameter.weight.shape) >= _SCORED_DIMS
+        return PlannedTie(
+            parameter=parameter.name,
+            shape=parameter.weight.shape,
+            dim=tie.dim % len(parameter.weight.shape),
+            units=units,
+            offset=tie.offset,
+            outer=tie.outer,
+            inner=tie.inner,
+            indices=tie.indices,
+            scored=not statistic and (by_default if tie.scored is None else tie.scored),
+            is_zeroed=not statistic,
+        )
+
+    def _check_indices(self, at: int, tie: Tie, parameter: LogicalParameter, units: int) -> None:
+        size = parameter.weight.shape[tie.dim]
+        if len(tie.indices) != units * tie.inner:
+            text = f"but {units} units of {tie.inner} need {units * tie.inner} indices, and it gives {len(tie.indices)}"
+            self._refuse_misfit(at, tie, parameter, text)
+        if max(tie.indices) >= size or min(tie.indices) < 0:
+            self._refuse_misfit(at, tie, parameter, f"and its indices go up to {max(tie.indices)}")
+        if len(set(tie.indices)) != len(tie.indices):
+            self._refuse_misfit(at, tie, parameter, "and among its indices one stands twice")
+
+    def _refuse_misfit(self, at: int, tie: Tie, parameter: LogicalParameter, text: str) -> NoReturn:
+        shape = list(parameter.weight.shape)
+        self.refuse(
+            Reason.TIE_MISFIT,
+            at,
+            self.full_name(tie),
+            f"dim {tie.dim} of tensor {self.full_name(tie)!r} of shape {shape} has {shape[tie.dim]} positions, {text}; "
+            f"correct the tie's dim, offset, outer or inner",
+        )
+
+    def refuse_half_filled(
+        self, found: PlannedGroup, by_name: Mapping[str, LogicalParameter], covered: "_Covered"
+    ) -> None:
+        """Refuse a tie that leaves positions over although neither it nor the group says so. Raises: MismatchError."""
+        if self.group.units is not None:
+            return
+        for at, tie in enumerate(self.group.ties):
+            parameter = by_name.get(self.full_name(tie))
+            if parameter is None or not tie.fills_its_dim:
+                continue
+            size = parameter.weight.shape[tie.dim]
+            taken = covered[parameter.name, tie.dim % len(parameter.weight.shape)]
+            if taken != size:
+                each = tie.outer * tie.inner
+                text = f"but {found.units} units of {each} are only {taken} (say units: N if that is meant)"
+                self._refuse_misfit(at, tie, parameter, text)
+
+
+_Covered: TypeAlias = Mapping[tuple[str, int], int]
+"""How many positions of each tied dim are owned by some unit."""
+
+
+def _refuse_half_filled(
+    asked: Sequence[_Asked], found: Sequence[PlannedGroup], by_name: Mapping[str, LogicalParameter]
+) -> None:
+    covered: dict[tuple[str, int], int] = {}
+    for group in found:
+        for tie in group.ties:
+            place = tie.parameter, tie.dim
+            covered[place] = covered.get(place, 0) + tie.units * tie.unit_positions
+    in_order = sorted(asked, key=lambda each: each.name.encode())
+    for each, group in zip(in_order, found, strict=True):
+        each.refuse_half_filled(group, by_name, covered)
+
+
+def _asked(units: Units, by_name: Mapping[str, LogicalParameter], path: str) -> Iterator[_Asked]:
+    """Give a rule's groups, one for each prefix."""
+    if units.map:
+        shapes = {name: parameter.weight.shape for name, parameter in by_name.items()}
+        for found in mapped_groups(units, shapes, path):
+            key = _width_key(units, found.group, ("map", found.pattern))
+            yield _Asked(found.name, found.prefix, found.group, f"{path}.map", key)
+    tree = NameTree(by_name) if any(group.for_each for group in units.groups) else None
+    for position, group in enumerate(units.groups):
+        place = f"{path}.groups[{position}]"
+        key = _width_key(units, group, position)
+        if tree is None or not group.for_each:
+            yield _Asked(group.ties[0].tensor, "", group, place, key)
+            continue
+        prefixes = tree.prefixes(group.for_each)
+        if not prefixes:
+            raise MismatchError(
+                Reason.SELECTS_NOTHING,
+                f"{place}.for_each: no name of the checkpoint begins with {group.for_each!r} and a dot, where * is one "
+                f"segment of a name; look at the names with `prune inspect`",
+                field=f"{place}.for_each",
+            )
+        yield from (_Asked(prefix, prefix, group, place, key) for prefix in prefixes)
+
+
+def _within_limits(asked: Iterable[_Asked], path: str) -> list[_Asked]:
+    """Refuse too much before more is made of it. Raises: RecipeError."""
+    kept, ties, indices = [], 0, 0
+    for each in asked:
+        kept.append(each)
+        ties += len(each.group.ties)
+        indices += sum(len(tie.indices) for tie in each.group.ties)
+        if ties > MOST_TIES or indices > MOST_INDICES:
+            raise RecipeError(
+                Reason.INVALID_RECIPE,
+                f"{path}.groups: for all prefixes together they are more than {MOST_TIES:,} ties or {MOST_INDICES:,} "
+                f"indices; prune in several calls, or write offset, outer and inner in place of indices",
+                field=f"{path}.groups",
+            )
+    return kept
+
+
+def _width_key(units: Units, group: Group, pattern: object) -> object | None:
+    """What groups share that must keep the same number: fields of config.json, or their pattern if asked."""
+    if group.config:
+        return tuple(sorted(group.config.items()))
+    return pattern if units.same_width else None

@@ -1,0 +1,69 @@
+"""How many bytes of tensors are held when, from the plan alone: of this a server makes what it must reserve.
+
+The simulation walks the schedule that the pruning itself walks, of barriers alone, counting what was received and
+has not left, the masks made, and results that wait for their turn to leave in the input's order.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from pruning_engine.checkpoints.parameters import TensorSpec
+from pruning_engine.planning.scheduler import Leave, Schedule, waits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """One parameter: what makes it up, and the bytes it takes from its arrival to its leaving.
+
+    `made_bytes` is the part of its results that does not lie in the memory of its sources or its mask.
+    """
+
+    sources: tuple[str, ...]
+    rules: tuple[int, ...]
+    source_bytes: int
+    mask_bytes: int
+    result_bytes: int
+    made_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A parameter has become complete, and all is done that can be done then.
+
+    Units: `arrived_bytes` came since the moment before; `held_bytes` are held at the most until the moment is over;
+    `left_bytes` are the sizes of what leaves in it, in order: results, in the order of the input.
+    """
+
+    arrived_bytes: int
+    held_bytes: int
+    left_bytes: tuple[int, ...]
+
+
+def moments(parameters: Sequence[Held], arrivals: Sequence[TensorSpec], barriers: Collection[int]) -> Iterator[Moment]:
+    """Give what is held, moment by moment, when tensors arrive in the order of `arrivals`."""
+    schedule = Schedule(waits([parameter.rules for parameter in parameters], barriers), barriers)
+    owner = {name: index for index, parameter in enumerate(parameters) for name in parameter.sources}
+    missing = [len(parameter.sources) for parameter in parameters]
+    done: set[int] = set()
+    turn = held = arrived = 0
+    for tensor in arrivals:
+        index = owner[tensor.name]
+        arrived += tensor.nbytes
+        missing[index] -= 1
+        if missing[index]:
+            continue
+        held += arrived + parameters[index].mask_bytes
+        peak = held
+        for step in schedule.add(index):
+            if isinstance(step, Leave):
+                parameter = parameters[step.parameter]
+                done.add(step.parameter)
+                peak = max(peak, held + parameter.made_bytes)
+                held += parameter.result_bytes - parameter.source_bytes - parameter.mask_bytes
+        left = []
+        while turn in done:
+            left.append(parameters[turn].result_bytes)
+            turn += 1
+        held -= sum(left)
+        yield Moment(arrived, peak, tuple(left))
+        arrived = 0

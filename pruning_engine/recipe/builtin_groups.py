@@ -1,0 +1,198 @@
+"""Built-in maps of tied channels: what is tied in models that many have, found by names and shapes of tensors.
+
+A map is data that could be written as groups, for models whose depth and prefix need not be known. It looks for blocks:
+prefixes of names under which all that it ties is there.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, TypeAlias
+
+from pruning_engine.errors import MismatchError, Reason, RecipeError
+from pruning_engine.recipe.channel_groups import Group, Tie, Units, refuse
+
+Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
+"""Every name of a checkpoint's parameters, and its shape."""
+
+HEAD_DIM: Final = "granularity.units.head_dim"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A group that a map has found: its name, the prefix that its ties' names follow, and its pattern's number."""
+
+    name: str
+    prefix: str
+    group: Group
+    pattern: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GroupMap:
+    """Which models it fits and what it ties, in a sentence; what it asks for, as paths in a rule; and how it looks."""
+
+    description: str
+    parameters: tuple[str, ...]
+    find: Callable[[Shapes, Units, str], Iterator[Found]]
+
+
+def check_map(units: Units, path: str) -> None:
+    """Refuse a map that is not there, or lacks what it asks for, or is given what it does not. Raises: RecipeError."""
+    if units.map and units.map not in MAPS:
+        raise RecipeError(
+            Reason.UNKNOWN_MAP,
+            f"{path}.map: there is no map {units.map!r}; those there are: {', '.join(MAPS)}",
+            field=f"{path}.map",
+        )
+    asks = bool(units.map) and HEAD_DIM in MAPS[units.map].parameters
+    if asks and units.head_dim is None:
+        refuse(f"{path}.head_dim", f"map {units.map!r} asks for the entries of one attention head, as config.json says")
+    if units.head_dim is not None and not asks:
+        refuse(f"{path}.head_dim", "only a map that asks for head_dim takes one; leave it out")
+
+
+def mapped_groups(units: Units, shapes: Shapes, path: str) -> list[Found]:
+    """Give the groups of a rule's map, in the order of names. Raises: MismatchError if there are none."""
+    found = list(MAPS[units.map].find(shapes, units, path))
+    if not found:
+        raise MismatchError(
+            Reason.SELECTS_NOTHING,
+            f"{path}.map: the checkpoint has no block that map {units.map!r} fits: {MAPS[units.map].description}",
+            field=f"{path}.map",
+        )
+    return found
+
+
+def _blocks(shapes: Shapes, *tails: str) -> Iterator[str]:
+    """Give the prefixes under which all of these names are there."""
+    for name in shapes:
+        prefix = name.removesuffix("." + tails[0])
+        if prefix != name and all(f"{prefix}.{tail}" in shapes for tail in tails[1:]):
+            yield prefix
+
+
+def _llama_mlp(shapes: Shapes, units: Units, path: str) -> Iterator[Found]:  # noqa: ARG001 - one signature for all maps
+    ties = (
+        Tie("gate_proj.weight"),
+        Tie("gate_proj.bias", may_be_missing=True),
+        Tie("up_proj.weight"),
+        Tie("up_proj.bias", may_be_missing=True),
+        Tie("down_proj.weight", dim=1),
+    )
+    for prefix in _blocks(shapes, "gate_proj.weight", "up_proj.weight", "down_proj.weight"):
+        yield Found(prefix, prefix, Group(ties=ties, config={"intermediate_size": 1}))
+
+
+def _llama_kv_groups(shapes: Shapes, units: Units, path: str) -> Iterator[Found]:
+    names = ("k_proj.weight", "q_proj.weight", "v_proj.weight", "o_proj.weight")
+    for prefix in _blocks(shapes, *names):
+        heads = [shapes[f"{prefix}.{name}"][0] if shapes[f"{prefix}.{name}"] else 0 for name in names[:2]]
+        kv_heads, q_heads = (
+            _heads(rows, units, f"{prefix}.{name}", path) for rows, name in zip(heads, names[:2], strict=True)
+        )
+        if q_heads % kv_heads:
+            raise MismatchError(
+                Reason.TIE_MISFIT,
+                f"{path}.head_dim: {units.head_dim} makes {q_heads} query heads and {kv_heads} key and value heads of "
+                f"{prefix!r}, and the first is no multiple of the second",
+                field=f"{path}.head_dim",
+                tensor=f"{prefix}.q_proj.weight",
+            )
+        yield Found(prefix, prefix, _kv_groups(q_heads // kv_heads, units.head_dim or 1))
+
+
+def _heads(rows: int, units: Units, name: str, path: str) -> int:
+    head_dim = units.head_dim or 1
+    if not rows or rows % head_dim:
+        raise MismatchError(
+            Reason.TIE_MISFIT,
+            f"{path}.head_dim: tensor {name!r} has {rows} rows, which are not whole heads of {head_dim}; take head_dim "
+            f"from the model's config.json, or hidden_size / num_attention_heads",
+            field=f"{path}.head_dim",
+            tensor=name,
+        )
+    return rows // head_dim
+
+
+def _kv_groups(queries: int, head_dim: int) -> Group:
+    """Tie key and value heads to the query heads that they serve."""
+    ties = [
+        Tie(f"{part}_proj.{kind}", inner=head_dim * (queries if part == "q" else 1), may_be_missing=kind == "bias")
+        for part in ("k", "v", "q")
+        for kind in ("weight", "bias")
+    ]
+    out = Tie("o_proj.weight", dim=1, inner=head_dim * queries)
+    return Group(ties=(*ties, out), config={"num_key_value_heads": 1, "num_attention_heads": queries})
+
+
+def _bert_ffn(shapes: Shapes, units: Units, path: str) -> Iterator[Found]:  # noqa: ARG001
+    ties = (
+        Tie("intermediate.dense.weight"),
+        Tie("intermediate.dense.bias", may_be_missing=True),
+        Tie("output.dense.weight", dim=1),
+    )
+    for prefix in _blocks(shapes, "intermediate.dense.weight", "output.dense.weight"):
+        yield Found(prefix, prefix, Group(ties=ties, config={"intermediate_size": 1}))
+
+
+def _resnet(convolutions: int, shapes: Shapes) -> Iterator[Found]:
+    """Tie each convolution of a block to the next one; the last one's channels are the residual's."""
+    names = [f"layer.{at}.convolution.weight" for at in range(convolutions)]
+    for prefix in _blocks(shapes, *names):
+        if f"{prefix}.layer.{convolutions}.convolution.weight" not in shapes:
+            for at in range(convolutions - 1):
+                yield Found(f"{prefix}.layer.{at}", f"{prefix}.layer", Group(ties=_convolution_ties(at)), pattern=at)
+
+
+def _convolution_ties(at: int) -> tuple[Tie, ...]:
+    normalization = ("weight", "bias", "running_mean", "running_var")
+    return (
+        Tie(f"{at}.convolution.weight"),
+        *(Tie(f"{at}.normalization.{kind}", may_be_missing=True) for kind in normalization),
+        Tie(f"{at + 1}.convolution.weight", dim=1),
+    )
+
+
+def _resnet_basic(shapes: Shapes, units: Units, path: str) -> Iterator[Found]:  # noqa: ARG001
+    return _resnet(2, shapes)
+
+
+def _resnet_bottleneck(shapes: Shapes, units: Units, path: str) -> Iterator[Found]:  # noqa: ARG001
+    return _resnet(3, shapes)
+
+
+MAPS: Final[Mapping[str, GroupMap]] = MappingProxyType(
+    {
+        "llama_mlp": GroupMap(
+            "MLPs of LLaMA's kind (gate_proj, up_proj, down_proj; also Mistral, Qwen, Gemma): their inner width.",
+            (),
+            _llama_mlp,
+        ),
+        "llama_kv_groups": GroupMap(
+            "Attention of LLaMA's kind (q_proj, k_proj, v_proj, o_proj): whole key and value heads, each with the "
+            "query heads that it serves.",
+            (HEAD_DIM,),
+            _llama_kv_groups,
+        ),
+        "bert_ffn": GroupMap(
+            "Feed-forward blocks of BERT's kind (intermediate.dense and output.dense, as in RoBERTa, ViT and MiniLM): "
+            "their inner width.",
+            (),
+            _bert_ffn,
+        ),
+        "resnet_basic": GroupMap(
+            "ResNet blocks of two convolutions, as transformers names them: the channels between the two, with their "
+            "batch normalization.",
+            (),
+            _resnet_basic,
+        ),
+        "resnet_bottleneck": GroupMap(
+            "ResNet blocks of three convolutions, as transformers names them: the channels from each to the next, with "
+            "their batch normalization.",
+            (),
+            _resnet_bottleneck,
+        ),
+    }
+)
+"""Every built-in map."""

@@ -1,0 +1,1 @@
+"""Threads, yield points and scratch memory; knows no tensors."""

@@ -1,0 +1,1 @@
+"""The exact k least important entries or channels."""

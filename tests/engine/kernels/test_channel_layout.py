@@ -1,0 +1,81 @@
+"""Blocks of channels: small enough for a piece, whatever the shape, and the same result of any cut."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pruning_engine.kernels.channel_layout import channel_layout
+from pruning_engine.kernels.cpu.backend import NumpyBackend
+from pruning_engine.kernels.cuda.backend import TorchBackend
+from pruning_engine.runtime.scratch_buffers import PIECE_ENTRIES, buffer
+from pruning_engine.selection.channels import exact_channel_sums
+
+SHAPES = [(2, 1001), (1001, 2), (3, 5, 67), (1, 9), (9, 1)]
+
+
+@given(shape=st.lists(st.integers(1, 40), min_size=2, max_size=4), dim=st.integers(0, 1), eighths=st.integers(1, 60))
+def test_blocks_follow_each_other_and_none_is_larger_than_asked(shape: list[int], dim: int, eighths: int) -> None:
+    layout = channel_layout(shape, dim)
+    at = 0
+    for block in layout.blocks(8 * eighths):
+        outer, channels, inner = block.shape
+        assert block.begin == at
+        assert block.end - block.begin == outer * channels * inner <= 8 * eighths
+        assert 0 <= block.first_channel <= block.first_channel + channels <= layout.channels
+        at = block.end
+    assert at == layout.entries
+
+
+@pytest.mark.parametrize("dim", [0, 1])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_what_is_cut_small_ranks_as_what_is_whole(shape: tuple[int, ...], dim: int) -> None:
+    flat = torch.randint(-9, 9, shape).reshape(-1).to(torch.float32)  # small integers, whose sums are exact
+    layout = channel_layout(shape, dim)
+    alive = NumpyBackend().pack(torch.rand(len(flat)) < 0.5)
+    whole = NumpyBackend()
+    for cut in (NumpyBackend(64), TorchBackend(torch.device("cpu"), 64)):
+        assert cut.norms(flat, alive, layout, 2.0).tolist() == whole.norms(flat, alive, layout, 2.0).tolist()
+        assert cut.norms(flat, None, layout, 1.0).tolist() == whole.norms(flat, None, layout, 1.0).tolist()
+        living = cut.living_channels(alive, layout)
+        assert living.tolist() == whole.living_channels(alive, layout).tolist()
+        living[::2] = False
+        assert cut.spread(living, alive, layout).tolist() == whole.spread(living, alive, layout).tolist()
+
+
+@pytest.mark.parametrize("dim", [0, 1])
+def test_exact_sums_of_long_channels_are_rounded_once(dim: int) -> None:
+    shape = (2, 200_001) if dim == 0 else (200_001, 2)
+    weight = torch.randn(shape, dtype=torch.float64)
+    layout = channel_layout(shape, dim)
+    numbers = torch.arange(2).numpy()
+    sums = exact_channel_sums(NumpyBackend(), weight.reshape(-1), None, layout, numbers, 1.0)
+    assert sums.tolist() == [math.fsum(channel.abs().tolist()) for channel in weight.unbind(dim)]
+
+
+def test_exact_sums_of_long_channels_near_the_end_of_the_range() -> None:
+    weight = torch.full((1, 100_000), 1e300, dtype=torch.float64)
+    weight[0, ::2] = 1.0
+    layout = channel_layout((1, 100_000), 0)
+    sums = exact_channel_sums(NumpyBackend(), weight.reshape(-1), None, layout, torch.arange(1).numpy(), 1.0)
+    assert sums.tolist() == [math.fsum(weight[0].tolist())]
+
+
+@pytest.mark.parametrize("at", [0, 70_000, 199_999])
+@pytest.mark.parametrize("dim", [0, 1])
+def test_long_channels_that_differ_somewhere_are_not_alike(dim: int, at: int) -> None:
+    weight = torch.ones(2, 200_000)
+    backend = NumpyBackend(1 << 12)
+    layout = channel_layout((2, 200_000) if dim == 0 else (200_000, 2), dim)
+    numbers = torch.arange(2).numpy()
+    assert backend.are_alike(weight.movedim(0, dim).reshape(-1), layout, numbers)
+    weight[1, at] = 2.0
+    assert not backend.are_alike(weight.movedim(0, dim).reshape(-1), layout, numbers)
+
+
+def test_what_is_longer_than_a_piece_is_not_kept() -> None:
+    assert buffer("keys", "u1", PIECE_ENTRIES).base is buffer("keys", "u1", 8).base
+    assert buffer("keys", "u1", PIECE_ENTRIES + 1).base is None
+    assert buffer("keys", "u1", PIECE_ENTRIES).nbytes == PIECE_ENTRIES

@@ -1,0 +1,98 @@
+"""Which tensors a rule acts on, by pattern."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pruning_engine import Reason, RecipeError
+from pruning_engine.planning.name_patterns import DEFAULT_EXCLUDE, DEFAULT_INCLUDE, NotSelected, compile_selector
+from pruning_engine.recipe import Selector
+
+PROTO = Path(__file__).parents[3] / "proto" / "pruning_proto" / "v1" / "pruning.proto"
+
+
+def selects(selector: Selector, *names: str, dtype: str = "F32", dims: int = 2) -> bool:
+    return compile_selector(selector, "select").refuses(names, dtype, dims) is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "embed_tokens.weight",
+        "tok_emb.weight",
+        "wte.weight",
+        "h.wpe.weight",
+        "shared.weight",
+        "t5.shared.weight",
+        "lm_head.weight",
+    ],
+)
+def test_the_default_leaves_embeddings_and_heads_alone(name: str) -> None:
+    assert not selects(Selector(), name)
+
+
+@pytest.mark.parametrize("name", ["weight", "layer.0.weight", "attn.in_proj_weight", "unshared.weight"])
+def test_the_default_selects_weights(name: str) -> None:
+    assert selects(Selector(), name)
+
+
+def test_the_default_is_what_the_contract_says() -> None:
+    text = re.sub(r"\n\s*//", "", PROTO.read_text(encoding="utf-8"))
+    match = re.search(r"The default selection is:(.*?)and none of(.*?)\.\s*Only floating", text)
+    assert match is not None
+    assert tuple(re.findall(r"`([^`]+)`", match[1])) == DEFAULT_INCLUDE
+    assert tuple(re.findall(r"`([^`]+)`", match[2])) == DEFAULT_EXCLUDE
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "matches"),
+    [
+        ("a.*", "a.b.c", True),
+        ("a.?", "a.b", True),
+        ("a.?", "a.bc", False),
+        ("[ab].w", "b.w", True),
+        ("[!ab].w", "b.w", False),
+        ("A", "a", False),
+        ("a", "a.b", False),
+        ("re:a\\.[0-9]+", "a.17", True),
+        ("re:a\\.[0-9]+", "a.17.b", False),
+        ("*", "line\nbreak", True),
+    ],
+)
+def test_patterns_match_whole_names(pattern: str, name: str, matches: bool) -> None:
+    assert selects(Selector((pattern,)), name) is matches
+
+
+def test_include_replaces_the_default_names_excludes_and_dims() -> None:
+    assert selects(Selector(("*",)), "embed.weight", dims=1)
+
+
+def test_exclude_adds_to_the_default() -> None:
+    selector = Selector(exclude=("*.0.*",))
+    assert not selects(selector, "l.0.weight")
+    assert not selects(selector, "embed.weight")
+    assert selects(selector, "l.1.weight")
+
+
+def test_any_name_includes_and_any_name_excludes() -> None:
+    assert selects(Selector(("b",)), "a", "b")
+    assert not selects(Selector(("b",), ("a",)), "a", "b")
+
+
+def test_a_wildcard_passes_over_integers_and_a_name_written_out_does_not() -> None:
+    choice = compile_selector(Selector(("w*",)), "select")
+    assert choice.refuses(["w"], "I8", 2) is NotSelected.DTYPE
+    assert selects(Selector(("w",)), "w", dtype="I8")
+
+
+@pytest.mark.parametrize("pattern", ["re:(", "re:a(?=b)", ""])
+@pytest.mark.parametrize("field", ["include", "exclude"])
+def test_a_pattern_that_is_not_sound_is_refused_by_its_path(pattern: str, field: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        compile_selector(Selector(**{field: ("ok*", pattern)}), "rules[0].select")
+    assert (caught.value.reason, caught.value.field) == (Reason.INVALID_PATTERN, f"rules[0].select.{field}[1]")
+
+
+def test_a_regex_takes_linear_time() -> None:
+    assert not selects(Selector(("re:(a+)+b",)), "a" * 5000)

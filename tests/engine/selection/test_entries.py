@@ -1,0 +1,124 @@
+"""The exact k least: the same set whatever the sample said, wherever pieces end, for any number of threads."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from pruning_engine.kernels.backend import Backend, Contender
+from pruning_engine.kernels.cpu.backend import NumpyBackend
+from pruning_engine.kernels.cuda.backend import TorchBackend
+from pruning_engine.runtime.threads import get_threads, set_threads
+from pruning_engine.selection.entries import DEFAULT, NanKeyError, Tuning, select
+
+BACKENDS = [NumpyBackend(8), NumpyBackend(), TorchBackend(torch.device("cpu"), 8)]
+IDS = ["numpy in pieces of 8", "numpy", "torch in pieces of 8"]
+MISLED = Tuning(whole=1, density=0.3, deviations=0.0)
+"""A sample that tells hardly anything: most passes only narrow the range."""
+
+
+def contender(backend: Backend, values: torch.Tensor, alive: torch.Tensor | None = None) -> Contender:
+    return backend.magnitudes(values, values.dtype, backend.pack(alive) if alive is not None else None)
+
+
+def kept(
+    backend: Backend, values: torch.Tensor, count: int, alive: torch.Tensor | None = None, tuning: Tuning = DEFAULT
+) -> torch.Tensor:
+    (bits,) = select([contender(backend, values, alive)], count, tuning=tuning).kept
+    return backend.unpack(bits, values.numel())
+
+
+def largest(values: torch.Tensor, count: int) -> torch.Tensor:
+    """Mark all but the `count` least; among equals the first ones fall."""
+    order = torch.from_numpy(np.argsort(values.abs().double().numpy(), kind="stable"))
+    result = torch.ones(values.numel(), dtype=torch.bool)
+    result[order[:count]] = False
+    return result
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = get_threads()
+    yield
+    set_threads(before)
+
+
+@pytest.mark.parametrize("backend", BACKENDS, ids=IDS)
+@pytest.mark.parametrize("tuning", [DEFAULT, MISLED], ids=["well sampled", "misled"])
+@pytest.mark.parametrize("count", [0, 1, 7, 8, 9, 49, 99, 100])
+def test_the_least_fall(backend: Backend, tuning: Tuning, count: int) -> None:
+    values = torch.randn(100, generator=torch.Generator().manual_seed(count))
+    assert torch.equal(kept(backend, values, count, tuning=tuning), largest(values, count))
+
+
+@pytest.mark.parametrize("backend", BACKENDS, ids=IDS)
+@pytest.mark.parametrize("tuning", [DEFAULT, MISLED], ids=["well sampled", "misled"])
+@pytest.mark.parametrize("count", [0, 1, 30, 31, 65, 99, 100])
+def test_among_equals_the_first_fall(backend: Backend, tuning: Tuning, count: int) -> None:
+    values = torch.tensor([1.0, 0.0, 2.0] * 33 + [1.0])
+    assert torch.equal(kept(backend, values, count, tuning=tuning), largest(values, count))
+
+
+@pytest.mark.parametrize("backend", BACKENDS, ids=IDS)
+def test_dead_entries_neither_compete_nor_come_back(backend: Backend) -> None:
+    values = torch.arange(1.0, 21.0)
+    alive = torch.arange(20) % 2 == 1
+    assert torch.nonzero(kept(backend, values, 4, alive)).view(-1).tolist() == [9, 11, 13, 15, 17, 19]
+
+
+@pytest.mark.parametrize("backend", BACKENDS, ids=IDS)
+def test_ties_fall_in_the_order_of_the_contenders(backend: Backend) -> None:
+    equal = [contender(backend, torch.ones(10)) for _ in range(3)]
+    result = select(equal, 15)
+    assert [int(backend.unpack(bits, 10).sum()) for bits in result.kept] == [0, 5, 10]
+
+
+@pytest.mark.parametrize("backend", BACKENDS, ids=IDS)
+@pytest.mark.parametrize("count", [0, 1, 10], ids=["none falls", "one falls", "all fall"])
+def test_nan_is_found_however_many_fall(backend: Backend, count: int) -> None:
+    values = torch.ones(10)
+    values[9] = torch.nan
+    with pytest.raises(NanKeyError):
+        select([contender(backend, values)], count)
+
+
+def test_more_than_are_alive_cannot_fall() -> None:
+    with pytest.raises(ValueError, match="11 of 10"):
+        select([contender(NumpyBackend(), torch.ones(10))], 11)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.int64], ids=str)
+@pytest.mark.parametrize(
+    "make",
+    [
+        torch.randn,
+        torch.ones,
+        lambda n: torch.randn(n) * (torch.rand(n) < 0.5),
+        lambda n: torch.randint(-3, 4, (n,)),
+        lambda n: torch.randn(n // 16).repeat_interleave(16),
+        torch.arange,
+    ],
+    ids=["normal", "equal", "half zeros", "few values", "runs of equals", "sorted"],
+)
+@pytest.mark.parametrize("part", [0.001, 0.5, 0.97])
+def test_large_tensors_of_any_kind(dtype: torch.dtype, make: object, part: float) -> None:
+    assert callable(make)
+    values = make(160_000).to(dtype)
+    count = int(part * len(values))
+    assert torch.equal(kept(NumpyBackend(), values, count), largest(values, count))
+
+
+def test_every_number_of_threads_gives_the_same(threads: None) -> None:
+    values = torch.randint(0, 50, (300_000,)).to(torch.float32)
+    results = []
+    for count in (1, 2, 5):
+        set_threads(count)
+        results.append(kept(NumpyBackend(1 << 12), values, 100_001))
+    assert torch.equal(results[0], results[1])
+    assert torch.equal(results[0], results[2])
+
+
+def test_at_least_one_thread_is_needed() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        set_threads(0)
