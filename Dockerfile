@@ -73,7 +73,7 @@ ENV PRUNING_LISTEN=0.0.0.0:50051 \
     PRUNING_METRICS_LISTEN=0.0.0.0:9464 \
     PRUNING_HEALTH_LISTEN=0.0.0.0:50052
 EXPOSE 50051 50052 9464
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-m", "pruning_service.probe"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-m", "pruning_service.observability.probe"]
 ENTRYPOINT ["python", "-m", "pruning_service"]
 
 FROM server AS cuda

@@ -4,19 +4,19 @@
 """
 
 from pruning_client import errors, rules
-from pruning_client.aio import AsyncClient
-from pruning_client.capabilities import Capabilities
+from pruning_client.calls.exchange import Progress
+from pruning_client.clients.aio import AsyncClient
+from pruning_client.clients.sync import Client
 from pruning_client.errors import PruningError
-from pruning_client.exchange import Progress
-from pruning_client.folder import prune_folder
-from pruning_client.masks import Masks, load_masks
-from pruning_client.packing import PackedFile, pack_file, unpack_file
-from pruning_client.plan import Plan, TensorPlan
-from pruning_client.report import GroupReport, Report, TensorReport
-from pruning_client.result import Result
-from pruning_client.schedule import PruningRound, PruningSchedule
-from pruning_client.security import Tls
-from pruning_client.sync import Client
+from pruning_client.files.pack import PackedFile, pack_file, unpack_file
+from pruning_client.huggingface.folder import prune_folder
+from pruning_client.masks.masks import Masks, load_masks
+from pruning_client.recipes.sparsity_schedule import PruningRound, PruningSchedule
+from pruning_client.results.capabilities import Capabilities
+from pruning_client.results.plan import Plan, TensorPlan
+from pruning_client.results.report import GroupReport, Report, TensorReport
+from pruning_client.results.result import Result
+from pruning_client.transport.credentials import Tls
 
 __all__ = [
     "AsyncClient",

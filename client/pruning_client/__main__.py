@@ -2,7 +2,7 @@
 
 import sys
 
-from pruning_client.cli import main
+from pruning_client.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -13,10 +13,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pruning_client.byte_masks import WITHOUT_ZERO
-from pruning_client.cuts import CUT_BYTES, cuts, lie_apart
 from pruning_client.errors import tensor_error, unchangeable_error
-from pruning_client.packing import read_packed
+from pruning_client.files.pack import read_packed
+from pruning_client.frameworks.blocks import CUT_BYTES, cuts, lie_apart
+from pruning_client.masks.bits import WITHOUT_ZERO
 from pruning_proto.reasons import Reason
 from pruning_proto.safetensors.header import TensorEntry
 

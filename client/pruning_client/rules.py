@@ -30,7 +30,7 @@ from os import PathLike
 from typing import Final, Literal, TypeAlias, TypeVar
 
 from pruning_client.errors import is_text, recipe_error
-from pruning_client.ties import group, tie
+from pruning_client.recipes.channel_groups import group, tie
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 
@@ -212,7 +212,7 @@ def load_recipe(path: str | PathLike[str]) -> pb.Recipe:
 
     Raises: OSError if it cannot be read. RecipeError if it is no recipe; its text has the path of the field.
     """
-    from pruning_client import recipe_file  # noqa: PLC0415 - YAML is read by those who use it
+    from pruning_client.recipes import yaml_file as recipe_file  # noqa: PLC0415 - YAML is read by those who use it
 
     return recipe_file.load(path)
 

@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from pruning_client import Client, PruningSchedule, rules
-from pruning_client.packing import pack_file
+from pruning_client.files.pack import pack_file
 from pruning_client.torch import load_packed, load_pruned
 from pruning_proto.v1 import pruning_pb2 as pb
 from scripts.tutorial.digits import Digits, LeNet, accuracy, milliseconds, surviving_weights, train

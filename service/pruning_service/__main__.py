@@ -9,10 +9,11 @@ import sys
 from collections.abc import Sequence
 
 import pruning_service.early_stop  # noqa: F401 - SIGTERM is heard while all else is loaded
-from pruning_service import allocator, logs
-from pruning_service.config import Settings, SettingsError, read_settings
+from pruning_service.observability import log_format as logs
+from pruning_service.resources import allocator
+from pruning_service.resources.engine_worker import DeviceError
 from pruning_service.server import running
-from pruning_service.worker import DeviceError
+from pruning_service.settings import Settings, SettingsError, read_settings
 
 _log = logging.getLogger("pruning_service")
 

@@ -15,22 +15,22 @@ from grpc_reflection.v1alpha import reflection
 from pruning_engine.runtime.threads import set_threads
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
-from pruning_service.admission import Budget
-from pruning_service.callers import Callers
-from pruning_service.config import Settings
-from pruning_service.device_faults import DeviceFaults
-from pruning_service.garbage import collected_between
-from pruning_service.gate import Gate
-from pruning_service.health import health_served
-from pruning_service.interceptor import MetricsInterceptor
-from pruning_service.listening import bind, options
-from pruning_service.metrics import Metrics
-from pruning_service.metrics_port import metrics_served
-from pruning_service.rest import given_back_at_rest
-from pruning_service.servicer import SERVICE, PruningServicer
+from pruning_service.auth.callers import Callers
+from pruning_service.calls.prune_call import Resources
+from pruning_service.listen import bind, options
+from pruning_service.observability.health import health_served
+from pruning_service.observability.metrics import Metrics
+from pruning_service.observability.metrics_server import metrics_served
+from pruning_service.observability.rpc_metrics import MetricsInterceptor
+from pruning_service.resources.device_faults import DeviceFaults
+from pruning_service.resources.engine_worker import Worker, find_device
+from pruning_service.resources.garbage_collection import collected_between
+from pruning_service.resources.memory_budget import Budget
+from pruning_service.resources.trim_when_idle import given_back_at_rest
+from pruning_service.rpc.gate import Gate
+from pruning_service.rpc.servicer import SERVICE, PruningServicer
+from pruning_service.settings import Settings
 from pruning_service.status import Refusal
-from pruning_service.stream import Resources
-from pruning_service.worker import Worker, find_device
 
 DISTRIBUTION: Final = "pruning-service"
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from pruning_client import AsyncClient, Client, rules
-from pruning_client.channel import open_channel
+from pruning_client.transport.channel import open_channel
 from pruning_proto import framing
 from pruning_proto.framing import Data
 from pruning_proto.limits import CHUNK_BYTES

@@ -2,7 +2,7 @@
 
 import re
 
-from pruning_service.config import read_settings
+from pruning_service.settings import read_settings
 from scripts.environments import ROOT
 from scripts.images import TARGETS
 from tests.deploy.rendered import rendered

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pruning_service.config import read_settings
+from pruning_service.settings import read_settings
 from scripts.environments import ROOT, python_with
 from tests.deploy.rendered import FOLDERS, NAME, OVERLAYS, Manifest, example, rendered, written
 

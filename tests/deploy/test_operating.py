@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pruning_service.config import PREFIX, Settings
+from pruning_service.settings import PREFIX, Settings
 from scripts.environments import ROOT
 
 PAGE = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from scripts.environments import python_with
 from scripts.images import tag
-from tests.client.checkpoints import weight, written
+from tests.client.tiny_files import weight, written
 from tests.deploy.steps import PIPELINES, argo_command, argo_workflow, filled
 from tests.servers import ServerProcess
 

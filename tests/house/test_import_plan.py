@@ -34,13 +34,13 @@ MAY_IMPORT = {
 ADAPTORS = {
     "torch": {
         "pruning_client.torch",
-        "pruning_client.torch_loading",
-        "pruning_client.torch_groups",
-        "pruning_client.torch_deriving",
+        "pruning_client.torch.resizing",
+        "pruning_client.torch.channel_groups",
+        "pruning_client.torch.channel_groups_child",
     },
     "numpy": {"pruning_client.numpy"},
-    "torch_pruning": {"pruning_client.torch_deriving"},
-    "cloudpickle": {"pruning_client.torch_groups"},
+    "torch_pruning": {"pruning_client.torch.channel_groups_child"},
+    "cloudpickle": {"pruning_client.torch.channel_groups"},
 }
 """The modules of the client that may import each framework."""
 

@@ -6,8 +6,8 @@ import pytest
 from prometheus_client.core import Metric
 
 from pruning_proto.v1 import pruning_pb2 as pb
-from pruning_service.interceptor import MetricsInterceptor
-from pruning_service.metrics import CODES, STAGES, Metrics
+from pruning_service.observability.metrics import CODES, STAGES, Metrics
+from pruning_service.observability.rpc_metrics import MetricsInterceptor
 from tests.house.modules import ROOT
 
 DOCUMENT = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")

@@ -32,9 +32,12 @@ EXCEPTIONS = {
         "pruning_engine.planning.installed_methods",
         PLUGINS,
     ): "methods that whoever runs the server installed",
-    ("pruning_client.recipe_file", "yaml.load"): "with a loader that is a SafeLoader",
-    ("pruning_client.torch_deriving", "pickle"): "the caller's own model, through a pipe from its parent process",
-    ("pruning_client.torch_groups", "cloudpickle"): "writes the caller's own model for that process",
+    ("pruning_client.recipes.yaml_file", "yaml.load"): "with a loader that is a SafeLoader",
+    (
+        "pruning_client.torch.channel_groups_child",
+        "pickle",
+    ): "the caller's own model, by a pipe from its parent",
+    ("pruning_client.torch.channel_groups", "cloudpickle"): "writes the caller's own model for that process",
 }
 """What is allowed all the same, and why. Nothing in what the server or the engine reads."""
 

@@ -1,0 +1,1 @@
+"""One call without its network: what to send, and what to make of what comes."""

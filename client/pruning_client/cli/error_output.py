@@ -1,0 +1,71 @@
+"""How the command line says what went wrong: one clear line, or one JSON object; and its exit status."""
+
+import errno
+import json
+from typing import Any, Final
+
+from pruning_client.cli.arguments import UsageError
+from pruning_client.cli.terminal import printable
+from pruning_client.errors import CheckpointError, MismatchError, PruningError, RecipeError
+
+FAILED: Final = 1
+REFUSED: Final = 2
+
+_BAD_REQUEST: Final = (UsageError, RecipeError, CheckpointError, MismatchError)
+_BAD_PATH: Final = (
+    errno.ENOENT,
+    errno.EEXIST,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EINVAL,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+)
+"""What a file system says of paths where no file is or can be; EINVAL is ours, of what is no regular file."""
+
+
+def status(error: Exception) -> int:
+    """Give the exit status: 2 for a request, a path or a file that makes no sense, 1 for all else."""
+    is_bad_path = isinstance(error, OSError) and error.errno in _BAD_PATH
+    return REFUSED if is_bad_path or isinstance(error, _BAD_REQUEST) else FAILED
+
+
+def as_text(error: Exception) -> str:
+    """Give the line for people, and below it the place of each field that was wrong, if several were."""
+    return "\n".join(printable(line) for line in _lines(error))
+
+
+def _lines(error: Exception) -> list[str]:
+    if not isinstance(error, PruningError):
+        return [f"error: {_message(error)}"]
+    reason = f" [{error.reason}]" if error.reason else ""
+    lines = [f"error: {error}{reason}", *(f"  {note}" for note in _notes(error))]
+    if len(error.violations) > 1:
+        lines += [f"  {wrong.field}" for wrong in error.violations]
+    if error.retry_after is not None:
+        lines.append(f"  try again in {error.retry_after.total_seconds():.0f} s")
+    if status(error) == FAILED and error.request_id:
+        lines.append(f"  the server's log has it under request {error.request_id}")
+    return lines
+
+
+def as_json(error: Exception) -> str:
+    """Give one JSON object with the key `error`."""
+    fields: dict[str, Any] = {"type": type(error).__name__, "message": "\n".join([_message(error), *_notes(error)])}
+    if isinstance(error, PruningError):
+        fields["reason"] = error.reason
+        fields["metadata"] = error.metadata
+        fields["violations"] = [{"field": each.field, "description": each.description} for each in error.violations]
+        fields["attempts"] = error.attempts
+        fields["retry_after_seconds"] = None if error.retry_after is None else error.retry_after.total_seconds()
+    return json.dumps({"error": fields})
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
+def _notes(error: Exception) -> list[str]:
+    return getattr(error, "__notes__", [])

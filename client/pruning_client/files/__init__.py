@@ -1,0 +1,1 @@
+"""Work on files that needs no server: pack, unpack, apply masks, inspect."""

@@ -1,0 +1,73 @@
+"""What stands in a safetensors file: its tensors, and how many of their entries are zero. Needs no server."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from math import prod
+from os import PathLike
+from typing import Any, Final
+
+from pruning_client.checkpoints.file import FileSource
+from pruning_client.files.pack import contents_of, is_packed
+from pruning_client.files.sparsity import count_zeros
+from pruning_proto.packed.format import Stored
+from pruning_proto.safetensors.header import TensorEntry
+
+_MASK_BITS: Final = ":mask_bits"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorZeros:
+    """One tensor of a file. `zeros` is None where its dtype has none to count.
+
+    Of a mask in bits (`w:mask_bits`) the entries are its bits, up to 7 spare ones at the end included. Of a tensor that
+    stands packed in the file all is told of what it was before: its name, dtype, shape, entries and zeros.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    entries: int
+    zeros: int | None
+    packed: bool = False
+
+    @property
+    def sparsity(self) -> float | None:
+        """The part of the entries that is zero, 0.0 to 1.0; 0.0 for an empty tensor."""
+        if self.zeros is None:
+            return None
+        return self.zeros / self.entries if self.entries else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give everything as JSON can hold it."""
+        return asdict(self) | {"sparsity": self.sparsity}
+
+
+def inspect_file(path: str | PathLike[str]) -> Iterator[TensorZeros]:
+    """Count the zeros of each tensor of a file, in the order of their bytes. Needs no numpy, also of a packed one.
+
+    Raises: OSError if it cannot be read. CheckpointError if it is no sound safetensors file.
+    """
+    source = FileSource(path)
+    for content in contents_of(source.layout, source.path) if is_packed(source.layout) else source.layout.tensors:
+        if isinstance(content, Stored):
+            yield _count_packed(content, _count(content.values, source.read(content.values.begin, content.values.end)))
+        else:
+            yield _count(content, source.read(content.begin, content.end))
+
+
+def _count_packed(stored: Stored, values: TensorZeros) -> TensorZeros:
+    """Give what is left out, and what is zero among what is there: -0.0."""
+    tensor = stored.tensor
+    zeros = None if values.zeros is None else tensor.entries - stored.there + values.zeros
+    return TensorZeros(
+        name=tensor.name, dtype=tensor.dtype, shape=tensor.shape, entries=tensor.entries, zeros=zeros, packed=True
+    )
+
+
+def _count(tensor: TensorEntry, pieces: Iterator[memoryview]) -> TensorZeros:
+    entries, dtype = prod(tensor.shape), tensor.dtype
+    if tensor.name.endswith(_MASK_BITS) and dtype == "U8":
+        entries, dtype = 8 * entries, "BITS"
+    counts = [count_zeros(dtype, piece) for piece in pieces]
+    zeros = None if None in counts else sum(count for count in counts if count is not None)
+    return TensorZeros(name=tensor.name, dtype=dtype, shape=tensor.shape, entries=entries, zeros=zeros)

@@ -1,0 +1,1 @@
+"""Masks, and how they are applied to a caller's own tensors."""

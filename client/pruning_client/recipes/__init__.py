@@ -1,0 +1,1 @@
+"""What a caller asks for: recipe files, channel groups, sparsity schedules."""

@@ -1,0 +1,142 @@
+"""A mapping, as YAML or JSON gives it -> a message of the contract. What is wrong is refused by its path.
+
+The paths are the server's: `recipe.rules[0].amount.fraction`. Scalars are read by protobuf's JSON mapping; here are
+only the paths, and what YAML would let pass: `yes` for a number. A tie may be written short, `gate_proj.weight:0`.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+from google.protobuf import json_format
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from pruning_client.errors import RecipeError, recipe_error
+from pruning_client.recipes.channel_groups import spelled_out
+from pruning_proto.reasons import Reason
+from pruning_proto.v1.pruning_pb2 import Amount, Tie
+
+WANTED: Final = {
+    FieldDescriptor.TYPE_DOUBLE: "a number",
+    FieldDescriptor.TYPE_UINT64: "an integer, 0 to 2^64 - 1",
+    FieldDescriptor.TYPE_UINT32: "an integer, 0 to 2^32 - 1",
+    FieldDescriptor.TYPE_INT64: "an integer, -2^63 to 2^63 - 1",
+    FieldDescriptor.TYPE_INT32: "an integer, -2^31 to 2^31 - 1",
+    FieldDescriptor.TYPE_BOOL: "true or false",
+    FieldDescriptor.TYPE_STRING: "text; quote it",
+}
+"""What each scalar type of the contract's recipes is, in words."""
+
+
+def fill(message: Message, content: object, path: str) -> None:
+    """Set the fields that `content` names; null leaves a field as it is.
+
+    Raises: RecipeError with the path of the first field at fault.
+    """
+    if isinstance(message, Tie) and isinstance(content, str):
+        message.CopyFrom(spelled_out(content, path))
+        return
+    if not isinstance(content, dict):
+        fields = ", ".join(message.DESCRIPTOR.fields_by_name)
+        wanted = f"a mapping of {fields}" if fields else "an empty mapping, {}"
+        wanted += ", or in short NAME:DIM" * isinstance(message, Tie)
+        raise recipe_error(Reason.INVALID_RECIPE, path, f"this is {wanted}; got {_shown(content)}")
+    message.SetInParent()
+    taken: set[str] = set()
+    for key, value in content.items():
+        field = _field(message, key, path)
+        if value is not None:
+            _take(taken, field, path)
+            _set(message, field, value, f"{path}.{field.name}")
+
+
+def _field(message: Message, key: object, path: str) -> FieldDescriptor:
+    fields: Sequence[Any] = message.DESCRIPTOR.fields
+    for field in fields:
+        if key in (field.name, field.json_name):
+            found: FieldDescriptor = field
+            return found
+    known = ", ".join(message.DESCRIPTOR.fields_by_name) or "none"
+    raise recipe_error(Reason.UNSUPPORTED_FIELD, f"{path}.{key}", f"there is no such field; known here: {known}")
+
+
+def _take(taken: set[str], field: FieldDescriptor, path: str) -> None:
+    """Note a field and those it excludes: the others of its kind, and itself by its other name."""
+    alike = [each.name for each in field.containing_oneof.fields] if field.containing_oneof else [field.name]
+    if field.name in taken:
+        wrong = f"only one of {', '.join(alike)} may be given, and once"
+        raise recipe_error(Reason.INVALID_RECIPE, f"{path}.{field.name}", wrong)
+    taken.update(alike)
+
+
+def _set(message: Message, field: FieldDescriptor, value: object, path: str) -> None:
+    if field.message_type is not None and field.message_type.GetOptions().map_entry:
+        _set_map(message, field, value, path)
+    elif field.is_repeated:
+        _set_list(message, field, value, path)
+    elif field.message_type is not None:
+        fill(getattr(message, field.name), value, path)
+    else:
+        _set_scalar(message, field, value, {field.name: _json(value)}, path)
+
+
+def _set_list(message: Message, field: FieldDescriptor, values: object, path: str) -> None:
+    if not isinstance(values, list):
+        raise recipe_error(Reason.INVALID_RECIPE, path, f"this is a list, got {_shown(values)}")
+    for index, value in enumerate(values):
+        place = f"{path}[{index}]"
+        if field.message_type is not None:
+            fill(getattr(message, field.name).add(), value, place)
+        else:
+            _set_scalar(message, field, value, {field.name: [_json(value)]}, place)
+
+
+def _set_map(message: Message, field: FieldDescriptor, values: object, path: str) -> None:
+    """Set a map of names to messages or to numbers."""
+    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
+        raise recipe_error(Reason.INVALID_RECIPE, path, f"this is a mapping of names; got {_shown(values)}")
+    entry: Any = field.message_type
+    of: FieldDescriptor = entry.fields_by_name["value"]
+    for name, value in values.items():
+        place = f'{path}["{name}"]'
+        if of.message_type is not None:
+            fill(getattr(message, field.name)[name], value, place)
+        else:
+            _set_scalar(message, of, value, {field.name: {name: value}}, place)
+
+
+def _set_scalar(message: Message, field: FieldDescriptor, value: object, content: dict[str, Any], path: str) -> None:
+    """Let protobuf read `content`: what holds the value, by the name of the message's field."""
+    is_flag = field.type == FieldDescriptor.TYPE_BOOL
+    if isinstance(value, bool) is not is_flag:  # protobuf would take true for 1.0
+        raise _refused(field, value, path)
+    try:
+        message.MergeFrom(json_format.ParseDict(content, type(message)()))  # ParseDict empties a list that it adds to
+    except (json_format.ParseError, TypeError, ValueError) as error:
+        raise _refused(field, value, path) from error
+
+
+def _refused(field: FieldDescriptor, value: object, path: str) -> RecipeError:
+    wanted = "one of " + ", ".join(field.enum_type.values_by_name) if field.enum_type else WANTED[field.type]
+    return recipe_error(_reason(field, value), path, f"this is {wanted}; got {_shown(value)}")
+
+
+def _reason(field: FieldDescriptor, value: object) -> Reason:
+    if field.enum_type is not None and isinstance(value, str):
+        return Reason.UNSUPPORTED_FIELD
+    is_amount = field.containing_type is Amount.DESCRIPTOR
+    return Reason.AMOUNT_OUT_OF_RANGE if is_amount else Reason.INVALID_RECIPE
+
+
+def _json(value: Any) -> Any:
+    """Give a value as JSON has it: protobuf's mapping writes infinities and NaN as strings."""
+    if isinstance(value, float) and math.isnan(value):
+        return "NaN"
+    if isinstance(value, float) and math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    return value
+
+
+def _shown(value: object) -> str:
+    return type(value).__name__ if isinstance(value, dict | list) else repr(value)[:80]

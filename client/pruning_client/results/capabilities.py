@@ -1,0 +1,92 @@
+"""What a server offers: frozen values."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pruning_client.results.output_form import name_of
+from pruning_proto.v1 import pruning_pb2 as pb
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """One method under torch's name; `parameters` are the paths in a Rule that a caller may set."""
+
+    name: str
+    description: str
+    parameters: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Map:
+    """A built-in map of tied channels, for `rules.remove_units(map=...)`; `parameters` are what it asks for."""
+
+    name: str
+    description: str
+    parameters: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a server refuses to exceed; 0 where it does not tell.
+
+    Units: bytes. `rules` is how many one recipe may have, `tensors` how many one file; `calls` how many may be under
+    way on the server, and `streams_per_connection` how many of them on one connection.
+    """
+
+    message_bytes: int
+    header_bytes: int
+    memory_bytes: int
+    chunk_bytes: int
+    rules: int
+    tensors: int
+    streams_per_connection: int
+    calls: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a server offers: methods, forms of a result, dtypes it can prune, devices, limits, versions."""
+
+    version: str
+    methods: tuple[Method, ...]
+    outputs: tuple[str, ...]
+    prunable_dtypes: tuple[str, ...]
+    devices: tuple[str, ...]
+    limits: Limits
+    versions: Mapping[str, str]
+    maps: tuple[Map, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give everything as JSON can hold it."""
+        return asdict(self)
+
+
+def capabilities_of(response: pb.GetCapabilitiesResponse) -> Capabilities:
+    """Give the value of a server's answer."""
+    limits = response.limits
+    return Capabilities(
+        version=response.version,
+        methods=tuple(
+            Method(name=method.name, description=method.description, parameters=tuple(method.parameters))
+            for method in response.methods
+        ),
+        outputs=tuple(name_of(form) for form in response.outputs),
+        prunable_dtypes=tuple(response.prunable_dtypes),
+        devices=tuple(response.devices),
+        limits=Limits(
+            message_bytes=limits.message_bytes,
+            header_bytes=limits.header_bytes,
+            memory_bytes=limits.memory_bytes,
+            chunk_bytes=limits.chunk_bytes,
+            rules=limits.rules,
+            tensors=limits.tensors,
+            streams_per_connection=limits.streams_per_connection,
+            calls=limits.calls,
+        ),
+        versions=dict(response.versions),
+        maps=tuple(
+            Map(name=each.name, description=each.description, parameters=tuple(each.parameters))
+            for each in response.maps
+        ),
+    )

@@ -1,0 +1,97 @@
+"""What `Client.prune` gives: the result's bytes, as a state dict or as a file."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from os import PathLike
+from typing import Any
+
+from pruning_client.checkpoints.atomic_file import replacing
+from pruning_client.checkpoints.state_dict import restore
+from pruning_client.files.pack import is_packed, unpacked
+from pruning_client.frameworks import base as frameworks
+from pruning_client.frameworks.base import Framework
+from pruning_client.masks.masks import Target, masks_in
+from pruning_client.results.plan import Plan
+from pruning_client.results.report import Report
+from pruning_proto.safetensors.header import Layout
+
+
+class Result:
+    """A pruned checkpoint and how it came about.
+
+    Attributes:
+        report: what was done, tensor by tensor.
+        plan: what the server had announced.
+        layout: names, dtypes and shapes of the result.
+    """
+
+    def __init__(  # noqa: PLR0913 - a value; one keyword for each part
+        self,
+        *,
+        plan: Plan,
+        report: Report,
+        header: bytes,
+        layout: Layout,
+        buffer: memoryview,
+        aliases: Mapping[str, str],
+        names: Sequence[str],
+        framework: Framework | None,
+    ) -> None:
+        self.plan = plan
+        self.report = report
+        self.layout = layout
+        self._header = header
+        self._buffer = buffer
+        self._aliases = aliases
+        self._names = names
+        self._framework = framework
+
+    def __repr__(self) -> str:
+        return f"<Result of {len(self.layout.tensors)} tensors, sparsity {self.report.sparsity:.2%}>"
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """The result's `__metadata__`; its key `pruning.v1` tells what was asked, round after round."""
+        return self.layout.metadata
+
+    @cached_property
+    def state_dict(self) -> dict[str, Any]:
+        """The tensors by name, in the library of the state dict that was pruned.
+
+        Of a file: torch's if torch is imported, else numpy's. They are on the CPU, writable, and share one block of
+        memory. Those of a result of output "packed" are unpacked; `save` writes them packed.
+        Raises: ImportError if neither is installed, or numpy is not, which unpacking needs.
+        """
+        return self._restore(self._framework or frameworks.default_framework())
+
+    def to_torch(self) -> dict[str, Any]:
+        """Give the tensors as torch's, whatever was pruned. Raises: ImportError without torch."""
+        return self._restore(frameworks.torch_framework())
+
+    def to_numpy(self) -> dict[str, Any]:
+        """Give the tensors as numpy's, whatever was pruned. Raises: ImportError without numpy."""
+        return self._restore(frameworks.numpy_framework())
+
+    def apply_to(self, target: Target) -> Target:
+        """Prune a state dict or a torch module in place with this result's masks; give the same object back.
+
+        For results of output "mask": of 340 MB of weights 11 MB come back, and the caller's tensors become what output
+        "pruned" would have given. See `Masks.apply_to` for what it takes.
+
+        Raises: MismatchError, and nothing is changed, if a tensor is not there or does not fit. CheckpointError if this
+        result was asked in another form. TypeError if this is no state dict and no module.
+        """
+        shapes = {tensor.name: tensor.shape for tensor in self.plan.tensors}
+        return masks_in(self.layout, self._buffer, self._aliases, shapes).apply_to(target)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the result as a safetensors file, whole or not at all; tied tensors stand in it once."""
+        with replacing(path) as file:
+            file.write(self._header)
+            file.write(self._buffer)
+
+    def _restore(self, framework: Framework) -> dict[str, Any]:
+        layout, buffer = self.layout, self._buffer
+        if is_packed(layout):
+            layout, buffer = unpacked(layout, buffer)
+        return restore(layout, buffer, self._aliases, self._names, framework)

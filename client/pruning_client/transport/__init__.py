@@ -1,0 +1,1 @@
+"""Channels, credentials, retries, and the streams of sync and async gRPC."""

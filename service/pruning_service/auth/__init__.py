@@ -1,0 +1,1 @@
+"""Who calls, and over which connection."""

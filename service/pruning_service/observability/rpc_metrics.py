@@ -1,0 +1,187 @@
+"""Counts every call under go-grpc-middleware's names, by wrapping its handler from outside.
+
+It stands outermost, so that what any other interceptor refuses is counted too. Calls of methods that there are not are
+left out: their names are the caller's to choose.
+
+Where it differs from the middleware: there the end of a client's stream counts as a message received, and a unary call
+that fails as a message sent; here messages are messages.
+
+Source: https://github.com/grpc-ecosystem/go-grpc-middleware, interceptors/server.go, providers/prometheus/reporter.go.
+"""
+
+import asyncio
+import inspect
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import aclosing
+from typing import Any, Final
+
+import grpc
+from google.protobuf.descriptor import ServiceDescriptor
+from grpc import StatusCode
+
+from pruning_service.observability.metrics import Metrics, RpcSeries
+
+_MAKERS: Final = {
+    (False, False): (grpc.unary_unary_rpc_method_handler, "unary"),
+    (False, True): (grpc.unary_stream_rpc_method_handler, "server_stream"),
+    (True, False): (grpc.stream_unary_rpc_method_handler, "client_stream"),
+    (True, True): (grpc.stream_stream_rpc_method_handler, "bidi_stream"),
+}
+"""By (request streams, response streams): what makes a handler, and the middleware's word for its kind."""
+
+_BY_NUMBER: Final = {code.value[0]: code for code in StatusCode}
+
+_ABANDONED: Final = (asyncio.CancelledError, GeneratorExit, grpc.aio.InternalError)
+"""What a handler sees of a client that has gone; the last, if it writes at that moment."""
+
+_ROUNDING: Final = 0.01
+"""gRPC rounds a deadline up by so much at most, where it sends it. Source: Timeout in chttp2's timeout_encoding.cc."""
+
+_TRAVEL_SECONDS: Final = 0.05
+"""How much sooner than its deadline a client's word may come that the deadline has passed."""
+
+
+class MetricsInterceptor(grpc.aio.ServerInterceptor):
+    """Counts calls, messages and seconds by method. Those of `services` are there before they are called."""
+
+    def __init__(self, metrics: Metrics, services: Iterable[ServiceDescriptor] = ()) -> None:
+        self._metrics = metrics
+        self._series: dict[tuple[str, str], RpcSeries] = {}
+        for service in services:
+            for method in service.methods:
+                _, kind = _MAKERS[method.client_streaming, method.server_streaming]
+                self._series_of(f"/{service.full_name}/{method.name}", kind)
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """Give the call's handler, wrapped; an unknown method has none."""
+        handler = await continuation(handler_call_details)
+        return handler and self._wrap(handler, handler_call_details.method)
+
+    def _wrap(self, handler: Any, path: str) -> Any:
+        behavior = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+        make, kind = _MAKERS[handler.request_streaming, handler.response_streaming]
+        counted = _counted(behavior, self._series_of(path, kind), handler)
+        return make(counted, handler.request_deserializer, handler.response_serializer)
+
+    def _series_of(self, path: str, kind: str) -> RpcSeries:
+        if (path, kind) not in self._series:
+            service, _, method = path.removeprefix("/").rpartition("/")
+            self._series[path, kind] = self._metrics.rpc(kind, service, method)
+        return self._series[path, kind]
+
+
+def _counted(behavior: Any, series: RpcSeries, handler: Any) -> Any:
+    """Give a handler's behavior, counted. All kinds become coroutines, whose way out is the same however they end."""
+
+    async def unary(request: Any, context: Any) -> Any:
+        with _Call(series, context):
+            series.count_received()
+            response = await behavior(request, context)
+            series.count_sent()
+            return response
+
+    async def streaming(request: Any, context: Any) -> Any:
+        with _Call(series, context):
+            counting = _CountingContext(context, series)
+            if handler.request_streaming:
+                request = _CountedMessages(request, series.count_received)
+            else:
+                series.count_received()
+            if inspect.isasyncgenfunction(behavior):
+                return await _written(behavior(request, counting), context, series.count_sent)
+            response = await behavior(request, counting)
+            if not handler.response_streaming:
+                series.count_sent()
+            return response
+
+    return streaming if handler.request_streaming or handler.response_streaming else unary
+
+
+async def _written(responses: Any, context: Any, count: Callable[[], None]) -> None:
+    """Write what a generator gives, as gRPC would; where that ends early, end the generator at once.
+
+    (gRPC leaves that to the garbage collector: the call would be over some time later, for a reason unknown.)
+    """
+    async with aclosing(responses):
+        async for response in responses:
+            await context.write(response)
+            count()
+            del response  # what is in it may be a large tensor's
+
+
+class _Call:
+    """One call, from its start to its end, which it counts."""
+
+    __slots__ = ("_begin", "_context", "_series")
+
+    def __init__(self, series: RpcSeries, context: Any) -> None:
+        self._series = series
+        self._context = context
+
+    def __enter__(self) -> None:
+        self._begin = time.perf_counter()
+        self._series.count_started()
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        seconds = time.perf_counter() - self._begin
+        self._series.count_handled(_code(self._context, error, seconds), seconds)
+
+
+class _CountedMessages:
+    """A client's messages, counted as they are taken. It keeps none: a generator would, until the next one comes."""
+
+    __slots__ = ("_count", "_messages")
+
+    def __init__(self, messages: AsyncIterator[Any], count: Callable[[], None]) -> None:
+        self._messages = messages
+        self._count = count
+
+    def __aiter__(self) -> "_CountedMessages":
+        return self
+
+    async def __anext__(self) -> Any:
+        message = await self._messages.__anext__()  # `anext` would be one layer more
+        self._count()
+        return message
+
+
+class _CountingContext:
+    """A call's context, also for handlers that read their requests and write their responses by themselves."""
+
+    __slots__ = ("_context", "_series")
+
+    def __init__(self, context: Any, series: RpcSeries) -> None:
+        self._context = context
+        self._series = series
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    async def read(self) -> Any:
+        message = await self._context.read()
+        if message is not grpc.aio.EOF:
+            self._series.count_received()
+        return message
+
+    async def write(self, message: Any) -> None:
+        await self._context.write(message)
+        self._series.count_sent()
+
+
+def _code(context: Any, error: BaseException | None, seconds: float) -> StatusCode:
+    """Give the status that a call ends with, after so many seconds, as its caller sees it."""
+    if isinstance(error, _ABANDONED) and not context.done():
+        return StatusCode.DEADLINE_EXCEEDED if _has_run_out(context, seconds) else StatusCode.CANCELLED
+    told = _BY_NUMBER.get(context.code(), context.code()) or StatusCode.OK
+    return StatusCode.UNKNOWN if error is not None and told is StatusCode.OK else told
+
+
+def _has_run_out(context: Any, seconds: float) -> bool:
+    """Whether a call ends at its deadline, which its client says in the same way as that it gives up."""
+    left = context.time_remaining()
+    return left is not None and left <= _TRAVEL_SECONDS + _ROUNDING * (seconds + left)

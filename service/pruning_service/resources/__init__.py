@@ -1,0 +1,1 @@
+"""Memory, the device and the threads of the process."""

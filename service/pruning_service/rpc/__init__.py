@@ -1,0 +1,1 @@
+"""What gRPC sees: the servicer and what wraps it."""

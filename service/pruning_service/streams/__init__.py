@@ -1,0 +1,1 @@
+"""Bytes to tensors and back, in both directions of a call."""

@@ -1,0 +1,117 @@
+"""The client's messages, one at a time, in the order that the contract allows.
+
+A read outlives whoever waited for it: when a call fails while a message is awaited, the same read goes on into
+`discard`. (Cancelling it would close gRPC's iterator, and with it the way to end the call in good order.)
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import TypeAlias
+
+from pruning_proto.reasons import Reason
+from pruning_proto.v1.pruning_pb2 import PruneOptions, PruneRequest
+from pruning_service.messages.unknown_fields import check_understood
+from pruning_service.resources.threads import worked_out
+from pruning_service.status import Refusal
+from pruning_service.streams.digest import Digest
+from pruning_service.streams.throughput import Pace
+
+Message: TypeAlias = PruneRequest | memoryview
+
+
+class Inbox:
+    """What the client sends. `digest` is of all data, if the options want one."""
+
+    def __init__(self, requests: AsyncIterator[Message], idle_seconds: float, min_bytes_per_second: int = 0) -> None:
+        self.received_bytes = 0
+        self.digest: Digest | None = None
+        self._requests = requests
+        self._idle_seconds = idle_seconds
+        self._pace = Pace(min_bytes_per_second, "sent", idle_seconds)
+        self._reading: asyncio.Future[Message | None] | None = None
+
+    async def options(self) -> PruneOptions:
+        """Give the first message's options, all of it known here. Raises: Refusal."""
+        message = await self._next()
+        if message is None:
+            raise Refusal(
+                reason=Reason.OPTIONS_FIRST, message="the stream ended before any message; send options first"
+            )
+        if isinstance(message, memoryview) or message.WhichOneof("message") == "data":
+            raise Refusal(reason=Reason.OPTIONS_FIRST, message="data came before options; send options first")
+        await worked_out(partial(_check, message), message.ByteSize())
+        if message.WhichOneof("message") is None:
+            raise Refusal(reason=Reason.OPTIONS_FIRST, message="the first message is empty; send options first")
+        if message.options.digests:
+            self.digest = Digest()
+        return message.options
+
+    async def data(self) -> memoryview | None:
+        """Give the next bytes of the file; None once the client has half-closed. Raises: Refusal."""
+        begin = time.monotonic()
+        message = await self._next()
+        if message is None:
+            return None
+        data = message if isinstance(message, memoryview) else _data_of(message)
+        if not data:
+            raise Refusal(reason=Reason.EMPTY_DATA, message="a data message is empty; leave it out")
+        self.received_bytes += len(data)
+        self._pace.note(time.monotonic() - begin, len(data))
+        if self.digest is not None:
+            await self.digest.take(data)
+        return data
+
+    async def discard(self, seconds: float) -> None:
+        """Read on and forget until the client half-closes, `seconds` at most."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while (left := end - loop.time()) > 0:
+            try:
+                if await self._read(left) is None:
+                    return
+            except Exception:  # noqa: BLE001 - the call has failed already, and why is known
+                return
+
+    def close(self) -> None:
+        """Give up the read that may be under way."""
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None  # it may hold a message that nobody takes any more
+
+    async def _next(self) -> Message | None:
+        try:
+            return await self._read(self._idle_seconds)
+        except TimeoutError:
+            raise Refusal(
+                reason=Reason.CLIENT_IDLE,
+                message=f"nothing came for {self._idle_seconds:g} s; half-close when all is sent",
+            ) from None
+
+    async def _read(self, seconds: float) -> Message | None:
+        reading = self._reading = self._reading or asyncio.ensure_future(_first(self._requests))
+        done, _ = await asyncio.wait({reading}, timeout=seconds)
+        if not done:
+            raise TimeoutError
+        if self._reading is reading:
+            self._reading = None
+        return reading.result()
+
+
+async def _first(requests: AsyncIterator[Message]) -> Message | None:
+    async for message in requests:
+        return message
+    return None
+
+
+def _check(message: PruneRequest) -> None:
+    check_understood(message.options)  # first, so that paths begin there
+    check_understood(message)
+
+
+def _data_of(message: PruneRequest) -> memoryview:
+    check_understood(message)
+    if message.WhichOneof("message") == "options":
+        raise Refusal(reason=Reason.UNEXPECTED_MESSAGE, message="options came a second time; send them once")
+    return memoryview(message.data)

@@ -1,0 +1,156 @@
+"""What the server sends: messages in order, result bytes cut into chunks, and a sign of life while there is nothing.
+
+Small tensors are gathered into one message; large ones are sent as views of their own memory.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Final
+
+from pruning_proto import limits
+from pruning_proto.framing import Data
+from pruning_proto.reasons import Reason
+from pruning_proto.v1.pruning_pb2 import PruneResponse
+from pruning_service.status import Refusal
+from pruning_service.streams.digest import Digest
+from pruning_service.streams.throughput import Pace
+
+_WRITES_IN_A_ROW: Final = 256
+"""Results queued before others have the event loop: a model may have many thousand small ones."""
+
+_LITTLE_BYTES: Final = 64 * 1024
+"""What a client takes as soon as it looks: not worth waiting for."""
+
+
+class Outbox:
+    """What waits to be read by the client.
+
+    Whoever writes waits while more than `backlog_bytes` of results are unread, and is refused if the client takes
+    nothing for `idle_seconds`, or little for long. `digest` is of all bytes, if one is wanted.
+    """
+
+    def __init__(self, backlog_bytes: int, idle_seconds: float, min_bytes_per_second: int = 0) -> None:
+        self.written_bytes = 0
+        self.sent_bytes = 0
+        self.digest: Digest | None = None
+        self._writes = 0
+        self._pace = Pace(min_bytes_per_second, "read", idle_seconds)
+        self._backlog_bytes = backlog_bytes
+        self._idle_seconds = idle_seconds
+        self._messages: deque[tuple[PruneResponse | Data, int]] = deque()
+        self._unread_bytes = 0
+        self._gathered = bytearray()
+        self._is_closed = False
+        self._written = asyncio.Event()
+        self._read = asyncio.Event()
+
+    def take_digest(self) -> None:
+        """Take the digest of the bytes on their way, from now on."""
+        self.digest = Digest()
+
+    def send(self, message: PruneResponse) -> None:
+        """Queue a message behind all bytes written before."""
+        self._flush()
+        self._queue(message)
+
+    async def write(self, data: memoryview) -> None:
+        """Queue bytes of the result. Raises: Refusal CLIENT_NOT_READING, CLIENT_TOO_SLOW."""
+        self.written_bytes += len(data)
+        while len(data):
+            if not self._gathered and len(data) >= limits.CHUNK_BYTES:
+                self._queue(data[: limits.CHUNK_BYTES])
+                data = data[limits.CHUNK_BYTES :]
+            else:
+                room = limits.CHUNK_BYTES - len(self._gathered)
+                self._gathered += data[:room]
+                data = data[room:]
+                if len(self._gathered) == limits.CHUNK_BYTES:
+                    self._flush()
+            await self._wait_while_unread(self._backlog_bytes)
+        self._writes += 1
+        if self._writes % _WRITES_IN_A_ROW == 0:
+            await asyncio.sleep(0)
+
+    async def nearly_drained(self) -> None:
+        """Wait until little is left to be taken; with a digest, nothing. Raises: as `drained`."""
+        self._flush()
+        await self._wait_while_unread(0 if self.digest is not None else _LITTLE_BYTES)
+
+    async def drained(self) -> None:
+        """Wait until the client has taken everything. Raises: Refusal CLIENT_NOT_READING, CLIENT_TOO_SLOW."""
+        self._flush()
+        await self._wait_while_unread(0)
+
+    def close(self) -> None:
+        """Queue no more; what is queued is still sent."""
+        self._is_closed = True
+        self._written.set()
+
+    def drop(self) -> None:
+        """Forget what is queued: the call has failed."""
+        self._unread_bytes -= sum(size for _, size in self._messages)
+        self._messages.clear()
+        self._gathered.clear()
+
+    async def is_taken(self, seconds: float) -> bool:
+        """Tell whether the client takes everything, in so many seconds at most."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._unread_bytes:
+                    self._read.clear()
+                    await self._read.wait()
+        return self._unread_bytes == 0
+
+    async def messages(self, heartbeat_seconds: float) -> AsyncIterator[PruneResponse | Data | None]:
+        """Give what is queued until it is closed; None whenever nothing came for `heartbeat_seconds`."""
+        while True:
+            while self._messages:
+                message, size = self._messages.popleft()
+                if self.digest is not None and not isinstance(message, PruneResponse):
+                    await self.digest.take(message)
+                yield message
+                self._note_read(message, size)
+                del message  # what is in it may be a large tensor's
+            if self._is_closed:
+                return
+            self._written.clear()
+            try:
+                async with asyncio.timeout(heartbeat_seconds):
+                    await self._written.wait()
+            except TimeoutError:
+                yield None
+
+    def _queue(self, message: PruneResponse | Data) -> None:
+        size = message.ByteSize() if isinstance(message, PruneResponse) else len(message)
+        self._unread_bytes += size
+        self._messages.append((message, size))
+        self._written.set()
+
+    def _flush(self) -> None:
+        if self._gathered:
+            self._queue(self._gathered)
+            self._gathered = bytearray()
+
+    def _note_read(self, message: PruneResponse | Data, size: int) -> None:
+        self._unread_bytes -= size
+        if not isinstance(message, PruneResponse):
+            self.sent_bytes += size
+        self._read.set()
+
+    async def _wait_while_unread(self, most_bytes: int) -> None:
+        while self._unread_bytes > most_bytes:
+            begin, unread_bytes = time.monotonic(), self._unread_bytes
+            self._read.clear()
+            try:
+                async with asyncio.timeout(self._idle_seconds):
+                    await self._read.wait()
+            except TimeoutError:
+                raise Refusal(
+                    reason=Reason.CLIENT_NOT_READING,
+                    message=f"{self._unread_bytes:,} bytes of the result wait and none were read for "
+                    f"{self._idle_seconds:g} s; read while you send",
+                ) from None
+            self._pace.note(time.monotonic() - begin, unread_bytes - self._unread_bytes)

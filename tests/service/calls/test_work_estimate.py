@@ -1,0 +1,93 @@
+"""Small work goes its own way: on the event loop, or past large work that has its turn."""
+
+import asyncio
+import threading
+from collections.abc import Iterable
+from math import inf
+from typing import Final
+
+import pytest
+import torch
+
+from pruning_engine.planning.plan import TensorSpec, make_plan
+from pruning_engine.recipe import Channels, Fraction, Magnitude, NamedNorm, Recipe, Rule, Scope
+from pruning_proto.safetensors.header import Layout, build, parse
+from pruning_service.calls.work_estimate import TENSOR_BYTES, Effort
+from pruning_service.resources.engine_worker import LIGHT_BYTES, SMALL_BYTES, Worker
+from pruning_service.streams.tensor_reader import Arrived
+
+TENSORS: Final = (("a.weight", "F32", (4, 4, 4)), ("b.weight", "F32", (4, 4, 4)))
+"""Two tensors of 256 bytes."""
+
+ONE: Final = 256 + TENSOR_BYTES
+
+LOCAL: Final = Rule(score=Magnitude(), amount=Fraction(0.5))
+GLOBAL: Final = Rule(score=Magnitude(), amount=Fraction(0.5), scope=Scope.GLOBAL)
+NUCLEAR: Final = Rule(score=Magnitude(NamedNorm.NUC), amount=Fraction(0.5), granularity=Channels(0))
+
+
+def file(tensors: Iterable[tuple[str, str, tuple[int, ...]]] = TENSORS) -> Layout:
+    return parse(build(tensors, {})[0][8:])
+
+
+@pytest.mark.parametrize(
+    ("rules", "efforts"),
+    [
+        ((LOCAL,), [ONE, ONE]),
+        ((LOCAL, LOCAL), [2 * ONE, 2 * ONE]),
+        ((GLOBAL,), [ONE, 2 * ONE]),
+        ((LOCAL, GLOBAL), [2 * ONE, 4 * ONE]),
+        ((NUCLEAR,), [inf, inf]),
+    ],
+    ids=["local", "two rules", "global", "global after local", "nobody knows"],
+)
+def test_effort_is_what_a_parameter_sets_free(rules: tuple[Rule, ...], efforts: list[float]) -> None:
+    plan = make_plan(Recipe(rules), [TensorSpec(*tensor) for tensor in TENSORS])
+    effort = Effort(plan, file())
+    arrivals = [
+        Arrived(planned, {entry.name: (entry, torch.empty(256, dtype=torch.uint8))})
+        for planned, entry in zip(plan.parameters, file().tensors, strict=True)
+    ]
+
+    assert [effort.of(arrived) for arrived in arrivals] == efforts
+
+
+def test_many_tensors_are_no_light_work_however_small() -> None:
+    layout = file((f"{index}.weight", "F32", (1, 0)) for index in range(5))
+    plan = make_plan(Recipe((LOCAL,)), [TensorSpec(entry.name, entry.dtype, entry.shape) for entry in layout.tensors])
+
+    assert not Effort(plan, layout).is_light
+
+
+def thread_of(effort_bytes: float) -> threading.Thread:
+    worker = Worker(torch.device("cpu"))
+    try:
+        return asyncio.run(worker.run(threading.current_thread, effort_bytes))
+    finally:
+        worker.close()
+
+
+def test_light_work_is_done_on_the_event_loop() -> None:
+    assert thread_of(LIGHT_BYTES) is threading.current_thread()
+
+
+def test_work_that_is_not_light_is_done_in_a_thread() -> None:
+    assert thread_of(LIGHT_BYTES + 1) is not threading.current_thread()
+
+
+@pytest.mark.parametrize(
+    ("effort_bytes", "passes"), [(SMALL_BYTES, True), (SMALL_BYTES + 1, False)], ids=["small", "large"]
+)
+def test_only_small_work_passes_large_work_that_has_its_turn(effort_bytes: float, *, passes: bool) -> None:
+    async def is_done_meanwhile() -> bool:
+        worker, may_end = Worker(torch.device("cpu")), threading.Event()
+        large = asyncio.create_task(worker.run(may_end.wait))
+        await asyncio.sleep(0.1)  # until it has its turn
+        other = asyncio.create_task(worker.run(lambda: None, effort_bytes))
+        done, _ = await asyncio.wait({other}, timeout=10 if passes else 0.5)
+        may_end.set()
+        await asyncio.gather(large, other)
+        worker.close()
+        return other in done
+
+    assert asyncio.run(is_done_meanwhile()) == passes

@@ -1,0 +1,65 @@
+"""The history in a file's metadata speaks the contract's words."""
+
+import pytest
+from google.protobuf.json_format import ParseDict
+
+from pruning_engine.recipe import (
+    Channels,
+    Count,
+    CustomMask,
+    Dead,
+    Fraction,
+    Group,
+    Identity,
+    ImportanceScores,
+    Magnitude,
+    Method,
+    NamedNorm,
+    Prior,
+    Random,
+    Recipe,
+    Rule,
+    Scope,
+    Selector,
+    Sparsity,
+    Tie,
+    Units,
+)
+from pruning_proto.v1 import pruning_pb2 as pb
+from pruning_service.messages.history import recipe_json
+from pruning_service.messages.translate import recipe as translated
+
+TIED = Group(
+    for_each="layers.*",
+    ties=(
+        Tie("a", -1, offset=3, outer=2, inner=4, scored=False),
+        Tie("b", indices=(4, 2), may_be_missing=True, scored=True),
+    ),
+    units=2,
+    config={"width": 1},
+)
+"""A group with all its fields."""
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        Rule(score=Magnitude(), amount=Count(2**63)),
+        Rule(score=Magnitude(float("inf")), amount=Sparsity(0.9), granularity=Channels(-1)),
+        Rule(score=Magnitude(float("-inf")), amount=Fraction(0.0), granularity=Channels(0)),
+        Rule(score=Magnitude(NamedNorm.NUC), amount=Fraction(1.0), granularity=Channels(2)),
+        Rule(score=ImportanceScores(2.0, fall_back_to_weights=True), amount=Count(1), granularity=Channels(1)),
+        Rule(score=Random(), amount=Fraction(0.3), scope=Scope.GLOBAL, prior=Prior.ZEROS),
+        Rule(score=CustomMask(), select=Selector(include=("a*",), exclude=("re:b+",))),
+        Rule(score=Method("mine", {"amount": 1, "part": 1.0, "name": "x", "on": True})),
+        Rule(score=Identity(), select=Selector(exclude=("ä",))),
+        Rule(score=Dead(), granularity=Units(map="llama_kv_groups", head_dim=2**40, same_width=True)),
+        Rule(score=Random(), amount=Count(1), granularity=Units(groups=(TIED,), round_to=8)),
+    ],
+    ids=lambda rule: type(rule.score).__name__,
+)
+def test_a_recipe_stands_there_as_the_contract_has_it(rule: Rule) -> None:
+    recipe = Recipe((rule,), seed=2**64 - 1)
+    message = ParseDict(recipe_json(recipe), pb.Recipe())
+
+    assert translated(message) == recipe

@@ -1,0 +1,120 @@
+"""Settings are read once, checked, and documented."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from pruning_service.settings import PREFIX, Settings, SettingsError, read_settings
+
+TLS = {"PRUNING_TLS_CERTIFICATE": "pem", "PRUNING_TLS_KEY": "key"}
+MANUAL = Path(__file__).parents[2] / "docs" / "settings.md"
+
+
+def test_without_variables_everything_has_a_default() -> None:
+    assert read_settings({}) == Settings()
+
+
+def test_a_variable_sets_the_field_of_its_name() -> None:
+    settings = read_settings({"PRUNING_MEMORY_BYTES": "1000", "PRUNING_QUEUE_SECONDS": "0.5", "HOME": "/"})
+
+    assert (settings.memory_bytes, settings.queue_seconds) == (1000, 0.5)
+
+
+def test_an_option_wins_over_its_variable() -> None:
+    assert read_settings({"PRUNING_LISTEN": "127.0.0.1:1"}, listen="127.0.0.1:2").listen == "127.0.0.1:2"
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("PRUNING_MEMORY_BYTES", "0"),
+        ("PRUNING_MEMORY_BYTES", "1.5"),
+        ("PRUNING_THREADS", "-1"),
+        ("PRUNING_DRAIN_SECONDS", "inf"),
+        ("PRUNING_LOG_LEVEL", "loud"),
+        ("PRUNING_NEW", "1"),
+    ],
+)
+def test_nonsense_is_refused_by_its_variable(variable: str, text: str) -> None:
+    with pytest.raises(SettingsError, match=variable):
+        read_settings({variable: text})
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:1", "127.8.0.1:1", "localhost:1", "LocalHost:1", "[::1]:1", "unix:/s"])
+def test_it_speaks_in_the_clear_where_nobody_else_can_listen(listen: str) -> None:
+    assert not read_settings({"PRUNING_LISTEN": listen}).is_tls
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "gpu-box:1", "localhost.example:1"])
+def test_it_does_not_speak_in_the_clear_elsewhere_unless_it_is_told_to(listen: str) -> None:
+    with pytest.raises(SettingsError, match=r"set PRUNING_TLS_CERTIFICATE.*or, .*PRUNING_ALLOW_PLAINTEXT=true"):
+        read_settings({"PRUNING_LISTEN": listen})
+
+    assert read_settings({"PRUNING_LISTEN": listen, "PRUNING_ALLOW_PLAINTEXT": "true"}).listen == listen
+    assert read_settings({"PRUNING_LISTEN": listen, **TLS}).is_tls
+
+
+def test_tokens_do_not_travel_in_the_clear_unless_that_is_said_too() -> None:
+    given = {"PRUNING_LISTEN": "0.0.0.0:1", "PRUNING_TOKEN_FILE": "tokens", "PRUNING_ALLOW_PLAINTEXT": "true"}
+    with pytest.raises(SettingsError, match="PRUNING_ALLOW_PLAINTEXT_TOKENS=true"):
+        read_settings(given)
+
+    assert read_settings(given | {"PRUNING_ALLOW_PLAINTEXT_TOKENS": "true"}).token_file == Path("tokens")
+
+
+@pytest.mark.parametrize("variable", ["PRUNING_METRICS_LISTEN", "PRUNING_HEALTH_LISTEN"])
+def test_ports_that_tell_no_secret_may_be_in_the_clear_anywhere(variable: str) -> None:
+    assert "0.0.0.0:1" in repr(read_settings({variable: "0.0.0.0:1"}))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"PRUNING_TLS_KEY": "key"}, "PRUNING_TLS_KEY is set without PRUNING_TLS_CERTIFICATE"),
+        ({"PRUNING_TLS_CERTIFICATE": "pem"}, "PRUNING_TLS_CERTIFICATE is set without PRUNING_TLS_KEY"),
+        ({"PRUNING_TLS_CLIENT_CA": "ca"}, "PRUNING_TLS_CLIENT_CA is set without TLS"),
+        ({"PRUNING_ALLOW_PLAINTEXT": "yes"}, "PRUNING_ALLOW_PLAINTEXT must be true or false, got 'yes'"),
+        ({"PRUNING_HEALTH_LISTEN": "nowhere"}, "PRUNING_HEALTH_LISTEN must be host:port"),
+        ({"PRUNING_MAX_CALLS": "0"}, "PRUNING_MAX_CALLS must be at least 1"),
+    ],
+)
+def test_half_a_protection_is_refused(given: dict[str, str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        read_settings(given)
+
+
+def test_key_in_place_of_its_path_is_refused_and_not_shown() -> None:
+    with pytest.raises(SettingsError, match="PRUNING_TLS_KEY must be the path of a file") as caught:
+        read_settings({"PRUNING_TLS_KEY": "-----BEGIN PRIVATE KEY-----s3cret"})
+
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("variable", ["PRUNING_TOKEN_FILE", "PRUNING_TLS_CLIENT_CA"])
+def test_empty_file_setting_is_refused(variable: str) -> None:
+    """It is a variable that somebody forgot to fill in, and would let everybody in."""
+    with pytest.raises(SettingsError, match=f"{variable} must be the path of a file, got ''"):
+        read_settings({variable: "", **TLS})
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "PRUNING_SERVICE_HOST",
+        "PRUNING_SERVICE_PORT_GRPC",
+        "PRUNING_PORT",
+        "PRUNING_PORT_50051_TCP_ADDR",
+        "PRUNING_SERVER_SERVICE_HOST",
+        "PRUNING_SERVER_PORT_50051_TCP",
+    ],
+)
+def test_what_kubernetes_tells_of_a_service_is_no_setting(variable: str) -> None:
+    assert read_settings({variable: "tcp://10.0.0.1:50051"}) == Settings()
+
+
+def test_the_manual_has_every_setting_and_no_other() -> None:
+    documented = re.findall(r"^\| `(PRUNING_\w+)` \|", MANUAL.read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert documented == [PREFIX + field.name.upper() for field in fields(Settings)]
