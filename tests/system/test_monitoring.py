@@ -12,8 +12,8 @@ import pytest
 
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
-from tests.house.modules import ROOT
 from tests.prometheus import RATE_INTERVAL, Prometheus, running_prometheus
+from tests.repository.modules import ROOT
 from tests.servers import ServerProcess, running_server
 from tests.service import raw
 from tests.service.raw import f32, file, l1, prune, wait_until

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.house.modules import ROOT
+from tests.repository.modules import ROOT
 
 TABLE = [
     line for line in (ROOT / "docs" / "torch.md").read_text(encoding="utf-8").splitlines() if line.startswith("| ")

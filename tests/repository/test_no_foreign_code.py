@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.house.modules import YARDS, modules_of
+from tests.repository.modules import YARDS, modules_of
 
 UNPICKLING = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 RUNNING = {"code", "codeop", "runpy"}

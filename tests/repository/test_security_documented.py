@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house.modules import ROOT
+from tests.repository.modules import ROOT
 
 DOCUMENT = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
 PROMISES = re.findall(r"^\| (?P<promise>[^|]+) \| (?P<tests>[^|]*tests/[^|]*) \|$", DOCUMENT, re.MULTILINE)

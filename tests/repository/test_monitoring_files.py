@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from scripts.prometheus_rule import MONITORING, SOURCE, TARGET, prometheus_rule
-from tests.house.test_metrics_documented import FAMILIES
 from tests.prometheus import promtool
+from tests.repository.test_metrics_documented import FAMILIES
 
 TESTS = MONITORING / "alerts_test.yaml"
 RULES = [rule for group in yaml.safe_load(SOURCE.read_text(encoding="utf-8"))["groups"] for rule in group["rules"]]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house.modules import ROOT
+from tests.repository.modules import ROOT
 
 THIS = Path(__file__).resolve()
 NOT_OURS_TO_SAY = {

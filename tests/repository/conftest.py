@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from scripts.environments import pinned
-from tests.house.installed import Installation, build_wheel, install_client
+from tests.repository.installed import Installation, build_wheel, install_client
 
 PROTOBUFS = {
     "protobuf-6": ["protobuf==6.31.1", "grpcio==1.76.0"],  # the oldest that the client declares

@@ -8,7 +8,7 @@ import pytest
 import safetensors
 
 from pruning_client import pack_file
-from tests.house.installed import Installation
+from tests.repository.installed import Installation
 from tests.servers import ServerProcess
 
 pytestmark = pytest.mark.timeout(600)  # the first time, environments are made

@@ -7,8 +7,8 @@ from importlib.metadata import packages_distributions
 
 import pytest
 
-from tests.house.installed import PROJECT
-from tests.house.modules import YARDS, Import, imports_of, modules_of
+from tests.repository.installed import PROJECT
+from tests.repository.modules import YARDS, Import, imports_of, modules_of
 
 MAY_IMPORT = {
     "pruning_proto": {"grpc", "google", "numpy"},

@@ -9,8 +9,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from tests.house.examples import Example, examples_in
-from tests.house.modules import ROOT
+from tests.repository.examples import Example, examples_in
+from tests.repository.modules import ROOT
 from tests.servers import ServerProcess
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "deploy" / "pipelines" / "README.md"]

@@ -8,7 +8,7 @@ from prometheus_client.core import Metric
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.observability.metrics import CODES, STAGES, Metrics
 from pruning_service.observability.rpc_metrics import MetricsInterceptor
-from tests.house.modules import ROOT
+from tests.repository.modules import ROOT
 
 DOCUMENT = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
 ROWS = {

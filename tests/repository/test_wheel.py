@@ -8,8 +8,8 @@ import grpc
 import pytest
 
 from pruning_proto.v1.pruning_pb2 import GetCapabilitiesRequest, GetCapabilitiesResponse
-from tests.house.installed import PROJECT, Installation
-from tests.house.modules import YARDS
+from tests.repository.installed import PROJECT, Installation
+from tests.repository.modules import YARDS
 from tests.servers import ServerProcess
 
 pytestmark = pytest.mark.timeout(600)  # the first time, environments are made
