@@ -21,7 +21,7 @@ The state-dict face, and the core that both stand on:
     plan.py, plan_checks.py      what will be done and what is refused, from names, dtypes and shapes alone
     parameters.py, ties.py       which tensors stand together for one parameter
     selectors.py                 which parameters a rule acts on
-    stops.py, schedule.py, holding.py
+    stages.py, schedule.py, holding.py
                                  where parameters wait for others; when rules can run; how many bytes that holds when
     work.py, ranked.py, ranking.py
                                  one parameter under way; one rule at work

@@ -182,8 +182,8 @@ class Pruning:
         self._backend = backend if backend is not None else backend_for(torch.device(device or "cpu"))
         self._tuning = tuning
         self._indices = {planned.name: index for index, planned in enumerate(plan.parameters)}
-        chains = [planned.stops for planned in plan.parameters]
-        barriers = [number for number, stop in enumerate(plan.stops) if stop.is_barrier]
+        chains = [planned.stages for planned in plan.parameters]
+        barriers = [number for number, stop in enumerate(plan.stages) if stop.is_barrier]
         self._schedule = Schedule(chains, barriers)
         together = {barrier: self._schedule.members(barrier) for barrier in barriers}
         members = {indices: tuple(plan.parameters[index] for index in indices) for indices in set(together.values())}
@@ -241,7 +241,7 @@ class Pruning:
         )
 
     def _is_barrier(self, stop: int) -> bool:
-        return self._plan.stops[stop].is_barrier
+        return self._plan.stages[stop].is_barrier
 
     def _walk(self, chains: dict[int, list[Step]]) -> list[PrunedParameter]:
         """Take the steps of several parameters, one parameter beside the other."""
@@ -260,9 +260,9 @@ class Pruning:
             self._works[member] = self._begin(self._arrived.pop(member))
         for step in steps:
             match step:
-                case Reach(rule=stop):
+                case Reach(stage=stage):
                     self._waiting[stop].reach(self._works[member])
-                case Run(rule=stop):
+                case Run(stage=stage):
                     self._run_local(stop, member)
                 case Leave():
                     return self._leave(member)
@@ -277,7 +277,7 @@ class Pruning:
         return Work(parameter.planned, parameter.tensors, self._backend, counts_zeros=counts_zeros)
 
     def _run_local(self, stop: int, member: int) -> None:
-        position = self._plan.stops[stop].rule
+        position = self._plan.stages[stop].rule
         rule, work = self._plan.recipe.rules[position], self._works[member]
         if isinstance(rule.score, RANKING):
             ranking = self._ranking(stop, (work.planned,))
@@ -302,7 +302,7 @@ class Pruning:
     def _ranking(
         self, number: int, members: tuple[PlannedParameter, ...]
     ) -> EntryRanking | ChannelRanking | UnitRanking:
-        stop = self._plan.stops[number]
+        stop = self._plan.stages[number]
         ranked = Ranked(
             rule=self._plan.recipe.rules[stop.rule],
             position=stop.rule,

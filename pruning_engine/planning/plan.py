@@ -24,7 +24,7 @@ from pruning_engine.planning import checks as plan_checks
 from pruning_engine.planning.group_resolution import find_groups, refuse_shared
 from pruning_engine.planning.memory import Held, Moment, moments
 from pruning_engine.planning.name_patterns import NotSelected, compile_selector
-from pruning_engine.planning.stages import Groups, Stop, Stops
+from pruning_engine.planning.stages import Groups, Stage, Stages
 from pruning_engine.recipe import (
     Channels,
     ImportanceScores,
@@ -54,7 +54,7 @@ class PlannedParameter:
     `rules` are positions in the recipe; if there are none, `not_selected` says why. `sources` names every input
     tensor that makes it up; `weight`, `mask` (of a pair `w_orig` and `w_mask`), `mask_bits`, `custom_mask` and
     `scores` say which is which. `passes_through`: its results are its sources, byte for byte, or it has none.
-    `stops` are positions among the plan's. In form REMOVED `results` have the shapes that they have if nothing falls.
+    `stages` are positions among the plan's. In form REMOVED `results` have the shapes that they have if nothing falls.
     """
 
     name: str
@@ -63,7 +63,7 @@ class PlannedParameter:
     entries: int
     aliases: tuple[str, ...]
     rules: tuple[int, ...]
-    stops: tuple[int, ...]
+    stages: tuple[int, ...]
     not_selected: NotSelected | None
     sources: tuple[str, ...]
     results: tuple[TensorSpec, ...]
@@ -80,7 +80,7 @@ class PlannedParameter:
 class Plan:
     """What will be done with each parameter, in the order of the input, and what it takes.
 
-    `stops` are what parameters come to, in order: the rules, and of rules of units the groups that are decided
+    `stages` are what parameters come to, in order: the rules, and of rules of units the groups that are decided
     together. `moments` tell what is held when the tensors arrive in the given order. `results` are the tensors of the
     result, in order. `reproducible`: the same request gives the same bytes on every device.
     """
@@ -88,7 +88,7 @@ class Plan:
     recipe: Recipe
     output: OutputForm
     parameters: tuple[PlannedParameter, ...]
-    stops: tuple[Stop, ...]
+    stages: tuple[Stage, ...]
     results: tuple[TensorSpec, ...]
     moments: tuple[Moment, ...]
     reproducible: bool
@@ -123,21 +123,21 @@ def make_plan(
         check(parameter, rules)
     plan_checks.check_groups(recipe, groups, logical)
     plan_checks.check_counts(recipe, logical, [rules for rules, _ in selected])
-    stops = Stops(recipe, groups)
+    stages = Stages(recipe, groups)
     parameters = tuple(
-        _planned(parameter, rules, stops.of(parameter.name, rules), reason, output)
+        _planned(parameter, rules, stages.of(parameter.name, rules), reason, output)
         for parameter, (rules, reason) in zip(logical, selected, strict=True)
     )
     results = tuple(result for parameter in parameters for result in parameter.results)
     _refuse_collisions(results)
-    barriers = [number for number, stop in enumerate(stops.all) if stop.is_barrier]
+    barriers = [number for number, stop in enumerate(stages.all) if stop.is_barrier]
     holding = _Holding(recipe, groups)
     held = [holding(parameter, planned) for parameter, planned in zip(logical, parameters, strict=True)]
     plan = Plan(
         recipe=recipe,
         output=output,
         parameters=parameters,
-        stops=tuple(stops.all),
+        stages=tuple(stages.all),
         results=results,
         moments=tuple(moments(held, tensors, barriers)),
         reproducible=all(_is_reproducible(rule) for rule in recipe.rules),
@@ -218,7 +218,7 @@ def _refuse_idle_rules(recipe: Recipe, selected: Sequence[tuple[tuple[int, ...],
 def _planned(
     parameter: LogicalParameter,
     rules: tuple[int, ...],
-    stops: tuple[int, ...],
+    stages: tuple[int, ...],
     reason: NotSelected | None,
     output: OutputForm,
 ) -> PlannedParameter:
@@ -231,7 +231,7 @@ def _planned(
         entries=weight.entries,
         aliases=parameter.aliases,
         rules=rules,
-        stops=stops,
+        stages=stages,
         not_selected=reason,
         sources=tuple(spec.name for spec in parameter.tensors),
         results=_results(parameter, output, selected=bool(rules)),
@@ -295,7 +295,7 @@ class _Holding:
         masks = _masks(planned, counts_zeros=counts_zeros, keeps_prior=bool(positions))
         return Held(
             sources=planned.sources,
-            rules=planned.stops,
+            rules=planned.stages,
             source_bytes=sum(spec.nbytes for spec in parameter.tensors),
             mask_bytes=masks * bits_bytes(planned.entries) + ranks,
             result_bytes=sum(spec.nbytes for spec in planned.results),
@@ -326,7 +326,7 @@ def _masks(planned: PlannedParameter, *, counts_zeros: bool, keeps_prior: bool) 
     """
     if not planned.rules:
         return 0 if planned.passes_through else 1
-    several = len(planned.stops) > 1 or planned.mask is not None or counts_zeros
+    several = len(planned.stages) > 1 or planned.mask is not None or counts_zeros
     return (2 if several else 1) + keeps_prior
 
 

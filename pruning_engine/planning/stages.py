@@ -15,7 +15,7 @@ Groups = Mapping[int, Sequence[PlannedGroup]]
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class Stage:
     """A rule by its place in the recipe, and of a rule of units the groups that are decided here.
 
     At a barrier parameters wait until all that stop there have come.
@@ -26,23 +26,23 @@ class Stop:
     groups: tuple[PlannedGroup, ...] = ()
 
 
-class Stops:
+class Stages:
     """Every stop, in order, and those of each parameter."""
 
     def __init__(self, recipe: Recipe, groups: Groups) -> None:
-        self.all: list[Stop] = []
+        self.all: list[Stage] = []
         self._of_rule: dict[int, int] = {}
         self._of_tied: dict[tuple[int, str], list[int]] = {}
         for position, rule in enumerate(recipe.rules):
             if not isinstance(rule.granularity, Units):
                 self._of_rule[position] = len(self.all)
-                self.all.append(Stop(position, rule.scope is Scope.GLOBAL))
+                self.all.append(Stage(position, rule.scope is Scope.GLOBAL))
                 continue
             for together in _together(groups[position], rule.scope):
                 self._add(position, together)
 
     def of(self, name: str, rules: tuple[int, ...]) -> tuple[int, ...]:
-        """Give the stops of a parameter that these rules select, in order."""
+        """Give the stages of a parameter that these rules select, in order."""
         if not self._of_tied:
             return rules  # each stop is a rule
         return tuple(stop for rule in rules for stop in self._at(rule, name))
@@ -53,7 +53,7 @@ class Stops:
     def _add(self, position: int, together: tuple[PlannedGroup, ...]) -> None:
         for name in {tie.parameter for group in together for tie in group.ties}:
             self._of_tied.setdefault((position, name), []).append(len(self.all))
-        self.all.append(Stop(position, is_barrier=True, groups=together))
+        self.all.append(Stage(position, is_barrier=True, groups=together))
 
 
 def _together(groups: Sequence[PlannedGroup], scope: Scope) -> Iterator[tuple[PlannedGroup, ...]]:

@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="prune serve",
         description="Serve pruning.v1.PruningService. Every setting is also an environment variable PRUNING_*; "
-        "an option here wins. Stops cleanly on SIGTERM.",
+        "an option here wins. Stages cleanly on SIGTERM.",
     )
     parser.add_argument("--listen", metavar="ADDRESS", help="host:port or unix:/path (default: 127.0.0.1:50051)")
     parser.add_argument(

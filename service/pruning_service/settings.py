@@ -109,7 +109,7 @@ class Settings:
     """The most calls under way on one connection; more wait, on their client's side."""
 
     backlog_bytes: int = 64 * limits.MIB
-    """Results that a client has not read, per call, before the server stops taking in more."""
+    """Results that a client has not read, per call, before the server stages taking in more."""
 
     queue_seconds: float = 30.0
     """How long a call waits for memory before it is refused with RetryInfo."""

@@ -55,7 +55,7 @@ def channel_rows(
 
 
 def are_alike(flat: torch.Tensor, layout: ChannelLayout, numbers: Integers, step: int) -> bool:
-    """Whether some channels, in ascending order, hold the same bits; stops at the first piece where they do not."""
+    """Whether some channels, in ascending order, hold the same bits; stages at the first piece where they do not."""
     bits = raw_integers(flat).reshape(layout.outer, layout.channels, layout.inner)
     rows_at_a_time = max(1, step // max(1, layout.channel_entries))
     outer_at_a_time = max(1, step // max(1, layout.inner))

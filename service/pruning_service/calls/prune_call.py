@@ -167,7 +167,7 @@ class PruneCall:
         return refusal
 
     async def _tell_failure(self, refusal: Refusal) -> None:
-        """Tell why the call ends, and read on until its client stops; hang up if it takes nothing."""
+        """Tell why the call ends, and read on until its client stages; hang up if it takes nothing."""
         self._ending = refusal
         self.outbox.drop()
         self.outbox.send(pb.PruneResponse(failure=failure(refusal, self.request_id)))

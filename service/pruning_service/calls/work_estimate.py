@@ -23,8 +23,8 @@ class Effort:
         self._whole = (file.buffer_bytes + TENSOR_BYTES * len(file.tensors)) * len(plan.recipe.rules)
         self.is_light = self._whole <= LIGHT_BYTES
         self._is_known = plan.reproducible  # not of an installed method, or of singular values
-        barriers = {number for number, stop in enumerate(plan.stops) if stop.is_barrier}
-        self._missing = Counter(stop for planned in plan.parameters for stop in planned.stops if stop in barriers)
+        barriers = {number for number, stop in enumerate(plan.stages) if stop.is_barrier}
+        self._missing = Counter(stop for planned in plan.parameters for stop in planned.stages if stop in barriers)
 
     def of(self, arrived: Arrived) -> float:
         """Give what is to be gone through now that a parameter has arrived; to be asked once for each.
@@ -35,6 +35,6 @@ class Effort:
             return inf
         planned = arrived.planned
         own = (arrived.nbytes + TENSOR_BYTES * len(arrived.tensors)) * max(1, len(planned.rules))
-        waited_at = [stop for stop in planned.stops if stop in self._missing]
+        waited_at = [stop for stop in planned.stages if stop in self._missing]
         self._missing.subtract(waited_at)
         return own if all(self._missing[stop] for stop in waited_at) else self._whole

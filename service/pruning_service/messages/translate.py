@@ -239,7 +239,7 @@ def check_describable(entries: Iterable[TensorEntry]) -> None:
 
 def check_groups_describable(plan: Plan) -> None:
     """Refuse a group of tied channels of which the report would not fit into one message. Raises: Refusal."""
-    for stop in plan.stops:
+    for stop in plan.stages:
         for group in stop.groups:
             names = sum(_LONGEST_CHARACTER * len(tie.parameter) for tie in group.ties)
             if names > limits.GROUP_NAMES_BYTES:
