@@ -12,7 +12,7 @@ from pruning_engine.planning.scheduler import Leave, Schedule, waits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class Footprint:
     """One parameter: what makes it up, and the bytes it takes from its arrival to its leaving.
 
     `made_bytes` is the part of its results that does not lie in the memory of its sources or its mask.
@@ -27,7 +27,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class MemoryStep:
     """A parameter has become complete, and all is done that can be done then.
 
     Units: `arrived_bytes` came since the moment before; `held_bytes` are held at the most until the moment is over;
@@ -39,7 +39,9 @@ class Moment:
     left_bytes: tuple[int, ...]
 
 
-def moments(parameters: Sequence[Held], arrivals: Sequence[TensorSpec], barriers: Collection[int]) -> Iterator[Moment]:
+def memory_profile(
+    parameters: Sequence[Footprint], arrivals: Sequence[TensorSpec], barriers: Collection[int]
+) -> Iterator[MemoryStep]:
     """Give what is held, moment by moment, when tensors arrive in the order of `arrivals`."""
     schedule = Schedule(waits([parameter.rules for parameter in parameters], barriers), barriers)
     owner = {name: index for index, parameter in enumerate(parameters) for name in parameter.sources}
@@ -65,5 +67,5 @@ def moments(parameters: Sequence[Held], arrivals: Sequence[TensorSpec], barriers
             left.append(parameters[turn].result_bytes)
             turn += 1
         held -= sum(left)
-        yield Moment(arrived, peak, tuple(left))
+        yield MemoryStep(arrived, peak, tuple(left))
         arrived = 0

@@ -22,7 +22,7 @@ from pruning_engine.checkpoints.parameters import (
 from pruning_engine.errors import MismatchError, Reason
 from pruning_engine.planning import checks as plan_checks
 from pruning_engine.planning.group_resolution import find_groups, refuse_shared
-from pruning_engine.planning.memory import Held, Moment, moments
+from pruning_engine.planning.memory import Footprint, MemoryStep, memory_profile
 from pruning_engine.planning.name_patterns import NotSelected, compile_selector
 from pruning_engine.planning.stages import Groups, Stage, Stages
 from pruning_engine.recipe import (
@@ -81,7 +81,7 @@ class Plan:
     """What will be done with each parameter, in the order of the input, and what it takes.
 
     `stages` are what parameters come to, in order: the rules, and of rules of units the groups that are decided
-    together. `moments` tell what is held when the tensors arrive in the given order. `results` are the tensors of the
+    together. `memory_profile` tell what is held when the tensors arrive in the given order. `results` are the tensors of the
     result, in order. `reproducible`: the same request gives the same bytes on every device.
     """
 
@@ -90,13 +90,13 @@ class Plan:
     parameters: tuple[PlannedParameter, ...]
     stages: tuple[Stage, ...]
     results: tuple[TensorSpec, ...]
-    moments: tuple[Moment, ...]
+    memory_profile: tuple[MemoryStep, ...]
     reproducible: bool
 
     @property
     def peak_bytes(self) -> int:
         """The most bytes of tensors held at one time."""
-        return max((moment.held_bytes for moment in self.moments), default=0)
+        return max((moment.held_bytes for moment in self.memory_profile), default=0)
 
 
 def make_plan(
@@ -139,7 +139,7 @@ def make_plan(
         parameters=parameters,
         stages=tuple(stages.all),
         results=results,
-        moments=tuple(moments(held, tensors, barriers)),
+        memory_profile=tuple(memory_profile(held, tensors, barriers)),
         reproducible=all(_is_reproducible(rule) for rule in recipe.rules),
     )
     empty(logical, selected, held)
@@ -287,13 +287,13 @@ class _Holding:
         self._positions = _tied_positions(groups)
         self._demands: dict[tuple[int, ...], tuple[bool, frozenset[int]]] = {}
 
-    def __call__(self, parameter: LogicalParameter, planned: PlannedParameter) -> Held:
+    def __call__(self, parameter: LogicalParameter, planned: PlannedParameter) -> Footprint:
         """The bytes of one parameter."""
         counts_zeros, dims = self._of(planned.rules)
         positions = self._positions.get(planned.name, 0)
         ranks = _CHANNEL_BYTES * (max((planned.shape[dim] for dim in dims), default=0) + positions)
         masks = _masks(planned, counts_zeros=counts_zeros, keeps_prior=bool(positions))
-        return Held(
+        return Footprint(
             sources=planned.sources,
             rules=planned.stages,
             source_bytes=sum(spec.nbytes for spec in parameter.tensors),

@@ -1,4 +1,4 @@
-"""Clients killed at random moments (SIGKILL): what the server held for each is free again within a second."""
+"""Clients killed at random memory_profile (SIGKILL): what the server held for each is free again within a second."""
 
 import random
 import subprocess
@@ -47,7 +47,7 @@ def killed_clients(
         assert not left, left
     tally.measured.append(f"{in_flight} in the middle of a call; free after {max(seconds):.2f} s at the most")
     tally.measured.append(f"heap {anonymous_bytes(server.process.pid) / MIB:.0f} MiB in the end")
-    return tally.figures("clients killed at random moments")
+    return tally.figures("clients killed at random memory_profile")
 
 
 def _kill(server: ServerProcess, source: Path, target: Path, after_seconds: float) -> bool:

@@ -53,7 +53,7 @@ class Prepared:
     @property
     def parts(self) -> Iterator[object]:
         """What the plan is made of."""
-        return chain(self.plan.parameters, self.plan.results, self.plan.moments)
+        return chain(self.plan.parameters, self.plan.results, self.plan.memory_profile)
 
 
 def prepare(recipe: Recipe, options: pb.PruneOptions, file: Layout, request_id: str, server: Server) -> Prepared:

@@ -21,7 +21,7 @@ _NEVER: Final = 1_000_000_000  # collections of younger objects before a full on
 
 @contextlib.asynccontextmanager
 async def collected_between(tensors: Callable[[], int]) -> AsyncIterator[None]:
-    """Collect garbage at good moments while inside. `tensors` tells of how many the calls under way consist."""
+    """Collect garbage at good memory_profile while inside. `tensors` tells of how many the calls under way consist."""
     thresholds = gc.get_threshold()
     gc.collect()
     gc.freeze()

@@ -35,16 +35,16 @@ def peak_bytes(
     `is_late`: no result leaves before all are there. `is_made_anew`: each stands beside what it is made of for a while.
     """
     unread = _Unread(inf if is_late else backlog_bytes)
-    ahead = [*(moment.arrived_bytes for moment in plan.moments[1:]), 0]
+    ahead = [*(moment.arrived_bytes for moment in plan.memory_profile[1:]), 0]
     worst = 0
-    for moment, arriving_bytes in zip(plan.moments, ahead, strict=False):
+    for moment, arriving_bytes in zip(plan.memory_profile, ahead, strict=False):
         worst = max(worst, moment.held_bytes + unread.retained_bytes + arriving_bytes)
         unread.add(moment.left_bytes)
     if is_late:
         worst = max(worst, unread.retained_bytes)
     if is_made_anew:
-        worst += max((max(moment.left_bytes, default=0) for moment in plan.moments), default=0)
-    result_bytes = sum(sum(moment.left_bytes) for moment in plan.moments)
+        worst += max((max(moment.left_bytes, default=0) for moment in plan.memory_profile), default=0)
+    result_bytes = sum(sum(moment.left_bytes) for moment in plan.memory_profile)
     under_way = min(file.buffer_bytes, UNDER_WAY_BYTES) + min(result_bytes, UNDER_WAY_BYTES)
     return HEADER_COST * file.header_bytes + worst + under_way
 

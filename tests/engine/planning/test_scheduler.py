@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pruning_engine.checkpoints.parameters import TensorSpec
-from pruning_engine.planning.memory import Held, Moment, moments
+from pruning_engine.planning.memory import Footprint, MemoryStep, memory_profile
 from pruning_engine.planning.scheduler import Leave, Reach, Run, Schedule, Step, waits
 
 
@@ -93,8 +93,8 @@ def test_what_decides_alone_leaves_parameters_at_the_same_arrivals(
     assert leaving(waits(rules, barriers)) == leaving(rules)
 
 
-def held(name: str, rules: tuple[int, ...], made: int = 0, result: int = 8) -> Held:
-    return Held(
+def held(name: str, rules: tuple[int, ...], made: int = 0, result: int = 8) -> Footprint:
+    return Footprint(
         sources=(name,), rules=rules, source_bytes=8, mask_bytes=1 if rules else 0, result_bytes=result, made_bytes=made
     )
 
@@ -103,8 +103,8 @@ def arrivals(*names: str) -> list[TensorSpec]:
     return [TensorSpec(name, "F32", (2,)) for name in names]
 
 
-def most(parameters: list[Held], order: list[TensorSpec], barriers: set[int]) -> int:
-    return max(moment.held_bytes for moment in moments(parameters, order, barriers))
+def most(parameters: list[Footprint], order: list[TensorSpec], barriers: set[int]) -> int:
+    return max(moment.held_bytes for moment in memory_profile(parameters, order, barriers))
 
 
 @pytest.mark.parametrize(
@@ -119,29 +119,29 @@ def most(parameters: list[Held], order: list[TensorSpec], barriers: set[int]) ->
     ],
     ids=["passing", "local", "global", "a mask is made", "what waits for its turn", "masks only"],
 )
-def test_the_most_bytes_held(parameters: list[Held], barriers: set[int], peak: int) -> None:
+def test_the_most_bytes_held(parameters: list[Footprint], barriers: set[int], peak: int) -> None:
     order = arrivals(*(parameter.sources[0] for parameter in parameters))
     assert most(parameters, order, barriers) == peak
 
 
 def test_masks_at_the_end_of_a_file_hold_all_weights() -> None:
     pairs = [
-        Held(sources=(name, mask), rules=(), source_bytes=16, mask_bytes=0, result_bytes=8, made_bytes=0)
+        Footprint(sources=(name, mask), rules=(), source_bytes=16, mask_bytes=0, result_bytes=8, made_bytes=0)
         for name, mask in (("a", "am"), ("b", "bm"))
     ]
     assert most(pairs, arrivals("a", "b", "am", "bm"), set()) == 24
 
 
 def test_all_whose_turn_has_come_leave_together() -> None:
-    large = Held(sources=("c",), rules=(), source_bytes=100, mask_bytes=0, result_bytes=100, made_bytes=0)
+    large = Footprint(sources=("c",), rules=(), source_bytes=100, mask_bytes=0, result_bytes=100, made_bytes=0)
     order = [*arrivals("a", "b"), TensorSpec("c", "F32", (25,))]
     assert most([held("a", (0,)), held("b", (0,)), large], order, {0}) == 100
 
 
 def test_a_moment_tells_what_came_for_it_and_what_leaves_in_it() -> None:
     parameters = [held("a", (0,)), held("b", ()), held("c", (0,))]
-    assert list(moments(parameters, arrivals("a", "b", "c"), {0})) == [
-        Moment(arrived_bytes=8, held_bytes=9, left_bytes=()),
-        Moment(arrived_bytes=8, held_bytes=17, left_bytes=()),
-        Moment(arrived_bytes=8, held_bytes=26, left_bytes=(8, 8, 8)),
+    assert list(memory_profile(parameters, arrivals("a", "b", "c"), {0})) == [
+        MemoryStep(arrived_bytes=8, held_bytes=9, left_bytes=()),
+        MemoryStep(arrived_bytes=8, held_bytes=17, left_bytes=()),
+        MemoryStep(arrived_bytes=8, held_bytes=26, left_bytes=(8, 8, 8)),
     ]
