@@ -25,7 +25,7 @@ from pruning_engine.kernels.devices import backend_for
 from pruning_engine.modules.seeds import draw_seed
 from pruning_engine.planning.installed_methods import make_method, method_class
 from pruning_engine.planning.plan import Plan, PlannedParameter, TensorSpec, make_plan
-from pruning_engine.planning.scheduler import Leave, Reach, Run, Schedule, Step
+from pruning_engine.planning.scheduler import Arrive, Finish, Run, Schedule, Step
 from pruning_engine.recipe import RANKING, CustomMask, Method, OutputForm, Prior, Recipe, Units
 from pruning_engine.recipe.channel_groups import is_running_statistic
 from pruning_engine.report import GroupReport, Report, TensorReport
@@ -260,11 +260,11 @@ class Pruning:
             self._works[member] = self._begin(self._arrived.pop(member))
         for step in steps:
             match step:
-                case Reach(stage=stage):
+                case Arrive(stage=stage):
                     self._waiting[stop].reach(self._works[member])
                 case Run(stage=stage):
                     self._run_local(stop, member)
-                case Leave():
+                case Finish():
                     return self._leave(member)
         return None
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from pruning_engine.checkpoints.parameters import TensorSpec
-from pruning_engine.planning.scheduler import Leave, Schedule, waits
+from pruning_engine.planning.scheduler import Finish, Schedule, waits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ def memory_profile(
         held += arrived + parameters[index].mask_bytes
         peak = held
         for step in schedule.add(index):
-            if isinstance(step, Leave):
+            if isinstance(step, Finish):
                 parameter = parameters[step.parameter]
                 done.add(step.parameter)
                 peak = max(peak, held + parameter.made_bytes)

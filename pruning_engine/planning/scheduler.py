@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class Arrive:
     """A parameter has come to a rule of global scope, and waits there."""
 
     rule: int
@@ -27,13 +27,13 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Leave:
+class Finish:
     """A parameter has left its last rule."""
 
     parameter: int
 
 
-Step: TypeAlias = Reach | Run | Leave
+Step: TypeAlias = Arrive | Run | Finish
 
 
 class Schedule:
@@ -57,11 +57,11 @@ class Schedule:
             current = free.popleft()
             chain = self._rules[current]
             if self._next[current] == len(chain):
-                yield Leave(current)
+                yield Finish(current)
                 continue
             rule = chain[self._next[current]]
             if rule in self._missing:
-                yield Reach(rule, current)
+                yield Arrive(rule, current)
                 self._missing[rule] -= 1
                 if self._missing[rule]:
                     continue

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pruning_engine.checkpoints.parameters import TensorSpec
 from pruning_engine.planning.memory import Footprint, MemoryStep, memory_profile
-from pruning_engine.planning.scheduler import Leave, Reach, Run, Schedule, Step, waits
+from pruning_engine.planning.scheduler import Arrive, Finish, Run, Schedule, Step, waits
 
 
 def steps(rules: list[tuple[int, ...]], barriers: set[int], arrivals: list[int]) -> list[list[Step]]:
@@ -17,37 +17,37 @@ def steps(rules: list[tuple[int, ...]], barriers: set[int], arrivals: list[int])
 
 
 def test_local_rules_run_at_once() -> None:
-    assert steps([(0, 1)], set(), [0]) == [[Run(0, (0,)), Run(1, (0,)), Leave(0)]]
+    assert steps([(0, 1)], set(), [0]) == [[Run(0, (0,)), Run(1, (0,)), Finish(0)]]
 
 
 def test_a_parameter_without_rules_leaves_at_once() -> None:
-    assert steps([()], set(), [0]) == [[Leave(0)]]
+    assert steps([()], set(), [0]) == [[Finish(0)]]
 
 
 def test_a_global_rule_waits_for_all_that_it_selects() -> None:
     assert steps([(0,), (0,)], {0}, [1, 0]) == [
-        [Reach(0, 1)],
-        [Reach(0, 0), Run(0, (0, 1)), Leave(0), Leave(1)],
+        [Arrive(0, 1)],
+        [Arrive(0, 0), Run(0, (0, 1)), Finish(0), Finish(1)],
     ]
 
 
 def test_a_global_rule_waits_for_earlier_rules_too() -> None:
     first, second = steps([(0, 1), (0, 2)], {0, 1, 2}, [0, 1])
-    assert first == [Reach(0, 0)]
+    assert first == [Arrive(0, 0)]
     assert second == [
-        Reach(0, 1),
+        Arrive(0, 1),
         Run(0, (0, 1)),
-        Reach(1, 0),
+        Arrive(1, 0),
         Run(1, (0,)),
-        Reach(2, 1),
+        Arrive(2, 1),
         Run(2, (1,)),
-        Leave(0),
-        Leave(1),
+        Finish(0),
+        Finish(1),
     ]
 
 
 def test_others_do_not_wait_at_a_barrier() -> None:
-    assert steps([(0,), (), (0,)], {0}, [0, 1])[1] == [Leave(1)]
+    assert steps([(0,), (), (0,)], {0}, [0, 1])[1] == [Finish(1)]
 
 
 def test_barriers_of_the_same_parameters_share_one_list_of_them() -> None:
@@ -87,7 +87,7 @@ def test_what_decides_alone_leaves_parameters_at_the_same_arrivals(
 
     def leaving(chains: list[tuple[int, ...]]) -> list[set[int]]:
         return [
-            {step.parameter for step in taken if isinstance(step, Leave)} for taken in steps(chains, barriers, order)
+            {step.parameter for step in taken if isinstance(step, Finish)} for taken in steps(chains, barriers, order)
         ]
 
     assert leaving(waits(rules, barriers)) == leaving(rules)
