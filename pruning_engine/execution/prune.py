@@ -261,7 +261,7 @@ class Pruning:
         for step in steps:
             match step:
                 case Arrive(stage=stage):
-                    self._waiting[stop].reach(self._works[member])
+                    self._waiting[stop].observe(self._works[member])
                 case Run(stage=stage):
                     self._run_local(stop, member)
                 case Finish():
@@ -281,8 +281,8 @@ class Pruning:
         rule, work = self._plan.recipe.rules[position], self._works[member]
         if isinstance(rule.score, RANKING):
             ranking = self._ranking(stop, (work.planned,))
-            ranking.reach(work)
-            ranking.run([work])
+            ranking.observe(work)
+            ranking.decide([work])
             return
         if rule.prior is Prior.ZEROS:
             work.drop_zeros()
@@ -295,7 +295,7 @@ class Pruning:
     def _run_barrier(self, step: Run) -> None:
         works = [self._works[member] for member in step.parameters]
         ranking = self._waiting.pop(step.rule)
-        ranking.run(sorted(works, key=lambda work: work.planned.name.encode()))
+        ranking.decide(sorted(works, key=lambda work: work.planned.name.encode()))
         if isinstance(ranking, UnitRanking):
             self._groups += ranking.reports
 

@@ -41,7 +41,7 @@ class UnitRanking:
         self._living: dict[Place, Flags] = {}
         self.reports: list[GroupReport] = []
 
-    def reach(self, work: Work) -> None:
+    def observe(self, work: Work) -> None:
         """Take note of a parameter that has come."""
         name = work.planned.name
         counts = not is_running_statistic(name)
@@ -54,7 +54,7 @@ class UnitRanking:
             if scored and self._ranks_by_norm:
                 self._sums[name, dim] = self._position_sums(work, dim, scored)
 
-    def run(self, works: Sequence[Work]) -> None:
+    def decide(self, works: Sequence[Work]) -> None:
         """Let the least important units fall."""
         living = [living_units(group, self._living) for group in self._groups]
         order = self._order()

@@ -35,14 +35,14 @@ class EntryRanking:
         self._stride = ranked.tuning.stride(sum(planned.entries for planned in ranked.members))
         self._reached: dict[str, tuple[Contender, Integers]] = {}
 
-    def reach(self, work: Work) -> None:
+    def observe(self, work: Work) -> None:
         """Take note of a parameter that has come."""
         if self._ranked.rule.prior is Prior.ZEROS:
             work.drop_zeros()
         contender = self._contender(work)
         self._reached[work.planned.name] = contender, selection.draw_sample(contender, self._stride)
 
-    def run(self, works: Sequence[Work]) -> None:
+    def decide(self, works: Sequence[Work]) -> None:
         """Let the least important entries fall; the works stand in the order in which ties fall."""
         reached = [self._reached.pop(work.planned.name) for work in works]
         contenders, samples = [contender for contender, _ in reached], [sample for _, sample in reached]
@@ -81,7 +81,7 @@ class ChannelRanking:
         self._norm = norm_of(ranked.rule)
         self._reached: dict[str, _Channels] = {}
 
-    def reach(self, work: Work) -> None:
+    def observe(self, work: Work) -> None:
         """Take note of a parameter that has come."""
         assert isinstance(self._ranked.rule.granularity, Channels)  # noqa: S101 - else it is an EntryRanking
         if self._ranked.rule.prior is Prior.ZEROS:
@@ -94,7 +94,7 @@ class ChannelRanking:
         ranks = np.empty(0) if isinstance(self._ranked.rule.score, Random) else self._ranks(work, layout, living)
         self._reached[work.planned.name] = _Channels(layout, living, ranks)
 
-    def run(self, works: Sequence[Work]) -> None:
+    def decide(self, works: Sequence[Work]) -> None:
         """Let the least important channels fall; the works stand in the order in which ties fall."""
         channels = [self._reached.pop(work.planned.name) for work in works]
         alive = sum(int(np.count_nonzero(each.living)) for each in channels)
