@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from pruning_engine.runtime.yield_points import pausing, rest, spell, with_pauses
+from pruning_engine.runtime.yield_points import time_slice, with_yields, yield_now, yielding
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -68,11 +68,11 @@ def in_parallel(function: Callable[[Item], Result], items: Sequence[Item]) -> li
         return [function(item) for item in items]
     workers = min(_pool.count, len(items))
     if workers <= 1:
-        return [function(item) for item in with_pauses(items)]
+        return [function(item) for item in with_yields(items)]
     results: list[Result] = []
     while len(results) < len(items):
         results += _side_by_side(function, items, len(results), workers)
-        rest()
+        yield_now()
     return results
 
 
@@ -81,7 +81,7 @@ def _side_by_side(function: Callable[[Item], Result], items: Sequence[Item], beg
     results: dict[int, Result] = {}
     errors: dict[int, BaseException] = {}
     numbers = itertools.count(begin)  # its next() is atomic under the interpreter's lock
-    now = spell()
+    now = time_slice()
     end = len(items) if now.pieces is None else min(len(items), begin + now.pieces * workers)
 
     def work() -> None:
@@ -98,7 +98,7 @@ def _side_by_side(function: Callable[[Item], Result], items: Sequence[Item], beg
             _inside.busy = False
 
     others = _submit(work, workers - 1)
-    with pausing(None):  # while others compute for this call
+    with yielding(None):  # while others compute for this call
         work()
     for other in others:
         if not other.cancel():  # a thread that has not begun is not waited for

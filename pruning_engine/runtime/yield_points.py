@@ -1,6 +1,6 @@
 """Pauses between the pieces of long work, for a caller who shares the machine among several.
 
-The engine cuts what it computes into pieces of a few milliseconds. Whoever calls it `with pausing(pause)` is asked
+The engine cuts what it computes into pieces of a few milliseconds. Whoever calls it `with yielding(pause)` is asked
 after every few of them, and sooner where they take longer than usual: `pause` may wait, and so let others compute;
 what it raises ends the work. Between pieces no buffer is in use, and nothing is half done that others could see.
 """
@@ -23,17 +23,17 @@ SECONDS: Final = 0.005
 singular value decomposition is one piece."""
 
 
-class _Pausing(threading.local):
+class _Yielding(threading.local):
     """What this thread calls between pieces, if anything."""
 
     pause: Callable[[], object] | None = None
 
 
-_pausing = _Pausing()
+_yielding = _Yielding()
 
 
 @dataclass(frozen=True, slots=True)
-class Spell:
+class TimeSlice:
     """What is computed between two pauses: so many pieces of each thread (None: all), none begun after `until`."""
 
     pieces: int | None
@@ -45,41 +45,41 @@ class Spell:
         return perf_counter() >= self.until
 
 
-_ENDLESS: Final = Spell(None, inf)
+_ENDLESS: Final = TimeSlice(None, inf)
 
 
 @contextmanager
-def pausing(pause: Callable[[], object] | None) -> Iterator[None]:
+def yielding(pause: Callable[[], object] | None) -> Iterator[None]:
     """Call `pause` now and then between the pieces of what this thread computes while inside; None: call nothing."""
-    before, _pausing.pause = _pausing.pause, pause
+    before, _yielding.pause = _yielding.pause, pause
     try:
         yield
     finally:
-        _pausing.pause = before
+        _yielding.pause = before
 
 
-def spell() -> Spell:
+def time_slice() -> TimeSlice:
     """Begin what is computed until the next pause; without end where nobody asked for pauses."""
-    return _ENDLESS if _pausing.pause is None else Spell(PIECES, perf_counter() + SECONDS)
+    return _ENDLESS if _yielding.pause is None else TimeSlice(PIECES, perf_counter() + SECONDS)
 
 
-def rest() -> None:
+def yield_now() -> None:
     """Pause now, if somebody asked for pauses: between two steps of which each may take milliseconds."""
-    if _pausing.pause is not None:
-        _pausing.pause()
+    if _yielding.pause is not None:
+        _yielding.pause()
 
 
-def with_pauses(items: Iterable[Item], pieces: int = PIECES) -> Iterator[Item]:
+def with_yields(items: Iterable[Item], pieces: int = PIECES) -> Iterator[Item]:
     """Give `items` in order, with pauses in between, for pieces that are computed one after the other.
 
     `pieces`: how many make a spell at the most; more than the default where items are less than pieces.
     """
-    done, now = 0, spell()
+    done, now = 0, time_slice()
     for item in items:
         yield item
         done += 1
         if done == pieces or now.is_over:
-            rest()
-            done, now = 0, spell()
+            yield_now()
+            done, now = 0, time_slice()
     if done:
-        rest()
+        yield_now()

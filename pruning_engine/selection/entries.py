@@ -27,7 +27,7 @@ from numpy.random import default_rng
 from pruning_engine.kernels.backend import RUN_ENTRIES, Bits, Contender, Integers, Split
 from pruning_engine.runtime.emptying import empty
 from pruning_engine.runtime.threads import in_parallel
-from pruning_engine.runtime.yield_points import rest, with_pauses
+from pruning_engine.runtime.yield_points import with_yields, yield_now
 
 
 class NanKeyError(Exception):
@@ -119,11 +119,11 @@ def select(
     alive = sum(contender.alive for contender in contenders)
     if not 0 <= count <= alive:
         raise ValueError(f"{count} of {alive} entries cannot fall")
-    rest()
-    kept = [contender.blank() for contender in with_pauses(contenders, _CONTENDERS)]
+    yield_now()
+    kept = [contender.blank() for contender in with_yields(contenders, _CONTENDERS)]
     jobs = [
         _Job(contender, piece, mask)
-        for contender, mask in with_pauses(zip(contenders, kept, strict=True), _CONTENDERS)
+        for contender, mask in with_yields(zip(contenders, kept, strict=True), _CONTENDERS)
         for piece in contender.pieces()
     ]
     if count in (0, alive):
@@ -138,12 +138,12 @@ def select(
     deviations = tuning.deviations
     while True:
         low, high = _bracket(sample, found, count, deviations)
-        rest()
+        yield_now()
         splits = in_parallel(lambda job: _split(job, low, high), jobs)  # noqa: B023 - called within this turn
         below = alive - sum(split.kept for split in splits)
         inside = sum(split.inside for split in splits)
         if below < count <= below + inside:
-            rest()
+            yield_now()
             largest_fallen = _settle(jobs, splits, low, count - below)
             empty(jobs, splits)
             return Selected(kept, largest_fallen)

@@ -15,7 +15,7 @@ from pruning_engine.kernels.channel_layout import Block, ChannelLayout
 from pruning_engine.kernels.cpu.arrays import NumberReader, are_alive, bit_array, raw_integers, unpacked
 from pruning_engine.recipe import NamedNorm, Norm
 from pruning_engine.runtime.threads import in_parallel
-from pruning_engine.runtime.yield_points import with_pauses
+from pruning_engine.runtime.yield_points import with_yields
 
 _FEW_BLOCKS: Final = 8
 """Blocks that are reduced side by side, however many channels they have."""
@@ -65,7 +65,7 @@ def are_alike(flat: torch.Tensor, layout: ChannelLayout, numbers: Integers, step
         for outer in range(0, layout.outer, outer_at_a_time)
         for inner in range(0, layout.inner, step)
     )
-    return all(_are_like(bits[outer, :, inner], int(numbers[0]), part) for part, outer, inner in with_pauses(pieces))
+    return all(_are_like(bits[outer, :, inner], int(numbers[0]), part) for part, outer, inner in with_yields(pieces))
 
 
 def _are_like(bits: Integers, first: int, numbers: Integers) -> bool:
@@ -78,7 +78,7 @@ def _are_like(bits: Integers, first: int, numbers: Integers) -> bool:
 def living_channels(alive: Bits, layout: ChannelLayout, step: int) -> Flags:
     """Mark the channels that have an alive entry."""
     living = np.zeros(layout.channels, np.bool_)
-    for block in with_pauses(layout.blocks(step)):
+    for block in with_yields(layout.blocks(step)):
         span = living[block.first_channel : block.first_channel + block.shape[1]]
         np.logical_or(span, _alive_in(alive, block).any(axis=(0, 2)), out=span)
     return living
@@ -87,7 +87,7 @@ def living_channels(alive: Bits, layout: ChannelLayout, step: int) -> Flags:
 def spread(channels: Flags, layout: ChannelLayout, step: int, out: Bits) -> None:
     """Write the mask of all entries of the marked channels."""
     packed = bit_array(out)
-    for block in with_pauses(layout.blocks(step)):
+    for block in with_yields(layout.blocks(step)):
         kept = channels[block.first_channel : block.first_channel + block.shape[1]]
         flags = np.broadcast_to(kept[None, :, None], block.shape).reshape(-1)
         before = block.begin % 8  # bits of the first byte that the block before has written

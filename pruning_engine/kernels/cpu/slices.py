@@ -15,7 +15,7 @@ from pruning_engine.kernels.channel_layout import ChannelLayout, channel_layout
 from pruning_engine.kernels.cpu.arrays import raw_integers
 from pruning_engine.runtime.scratch_buffers import PIECE_ENTRIES, buffer
 from pruning_engine.runtime.threads import in_parallel
-from pruning_engine.runtime.yield_points import with_pauses
+from pruning_engine.runtime.yield_points import with_yields
 
 _INTEGERS: Final = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -70,7 +70,7 @@ def moved_(tensor: torch.Tensor, dim: int, positions: Integers) -> torch.Tensor:
     front = flat[: int(np.prod(shape, dtype=object))]
     layout = channel_layout(tuple(tensor.shape), dim)
     source, target = _seen(flat, layout), _seen(front, layout, len(positions))
-    for rows, columns, inner in with_pauses(_pieces(layout, len(positions))):
+    for rows, columns, inner in with_yields(_pieces(layout, len(positions))):
         part = source[rows, :, inner]
         spare = buffer("moved", source.dtype, part.shape[0] * len(positions[columns]) * part.shape[2])
         spare = spare.reshape(part.shape[0], len(positions[columns]), part.shape[2])

@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 import torch
 
 from pruning_engine.runtime import scratch_buffers as piece_buffers
-from pruning_engine.runtime.yield_points import pausing
+from pruning_engine.runtime.yield_points import yielding
 from pruning_proto.limits import MIB
 from pruning_service.resources.threads import finished
 from pruning_service.resources.turns import Turns
@@ -78,7 +78,7 @@ def _at_once(work: Callable[[], Result]) -> Result:
 def _carry_out(work: Callable[[], Result], turns: Turns, abandoned: threading.Event) -> Result:
     turns.take()
     try:
-        with pausing(partial(_pause, turns, abandoned)):
+        with yielding(partial(_pause, turns, abandoned)):
             _look(abandoned)
             return work()
     finally:

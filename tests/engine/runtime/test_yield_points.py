@@ -10,7 +10,7 @@ import torch
 from pruning_engine import OutputForm, prune_state_dict
 from pruning_engine.recipe import Channels, Fraction, Magnitude, Random, Recipe, Rule, Scope
 from pruning_engine.runtime.threads import get_threads, in_parallel, set_threads
-from pruning_engine.runtime.yield_points import PIECES, SECONDS, pausing, rest, with_pauses
+from pruning_engine.runtime.yield_points import PIECES, SECONDS, with_yields, yield_now, yielding
 from tests.engine.rules import l1, ln, recipe
 
 MODEL = {"a.weight": torch.randn(3000, 3000)}  # nine pieces
@@ -30,8 +30,8 @@ def two_threads() -> Iterator[None]:
 
 def test_there_is_a_pause_after_so_many_pieces() -> None:
     pauses: list[str] = []
-    with pausing(lambda: pauses.append("pause")):
-        assert list(with_pauses(range(2 * PIECES + 1))) == list(range(2 * PIECES + 1))
+    with yielding(lambda: pauses.append("pause")):
+        assert list(with_yields(range(2 * PIECES + 1))) == list(range(2 * PIECES + 1))
     assert len(pauses) >= 3
 
 
@@ -39,7 +39,7 @@ def test_there_is_a_pause_after_so_many_pieces() -> None:
 def test_each_thread_has_so_many_pieces_between_two_pauses() -> None:
     done: list[int] = []
     seen = []
-    with pausing(lambda: seen.append(len(done))):
+    with yielding(lambda: seen.append(len(done))):
         assert in_parallel(done.append, range(5 * PIECES)) == [None] * 5 * PIECES
     steps = [after - before for before, after in pairwise([0, *seen])]
     assert sum(steps) == 5 * PIECES
@@ -55,9 +55,9 @@ def test_pieces_that_take_long_have_a_pause_after_each() -> None:
         time.sleep(seconds)
         done.append(seconds)
 
-    with pausing(lambda: seen.append(len(done))):
+    with yielding(lambda: seen.append(len(done))):
         in_parallel(slow, [1.5 * SECONDS] * 4)
-        for seconds in with_pauses([1.5 * SECONDS] * 2):
+        for seconds in with_yields([1.5 * SECONDS] * 2):
             slow(seconds)
     # Of two threads two at a time at the most, then one after the other.
     assert max(after - before for before, after in pairwise([0, *seen])) <= 2
@@ -67,19 +67,19 @@ def test_pieces_that_take_long_have_a_pause_after_each() -> None:
 @pytest.mark.usefixtures("two_threads")
 def test_nobody_pauses_while_another_thread_computes_for_the_same_call() -> None:
     def nested(_: int) -> None:
-        list(with_pauses(range(5 * PIECES)))
-        rest()
+        list(with_yields(range(5 * PIECES)))
+        yield_now()
 
     pauses: list[int] = []
-    with pausing(lambda: pauses.append(1)):
+    with yielding(lambda: pauses.append(1)):
         in_parallel(nested, range(2))
     assert len(pauses) <= 2
 
 
 def test_nobody_is_asked_outside() -> None:
-    with pausing(pytest.fail):
+    with yielding(pytest.fail):
         pass
-    assert list(with_pauses(range(100))) == list(range(100))
+    assert list(with_yields(range(100))) == list(range(100))
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_pauses_change_no_result(rule: Rule) -> None:
     asked = Recipe(rules=(rule,), seed=3)
     plain = prune_state_dict(MODEL, asked, output=OutputForm.MASK)
     pauses: list[int] = []
-    with pausing(lambda: pauses.append(1)):
+    with yielding(lambda: pauses.append(1)):
         paused = prune_state_dict(MODEL, asked, output=OutputForm.MASK)
 
     assert len(pauses) > 2
@@ -110,5 +110,5 @@ def test_what_a_pause_raises_ends_the_work() -> None:
     def end() -> None:
         raise EndedError
 
-    with pytest.raises(EndedError), pausing(end):
+    with pytest.raises(EndedError), yielding(end):
         prune_state_dict(MODEL, recipe(l1()))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from pruning_engine.runtime.yield_points import with_pauses
+from pruning_engine.runtime.yield_points import with_yields
 from pruning_proto import framing
 from pruning_proto.limits import CHUNK_BYTES
 from pruning_proto.safetensors.header import build
@@ -88,7 +88,7 @@ def test_a_call_that_is_cancelled_stops_at_the_next_piece() -> None:
     third, cancelled = threading.Event(), threading.Event()
 
     def work() -> None:
-        for piece in with_pauses(range(100)):
+        for piece in with_yields(range(100)):
             done.append(piece)
             if len(done) == 3:
                 third.set()
