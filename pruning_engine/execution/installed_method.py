@@ -14,7 +14,7 @@ from pruning_engine.modules.storage import Method, computed_mask
 from pruning_engine.modules.unpruned_view import mask_survivors
 
 
-def keep_by_method(work: Work, method: Method, field: str) -> None:
+def keep_by_method(work: ParameterState, method: Method, field: str) -> None:
     """Let fall what the method's mask marks 0. `field`: the place of the score in the recipe.
 
     Raises: RecipeError if the method fails; MismatchError for a mask of another shape; CheckpointError for one that
@@ -32,7 +32,7 @@ def keep_by_method(work: Work, method: Method, field: str) -> None:
     work.keep(_packed(work, mask, type(method).__name__))
 
 
-def _mask(work: Work, method: Method) -> torch.Tensor:
+def _mask(work: ParameterState, method: Method) -> torch.Tensor:
     weight = work.weight.view(work.planned.shape)
     if work.mask is None:
         return computed_mask(method, weight, torch.ones_like(weight))
@@ -40,7 +40,7 @@ def _mask(work: Work, method: Method) -> torch.Tensor:
     return mask_survivors(method, masked(weight, prior), prior)
 
 
-def _packed(work: Work, mask: torch.Tensor, method: str) -> Bits:
+def _packed(work: ParameterState, mask: torch.Tensor, method: str) -> Bits:
     name, shape = work.planned.name, work.planned.shape
     if tuple(mask.shape) != shape:
         raise MismatchError(

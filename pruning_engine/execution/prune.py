@@ -194,7 +194,7 @@ class Pruning:
             if isinstance(rule.score, Method)
         }
         self._arrived: dict[int, Parameter] = {}
-        self._works: dict[int, Work] = {}
+        self._works: dict[int, ParameterState] = {}
         self._reports: dict[int, TensorReport] = {}
         self._groups: list[GroupReport] = []
         self._seconds = 0.0
@@ -268,7 +268,7 @@ class Pruning:
                     return self._leave(member)
         return None
 
-    def _begin(self, parameter: Parameter) -> Work:
+    def _begin(self, parameter: Parameter) -> ParameterState:
         rules = self._plan.recipe.rules
         counting = [rules[position] for position in parameter.planned.rules if rules[position].prior is Prior.ZEROS]
         if is_running_statistic(parameter.planned.name):  # tied, its zeros are no sign that anything was pruned
@@ -293,9 +293,9 @@ class Pruning:
             keep_by_method(work, make_method(self._methods[position], rule.score, f"{field}.arguments"), field)
 
     def _run_barrier(self, step: Run) -> None:
-        works = [self._works[member] for member in step.parameters]
+        states = [self._works[member] for member in step.parameters]
         ranking = self._waiting.pop(step.rule)
-        ranking.decide(sorted(works, key=lambda work: work.planned.name.encode()))
+        ranking.decide(sorted(states, key=lambda work: work.planned.name.encode()))
         if isinstance(ranking, UnitRanking):
             self._groups += ranking.reports
 

@@ -41,7 +41,7 @@ class UnitRanking:
         self._living: dict[Place, Flags] = {}
         self.reports: list[GroupReport] = []
 
-    def observe(self, work: Work) -> None:
+    def observe(self, work: ParameterState) -> None:
         """Take note of a parameter that has come."""
         name = work.planned.name
         counts = not is_running_statistic(name)
@@ -54,7 +54,7 @@ class UnitRanking:
             if scored and self._ranks_by_norm:
                 self._sums[name, dim] = self._position_sums(work, dim, scored)
 
-    def decide(self, works: Sequence[Work]) -> None:
+    def decide(self, states: Sequence[ParameterState]) -> None:
         """Let the least important units fall."""
         living = [living_units(group, self._living) for group in self._groups]
         order = self._order()
@@ -62,13 +62,13 @@ class UnitRanking:
             self._choose(index, living[index], width, order) for index, width in enumerate(self._widths(living, order))
         ]
         kept = [flags for flags, _ in choices]
-        for work in works:
+        for work in states:
             self._apply(work, kept)
         if self._ranks_by_norm:
-            self._tell_thresholds(works, [largest for _, largest in choices])
+            self._tell_thresholds(states, [largest for _, largest in choices])
         self.reports = [self._report(group, flags) for group, flags in zip(self._groups, kept, strict=True)]
 
-    def _living_positions(self, work: Work, dim: int) -> Flags:
+    def _living_positions(self, work: ParameterState, dim: int) -> Flags:
         """Mark the positions along a dim that have an entry left; for the score `dead`, one that is not zero."""
         layout = channel_layout(work.planned.shape, dim)
         alive = work.nonzero() if isinstance(self._ranked.rule.score, Dead) else work.mask
@@ -76,7 +76,7 @@ class UnitRanking:
             return np.full(layout.channels, layout.channel_entries > 0)
         return self._backend.living_channels(alive, layout)
 
-    def _position_sums(self, work: Work, dim: int, ties: Sequence[PlannedTie]) -> Floats:
+    def _position_sums(self, work: ParameterState, dim: int, ties: Sequence[PlannedTie]) -> Floats:
         """Sum along a dim, over what was sent: no earlier rule changes what a unit is worth."""
         by_scores = self._ranked.by_scores(work.planned) and work.scores is not None
         one = Scored(work.scores, None) if by_scores and work.scores is not None else Scored(work.weight, work.prior)
@@ -139,7 +139,7 @@ class UnitRanking:
         kept &= ~least.falls[index]
         return kept, least.largest
 
-    def _apply(self, work: Work, kept: Sequence[Flags]) -> None:
+    def _apply(self, work: ParameterState, kept: Sequence[Flags]) -> None:
         for dim, ties in self._tied[work.planned.name].items():
             now = np.ones(work.planned.shape[dim], np.bool_)
             left = work.kept.setdefault(dim, now.copy())
@@ -147,9 +147,9 @@ class UnitRanking:
                 now[tie.positions()] = left[tie.positions()] = kept[index][:, None]
             work.mask = self._backend.spread(now, work.mask, channel_layout(work.planned.shape, dim))
 
-    def _tell_thresholds(self, works: Sequence[Work], largest: Sequence[float | None]) -> None:
+    def _tell_thresholds(self, states: Sequence[ParameterState], largest: Sequence[float | None]) -> None:
         everywhere = [rank for rank in largest if rank is not None]
-        for work in works:
+        for work in states:
             here = {index for ties in self._tied[work.planned.name].values() for index, _ in ties}
             ranks = everywhere if self._is_global else [rank for index in here if (rank := largest[index]) is not None]
             work.threshold = norms.norm_of(max(ranks), self._norm) if ranks else None

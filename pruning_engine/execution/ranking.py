@@ -35,16 +35,16 @@ class EntryRanking:
         self._stride = ranked.tuning.stride(sum(planned.entries for planned in ranked.members))
         self._reached: dict[str, tuple[Contender, Integers]] = {}
 
-    def observe(self, work: Work) -> None:
+    def observe(self, work: ParameterState) -> None:
         """Take note of a parameter that has come."""
         if self._ranked.rule.prior is Prior.ZEROS:
             work.drop_zeros()
         contender = self._contender(work)
         self._reached[work.planned.name] = contender, selection.draw_sample(contender, self._stride)
 
-    def decide(self, works: Sequence[Work]) -> None:
-        """Let the least important entries fall; the works stand in the order in which ties fall."""
-        reached = [self._reached.pop(work.planned.name) for work in works]
+    def decide(self, states: Sequence[ParameterState]) -> None:
+        """Let the least important entries fall; the states stand in the order in which ties fall."""
+        reached = [self._reached.pop(work.planned.name) for work in states]
         contenders, samples = [contender for contender, _ in reached], [sample for _, sample in reached]
         count = self._ranked.falling(
             sum(contender.alive for contender in contenders), sum(contender.size for contender in contenders)
@@ -52,18 +52,18 @@ class EntryRanking:
         try:
             selected = selection.select(contenders, count, samples=samples, tuning=self._ranked.tuning)
         except selection.NanKeyError as error:
-            self._ranked.refuse_nan(works[contenders.index(error.contender)].planned)
+            self._ranked.refuse_nan(states[contenders.index(error.contender)].planned)
             raise
-        for work, kept in zip(works, selected.kept, strict=True):
+        for work, kept in zip(states, selected.kept, strict=True):
             work.mask = kept
         empty(reached, contenders, samples, selected.kept)
         if not isinstance(self._ranked.rule.score, Random):
             key = selected.largest_fallen
             threshold = scores.magnitude_of(key, self._domain) if key is not None else None
-            for work in works:
+            for work in states:
                 work.threshold = threshold
 
-    def _contender(self, work: Work) -> Contender:
+    def _contender(self, work: ParameterState) -> Contender:
         planned = work.planned
         if isinstance(self._ranked.rule.score, Random):
             key = random_scores.key_of(self._ranked.seed, self._ranked.position, planned.name)
@@ -81,7 +81,7 @@ class ChannelRanking:
         self._norm = norm_of(ranked.rule)
         self._reached: dict[str, _Channels] = {}
 
-    def observe(self, work: Work) -> None:
+    def observe(self, work: ParameterState) -> None:
         """Take note of a parameter that has come."""
         assert isinstance(self._ranked.rule.granularity, Channels)  # noqa: S101 - else it is an EntryRanking
         if self._ranked.rule.prior is Prior.ZEROS:
@@ -94,19 +94,19 @@ class ChannelRanking:
         ranks = np.empty(0) if isinstance(self._ranked.rule.score, Random) else self._ranks(work, layout, living)
         self._reached[work.planned.name] = _Channels(layout, living, ranks)
 
-    def decide(self, works: Sequence[Work]) -> None:
-        """Let the least important channels fall; the works stand in the order in which ties fall."""
-        channels = [self._reached.pop(work.planned.name) for work in works]
+    def decide(self, states: Sequence[ParameterState]) -> None:
+        """Let the least important channels fall; the states stand in the order in which ties fall."""
+        channels = [self._reached.pop(work.planned.name) for work in states]
         alive = sum(int(np.count_nonzero(each.living)) for each in channels)
         count = self._ranked.falling(alive, sum(each.layout.channels for each in channels))
         if isinstance(self._ranked.rule.score, Random):
-            kept = self._random(works, channels, count)
+            kept = self._random(states, channels, count)
         else:
-            kept = self._least(works, channels, count)
-        for work, each, marks in zip(works, channels, kept, strict=True):
+            kept = self._least(states, channels, count)
+        for work, each, marks in zip(states, channels, kept, strict=True):
             work.mask = self._backend.spread(marks, work.mask, each.layout)
 
-    def _ranks(self, work: Work, layout: ChannelLayout, living: Flags) -> Floats:
+    def _ranks(self, work: ParameterState, layout: ChannelLayout, living: Flags) -> Floats:
         """What ranks the living channels."""
         if not layout.entries:
             return np.empty(0)
@@ -116,13 +116,13 @@ class ChannelRanking:
             self._ranked.refuse_nan(work.planned)
         return ranks
 
-    def _ranked_tensor(self, work: Work) -> tuple[torch.Tensor, Bits | None]:
+    def _ranked_tensor(self, work: ParameterState) -> tuple[torch.Tensor, Bits | None]:
         """Pruned weights count as 0; given scores count whole, as torch has it."""
         if self._ranked.by_scores(work.planned) and work.scores is not None:
             return work.scores, None
         return work.weight, work.mask
 
-    def _least(self, works: Sequence[Work], channels: Sequence["_Channels"], count: int) -> list[Flags]:
+    def _least(self, states: Sequence[ParameterState], channels: Sequence["_Channels"], count: int) -> list[Flags]:
         tensors = np.concatenate([np.full(len(each.ranks), index) for index, each in enumerate(channels)])
         numbers = np.concatenate([np.flatnonzero(each.living) for each in channels])
 
@@ -130,7 +130,7 @@ class ChannelRanking:
             sums = np.empty(len(places))
             for index in np.unique(tensors[places]):
                 mine = np.flatnonzero(tensors[places] == index)
-                sums[mine] = self._exact_sums(works[index], channels[index].layout, numbers[places[mine]])
+                sums[mine] = self._exact_sums(states[index], channels[index].layout, numbers[places[mine]])
             return sums
 
         ranks = np.concatenate([each.ranks for each in channels])
@@ -139,18 +139,18 @@ class ChannelRanking:
         kept = [each.living.copy() for each in channels]
         for index, marks in enumerate(kept):
             marks[numbers[cut.falls & (tensors == index)]] = False
-        for work in works:
+        for work in states:
             work.threshold = None if cut.largest_fallen is None else norms.norm_of(cut.largest_fallen, self._norm)
         return kept
 
-    def _exact_sums(self, work: Work, layout: ChannelLayout, numbers: Integers) -> Floats:
+    def _exact_sums(self, work: ParameterState, layout: ChannelLayout, numbers: Integers) -> Floats:
         flat, alive = self._ranked_tensor(work)
         return exact_channel_sums(self._backend, flat, alive, layout, numbers, self._norm)
 
-    def _random(self, works: Sequence[Work], channels: Sequence["_Channels"], count: int) -> list[Flags]:
+    def _random(self, states: Sequence[ParameterState], channels: Sequence["_Channels"], count: int) -> list[Flags]:
         host = NumpyBackend()
         contenders = []
-        for work, each in zip(works, channels, strict=True):
+        for work, each in zip(states, channels, strict=True):
             key = random_scores.key_of(self._ranked.seed, self._ranked.position, work.planned.name)
             living = host.pack(torch.from_numpy(each.living))
             contenders.append(host.random(key, each.layout.channels, living))
