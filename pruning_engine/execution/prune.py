@@ -19,7 +19,7 @@ from pruning_engine.execution.installed_method import keep_by_method
 from pruning_engine.execution.parameter_state import Work
 from pruning_engine.execution.rank_units import UnitRanking
 from pruning_engine.execution.ranking import ChannelRanking, EntryRanking, make_ranking
-from pruning_engine.execution.ranking_context import Ranked
+from pruning_engine.execution.ranking_context import RankingContext
 from pruning_engine.kernels.backend import Backend
 from pruning_engine.kernels.devices import backend_for
 from pruning_engine.modules.seeds import draw_seed
@@ -303,7 +303,7 @@ class Pruning:
         self, number: int, members: tuple[PlannedParameter, ...]
     ) -> EntryRanking | ChannelRanking | UnitRanking:
         stop = self._plan.stages[number]
-        ranked = Ranked(
+        ranked = RankingContext(
             rule=self._plan.recipe.rules[stop.rule],
             position=stop.rule,
             seed=self._seed,

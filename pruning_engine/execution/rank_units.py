@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pruning_engine.execution.parameter_state import Work
-from pruning_engine.execution.ranking_context import Ranked, norm_of
+from pruning_engine.execution.ranking_context import RankingContext, norm_of
 from pruning_engine.execution.unit_importance import Place, Scored, living_units, position_sums
 from pruning_engine.execution.unit_order import ByChance, ByNorm, Order
 from pruning_engine.kernels import channel_norms as norms
@@ -26,7 +26,7 @@ from pruning_engine.report import GroupReport
 class UnitRanking:
     """Units of some groups compete, each group for itself or all together."""
 
-    def __init__(self, ranked: Ranked, groups: Sequence[PlannedGroup], backend: Backend) -> None:
+    def __init__(self, ranked: RankingContext, groups: Sequence[PlannedGroup], backend: Backend) -> None:
         assert isinstance(ranked.rule.granularity, Units)  # noqa: S101 - else it is another ranking
         self._ranked = ranked
         self._round_to = ranked.rule.granularity.round_to

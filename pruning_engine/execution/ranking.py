@@ -12,7 +12,7 @@ import torch
 
 from pruning_engine.dtypes import TORCH_DTYPES
 from pruning_engine.execution.parameter_state import Work
-from pruning_engine.execution.ranking_context import Ranked, norm_of
+from pruning_engine.execution.ranking_context import RankingContext, norm_of
 from pruning_engine.kernels import channel_norms as norms
 from pruning_engine.kernels import magnitude_keys as scores
 from pruning_engine.kernels import random_keys as random_scores
@@ -28,7 +28,7 @@ from pruning_engine.selection.channels import exact_channel_sums
 class EntryRanking:
     """Single entries compete."""
 
-    def __init__(self, ranked: Ranked, backend: Backend) -> None:
+    def __init__(self, ranked: RankingContext, backend: Backend) -> None:
         self._ranked = ranked
         self._backend = backend
         self._domain = _domain(ranked)
@@ -75,7 +75,7 @@ class EntryRanking:
 class ChannelRanking:
     """Whole channels compete: those with an entry left, by their norm or at random."""
 
-    def __init__(self, ranked: Ranked, backend: Backend) -> None:
+    def __init__(self, ranked: RankingContext, backend: Backend) -> None:
         self._ranked = ranked
         self._backend = backend
         self._norm = norm_of(ranked.rule)
@@ -169,14 +169,14 @@ class _Channels:
     ranks: Floats
 
 
-def make_ranking(ranked: Ranked, backend: Backend) -> EntryRanking | ChannelRanking:
+def make_ranking(ranked: RankingContext, backend: Backend) -> EntryRanking | ChannelRanking:
     """Give what a rule's granularity asks for."""
     if isinstance(ranked.rule.granularity, Channels):
         return ChannelRanking(ranked, backend)
     return EntryRanking(ranked, backend)
 
 
-def _domain(ranked: Ranked) -> torch.dtype:
+def _domain(ranked: RankingContext) -> torch.dtype:
     names = {
         planned.scores_dtype if ranked.by_scores(planned) and planned.scores_dtype is not None else planned.dtype
         for planned in ranked.members

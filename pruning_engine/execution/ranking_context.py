@@ -19,7 +19,7 @@ from pruning_engine.selection.entries import Tuning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ranked:
+class RankingContext:
     """A rule that ranks, its place in the recipe, the recipe's seed, and the parameters that compete."""
 
     rule: Rule

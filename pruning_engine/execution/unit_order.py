@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from pruning_engine.execution.ranking_context import Ranked
+from pruning_engine.execution.ranking_context import RankingContext
 from pruning_engine.execution.unit_importance import Place, Scored, exact_unit_sums, ranks_of, unit_sums
 from pruning_engine.kernels import channel_norms as norms
 from pruning_engine.kernels import random_keys as random_scores
@@ -90,7 +90,7 @@ class ByNorm:
 class ByChance:
     """Units rank at random: by the seed, the rule's position, where the group begins and the unit's number."""
 
-    def __init__(self, ranked: Ranked, groups: Sequence[PlannedGroup]) -> None:
+    def __init__(self, ranked: RankingContext, groups: Sequence[PlannedGroup]) -> None:
         self._ranked = ranked
         self._keys = [random_scores.key_of(ranked.seed, ranked.position, group.place_name) for group in groups]
 
