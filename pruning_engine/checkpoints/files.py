@@ -13,7 +13,7 @@ import safetensors
 import safetensors.torch
 import torch
 
-from pruning_engine.checkpoints.shared_tensors import find_ties
+from pruning_engine.checkpoints.shared_tensors import find_shared_tensors
 from pruning_engine.errors import CheckpointError, Reason
 
 _ZIP: Final = b"PK\x03\x04"
@@ -53,7 +53,7 @@ def load(path: str | Path) -> Checkpoint:
 
 def save(state_dict: Mapping[str, torch.Tensor], path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
     """Write a safetensors file. The format cannot tie tensors: each name of a tied one is written in full."""
-    aliases = find_ties(state_dict).dropped
+    aliases = find_shared_tensors(state_dict).dropped
     tensors = {
         name: tensor.detach().clone().contiguous() if name in aliases else tensor.detach().contiguous()
         for name, tensor in state_dict.items()

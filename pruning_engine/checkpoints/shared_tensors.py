@@ -9,14 +9,14 @@ from pruning_engine.checkpoints.parameters import MASK, ORIG, companion_suffix
 
 
 @dataclass(frozen=True, slots=True)
-class Ties:
+class SharedTensors:
     """`aliases`: another name of a parameter's weight -> its first name. `dropped`: those, and their pairs' masks."""
 
     aliases: Mapping[str, str]
     dropped: frozenset[str]
 
 
-def find_ties(tensors: Mapping[str, torch.Tensor]) -> Ties:
+def find_shared_tensors(tensors: Mapping[str, torch.Tensor]) -> SharedTensors:
     """Find the parameters that are the same entries of the same memory.
 
     Companions are never tied, and a masked pair only if both of its parts are: one weight under two masks is two
@@ -33,7 +33,7 @@ def find_ties(tensors: Mapping[str, torch.Tensor]) -> Ties:
         if first.setdefault(identity, name) != name:
             aliases[name] = first[identity]
     dropped_masks = {mask for name in aliases if (mask := _pair_mask(name, tensors)) is not None}
-    return Ties(aliases, frozenset(aliases.keys() | dropped_masks))
+    return SharedTensors(aliases, frozenset(aliases.keys() | dropped_masks))
 
 
 def _pair_mask(name: str, tensors: Mapping[str, torch.Tensor]) -> str | None:

@@ -12,7 +12,7 @@ from typing import TypeVar
 import torch
 
 from pruning_engine.checkpoints.parameters import ORIG
-from pruning_engine.checkpoints.shared_tensors import Ties, find_ties
+from pruning_engine.checkpoints.shared_tensors import SharedTensors, find_shared_tensors
 from pruning_engine.dtypes import name_of
 from pruning_engine.errors import Reason, RecipeError
 from pruning_engine.execution.installed_method import keep_by_method
@@ -104,7 +104,7 @@ def _prune(
     in_place: bool,
 ) -> PruneResult:
     tensors = {name: value for name, value in state_dict.items() if isinstance(value, torch.Tensor)}
-    ties = find_ties(tensors)
+    ties = find_shared_tensors(tensors)
     specs = [spec_of(name, tensor) for name, tensor in tensors.items() if name not in ties.dropped]
     plan = make_plan(_seeded(recipe), specs, output=output, aliases=ties.aliases)
     pruning = Pruning(plan, device=device if device is not None else _device_of(tensors), in_place=in_place)
@@ -132,7 +132,7 @@ def _device_of(tensors: Mapping[str, torch.Tensor]) -> torch.device:
 
 
 def _assemble(
-    state_dict: Mapping[str, Value], pruned: Mapping[str, PrunedParameter], ties: Ties, output: OutputForm
+    state_dict: Mapping[str, Value], pruned: Mapping[str, PrunedParameter], ties: SharedTensors, output: OutputForm
 ) -> dict[str, object]:
     """Lay the results out in the order of the input, and tie again what was tied."""
     keeps_all = output in (OutputForm.PRUNED, OutputForm.MASKED, OutputForm.REMOVED)

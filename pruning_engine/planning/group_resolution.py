@@ -18,7 +18,7 @@ from pruning_engine.recipe.builtin_groups import mapped_groups
 from pruning_engine.recipe.channel_groups import Group, Tie, Units, is_running_statistic
 
 MOST_TIES: Final = 200_000
-"""Ties in one rule, all groups together: twice as many as tensors fit into a header."""
+"""SharedTensors in one rule, all groups together: twice as many as tensors fit into a header."""
 
 MOST_INDICES: Final = 10_000_000
 """Positions that ties of one rule give one by one, all groups together: a second or two of work."""

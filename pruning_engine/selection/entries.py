@@ -10,7 +10,7 @@ Where many entries are equal the bracket becomes a single key, and the entries t
 collected, so that time does not hang on the data. Positions are drawn from the operating system's entropy: nobody
 can prepare a tensor that misleads them.
 
-Ties at the cut fall in order: first tensor first, then by flat index.
+SharedTensors at the cut fall in order: first tensor first, then by flat index.
 
 Source: Floyd, Rivest, "Expected time bounds for selection", CACM 18(3), 1975: the two-sided bracket from a sample of
 about n^(2/3). Ours differs in counting and packing instead of moving entries, and in treating heavy ties apart.
