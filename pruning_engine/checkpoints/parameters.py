@@ -75,7 +75,7 @@ def companion_suffix(name: str) -> str | None:
 
 
 def logical_parameters(tensors: Sequence[TensorSpec], aliases: Mapping[str, str]) -> list[LogicalParameter]:
-    """Group tensors into parameters, in the order of their weights.
+    """ChannelGroup tensors into parameters, in the order of their weights.
 
     Raises: MismatchError for a companion without its parameter or of another shape, for a prior mask given twice,
         and for an alias that names no parameter or is a tensor itself.

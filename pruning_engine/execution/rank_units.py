@@ -17,7 +17,7 @@ from pruning_engine.execution.unit_order import ByChance, ByNorm, Order
 from pruning_engine.kernels import channel_norms as norms
 from pruning_engine.kernels.backend import Backend, Flags, Floats
 from pruning_engine.kernels.channel_layout import channel_layout
-from pruning_engine.planning.resolved_groups import PlannedGroup, PlannedTie
+from pruning_engine.planning.resolved_groups import ResolvedGroup, ResolvedSlice
 from pruning_engine.recipe import Dead, Prior, Random, Scope, Units
 from pruning_engine.recipe.channel_groups import is_running_statistic
 from pruning_engine.report import GroupReport
@@ -26,7 +26,7 @@ from pruning_engine.report import GroupReport
 class UnitRanking:
     """Units of some groups compete, each group for itself or all together."""
 
-    def __init__(self, ranked: RankingContext, groups: Sequence[PlannedGroup], backend: Backend) -> None:
+    def __init__(self, ranked: RankingContext, groups: Sequence[ResolvedGroup], backend: Backend) -> None:
         assert isinstance(ranked.rule.granularity, Units)  # noqa: S101 - else it is another ranking
         self._ranked = ranked
         self._round_to = ranked.rule.granularity.round_to
@@ -76,7 +76,7 @@ class UnitRanking:
             return np.full(layout.channels, layout.channel_entries > 0)
         return self._backend.living_channels(alive, layout)
 
-    def _position_sums(self, work: ParameterState, dim: int, ties: Sequence[PlannedTie]) -> Floats:
+    def _position_sums(self, work: ParameterState, dim: int, ties: Sequence[ResolvedSlice]) -> Floats:
         """Sum along a dim, over what was sent: no earlier rule changes what a unit is worth."""
         by_scores = self._ranked.by_scores(work.planned) and work.scores is not None
         one = Scored(work.scores, None) if by_scores and work.scores is not None else Scored(work.weight, work.prior)
@@ -154,7 +154,7 @@ class UnitRanking:
             ranks = everywhere if self._is_global else [rank for index in here if (rank := largest[index]) is not None]
             work.threshold = norms.norm_of(max(ranks), self._norm) if ranks else None
 
-    def _report(self, group: PlannedGroup, kept: Flags) -> GroupReport:
+    def _report(self, group: ResolvedGroup, kept: Flags) -> GroupReport:
         numbers = np.flatnonzero(kept).tolist()
         return GroupReport(
             rule=self._ranked.position,
@@ -166,9 +166,9 @@ class UnitRanking:
         )
 
 
-def _tied(groups: Sequence[PlannedGroup]) -> Mapping[str, Mapping[int, list[tuple[int, PlannedTie]]]]:
+def _tied(groups: Sequence[ResolvedGroup]) -> Mapping[str, Mapping[int, list[tuple[int, ResolvedSlice]]]]:
     """Give by parameter and dim the ties there, each with its group's index."""
-    found: dict[str, dict[int, list[tuple[int, PlannedTie]]]] = {}
+    found: dict[str, dict[int, list[tuple[int, ResolvedSlice]]]] = {}
     for index, group in enumerate(groups):
         for tie in group.ties:
             found.setdefault(tie.parameter, {}).setdefault(tie.dim, []).append((index, tie))

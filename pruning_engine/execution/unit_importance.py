@@ -15,7 +15,7 @@ import torch
 from pruning_engine.kernels import channel_norms as norms
 from pruning_engine.kernels.backend import Backend, Bits, Flags, Floats, Integers
 from pruning_engine.kernels.channel_layout import ChannelLayout, channel_layout
-from pruning_engine.planning.resolved_groups import PlannedGroup, PlannedTie
+from pruning_engine.planning.resolved_groups import ResolvedGroup, ResolvedSlice
 from pruning_engine.recipe import Norm
 from pruning_engine.selection.channels import exact_channel_parts
 
@@ -39,7 +39,7 @@ def position_sums(backend: Backend, scored: Scored, layout: ChannelLayout, norm:
     return found if norms.is_reproducible(norm) else _without_root(found, norms.power_of(norm))
 
 
-def unit_sums(group: PlannedGroup, sums: Mapping[Place, Floats], norm: Norm) -> Floats:
+def unit_sums(group: ResolvedGroup, sums: Mapping[Place, Floats], norm: Norm) -> Floats:
     """Put the sums of positions together for each unit of a group."""
     power = norms.power_of(norm)
     combine = {inf: np.maximum, -inf: np.minimum}.get(power, np.add)
@@ -61,7 +61,7 @@ def ranks_of(sums: Floats, entries: int, norm: Norm) -> Floats:
 
 
 def exact_unit_sums(
-    backend: Backend, group: PlannedGroup, scored: Mapping[str, Scored], numbers: Integers, norm: Norm
+    backend: Backend, group: ResolvedGroup, scored: Mapping[str, Scored], numbers: Integers, norm: Norm
 ) -> Floats:
     """Give the sums of the units `numbers`, ascending, exact and rounded once."""
     ties = [tie for tie in group.ties if tie.scored and tie.unit_entries]
@@ -78,13 +78,13 @@ def exact_unit_sums(
     return norms.rounded_once(parts)
 
 
-def _are_alike(backend: Backend, tie: PlannedTie, one: Scored, numbers: Integers) -> bool:
+def _are_alike(backend: Backend, tie: ResolvedSlice, one: Scored, numbers: Integers) -> bool:
     """Whether the positions of some units all hold the same entries; False where that is not known."""
     positions = np.sort(tie.positions()[numbers].reshape(-1))
     return one.alive is None and backend.are_alike(one.flat, channel_layout(tie.shape, tie.dim), positions)
 
 
-def living_units(group: PlannedGroup, living: Mapping[Place, Flags]) -> Flags:
+def living_units(group: ResolvedGroup, living: Mapping[Place, Flags]) -> Flags:
     """Mark the units that have an entry left in one of the tensors that have such flags of their positions."""
     found = np.zeros(group.units, np.bool_)
     for tie in group.ties:

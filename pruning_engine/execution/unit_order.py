@@ -16,7 +16,7 @@ from pruning_engine.kernels import channel_norms as norms
 from pruning_engine.kernels import random_keys as random_scores
 from pruning_engine.kernels.backend import Backend, Flags, Floats, Integers
 from pruning_engine.kernels.cpu.backend import NumpyBackend
-from pruning_engine.planning.resolved_groups import PlannedGroup
+from pruning_engine.planning.resolved_groups import ResolvedGroup
 from pruning_engine.recipe import Norm
 from pruning_engine.selection import entries as selection
 
@@ -43,7 +43,7 @@ class ByNorm:
     def __init__(  # noqa: PLR0913 - what was gathered while parameters came
         self,
         backend: Backend,
-        groups: Sequence[PlannedGroup],
+        groups: Sequence[ResolvedGroup],
         scored: Mapping[str, Scored],
         sums: Mapping[Place, Floats],
         norm: Norm,
@@ -90,7 +90,7 @@ class ByNorm:
 class ByChance:
     """Units rank at random: by the seed, the rule's position, where the group begins and the unit's number."""
 
-    def __init__(self, ranked: RankingContext, groups: Sequence[PlannedGroup]) -> None:
+    def __init__(self, ranked: RankingContext, groups: Sequence[ResolvedGroup]) -> None:
         self._ranked = ranked
         self._keys = [random_scores.key_of(ranked.seed, ranked.position, group.place_name) for group in groups]
 

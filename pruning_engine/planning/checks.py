@@ -7,7 +7,7 @@ from typing import Final
 from pruning_engine.checkpoints.parameters import LogicalParameter, TensorSpec
 from pruning_engine.errors import MismatchError, Reason, RecipeError
 from pruning_engine.planning.installed_methods import make_method, method_class
-from pruning_engine.planning.resolved_groups import PlannedGroup
+from pruning_engine.planning.resolved_groups import ResolvedGroup
 from pruning_engine.recipe import (
     Channels,
     Count,
@@ -58,7 +58,7 @@ def check_output(recipe: Recipe, output: OutputForm) -> None:
 
 
 def check_groups(
-    recipe: Recipe, groups: Mapping[int, Sequence[PlannedGroup]], parameters: Sequence[LogicalParameter]
+    recipe: Recipe, groups: Mapping[int, Sequence[ResolvedGroup]], parameters: Sequence[LogicalParameter]
 ) -> None:
     """Refuse groups that a rule cannot rank, or of which it counts more than there are.
 
@@ -78,7 +78,7 @@ def check_groups(
                     _check_needs(rule, by_name[tie.parameter], path)
 
 
-def _check_unit_count(rule: Rule, position: int, groups: Sequence[PlannedGroup]) -> None:
+def _check_unit_count(rule: Rule, position: int, groups: Sequence[ResolvedGroup]) -> None:
     together: list[tuple[str | None, int]] = [(None, sum(group.units for group in groups))]
     each: list[tuple[str | None, int]] = [(group.name, group.units) for group in groups]
     for name, most in together if rule.scope is Scope.GLOBAL else each:
@@ -87,7 +87,7 @@ def _check_unit_count(rule: Rule, position: int, groups: Sequence[PlannedGroup])
             refuse_count(rule, position, most, name)
 
 
-def _check_scored(group: PlannedGroup, path: str) -> None:
+def _check_scored(group: ResolvedGroup, path: str) -> None:
     if not any(tie.scored for tie in group.ties):
         field = f"{path}.granularity.units"
         raise MismatchError(

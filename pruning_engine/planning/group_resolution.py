@@ -13,9 +13,9 @@ from pruning_engine.checkpoints.parameters import LogicalParameter
 from pruning_engine.dtypes import FLOATING, PRUNABLE
 from pruning_engine.errors import MismatchError, Reason, RecipeError
 from pruning_engine.planning.name_tree import NameTree
-from pruning_engine.planning.resolved_groups import PlannedGroup, PlannedTie
+from pruning_engine.planning.resolved_groups import ResolvedGroup, ResolvedSlice
 from pruning_engine.recipe.builtin_groups import mapped_groups
-from pruning_engine.recipe.channel_groups import Group, Tie, Units, is_running_statistic
+from pruning_engine.recipe.channel_groups import ChannelGroup, ChannelSlice, Units, is_running_statistic
 
 MOST_TIES: Final = 200_000
 """SharedTensors in one rule, all groups together: twice as many as tensors fit into a header."""
@@ -29,7 +29,7 @@ MOST_UNITS: Final = 1_000_000
 _SCORED_DIMS: Final = 2
 
 
-def find_groups(units: Units, parameters: Sequence[LogicalParameter], path: str) -> tuple[PlannedGroup, ...]:
+def find_groups(units: Units, parameters: Sequence[LogicalParameter], path: str) -> tuple[ResolvedGroup, ...]:
     """Find a rule's groups, in the order of their names. `path`: of the granularity's units in the recipe.
 
     Raises: MismatchError naming the tie's field and the tensor.
@@ -42,7 +42,7 @@ def find_groups(units: Units, parameters: Sequence[LogicalParameter], path: str)
     return tuple(found)
 
 
-def refuse_shared(groups: Iterable[PlannedGroup], path: str) -> None:
+def refuse_shared(groups: Iterable[ResolvedGroup], path: str) -> None:
     """Refuse groups of which two own the same position of a tensor. Raises: MismatchError naming both."""
     named = list(groups)
     owned: dict[tuple[str, int], list[tuple[int, int, int]]] = {}
@@ -72,15 +72,15 @@ class _Asked:
 
     name: str
     prefix: str
-    group: Group
+    group: ChannelGroup
     path: str
     width_key: object | None
 
-    def planned(self, by_name: Mapping[str, LogicalParameter]) -> PlannedGroup:
+    def planned(self, by_name: Mapping[str, LogicalParameter]) -> ResolvedGroup:
         """Find the group's ties. Raises: MismatchError."""
         there = [(at, tie, found) for at, tie in enumerate(self.group.ties) if (found := self._find(at, tie, by_name))]
         units = self._units(there)
-        return PlannedGroup(
+        return ResolvedGroup(
             name=self.name,
             units=units,
             ties=tuple(self._tie(at, tie, parameter, units) for at, tie, parameter in there),
@@ -88,7 +88,7 @@ class _Asked:
             width_key=self.width_key,
         )
 
-    def full_name(self, tie: Tie) -> str:
+    def full_name(self, tie: ChannelSlice) -> str:
         """Give a tie's tensor with the group's prefix."""
         return f"{self.prefix}.{tie.tensor}" if self.prefix else tie.tensor
 
@@ -97,7 +97,7 @@ class _Asked:
         field = self.path if self.path.endswith(".map") else f"{self.path}.ties[{at}]"
         raise MismatchError(reason, f"{field}: group {self.name!r}: {text}", field=field, tensor=tensor)
 
-    def _find(self, at: int, tie: Tie, by_name: Mapping[str, LogicalParameter]) -> LogicalParameter | None:
+    def _find(self, at: int, tie: ChannelSlice, by_name: Mapping[str, LogicalParameter]) -> LogicalParameter | None:
         name = self.full_name(tie)
         parameter = by_name.get(name)
         if parameter is None:
@@ -124,7 +124,7 @@ class _Asked:
             )
         return parameter
 
-    def _units(self, there: Sequence[tuple[int, Tie, LogicalParameter]]) -> int:
+    def _units(self, there: Sequence[tuple[int, ChannelSlice, LogicalParameter]]) -> int:
         """How many units there are: as the group says, or as its first tie of a whole dim has."""
         units = self.group.units
         for at, tie, parameter in there:
@@ -151,7 +151,7 @@ class _Asked:
             )
         return units
 
-    def _tie(self, at: int, tie: Tie, parameter: LogicalParameter, units: int) -> PlannedTie:
+    def _tie(self, at: int, tie: ChannelSlice, parameter: LogicalParameter, units: int) -> ResolvedSlice:
         size = parameter.weight.shape[tie.dim]
         if tie.indices:
             self._check_indices(at, tie, parameter, units)
@@ -160,7 +160,7 @@ class _Asked:
             self._refuse_misfit(at, tie, parameter, f"but {needed} need {tie.offset + units * tie.outer * tie.inner}")
         statistic = is_running_statistic(parameter.name)
         by_default = parameter.weight.dtype in FLOATING and len(parameter.weight.shape) >= _SCORED_DIMS
-        return PlannedTie(
+        return ResolvedSlice(
             parameter=parameter.name,
             shape=parameter.weight.shape,
             dim=tie.dim % len(parameter.weight.shape),
@@ -173,7 +173,7 @@ class _Asked:
             is_zeroed=not statistic,
         )
 
-    def _check_indices(self, at: int, tie: Tie, parameter: LogicalParameter, units: int) -> None:
+    def _check_indices(self, at: int, tie: ChannelSlice, parameter: LogicalParameter, units: int) -> None:
         size = parameter.weight.shape[tie.dim]
         if len(tie.indices) != units * tie.inner:
             text = f"but {units} units of {tie.inner} need {units * tie.inner} indices, and it gives {len(tie.indices)}"
@@ -183,7 +183,7 @@ class _Asked:
         if len(set(tie.indices)) != len(tie.indices):
             self._refuse_misfit(at, tie, parameter, "and among its indices one stands twice")
 
-    def _refuse_misfit(self, at: int, tie: Tie, parameter: LogicalParameter, text: str) -> NoReturn:
+    def _refuse_misfit(self, at: int, tie: ChannelSlice, parameter: LogicalParameter, text: str) -> NoReturn:
         shape = list(parameter.weight.shape)
         self.refuse(
             Reason.TIE_MISFIT,
@@ -194,7 +194,7 @@ class _Asked:
         )
 
     def refuse_half_filled(
-        self, found: PlannedGroup, by_name: Mapping[str, LogicalParameter], covered: "_Covered"
+        self, found: ResolvedGroup, by_name: Mapping[str, LogicalParameter], covered: "_Covered"
     ) -> None:
         """Refuse a tie that leaves positions over although neither it nor the group says so. Raises: MismatchError."""
         if self.group.units is not None:
@@ -216,7 +216,7 @@ _Covered: TypeAlias = Mapping[tuple[str, int], int]
 
 
 def _refuse_half_filled(
-    asked: Sequence[_Asked], found: Sequence[PlannedGroup], by_name: Mapping[str, LogicalParameter]
+    asked: Sequence[_Asked], found: Sequence[ResolvedGroup], by_name: Mapping[str, LogicalParameter]
 ) -> None:
     covered: dict[tuple[str, int], int] = {}
     for group in found:
@@ -270,7 +270,7 @@ def _within_limits(asked: Iterable[_Asked], path: str) -> list[_Asked]:
     return kept
 
 
-def _width_key(units: Units, group: Group, pattern: object) -> object | None:
+def _width_key(units: Units, group: ChannelGroup, pattern: object) -> object | None:
     """What groups share that must keep the same number: fields of config.json, or their pattern if asked."""
     if group.config:
         return tuple(sorted(group.config.items()))

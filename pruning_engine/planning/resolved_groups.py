@@ -13,8 +13,8 @@ Positions: TypeAlias = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedTie:
-    """Where a group's units lie in one parameter, by its logical name; see `units.Tie`.
+class ResolvedSlice:
+    """Where a group's units lie in one parameter, by its logical name; see `units.ChannelSlice`.
 
     `scored`: its entries count in a unit's importance. `is_zeroed`: they are pruned where the form has zeros, which
     those of running statistics are not.
@@ -64,12 +64,12 @@ class PlannedTie:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedGroup:
+class ResolvedGroup:
     """A group found in a checkpoint. `width_key`: groups of an equal one keep the same number of units; None: alone."""
 
     name: str
     units: int
-    ties: tuple[PlannedTie, ...]
+    ties: tuple[ResolvedSlice, ...]
     config: Mapping[str, int]
     width_key: object | None
 

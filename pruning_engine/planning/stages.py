@@ -7,10 +7,10 @@ Several groups are decided together where they compete (global scope) or must ke
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from pruning_engine.planning.resolved_groups import PlannedGroup
+from pruning_engine.planning.resolved_groups import ResolvedGroup
 from pruning_engine.recipe import Recipe, Scope, Units
 
-Groups = Mapping[int, Sequence[PlannedGroup]]
+Groups = Mapping[int, Sequence[ResolvedGroup]]
 """The groups of each rule of units, by its place in the recipe."""
 
 
@@ -23,7 +23,7 @@ class Stage:
 
     rule: int
     is_barrier: bool
-    groups: tuple[PlannedGroup, ...] = ()
+    groups: tuple[ResolvedGroup, ...] = ()
 
 
 class Stages:
@@ -50,17 +50,17 @@ class Stages:
     def _at(self, rule: int, name: str) -> Sequence[int]:
         return (self._of_rule[rule],) if rule in self._of_rule else self._of_tied[rule, name]
 
-    def _add(self, position: int, together: tuple[PlannedGroup, ...]) -> None:
+    def _add(self, position: int, together: tuple[ResolvedGroup, ...]) -> None:
         for name in {tie.parameter for group in together for tie in group.ties}:
             self._of_tied.setdefault((position, name), []).append(len(self.all))
         self.all.append(Stage(position, is_barrier=True, groups=together))
 
 
-def _together(groups: Sequence[PlannedGroup], scope: Scope) -> Iterator[tuple[PlannedGroup, ...]]:
+def _together(groups: Sequence[ResolvedGroup], scope: Scope) -> Iterator[tuple[ResolvedGroup, ...]]:
     if scope is Scope.GLOBAL:
         yield tuple(groups)
         return
-    alike: dict[object, list[PlannedGroup]] = {}
+    alike: dict[object, list[ResolvedGroup]] = {}
     for number, group in enumerate(groups):
         alike.setdefault((number,) if group.width_key is None else ("width", group.width_key), []).append(group)
     yield from map(tuple, alike.values())

@@ -1,6 +1,6 @@
 """What is asked: recipes, rules and their parts, as frozen values. Imports no tensor library."""
 
-from pruning_engine.recipe.channel_groups import Group, Tie, Units
+from pruning_engine.recipe.channel_groups import ChannelGroup, ChannelSlice, Units
 from pruning_engine.recipe.recipe import (
     DEFAULT_NORM,
     RANKING,
@@ -44,7 +44,7 @@ __all__ = [
     "Entries",
     "Fraction",
     "Granularity",
-    "Group",
+    "ChannelGroup",
     "Identity",
     "ImportanceScores",
     "Magnitude",
@@ -60,7 +60,7 @@ __all__ = [
     "Score",
     "Selector",
     "Sparsity",
-    "Tie",
+    "ChannelSlice",
     "Units",
     "check",
     "score_field",

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from pruning_engine.errors import MismatchError, Reason, RecipeError
-from pruning_engine.recipe.channel_groups import Group, Tie, Units, refuse
+from pruning_engine.recipe.channel_groups import ChannelGroup, ChannelSlice, Units, refuse
 
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 """Every name of a checkpoint's parameters, and its shape."""
@@ -24,7 +24,7 @@ class Found:
 
     name: str
     prefix: str
-    group: Group
+    group: ChannelGroup
     pattern: int = 0
 
 
@@ -74,14 +74,14 @@ def _blocks(shapes: Shapes, *tails: str) -> Iterator[str]:
 
 def _llama_mlp(shapes: Shapes, units: Units, path: str) -> Iterator[Found]:  # noqa: ARG001 - one signature for all maps
     ties = (
-        Tie("gate_proj.weight"),
-        Tie("gate_proj.bias", may_be_missing=True),
-        Tie("up_proj.weight"),
-        Tie("up_proj.bias", may_be_missing=True),
-        Tie("down_proj.weight", dim=1),
+        ChannelSlice("gate_proj.weight"),
+        ChannelSlice("gate_proj.bias", may_be_missing=True),
+        ChannelSlice("up_proj.weight"),
+        ChannelSlice("up_proj.bias", may_be_missing=True),
+        ChannelSlice("down_proj.weight", dim=1),
     )
     for prefix in _blocks(shapes, "gate_proj.weight", "up_proj.weight", "down_proj.weight"):
-        yield Found(prefix, prefix, Group(ties=ties, config={"intermediate_size": 1}))
+        yield Found(prefix, prefix, ChannelGroup(ties=ties, config={"intermediate_size": 1}))
 
 
 def _llama_kv_groups(shapes: Shapes, units: Units, path: str) -> Iterator[Found]:
@@ -115,42 +115,46 @@ def _heads(rows: int, units: Units, name: str, path: str) -> int:
     return rows // head_dim
 
 
-def _kv_groups(queries: int, head_dim: int) -> Group:
-    """Tie key and value heads to the query heads that they serve."""
+def _kv_groups(queries: int, head_dim: int) -> ChannelGroup:
+    """ChannelSlice key and value heads to the query heads that they serve."""
     ties = [
-        Tie(f"{part}_proj.{kind}", inner=head_dim * (queries if part == "q" else 1), may_be_missing=kind == "bias")
+        ChannelSlice(
+            f"{part}_proj.{kind}", inner=head_dim * (queries if part == "q" else 1), may_be_missing=kind == "bias"
+        )
         for part in ("k", "v", "q")
         for kind in ("weight", "bias")
     ]
-    out = Tie("o_proj.weight", dim=1, inner=head_dim * queries)
-    return Group(ties=(*ties, out), config={"num_key_value_heads": 1, "num_attention_heads": queries})
+    out = ChannelSlice("o_proj.weight", dim=1, inner=head_dim * queries)
+    return ChannelGroup(ties=(*ties, out), config={"num_key_value_heads": 1, "num_attention_heads": queries})
 
 
 def _bert_ffn(shapes: Shapes, units: Units, path: str) -> Iterator[Found]:  # noqa: ARG001
     ties = (
-        Tie("intermediate.dense.weight"),
-        Tie("intermediate.dense.bias", may_be_missing=True),
-        Tie("output.dense.weight", dim=1),
+        ChannelSlice("intermediate.dense.weight"),
+        ChannelSlice("intermediate.dense.bias", may_be_missing=True),
+        ChannelSlice("output.dense.weight", dim=1),
     )
     for prefix in _blocks(shapes, "intermediate.dense.weight", "output.dense.weight"):
-        yield Found(prefix, prefix, Group(ties=ties, config={"intermediate_size": 1}))
+        yield Found(prefix, prefix, ChannelGroup(ties=ties, config={"intermediate_size": 1}))
 
 
 def _resnet(convolutions: int, shapes: Shapes) -> Iterator[Found]:
-    """Tie each convolution of a block to the next one; the last one's channels are the residual's."""
+    """ChannelSlice each convolution of a block to the next one; the last one's channels are the residual's."""
     names = [f"layer.{at}.convolution.weight" for at in range(convolutions)]
     for prefix in _blocks(shapes, *names):
         if f"{prefix}.layer.{convolutions}.convolution.weight" not in shapes:
             for at in range(convolutions - 1):
-                yield Found(f"{prefix}.layer.{at}", f"{prefix}.layer", Group(ties=_convolution_ties(at)), pattern=at)
+                yield Found(
+                    f"{prefix}.layer.{at}", f"{prefix}.layer", ChannelGroup(ties=_convolution_ties(at)), pattern=at
+                )
 
 
-def _convolution_ties(at: int) -> tuple[Tie, ...]:
+def _convolution_ties(at: int) -> tuple[ChannelSlice, ...]:
     normalization = ("weight", "bias", "running_mean", "running_var")
     return (
-        Tie(f"{at}.convolution.weight"),
-        *(Tie(f"{at}.normalization.{kind}", may_be_missing=True) for kind in normalization),
-        Tie(f"{at + 1}.convolution.weight", dim=1),
+        ChannelSlice(f"{at}.convolution.weight"),
+        *(ChannelSlice(f"{at}.normalization.{kind}", may_be_missing=True) for kind in normalization),
+        ChannelSlice(f"{at + 1}.convolution.weight", dim=1),
     )
 
 

@@ -18,7 +18,7 @@ MOST_PER_UNIT: Final = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Tie:
+class ChannelSlice:
     """Where the units lie in one tensor: `dim` from `offset`, seen as (outer, units, inner); unit u owns [:, u, :].
 
     With `indices`, unit u owns the positions indices[u * inner] up to indices[(u + 1) * inner] of `dim`. `scored`:
@@ -41,7 +41,7 @@ class Tie:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class ChannelGroup:
     """Tensors whose channels are tied.
 
     `for_each`: a glob of whole name segments; one group for each prefix of names that it matches. `units`: how many
@@ -49,7 +49,7 @@ class Group:
     config.json, and how many each unit counts for.
     """
 
-    ties: tuple[Tie, ...]
+    ties: tuple[ChannelSlice, ...]
     for_each: str = ""
     units: int | None = None
     config: Mapping[str, int] = field(default_factory=dict, hash=False)
@@ -63,7 +63,7 @@ class Units:
     each group is rounded up to a multiple of `round_to`; with `same_width` all groups of one pattern keep the same.
     """
 
-    groups: tuple[Group, ...] = ()
+    groups: tuple[ChannelGroup, ...] = ()
     map: str = ""
     head_dim: int | None = None
     round_to: int = 1
@@ -91,7 +91,7 @@ def refuse(path: str, text: str) -> None:
     raise RecipeError(Reason.INVALID_RECIPE, f"{path}: {text}", field=path)
 
 
-def _check_group(group: Group, path: str) -> None:
+def _check_group(group: ChannelGroup, path: str) -> None:
     if not group.ties:
         refuse(f"{path}.ties", "at least one tie is required")
     if group.for_each and not all(group.for_each.split(".")):
@@ -111,7 +111,7 @@ def _check_group(group: Group, path: str) -> None:
             refuse(f"{path}.ties[{position}].{place}", text)
 
 
-def _wrong_with(tie: Tie) -> Iterator[tuple[str, str]]:
+def _wrong_with(tie: ChannelSlice) -> Iterator[tuple[str, str]]:
     """Give (field, what is wrong with it)."""
     if not tie.tensor:
         yield "tensor", "a name is required"

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias, TypeVar
 
 from pruning_engine.errors import Reason, RecipeError
 from pruning_engine.recipe.builtin_groups import check_map
-from pruning_engine.recipe.channel_groups import Group, Tie, Units, check_units
+from pruning_engine.recipe.channel_groups import ChannelGroup, ChannelSlice, Units, check_units
 
 __all__ = [
     "DEFAULT_NORM",
@@ -27,7 +27,7 @@ __all__ = [
     "Entries",
     "Fraction",
     "Granularity",
-    "Group",
+    "ChannelGroup",
     "Identity",
     "ImportanceScores",
     "Magnitude",
@@ -43,7 +43,7 @@ __all__ = [
     "Score",
     "Selector",
     "Sparsity",
-    "Tie",
+    "ChannelSlice",
     "Units",
     "check",
     "score_field",

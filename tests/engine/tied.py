@@ -3,25 +3,37 @@
 import torch
 
 from pruning_engine import OutputForm, PruneResult, prune_state_dict
-from pruning_engine.recipe import Amount, Count, Fraction, Group, Magnitude, Recipe, Rule, Scope, Score, Tie, Units
+from pruning_engine.recipe import (
+    Amount,
+    ChannelGroup,
+    ChannelSlice,
+    Count,
+    Fraction,
+    Magnitude,
+    Recipe,
+    Rule,
+    Scope,
+    Score,
+    Units,
+)
 
 Tensors = dict[str, torch.Tensor]
 
 
-def group(*ties: str | Tie, units: int | None = None, for_each: str = "", **config: int) -> Group:
+def group(*ties: str | ChannelSlice, units: int | None = None, for_each: str = "", **config: int) -> ChannelGroup:
     """Give a group of ties, of which some are written short: `gate_proj.weight:0`."""
-    return Group(ties=tuple(map(_tie, ties)), units=units, for_each=for_each, config=config)
+    return ChannelGroup(ties=tuple(map(_tie, ties)), units=units, for_each=for_each, config=config)
 
 
-def _tie(tie: str | Tie) -> Tie:
-    if isinstance(tie, Tie):
+def _tie(tie: str | ChannelSlice) -> ChannelSlice:
+    if isinstance(tie, ChannelSlice):
         return tie
     name, _, dim = tie.rpartition(":")
-    return Tie(name, int(dim))
+    return ChannelSlice(name, int(dim))
 
 
 def units(
-    *groups: Group,
+    *groups: ChannelGroup,
     amount: Amount | None = Fraction(0.5),  # noqa: B008 - frozen
     score: Score = Magnitude(),  # noqa: B008
     scope: Scope = Scope.LOCAL,

@@ -16,12 +16,13 @@ from pruning_engine.errors import CheckpointError, Reason
 from pruning_engine.recipe import (
     Amount,
     Argument,
+    ChannelGroup,
     Channels,
+    ChannelSlice,
     Count,
     CustomMask,
     Dead,
     Fraction,
-    Group,
     Identity,
     ImportanceScores,
     Magnitude,
@@ -34,7 +35,6 @@ from pruning_engine.recipe import (
     Rule,
     Scope,
     Score,
-    Tie,
     Units,
 )
 from pruning_engine.report import GroupReport
@@ -150,7 +150,7 @@ def _units(units: Units) -> dict[str, Any]:
     return _without_absent(fields)
 
 
-def _group(group: Group) -> dict[str, Any]:
+def _group(group: ChannelGroup) -> dict[str, Any]:
     fields = {
         "forEach": group.for_each,
         "ties": [_tie(tie) for tie in group.ties],
@@ -160,7 +160,7 @@ def _group(group: Group) -> dict[str, Any]:
     return _without_absent(fields)
 
 
-def _tie(tie: Tie) -> dict[str, Any]:
+def _tie(tie: ChannelSlice) -> dict[str, Any]:
     fields = {
         "tensor": tie.tensor,
         "dim": tie.dim,

@@ -8,14 +8,15 @@ from pruning_engine.planning.plan import NotSelected, Plan, PlannedParameter
 from pruning_engine.recipe import (
     Amount,
     Argument,
+    ChannelGroup,
     Channels,
+    ChannelSlice,
     Count,
     CustomMask,
     Dead,
     Entries,
     Fraction,
     Granularity,
-    Group,
     Identity,
     ImportanceScores,
     Magnitude,
@@ -31,7 +32,6 @@ from pruning_engine.recipe import (
     Score,
     Selector,
     Sparsity,
-    Tie,
     Units,
 )
 from pruning_engine.report import GroupReport, Report, TensorReport
@@ -178,8 +178,8 @@ def _units(message: pb.Units) -> Units:
     )
 
 
-def _group(message: pb.Group) -> Group:
-    return Group(
+def _group(message: pb.Group) -> ChannelGroup:
+    return ChannelGroup(
         ties=tuple(map(_tie, message.ties)),
         for_each=message.for_each,
         units=message.units or None,
@@ -187,8 +187,8 @@ def _group(message: pb.Group) -> Group:
     )
 
 
-def _tie(message: pb.Tie) -> Tie:
-    return Tie(
+def _tie(message: pb.Tie) -> ChannelSlice:
+    return ChannelSlice(
         tensor=message.tensor,
         dim=message.dim,
         offset=message.offset,

@@ -12,7 +12,19 @@ from pruning_engine.execution.prune import Parameter, Pruning, spec_of
 from pruning_engine.kernels.cpu.slices import moved_, selected, without_fallen
 from pruning_engine.kernels.cuda.backend import TorchBackend
 from pruning_engine.planning.plan import make_plan
-from pruning_engine.recipe import Count, Dead, Fraction, Magnitude, OutputForm, Random, Recipe, Rule, Scope, Score, Tie
+from pruning_engine.recipe import (
+    ChannelSlice,
+    Count,
+    Dead,
+    Fraction,
+    Magnitude,
+    OutputForm,
+    Random,
+    Recipe,
+    Rule,
+    Scope,
+    Score,
+)
 from tests.engine.packed import pack, unpack
 from tests.engine.rules import l1
 from tests.engine.tied import MLP, ONE, Tensors, falls, group, mlp, units
@@ -48,11 +60,11 @@ def test_fused_query_key_and_value() -> None:
     torch.manual_seed(1)
     model = Attention(16, heads=4, head_dim=4)
     ties = [
-        Tie(f"qkv.{kind}", offset=16 * part, inner=4, scored=kind == "weight")
+        ChannelSlice(f"qkv.{kind}", offset=16 * part, inner=4, scored=kind == "weight")
         for part in range(3)
         for kind in ("weight", "bias")
     ]
-    rule = units(group(*ties, Tie("out.weight", 1, inner=4), units=4))
+    rule = units(group(*ties, ChannelSlice("out.weight", 1, inner=4), units=4))
     zeros, small = falls(model.state_dict(), rule), falls(model.state_dict(), rule, output="removed")
     assert small.state_dict["qkv.weight"].shape == (24, 16)  # type: ignore[attr-defined]
     assert_same(loaded(model, zeros.state_dict), loaded(Attention(16, heads=2, head_dim=4), small.state_dict), 2, 5, 16)
@@ -70,7 +82,13 @@ class FusedQueryKeyValueByHead(Attention):
 def test_fused_query_key_and_value_head_by_head() -> None:
     torch.manual_seed(1)
     model = FusedQueryKeyValueByHead(16, heads=4, head_dim=4)
-    rule = units(group(Tie("qkv.weight", inner=12), Tie("qkv.bias", inner=12), Tie("out.weight", 1, inner=4)))
+    rule = units(
+        group(
+            ChannelSlice("qkv.weight", inner=12),
+            ChannelSlice("qkv.bias", inner=12),
+            ChannelSlice("out.weight", 1, inner=4),
+        )
+    )
     zeros, small = falls(model.state_dict(), rule), falls(model.state_dict(), rule, output="removed")
     assert_same(
         loaded(model, zeros.state_dict),
@@ -95,11 +113,13 @@ class GatedMlp(nn.Module):
 @pytest.mark.parametrize(
     "tied",
     [
-        group(Tie("down.weight", 1), Tie("gate_up.weight"), Tie("gate_up.weight", offset=12)),
-        group(Tie("gate_up.weight", outer=2), Tie("down.weight", 1)),
         group(
-            Tie("down.weight", 1),
-            Tie("gate_up.weight", inner=2, indices=(*(i for u in range(12) for i in (u, 12 + u)),)),
+            ChannelSlice("down.weight", 1), ChannelSlice("gate_up.weight"), ChannelSlice("gate_up.weight", offset=12)
+        ),
+        group(ChannelSlice("gate_up.weight", outer=2), ChannelSlice("down.weight", 1)),
+        group(
+            ChannelSlice("down.weight", 1),
+            ChannelSlice("gate_up.weight", inner=2, indices=(*(i for u in range(12) for i in (u, 12 + u)),)),
         ),
     ],
     ids=["two ties", "outer", "indices"],
@@ -122,7 +142,7 @@ def test_flattened_convolution_with_its_batch_normalization() -> None:
     model = flattened(6)
     model(torch.randn(8, 1, 4, 4))  # which gives running statistics
     ties = ("0.weight:0", "0.bias:0", "1.weight:0", "1.bias:0", "1.running_mean:0", "1.running_var:0")
-    rule = units(group(*ties, Tie("4.weight", 1, inner=4)))
+    rule = units(group(*ties, ChannelSlice("4.weight", 1, inner=4)))
     zeros, small = falls(model.state_dict(), rule), falls(model.state_dict(), rule, output="removed")
     assert_same(loaded(model, zeros.state_dict), loaded(flattened(3), small.state_dict), 2, 1, 4, 4)
 
@@ -136,8 +156,8 @@ def grouped(groups: int) -> nn.Module:
 def test_grouped_convolution_loses_whole_groups() -> None:
     torch.manual_seed(1)
     model = grouped(4)
-    ties = [Tie(f"{at}.{kind}", inner=inner) for at, inner in ((0, 4), (1, 6)) for kind in ("weight", "bias")]
-    rule = units(group(*ties, Tie("2.weight", 1, inner=6)))
+    ties = [ChannelSlice(f"{at}.{kind}", inner=inner) for at, inner in ((0, 4), (1, 6)) for kind in ("weight", "bias")]
+    rule = units(group(*ties, ChannelSlice("2.weight", 1, inner=6)))
     zeros, small = falls(model.state_dict(), rule), falls(model.state_dict(), rule, output="removed")
     assert small.state_dict["1.weight"].shape == (12, 4, 3, 3)  # type: ignore[attr-defined]
     assert_same(loaded(model, zeros.state_dict), loaded(grouped(2), small.state_dict), 2, 2, 5, 5)
@@ -150,7 +170,7 @@ def inside_groups(each: int) -> nn.Module:
 def test_grouped_convolution_loses_the_same_inputs_in_every_group() -> None:
     torch.manual_seed(1)
     model = inside_groups(4)
-    rule = units(group(Tie("1.weight", 1), Tie("0.weight", outer=2), Tie("0.bias", outer=2)))
+    rule = units(group(ChannelSlice("1.weight", 1), ChannelSlice("0.weight", outer=2), ChannelSlice("0.bias", outer=2)))
     zeros, small = falls(model.state_dict(), rule), falls(model.state_dict(), rule, output="removed")
     assert_same(loaded(model, zeros.state_dict), loaded(inside_groups(2), small.state_dict), 2, 3, 5)
 
@@ -267,7 +287,9 @@ def test_tied_parameters_stay_tied_and_a_tie_may_name_either() -> None:
 )
 def test_every_dtype_that_can_be_pruned(dtype: torch.dtype) -> None:
     state_dict = {"w": torch.tensor([[1.0, 2], [3, 4], [5, 6]]).to(dtype)}
-    result = falls(state_dict, units(group(Tie("w", scored=True)), amount=ONE), output="removed").state_dict["w"]
+    result = falls(state_dict, units(group(ChannelSlice("w", scored=True)), amount=ONE), output="removed").state_dict[
+        "w"
+    ]
     assert isinstance(result, torch.Tensor)
     assert torch.equal(result.to(torch.float32), torch.tensor([[3.0, 4], [5, 6]]))
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pruning_engine.kernels.channel_norms import exact_sums
 from pruning_engine.recipe import (
     Amount,
+    ChannelSlice,
     Count,
     Dead,
     Fraction,
@@ -18,7 +19,6 @@ from pruning_engine.recipe import (
     Rule,
     Scope,
     Sparsity,
-    Tie,
     Units,
 )
 from tests.engine.packed import pack
@@ -42,14 +42,14 @@ def test_a_unit_is_worth_all_its_scored_entries_together() -> None:
 
 def test_tensors_of_one_dim_do_not_count_unless_a_tie_says_so() -> None:
     state_dict = mlp(1, 2) | {"up.bias": torch.tensor([9.0, 0])}
-    counting = group("up.weight:0", Tie("up.bias", scored=True), "down.weight:1")
+    counting = group("up.weight:0", ChannelSlice("up.bias", scored=True), "down.weight:1")
     assert kept(state_dict, units(MLP, amount=ONE)) == [(1,)]
     assert kept(state_dict, units(counting, amount=ONE)) == [(0,)]
 
 
 def test_a_tie_that_is_not_scored_does_not_count() -> None:
     state_dict = mlp(1, 2) | {"down.weight": torch.tensor([[9.0, 0], [0, 0]])}
-    not_down = group("up.weight:0", Tie("down.weight", 1, scored=False))
+    not_down = group("up.weight:0", ChannelSlice("down.weight", 1, scored=False))
     assert kept(state_dict, units(not_down, amount=ONE)) == [(1,)]
 
 
@@ -136,7 +136,9 @@ def test_a_prefix_is_matched_segment_by_segment() -> None:
 
 def test_units_rank_by_given_scores() -> None:
     state_dict = mlp(1, 2) | {"up.weight:scores": torch.tensor([[5.0, 0], [1, 0]])}
-    rule = units(group(Tie("up.weight"), Tie("down.weight", 1, scored=False)), score=ImportanceScores())
+    rule = units(
+        group(ChannelSlice("up.weight"), ChannelSlice("down.weight", 1, scored=False)), score=ImportanceScores()
+    )
     assert kept(state_dict, rule) == [(0,)]
 
 

@@ -5,12 +5,13 @@ import torch
 
 from pruning_engine import CheckpointError, MismatchError, PruningError, Reason, RecipeError, prune_state_dict
 from pruning_engine.recipe import (
+    ChannelGroup,
     Channels,
+    ChannelSlice,
     Count,
     CustomMask,
     Dead,
     Fraction,
-    Group,
     ImportanceScores,
     Magnitude,
     NamedNorm,
@@ -18,7 +19,6 @@ from pruning_engine.recipe import (
     Rule,
     Scope,
     Selector,
-    Tie,
     Units,
 )
 from tests.engine.rules import l1, recipe
@@ -45,16 +45,16 @@ def rule(**fields: object) -> Rule:
         (units(MLP, round_to=0), f"{UNITS}.round_to"),
         (units(MLP, head_dim=4), f"{UNITS}.head_dim"),
         (units(map="llama_kv_groups"), f"{UNITS}.head_dim"),
-        (units(Group(ties=())), f"{UNITS}.groups[0].ties"),
+        (units(ChannelGroup(ties=())), f"{UNITS}.groups[0].ties"),
         (units(group("a:0", units=0)), f"{UNITS}.groups[0].units"),
         (units(group("a:0", width=0)), f'{UNITS}.groups[0].config["width"]'),
         (units(group("a:0", width=2**32)), f'{UNITS}.groups[0].config["width"]'),
-        (units(MLP, group(Tie(""))), f"{UNITS}.groups[1].ties[0].tensor"),
-        (units(group(Tie("a", offset=-1))), f"{UNITS}.groups[0].ties[0].offset"),
-        (units(group(Tie("a", outer=0))), f"{UNITS}.groups[0].ties[0].outer"),
-        (units(group(Tie("a"), Tie("b", inner=0))), f"{UNITS}.groups[0].ties[1].inner"),
-        (units(group(Tie("a", offset=1, indices=(0,)))), f"{UNITS}.groups[0].ties[0].indices"),
-        (units(group(Tie("n.running_var", scored=True))), f"{UNITS}.groups[0].ties[0].scored"),
+        (units(MLP, group(ChannelSlice(""))), f"{UNITS}.groups[1].ties[0].tensor"),
+        (units(group(ChannelSlice("a", offset=-1))), f"{UNITS}.groups[0].ties[0].offset"),
+        (units(group(ChannelSlice("a", outer=0))), f"{UNITS}.groups[0].ties[0].outer"),
+        (units(group(ChannelSlice("a"), ChannelSlice("b", inner=0))), f"{UNITS}.groups[0].ties[1].inner"),
+        (units(group(ChannelSlice("a", offset=1, indices=(0,)))), f"{UNITS}.groups[0].ties[0].indices"),
+        (units(group(ChannelSlice("n.running_var", scored=True))), f"{UNITS}.groups[0].ties[0].scored"),
         (rule(select=Selector(("a",))), "rules[0].select"),
         (rule(amount=None), "rules[0].amount"),
         (rule(score=Dead()), "rules[0].amount"),
@@ -107,28 +107,28 @@ def test_a_tie_that_is_missing() -> None:
 
 
 def test_a_tie_that_may_be_missing_is_passed_over() -> None:
-    falls(mlp(1, 2), units(group("up.weight:0", Tie("up.gain", may_be_missing=True), "down.weight:1")))
+    falls(mlp(1, 2), units(group("up.weight:0", ChannelSlice("up.gain", may_be_missing=True), "down.weight:1")))
 
 
 def test_a_group_of_which_nothing_is_there() -> None:
-    assert refusal(mlp(1, 2), units(group(Tie("a", may_be_missing=True)))).reason is Reason.TIE_MISSING
+    assert refusal(mlp(1, 2), units(group(ChannelSlice("a", may_be_missing=True)))).reason is Reason.TIE_MISSING
 
 
 @pytest.mark.parametrize(
     ("tie", "words"),
     [
-        (Tie("down.weight", 2), "has no dim 2"),
-        (Tie("down.weight", -3), "has no dim -3"),
-        (Tie("down.weight", 0), "has 2 positions"),
-        (Tie("down.weight", 1, inner=2), "4 units of 2 need 8"),
-        (Tie("down.weight", 1, offset=1), "4 units of 1 from 1 need 5"),
-        (Tie("down.weight", 1, indices=(0, 1, 2)), "need 4 indices, and it gives 3"),
-        (Tie("down.weight", 1, indices=(0, 1, 2, 4)), "go up to 4"),
-        (Tie("down.weight", 1, indices=(0, 1, 2, 2)), "stands twice"),
+        (ChannelSlice("down.weight", 2), "has no dim 2"),
+        (ChannelSlice("down.weight", -3), "has no dim -3"),
+        (ChannelSlice("down.weight", 0), "has 2 positions"),
+        (ChannelSlice("down.weight", 1, inner=2), "4 units of 2 need 8"),
+        (ChannelSlice("down.weight", 1, offset=1), "4 units of 1 from 1 need 5"),
+        (ChannelSlice("down.weight", 1, indices=(0, 1, 2)), "need 4 indices, and it gives 3"),
+        (ChannelSlice("down.weight", 1, indices=(0, 1, 2, 4)), "go up to 4"),
+        (ChannelSlice("down.weight", 1, indices=(0, 1, 2, 2)), "stands twice"),
     ],
     ids=["dim", "negative dim", "another dim", "inner", "offset", "few indices", "large index", "same index"],
 )
-def test_a_tie_that_does_not_fit(tie: Tie, words: str) -> None:
+def test_a_tie_that_does_not_fit(tie: ChannelSlice, words: str) -> None:
     error = refusal(mlp(1, 2, 3, 4), units(group("up.weight:0", tie)))
     assert (error.reason, error.field, error.tensor) == (
         Reason.TIE_MISFIT,
@@ -147,19 +147,19 @@ def test_a_tie_that_leaves_positions_over() -> None:
 
 def test_positions_that_other_groups_do_not_own_are_left_alone_where_the_number_of_units_is_said() -> None:
     state_dict = mlp(1, 2) | {"down.weight": torch.arange(6.0).reshape(1, 6)}
-    tied = group("up.weight:0", Tie("down.weight", 1, scored=False), units=2)
+    tied = group("up.weight:0", ChannelSlice("down.weight", 1, scored=False), units=2)
     result = falls(state_dict, units(tied), output="removed").state_dict["down.weight"]
     assert torch.equal(result, torch.tensor([[1.0, 2, 3, 4, 5]]))  # type: ignore[arg-type]
 
 
 def test_a_number_of_units_that_cannot_be_known() -> None:
-    error = refusal(mlp(1, 2), units(group(Tie("up.weight", offset=1))))
+    error = refusal(mlp(1, 2), units(group(ChannelSlice("up.weight", offset=1))))
     assert error.reason is Reason.TIE_MISFIT
     assert "say units: N" in str(error)
 
 
 def test_rows_that_are_no_whole_units() -> None:
-    assert refusal(mlp(1, 2, 3), units(group(Tie("up.weight", inner=2)))).reason is Reason.TIE_MISFIT
+    assert refusal(mlp(1, 2, 3), units(group(ChannelSlice("up.weight", inner=2)))).reason is Reason.TIE_MISFIT
 
 
 def test_a_unit_in_two_groups() -> None:
@@ -176,7 +176,7 @@ def test_a_unit_in_two_groups_of_one_name() -> None:
 
 def test_a_unit_twice_in_one_group() -> None:
     state_dict = mlp(1, 2) | {"qkv": torch.zeros(4, 2)}
-    overlapping = group("up.weight:0", Tie("qkv", offset=0, inner=2), Tie("qkv", offset=2, inner=1))
+    overlapping = group("up.weight:0", ChannelSlice("qkv", offset=0, inner=2), ChannelSlice("qkv", offset=2, inner=1))
     error = refusal(state_dict, units(overlapping))
     assert error.reason is Reason.UNIT_IN_TWO_GROUPS
     assert "group 'up.weight' twice" in str(error)

@@ -4,12 +4,13 @@ import pytest
 from google.protobuf.json_format import ParseDict
 
 from pruning_engine.recipe import (
+    ChannelGroup,
     Channels,
+    ChannelSlice,
     Count,
     CustomMask,
     Dead,
     Fraction,
-    Group,
     Identity,
     ImportanceScores,
     Magnitude,
@@ -22,18 +23,17 @@ from pruning_engine.recipe import (
     Scope,
     Selector,
     Sparsity,
-    Tie,
     Units,
 )
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.messages.history import recipe_json
 from pruning_service.messages.translate import recipe as translated
 
-TIED = Group(
+TIED = ChannelGroup(
     for_each="layers.*",
     ties=(
-        Tie("a", -1, offset=3, outer=2, inner=4, scored=False),
-        Tie("b", indices=(4, 2), may_be_missing=True, scored=True),
+        ChannelSlice("a", -1, offset=3, outer=2, inner=4, scored=False),
+        ChannelSlice("b", indices=(4, 2), may_be_missing=True, scored=True),
     ),
     units=2,
     config={"width": 1},
