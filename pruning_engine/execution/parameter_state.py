@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 
 from pruning_engine.errors import CheckpointError, Reason
-from pruning_engine.kernels.backend import Backend, Bits, Flags, NotBinaryError
+from pruning_engine.kernels.backend import Backend, Bits, BoolArray, NotBinaryError
 from pruning_engine.kernels.cpu.slices import kept_entries, without_fallen
 from pruning_engine.planning.plan import PlannedParameter
 from pruning_engine.recipe import OutputForm
@@ -40,7 +40,7 @@ class Work:
         self.scores = self._flat(tensors[planned.scores]) if planned.scores is not None else None
         self.custom_mask = tensors[planned.custom_mask] if planned.custom_mask is not None else None
         self.mask = self.prior = self._prior_mask(tensors)
-        self.kept: dict[int, Flags] = {}
+        self.kept: dict[int, BoolArray] = {}
         self.threshold: float | None = None
         before = self.nonzero() if counts_zeros else self.mask
         self._pruned_before = self._pruned(before)

@@ -15,7 +15,7 @@ from pruning_engine.execution.ranking_context import RankingContext, norm_of
 from pruning_engine.execution.unit_importance import Place, Scored, living_units, position_sums
 from pruning_engine.execution.unit_order import ByChance, ByNorm, Order
 from pruning_engine.kernels import channel_norms as norms
-from pruning_engine.kernels.backend import Backend, Flags, Floats
+from pruning_engine.kernels.backend import Backend, BoolArray, Floats
 from pruning_engine.kernels.channel_layout import channel_layout
 from pruning_engine.planning.resolved_groups import ResolvedGroup, ResolvedSlice
 from pruning_engine.recipe import Dead, Prior, Random, Scope, Units
@@ -38,7 +38,7 @@ class UnitRanking:
         self._tied = _tied(groups)
         self._scored: dict[str, Scored] = {}
         self._sums: dict[Place, Floats] = {}
-        self._living: dict[Place, Flags] = {}
+        self._living: dict[Place, BoolArray] = {}
         self.reports: list[GroupReport] = []
 
     def observe(self, work: ParameterState) -> None:
@@ -68,7 +68,7 @@ class UnitRanking:
             self._tell_thresholds(states, [largest for _, largest in choices])
         self.reports = [self._report(group, flags) for group, flags in zip(self._groups, kept, strict=True)]
 
-    def _living_positions(self, work: ParameterState, dim: int) -> Flags:
+    def _living_positions(self, work: ParameterState, dim: int) -> BoolArray:
         """Mark the positions along a dim that have an entry left; for the score `dead`, one that is not zero."""
         layout = channel_layout(work.planned.shape, dim)
         alive = work.nonzero() if isinstance(self._ranked.rule.score, Dead) else work.mask
@@ -91,7 +91,7 @@ class UnitRanking:
             return ByChance(self._ranked, self._groups)
         return ByNorm(self._backend, self._groups, self._scored, self._sums, self._norm, is_mean=self._is_global)
 
-    def _widths(self, living: Sequence[Flags], order: Order) -> list[int]:
+    def _widths(self, living: Sequence[BoolArray], order: Order) -> list[int]:
         """How many units each group keeps: one at least, rounded up, and the same where it must be."""
         numbers = self._numbers(living, order)
         widest: dict[object, int] = {}
@@ -104,7 +104,7 @@ class UnitRanking:
             widths.append(min(group.units, -(-wanted // step) * step))
         return widths
 
-    def _numbers(self, living: Sequence[Flags], order: Order) -> list[int]:
+    def _numbers(self, living: Sequence[BoolArray], order: Order) -> list[int]:
         """How many units the amount leaves in each group."""
         alive = [int(np.count_nonzero(flags)) for flags in living]
         if isinstance(self._ranked.rule.score, Dead):
@@ -121,13 +121,13 @@ class UnitRanking:
         return [count - int(np.count_nonzero(falls[index])) for index, count in enumerate(alive)]
 
     @staticmethod
-    def _but_the_best(index: int, living: Flags, order: Order) -> Flags:
+    def _but_the_best(index: int, living: BoolArray, order: Order) -> BoolArray:
         """Give the living units of a group but the most important one, which stays whatever happens."""
         count = int(np.count_nonzero(living))
         return order.least({index: living}, count - 1).falls[index] if count else living
 
     @staticmethod
-    def _choose(index: int, living: Flags, width: int, order: Order) -> tuple[Flags, float | None]:
+    def _choose(index: int, living: BoolArray, width: int, order: Order) -> tuple[BoolArray, float | None]:
         """Choose the units of a group that are kept, and give the largest rank that fell."""
         falling = len(living) - width
         dead = np.flatnonzero(~living)
@@ -139,7 +139,7 @@ class UnitRanking:
         kept &= ~least.falls[index]
         return kept, least.largest
 
-    def _apply(self, work: ParameterState, kept: Sequence[Flags]) -> None:
+    def _apply(self, work: ParameterState, kept: Sequence[BoolArray]) -> None:
         for dim, ties in self._tied[work.planned.name].items():
             now = np.ones(work.planned.shape[dim], np.bool_)
             left = work.kept.setdefault(dim, now.copy())
@@ -154,7 +154,7 @@ class UnitRanking:
             ranks = everywhere if self._is_global else [rank for index in here if (rank := largest[index]) is not None]
             work.threshold = norms.norm_of(max(ranks), self._norm) if ranks else None
 
-    def _report(self, group: ResolvedGroup, kept: Flags) -> GroupReport:
+    def _report(self, group: ResolvedGroup, kept: BoolArray) -> GroupReport:
         numbers = np.flatnonzero(kept).tolist()
         return GroupReport(
             rule=self._ranked.position,

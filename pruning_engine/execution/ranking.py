@@ -16,7 +16,7 @@ from pruning_engine.execution.ranking_context import RankingContext, norm_of
 from pruning_engine.kernels import channel_norms as norms
 from pruning_engine.kernels import magnitude_keys as scores
 from pruning_engine.kernels import random_keys as random_scores
-from pruning_engine.kernels.backend import Backend, Bits, Contender, Flags, Floats, Integers
+from pruning_engine.kernels.backend import Backend, Bits, BoolArray, Contender, Floats, Integers
 from pruning_engine.kernels.channel_layout import ChannelLayout, channel_layout
 from pruning_engine.kernels.cpu.backend import NumpyBackend
 from pruning_engine.recipe import Channels, Prior, Random
@@ -106,7 +106,7 @@ class ChannelRanking:
         for work, each, marks in zip(states, channels, kept, strict=True):
             work.mask = self._backend.spread(marks, work.mask, each.layout)
 
-    def _ranks(self, work: ParameterState, layout: ChannelLayout, living: Flags) -> Floats:
+    def _ranks(self, work: ParameterState, layout: ChannelLayout, living: BoolArray) -> Floats:
         """What ranks the living channels."""
         if not layout.entries:
             return np.empty(0)
@@ -122,7 +122,7 @@ class ChannelRanking:
             return work.scores, None
         return work.weight, work.mask
 
-    def _least(self, states: Sequence[ParameterState], channels: Sequence["_Channels"], count: int) -> list[Flags]:
+    def _least(self, states: Sequence[ParameterState], channels: Sequence["_Channels"], count: int) -> list[BoolArray]:
         tensors = np.concatenate([np.full(len(each.ranks), index) for index, each in enumerate(channels)])
         numbers = np.concatenate([np.flatnonzero(each.living) for each in channels])
 
@@ -147,7 +147,7 @@ class ChannelRanking:
         flat, alive = self._ranked_tensor(work)
         return exact_channel_sums(self._backend, flat, alive, layout, numbers, self._norm)
 
-    def _random(self, states: Sequence[ParameterState], channels: Sequence["_Channels"], count: int) -> list[Flags]:
+    def _random(self, states: Sequence[ParameterState], channels: Sequence["_Channels"], count: int) -> list[BoolArray]:
         host = NumpyBackend()
         contenders = []
         for work, each in zip(states, channels, strict=True):
@@ -165,7 +165,7 @@ class _Channels:
     """A parameter's channels: which have an entry left, and what ranks those."""
 
     layout: ChannelLayout
-    living: Flags
+    living: BoolArray
     ranks: Floats
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from pruning_engine.kernels import channel_norms as norms
-from pruning_engine.kernels.backend import Backend, Bits, Flags, Floats, Integers
+from pruning_engine.kernels.backend import Backend, Bits, BoolArray, Floats, Integers
 from pruning_engine.kernels.channel_layout import ChannelLayout, channel_layout
 from pruning_engine.planning.resolved_groups import ResolvedGroup, ResolvedSlice
 from pruning_engine.recipe import Norm
@@ -84,7 +84,7 @@ def _are_alike(backend: Backend, tie: ResolvedSlice, one: Scored, numbers: Integ
     return one.alive is None and backend.are_alike(one.flat, channel_layout(tie.shape, tie.dim), positions)
 
 
-def living_units(group: ResolvedGroup, living: Mapping[Place, Flags]) -> Flags:
+def living_units(group: ResolvedGroup, living: Mapping[Place, BoolArray]) -> BoolArray:
     """Mark the units that have an entry left in one of the tensors that have such flags of their positions."""
     found = np.zeros(group.units, np.bool_)
     for tie in group.ties:

@@ -14,7 +14,7 @@ from pruning_engine.execution.ranking_context import RankingContext
 from pruning_engine.execution.unit_importance import Place, Scored, exact_unit_sums, ranks_of, unit_sums
 from pruning_engine.kernels import channel_norms as norms
 from pruning_engine.kernels import random_keys as random_scores
-from pruning_engine.kernels.backend import Backend, Flags, Floats, Integers
+from pruning_engine.kernels.backend import Backend, BoolArray, Floats, Integers
 from pruning_engine.kernels.cpu.backend import NumpyBackend
 from pruning_engine.planning.resolved_groups import ResolvedGroup
 from pruning_engine.recipe import Norm
@@ -25,14 +25,14 @@ from pruning_engine.selection import entries as selection
 class Least:
     """Which units of each group are the least, and the largest rank among them; None: there is none, or no rank."""
 
-    falls: Mapping[int, Flags]
+    falls: Mapping[int, BoolArray]
     largest: float | None
 
 
 class Order(Protocol):
     """An order of units across groups."""
 
-    def least(self, candidates: Mapping[int, Flags], count: int) -> Least:
+    def least(self, candidates: Mapping[int, BoolArray], count: int) -> Least:
         """Give the `count` least important of the candidates."""
         ...
 
@@ -60,7 +60,7 @@ class ByNorm:
             ranks_of(unit_sums(group, sums, norm), mean, norm) for group, mean in zip(groups, self._means, strict=True)
         ]
 
-    def least(self, candidates: Mapping[int, Flags], count: int) -> Least:
+    def least(self, candidates: Mapping[int, BoolArray], count: int) -> Least:
         """Give the least; sums of units that are close to the cut are made again, exactly."""
         groups = np.concatenate([np.full(np.count_nonzero(flags), index) for index, flags in candidates.items()])
         numbers = np.concatenate([np.flatnonzero(flags) for flags in candidates.values()])
@@ -94,7 +94,7 @@ class ByChance:
         self._ranked = ranked
         self._keys = [random_scores.key_of(ranked.seed, ranked.position, group.place_name) for group in groups]
 
-    def least(self, candidates: Mapping[int, Flags], count: int) -> Least:
+    def least(self, candidates: Mapping[int, BoolArray], count: int) -> Least:
         """Give the least."""
         host = NumpyBackend()
         contenders = [

@@ -25,7 +25,7 @@ Integers: TypeAlias = npt.NDArray[Any]
 """numpy's unsigned integers of some width, or positions."""
 
 Floats: TypeAlias = npt.NDArray[np.float64]
-Flags: TypeAlias = npt.NDArray[np.bool_]
+BoolArray: TypeAlias = npt.NDArray[np.bool_]
 
 
 RUN_ENTRIES: Final = 16
@@ -146,10 +146,10 @@ class Backend(Protocol):
         """Whether some channels, in ascending order, hold the same entries; False where that is not known."""
         ...
 
-    def living_channels(self, alive: Bits, layout: ChannelLayout) -> Flags:
+    def living_channels(self, alive: Bits, layout: ChannelLayout) -> BoolArray:
         """Mark the channels that have an alive entry."""
         ...
 
-    def spread(self, channels: Flags, alive: Bits | None, layout: ChannelLayout) -> Bits:
+    def spread(self, channels: BoolArray, alive: Bits | None, layout: ChannelLayout) -> Bits:
         """Give the mask of the alive entries of the marked channels."""
         ...

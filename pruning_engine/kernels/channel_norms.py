@@ -18,7 +18,7 @@ from typing import Final
 
 import numpy as np
 
-from pruning_engine.kernels.backend import Flags, Floats, Integers
+from pruning_engine.kernels.backend import BoolArray, Floats, Integers
 from pruning_engine.recipe import NamedNorm, Norm
 
 _SUMMED: Final = frozenset({0.0, 0.5, 1.0, 2.0, 3.0, 4.0})
@@ -101,7 +101,7 @@ def norm_of(rank: float, norm: Norm) -> float:
 class ChannelCut:
     """Which channels fall, and the largest ranking number among them (None if none does)."""
 
-    falls: Flags
+    falls: BoolArray
     largest_fallen: float | None
 
 

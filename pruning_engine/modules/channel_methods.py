@@ -11,7 +11,7 @@ from torch.nn.utils import prune as torch_prune
 from pruning_engine.errors import CheckpointError, MismatchError, Reason, RecipeError
 from pruning_engine.kernels import channel_norms as norms
 from pruning_engine.kernels import random_keys as random_scores
-from pruning_engine.kernels.backend import Flags, Floats, Integers
+from pruning_engine.kernels.backend import BoolArray, Floats, Integers
 from pruning_engine.kernels.channel_layout import ChannelLayout, channel_layout
 from pruning_engine.kernels.cpu.backend import NumpyBackend
 from pruning_engine.kernels.devices import backend_for
@@ -44,7 +44,7 @@ class ChannelMethod(BasePruningMethod):
         self.dim = dim
 
     @abstractmethod
-    def fallen(self, t: torch.Tensor, candidates: Flags, count: int) -> Flags:
+    def fallen(self, t: torch.Tensor, candidates: BoolArray, count: int) -> BoolArray:
         """Mark the `count` least important of the channels that are candidates."""
 
     def compute_mask(self, t: torch.Tensor, default_mask: torch.Tensor) -> torch.Tensor:
@@ -64,13 +64,13 @@ class ChannelMethod(BasePruningMethod):
         self._check(t)
         return self._mask(t, mask.to(mask_dtype(t, mask)), living_channels(mask, self.dim).cpu().numpy())
 
-    def _mask(self, t: torch.Tensor, prior: torch.Tensor, candidates: Flags) -> torch.Tensor:
+    def _mask(self, t: torch.Tensor, prior: torch.Tensor, candidates: BoolArray) -> torch.Tensor:
         shape = [1] * t.dim()
         shape[self.dim] = -1
         kept = torch.from_numpy(~self.fallen(t, candidates, self._count(candidates))).view(shape)
         return times(prior, kept.to(prior).expand_as(prior))
 
-    def _count(self, candidates: Flags) -> int:
+    def _count(self, candidates: BoolArray) -> int:
         return count_falling(self.amount, int(np.count_nonzero(candidates)))
 
     def _check(self, t: torch.Tensor) -> None:
@@ -90,7 +90,7 @@ class LnStructured(ChannelMethod, torch_prune.LnStructured):
         self.n = n
         self._norm = _norm(n)
 
-    def fallen(self, t: torch.Tensor, candidates: Flags, count: int) -> Flags:
+    def fallen(self, t: torch.Tensor, candidates: BoolArray, count: int) -> BoolArray:
         """Mark the candidates of least norm; close calls are summed exactly, see norms.py."""
         layout = channel_layout(t.shape, self.dim)
         places = np.flatnonzero(candidates)
@@ -154,14 +154,14 @@ class RandomStructured(ChannelMethod, torch_prune.RandomStructured):
         super().__init__(amount, dim)
         self.seed = seed
 
-    def fallen(self, t: torch.Tensor, candidates: Flags, count: int) -> Flags:  # noqa: ARG002 - chance looks at nothing
+    def fallen(self, t: torch.Tensor, candidates: BoolArray, count: int) -> BoolArray:  # noqa: ARG002 - chance looks at nothing
         """Mark candidates by random scores: see random_scores.py."""
         seed = draw_seed() if self.seed is None else self.seed
         key = random_scores.key_of(seed, 0, self._tensor_name or "")
         host = NumpyBackend()
         contender = host.random(key, len(candidates), host.pack(torch.from_numpy(candidates)))
         (kept,) = selection.select([contender], count).kept
-        result: Flags = candidates & ~host.unpack(kept, len(candidates)).numpy()
+        result: BoolArray = candidates & ~host.unpack(kept, len(candidates)).numpy()
         return result
 
     @classmethod

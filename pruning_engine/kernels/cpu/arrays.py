@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pruning_engine.kernels.backend import RUN_ENTRIES, Bits, Flags, Integers
+from pruning_engine.kernels.backend import RUN_ENTRIES, Bits, BoolArray, Integers
 from pruning_engine.runtime.scratch_buffers import buffer
 
 _INTEGERS: Final = {1: torch.uint8, 2: torch.uint16, 4: torch.uint32, 8: torch.uint64}
@@ -42,14 +42,14 @@ def count_ones(packed: npt.NDArray[np.uint8]) -> int:
     return int(np.bitwise_count(wide).sum(dtype=np.int64)) + int(np.bitwise_count(packed[even:]).sum(dtype=np.int64))
 
 
-def unpacked(packed: npt.NDArray[np.uint8], entries: int) -> Flags:
+def unpacked(packed: npt.NDArray[np.uint8], entries: int) -> BoolArray:
     """Give the first so many packed bits as bools."""
     return np.unpackbits(packed, count=entries, bitorder="little").view(np.bool_)
 
 
-def are_alive(packed: npt.NDArray[np.uint8], positions: Integers) -> Flags:
+def are_alive(packed: npt.NDArray[np.uint8], positions: Integers) -> BoolArray:
     """Give the packed bits at `positions` as bools."""
-    bits: Flags = (packed[positions >> 3] >> (positions & 7).astype(np.uint8) & 1).view(np.bool_)
+    bits: BoolArray = (packed[positions >> 3] >> (positions & 7).astype(np.uint8) & 1).view(np.bool_)
     return bits
 
 

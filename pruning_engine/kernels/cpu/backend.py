@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from pruning_engine.kernels import magnitude_keys as scores
-from pruning_engine.kernels.backend import Bits, Contender, Flags, Floats, Integers, NotBinaryError
+from pruning_engine.kernels.backend import Bits, BoolArray, Contender, Floats, Integers, NotBinaryError
 from pruning_engine.kernels.channel_layout import ChannelLayout
 from pruning_engine.kernels.cpu import norms as numpy_norms
 from pruning_engine.kernels.cpu.arrays import NumberReader, bit_array, count_ones, pieces, raw_integers, unpacked
@@ -78,11 +78,11 @@ class NumpyBackend:
         """Whether channels hold the same bits."""
         return numpy_norms.are_alike(flat, layout, numbers, self._step)
 
-    def living_channels(self, alive: Bits, layout: ChannelLayout) -> Flags:
+    def living_channels(self, alive: Bits, layout: ChannelLayout) -> BoolArray:
         """Mark the channels that have an alive entry."""
         return numpy_norms.living_channels(alive, layout, self._step)
 
-    def spread(self, channels: Flags, alive: Bits | None, layout: ChannelLayout) -> Bits:
+    def spread(self, channels: BoolArray, alive: Bits | None, layout: ChannelLayout) -> Bits:
         """Give the mask of the alive entries of the marked channels."""
         bits = torch.empty((layout.entries + 7) // 8, dtype=torch.uint8, device="cpu")
         numpy_norms.spread(channels, layout, self._step, bits)
@@ -100,7 +100,7 @@ def _unpack_piece(bits: Bits, mask: torch.Tensor, piece: _Piece) -> None:
     mask.numpy()[begin:end] = unpacked(bit_array(bits)[begin // 8 : (end + 7) // 8], end - begin)
 
 
-def _ones(mask: torch.Tensor, begin: int, end: int) -> Integers | Flags:
+def _ones(mask: torch.Tensor, begin: int, end: int) -> Integers | BoolArray:
     """Give 1 where a mask is 1. Raises: NotBinaryError if it is neither that nor 0 somewhere."""
     if mask.dtype in (torch.bool, torch.uint8):
         flags = raw_integers(mask)[begin:end]
@@ -108,7 +108,7 @@ def _ones(mask: torch.Tensor, begin: int, end: int) -> Integers | Flags:
             raise NotBinaryError
         return flags
     numbers = NumberReader(mask, np.float64).read(begin, end)
-    ones: Flags = np.equal(numbers, 1.0, out=buffer("flags", np.bool_, end - begin))
+    ones: BoolArray = np.equal(numbers, 1.0, out=buffer("flags", np.bool_, end - begin))
     if np.count_nonzero(ones) + np.count_nonzero(numbers == 0.0) != end - begin:
         raise NotBinaryError
     return ones

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from pruning_engine.kernels import channel_norms as norms
-from pruning_engine.kernels.backend import Bits, Flags, Floats, Integers
+from pruning_engine.kernels.backend import Bits, BoolArray, Floats, Integers
 from pruning_engine.kernels.channel_layout import Block, ChannelLayout
 from pruning_engine.kernels.cpu.arrays import NumberReader, are_alive, bit_array, raw_integers, unpacked
 from pruning_engine.recipe import NamedNorm, Norm
@@ -75,7 +75,7 @@ def _are_like(bits: Integers, first: int, numbers: Integers) -> bool:
     return bool((rows == bits[:, first : first + 1]).all())
 
 
-def living_channels(alive: Bits, layout: ChannelLayout, step: int) -> Flags:
+def living_channels(alive: Bits, layout: ChannelLayout, step: int) -> BoolArray:
     """Mark the channels that have an alive entry."""
     living = np.zeros(layout.channels, np.bool_)
     for block in with_yields(layout.blocks(step)):
@@ -84,7 +84,7 @@ def living_channels(alive: Bits, layout: ChannelLayout, step: int) -> Flags:
     return living
 
 
-def spread(channels: Flags, layout: ChannelLayout, step: int, out: Bits) -> None:
+def spread(channels: BoolArray, layout: ChannelLayout, step: int, out: Bits) -> None:
     """Write the mask of all entries of the marked channels."""
     packed = bit_array(out)
     for block in with_yields(layout.blocks(step)):
@@ -96,7 +96,7 @@ def spread(channels: Flags, layout: ChannelLayout, step: int, out: Bits) -> None
         packed[block.begin // 8 : (block.end + 7) // 8] = np.packbits(flags, bitorder="little")
 
 
-def _alive_in(alive: Bits, block: Block) -> Flags:
+def _alive_in(alive: Bits, block: Block) -> BoolArray:
     packed = bit_array(alive)[block.begin // 8 : (block.end + 7) // 8]
     before = block.begin % 8
     return unpacked(packed, before + block.end - block.begin)[before:].reshape(block.shape)

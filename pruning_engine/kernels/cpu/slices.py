@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import torch
 
-from pruning_engine.kernels.backend import Flags, Integers
+from pruning_engine.kernels.backend import BoolArray, Integers
 from pruning_engine.kernels.channel_layout import ChannelLayout, channel_layout
 from pruning_engine.kernels.cpu.arrays import raw_integers
 from pruning_engine.runtime.scratch_buffers import PIECE_ENTRIES, buffer
@@ -19,7 +19,7 @@ from pruning_engine.runtime.yield_points import with_yields
 
 _INTEGERS: Final = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
-Kept: TypeAlias = Mapping[int, Flags]
+Kept: TypeAlias = Mapping[int, BoolArray]
 """For some dims of a tensor, which positions are kept."""
 
 _Piece: TypeAlias = tuple[slice, slice, slice]

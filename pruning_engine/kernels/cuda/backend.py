@@ -9,7 +9,7 @@ from typing import Final
 import torch
 
 from pruning_engine.kernels import channel_norms as norms
-from pruning_engine.kernels.backend import Bits, Contender, Flags, Floats, Integers, NotBinaryError
+from pruning_engine.kernels.backend import Bits, BoolArray, Contender, Floats, Integers, NotBinaryError
 from pruning_engine.kernels.channel_layout import Block, ChannelLayout
 from pruning_engine.kernels.cpu import norms as numpy_norms
 from pruning_engine.kernels.cpu.arrays import pieces
@@ -96,13 +96,13 @@ class TorchBackend:
         chosen = rows[:, torch.from_numpy(numbers).to(self.device)]
         return bool((chosen == chosen[:, :1]).all())
 
-    def living_channels(self, alive: Bits, layout: ChannelLayout) -> Flags:
+    def living_channels(self, alive: Bits, layout: ChannelLayout) -> BoolArray:
         """Mark the channels that have an alive entry."""
         flags = unpack_bits(alive, layout.entries).view(layout.outer, layout.channels, layout.inner)
-        result: Flags = flags.any(dim=2).any(dim=0).cpu().numpy()
+        result: BoolArray = flags.any(dim=2).any(dim=0).cpu().numpy()
         return result
 
-    def spread(self, channels: Flags, alive: Bits | None, layout: ChannelLayout) -> Bits:
+    def spread(self, channels: BoolArray, alive: Bits | None, layout: ChannelLayout) -> Bits:
         """Give the mask of the alive entries of the marked channels."""
         marks = torch.from_numpy(channels).to(self.device).view(1, -1, 1)
         bits: Bits = pack_bits(marks.expand(layout.outer, layout.channels, layout.inner).reshape(-1))
