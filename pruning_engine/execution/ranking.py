@@ -16,7 +16,7 @@ from pruning_engine.execution.ranking_context import RankingContext, norm_of
 from pruning_engine.kernels import channel_norms as norms
 from pruning_engine.kernels import magnitude_keys as scores
 from pruning_engine.kernels import random_keys as random_scores
-from pruning_engine.kernels.backend import Backend, Bits, BoolArray, Contender, Floats, Integers
+from pruning_engine.kernels.backend import Backend, Bits, BoolArray, Candidates, Floats, Integers
 from pruning_engine.kernels.channel_layout import ChannelLayout, channel_layout
 from pruning_engine.kernels.cpu.backend import NumpyBackend
 from pruning_engine.recipe import Channels, Prior, Random
@@ -33,7 +33,7 @@ class EntryRanking:
         self._backend = backend
         self._domain = _domain(ranked)
         self._stride = ranked.tuning.stride(sum(planned.entries for planned in ranked.members))
-        self._reached: dict[str, tuple[Contender, Integers]] = {}
+        self._reached: dict[str, tuple[Candidates, Integers]] = {}
 
     def observe(self, work: ParameterState) -> None:
         """Take note of a parameter that has come."""
@@ -63,7 +63,7 @@ class EntryRanking:
             for work in states:
                 work.threshold = threshold
 
-    def _contender(self, work: ParameterState) -> Contender:
+    def _contender(self, work: ParameterState) -> Candidates:
         planned = work.planned
         if isinstance(self._ranked.rule.score, Random):
             key = random_scores.key_of(self._ranked.seed, self._ranked.position, planned.name)

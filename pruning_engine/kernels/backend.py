@@ -51,7 +51,7 @@ class Split:
     has_nan: bool
 
 
-class Contender(Protocol):
+class Candidates(Protocol):
     """The entries of one tensor that compete, by integer keys in the order of their importance.
 
     `size` counts all entries, `alive` those that no mask has pruned: only they compete. `highest` is no smaller
@@ -124,11 +124,11 @@ class Backend(Protocol):
         """Write into `out` (which may be `flat`) the entries that are kept, and +0.0 for the others."""
         ...
 
-    def magnitudes(self, flat: torch.Tensor, domain: torch.dtype, alive: Bits | None) -> Contender:
+    def magnitudes(self, flat: torch.Tensor, domain: torch.dtype, alive: Bits | None) -> Candidates:
         """Let entries compete by magnitude, compared as values of `domain`."""
         ...
 
-    def random(self, key: int, size: int, alive: Bits | None) -> Contender:
+    def random(self, key: int, size: int, alive: Bits | None) -> Candidates:
         """Let entries compete by random scores (see random_scores.py)."""
         ...
 

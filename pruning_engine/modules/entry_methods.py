@@ -14,7 +14,7 @@ from torch.nn.utils import prune as torch_prune
 from pruning_engine.errors import CheckpointError, Reason
 from pruning_engine.kernels import magnitude_keys as scores
 from pruning_engine.kernels import random_keys as random_scores
-from pruning_engine.kernels.backend import Bits, Contender
+from pruning_engine.kernels.backend import Bits, Candidates
 from pruning_engine.kernels.devices import backend_for
 from pruning_engine.modules.amounts import count_falling, validate_pruning_amount_init
 from pruning_engine.modules.base_method import BasePruningMethod
@@ -43,7 +43,7 @@ class EntryMethod(BasePruningMethod):
         self.amount = amount
 
     @abstractmethod
-    def contenders(self, competitors: Sequence[Competitor]) -> list[Contender]:
+    def contenders(self, competitors: Sequence[Competitor]) -> list[Candidates]:
         """Give the entries of each tensor as they compete."""
 
     @property
@@ -90,7 +90,7 @@ class L1Unstructured(EntryMethod, torch_prune.L1Unstructured):
     `amount`: an int, so many; a float from 0.0 to 1.0, that part of what is left.
     """
 
-    def contenders(self, competitors: Sequence[Competitor]) -> list[Contender]:
+    def contenders(self, competitors: Sequence[Competitor]) -> list[Candidates]:
         """Give the entries by their magnitude, compared in one dtype that holds them all."""
         domain = scores.domain_of(each.importance.dtype for each in competitors)
         return [
@@ -121,7 +121,7 @@ class RandomUnstructured(EntryMethod, torch_prune.RandomUnstructured):
         super().__init__(amount)
         self.seed = seed
 
-    def contenders(self, competitors: Sequence[Competitor]) -> list[Contender]:
+    def contenders(self, competitors: Sequence[Competitor]) -> list[Candidates]:
         """Give the entries by random scores: see random_scores.py."""
         seed = draw_seed() if self.seed is None else self.seed
         return [

@@ -24,7 +24,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.random import default_rng
 
-from pruning_engine.kernels.backend import RUN_ENTRIES, Bits, Contender, Integers, Split
+from pruning_engine.kernels.backend import RUN_ENTRIES, Bits, Candidates, Integers, Split
 from pruning_engine.runtime.emptying import empty
 from pruning_engine.runtime.threads import in_parallel
 from pruning_engine.runtime.yield_points import with_yields, yield_now
@@ -33,7 +33,7 @@ from pruning_engine.runtime.yield_points import with_yields, yield_now
 class NanKeyError(Exception):
     """A contender has NaN among its alive entries."""
 
-    def __init__(self, contender: Contender) -> None:
+    def __init__(self, contender: Candidates) -> None:
         super().__init__()
         self.contender = contender
 
@@ -83,7 +83,7 @@ class Selected:
 class _Job:
     """One piece of one contender, and the mask that it writes to."""
 
-    contender: Contender
+    contender: Candidates
     piece: tuple[int, int]
     kept: Bits
 
@@ -98,7 +98,7 @@ class _Range:
     through: int
 
 
-def draw_sample(contender: Contender, stride: int) -> Integers:
+def draw_sample(contender: Candidates, stride: int) -> Integers:
     """Give the keys of about one in `stride` of a contender's alive entries: runs drawn at random from even strata."""
     if stride == 1:
         return contender.everything()
@@ -109,7 +109,7 @@ def draw_sample(contender: Contender, stride: int) -> Integers:
 
 
 def select(
-    contenders: Sequence[Contender], count: int, *, samples: Sequence[Integers] | None = None, tuning: Tuning = DEFAULT
+    contenders: Sequence[Candidates], count: int, *, samples: Sequence[Integers] | None = None, tuning: Tuning = DEFAULT
 ) -> Selected:
     """Let the `count` least of all alive entries fall; among equals the first ones.
 

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 
 from pruning_engine.kernels import magnitude_keys as scores
-from pruning_engine.kernels.backend import Bits, BoolArray, Contender, Floats, Integers, NotBinaryError
+from pruning_engine.kernels.backend import Bits, BoolArray, Candidates, Floats, Integers, NotBinaryError
 from pruning_engine.kernels.channel_layout import ChannelLayout
 from pruning_engine.kernels.cpu import norms as numpy_norms
 from pruning_engine.kernels.cpu.arrays import NumberReader, bit_array, count_ones, pieces, raw_integers, unpacked
-from pruning_engine.kernels.cpu.candidates import NumpyContender, RandomKeys, magnitude_keys
+from pruning_engine.kernels.cpu.candidates import NumpyCandidates, RandomKeys, magnitude_keys
 from pruning_engine.recipe import Norm
 from pruning_engine.runtime.scratch_buffers import PIECE_ENTRIES, buffer
 from pruning_engine.runtime.threads import in_parallel
@@ -56,13 +56,13 @@ class NumpyBackend:
         """Write the entries that are kept, and +0.0 for the others."""
         in_parallel(partial(_apply_piece, flat, bits, out), pieces(flat.numel(), self._step))
 
-    def magnitudes(self, flat: torch.Tensor, domain: torch.dtype, alive: Bits | None) -> Contender:
+    def magnitudes(self, flat: torch.Tensor, domain: torch.dtype, alive: Bits | None) -> Candidates:
         """Let entries compete by magnitude."""
-        return NumpyContender(magnitude_keys(flat, domain), flat.numel(), alive, self._step)
+        return NumpyCandidates(magnitude_keys(flat, domain), flat.numel(), alive, self._step)
 
-    def random(self, key: int, size: int, alive: Bits | None) -> Contender:
+    def random(self, key: int, size: int, alive: Bits | None) -> Candidates:
         """Let entries compete by random scores."""
-        return NumpyContender(RandomKeys(key), size, alive, max(8, self._step // _RANDOM_STEPS))
+        return NumpyCandidates(RandomKeys(key), size, alive, max(8, self._step // _RANDOM_STEPS))
 
     def norms(self, flat: torch.Tensor, alive: Bits | None, layout: ChannelLayout, norm: Norm) -> Floats:
         """Give what ranks each channel."""

@@ -152,8 +152,8 @@ def _mix(values: Integers) -> Integers:
     return values
 
 
-class NumpyContender:
-    """The entries of one CPU tensor that compete: `backend.Contender` in numpy."""
+class NumpyCandidates:
+    """The entries of one CPU tensor that compete: `backend.Candidates` in numpy."""
 
     def __init__(self, keys: Keys, size: int, alive: Bits | None, step: int) -> None:
         self.size = size

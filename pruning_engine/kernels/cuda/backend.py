@@ -9,12 +9,12 @@ from typing import Final
 import torch
 
 from pruning_engine.kernels import channel_norms as norms
-from pruning_engine.kernels.backend import Bits, BoolArray, Contender, Floats, Integers, NotBinaryError
+from pruning_engine.kernels.backend import Bits, BoolArray, Candidates, Floats, Integers, NotBinaryError
 from pruning_engine.kernels.channel_layout import Block, ChannelLayout
 from pruning_engine.kernels.cpu import norms as numpy_norms
 from pruning_engine.kernels.cpu.arrays import pieces
 from pruning_engine.kernels.cuda.bits import bits_at, count_bits, pack_bits, unpack_bits
-from pruning_engine.kernels.cuda.candidates import MagnitudeKeys, RandomKeys, TorchContender
+from pruning_engine.kernels.cuda.candidates import MagnitudeKeys, RandomKeys, TorchCandidates
 from pruning_engine.recipe import NamedNorm, Norm
 from pruning_engine.runtime.scratch_buffers import PIECE_ENTRIES
 
@@ -56,13 +56,13 @@ class TorchBackend:
             ones = unpack_bits(bits[begin // 8 : (end + 7) // 8], end - begin)
             torch.mul(source[begin:end], ones, out=target[begin:end])
 
-    def magnitudes(self, flat: torch.Tensor, domain: torch.dtype, alive: Bits | None) -> Contender:
+    def magnitudes(self, flat: torch.Tensor, domain: torch.dtype, alive: Bits | None) -> Candidates:
         """Let entries compete by magnitude."""
-        return TorchContender(MagnitudeKeys(flat, domain), flat.numel(), alive, self._step)
+        return TorchCandidates(MagnitudeKeys(flat, domain), flat.numel(), alive, self._step)
 
-    def random(self, key: int, size: int, alive: Bits | None) -> Contender:
+    def random(self, key: int, size: int, alive: Bits | None) -> Candidates:
         """Let entries compete by random scores."""
-        return TorchContender(RandomKeys(key, self.device), size, alive, self._step)
+        return TorchCandidates(RandomKeys(key, self.device), size, alive, self._step)
 
     def norms(self, flat: torch.Tensor, alive: Bits | None, layout: ChannelLayout, norm: Norm) -> Floats:
         """Give what ranks each channel; norms that are not reproducible are the host's work."""

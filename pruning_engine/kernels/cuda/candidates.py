@@ -92,8 +92,8 @@ class RandomKeys:
         return value ^ -_TOP_BIT
 
 
-class TorchContender:
-    """The entries of one tensor that compete: `backend.Contender` in torch operations."""
+class TorchCandidates:
+    """The entries of one tensor that compete: `backend.Candidates` in torch operations."""
 
     def __init__(self, keys: Keys, size: int, alive: Bits | None, step: int) -> None:
         self.size = size

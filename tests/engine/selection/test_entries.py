@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pruning_engine.kernels.backend import Backend, Contender
+from pruning_engine.kernels.backend import Backend, Candidates
 from pruning_engine.kernels.cpu.backend import NumpyBackend
 from pruning_engine.kernels.cuda.backend import TorchBackend
 from pruning_engine.runtime.threads import get_threads, set_threads
@@ -18,7 +18,7 @@ MISLED = Tuning(whole=1, density=0.3, deviations=0.0)
 """A sample that tells hardly anything: most passes only narrow the range."""
 
 
-def contender(backend: Backend, values: torch.Tensor, alive: torch.Tensor | None = None) -> Contender:
+def contender(backend: Backend, values: torch.Tensor, alive: torch.Tensor | None = None) -> Candidates:
     return backend.magnitudes(values, values.dtype, backend.pack(alive) if alive is not None else None)
 
 
