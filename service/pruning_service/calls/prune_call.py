@@ -1,7 +1,7 @@
 """One Prune call: receive, prune and send, overlapped.
 
-Two halves: `_work` receives, prunes and fills the outbox; `responses` sends what is in it. While the engine prunes
-one parameter the next is received, and neither half waits for the other beyond what inbox and outbox allow.
+Two halves: `_work` receives, prunes and fills the response_stream; `responses` sends what is in it. While the engine prunes
+one parameter the next is received, and neither half waits for the other beyond what request_stream and response_stream allow.
 
 Every failure is told twice: in-band, and, once the client has stopped writing, as the status. (A client that is
 still writing when its call ends mostly sees INTERNAL instead of the status: grpc issue 36066.)
@@ -41,8 +41,8 @@ from pruning_service.resources.threads import worked_out
 from pruning_service.settings import Settings
 from pruning_service.status import Refusal, failure, refusal_of
 from pruning_service.streams.buffers import Buffers
-from pruning_service.streams.request_stream import Inbox, Message
-from pruning_service.streams.response_stream import Outbox
+from pruning_service.streams.request_stream import Message, RequestStream
+from pruning_service.streams.response_stream import ResponseStream
 from pruning_service.streams.tensor_reader import Arrived, Intake
 
 HEARTBEAT_SECONDS: Final = 5.0
@@ -91,8 +91,10 @@ class PruneCall:
         hang_up: Callable[[], object],
     ) -> None:
         settings = resources.settings
-        self.inbox = Inbox(requests, settings.idle_seconds, settings.min_bytes_per_second)
-        self.outbox = Outbox(settings.backlog_bytes, settings.idle_seconds, settings.min_bytes_per_second)
+        self.request_stream = RequestStream(requests, settings.idle_seconds, settings.min_bytes_per_second)
+        self.response_stream = ResponseStream(
+            settings.backlog_bytes, settings.idle_seconds, settings.min_bytes_per_second
+        )
         self.recipe: Recipe | None = None
         self.report: pb.Report | None = None
         self.aborted: Refusal | None = None
@@ -114,13 +116,13 @@ class PruneCall:
         work.add_done_callback(self._work_ended)
         self._resources.calls.add(self)
         try:
-            async for message in self.outbox.messages(HEARTBEAT_SECONDS):
+            async for message in self.response_stream.messages(HEARTBEAT_SECONDS):
                 yield self._progress() if message is None else message
             await work
         finally:
             work.add_done_callback(self._let_go)
             work.cancel()
-            self.inbox.close()
+            self.request_stream.close()
 
     def end(self, refusal: Refusal) -> None:
         """End the call before it is finished, for a reason that is not its own, unless it is ending already."""
@@ -130,8 +132,8 @@ class PruneCall:
 
     def _work_ended(self, work: asyncio.Task[None]) -> None:
         if work.cancelled() or work.exception() is not None:
-            self.outbox.drop()
-        self.outbox.close()
+            self.response_stream.drop()
+        self.response_stream.close()
 
     def _let_go(self, work: asyncio.Task[None]) -> None:
         """Be over; free what the plan was made of, now that nobody else holds it, in short steps off the event loop."""
@@ -169,21 +171,21 @@ class PruneCall:
     async def _tell_failure(self, refusal: Refusal) -> None:
         """Tell why the call ends, and read on until its client stages; hang up if it takes nothing."""
         self._ending = refusal
-        self.outbox.drop()
-        self.outbox.send(pb.PruneResponse(failure=failure(refusal, self.request_id)))
-        discarding = asyncio.ensure_future(self.inbox.discard(DISCARD_SECONDS))
+        self.response_stream.drop()
+        self.response_stream.send(pb.PruneResponse(failure=failure(refusal, self.request_id)))
+        discarding = asyncio.ensure_future(self.request_stream.discard(DISCARD_SECONDS))
         patience = 0.0 if refusal.reason is Reason.CLIENT_NOT_READING else DISCARD_SECONDS
-        if not await self.outbox.is_taken(patience):
+        if not await self.response_stream.is_taken(patience):
             self.aborted = refusal
             self._aborting = asyncio.ensure_future(self._abort(refusal))  # waits behind what the client does not take
-            if not await self.outbox.is_taken(DISCARD_SECONDS):
+            if not await self.response_stream.is_taken(DISCARD_SECONDS):
                 self._hang_up()
         await discarding
 
     async def _work(self, reservation: Reservation) -> None:
-        options = await self.inbox.options()
+        options = await self.request_stream.options()
         recipe = self.recipe = await worked_out(partial(_recipe, options), options.ByteSize())
-        intake, settings = Intake(self.inbox, options.total_bytes), self._resources.settings
+        intake, settings = Intake(self.request_stream, options.total_bytes), self._resources.settings
         file = await intake.header(settings.header_bytes, settings.max_tensors, reservation)
         self.tensors = max(1, len(file.tensors))
         prepared = await worked_out(
@@ -193,7 +195,7 @@ class PruneCall:
         if self.tensors > FEW_TENSORS:
             self._parts = [*file.tensors, *prepared.parts]
         if options.digests and prepared.metadata is not None:
-            self.outbox.take_digest()
+            self.response_stream.take_digest()
         if options.output == pb.OUTPUT_FORM_PLAN:
             self._tell(prepared.told)
             await intake.end("form PLAN ends after the header")
@@ -203,8 +205,8 @@ class PruneCall:
             buffers = Buffers(prepared.peak_bytes, pinned=self._resources.worker.device.type == "cuda")
             arrivals = intake.parameters(file.tensors, prepared.plan, buffers)
             await self._stream(prepared, arrivals, _results(options, prepared, buffers), file.header_bytes)
-        self.outbox.close()
-        await self.outbox.drained()
+        self.response_stream.close()
+        await self.response_stream.drained()
 
     async def _stream(
         self, prepared: Prepared, arrivals: AsyncIterator[Arrived], results: Results, header_bytes: int
@@ -212,7 +214,7 @@ class PruneCall:
         begin = partial(Pruning, prepared.plan, device=self._resources.worker.device, in_place=True)
         pruning = await worked_out(begin, header_bytes)
         with self._stage("send"):
-            await self.outbox.write(memoryview(prepared.header))
+            await self.response_stream.write(memoryview(prepared.header))
             received = self._received(arrivals)
             async with aclosing(received if prepared.effort.is_light else _one_ahead(received)) as parameters:
                 async for arrived in parameters:
@@ -222,7 +224,7 @@ class PruneCall:
             report = pruning.report()
             metadata = with_config(prepared.metadata or {}, report.groups)
             await self._write(await worked_out(partial(results.rest, metadata), header_bytes))
-            await self.outbox.nearly_drained()
+            await self.response_stream.nearly_drained()
         await self._tell_report(report, prepared, results, header_bytes)
 
     async def _finished(
@@ -236,7 +238,7 @@ class PruneCall:
 
     async def _write(self, parts: Iterable[memoryview]) -> None:
         for part in parts:
-            await self.outbox.write(part)
+            await self.response_stream.write(part)
 
     async def _received(self, arrivals: AsyncIterator[Arrived]) -> AsyncGenerator[Arrived, None]:
         with self._stage("receive"):
@@ -245,12 +247,14 @@ class PruneCall:
 
     def _progress(self) -> pb.PruneResponse:
         return pb.PruneResponse(
-            progress=pb.Progress(received_bytes=self.inbox.received_bytes, sent_bytes=self.outbox.sent_bytes)
+            progress=pb.Progress(
+                received_bytes=self.request_stream.received_bytes, sent_bytes=self.response_stream.sent_bytes
+            )
         )
 
     def _tell(self, messages: Iterable[pb.PruneResponse]) -> None:
         for message in messages:
-            self.outbox.send(message)
+            self.response_stream.send(message)
 
     async def _tell_report(self, report: Report, prepared: Prepared, results: Results, header_bytes: int) -> None:
         self._seconds.update(report.seconds)
@@ -262,10 +266,10 @@ class PruneCall:
             seed=report.seed,
             version=self._resources.version,
             reproducible=report.reproducible,
-            input_sha256=await self.inbox.digest.hexdigest() if self.inbox.digest else "",
-            result_sha256=await self.outbox.digest.hexdigest() if self.outbox.digest else "",
+            input_sha256=await self.request_stream.digest.hexdigest() if self.request_stream.digest else "",
+            result_sha256=await self.response_stream.digest.hexdigest() if self.response_stream.digest else "",
             negative_zeros=results.negative_zeros,
-            result_bytes=None if prepared.metadata is None else self.outbox.written_bytes,
+            result_bytes=None if prepared.metadata is None else self.response_stream.written_bytes,
         )
         self._tell(await worked_out(lambda: list(translate.report_messages(report, last)), header_bytes))
 

@@ -25,7 +25,7 @@ def recorded(call: PruneCall, resources: Resources, peer: str) -> Iterator[None]
     outcome = Reason.INTERNAL.value
     metrics.in_flight.inc()
     try:
-        with metrics.traffic.counted(call.inbox, call.outbox):
+        with metrics.traffic.counted(call.request_stream, call.response_stream):
             yield
         outcome = "OK"
     except Refusal as refusal:
@@ -43,7 +43,7 @@ def recorded(call: PruneCall, resources: Resources, peer: str) -> Iterator[None]
         _log.info(
             "prune request_id=%s peer=%s caller=%s outcome=%s seconds=%.3f received_bytes=%d sent_bytes=%d%s",
             *(call.request_id, peer, caller.get(), outcome, time.perf_counter() - begin),
-            *(call.inbox.received_bytes, call.outbox.sent_bytes, _totals(call.report)),
+            *(call.request_stream.received_bytes, call.response_stream.sent_bytes, _totals(call.report)),
         )
 
 

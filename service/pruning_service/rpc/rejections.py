@@ -17,7 +17,7 @@ from pruning_service.calls.prune_call import DISCARD_SECONDS
 from pruning_service.observability.metrics import Metrics
 from pruning_service.rpc.request_id import named
 from pruning_service.status import Refusal, failure, grpc_status
-from pruning_service.streams.request_stream import Inbox
+from pruning_service.streams.request_stream import RequestStream
 
 DROPPING_CALLS: Final = 16
 """The most refused calls whose messages are taken and dropped; gRPC holds up to four messages of each, 256 MiB in all.
@@ -53,13 +53,13 @@ class Refusing:
         """Take what the client still writes, if not too many calls are taken from already."""
         if self._dropping_calls >= DROPPING_CALLS:
             return
-        inbox = Inbox(requests, idle_seconds=0)
+        request_stream = RequestStream(requests, idle_seconds=0)
         self._dropping_calls += 1
         try:
-            await inbox.discard(DISCARD_SECONDS)
+            await request_stream.discard(DISCARD_SECONDS)
         finally:
             self._dropping_calls -= 1
-            inbox.close()
+            request_stream.close()
 
     def _record(self, refusal: Refusal, request_id: str, method: str, context: Any) -> None:
         self._metrics.refusals.labels(refusal.reason).inc()

@@ -21,7 +21,7 @@ from pruning_service.streams.throughput import Pace
 Message: TypeAlias = PruneRequest | memoryview
 
 
-class Inbox:
+class RequestStream:
     """What the client sends. `digest` is of all data, if the options want one."""
 
     def __init__(self, requests: AsyncIterator[Message], idle_seconds: float, min_bytes_per_second: int = 0) -> None:

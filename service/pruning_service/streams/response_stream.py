@@ -25,7 +25,7 @@ _LITTLE_BYTES: Final = 64 * 1024
 """What a client takes as soon as it looks: not worth waiting for."""
 
 
-class Outbox:
+class ResponseStream:
     """What waits to be read by the client.
 
     Whoever writes waits while more than `backlog_bytes` of results are unread, and is refused if the client takes

@@ -22,7 +22,7 @@ from pruning_service.resources.memory_estimate import HEADER_COST
 from pruning_service.resources.threads import worked_out
 from pruning_service.status import Refusal
 from pruning_service.streams.buffers import Buffers
-from pruning_service.streams.request_stream import Inbox
+from pruning_service.streams.request_stream import RequestStream
 
 MANY_BYTES: Final = 64 * 1024
 
@@ -72,8 +72,8 @@ def _copy(data: memoryview, target: memoryview) -> None:
 class Intake:
     """One file on its way in. `header` first, then `parameters`."""
 
-    def __init__(self, inbox: Inbox, total_bytes: int) -> None:
-        self._inbox = inbox
+    def __init__(self, request_stream: RequestStream, total_bytes: int) -> None:
+        self._inbox = request_stream
         self._total_bytes = total_bytes
         self._header_bytes = 0
         self._data = memoryview(b"")
