@@ -43,7 +43,7 @@ from pruning_service.status import Refusal, failure, refusal_of
 from pruning_service.streams.buffers import Buffers
 from pruning_service.streams.request_stream import Message, RequestStream
 from pruning_service.streams.response_stream import ResponseStream
-from pruning_service.streams.tensor_reader import Arrived, Intake
+from pruning_service.streams.tensor_reader import ReceivedParameter, TensorReader
 
 HEARTBEAT_SECONDS: Final = 5.0
 """The longest silence towards a client; proxies cut idle streams."""
@@ -185,8 +185,8 @@ class PruneCall:
     async def _work(self, reservation: Reservation) -> None:
         options = await self.request_stream.options()
         recipe = self.recipe = await worked_out(partial(_recipe, options), options.ByteSize())
-        intake, settings = Intake(self.request_stream, options.total_bytes), self._resources.settings
-        file = await intake.header(settings.header_bytes, settings.max_tensors, reservation)
+        tensor_reader, settings = TensorReader(self.request_stream, options.total_bytes), self._resources.settings
+        file = await tensor_reader.header(settings.header_bytes, settings.max_tensors, reservation)
         self.tensors = max(1, len(file.tensors))
         prepared = await worked_out(
             partial(prepare, recipe, options, file, self.request_id, self._resources.described),
@@ -198,18 +198,18 @@ class PruneCall:
             self.response_stream.take_digest()
         if options.output == pb.OUTPUT_FORM_PLAN:
             self._tell(prepared.told)
-            await intake.end("form PLAN ends after the header")
+            await tensor_reader.end("form PLAN ends after the header")
         else:
             await reservation.grow(prepared.peak_bytes)
             self._tell(prepared.told)
             buffers = Buffers(prepared.peak_bytes, pinned=self._resources.worker.device.type == "cuda")
-            arrivals = intake.parameters(file.tensors, prepared.plan, buffers)
+            arrivals = tensor_reader.parameters(file.tensors, prepared.plan, buffers)
             await self._stream(prepared, arrivals, _results(options, prepared, buffers), file.header_bytes)
         self.response_stream.close()
         await self.response_stream.drained()
 
     async def _stream(
-        self, prepared: Prepared, arrivals: AsyncIterator[Arrived], results: Results, header_bytes: int
+        self, prepared: Prepared, arrivals: AsyncIterator[ReceivedParameter], results: Results, header_bytes: int
     ) -> None:
         begin = partial(Pruning, prepared.plan, device=self._resources.worker.device, in_place=True)
         pruning = await worked_out(begin, header_bytes)
@@ -228,7 +228,7 @@ class PruneCall:
         await self._tell_report(report, prepared, results, header_bytes)
 
     async def _finished(
-        self, pruning: Pruning, arrived: Arrived, results: Results, prepared: Prepared
+        self, pruning: Pruning, arrived: ReceivedParameter, results: Results, prepared: Prepared
     ) -> Sequence[Finished]:
         """Give each parameter that is finished now that this one has arrived."""
         work = partial(results.finished, pruning, arrived)
@@ -240,7 +240,7 @@ class PruneCall:
         for part in parts:
             await self.response_stream.write(part)
 
-    async def _received(self, arrivals: AsyncIterator[Arrived]) -> AsyncGenerator[Arrived, None]:
+    async def _received(self, arrivals: AsyncIterator[ReceivedParameter]) -> AsyncGenerator[ReceivedParameter, None]:
         with self._stage("receive"):
             async for arrived in arrivals:
                 yield arrived

@@ -7,7 +7,7 @@ from typing import Final
 from pruning_engine.planning.plan import Plan
 from pruning_proto.safetensors.header import Layout
 from pruning_service.resources.engine_worker import LIGHT_BYTES
-from pruning_service.streams.tensor_reader import Arrived
+from pruning_service.streams.tensor_reader import ReceivedParameter
 
 TENSOR_BYTES: Final = 16 * 1024
 """What is done for a tensor of no entries takes as long as going through so many bytes, or longer."""
@@ -26,7 +26,7 @@ class Effort:
         barriers = {number for number, stop in enumerate(plan.stages) if stop.is_barrier}
         self._missing = Counter(stop for planned in plan.parameters for stop in planned.stages if stop in barriers)
 
-    def of(self, arrived: Arrived) -> float:
+    def of(self, arrived: ReceivedParameter) -> float:
         """Give what is to be gone through now that a parameter has arrived; to be asked once for each.
 
         Its own tensors, once for each rule; or, if others have waited for it at a barrier, perhaps all there are.

@@ -12,7 +12,7 @@ from pruning_engine.execution.prune import Parameter, Pruning, spec_of
 from pruning_engine.planning.plan import PlannedParameter, TensorSpec
 from pruning_proto.safetensors import header as layout
 from pruning_service.outputs.ordered import Finished, InputOrder, ResultTensor
-from pruning_service.streams.tensor_reader import Arrived
+from pruning_service.streams.tensor_reader import ReceivedParameter
 
 
 class Shaping(Protocol):
@@ -54,7 +54,7 @@ class LateResults:
         """How many -0.0 there were."""
         return self._shaping.negative_zeros
 
-    def finished(self, pruning: Pruning, arrived: Arrived) -> list[Finished]:
+    def finished(self, pruning: Pruning, arrived: ReceivedParameter) -> list[Finished]:
         """Give what is finished, as it stands in the file. A tensor that was packed is let go of before the next is."""
         planned = arrived.planned
         if planned.passes_through:

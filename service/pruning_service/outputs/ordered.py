@@ -9,7 +9,7 @@ import torch
 
 from pruning_engine.execution.prune import Parameter, Pruning
 from pruning_engine.planning.plan import PlannedParameter, TensorSpec
-from pruning_service.streams.tensor_reader import Arrived
+from pruning_service.streams.tensor_reader import ReceivedParameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Results(Protocol):
     def negative_zeros(self) -> int:
         """How many -0.0 there were."""
 
-    def finished(self, pruning: Pruning, arrived: Arrived) -> list[Finished]:
+    def finished(self, pruning: Pruning, arrived: ReceivedParameter) -> list[Finished]:
         """Give those that are finished now that one has arrived. Work for the engine's thread."""
 
     def leaving(self, finished: Finished) -> Iterator[memoryview]:
@@ -54,7 +54,7 @@ class EarlyResults:
     def __init__(self, parameters: Sequence[PlannedParameter]) -> None:
         self._order = InputOrder(parameters)
 
-    def finished(self, pruning: Pruning, arrived: Arrived) -> list[Finished]:
+    def finished(self, pruning: Pruning, arrived: ReceivedParameter) -> list[Finished]:
         """Give what is finished."""
         planned = arrived.planned
         if planned.passes_through:

@@ -28,7 +28,7 @@ MANY_BYTES: Final = 64 * 1024
 
 
 @dataclass(slots=True)
-class Arrived:
+class ReceivedParameter:
     """A parameter and its tensors that are in: by name, what the file says of each, and its bytes (uint8, flat)."""
 
     planned: PlannedParameter
@@ -56,9 +56,11 @@ def _typed(entry: TensorEntry, buffer: torch.Tensor) -> torch.Tensor:
     return buffer.view(dtype).reshape(entry.shape)
 
 
-def _incomplete(plan: Plan) -> dict[str, Arrived]:
+def _incomplete(plan: Plan) -> dict[str, ReceivedParameter]:
     """Every parameter of a plan, by the name of each of its sources."""
-    return {source: arrived for arrived in map(Arrived, plan.parameters) for source in arrived.planned.sources}
+    return {
+        source: arrived for arrived in map(ReceivedParameter, plan.parameters) for source in arrived.planned.sources
+    }
 
 
 def _copy(data: memoryview, target: memoryview) -> None:
@@ -69,7 +71,7 @@ def _copy(data: memoryview, target: memoryview) -> None:
         np.copyto(np.frombuffer(target, np.uint8), np.frombuffer(data, np.uint8))
 
 
-class Intake:
+class TensorReader:
     """One file on its way in. `header` first, then `parameters`."""
 
     def __init__(self, request_stream: RequestStream, total_bytes: int) -> None:
@@ -96,7 +98,7 @@ class Intake:
 
     async def parameters(
         self, entries: tuple[TensorEntry, ...], plan: Plan, buffers: Buffers
-    ) -> AsyncIterator[Arrived]:
+    ) -> AsyncIterator[ReceivedParameter]:
         """Give each parameter as soon as it is complete; `entries` is the file's layout. Raises: Refusal."""
         incomplete = await worked_out(partial(_incomplete, plan), self._header_bytes)
         for entry in entries:

@@ -14,7 +14,7 @@ from pruning_engine.recipe import Channels, Fraction, Magnitude, NamedNorm, Reci
 from pruning_proto.safetensors.header import Layout, build, parse
 from pruning_service.calls.work_estimate import TENSOR_BYTES, Effort
 from pruning_service.resources.engine_worker import LIGHT_BYTES, SMALL_BYTES, Worker
-from pruning_service.streams.tensor_reader import Arrived
+from pruning_service.streams.tensor_reader import ReceivedParameter
 
 TENSORS: Final = (("a.weight", "F32", (4, 4, 4)), ("b.weight", "F32", (4, 4, 4)))
 """Two tensors of 256 bytes."""
@@ -45,7 +45,7 @@ def test_effort_is_what_a_parameter_sets_free(rules: tuple[Rule, ...], efforts: 
     plan = make_plan(Recipe(rules), [TensorSpec(*tensor) for tensor in TENSORS])
     effort = Effort(plan, file())
     arrivals = [
-        Arrived(planned, {entry.name: (entry, torch.empty(256, dtype=torch.uint8))})
+        ReceivedParameter(planned, {entry.name: (entry, torch.empty(256, dtype=torch.uint8))})
         for planned, entry in zip(plan.parameters, file().tensors, strict=True)
     ]
 
