@@ -16,7 +16,7 @@ from pruning_service.messages.unknown_fields import check_understood
 from pruning_service.resources.threads import worked_out
 from pruning_service.status import Refusal
 from pruning_service.streams.digest import Digest
-from pruning_service.streams.throughput import Pace
+from pruning_service.streams.throughput import ThroughputCheck
 
 Message: TypeAlias = PruneRequest | memoryview
 
@@ -29,7 +29,7 @@ class RequestStream:
         self.digest: Digest | None = None
         self._requests = requests
         self._idle_seconds = idle_seconds
-        self._pace = Pace(min_bytes_per_second, "sent", idle_seconds)
+        self._pace = ThroughputCheck(min_bytes_per_second, "sent", idle_seconds)
         self._reading: asyncio.Future[Message | None] | None = None
 
     async def options(self) -> PruneOptions:
@@ -58,7 +58,7 @@ class RequestStream:
         if not data:
             raise Refusal(reason=Reason.EMPTY_DATA, message="a data message is empty; leave it out")
         self.received_bytes += len(data)
-        self._pace.note(time.monotonic() - begin, len(data))
+        self._pace.record(time.monotonic() - begin, len(data))
         if self.digest is not None:
             await self.digest.take(data)
         return data

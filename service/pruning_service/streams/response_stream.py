@@ -16,7 +16,7 @@ from pruning_proto.reasons import Reason
 from pruning_proto.v1.pruning_pb2 import PruneResponse
 from pruning_service.status import Refusal
 from pruning_service.streams.digest import Digest
-from pruning_service.streams.throughput import Pace
+from pruning_service.streams.throughput import ThroughputCheck
 
 _WRITES_IN_A_ROW: Final = 256
 """Results queued before others have the event loop: a model may have many thousand small ones."""
@@ -37,7 +37,7 @@ class ResponseStream:
         self.sent_bytes = 0
         self.digest: Digest | None = None
         self._writes = 0
-        self._pace = Pace(min_bytes_per_second, "read", idle_seconds)
+        self._pace = ThroughputCheck(min_bytes_per_second, "read", idle_seconds)
         self._backlog_bytes = backlog_bytes
         self._idle_seconds = idle_seconds
         self._messages: deque[tuple[PruneResponse | Data, int]] = deque()
@@ -153,4 +153,4 @@ class ResponseStream:
                     message=f"{self._unread_bytes:,} bytes of the result wait and none were read for "
                     f"{self._idle_seconds:g} s; read while you send",
                 ) from None
-            self._pace.note(time.monotonic() - begin, unread_bytes - self._unread_bytes)
+            self._pace.record(time.monotonic() - begin, unread_bytes - self._unread_bytes)

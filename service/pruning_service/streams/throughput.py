@@ -8,7 +8,7 @@ from pruning_proto.reasons import Reason
 from pruning_service.status import Refusal
 
 
-class Pace:
+class ThroughputCheck:
     """The pace of one direction of a call; `doing` is what the client does there: "sent" or "read".
 
     Units: `least` is in bytes a second, 0 for none; `window_seconds` of waiting are judged together, since a pause or a
@@ -22,7 +22,7 @@ class Pace:
         self._seconds = 0.0
         self._bytes = 0
 
-    def note(self, seconds: float, moved_bytes: int) -> None:
+    def record(self, seconds: float, moved_bytes: int) -> None:
         """Count bytes for which the server waited. Raises: Refusal CLIENT_TOO_SLOW at the end of a slow window."""
         self._seconds += seconds
         self._bytes += moved_bytes

@@ -9,7 +9,7 @@ import pytest
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.status import Refusal
-from pruning_service.streams.throughput import Pace
+from pruning_service.streams.throughput import ThroughputCheck
 from tests.servers import ServerProcess, running_server
 from tests.service.raw import call, data, file, options
 
@@ -21,31 +21,31 @@ WITHOUT_LOOKAHEAD = (("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes",
 
 
 def test_a_pace_below_the_least_is_refused_once_a_window_of_waiting_is_over() -> None:
-    pace = Pace(100, "sent", window_seconds=10)
-    pace.note(9.9, 500)
+    pace = ThroughputCheck(100, "sent", window_seconds=10)
+    pace.record(9.9, 500)
 
     with pytest.raises(Refusal, match="sent 60 bytes a second over 10 s") as refused:
-        pace.note(0.1, 100)
+        pace.record(0.1, 100)
     assert refused.value.reason is Reason.CLIENT_TOO_SLOW
     assert refused.value.metadata == {"bytes_per_second": "60", "least_bytes_per_second": "100"}
 
 
 def test_a_pause_within_a_window_of_good_pace_is_allowed() -> None:
-    pace = Pace(100, "sent", window_seconds=10)
-    pace.note(1, 5000)
-    pace.note(9, 0)
+    pace = ThroughputCheck(100, "sent", window_seconds=10)
+    pace.record(1, 5000)
+    pace.record(9, 0)
 
 
 def test_every_window_counts_anew() -> None:
-    pace = Pace(100, "sent", window_seconds=10)
-    pace.note(10, 1_000_000)
+    pace = ThroughputCheck(100, "sent", window_seconds=10)
+    pace.record(10, 1_000_000)
 
     with pytest.raises(Refusal):
-        pace.note(10, 999)
+        pace.record(10, 999)
 
 
 def test_any_pace_is_allowed_where_none_is_wanted() -> None:
-    Pace(0, "sent", window_seconds=10).note(1000, 0)
+    ThroughputCheck(0, "sent", window_seconds=10).note(1000, 0)
 
 
 @pytest.fixture(scope="module")
