@@ -6,7 +6,7 @@ are refused one after the other would pile up models that no reservation counts.
 """
 
 
-def let_go(error: BaseException | None) -> None:
+def drop_tracebacks(error: BaseException | None) -> None:
     """Take the traceback out of an error, and out of every one that it came from."""
     left = [error]
     seen = set()

@@ -26,7 +26,7 @@ from pruning_proto.framing import Data
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.calls.preparation import Prepared, Server, prepare
-from pruning_service.frames import let_go
+from pruning_service.frames import drop_tracebacks
 from pruning_service.messages import translate
 from pruning_service.messages.history import with_config
 from pruning_service.observability.metrics import Metrics
@@ -37,7 +37,7 @@ from pruning_service.resources.device_faults import DeviceFaults
 from pruning_service.resources.engine_worker import Worker
 from pruning_service.resources.garbage_collection import FEW_TENSORS
 from pruning_service.resources.memory_budget import Budget, Reservation
-from pruning_service.resources.threads import worked_out
+from pruning_service.resources.threads import run_in_thread_if_large
 from pruning_service.settings import Settings
 from pruning_service.status import Refusal, failure, refusal_of
 from pruning_service.streams.buffers import Buffers
@@ -120,7 +120,7 @@ class PruneCall:
                 yield self._progress() if message is None else message
             await work
         finally:
-            work.add_done_callback(self._let_go)
+            work.add_done_callback(self._release)
             work.cancel()
             self.request_stream.close()
 
@@ -135,7 +135,7 @@ class PruneCall:
             self.response_stream.drop()
         self.response_stream.close()
 
-    def _let_go(self, work: asyncio.Task[None]) -> None:
+    def _release(self, work: asyncio.Task[None]) -> None:
         """Be over; free what the plan was made of, now that nobody else holds it, in short steps off the event loop."""
         if not self._parts:
             self._resources.calls.discard(self)
@@ -150,7 +150,7 @@ class PruneCall:
                 await self._work(reservation)
             except Exception as error:  # noqa: BLE001 - whatever it is, the client is told
                 refusal = await self._refusal_of(error)
-                let_go(error)
+                drop_tracebacks(error)
             except asyncio.CancelledError:
                 if self._ending is None or self._working is None:
                     raise
@@ -184,11 +184,11 @@ class PruneCall:
 
     async def _work(self, reservation: Reservation) -> None:
         options = await self.request_stream.options()
-        recipe = self.recipe = await worked_out(partial(_recipe, options), options.ByteSize())
+        recipe = self.recipe = await run_in_thread_if_large(partial(_recipe, options), options.ByteSize())
         tensor_reader, settings = TensorReader(self.request_stream, options.total_bytes), self._resources.settings
         file = await tensor_reader.header(settings.header_bytes, settings.max_tensors, reservation)
         self.tensors = max(1, len(file.tensors))
-        prepared = await worked_out(
+        prepared = await run_in_thread_if_large(
             partial(prepare, recipe, options, file, self.request_id, self._resources.described),
             file.header_bytes + options.ByteSize(),
         )
@@ -212,7 +212,7 @@ class PruneCall:
         self, prepared: Prepared, arrivals: AsyncIterator[ReceivedParameter], results: Results, header_bytes: int
     ) -> None:
         begin = partial(Pruning, prepared.plan, device=self._resources.worker.device, in_place=True)
-        pruning = await worked_out(begin, header_bytes)
+        pruning = await run_in_thread_if_large(begin, header_bytes)
         with self._stage("send"):
             await self.response_stream.write(memoryview(prepared.header))
             received = self._received(arrivals)
@@ -223,7 +223,7 @@ class PruneCall:
                         await self._write(results.leaving(finished.popleft()))
             report = pruning.report()
             metadata = with_config(prepared.metadata or {}, report.groups)
-            await self._write(await worked_out(partial(results.rest, metadata), header_bytes))
+            await self._write(await run_in_thread_if_large(partial(results.rest, metadata), header_bytes))
             await self.response_stream.nearly_drained()
         await self._tell_report(report, prepared, results, header_bytes)
 
@@ -271,7 +271,7 @@ class PruneCall:
             negative_zeros=results.negative_zeros,
             result_bytes=None if prepared.metadata is None else self.response_stream.written_bytes,
         )
-        self._tell(await worked_out(lambda: list(translate.report_messages(report, last)), header_bytes))
+        self._tell(await run_in_thread_if_large(lambda: list(translate.report_messages(report, last)), header_bytes))
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:

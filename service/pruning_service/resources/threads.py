@@ -11,7 +11,7 @@ SMALL_BYTES: Final = 4096
 """Of a header about 40 tensors: what is to be done for them takes no longer than a thread takes to wake up."""
 
 
-async def worked_out(work: Callable[[], Result], described_bytes: int) -> Result:
+async def run_in_thread_if_large(work: Callable[[], Result], described_bytes: int) -> Result:
     """Do `work` on a description of so many bytes: a header, options, or both. At once if it is small."""
     if described_bytes <= SMALL_BYTES:
         return work()

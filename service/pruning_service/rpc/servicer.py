@@ -13,7 +13,7 @@ from pruning_proto.framing import Data
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.calls.prune_call import PruneCall, Resources
-from pruning_service.frames import let_go
+from pruning_service.frames import drop_tracebacks
 from pruning_service.messages.unknown_fields import check_understood
 from pruning_service.rpc.call_log import recorded
 from pruning_service.rpc.capabilities import capabilities
@@ -56,7 +56,7 @@ class PruningServicer:
                     yield response
         except Refusal as refusal:
             status = grpc_status(refusal, request_id)
-            let_go(refusal)
+            drop_tracebacks(refusal)
         if status is not None:
             await context.abort_with_status(status)
 

@@ -13,7 +13,7 @@ from typing import TypeAlias
 from pruning_proto.reasons import Reason
 from pruning_proto.v1.pruning_pb2 import PruneOptions, PruneRequest
 from pruning_service.messages.unknown_fields import check_understood
-from pruning_service.resources.threads import worked_out
+from pruning_service.resources.threads import run_in_thread_if_large
 from pruning_service.status import Refusal
 from pruning_service.streams.digest import Digest
 from pruning_service.streams.throughput import ThroughputCheck
@@ -41,7 +41,7 @@ class RequestStream:
             )
         if isinstance(message, memoryview) or message.WhichOneof("message") == "data":
             raise Refusal(reason=Reason.OPTIONS_FIRST, message="data came before options; send options first")
-        await worked_out(partial(_check, message), message.ByteSize())
+        await run_in_thread_if_large(partial(_check, message), message.ByteSize())
         if message.WhichOneof("message") is None:
             raise Refusal(reason=Reason.OPTIONS_FIRST, message="the first message is empty; send options first")
         if message.options.digests:

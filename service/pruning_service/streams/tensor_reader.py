@@ -19,7 +19,7 @@ from pruning_proto.safetensors import header as layout
 from pruning_proto.safetensors.header import PREFIX_BYTES, Layout, TensorEntry
 from pruning_service.resources.memory_budget import Reservation
 from pruning_service.resources.memory_estimate import HEADER_COST
-from pruning_service.resources.threads import worked_out
+from pruning_service.resources.threads import run_in_thread_if_large
 from pruning_service.status import Refusal
 from pruning_service.streams.buffers import Buffers
 from pruning_service.streams.request_stream import RequestStream
@@ -91,7 +91,7 @@ class TensorReader:
         await reservation.grow(json_bytes)  # no more while it comes: a client may take its time
         text = await self._take(bytearray(json_bytes))
         await reservation.grow(HEADER_COST * json_bytes)
-        parsed = await worked_out(partial(layout.parse, text, most_tensors), json_bytes)
+        parsed = await run_in_thread_if_large(partial(layout.parse, text, most_tensors), json_bytes)
         if parsed.total_bytes != self._total_bytes:
             raise self._mismatch(f"its header describes {parsed.total_bytes:,}")
         return parsed
@@ -100,7 +100,7 @@ class TensorReader:
         self, entries: tuple[TensorEntry, ...], plan: Plan, buffers: Buffers
     ) -> AsyncIterator[ReceivedParameter]:
         """Give each parameter as soon as it is complete; `entries` is the file's layout. Raises: Refusal."""
-        incomplete = await worked_out(partial(_incomplete, plan), self._header_bytes)
+        incomplete = await run_in_thread_if_large(partial(_incomplete, plan), self._header_bytes)
         for entry in entries:
             buffer = buffers.take(entry.end - entry.begin)
             await self._fill(buffer.numpy().data)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pruning_service.frames import let_go
+from pruning_service.frames import drop_tracebacks
 
 
 class Model:
@@ -39,7 +39,7 @@ def test_frames_of_an_error_are_free_once_it_is_let_go() -> None:
     del model
     assert seen() is not None
 
-    let_go(error)
+    drop_tracebacks(error)
 
     assert seen() is None
 
@@ -48,10 +48,10 @@ def test_errors_that_name_each_other_are_let_go_too() -> None:
     one, other = ValueError(), TypeError()
     one.__context__, other.__cause__ = other, one
 
-    let_go(one)
+    drop_tracebacks(one)
 
     assert other.__traceback__ is None
 
 
 def test_no_error_is_nothing_to_let_go() -> None:
-    let_go(None)
+    drop_tracebacks(None)
