@@ -13,7 +13,7 @@ from pruning_proto.reasons import Reason
 from pruning_service.status import Refusal, Violation
 
 
-def check_understood(message: Message, path: str = "") -> None:
+def reject_unknown_fields(message: Message, path: str = "") -> None:
     """Refuse a message of which any part, however deep, is unknown here.
 
     Raises: Refusal UNSUPPORTED_FIELD with a violation for each part.

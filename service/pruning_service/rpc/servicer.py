@@ -14,7 +14,7 @@ from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.calls.prune_call import PruneCall, Resources
 from pruning_service.frames import drop_tracebacks
-from pruning_service.messages.unknown_fields import check_understood
+from pruning_service.messages.unknown_fields import reject_unknown_fields
 from pruning_service.rpc.call_log import recorded
 from pruning_service.rpc.capabilities import capabilities
 from pruning_service.rpc.request_id import named
@@ -66,7 +66,7 @@ class PruningServicer:
         """Tell what this server offers."""
         request_id = await named(context)
         try:
-            check_understood(pb.GetCapabilitiesRequest.FromString(raw))
+            reject_unknown_fields(pb.GetCapabilitiesRequest.FromString(raw))
             return capabilities(self._resources)
         except Exception as error:
             refusal = refusal_of(error, request_id)

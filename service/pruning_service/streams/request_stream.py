@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from pruning_proto.reasons import Reason
 from pruning_proto.v1.pruning_pb2 import PruneOptions, PruneRequest
-from pruning_service.messages.unknown_fields import check_understood
+from pruning_service.messages.unknown_fields import reject_unknown_fields
 from pruning_service.resources.threads import run_in_thread_if_large
 from pruning_service.status import Refusal
 from pruning_service.streams.digest import Digest
@@ -106,12 +106,12 @@ async def _first(requests: AsyncIterator[Message]) -> Message | None:
 
 
 def _check(message: PruneRequest) -> None:
-    check_understood(message.options)  # first, so that paths begin there
-    check_understood(message)
+    reject_unknown_fields(message.options)  # first, so that paths begin there
+    reject_unknown_fields(message)
 
 
 def _data_of(message: PruneRequest) -> memoryview:
-    check_understood(message)
+    reject_unknown_fields(message)
     if message.WhichOneof("message") == "options":
         raise Refusal(reason=Reason.UNEXPECTED_MESSAGE, message="options came a second time; send them once")
     return memoryview(message.data)
