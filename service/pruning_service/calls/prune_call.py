@@ -30,8 +30,8 @@ from pruning_service.frames import drop_tracebacks
 from pruning_service.messages import translate
 from pruning_service.messages.history import with_config
 from pruning_service.observability.metrics import Metrics
-from pruning_service.outputs.deferred import AsTheyAre, LateResults
-from pruning_service.outputs.ordered import EarlyResults, Finished, Results
+from pruning_service.outputs.deferred import DeferredResults, Unchanged
+from pruning_service.outputs.ordered import Finished, OrderedResults, Results
 from pruning_service.outputs.packed import Packing
 from pruning_service.resources.device_faults import DeviceFaults
 from pruning_service.resources.engine_worker import Worker
@@ -286,10 +286,10 @@ def _results(options: pb.PruneOptions, prepared: Prepared, buffers: Buffers) -> 
     """Give what becomes of results in the form that is asked."""
     parameters = prepared.plan.parameters
     if not prepared.is_late:
-        return EarlyResults(parameters)
+        return OrderedResults(parameters)
     if options.output == pb.OUTPUT_FORM_PACKED:
-        return LateResults(parameters, Packing(buffers.take_pageable, canonical=options.canonical_zero))
-    return LateResults(parameters, AsTheyAre())
+        return DeferredResults(parameters, Packing(buffers.take_pageable, canonical=options.canonical_zero))
+    return DeferredResults(parameters, Unchanged())
 
 
 def _recipe(options: pb.PruneOptions) -> Recipe:

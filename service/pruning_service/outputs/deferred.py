@@ -15,7 +15,7 @@ from pruning_service.outputs.ordered import Finished, InputOrder, ResultTensor
 from pruning_service.streams.tensor_reader import ReceivedParameter
 
 
-class Shaping(Protocol):
+class Encoder(Protocol):
     """What is made of tensors as they leave the engine. `negative_zeros` counts those found on the way."""
 
     negative_zeros: int
@@ -27,7 +27,7 @@ class Shaping(Protocol):
         """Give the file's metadata, once all its tensors are there, by these names in order."""
 
 
-class AsTheyAre:
+class Unchanged:
     """Makes nothing else of them."""
 
     negative_zeros = 0
@@ -41,12 +41,12 @@ class AsTheyAre:
         return metadata
 
 
-class LateResults:
+class DeferredResults:
     """The tensors of one result: held as they come, until their header can be built."""
 
-    def __init__(self, parameters: Sequence[PlannedParameter], shaping: Shaping) -> None:
+    def __init__(self, parameters: Sequence[PlannedParameter], encoder: Encoder) -> None:
         self._order = InputOrder(parameters)
-        self._shaping = shaping
+        self._shaping = encoder
         self._held: deque[ResultTensor] = deque()
 
     @property

@@ -46,7 +46,7 @@ class Results(Protocol):
         """Give the bytes that are left to be sent, once all are finished; `metadata` is the file's."""
 
 
-class EarlyResults:
+class OrderedResults:
     """Results whose file's header has left before them: each leaves as soon as it is its turn."""
 
     negative_zeros = 0

@@ -22,7 +22,7 @@ _Span = tuple[int, int]
 
 
 class Packing:
-    """What becomes of tensors in form PACKED; a `late_results.Shaping`.
+    """What becomes of tensors in form PACKED; a `late_results.Encoder`.
 
     `take` gives memory of a size. With `canonical` every -0.0 becomes +0.0, in place. `negative_zeros` counts those
     that there were.
