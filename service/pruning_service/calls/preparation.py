@@ -12,7 +12,7 @@ from pruning_proto.packed import format as packed_layout
 from pruning_proto.safetensors import header as layout
 from pruning_proto.safetensors.header import Layout
 from pruning_proto.v1 import pruning_pb2 as pb
-from pruning_service.calls.work_estimate import Effort
+from pruning_service.calls.work_estimate import WorkEstimate
 from pruning_service.messages import translate
 from pruning_service.messages.history import with_round
 from pruning_service.resources.memory_estimate import peak_bytes
@@ -42,7 +42,7 @@ class Prepared:
     metadata: Mapping[str, str] | None
     header: bytes
     peak_bytes: int
-    effort: Effort
+    effort: WorkEstimate
     told: list[pb.PruneResponse]
 
     @property
@@ -77,7 +77,7 @@ def prepare(recipe: Recipe, options: pb.PruneOptions, file: Layout, request_id: 
         seed=plan.recipe.seed,
         device=server.device,
     )
-    return Prepared(plan, metadata, header, peak, Effort(plan, file), list(translate.plan_messages(plan, last)))
+    return Prepared(plan, metadata, header, peak, WorkEstimate(plan, file), list(translate.plan_messages(plan, last)))
 
 
 def _result_metadata(plan: Plan, options: pb.PruneOptions, file: Layout, version: str) -> dict[str, str] | None:

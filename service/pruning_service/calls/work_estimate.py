@@ -13,7 +13,7 @@ TENSOR_BYTES: Final = 16 * 1024
 """What is done for a tensor of no entries takes as long as going through so many bytes, or longer."""
 
 
-class Effort:
+class WorkEstimate:
     """The work of one call, parameter by parameter. Units: bytes that the engine goes through, at the most.
 
     `is_light`: all of it together is nothing that others would notice, so that receiving need not go on meanwhile.

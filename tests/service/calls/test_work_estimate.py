@@ -12,7 +12,7 @@ import torch
 from pruning_engine.planning.plan import TensorSpec, make_plan
 from pruning_engine.recipe import Channels, Fraction, Magnitude, NamedNorm, Recipe, Rule, Scope
 from pruning_proto.safetensors.header import Layout, build, parse
-from pruning_service.calls.work_estimate import TENSOR_BYTES, Effort
+from pruning_service.calls.work_estimate import TENSOR_BYTES, WorkEstimate
 from pruning_service.resources.engine_worker import LIGHT_BYTES, SMALL_BYTES, Worker
 from pruning_service.streams.tensor_reader import ReceivedParameter
 
@@ -43,7 +43,7 @@ def file(tensors: Iterable[tuple[str, str, tuple[int, ...]]] = TENSORS) -> Layou
 )
 def test_effort_is_what_a_parameter_sets_free(rules: tuple[Rule, ...], efforts: list[float]) -> None:
     plan = make_plan(Recipe(rules), [TensorSpec(*tensor) for tensor in TENSORS])
-    effort = Effort(plan, file())
+    effort = WorkEstimate(plan, file())
     arrivals = [
         ReceivedParameter(planned, {entry.name: (entry, torch.empty(256, dtype=torch.uint8))})
         for planned, entry in zip(plan.parameters, file().tensors, strict=True)
@@ -56,7 +56,7 @@ def test_many_tensors_are_no_light_work_however_small() -> None:
     layout = file((f"{index}.weight", "F32", (1, 0)) for index in range(5))
     plan = make_plan(Recipe((LOCAL,)), [TensorSpec(entry.name, entry.dtype, entry.shape) for entry in layout.tensors])
 
-    assert not Effort(plan, layout).is_light
+    assert not WorkEstimate(plan, layout).is_light
 
 
 def thread_of(effort_bytes: float) -> threading.Thread:
