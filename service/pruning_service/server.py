@@ -26,7 +26,7 @@ from pruning_service.resources.device_faults import DeviceFaults
 from pruning_service.resources.engine_worker import Worker, find_device
 from pruning_service.resources.garbage_collection import collected_between
 from pruning_service.resources.memory_budget import Budget
-from pruning_service.resources.trim_when_idle import given_back_at_rest
+from pruning_service.resources.trim_when_idle import trim_when_idle
 from pruning_service.rpc.gate import Gate
 from pruning_service.rpc.servicer import SERVICE, PruningServicer
 from pruning_service.settings import Settings
@@ -76,7 +76,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             await health_told.turn_on()
             try:
                 collecting = collected_between(lambda: sum(call.tensors for call in resources.calls))
-                async with collecting, given_back_at_rest(resources.calls):
+                async with collecting, trim_when_idle(resources.calls):
                     yield Running(address, metrics_address, health_told.address, lost)
             finally:
                 await health_told.turn_off()

@@ -13,7 +13,7 @@ from pruning_proto.v1 import pruning_pb2 as pb
 from tests.campaigns.calls import encoded, line_to
 from tests.campaigns.figures import Figures, Tally
 from tests.campaigns.observed import seconds_until_free
-from tests.campaigns.wire import recorded, torn
+from tests.campaigns.wire import log_call, torn
 from tests.servers import ServerProcess
 from tests.service.raw import data, file, l1, options
 
@@ -42,7 +42,7 @@ def cut_at_every_byte(server: ServerProcess, *, every: int = 1) -> Iterator[Figu
     cuts = [SMALL[:end] for end in range(0, len(SMALL) + 1, every)]
     yield _half_closed(server, "half-closed at every byte", [[*opening, *encoded(data(cut))] for cut in cuts], SMALL)
     yield _cancelled(server, "cancelled at every byte", [[*opening, *encoded(data(cut))] for cut in cuts])
-    sent = recorded(server.address, [*opening, *encoded(data(SMALL))])
+    sent = log_call(server.address, [*opening, *encoded(data(SMALL))])
     yield _torn(server, "connection closed at every byte", sent, every, after_seconds=0.004, reset=False)
     yield _torn(server, "connection reset at every byte", sent, every, after_seconds=0.0, reset=True)
 

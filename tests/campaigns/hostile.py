@@ -18,7 +18,7 @@ from tests.campaigns.calls import encoded, line_to
 from tests.campaigns.cuts import LOG_LINE, SCOPES, SMALL, model
 from tests.campaigns.figures import Figures, Tally
 from tests.campaigns.observed import anonymous_bytes, seconds_until_free
-from tests.campaigns.wire import recorded, torn
+from tests.campaigns.wire import log_call, torn
 from tests.servers import ServerProcess
 from tests.service.raw import data, l1, options, with_header
 
@@ -65,7 +65,7 @@ class Ground:
     @cached_property
     def small_on_the_wire(self) -> bytes:
         """The same as a client's connection carries it."""
-        return recorded(self.address, self.small)
+        return log_call(self.address, self.small)
 
     @cached_property
     def huge_headers(self) -> list[list[bytes]]:

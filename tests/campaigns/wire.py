@@ -11,7 +11,7 @@ from tests.campaigns.calls import line_to
 _READ_BYTES = 1 << 16
 
 
-def recorded(address: str, messages: Iterable[bytes]) -> bytes:
+def log_call(address: str, messages: Iterable[bytes]) -> bytes:
     """Make one call through a relay; give all that the client sent: HTTP/2's preface, settings, headers, data."""
     sent = bytearray()
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -25,7 +25,7 @@ _STATM: Final = Path("/proc/self/statm")
 
 
 @contextlib.asynccontextmanager
-async def given_back_at_rest(calls: Sized) -> AsyncIterator[None]:
+async def trim_when_idle(calls: Sized) -> AsyncIterator[None]:
     """Give free memory back whenever the process has grown and none of `calls` is under way; on Linux alone."""
     giving = asyncio.create_task(_give_back(calls)) if _STATM.exists() else None
     try:

@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def recorded(call: PruneCall, resources: Resources, peer: str) -> Iterator[None]:
+def log_call(call: PruneCall, resources: Resources, peer: str) -> Iterator[None]:
     """Record `call`, which lives inside."""
     metrics = resources.metrics
     begin = time.perf_counter()

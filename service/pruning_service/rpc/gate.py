@@ -14,7 +14,7 @@ from grpc_health.v1 import health
 from pruning_proto.reasons import Reason
 from pruning_service.auth.callers import Callers, caller, name_of
 from pruning_service.observability.metrics import Metrics
-from pruning_service.rpc.rejections import Refusing
+from pruning_service.rpc.rejections import Rejector
 from pruning_service.status import Refusal
 
 RETRY_SECONDS: Final = 1.0
@@ -30,7 +30,7 @@ class Gate(grpc.aio.ServerInterceptor):
         self._callers = callers
         self._max_calls = max_calls
         self._calls = 0
-        self._refuser = Refusing(metrics)
+        self._refuser = Rejector(metrics)
 
     async def intercept_service(
         self,

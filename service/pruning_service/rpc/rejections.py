@@ -27,7 +27,7 @@ Beyond them a call ends at once. A client that reads before it writes everything
 _log = logging.getLogger(__name__)
 
 
-class Refusing:
+class Rejector:
     """Ends calls that are refused."""
 
     def __init__(self, metrics: Metrics) -> None:

@@ -15,7 +15,7 @@ from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.calls.prune_call import PruneCall, Resources
 from pruning_service.frames import drop_tracebacks
 from pruning_service.messages.unknown_fields import reject_unknown_fields
-from pruning_service.rpc.call_log import recorded
+from pruning_service.rpc.call_log import log_call
 from pruning_service.rpc.capabilities import capabilities
 from pruning_service.rpc.request_id import named
 from pruning_service.status import Refusal, grpc_status, refusal_of
@@ -51,7 +51,7 @@ class PruningServicer:
         call = PruneCall(self._resources, requests, request_id, abort, hang_up)
         status: grpc.Status | None = None
         try:
-            with recorded(call, self._resources, context.peer()):
+            with log_call(call, self._resources, context.peer()):
                 async for response in call.responses():
                     yield response
         except Refusal as refusal:
