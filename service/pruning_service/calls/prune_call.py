@@ -79,7 +79,7 @@ class PruneCall:
     """One Prune call. `responses` is its whole life; afterwards `report` and `aborted` tell what came of it.
 
     Where a failure cannot be told in-band, for its client takes no more messages, `abort` ends the call with a status;
-    and where it does not even take that, `hang_up` ends it without.
+    and where it does not even take that, `reset_stream` ends it without.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class PruneCall:
         requests: AsyncIterator[Message],
         request_id: str,
         abort: Callable[[Refusal], Awaitable[None]],
-        hang_up: Callable[[], object],
+        reset_stream: Callable[[], object],
     ) -> None:
         settings = resources.settings
         self.request_stream = RequestStream(requests, settings.idle_seconds, settings.min_bytes_per_second)
@@ -102,7 +102,7 @@ class PruneCall:
         self._parts: list[object] = []  # of layout and plan, where they are many
         self._resources = resources
         self._abort = abort
-        self._hang_up = hang_up
+        self._reset_stream = reset_stream
         self._working: asyncio.Task[None] | None = None
         self._aborting: asyncio.Future[None] | None = None
         self._ending: Refusal | None = None
@@ -179,7 +179,7 @@ class PruneCall:
             self.aborted = refusal
             self._aborting = asyncio.ensure_future(self._abort(refusal))  # waits behind what the client does not take
             if not await self.response_stream.is_taken(DISCARD_SECONDS):
-                self._hang_up()
+                self._reset_stream()
         await discarding
 
     async def _work(self, reservation: Reservation) -> None:

@@ -44,11 +44,11 @@ class PruningServicer:
 
         handler = asyncio.current_task()
 
-        def hang_up() -> None:
+        def reset_stream() -> None:
             if handler is not None:
                 handler.cancel()  # gRPC resets the stream of a handler that ends without a status
 
-        call = PruneCall(self._resources, requests, request_id, abort, hang_up)
+        call = PruneCall(self._resources, requests, request_id, abort, reset_stream)
         status: grpc.Status | None = None
         try:
             with log_call(call, self._resources, context.peer()):
