@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pruning_client.errors import tensor_error, unchangeable_error
 from pruning_client.files.pack import read_packed
-from pruning_client.frameworks.blocks import CUT_BYTES, cuts, lie_apart
+from pruning_client.frameworks.blocks import CUT_BYTES, cuts, has_no_overlap
 from pruning_client.masks.bits import WITHOUT_ZERO
 from pruning_proto.reasons import Reason
 from pruning_proto.safetensors.header import TensorEntry
@@ -101,7 +101,7 @@ def check_changeable(name: str, tensor: Array) -> None:
         raise unchangeable_error(name, "it is a number, not an array; give `np.array(number)`")
     if not tensor.flags.writeable:
         raise unchangeable_error(name, "the array is read-only; `copy()` it first")
-    if not lie_apart(tensor.shape, tensor.strides, tensor.itemsize):
+    if not has_no_overlap(tensor.shape, tensor.strides, tensor.itemsize):
         raise unchangeable_error(name, "several of its entries share memory; `copy()` it first")
     if dtype == WITHOUT_ZERO:
         raise unchangeable_error(name, f"{tensor.dtype} has no zero")

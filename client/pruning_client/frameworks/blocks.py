@@ -16,7 +16,7 @@ Index: TypeAlias = tuple[int | slice | EllipsisType, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class Block:
     """Entries that follow each other in C order: `tensor[index]` is a view of them, `first` the first one's flat index.
 
     In a mask of one bit an entry they stand in `packed`, after `spare` bits that belong to the cut before.
@@ -37,12 +37,12 @@ class Cut:
         return self.first % 8
 
 
-def cuts(shape: Sequence[int], most: int) -> Iterator[Cut]:
+def cuts(shape: Sequence[int], most: int) -> Iterator[Block]:
     """Give the cuts of a tensor, none of more than `most` entries."""
     yield from _cuts(tuple(shape), most, (), 0)
 
 
-def lie_apart(shape: Sequence[int], strides: Sequence[int], width: int) -> bool:
+def has_no_overlap(shape: Sequence[int], strides: Sequence[int], width: int) -> bool:
     """Whether each entry has memory of its own; False also for some rare layouts that only seem to overlap.
 
     Units: `strides` and the `width` of an entry in the same one.
@@ -57,10 +57,10 @@ def lie_apart(shape: Sequence[int], strides: Sequence[int], width: int) -> bool:
     return True
 
 
-def _cuts(shape: tuple[int, ...], most: int, index: Index, first: int) -> Iterator[Cut]:
+def _cuts(shape: tuple[int, ...], most: int, index: Index, first: int) -> Iterator[Block]:
     entries = prod(shape)
     if entries <= most:
-        yield Cut((*index, ...), first, entries)
+        yield Block((*index, ...), first, entries)
         return
     row = entries // shape[0]
     if row > most:
@@ -70,4 +70,4 @@ def _cuts(shape: tuple[int, ...], most: int, index: Index, first: int) -> Iterat
     rows = most // row
     for begin in range(0, shape[0], rows):
         end = min(begin + rows, shape[0])
-        yield Cut((*index, slice(begin, end), ...), first + begin * row, (end - begin) * row)
+        yield Block((*index, slice(begin, end), ...), first + begin * row, (end - begin) * row)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from pruning_client.checkpoints.file import FileSource
 from pruning_client.errors import tensor_error, unchangeable_error
 from pruning_client.files.pack import is_packed, read_packed
-from pruning_client.frameworks.blocks import CUT_BYTES, cuts, lie_apart
+from pruning_client.frameworks.blocks import CUT_BYTES, cuts, has_no_overlap
 from pruning_client.masks.bits import WITHOUT_ZERO
 from pruning_client.torch.channel_groups import DerivedGroups, derive_groups
 from pruning_client.torch.resizing import LoadedKeys, load
@@ -288,7 +288,7 @@ def _unchangeable(tensor: Tensor) -> str | None:
     """Say why entries cannot be changed in place, each by itself."""
     if tensor.is_conj() or tensor.is_neg():
         return "it is a lazy conjugate or negative; call `resolve_conj()` or `resolve_neg()` first"
-    if not lie_apart(tensor.shape, tensor.stride(), 1):
+    if not has_no_overlap(tensor.shape, tensor.stride(), 1):
         return "several of its entries share memory (is it expanded?); `clone()` it first"
     return None
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pruning_client.frameworks.blocks import Cut, cuts, lie_apart
+from pruning_client.frameworks.blocks import Block, cuts, has_no_overlap
 
 SHAPES = st.lists(st.integers(0, 5), max_size=4)
 
@@ -30,8 +30,8 @@ def test_a_cut_says_where_its_bits_are(shape: list[int], most: int) -> None:
 
 
 def test_rows_are_gathered_and_what_is_larger_is_cut_inside() -> None:
-    assert list(cuts((3, 2), 4)) == [Cut((slice(0, 2), ...), 0, 4), Cut((slice(2, 3), ...), 4, 2)]
-    assert list(cuts((2, 3), 2))[:2] == [Cut((0, slice(0, 2), ...), 0, 2), Cut((0, slice(2, 3), ...), 2, 1)]
+    assert list(cuts((3, 2), 4)) == [Block((slice(0, 2), ...), 0, 4), Block((slice(2, 3), ...), 4, 2)]
+    assert list(cuts((2, 3), 2))[:2] == [Block((0, slice(0, 2), ...), 0, 2), Block((0, slice(2, 3), ...), 2, 1)]
 
 
 @pytest.mark.parametrize(
@@ -48,9 +48,9 @@ def test_rows_are_gathered_and_what_is_larger_is_cut_inside() -> None:
     ],
 )
 def test_overlap_is_seen(shape: tuple[int, ...], strides: tuple[int, ...], apart: bool) -> None:
-    assert lie_apart(shape, strides, 1) is apart
+    assert has_no_overlap(shape, strides, 1) is apart
 
 
 def test_entries_of_several_bytes_overlap_sooner() -> None:
-    assert lie_apart((2,), (4,), 4)
-    assert not lie_apart((2,), (2,), 4)
+    assert has_no_overlap((2,), (4,), 4)
+    assert not has_no_overlap((2,), (2,), 4)
