@@ -47,7 +47,7 @@ _FORMS_WITHOUT_FILE: Final = (pb.OUTPUT_FORM_REPORT, pb.OUTPUT_FORM_PLAN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class PruneRequestSpec:
     """What a caller asks, and of which model: the same for every attempt, its seed too."""
 
     source: Source
@@ -98,7 +98,7 @@ class Exchange:
     then on nothing more is to be sent.
     """
 
-    def __init__(self, asked: Asked, attempt: int = 1) -> None:
+    def __init__(self, asked: PruneRequestSpec, attempt: int = 1) -> None:
         source = asked.source
         self._source = source
         self._output = asked.output

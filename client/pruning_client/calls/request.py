@@ -3,7 +3,7 @@
 from os import PathLike
 from typing import Protocol, TypeAlias
 
-from pruning_client.calls.exchange import Asked, Outcome, OutputForm, Rules, recipe_of
+from pruning_client.calls.exchange import Outcome, OutputForm, PruneRequestSpec, Rules, recipe_of
 from pruning_client.checkpoints.file import FileSource, Source
 from pruning_client.checkpoints.memory import Block
 from pruning_client.checkpoints.shards import ShardsSource, is_index
@@ -26,12 +26,12 @@ def asked(  # noqa: PLR0913, PLR0917 - what a caller may ask
     masks: StateDict | None = None,
     digests: bool = False,
     canonical_zero: bool = False,
-) -> Asked:
+) -> PruneRequestSpec:
     """Give what is asked of a state dict or a file; a seed that is needed and not given is drawn here.
 
     Raises: PruningError, OSError, TypeError, ValueError for what makes no sense.
     """
-    return Asked(
+    return PruneRequestSpec(
         source=_source(source, importance_scores, masks),
         recipe=recipe_of(rules, seed),
         output=output,
@@ -42,9 +42,9 @@ def asked(  # noqa: PLR0913, PLR0917 - what a caller may ask
 
 def asked_of_file(  # noqa: PLR0913, PLR0917 - what a caller may ask
     source: Path, rules: Rules, output: OutputForm, seed: int | None, digests: bool, canonical_zero: bool
-) -> Asked:
+) -> PruneRequestSpec:
     """Give what is asked of a file. Raises: as `asked`."""
-    return Asked(
+    return PruneRequestSpec(
         source=_file(source),
         recipe=recipe_of(rules, seed),
         output=output,
@@ -53,7 +53,7 @@ def asked_of_file(  # noqa: PLR0913, PLR0917 - what a caller may ask
     )
 
 
-def result_of(what: Asked, outcome: Outcome, block: Block) -> Result:
+def result_of(what: PruneRequestSpec, outcome: Outcome, block: Block) -> Result:
     """Give the result of a call whose bytes are in `block`."""
     if outcome.layout is None:
         raise ProtocolError("the call ended well, but without a result")
@@ -84,7 +84,7 @@ class Sink(Protocol):
         """Take the bytes that follow."""
 
 
-class Nowhere:
+class NoResultSink:
     """Takes the bytes of a result that was not asked for; `Exchange` refuses them before they come here."""
 
     def write(self, data: Data) -> None:

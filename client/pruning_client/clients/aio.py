@@ -17,13 +17,13 @@ from pruning_client.calls.exchange import (
     ALLOWANCE_SECONDS,
     GET_CAPABILITIES,
     PRUNE,
-    Asked,
     Exchange,
     Outcome,
+    PruneRequestSpec,
     Rules,
     Watcher,
 )
-from pruning_client.calls.request import Nowhere, Path, Sink, asked, asked_of_file, result_of, whole_report
+from pruning_client.calls.request import NoResultSink, Path, Sink, asked, asked_of_file, result_of, whole_report
 from pruning_client.checkpoints.atomic_file import replacing
 from pruning_client.checkpoints.memory import Block
 from pruning_client.checkpoints.state_dict import StateDict
@@ -160,7 +160,7 @@ class AsyncClient:
         what = await in_thread(
             lambda: asked(source, rules, pb.OUTPUT_FORM_REPORT, seed, importance_scores, masks, digests)
         )
-        outcome, _ = await self._run(what, lambda _: nullcontext(Nowhere()), progress, timeout)
+        outcome, _ = await self._run(what, lambda _: nullcontext(NoResultSink()), progress, timeout)
         return whole_report(outcome)
 
     async def plan(
@@ -176,7 +176,7 @@ class AsyncClient:
         """Give what `prune` would do and cost, as `Client.plan` does."""
         self._check_usable()
         what = await in_thread(lambda: asked(source, rules, pb.OUTPUT_FORM_PLAN, seed, importance_scores, masks))
-        outcome, _ = await self._run(what, lambda _: nullcontext(Nowhere()), None, timeout)
+        outcome, _ = await self._run(what, lambda _: nullcontext(NoResultSink()), None, timeout)
         return outcome.plan
 
     async def capabilities(self, *, timeout: float | None = None) -> Capabilities:
@@ -196,7 +196,7 @@ class AsyncClient:
 
     async def _run(
         self,
-        what: Asked,
+        what: PruneRequestSpec,
         landing: Callable[[Exchange], AbstractContextManager[_Sink]],
         progress: Watcher | None,
         timeout: float | None,

@@ -14,13 +14,13 @@ from pruning_client.calls.exchange import (
     ALLOWANCE_SECONDS,
     GET_CAPABILITIES,
     PRUNE,
-    Asked,
     Exchange,
     Outcome,
+    PruneRequestSpec,
     Rules,
     Watcher,
 )
-from pruning_client.calls.request import Nowhere, Path, Sink, asked, asked_of_file, result_of, whole_report
+from pruning_client.calls.request import NoResultSink, Path, Sink, asked, asked_of_file, result_of, whole_report
 from pruning_client.checkpoints.atomic_file import replacing
 from pruning_client.checkpoints.memory import Block
 from pruning_client.checkpoints.state_dict import StateDict
@@ -166,7 +166,7 @@ class Client:
         """Give the report that `prune` would give, without its result: the model is sent and read."""
         self._check_usable()
         what = asked(source, rules, pb.OUTPUT_FORM_REPORT, seed, importance_scores, masks, digests)
-        outcome, _ = self._run(what, lambda _: nullcontext(Nowhere()), progress, timeout)
+        outcome, _ = self._run(what, lambda _: nullcontext(NoResultSink()), progress, timeout)
         return whole_report(outcome)
 
     def plan(
@@ -182,7 +182,7 @@ class Client:
         """Give what `prune` would do and cost: which rules select which tensors. Only the header is sent."""
         self._check_usable()
         what = asked(source, rules, pb.OUTPUT_FORM_PLAN, seed, importance_scores, masks)
-        outcome, _ = self._run(what, lambda _: nullcontext(Nowhere()), None, timeout)
+        outcome, _ = self._run(what, lambda _: nullcontext(NoResultSink()), None, timeout)
         return outcome.plan
 
     def capabilities(self, *, timeout: float | None = None) -> Capabilities:
@@ -203,7 +203,7 @@ class Client:
 
     def _run(
         self,
-        what: Asked,
+        what: PruneRequestSpec,
         landing: Callable[[Exchange], AbstractContextManager[_Sink]],
         progress: Watcher | None,
         timeout: float | None,

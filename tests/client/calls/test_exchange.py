@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pruning_client import rules
-from pruning_client.calls.exchange import WAIT_BYTES, Asked, Exchange, chunks, recipe_of
+from pruning_client.calls.exchange import WAIT_BYTES, Exchange, PruneRequestSpec, chunks, recipe_of
 from pruning_client.checkpoints.file import FileSource, Source
 from pruning_client.errors import MismatchError, ProtocolError, RecipeError
 from pruning_proto.framing import encode
@@ -22,8 +22,8 @@ PLAN = plan(result_bytes=len(SOUND))
 REPORT = report(totals=pb.Totals(tensors=1, entries=4, pruned=2))
 
 
-def asking(source: Source, form: pb.OutputForm = pb.OUTPUT_FORM_PRUNED, seed: int | None = None) -> Asked:
-    return Asked(source=source, recipe=recipe_of(HALF, seed), output=form)
+def asking(source: Source, form: pb.OutputForm = pb.OUTPUT_FORM_PRUNED, seed: int | None = None) -> PruneRequestSpec:
+    return PruneRequestSpec(source=source, recipe=recipe_of(HALF, seed), output=form)
 
 
 @pytest.fixture

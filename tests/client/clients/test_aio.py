@@ -13,7 +13,7 @@ import grpc
 import pytest
 
 from pruning_client import AsyncClient, Client, rules
-from pruning_client.calls.exchange import PRUNE, Asked, Exchange, Progress, recipe_of
+from pruning_client.calls.exchange import PRUNE, Exchange, Progress, PruneRequestSpec, recipe_of
 from pruning_client.checkpoints.file import FileSource
 from pruning_client.errors import AuthenticationError, MismatchError, UnavailableError
 from pruning_client.transport.aio_stream import converse
@@ -141,7 +141,7 @@ class Recorded(FileSource):
 class RecordedExchange(Exchange):
     """A call that notes in which thread each kind of message is taken in."""
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: PruneRequestSpec) -> None:
         super().__init__(asked)
         self.threads: dict[str, int] = {}
 
@@ -151,8 +151,8 @@ class RecordedExchange(Exchange):
         return super().receive(message)
 
 
-def asking(source: FileSource) -> Asked:
-    return Asked(source=source, recipe=recipe_of(HALF, None), output=pb.OUTPUT_FORM_PRUNED)
+def asking(source: FileSource) -> PruneRequestSpec:
+    return PruneRequestSpec(source=source, recipe=recipe_of(HALF, None), output=pb.OUTPUT_FORM_PRUNED)
 
 
 async def conversation(address: str, exchange: Exchange, write: Callable[[Data], object]) -> None:
