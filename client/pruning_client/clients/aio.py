@@ -27,7 +27,7 @@ from pruning_client.calls.request import NoResultSink, Path, Sink, asked, asked_
 from pruning_client.checkpoints.atomic_file import replacing
 from pruning_client.checkpoints.memory import Block
 from pruning_client.checkpoints.state_dict import StateDict
-from pruning_client.clients.forks import Birthplace
+from pruning_client.clients.forks import ProcessGuard
 from pruning_client.errors import PruningError, closed_error
 from pruning_client.errors.from_server import from_status
 from pruning_client.results.capabilities import Capabilities, capabilities_of
@@ -74,7 +74,7 @@ class AsyncClient:
         self._timeout = timeout if timeout is None else timeouts.check(timeout)
         self._retries = retry.check(retries)
         self._security = security_of(tls, token)
-        self._birthplace = Birthplace()
+        self._birthplace = ProcessGuard()
         self._loop = _running_loop()
         self._closed = asyncio.Event()
         self._channel = open_aio_channel(target, self._security)
@@ -96,7 +96,7 @@ class AsyncClient:
     async def close(self) -> None:
         """Let go of the connection; calls that run are cancelled."""
         self._closed.set()
-        if self._birthplace.is_here:
+        if self._birthplace.is_owner:
             await self._channel.close()
 
     async def prune(
