@@ -107,7 +107,7 @@ def check_changeable(name: str, tensor: Array) -> None:
         raise unchangeable_error(name, f"{tensor.dtype} has no zero")
 
 
-def keep_marked_(tensor: Array, bits: memoryview) -> None:
+def apply_mask_(tensor: Array, bits: memoryview) -> None:
     """Set to +0.0 the entries whose bit is 0, in place; bits flat in C order and little order.
 
     Cost: in a few MB, near the speed of memory where the array is contiguous.

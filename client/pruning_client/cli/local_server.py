@@ -49,16 +49,16 @@ class EmbeddedServer:
         self._child = child
         self._folder = folder
 
-    def obituary(self) -> UnavailableError | None:
+    def exit_error(self) -> UnavailableError | None:
         """Give how the child ended, with what it last said as notes; None while it lives."""
         status = self._child.poll()
         if status is None:
             return None
         how = f"was killed by signal {-status} (out of memory?)" if status < 0 else f"ended with status {status}"
-        obituary = UnavailableError(f"the embedded service {how}")
+        exit_error = UnavailableError(f"the embedded service {how}")
         for line in (self._folder / _LOG).read_text(errors="replace").splitlines()[-_SHOWN_LINES:]:
-            obituary.add_note(line)
-        return obituary
+            exit_error.add_note(line)
+        return exit_error
 
 
 @contextmanager
@@ -95,9 +95,9 @@ def _start(folder: Path) -> subprocess.Popen[bytes]:
 def _wait_until_listening(server: EmbeddedServer, folder: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while not _answers(folder / _SOCKET):
-        obituary = server.obituary()
-        if obituary is not None:
-            raise obituary
+        exit_error = server.exit_error()
+        if exit_error is not None:
+            raise exit_error
         if time.monotonic() > deadline:
             raise UnavailableError(f"the embedded service did not start within {START_SECONDS:.0f} s")
         time.sleep(0.02)

@@ -220,10 +220,10 @@ def _client(options: Namespace) -> Iterator[Client]:
         try:
             yield client
         except UnavailableError as error:
-            obituary = server.obituary()
-            if obituary is None:
+            exit_error = server.exit_error()
+            if exit_error is None:
                 raise
-            raise obituary from error
+            raise exit_error from error
 
 
 def _progress(options: Namespace) -> AbstractContextManager[Watcher | None]:

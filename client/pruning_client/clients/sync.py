@@ -35,7 +35,7 @@ from pruning_client.results.result import Result
 from pruning_client.transport import retry, timeouts
 from pruning_client.transport.channel import Target, name_of, open_channel
 from pruning_client.transport.credentials import Tls, Token, security_of
-from pruning_client.transport.main_thread import apart
+from pruning_client.transport.main_thread import run_outside_main_thread
 from pruning_client.transport.retry import Attempts
 from pruning_client.transport.sync_stream import converse
 from pruning_proto.framing import decode_response, encode

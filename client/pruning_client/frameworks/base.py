@@ -37,7 +37,7 @@ class Framework(Protocol):
     def check_changeable(self, name: str, tensor: Any) -> None:
         """Raise MismatchError or CheckpointError, by name, if entries cannot be changed in place, each by itself."""
 
-    def keep_marked_(self, tensor: Any, bits: memoryview) -> None:
+    def apply_mask_(self, tensor: Any, bits: memoryview) -> None:
         """Set to +0.0 the entries whose bit is 0, in place; flat in C order, bits in little order, writable memory."""
 
 

@@ -62,7 +62,7 @@ class Masks:
         for mask, places in found:
             bits = mask.read()
             for place in places:
-                place.framework.keep_marked_(place.tensor, bits)
+                place.framework.apply_mask_(place.tensor, bits)
         return target
 
 

@@ -36,7 +36,7 @@ __all__ = [
     "derive_groups",
     "describe",
     "identity",
-    "keep_marked_",
+    "apply_mask_",
     "load_packed",
     "load_pruned",
     "tensor",
@@ -186,7 +186,7 @@ def check_changeable(name: str, tensor: Tensor) -> None:
         raise unchangeable_error(name, wrong)
 
 
-def keep_marked_(tensor: Tensor, bits: memoryview) -> None:
+def apply_mask_(tensor: Tensor, bits: memoryview) -> None:
     """Set to +0.0 the entries whose bit is 0, in place; bits flat in C order and little order, in writable memory.
 
     Cost: in a few MB, near the speed of memory where the tensor is contiguous. Autograd sees it as any change in place.

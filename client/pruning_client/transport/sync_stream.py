@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 import grpc
 
 from pruning_client.calls.exchange import Exchange, Watcher, model_bytes
-from pruning_client.transport.main_thread import apart
+from pruning_client.transport.main_thread import run_outside_main_thread
 from pruning_proto.framing import Data
 from pruning_proto.v1.pruning_pb2 import PruneRequest
 

@@ -84,9 +84,9 @@ def test_child_that_is_killed_has_an_obituary() -> None:
     before = children()
     with embedded_server() as server:
         (child,) = children() - before
-        assert server.obituary() is None
+        assert server.exit_error() is None
         os.kill(child, signal.SIGKILL)
-        assert "killed by signal 9" in str(first(server.obituary))
+        assert "killed by signal 9" in str(first(server.exit_error))
 
 
 def test_long_temporary_folder_is_not_used_for_the_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,7 +118,7 @@ def test_strides_may_be_any(view: Callable[[Tensor], Tensor]) -> None:
     whole = torch.arange(1.0, 3004.0).view(21, 143)
     target, untouched = view(whole), view(whole.clone())
     keep = (random_bytes(target.numel()) > 127).view(target.shape)
-    torch_adaptor.keep_marked_(target, bits_of(keep.flatten()))
+    torch_adaptor.apply_mask_(target, bits_of(keep.flatten()))
     assert torch.equal(target, untouched * keep)
 
 
@@ -135,7 +135,7 @@ def test_strides_may_be_any(view: Callable[[Tensor], Tensor]) -> None:
 def test_strides_of_arrays_may_be_any(view: Callable[[Any], Any]) -> None:
     target, untouched = view(np.arange(1.0, 3004.0).reshape(21, 143)), view(np.arange(1.0, 3004.0).reshape(21, 143))
     keep = random_bytes(target.size).numpy().reshape(target.shape) > 127
-    numpy_adaptor.keep_marked_(target, bits_of(torch.from_numpy(keep.reshape(-1))))
+    numpy_adaptor.apply_mask_(target, bits_of(torch.from_numpy(keep.reshape(-1))))
     assert np.array_equal(target, untouched * keep)
 
 
@@ -144,18 +144,18 @@ def test_strides_of_arrays_may_be_any(view: Callable[[Any], Any]) -> None:
 def test_tensor_of_several_cuts_is_pruned_throughout(shape: tuple[int, ...], dense: bool) -> None:
     memory = torch.ones(*shape, 1 if dense else 2, dtype=torch.float64)
     keep = (random_bytes(memory[..., 0].numel()) > 127).view(shape)
-    torch_adaptor.keep_marked_(memory[..., 0], bits_of(keep.flatten()))
+    torch_adaptor.apply_mask_(memory[..., 0], bits_of(keep.flatten()))
     assert torch.equal(memory[..., 0], keep.double())
     assert dense or bool((memory[..., 1] == 1).all())
     array = np.ones((*shape, 1 if dense else 2))
-    numpy_adaptor.keep_marked_(array[..., 0], bits_of(keep.flatten()))
+    numpy_adaptor.apply_mask_(array[..., 0], bits_of(keep.flatten()))
     assert np.array_equal(array[..., 0], keep.numpy())
 
 
 def test_no_second_model_is_made() -> None:
     array, bits = np.ones(8_000_000), memoryview(bytearray(1_000_000))
     tracemalloc.start()
-    numpy_adaptor.keep_marked_(array, bits)
+    numpy_adaptor.apply_mask_(array, bits)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 8_000_000 < array.nbytes

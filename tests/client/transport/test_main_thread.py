@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from pruning_client.transport.main_thread import apart
+from pruning_client.transport.main_thread import run_outside_main_thread
 from tests.service.raw import wait_until
 
 
@@ -31,7 +31,7 @@ def test_work_of_the_main_thread_is_done_in_another() -> None:
 
 def test_the_thread_that_did_the_work_before_does_the_next() -> None:
     apart(threading.get_ident)
-    assert len({apart(threading.get_ident) for _ in range(10)}) == 1
+    assert len({run_outside_main_thread(threading.get_ident) for _ in range(10)}) == 1
 
 
 def test_thread_lets_go_of_the_work_it_did() -> None:
@@ -51,13 +51,13 @@ def test_fork_starts_a_thread_of_its_own() -> None:
     apart(threading.get_ident)
     child = os.fork()
     if child == 0:
-        os._exit(apart(lambda: 7))
+        os._exit(run_outside_main_thread(lambda: 7))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
 def test_work_of_another_thread_is_done_there() -> None:
     found: list[threading.Thread] = []
-    thread = threading.Thread(target=lambda: found.append(apart(threading.current_thread)))
+    thread = threading.Thread(target=lambda: found.append(run_outside_main_thread(threading.current_thread)))
     thread.start()
     thread.join()
     assert found == [thread]
