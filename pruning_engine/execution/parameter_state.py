@@ -50,11 +50,11 @@ class Work:
         nonzero = self.backend.nonzero(self.weight)
         return nonzero if self.mask is None else nonzero.bitwise_and_(self.mask)
 
-    def drop_zeros(self) -> None:
+    def treat_zeros_as_pruned(self) -> None:
         """Count every entry that is zero as pruned."""
         self.mask = self.nonzero()
 
-    def drop_custom(self) -> None:
+    def apply_custom_mask(self) -> None:
         """Prune what the custom mask marks 0."""
         assert self.planned.custom_mask is not None and self.custom_mask is not None  # noqa: S101, PT018 - planned
         self.keep(self._packed(self.planned.custom_mask, self.custom_mask))

@@ -285,9 +285,9 @@ class Pruning:
             ranking.decide([work])
             return
         if rule.prior is Prior.ZEROS:
-            work.drop_zeros()
+            work.treat_zeros_as_pruned()
         if isinstance(rule.score, CustomMask):
-            work.drop_custom()
+            work.apply_custom_mask()
         elif isinstance(rule.score, Method):
             field = f"rules[{position}].score.method"
             keep_by_method(work, make_method(self._methods[position], rule.score, f"{field}.arguments"), field)

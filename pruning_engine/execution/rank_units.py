@@ -46,7 +46,7 @@ class UnitRanking:
         name = work.planned.name
         counts = not is_running_statistic(name)
         if counts and self._ranked.rule.prior is Prior.ZEROS:
-            work.drop_zeros()
+            work.treat_zeros_as_pruned()
         for dim, ties in self._tied[name].items():
             if counts:
                 self._living[name, dim] = self._living_positions(work, dim)

@@ -38,7 +38,7 @@ class EntryRanking:
     def observe(self, work: ParameterState) -> None:
         """Take note of a parameter that has come."""
         if self._ranked.rule.prior is Prior.ZEROS:
-            work.drop_zeros()
+            work.treat_zeros_as_pruned()
         contender = self._contender(work)
         self._reached[work.planned.name] = contender, selection.draw_sample(contender, self._stride)
 
@@ -85,7 +85,7 @@ class ChannelRanking:
         """Take note of a parameter that has come."""
         assert isinstance(self._ranked.rule.granularity, Channels)  # noqa: S101 - else it is an EntryRanking
         if self._ranked.rule.prior is Prior.ZEROS:
-            work.drop_zeros()
+            work.treat_zeros_as_pruned()
         layout = channel_layout(work.planned.shape, self._ranked.rule.granularity.dim)
         if work.mask is None:
             living = np.full(layout.channels, layout.channel_entries > 0)
