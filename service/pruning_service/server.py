@@ -34,7 +34,7 @@ from pruning_service.status import Refusal
 
 DISTRIBUTION: Final = "pruning-service"
 
-TELLING_SECONDS: Final = 3.0
+FAILURE_GRACE_SECONDS: Final = 3.0
 """How long a call that is ended at a shutdown may take to tell its client; see stream.DISCARD_SECONDS."""
 
 
@@ -85,7 +85,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
 
 async def _drain(server: grpc.aio.Server, resources: Resources, drain_seconds: float) -> None:
     """Refuse new calls, let running ones finish, and tell those that do not in time why they end."""
-    stopping = asyncio.create_task(server.stop(drain_seconds + TELLING_SECONDS))
+    stopping = asyncio.create_task(server.stop(drain_seconds + FAILURE_GRACE_SECONDS))
     await asyncio.wait({stopping}, timeout=drain_seconds)
     refusal = resources.faults.gone() if resources.faults.lost.is_set() else _not_in_time(drain_seconds)
     for call in list(resources.calls):

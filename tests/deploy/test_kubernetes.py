@@ -16,7 +16,7 @@ pytestmark = pytest.mark.timeout(600)  # the first time, environments are made
 
 MONITORING = ROOT / "deploy" / "monitoring"
 GIB = 2**30
-TELLING_SECONDS = 3
+FAILURE_GRACE_SECONDS = 3
 every_folder = pytest.mark.parametrize("folder", FOLDERS)
 every_overlay = pytest.mark.parametrize("folder", OVERLAYS)
 
@@ -114,7 +114,7 @@ def test_settings_are_the_servers_own(folder: str) -> None:
 def test_pods_are_given_the_time_that_draining_takes(folder: str) -> None:
     pause = rendered(folder).container["lifecycle"]["preStop"]["sleep"]["seconds"]
     drain = read_settings(rendered(folder).environment).drain_seconds
-    assert rendered(folder).pod["terminationGracePeriodSeconds"] > pause + drain + TELLING_SECONDS
+    assert rendered(folder).pod["terminationGracePeriodSeconds"] > pause + drain + FAILURE_GRACE_SECONDS
 
 
 @every_overlay

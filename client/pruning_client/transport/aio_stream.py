@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 import grpc
 
 from pruning_client.calls.exchange import Exchange, Watcher, model_bytes
-from pruning_client.transport.sync_stream import FAREWELL_SECONDS
+from pruning_client.transport.sync_stream import END_GRACE_SECONDS
 from pruning_client.transport.threads import finished, in_thread, settled, start
 from pruning_proto.framing import Data, encode
 from pruning_proto.v1.pruning_pb2 import PruneRequest
@@ -74,7 +74,7 @@ async def _receive(
             if data is not None:
                 await behind.write(data)
             elif exchange.failure is not None and farewell is None:
-                farewell = asyncio.get_running_loop().call_later(FAREWELL_SECONDS, call.cancel)
+                farewell = asyncio.get_running_loop().call_later(END_GRACE_SECONDS, call.cancel)
             tell()
     finally:
         if farewell is not None:

@@ -14,7 +14,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import Final, Generic, TypeVar
 
-LETTING_GO_SECONDS: Final = 5.0
+RELEASE_GRACE_SECONDS: Final = 5.0
 """How long an interrupted call may take to end: it may be in the midst of a write."""
 
 LOOK_UP_SECONDS: Final = 0.1
@@ -40,7 +40,7 @@ def apart(work: Callable[[], _Value], end: Callable[[], object] | None = None) -
     except BaseException:
         if end is not None:
             end()
-            done.wait(LETTING_GO_SECONDS)
+            done.wait(RELEASE_GRACE_SECONDS)
         raise
     return done.value()
 

@@ -18,7 +18,7 @@ from pruning_proto.v1.pruning_pb2 import PruneRequest
 Begin: TypeAlias = Callable[[Iterator[PruneRequest | Data]], Any]
 """Begins a call with its requests; what it gives is at once the call and the iterator of responses."""
 
-FAREWELL_SECONDS: Final = 5.0
+END_GRACE_SECONDS: Final = 5.0
 """How long a call may go on after its `failure`. Servers of this project end it within 2 s."""
 
 
@@ -79,7 +79,7 @@ class _Conversation:
             if data is not None:
                 self._write(data)
             elif self._exchange.failure is not None and self._farewell is None:
-                self._farewell = threading.Timer(FAREWELL_SECONDS, self.end)
+                self._farewell = threading.Timer(END_GRACE_SECONDS, self.end)
                 self._farewell.start()
             self._tell()
 

@@ -212,8 +212,8 @@ def test_name_of_the_call_comes_before_anything_can_go_wrong(small: Path, connec
 def test_call_that_does_not_end_after_its_failure_is_ended(
     small: Path, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pruning_client.transport.sync_stream.FAREWELL_SECONDS", 0.1)
-    monkeypatch.setattr("pruning_client.transport.aio_stream.FAREWELL_SECONDS", 0.1)
+    monkeypatch.setattr("pruning_client.transport.sync_stream.END_GRACE_SECONDS", 0.1)
+    monkeypatch.setattr("pruning_client.transport.aio_stream.END_GRACE_SECONDS", 0.1)
 
     def linger(requests: Requests, context: grpc.ServicerContext) -> Responses:
         over = threading.Event()
