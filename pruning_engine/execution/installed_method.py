@@ -7,7 +7,7 @@ the method's: it sees masks of the weight's dtype, one element an entry.
 import torch
 
 from pruning_engine.errors import CheckpointError, MismatchError, Reason, RecipeError
-from pruning_engine.execution.parameter_state import Work
+from pruning_engine.execution.parameter_state import ParameterState
 from pruning_engine.kernels.backend import Bits, NotBinaryError
 from pruning_engine.modules.mask_tensors import masked
 from pruning_engine.modules.storage import Method, computed_mask

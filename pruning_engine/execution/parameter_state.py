@@ -16,7 +16,7 @@ from pruning_engine.recipe import OutputForm
 from pruning_engine.report import TensorReport
 
 
-class Work:
+class ParameterState:
     """A parameter between its first rule and its last.
 
     `weight` and `scores` are flat in C order, on the backend's device. `mask` is None while nothing is pruned; `prior`

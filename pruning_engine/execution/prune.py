@@ -16,7 +16,7 @@ from pruning_engine.checkpoints.shared_tensors import SharedTensors, find_shared
 from pruning_engine.dtypes import name_of
 from pruning_engine.errors import Reason, RecipeError
 from pruning_engine.execution.installed_method import keep_by_method
-from pruning_engine.execution.parameter_state import Work
+from pruning_engine.execution.parameter_state import ParameterState
 from pruning_engine.execution.rank_units import UnitRanking
 from pruning_engine.execution.ranking import ChannelRanking, EntryRanking, make_ranking
 from pruning_engine.execution.ranking_context import RankingContext
@@ -183,7 +183,7 @@ class Pruning:
         self._tuning = tuning
         self._indices = {planned.name: index for index, planned in enumerate(plan.parameters)}
         chains = [planned.stages for planned in plan.parameters]
-        barriers = [number for number, stop in enumerate(plan.stages) if stop.is_barrier]
+        barriers = [number for number, stage in enumerate(plan.stages) if stage.is_barrier]
         self._schedule = Schedule(chains, barriers)
         together = {barrier: self._schedule.members(barrier) for barrier in barriers}
         members = {indices: tuple(plan.parameters[index] for index in indices) for indices in set(together.values())}
@@ -219,7 +219,7 @@ class Pruning:
             index = self._indices[parameter.planned.name]
             self._arrived[index] = parameter
             for step in self._schedule.add(index):
-                if isinstance(step, Run) and self._is_barrier(step.rule):
+                if isinstance(step, Run) and self._is_barrier(step.stage):
                     left += self._walk(chains)
                     self._run_barrier(step)
                 else:
@@ -240,8 +240,8 @@ class Pruning:
             groups=tuple(sorted(self._groups, key=lambda group: (group.rule, group.name.encode()))),
         )
 
-    def _is_barrier(self, stop: int) -> bool:
-        return self._plan.stages[stop].is_barrier
+    def _is_barrier(self, stage: int) -> bool:
+        return self._plan.stages[stage].is_barrier
 
     def _walk(self, chains: dict[int, list[Step]]) -> list[PrunedParameter]:
         """Take the steps of several parameters, one parameter beside the other."""
@@ -261,9 +261,9 @@ class Pruning:
         for step in steps:
             match step:
                 case Arrive(stage=stage):
-                    self._waiting[stop].observe(self._works[member])
+                    self._waiting[stage].observe(self._works[member])
                 case Run(stage=stage):
-                    self._run_local(stop, member)
+                    self._run_local(stage, member)
                 case Finish():
                     return self._leave(member)
         return None
@@ -274,13 +274,13 @@ class Pruning:
         if is_running_statistic(parameter.planned.name):  # tied, its zeros are no sign that anything was pruned
             counting = [rule for rule in counting if not isinstance(rule.granularity, Units)]
         counts_zeros = bool(counting)
-        return Work(parameter.planned, parameter.tensors, self._backend, counts_zeros=counts_zeros)
+        return ParameterState(parameter.planned, parameter.tensors, self._backend, counts_zeros=counts_zeros)
 
-    def _run_local(self, stop: int, member: int) -> None:
-        position = self._plan.stages[stop].rule
+    def _run_local(self, stage: int, member: int) -> None:
+        position = self._plan.stages[stage].rule
         rule, work = self._plan.recipe.rules[position], self._works[member]
         if isinstance(rule.score, RANKING):
-            ranking = self._ranking(stop, (work.planned,))
+            ranking = self._ranking(stage, (work.planned,))
             ranking.observe(work)
             ranking.decide([work])
             return
@@ -294,7 +294,7 @@ class Pruning:
 
     def _run_barrier(self, step: Run) -> None:
         states = [self._works[member] for member in step.parameters]
-        ranking = self._waiting.pop(step.rule)
+        ranking = self._waiting.pop(step.stage)
         ranking.decide(sorted(states, key=lambda work: work.planned.name.encode()))
         if isinstance(ranking, UnitRanking):
             self._groups += ranking.reports
@@ -302,15 +302,15 @@ class Pruning:
     def _ranking(
         self, number: int, members: tuple[PlannedParameter, ...]
     ) -> EntryRanking | ChannelRanking | UnitRanking:
-        stop = self._plan.stages[number]
+        stage = self._plan.stages[number]
         ranked = RankingContext(
-            rule=self._plan.recipe.rules[stop.rule],
-            position=stop.rule,
+            rule=self._plan.recipe.rules[stage.rule],
+            position=stage.rule,
             seed=self._seed,
             members=members,
             tuning=self._tuning,
         )
-        return UnitRanking(ranked, stop.groups, self._backend) if stop.groups else make_ranking(ranked, self._backend)
+        return UnitRanking(ranked, stage.groups, self._backend) if stage.groups else make_ranking(ranked, self._backend)
 
     def _leave(self, member: int) -> PrunedParameter:
         work = self._works.pop(member)

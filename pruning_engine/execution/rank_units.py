@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from pruning_engine.execution.parameter_state import Work
+from pruning_engine.execution.parameter_state import ParameterState
 from pruning_engine.execution.ranking_context import RankingContext, norm_of
 from pruning_engine.execution.unit_importance import Place, Scored, living_units, position_sums
 from pruning_engine.execution.unit_order import ByChance, ByNorm, Order

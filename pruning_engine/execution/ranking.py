@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from pruning_engine.dtypes import TORCH_DTYPES
-from pruning_engine.execution.parameter_state import Work
+from pruning_engine.execution.parameter_state import ParameterState
 from pruning_engine.execution.ranking_context import RankingContext, norm_of
 from pruning_engine.kernels import channel_norms as norms
 from pruning_engine.kernels import magnitude_keys as scores

@@ -81,7 +81,7 @@ class Plan:
     """What will be done with each parameter, in the order of the input, and what it takes.
 
     `stages` are what parameters come to, in order: the rules, and of rules of units the groups that are decided
-    together. `memory_profile` tell what is held when the tensors arrive in the given order. `results` are the tensors of the
+    together. `memory_profile`: what is held as the tensors arrive in the given order. `results`: the tensors of the
     result, in order. `reproducible`: the same request gives the same bytes on every device.
     """
 
@@ -130,7 +130,7 @@ def make_plan(
     )
     results = tuple(result for parameter in parameters for result in parameter.results)
     _refuse_collisions(results)
-    barriers = [number for number, stop in enumerate(stages.all) if stop.is_barrier]
+    barriers = [number for number, stage in enumerate(stages.all) if stage.is_barrier]
     holding = _Holding(recipe, groups)
     held = [holding(parameter, planned) for parameter, planned in zip(logical, parameters, strict=True)]
     plan = Plan(

@@ -14,7 +14,7 @@ from typing import TypeAlias
 class Arrive:
     """A parameter has come to a rule of global scope, and waits there."""
 
-    rule: int
+    stage: int
     parameter: int
 
 
@@ -22,7 +22,7 @@ class Arrive:
 class Run:
     """A rule runs: on one parameter, or, of global scope, on all that it selects, in their order."""
 
-    rule: int
+    stage: int
     parameters: tuple[int, ...]
 
 

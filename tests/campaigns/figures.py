@@ -35,7 +35,7 @@ class Tally:
     measured: list[str] = field(default_factory=list)
     begin: float = field(default_factory=time.monotonic)
 
-    def record(self, wrong: str | None) -> None:
+    def note(self, wrong: str | None) -> None:
         """Count one that was tried; `wrong` says what broke, None that it held."""
         self.tried += 1
         if wrong is not None:

@@ -193,7 +193,7 @@ class Client:
             metadata = self._security.metadata()  # may take its time, which is the call's
             ask = partial(self._get_capabilities, request, timeout=attempts.seconds_left, metadata=metadata)
             try:
-                response = apart(partial(self._unless_closed, ask))
+                response = run_outside_main_thread(partial(self._unless_closed, ask))
             except grpc.RpcError as error:
                 raise from_status(error, self._name, is_tls=self._security.is_tls) from error
             return capabilities_of(response)

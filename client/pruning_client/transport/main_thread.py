@@ -23,7 +23,7 @@ LOOK_UP_SECONDS: Final = 0.1
 _Value = TypeVar("_Value")
 
 
-def apart(work: Callable[[], _Value], end: Callable[[], object] | None = None) -> _Value:
+def run_outside_main_thread(work: Callable[[], _Value], end: Callable[[], object] | None = None) -> _Value:
     """Give what `work` gives, done in another thread if this is the main one.
 
     An interrupt calls `end`, which makes `work` stop, and is raised when that has stopped; without `end` it is raised

@@ -29,7 +29,7 @@ def converse(begin: Begin, exchange: Exchange, write: Callable[[Data], object], 
     Whatever `write`, the source or `watcher` raise.
     """
     conversation = _Conversation(begin, exchange, write, _Teller(exchange, watcher))
-    apart(conversation.run, conversation.end)
+    run_outside_main_thread(conversation.run, conversation.end)
 
 
 class _Conversation:

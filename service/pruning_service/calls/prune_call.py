@@ -1,7 +1,7 @@
 """One Prune call: receive, prune and send, overlapped.
 
-Two halves: `_work` receives, prunes and fills the response_stream; `responses` sends what is in it. While the engine prunes
-one parameter the next is received, and neither half waits for the other beyond what request_stream and response_stream allow.
+Two halves: `_work` receives, prunes and fills the response stream; `responses` sends what is in it. While the engine
+prunes one parameter the next is received, and neither half waits for the other beyond what the streams allow.
 
 Every failure is told twice: in-band, and, once the client has stopped writing, as the status. (A client that is
 still writing when its call ends mostly sees INTERNAL instead of the status: grpc issue 36066.)

@@ -26,11 +26,11 @@ def interrupt() -> None:
 
 
 def test_work_of_the_main_thread_is_done_in_another() -> None:
-    assert apart(threading.current_thread) is not threading.main_thread()
+    assert run_outside_main_thread(threading.current_thread) is not threading.main_thread()
 
 
 def test_the_thread_that_did_the_work_before_does_the_next() -> None:
-    apart(threading.get_ident)
+    run_outside_main_thread(threading.get_ident)
     assert len({run_outside_main_thread(threading.get_ident) for _ in range(10)}) == 1
 
 
@@ -40,7 +40,7 @@ def test_thread_lets_go_of_the_work_it_did() -> None:
 
     model = Model()
     alive = weakref.ref(model)
-    apart(partial(id, model))
+    run_outside_main_thread(partial(id, model))
     del model
     wait_until(lambda: alive() is None)
     assert alive() is None
@@ -48,7 +48,7 @@ def test_thread_lets_go_of_the_work_it_did() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_fork_starts_a_thread_of_its_own() -> None:
-    apart(threading.get_ident)
+    run_outside_main_thread(threading.get_ident)
     child = os.fork()
     if child == 0:
         os._exit(run_outside_main_thread(lambda: 7))
@@ -66,12 +66,12 @@ def test_work_of_another_thread_is_done_there() -> None:
 def test_work_sees_the_context_of_the_caller() -> None:
     variable = ContextVar("variable", default="none")
     variable.set("the caller's")
-    assert apart(variable.get) == "the caller's"
+    assert run_outside_main_thread(variable.get) == "the caller's"
 
 
 def test_error_of_the_work_reaches_the_caller() -> None:
     with pytest.raises(WorkError):
-        apart(fail)
+        run_outside_main_thread(fail)
 
 
 def test_interrupt_ends_the_work_and_waits_for_it() -> None:
@@ -87,7 +87,7 @@ def test_interrupt_ends_the_work_and_waits_for_it() -> None:
         may_end.set()
 
     with pytest.raises(KeyboardInterrupt):
-        apart(work, end)
+        run_outside_main_thread(work, end)
     assert events == ["told to", "stopped"]
 
 
@@ -99,5 +99,5 @@ def test_interrupt_leaves_work_to_itself_that_cannot_be_ended() -> None:
         may_end.wait(20)
 
     with pytest.raises(KeyboardInterrupt):
-        apart(work)
+        run_outside_main_thread(work)
     may_end.set()

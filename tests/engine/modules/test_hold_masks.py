@@ -49,7 +49,7 @@ def test_with_it_zeros_stay_plus_zero(make: type[torch.optim.SGD]) -> None:
 def test_momentum_and_decay_from_before_the_pruning_revive_nothing(
     make: Callable[..., torch.optim.Optimizer], settings: dict[str, bool | float]
 ) -> None:
-    """The optimizer has trained the dense weight: its memory_profile still push what fell, also where the gradient is zero."""
+    """The optimizer has trained the dense weight: its moments still push what fell, also where the gradient is zero."""
     torch.manual_seed(0)
     parameter = torch.nn.Parameter(torch.randn(64))
     optimizer = make([parameter], lr=0.1, weight_decay=0.1, **settings)

@@ -45,7 +45,7 @@ def test_every_window_counts_anew() -> None:
 
 
 def test_any_pace_is_allowed_where_none_is_wanted() -> None:
-    ThroughputCheck(0, "sent", window_seconds=10).note(1000, 0)
+    ThroughputCheck(0, "sent", window_seconds=10).record(1000, 0)
 
 
 @pytest.fixture(scope="module")
