@@ -15,8 +15,8 @@ import torch
 from pruning_engine.kernels import channel_norms as norms
 from pruning_engine.kernels.backend import Backend, Bits, BoolArray, Floats, Integers
 from pruning_engine.kernels.channel_layout import ChannelLayout, channel_layout
+from pruning_engine.norm import Norm, is_reproducible, power_of
 from pruning_engine.planning.resolved_groups import ResolvedGroup, ResolvedSlice
-from pruning_engine.recipe import Norm
 from pruning_engine.selection.channels import exact_channel_parts
 
 Place: TypeAlias = tuple[str, int]
@@ -34,14 +34,14 @@ class Scored:
 def position_sums(backend: Backend, scored: Scored, layout: ChannelLayout, norm: Norm) -> Floats:
     """Give for each position along a dim what sums, or extremes, are made of: without the root."""
     if not layout.entries:
-        return np.full(layout.channels, inf if norms.power_of(norm) == -inf else 0.0)
+        return np.full(layout.channels, inf if power_of(norm) == -inf else 0.0)
     found = backend.norms(scored.flat, scored.alive, layout, norm)
-    return found if norms.is_reproducible(norm) else _without_root(found, norms.power_of(norm))
+    return found if is_reproducible(norm) else _without_root(found, power_of(norm))
 
 
 def unit_sums(group: ResolvedGroup, sums: Mapping[Place, Floats], norm: Norm) -> Floats:
     """Put the sums of positions together for each unit of a group."""
-    power = norms.power_of(norm)
+    power = power_of(norm)
     combine = {inf: np.maximum, -inf: np.minimum}.get(power, np.add)
     total = np.full(group.units, inf if power == -inf else 0.0)
     for tie in group.ties:
@@ -55,7 +55,7 @@ def ranks_of(sums: Floats, entries: int, norm: Norm) -> Floats:
 
     `entries` of 1 leaves the sum as it is.
     """
-    power = norms.power_of(norm)
+    power = power_of(norm)
     means = sums if abs(power) == inf or entries == 1 else sums / entries
     return norms.finish(means, norm)
 

@@ -16,8 +16,8 @@ from pruning_engine.kernels import channel_norms as norms
 from pruning_engine.kernels import random_keys as random_scores
 from pruning_engine.kernels.backend import Backend, BoolArray, Floats, Integers
 from pruning_engine.kernels.cpu.backend import NumpyBackend
+from pruning_engine.norm import Norm
 from pruning_engine.planning.resolved_groups import ResolvedGroup
-from pruning_engine.recipe import Norm
 from pruning_engine.selection import entries as selection
 
 

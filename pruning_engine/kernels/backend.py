@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 
 from pruning_engine.kernels.channel_layout import ChannelLayout
-from pruning_engine.recipe import Norm
+from pruning_engine.norm import Norm
 
 Bits: TypeAlias = torch.Tensor
 """A packed mask."""

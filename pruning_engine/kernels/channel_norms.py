@@ -19,27 +19,14 @@ from typing import Final
 import numpy as np
 
 from pruning_engine.kernels.backend import BoolArray, Floats, Integers
-from pruning_engine.recipe import NamedNorm, Norm
+from pruning_engine.norm import SUMMED_POWERS, NamedNorm, Norm, power_of
 
-_SUMMED: Final = frozenset({0.0, 0.5, 1.0, 2.0, 3.0, 4.0})
-"""Powers that are ranked by their sums."""
-
-_ROUNDED: Final = _SUMMED - {0.0}
+_ROUNDED: Final = SUMMED_POWERS - {0.0}
 """Powers whose sums are rounded."""
 
 _RELATIVE_ERROR: Final = 2.0**-51
 _SMALLEST_SUM: Final = 1e-290
 """Sums up to this may hold products that were rounded below the range of normal numbers."""
-
-
-def power_of(norm: Norm) -> float:
-    """Give p of a vector norm; 2 for Frobenius, which is the same of a channel's entries."""
-    return 2.0 if isinstance(norm, NamedNorm) else float(norm)
-
-
-def is_reproducible(norm: Norm) -> bool:
-    """Whether channels rank the same by this norm on every device."""
-    return norm is not NamedNorm.NUC and (power_of(norm) in _SUMMED or abs(power_of(norm)) == inf)
 
 
 def terms_in_place(magnitudes: Floats, power: float) -> Floats:
@@ -82,7 +69,7 @@ _TERMS: Final[Mapping[float, Callable[[Floats], Floats]]] = MappingProxyType(
 def finish(sums: Floats, norm: Norm) -> Floats:
     """Turn sums into what ranks channels: themselves, or the norm for other powers, which may turn the order around."""
     power = power_of(norm)
-    if power in _SUMMED or abs(power) == inf:
+    if power in SUMMED_POWERS or abs(power) == inf:
         return sums
     with np.errstate(all="ignore"):
         result: Floats = np.power(sums, 1.0 / power)
@@ -92,7 +79,7 @@ def finish(sums: Floats, norm: Norm) -> Floats:
 def norm_of(rank: float, norm: Norm) -> float:
     """Give the norm that a ranking number stands for."""
     power = power_of(norm)
-    if norm is NamedNorm.NUC or power not in _SUMMED or power == 0.0:
+    if norm is NamedNorm.NUC or power not in SUMMED_POWERS or power == 0.0:
         return rank
     return math.sqrt(rank) if power == 2.0 else rank ** (1.0 / power)
 

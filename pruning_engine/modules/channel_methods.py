@@ -26,7 +26,7 @@ from pruning_engine.modules.mask_tensors import flat_numbers, mask_dtype, times
 from pruning_engine.modules.seeds import draw_seed
 from pruning_engine.modules.storage import Method
 from pruning_engine.modules.unpruned_view import living_channels
-from pruning_engine.recipe import NamedNorm, Norm
+from pruning_engine.norm import NamedNorm, Norm
 from pruning_engine.selection import entries as selection
 from pruning_engine.selection.channels import exact_channel_sums
 

@@ -1,7 +1,6 @@
 """What a plan refuses: rules that do not fit the parameters they select. Knows specs and rules, never data."""
 
 from collections.abc import Mapping, Sequence
-from math import inf
 from typing import Final
 
 from pruning_engine.checkpoints.parameters import LogicalParameter, TensorSpec
@@ -26,9 +25,6 @@ from pruning_engine.recipe import (
     Units,
     score_field,
 )
-
-REPRODUCIBLE_NORMS: Final = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, inf, -inf, NamedNorm.FRO)
-"""Norms whose ranking is the same on every device."""
 
 _CHANNEL_DIMS: Final = 2
 _NUCLEAR_DIMS: Final = 3

@@ -20,6 +20,7 @@ from pruning_engine.checkpoints.parameters import (
     logical_parameters,
 )
 from pruning_engine.errors import MismatchError, Reason
+from pruning_engine.norm import is_reproducible
 from pruning_engine.planning import checks as plan_checks
 from pruning_engine.planning.group_resolution import find_groups, refuse_shared
 from pruning_engine.planning.memory import Footprint, MemoryStep, memory_profile
@@ -335,4 +336,4 @@ def _is_reproducible(rule: Rule) -> bool:
         return False
     if not isinstance(rule.score, Magnitude | ImportanceScores) or rule.score.norm is None:
         return True
-    return rule.score.norm in plan_checks.REPRODUCIBLE_NORMS
+    return is_reproducible(rule.score.norm)

@@ -12,6 +12,7 @@ from types import NoneType
 from typing import Final, TypeAlias, TypeVar
 
 from pruning_engine.errors import Reason, RecipeError
+from pruning_engine.norm import DEFAULT_NORM, NamedNorm, Norm
 from pruning_engine.recipe.builtin_groups import check_map
 from pruning_engine.recipe.channel_groups import ChannelGroup, ChannelSlice, Units, check_units
 
@@ -117,19 +118,6 @@ class Sparsity:
 
 
 Amount: TypeAlias = Fraction | Count | Sparsity
-
-
-class NamedNorm(StrEnum):
-    """Norms that have a name and no p; torch's words."""
-
-    FRO = "fro"
-    NUC = "nuc"
-
-
-Norm: TypeAlias = float | NamedNorm
-"""p of a vector norm (also 0, inf and -inf), or a norm by name."""
-
-DEFAULT_NORM: Final[Norm] = 2.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pruning_engine.kernels import channel_norms as norms
 from pruning_engine.kernels.backend import Backend, Bits, Floats, Integers
 from pruning_engine.kernels.channel_layout import ChannelLayout
 from pruning_engine.kernels.cpu.arrays import pieces
-from pruning_engine.recipe import Norm
+from pruning_engine.norm import Norm
 from pruning_engine.runtime.threads import in_parallel
 
 _ENTRIES: Final = 1 << 16

@@ -12,7 +12,7 @@ from pruning_engine.kernels.channel_layout import ChannelLayout
 from pruning_engine.kernels.cpu import norms as numpy_norms
 from pruning_engine.kernels.cpu.arrays import NumberReader, bit_array, count_ones, pieces, raw_integers, unpacked
 from pruning_engine.kernels.cpu.candidates import NumpyCandidates, RandomKeys, magnitude_keys
-from pruning_engine.recipe import Norm
+from pruning_engine.norm import Norm
 from pruning_engine.runtime.scratch_buffers import PIECE_ENTRIES, buffer
 from pruning_engine.runtime.threads import in_parallel
 

@@ -13,7 +13,7 @@ from pruning_engine.kernels import channel_norms as norms
 from pruning_engine.kernels.backend import Bits, BoolArray, Floats, Integers
 from pruning_engine.kernels.channel_layout import Block, ChannelLayout
 from pruning_engine.kernels.cpu.arrays import NumberReader, are_alive, bit_array, raw_integers, unpacked
-from pruning_engine.recipe import NamedNorm, Norm
+from pruning_engine.norm import NamedNorm, Norm, power_of
 from pruning_engine.runtime.threads import in_parallel
 from pruning_engine.runtime.yield_points import with_yields
 
@@ -29,7 +29,7 @@ def channel_norms(flat: torch.Tensor, alive: Bits | None, layout: ChannelLayout,
     if norm is NamedNorm.NUC:
         each = partial(_nuclear_norm, flat, alive, layout)
         return np.array(in_parallel(each, range(layout.channels)), np.float64)
-    power = norms.power_of(norm)
+    power = power_of(norm)
     blocks = layout.blocks(step)
     reduce = partial(_reduce_block, NumberReader(flat, np.float64), alive, power)
     combine = _COMBINE.get(power, np.add)

@@ -8,14 +8,13 @@ from typing import Final
 
 import torch
 
-from pruning_engine.kernels import channel_norms as norms
 from pruning_engine.kernels.backend import Bits, BoolArray, Candidates, Floats, Integers, NotBinaryError
 from pruning_engine.kernels.channel_layout import Block, ChannelLayout
 from pruning_engine.kernels.cpu import norms as numpy_norms
 from pruning_engine.kernels.cpu.arrays import pieces
 from pruning_engine.kernels.cuda.bits import bits_at, count_bits, pack_bits, unpack_bits
 from pruning_engine.kernels.cuda.candidates import MagnitudeKeys, RandomKeys, TorchCandidates
-from pruning_engine.recipe import NamedNorm, Norm
+from pruning_engine.norm import NamedNorm, Norm, is_reproducible, power_of
 from pruning_engine.runtime.scratch_buffers import PIECE_ENTRIES
 
 _DEVICE_PIECE_ENTRIES: Final = 1 << 24
@@ -66,10 +65,10 @@ class TorchBackend:
 
     def norms(self, flat: torch.Tensor, alive: Bits | None, layout: ChannelLayout, norm: Norm) -> Floats:
         """Give what ranks each channel; norms that are not reproducible are the host's work."""
-        if norm is NamedNorm.NUC or not norms.is_reproducible(norm):
+        if norm is NamedNorm.NUC or not is_reproducible(norm):
             host = alive.cpu() if alive is not None else None
             return numpy_norms.channel_norms(flat.cpu(), host, layout, norm, PIECE_ENTRIES)
-        power = norms.power_of(norm)
+        power = power_of(norm)
         start = torch.inf if power == -torch.inf else 0.0
         totals = torch.full((layout.channels,), start, dtype=torch.float64, device=self.device)
         for block in layout.blocks(self._step):

@@ -8,7 +8,8 @@ import torch
 
 from pruning_engine import prune_state_dict
 from pruning_engine.kernels import channel_norms as norms
-from pruning_engine.recipe import Channels, Count, Magnitude, NamedNorm, Norm, Rule
+from pruning_engine.norm import NamedNorm, Norm, power_of
+from pruning_engine.recipe import Channels, Count, Magnitude, Rule
 from tests.engine.rules import recipe
 
 EXACT = [0.0, 0.5, 1.0, 2.0, 3.0, 4.0, NamedNorm.FRO]
@@ -18,7 +19,7 @@ EXACT = [0.0, 0.5, 1.0, 2.0, 3.0, 4.0, NamedNorm.FRO]
 @pytest.mark.parametrize("spread", [1.0, 1e40, 1e-40], ids=["near one", "large", "small"])
 def test_exact_sums_are_rounded_once(norm: Norm, spread: float) -> None:
     rows = np.abs(np.random.default_rng(5).standard_normal((4, 37)) * np.logspace(0, 12, 37) * spread)
-    expected = [math.fsum(norms.terms_in_place(row.copy(), norms.power_of(norm))) for row in rows]
+    expected = [math.fsum(norms.terms_in_place(row.copy(), power_of(norm))) for row in rows]
     assert norms.exact_sums(rows, norm).tolist() == expected
 
 
