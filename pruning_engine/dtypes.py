@@ -1,42 +1,41 @@
-"""Dtypes: the safetensors names, torch's dtypes, and which of them can be pruned.
+"""Dtypes by name: the safetensors names, the width of one element, and which dtypes can be pruned.
 
-Everything that decides by a dtype decides by a name in this table. torch dtypes that the format has no name for
-(complex128, quantized ones) go by torch's own name, so that they can pass through a state dict unselected.
+Everything that decides by a dtype decides by a name in this table. torch dtypes that safetensors has no name for
+(complex128, quantized ones) have torch's own name, so that they can pass through a state dict unselected. What torch
+calls each dtype is in `torch_tensors.py`.
 """
 
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-import torch
-
-TORCH_DTYPES: Final[Mapping[str, torch.dtype | None]] = MappingProxyType(
+ELEMENT_BITS: Final[Mapping[str, int]] = MappingProxyType(
     {
-        "BOOL": torch.bool,
-        "F4": None,  # torch counts two of them as one element
-        "F6_E2M3": None,
-        "F6_E3M2": None,
-        "U8": torch.uint8,
-        "I8": torch.int8,
-        "F8_E5M2": torch.float8_e5m2,
-        "F8_E4M3": torch.float8_e4m3fn,
-        "F8_E8M0": torch.float8_e8m0fnu,
-        "F8_E4M3FNUZ": torch.float8_e4m3fnuz,
-        "F8_E5M2FNUZ": torch.float8_e5m2fnuz,
-        "I16": torch.int16,
-        "U16": torch.uint16,
-        "F16": torch.float16,
-        "BF16": torch.bfloat16,
-        "I32": torch.int32,
-        "U32": torch.uint32,
-        "F32": torch.float32,
-        "C64": torch.complex64,
-        "F64": torch.float64,
-        "I64": torch.int64,
-        "U64": torch.uint64,
+        "BOOL": 8,
+        "F4": 4,
+        "F6_E2M3": 6,
+        "F6_E3M2": 6,
+        "U8": 8,
+        "I8": 8,
+        "F8_E5M2": 8,
+        "F8_E4M3": 8,
+        "F8_E8M0": 8,
+        "F8_E4M3FNUZ": 8,
+        "F8_E5M2FNUZ": 8,
+        "I16": 16,
+        "U16": 16,
+        "F16": 16,
+        "BF16": 16,
+        "I32": 32,
+        "U32": 32,
+        "F32": 32,
+        "C64": 64,
+        "F64": 64,
+        "I64": 64,
+        "U64": 64,
     }
 )
-"""torch's dtype for each of the format's names; None where torch has none."""
+"""Bits of one element, for each name of the safetensors format."""
 
 FLOATING: Final = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
 """Floating point dtypes that can be pruned. The other 8-bit ones lack a zero of the usual form."""
@@ -47,23 +46,41 @@ INTEGERS: Final = frozenset({"I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64
 PRUNABLE: Final = FLOATING | INTEGERS
 """Every dtype that can be pruned."""
 
-REAL: Final = frozenset(name for name, dtype in TORCH_DTYPES.items() if dtype is not None and name != "C64")
-"""Dtypes that scores and masks may have: bool, and all numbers with one part that torch can read."""
+REAL_FLOATS: Final = FLOATING | {"F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"}
+"""Floating point dtypes of at least one byte and one part, which can be read as numbers."""
 
-_PACKED_BITS: Final = MappingProxyType({"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6})
-_NAMES: Final = MappingProxyType({dtype: name for name, dtype in TORCH_DTYPES.items() if dtype is not None})
+REAL: Final = REAL_FLOATS | INTEGERS | {"BOOL"}
+"""Dtypes that scores and masks may have: bool, and all numbers with one part that can be read."""
 
-
-def name_of(dtype: torch.dtype) -> str:
-    """Give the format's name of a torch dtype, or torch's own if the format has none."""
-    return _NAMES.get(dtype) or str(dtype).removeprefix("torch.")
+_TORCH_BITS: Final[Mapping[str, int]] = MappingProxyType(
+    {
+        "complex32": 32,
+        "complex128": 128,
+        "float4_e2m1fn_x2": 8,
+        "qint8": 8,
+        "quint8": 8,
+        "qint32": 32,
+        "quint4x2": 8,
+        "quint2x4": 8,
+        "bits1x8": 8,
+        "bits2x4": 8,
+        "bits4x2": 8,
+        "bits8": 8,
+        "bits16": 16,
+        **{f"{kind}{bits}": 8 for kind in ("int", "uint") for bits in range(1, 8)},
+    }
+)
+"""Bits of one element as torch stores it, for dtypes that only torch has a name for."""
 
 
 def element_bits(name: str) -> int:
-    """Give the bits of one element. Raises: KeyError for a name that is neither the format's nor torch's."""
-    if name in _PACKED_BITS:
-        return _PACKED_BITS[name]
-    dtype = TORCH_DTYPES.get(name) or getattr(torch, name, None)
-    if not isinstance(dtype, torch.dtype):
-        raise KeyError(f"unknown dtype {name!r}")
-    return dtype.itemsize * 8
+    """Return the bits of one element. Raises: KeyError for a name that neither safetensors nor torch has."""
+    bits = ELEMENT_BITS.get(name) or _TORCH_BITS.get(name)
+    if bits is None:
+        raise KeyError(f"unknown dtype {name!r}; known: {', '.join([*ELEMENT_BITS, *_TORCH_BITS])}")
+    return bits
+
+
+def is_float(name: str) -> bool:
+    """Whether a dtype is a real floating point one that can be read as numbers."""
+    return name in REAL_FLOATS

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pruning_engine.dtypes import TORCH_DTYPES
 from pruning_engine.execution.parameter_state import ParameterState
 from pruning_engine.execution.ranking_context import RankingContext, norm_of
 from pruning_engine.kernels import channel_norms as norms
@@ -23,6 +22,7 @@ from pruning_engine.recipe import Channels, Prior, Random
 from pruning_engine.runtime.emptying import empty
 from pruning_engine.selection import entries as selection
 from pruning_engine.selection.channels import exact_channel_sums
+from pruning_engine.torch_tensors import TORCH_DTYPES
 
 
 class EntryRanking:
@@ -181,4 +181,4 @@ def _domain(ranked: RankingContext) -> torch.dtype:
         planned.scores_dtype if ranked.by_scores(planned) and planned.scores_dtype is not None else planned.dtype
         for planned in ranked.members
     }
-    return scores.domain_of(dtype for name in names if (dtype := TORCH_DTYPES[name]) is not None)
+    return scores.domain_of(TORCH_DTYPES[name] for name in names)

@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 import torch
 
-from pruning_engine.dtypes import TORCH_DTYPES
 from pruning_engine.planning.plan import Plan, PlannedParameter
+from pruning_engine.torch_tensors import TORCH_DTYPES
 from pruning_proto.reasons import Reason
 from pruning_proto.safetensors import header as layout
 from pruning_proto.safetensors.header import PREFIX_BYTES, Layout, TensorEntry
@@ -50,7 +50,7 @@ class ReceivedParameter:
 
 
 def _typed(entry: TensorEntry, buffer: torch.Tensor) -> torch.Tensor:
-    dtype = TORCH_DTYPES[entry.dtype]
+    dtype = TORCH_DTYPES.get(entry.dtype)
     if dtype is None:
         raise RuntimeError(f"{entry.name!r} is {entry.dtype}, which can only pass through")
     return buffer.view(dtype).reshape(entry.shape)
