@@ -33,12 +33,13 @@ MAY_IMPORT = {
 
 ADAPTORS = {
     "torch": {
+        "pruning_client.frameworks.torch",
         "pruning_client.torch",
         "pruning_client.torch.resizing",
         "pruning_client.torch.channel_groups",
         "pruning_client.torch.channel_groups_child",
     },
-    "numpy": {"pruning_client.numpy"},
+    "numpy": {"pruning_client.frameworks.numpy"},
     "torch_pruning": {"pruning_client.torch.channel_groups_child"},
     "cloudpickle": {"pruning_client.torch.channel_groups"},
 }

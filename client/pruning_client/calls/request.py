@@ -6,10 +6,10 @@ from typing import Protocol, TypeAlias
 from pruning_client.calls.exchange import Outcome, OutputForm, PruneRequestSpec, Rules, recipe_of
 from pruning_client.checkpoints.file import FileSource, Source
 from pruning_client.checkpoints.memory import Block
+from pruning_client.checkpoints.packed import PackedSource, is_packed
 from pruning_client.checkpoints.shards import ShardsSource, is_index
 from pruning_client.checkpoints.state_dict import StateDict, StateDictSource
 from pruning_client.errors import ProtocolError
-from pruning_client.files.pack import PackedSource, is_packed
 from pruning_client.results.report import Report
 from pruning_client.results.result import Result
 from pruning_proto.framing import Data

@@ -1,7 +1,7 @@
-"""What an adaptor of a tensor library offers, and which one a tensor belongs to.
+"""The interface of an adaptor to a tensor library, and the adaptor of a tensor.
 
-`pruning_client.torch` and `pruning_client.numpy` are adaptors: the same verbs in each. Neither is imported before a
-tensor of its library is there, and a library that was never imported has no tensors.
+`frameworks.torch` and `frameworks.numpy` are the adaptors, with the same verbs. Each is imported when the first tensor
+of its library is met: a library that was never imported has no tensors.
 """
 
 import importlib.util
@@ -20,16 +20,16 @@ class Framework(Protocol):
     """The value of `format` in a file's metadata, as loaders expect it."""
 
     def describe(self, name: str, tensor: Any) -> tuple[str, tuple[int, ...]]:
-        """Give dtype, by the format's name, and shape. Raises: CheckpointError if it cannot be sent."""
+        """Return the dtype, by the format's name, and the shape. Raises: CheckpointError if it cannot be sent."""
 
     def identity(self, tensor: Any) -> Hashable:
-        """Give what is equal for tied tensors only; None for tensors that nothing can be tied to."""
+        """Return a value that is equal for tied tensors only; None for tensors that cannot be tied."""
 
     def view(self, tensor: Any) -> memoryview:
-        """Give the bytes in C order, little endian: a view where the tensor allows it."""
+        """Return the bytes in C order, little endian: a view where the tensor allows it."""
 
     def tensor(self, entry: TensorEntry, data: memoryview) -> Any:
-        """Give a tensor over `data`, which it keeps alive.
+        """Return a tensor over `data`, which it keeps alive.
 
         Raises: ImportError or CheckpointError for a dtype that the library lacks.
         """
@@ -43,14 +43,14 @@ class Framework(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Tensors:
-    """What there is to change: tensors by name; and `computed`, what a module made of torch's pruned form, by name."""
+    """Tensors to change, by name; and `computed`, what a module computed of torch's `w_orig` and `w_mask`, by name."""
 
     by_name: Mapping[str, Any]
     computed: Mapping[str, Any]
 
 
 def framework_of(tensor: object) -> Framework | None:
-    """Give the adaptor of a tensor; None if it is no tensor of a library known here."""
+    """Return the adaptor of a tensor; None if it is not a tensor of a known library."""
     torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
     if torch is not None and isinstance(tensor, torch.Tensor):
         return torch_framework()
@@ -60,41 +60,41 @@ def framework_of(tensor: object) -> Framework | None:
 
 
 def tensors_of(target: object) -> Tensors:
-    """Give the tensors of a state dict or of a torch module. Raises: TypeError if it is neither."""
+    """Return the tensors of a state dict or of a torch module. Raises: TypeError if it is neither."""
     if isinstance(target, Mapping):
         return Tensors(target, {})
     torch = sys.modules.get("torch")
     if torch is None or not isinstance(target, torch.nn.Module):
         raise TypeError(f"masks are applied to a state dict or a torch module, got {type(target).__name__}")
-    import pruning_client.torch as adaptor  # noqa: PLC0415 - torch is imported only when asked for
+    import pruning_client.frameworks.torch as adaptor  # noqa: PLC0415 - torch is imported only when asked for
 
     return Tensors(adaptor.tensors_of(target), adaptor.computed_weights(target))
 
 
 def default_framework() -> Framework:
-    """Give the adaptor for tensors of a file: torch's if torch is imported already, else numpy's.
+    """Return the adaptor for tensors of a file: torch's if torch is imported already, else numpy's.
 
-    Raises: ImportError if there is neither.
+    Raises: ImportError if neither is installed.
     """
     if "torch" in sys.modules:
         return torch_framework()
     if importlib.util.find_spec("numpy") is not None:
         return numpy_framework()
     raise ImportError(
-        "tensors need a library to live in: import torch or install numpy; "
+        "tensors need a library: import torch or install numpy; "
         "or write the result to a file with `result.save(path)` or `Client.prune_file`, which need neither"
     )
 
 
 def torch_framework() -> Framework:
-    """Give torch's adaptor. Raises: ImportError if torch is not installed."""
-    import pruning_client.torch as adaptor  # noqa: PLC0415 - torch is imported only when asked for
+    """Return torch's adaptor. Raises: ImportError if torch is not installed."""
+    import pruning_client.frameworks.torch as adaptor  # noqa: PLC0415 - torch is imported only when asked for
 
     return adaptor
 
 
 def numpy_framework() -> Framework:
-    """Give numpy's adaptor. Raises: ImportError if numpy is not installed."""
-    import pruning_client.numpy as adaptor  # noqa: PLC0415 - numpy is imported only when asked for
+    """Return numpy's adaptor. Raises: ImportError if numpy is not installed."""
+    import pruning_client.frameworks.numpy as adaptor  # noqa: PLC0415 - numpy is imported only when asked for
 
     return adaptor

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from pruning_client import numpy as adaptor
 from pruning_client import pack_file, unpack_file
 from pruning_client.checkpoints.file import FileSource
+from pruning_client.checkpoints.packed import PackedSource
 from pruning_client.errors import CheckpointError, MismatchError
-from pruning_client.files.pack import PackedSource
 from pruning_client.torch import load_packed
 from pruning_proto.packed.format import ENTRIES, KEY
 from pruning_proto.reasons import Reason

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.testing._internal.two_tensor import TwoTensor
 
-from pruning_client import numpy as numpy_adaptor
-from pruning_client import torch as torch_adaptor
 from pruning_client.errors import CheckpointError
+from pruning_client.frameworks import numpy as numpy_adaptor
+from pruning_client.frameworks import torch as torch_adaptor
 from pruning_client.frameworks.base import Framework
 from pruning_proto.safetensors.header import TensorEntry
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pruning_client.files.sparsity import count_zeros
+from pruning_client.files.inspect import count_zeros
 from pruning_proto.safetensors.header import DTYPE_BITS
 
 

@@ -1,0 +1,197 @@
+"""torch tensors to the bytes of a safetensors buffer and back. Imported only for callers who use torch.
+
+Tensors may have any dtype of the format, any device and any strides. A contiguous tensor on the CPU is sent from
+its own memory; any other is copied, one at a time, while it is sent. Results are on the CPU and share one block of
+memory. Masks are applied with torch's own operations, so that numpy is not needed.
+"""
+
+import ctypes
+from collections.abc import Hashable
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from pruning_client.errors import tensor_error, unchangeable_error
+from pruning_client.frameworks.blocks import CUT_BYTES, cuts, has_no_overlap
+from pruning_client.masks.bits import WITHOUT_ZERO
+from pruning_proto.reasons import Reason
+from pruning_proto.safetensors.header import TensorEntry
+
+FORMAT: Final = "pt"
+
+_NAMES: Final = {
+    torch.bool: "BOOL",
+    torch.uint8: "U8",
+    torch.int8: "I8",
+    torch.uint16: "U16",
+    torch.int16: "I16",
+    torch.uint32: "U32",
+    torch.int32: "I32",
+    torch.uint64: "U64",
+    torch.int64: "I64",
+    torch.float8_e4m3fn: "F8_E4M3",
+    torch.float8_e5m2: "F8_E5M2",
+    torch.float8_e4m3fnuz: "F8_E4M3FNUZ",
+    torch.float8_e5m2fnuz: "F8_E5M2FNUZ",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.float32: "F32",
+    torch.float64: "F64",
+    torch.complex64: "C64",
+}
+if hasattr(torch, "float8_e8m0fnu"):  # torch 2.7
+    _NAMES[torch.float8_e8m0fnu] = "F8_E8M0"
+_DTYPES: Final = {name: dtype for dtype, name in _NAMES.items()}
+_ADDRESSABLE: Final = ("cpu", "cuda")
+"""Devices where what has entries has an address."""
+
+_INTEGERS: Final = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""The integers of each width, for entries as their bits."""
+
+
+def describe(name: str, tensor: Tensor) -> tuple[str, tuple[int, ...]]:
+    """Give dtype, by the format's name, and shape.
+
+    Raises: CheckpointError if the tensor is sparse, quantized, on the meta device, not initialized, without memory of
+    its own, or of a dtype the format lacks.
+    """
+    wrong = _unreadable(tensor)
+    if wrong is not None:
+        raise tensor_error(Reason.UNKNOWN_DTYPE, name, wrong)
+    if tensor.dtype not in _NAMES:
+        raise tensor_error(Reason.UNKNOWN_DTYPE, name, f"safetensors has no {tensor.dtype}; convert it first")
+    return _NAMES[tensor.dtype], tuple(tensor.shape)
+
+
+def identity(tensor: Tensor) -> Hashable:
+    """Give what is equal for tied tensors only: the same entries of the same memory, read the same way."""
+    address = 0 if tensor.numel() == 0 else tensor.data_ptr()
+    if address == 0:
+        return None
+    lazily = (tensor.is_conj(), tensor.is_neg())  # bits beside the memory that say how to read it
+    return (tensor.device, address, tensor.dtype, tuple(tensor.shape), tensor.stride(), lazily)
+
+
+def view(tensor: Tensor) -> memoryview:
+    """Give the bytes in C order; a copy only if the tensor is on another device or not contiguous."""
+    dense = tensor.detach().resolve_conj().resolve_neg().cpu().contiguous()
+    size = dense.numel() * dense.element_size()
+    if size == 0:
+        return memoryview(b"")
+    block = (ctypes.c_ubyte * size).from_address(dense.data_ptr())
+    block.owner = dense  # type: ignore[attr-defined]  # the memory lives as long as any view of it
+    return memoryview(block).cast("B")
+
+
+def tensor(entry: TensorEntry, data: memoryview) -> Tensor:
+    """Give a tensor over writable `data`.
+
+    Raises: CheckpointError if torch has no such dtype.
+    """
+    dtype = _DTYPES.get(entry.dtype)
+    if dtype is None:
+        raise tensor_error(
+            Reason.UNKNOWN_DTYPE,
+            entry.name,
+            f"torch cannot read {entry.dtype}; write the result to a file with `result.save(path)`",
+        )
+    if len(data) == 0:
+        return torch.empty(entry.shape, dtype=dtype)
+    if _is_aligned(data, dtype.itemsize):
+        return torch.frombuffer(data, dtype=dtype).reshape(entry.shape)
+    return torch.frombuffer(bytearray(data), dtype=dtype).reshape(entry.shape)
+
+
+def check_changeable(name: str, tensor: Tensor) -> None:
+    """Raise MismatchError unless each entry has memory of its own here, and a zero; CheckpointError as `describe`."""
+    elsewhere = _elsewhere(tensor)
+    if elsewhere is not None:
+        way_out = "apply the masks before the model is wrapped, distributed or quantized"
+        raise unchangeable_error(name, f"{elsewhere}; {way_out}")
+    dtype, _ = describe(name, tensor)
+    wrong = f"{tensor.dtype} has no zero" if dtype == WITHOUT_ZERO else _unchangeable(tensor)
+    if wrong is not None:
+        raise unchangeable_error(name, wrong)
+
+
+def apply_mask_(tensor: Tensor, bits: memoryview) -> None:
+    """Set to +0.0 the entries whose bit is 0, in place; bits flat in C order and little order, in writable memory.
+
+    Cost: in a few MB, near the speed of memory where the tensor is contiguous. Autograd sees it as any change in place.
+    """
+    if tensor.numel() == 0:
+        return
+    numbers = tensor.detach().view(_INTEGERS[tensor.dtype.itemsize])
+    numbers = numbers.view(-1) if numbers.is_contiguous() else numbers
+    packed = torch.frombuffer(bits, dtype=torch.uint8)
+    spread = _spread(numbers)
+    with torch.no_grad():
+        for cut in cuts(numbers.shape, CUT_BYTES // numbers.itemsize):
+            marks = spread.index_select(0, packed[cut.packed].to(numbers.device, torch.int32)).view(-1)
+            part = numbers[cut.index]
+            part.bitwise_and_(marks[cut.spare : cut.spare + cut.entries].view(part.shape))
+
+
+def tensors_of(module: nn.Module) -> dict[str, Tensor]:
+    """Give parameters and buffers by their dotted names, tied ones under each of them."""
+    return dict(module.named_parameters(remove_duplicate=False)) | dict(module.named_buffers(remove_duplicate=False))
+
+
+def computed_weights(module: nn.Module) -> dict[str, Tensor]:
+    """Give what torch's pruned form made of `w_orig` and `w_mask` for the last forward pass: plain attributes `w`."""
+    return {
+        f"{path}.{name}" if path else name: value
+        for path, owner in module.named_modules(remove_duplicate=False)
+        for name, value in vars(owner).items()
+        if isinstance(value, Tensor) and hasattr(owner, f"{name}_orig") and hasattr(owner, f"{name}_mask")
+    }
+
+
+def _elsewhere(tensor: Tensor) -> str | None:
+    """Say whose the entries are, if not this tensor's own."""
+    if hasattr(tensor, "__tensor_flatten__"):  # the protocol of subclasses that wrap other tensors
+        return f"a {type(tensor).__name__} holds its entries in other tensors"
+    if getattr(tensor, "_fsdp_flattened", False):
+        return "FSDP has flattened it"
+    return None
+
+
+def _unreadable(tensor: Tensor) -> str | None:
+    """Say why there is no memory to read all entries from."""
+    if torch.nn.parameter.is_lazy(tensor):
+        return "a lazy module's parameter has no data before its first input; run the module once"
+    if hasattr(tensor, "__tensor_flatten__"):
+        return (
+            f"{_elsewhere(tensor)}; give a dense one: of a DTensor `full_tensor()`, else `dequantize()` or `unbind()`"
+        )
+    if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta or tensor.is_nested:
+        return (
+            f"only dense tensors with data are taken, got layout {tensor.layout}{', nested' * tensor.is_nested}, "
+            f"dtype {tensor.dtype}, device {tensor.device}"
+        )
+    if tensor.device.type in _ADDRESSABLE and tensor.numel() > 0 and tensor.data_ptr() == 0:
+        return (
+            f"its {tensor.numel():,} entries have no memory: it only stands for others, or was let go of (a sharded "
+            "model does so between its steps); gather the whole state dict first"
+        )
+    return None
+
+
+def _unchangeable(tensor: Tensor) -> str | None:
+    """Say why entries cannot be changed in place, each by itself."""
+    if tensor.is_conj() or tensor.is_neg():
+        return "it is a lazy conjugate or negative; call `resolve_conj()` or `resolve_neg()` first"
+    if not has_no_overlap(tensor.shape, tensor.stride(), 1):
+        return "several of its entries share memory (is it expanded?); `clone()` it first"
+    return None
+
+
+def _spread(numbers: Tensor) -> Tensor:
+    """Give for each value of a byte of bits its 8 masks: all ones where a bit is 1."""
+    values = torch.arange(256, dtype=numbers.dtype, device=numbers.device).view(-1, 1)
+    return -(values >> torch.arange(8, dtype=numbers.dtype, device=numbers.device) & 1)
+
+
+def _is_aligned(data: memoryview, item_bytes: int) -> bool:
+    return ctypes.addressof(ctypes.c_ubyte.from_buffer(data)) % item_bytes == 0
