@@ -5,17 +5,34 @@ table is total: a test holds that every reason has its row, here and in the docs
 """
 
 from dataclasses import dataclass
-from enum import Enum, StrEnum
+from enum import Enum, IntEnum, StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from grpc import StatusCode
-
-REQUEST_ID_KEY: Final = "x-request-id"
-"""The metadata in which every reply names its call."""
-
 DOMAIN: Final = "pruning.v1"
 """`google.rpc.ErrorInfo.domain` of every error of this service."""
+
+
+class StatusCode(IntEnum):
+    """The statuses of gRPC, by the names and numbers that gRPC has for them; `grpc` itself is not needed for these."""
+
+    OK = 0
+    CANCELLED = 1
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    ABORTED = 10
+    OUT_OF_RANGE = 11
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    DATA_LOSS = 15
+    UNAUTHENTICATED = 16
 
 
 class Family(Enum):

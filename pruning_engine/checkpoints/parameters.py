@@ -7,18 +7,10 @@ A parameter `w` is one tensor `w`, or torch's masked pair `w_orig` and `w_mask`;
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Final
 
 from pruning_engine.dtypes import REAL, element_bits
 from pruning_engine.errors import MismatchError, Reason
-
-ORIG: Final = "_orig"
-MASK: Final = "_mask"
-SCORES: Final = ":scores"
-CUSTOM_MASK: Final = ":mask"
-MASK_BITS: Final = ":mask_bits"
-COMPANIONS: Final = (SCORES, CUSTOM_MASK, MASK_BITS)
-"""The suffixes that make a companion. A closed list: `kernel:0` is an ordinary name."""
+from pruning_proto.names import AUXILIARY, CUSTOM_MASK, MASK, MASK_BITS, ORIG, SCORES
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +63,7 @@ def bits_bytes(entries: int) -> int:
 
 def companion_suffix(name: str) -> str | None:
     """Give the suffix that makes `name` a companion, if it is one."""
-    return next((suffix for suffix in COMPANIONS if name.endswith(suffix) and name != suffix), None)
+    return next((suffix for suffix in AUXILIARY if name.endswith(suffix) and name != suffix), None)
 
 
 def logical_parameters(tensors: Sequence[TensorSpec], aliases: Mapping[str, str]) -> list[LogicalParameter]:

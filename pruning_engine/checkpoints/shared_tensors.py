@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
-from pruning_engine.checkpoints.parameters import MASK, ORIG, companion_suffix
+from pruning_engine.checkpoints.parameters import companion_suffix
+from pruning_proto.names import MASK, ORIG
 
 
 @dataclass(frozen=True, slots=True)

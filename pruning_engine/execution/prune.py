@@ -11,7 +11,6 @@ from typing import TypeVar
 
 import torch
 
-from pruning_engine.checkpoints.parameters import ORIG
 from pruning_engine.checkpoints.shared_tensors import SharedTensors, find_shared_tensors
 from pruning_engine.errors import Reason, RecipeError
 from pruning_engine.execution.installed_method import keep_by_method
@@ -32,6 +31,7 @@ from pruning_engine.runtime.emptying import empty
 from pruning_engine.runtime.threads import in_parallel
 from pruning_engine.selection.entries import DEFAULT, Tuning
 from pruning_engine.torch_tensors import name_of
+from pruning_proto.names import ORIG
 
 Value = TypeVar("Value")
 

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch.nn.utils import prune as torch_prune
 
-from pruning_engine.checkpoints.parameters import MASK, ORIG
 from pruning_engine.errors import Reason
 from pruning_engine.modules.errors import ShapeError
 from pruning_engine.modules.mask_tensors import masked, pruned
@@ -30,6 +29,7 @@ from pruning_engine.modules.storage import (
     tensor_name,
 )
 from pruning_engine.modules.unpruned_view import mask_survivors
+from pruning_proto.names import MASK, ORIG
 
 
 class BasePruningMethod(torch_prune.BasePruningMethod):

@@ -11,10 +11,10 @@ from typing import Any, TypeAlias, TypeGuard
 import torch
 from torch.nn.utils import prune as torch_prune
 
-from pruning_engine.checkpoints.parameters import MASK, ORIG
 from pruning_engine.errors import MismatchError, Reason
 from pruning_engine.modules.deep_copies import copyable
 from pruning_engine.modules.mask_tensors import laid_out_like
+from pruning_proto.names import MASK, ORIG
 
 Method: TypeAlias = torch_prune.BasePruningMethod
 """A pruning method: this engine's, torch's own, or one that somebody wrote against either."""

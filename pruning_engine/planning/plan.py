@@ -10,15 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 from pruning_engine import recipe as recipes
-from pruning_engine.checkpoints.parameters import (
-    MASK,
-    MASK_BITS,
-    ORIG,
-    LogicalParameter,
-    TensorSpec,
-    bits_bytes,
-    logical_parameters,
-)
+from pruning_engine.checkpoints.parameters import LogicalParameter, TensorSpec, bits_bytes, logical_parameters
 from pruning_engine.errors import MismatchError, Reason
 from pruning_engine.norm import is_reproducible
 from pruning_engine.planning import checks as plan_checks
@@ -39,6 +31,7 @@ from pruning_engine.recipe import (
     Units,
 )
 from pruning_engine.runtime.emptying import empty
+from pruning_proto.names import MASK, MASK_BITS, ORIG
 
 __all__ = ["NotSelected", "Plan", "PlannedParameter", "TensorSpec", "make_plan"]
 

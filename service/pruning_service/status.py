@@ -13,11 +13,11 @@ from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
-from grpc import StatusCode
 
 from pruning_engine.errors import PruningError
 from pruning_proto import limits
-from pruning_proto.reasons import DOMAIN, TABLE, Reason
+from pruning_proto.names import STATUS_DETAILS_KEY
+from pruning_proto.reasons import DOMAIN, TABLE, Reason, StatusCode
 from pruning_proto.safetensors.header import LayoutError
 from pruning_proto.v1 import pruning_pb2
 
@@ -72,7 +72,7 @@ def refusal_of(error: BaseException, request_id: str) -> Refusal:
 def failure(refusal: Refusal, request_id: str) -> pruning_pb2.Failure:
     """Tell a refusal in-band."""
     return pruning_pb2.Failure(
-        code=_number(refusal.code),
+        code=refusal.code,
         reason=refusal.reason,
         message=_cut(refusal.message),
         metadata={**refusal.metadata, "request_id": request_id},
@@ -105,13 +105,13 @@ def rpc_status(refusal: Refusal, request_id: str) -> status_pb2.Status:
     if refusal.retry_seconds is not None:
         details.append(error_details_pb2.RetryInfo(retry_delay=_duration(refusal.retry_seconds)))
     return status_pb2.Status(
-        code=_number(refusal.code), message=_cut(refusal.message), details=[_packed(detail) for detail in details]
+        code=refusal.code, message=_cut(refusal.message), details=[_packed(detail) for detail in details]
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Status(grpc.Status):
-    code: StatusCode
+    code: grpc.StatusCode
     details: str
     trailing_metadata: tuple[tuple[str, bytes], ...]
 
@@ -119,7 +119,9 @@ class _Status(grpc.Status):
 def grpc_status(refusal: Refusal, request_id: str) -> grpc.Status:
     """Give what `context.abort_with_status` takes: `rpc_status` in the trailer where gRPC's clients look for it."""
     status = rpc_status(refusal, request_id)
-    return _Status(refusal.code, status.message, (("grpc-status-details-bin", status.SerializeToString()),))
+    return _Status(
+        grpc.StatusCode[refusal.code.name], status.message, ((STATUS_DETAILS_KEY, status.SerializeToString()),)
+    )
 
 
 _IN_RECIPE = ("rules", "seed")
@@ -174,10 +176,6 @@ def _cut(text: str, most_bytes: int = limits.STATUS_MESSAGE_BYTES) -> str:
     if len(encoded) <= most_bytes:
         return encoded.decode()
     return encoded[: most_bytes - 3].decode(errors="ignore") + "..."
-
-
-def _number(code: StatusCode) -> int:
-    return int(code.value[0])
 
 
 def _duration(seconds: float) -> Duration:

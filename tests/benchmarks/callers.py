@@ -19,13 +19,13 @@ from pruning_client.transport.channel import open_channel
 from pruning_proto import framing
 from pruning_proto.framing import Data
 from pruning_proto.limits import CHUNK_BYTES
+from pruning_proto.names import PRUNE_PATH
 from pruning_proto.safetensors.header import build
 from pruning_proto.v1 import pruning_pb2 as pb
 from tests.benchmarks.models import Array, model_of, transformer
 from tests.benchmarks.processes import Job
 from tests.benchmarks.raw_server import ECHO, SINK
 
-PRUNE: Final = "/pruning.v1.PruningService/Prune"
 FORMS: Final = {"pruned": pb.OUTPUT_FORM_PRUNED, "report": pb.OUTPUT_FORM_REPORT}
 SMALL_ENTRIES: Final = 2_500
 """A model of 10 kB."""
@@ -62,7 +62,7 @@ def raw_echo(job: Job) -> Call:
 def ingest(job: Job) -> Call:
     """Prune by a bare stub that drops what it reads; give the seconds of sending the body."""
     state_dict = transformer()
-    stub = open_channel(job.address).stream_stream(PRUNE, framing.encode, framing.decode_response)
+    stub = open_channel(job.address).stream_stream(PRUNE_PATH, framing.encode, framing.decode_response)
     BareCall({"small.weight": next(iter(model_of(SMALL_ENTRIES).values()))}, job).run(stub)
     return lambda: BareCall(state_dict, job).run(stub)
 

@@ -9,9 +9,9 @@ from typing import Any
 import grpc
 from google.rpc import error_details_pb2, status_pb2
 
+from pruning_proto.names import PRUNE_PATH
 from pruning_proto.v1 import pruning_pb2 as pb
 
-PRUNE = "/pruning.v1.PruningService/Prune"
 TIMEOUT_SECONDS = 30
 
 
@@ -41,7 +41,7 @@ class Line:
     """A connection to a server."""
 
     def __init__(self, channel: grpc.Channel) -> None:
-        self._prune: Any = channel.stream_stream(PRUNE, None, pb.PruneResponse.FromString)
+        self._prune: Any = channel.stream_stream(PRUNE_PATH, None, pb.PruneResponse.FromString)
 
     def call(self, messages: Iterable[bytes]) -> Ended:
         """Send messages, half-close, and read to the end."""

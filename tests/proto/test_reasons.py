@@ -1,9 +1,9 @@
 """Why calls fail: the table is total and each reason comes with a status a client can act on."""
 
+import grpc
 import pytest
-from grpc import StatusCode
 
-from pruning_proto.reasons import DOMAIN, TABLE, Family, Reason
+from pruning_proto.reasons import DOMAIN, TABLE, Family, Reason, StatusCode
 
 
 def test_every_reason_has_its_row_and_no_row_is_left_over() -> None:
@@ -29,6 +29,10 @@ def test_faults_of_capacity_are_exhausted_resources() -> None:
 
 def test_no_reason_comes_with_ok() -> None:
     assert StatusCode.OK not in {row.code for row in TABLE.values()}
+
+
+def test_statuses_are_those_of_grpc() -> None:
+    assert {code.name: code.value for code in StatusCode} == {code.name: code.value[0] for code in grpc.StatusCode}
 
 
 def test_domain_is_the_protobuf_package() -> None:

@@ -12,7 +12,7 @@ from tests.repository.modules import YARDS, Import, imports_of, modules_of
 
 MAY_IMPORT = {
     "pruning_proto": {"grpc", "google", "numpy"},
-    "pruning_engine": {"torch", "numpy", "safetensors", "re2"},
+    "pruning_engine": {"pruning_proto", "torch", "numpy", "safetensors", "re2"},
     "pruning_service": {
         "pruning_engine",
         "pruning_proto",
@@ -45,6 +45,9 @@ ADAPTORS = {
 }
 """The modules of the client that may import each framework."""
 
+CONSTANTS = ("pruning_proto.names", "pruning_proto.formats", "pruning_proto.spans", "pruning_proto.safetensors.dtypes")
+"""What the engine may import of the contract's package: tables that need neither protobuf nor gRPC."""
+
 CLIENT_NEEDS = PROJECT["project"]["dependencies"]
 SERVICE_NEEDS = CLIENT_NEEDS + PROJECT["project"]["optional-dependencies"]["service"]
 
@@ -73,6 +76,11 @@ def module_imported(one: Import, modules: set[str]) -> str:
 def test_package_imports_only_what_the_plan_allows(package: str) -> None:
     allowed = MAY_IMPORT[package] | {package}
     assert [one for one in imports_of(package) if one.package not in allowed] == []
+
+
+def test_engine_takes_only_constants_from_the_contract() -> None:
+    taken = [one for one in imports_of("pruning_engine") if one.package == "pruning_proto"]
+    assert [one for one in taken if not one.imported.startswith(CONSTANTS)] == []
 
 
 @pytest.mark.parametrize(("framework", "adaptors"), ADAPTORS.items(), ids=ADAPTORS)

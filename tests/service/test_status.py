@@ -3,11 +3,10 @@
 import pytest
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2
-from grpc import StatusCode
 
 from pruning_engine.errors import MismatchError
 from pruning_engine.errors import Reason as EngineReason
-from pruning_proto.reasons import TABLE, Reason
+from pruning_proto.reasons import TABLE, Reason, StatusCode
 from pruning_proto.safetensors.header import LayoutError
 from pruning_service.status import Refusal, Violation, failure, refusal_of, rpc_status
 

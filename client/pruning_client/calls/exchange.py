@@ -19,14 +19,12 @@ from pruning_client.errors import ProtocolError, PruningError, recipe_error
 from pruning_client.errors.from_server import from_failure
 from pruning_client.results.plan import Plan, plan_of
 from pruning_client.results.report import Report, report_of
+from pruning_proto.formats import BY_NUMBER
 from pruning_proto.framing import Data
 from pruning_proto.limits import CHUNK_BYTES, MIB
 from pruning_proto.reasons import Reason
 from pruning_proto.safetensors.header import PREFIX_BYTES, Layout, LayoutError, json_bytes, parse
 from pruning_proto.v1 import pruning_pb2 as pb
-
-PRUNE: Final = "/pruning.v1.PruningService/Prune"
-GET_CAPABILITIES: Final = "/pruning.v1.PruningService/GetCapabilities"
 
 Rules: TypeAlias = pb.Rule | Sequence[pb.Rule] | pb.Recipe
 """What a caller may ask: one rule, several in order, or a recipe."""
@@ -43,7 +41,6 @@ ALLOWANCE_SECONDS: Final = 30.0
 ALLOWANCE_BYTES_PER_SECOND: Final = 10 * 1000 * 1000
 
 _LARGEST_SEED: Final = 2**64 - 1
-_FORMS_WITHOUT_FILE: Final = (pb.OUTPUT_FORM_REPORT, pb.OUTPUT_FORM_PLAN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +98,7 @@ class Exchange:
     def __init__(self, asked: PruneRequestSpec, attempt: int = 1) -> None:
         source = asked.source
         self._source = source
-        self._output = asked.output
+        self._format = BY_NUMBER[asked.output]
         self._attempt = attempt
         self._options = pb.PruneOptions(
             recipe=asked.recipe,
@@ -177,12 +174,12 @@ class Exchange:
         """
         if not self._sends_header_first:  # in one message with what follows
             yield from self._data(chain([memoryview(self._source.header)], self._source.pieces()))
-        elif self._output != pb.OUTPUT_FORM_PLAN:
+        elif self._format.takes_weights:
             yield from self._data(self._source.pieces())
 
     @property
     def _sends_header_first(self) -> bool:
-        return self.waits_for_plan or self._output == pb.OUTPUT_FORM_PLAN
+        return self.waits_for_plan or not self._format.takes_weights
 
     def _data(self, pieces: Iterable[memoryview]) -> Iterator[Data]:
         data = chunks(pieces, CHUNK_BYTES)
@@ -219,7 +216,7 @@ class Exchange:
     def _receive_data(self, data: memoryview) -> memoryview:
         if self.plan is None:
             raise _out_of_order("data before the plan")
-        if self._reports or self._output in _FORMS_WITHOUT_FILE:
+        if self._reports or not self._format.has_file:
             raise _out_of_order("data where none belongs")
         self.received_bytes += len(data)
         self._result.add(data)
@@ -256,12 +253,12 @@ class Exchange:
             raise self.failure
         if self.plan is None:
             raise _incomplete("the plan")
-        if self._output == pb.OUTPUT_FORM_PLAN:
+        if not self._format.takes_weights:
             return Outcome(self.plan, None, b"", None)
         if not self._reports or not self._reports[-1].last:
             raise _incomplete("the report")
         report = report_of(self._reports)
-        header, layout = (b"", None) if self._output in _FORMS_WITHOUT_FILE else self._whole_result()
+        header, layout = self._whole_result() if self._format.has_file else (b"", None)
         if self._digests is not None:
             self._digests.check(report, has_result=layout is not None)
         return Outcome(self.plan, report, header, layout)

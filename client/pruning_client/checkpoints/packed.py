@@ -15,6 +15,7 @@ from pruning_client.checkpoints.file import FileSource, Part
 from pruning_client.checkpoints.memory import allocate
 from pruning_client.errors import PruningError, layout_error
 from pruning_proto.limits import CHUNK_BYTES
+from pruning_proto.names import PACKED_KEY
 from pruning_proto.packed import format as packed_format
 from pruning_proto.packed.format import Packable, Stored
 from pruning_proto.reasons import Reason
@@ -38,7 +39,7 @@ class PackedTensors(Protocol):
 
 def is_packed(layout: Layout) -> bool:
     """Whether a file is packed."""
-    return packed_format.KEY in layout.metadata
+    return PACKED_KEY in layout.metadata
 
 
 def contents_of(packed: Layout, path: str) -> Sequence[Stored | TensorEntry]:

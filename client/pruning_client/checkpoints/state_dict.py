@@ -5,18 +5,16 @@ directly before their parameter, so that it can be pruned as soon as it has arri
 """
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from pruning_client.errors import MismatchError, is_text, layout_error, tensor_error
 from pruning_client.frameworks.base import Framework, framework_of
+from pruning_proto.names import AUXILIARY, CUSTOM_MASK, FRAMEWORK_KEY, MASK, ORIG, RESULT_SUFFIXES, SCORES
 from pruning_proto.reasons import Reason
 from pruning_proto.safetensors.header import Layout, LayoutError, build
 
 StateDict: TypeAlias = Mapping[str, Any]
 """Names to tensors, of torch or numpy."""
-
-_COMPANIONS: Final = (":scores", ":mask", ":mask_bits")
-_RESULT_SUFFIXES: Final = ("", "_orig", "_mask", ":mask_bits")
 
 
 class StateDictSource:
@@ -41,8 +39,8 @@ class StateDictSource:
         self.framework = next(iter(frameworks.values()))
         self.aliases = _ties(state_dict, frameworks)
         sent = {name: tensor for name, tensor in state_dict.items() if name not in self.aliases}
-        self._add_companions(sent, {} if importance_scores is None else importance_scores, ":scores")
-        self._add_companions(sent, {} if masks is None else masks, ":mask")
+        self._add_companions(sent, {} if importance_scores is None else importance_scores, SCORES)
+        self._add_companions(sent, {} if masks is None else masks, CUSTOM_MASK)
         self._tensors = {name: sent[name] for name in _companions_first(sent)}
         self.header, self.layout = _lay_out(self._tensors, self.framework.FORMAT)
 
@@ -71,7 +69,7 @@ def restore(
     """
     tensors = {entry.name: framework.tensor(entry, buffer[entry.begin : entry.end]) for entry in layout.tensors}
     for alias, name in aliases.items():
-        for suffix in _RESULT_SUFFIXES:
+        for suffix in RESULT_SUFFIXES:
             if name + suffix in tensors:
                 tensors.setdefault(alias + suffix, tensors[name + suffix])
     positions = _positions(names)
@@ -82,8 +80,8 @@ def _positions(names: Sequence[str]) -> dict[str, int]:
     """Give the place of each name, and of each form in which it may come back."""
     positions = {name: position for position, name in enumerate(names)}
     for position, name in enumerate(names):
-        for suffix in _RESULT_SUFFIXES:
-            positions.setdefault(name.removesuffix("_orig") + suffix, position)
+        for suffix in RESULT_SUFFIXES:
+            positions.setdefault(name.removesuffix(ORIG) + suffix, position)
     return positions
 
 
@@ -108,7 +106,7 @@ def _sound(name: str, tensor: object) -> Framework:
 def _lay_out(tensors: Mapping[str, Any], form: str) -> tuple[bytes, Layout]:
     described = ((name, *_framework(name, tensor).describe(name, tensor)) for name, tensor in tensors.items())
     try:
-        return build(described, {"format": form})
+        return build(described, {FRAMEWORK_KEY: form})
     except LayoutError as error:
         raise layout_error(error, "the state dict") from error
 
@@ -136,8 +134,8 @@ def _ties(state_dict: StateDict, frameworks: Mapping[str, Framework]) -> dict[st
 
 
 def _is_masked_form(name: str, state_dict: StateDict) -> bool:
-    stem = name.removesuffix("_orig").removesuffix("_mask")
-    return stem + "_orig" in state_dict and stem + "_mask" in state_dict
+    stem = name.removesuffix(ORIG).removesuffix(MASK)
+    return stem + ORIG in state_dict and stem + MASK in state_dict
 
 
 def _companions_first(names: Mapping[str, Any]) -> Iterator[str]:
@@ -148,7 +146,7 @@ def _companions_first(names: Mapping[str, Any]) -> Iterator[str]:
             companions.setdefault(owner, []).append(name)
     for name in names:
         if _owner(name) is None:
-            yield from companions.pop(name.removesuffix("_orig"), ())
+            yield from companions.pop(name.removesuffix(ORIG), ())
             yield from companions.pop(name, ())
             yield name
     for orphans in companions.values():
@@ -156,7 +154,7 @@ def _companions_first(names: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _owner(name: str) -> str | None:
-    for suffix in _COMPANIONS:
+    for suffix in AUXILIARY:
         if name.endswith(suffix):
             return name.removesuffix(suffix)
     return None

@@ -14,6 +14,7 @@ from pruning_client.errors import RecipeError, in_rule
 from pruning_client.results.output_form import Output
 from pruning_client.rules import AmountLike
 from pruning_client.transport import retry, timeouts
+from pruning_proto.methods import METHODS as CATALOGUE
 from pruning_proto.v1 import pruning_pb2 as pb
 
 _EXAMPLES: Final = """\
@@ -41,21 +42,8 @@ class _Method:
     takes: tuple[str, ...] = ()
 
 
-_RANKED: Final = ("amount", "scope")
-_UNITS: Final = ("map", "head_dim", "round_to", "same_width")
-
 METHODS: Final[Mapping[str, _Method]] = MappingProxyType(
-    {
-        "identity": _Method(rules.identity),
-        "random_unstructured": _Method(rules.random_unstructured, _RANKED),
-        "l1_unstructured": _Method(rules.l1_unstructured, (*_RANKED, "importance_scores")),
-        "random_structured": _Method(rules.random_structured, (*_RANKED, "dim")),
-        "ln_structured": _Method(rules.ln_structured, (*_RANKED, "importance_scores", "dim", "n")),
-        "custom_from_mask": _Method(rules.custom_from_mask),
-        "remove_units": _Method(rules.remove_units, (*_RANKED, *_UNITS, "importance_scores", "n")),
-        "remove_random": _Method(rules.remove_random, (*_RANKED, *_UNITS)),
-        "remove_dead": _Method(rules.remove_dead, _UNITS),
-    }
+    {method.name: _Method(getattr(rules, method.name), method.arguments) for method in CATALOGUE}
 )
 
 _MINUS_INFINITY: Final = ("-inf", "-infinity")

@@ -15,8 +15,6 @@ import grpc
 
 from pruning_client.calls.exchange import (
     ALLOWANCE_SECONDS,
-    GET_CAPABILITIES,
-    PRUNE,
     Exchange,
     Outcome,
     PruneRequestSpec,
@@ -42,6 +40,7 @@ from pruning_client.transport.credentials import Metadata, Tls, Token, security_
 from pruning_client.transport.retry import Attempts
 from pruning_client.transport.threads import entered, in_thread
 from pruning_proto.framing import decode_response
+from pruning_proto.names import GET_CAPABILITIES_PATH, PRUNE_PATH
 from pruning_proto.v1 import pruning_pb2 as pb
 
 _Value = TypeVar("_Value")
@@ -78,9 +77,9 @@ class AsyncClient:
         self._loop = _running_loop()
         self._closed = asyncio.Event()
         self._channel = open_aio_channel(target, self._security)
-        self._prune: Any = self._channel.stream_stream(PRUNE, None, decode_response)
+        self._prune: Any = self._channel.stream_stream(PRUNE_PATH, None, decode_response)
         self._get_capabilities = self._channel.unary_unary(
-            GET_CAPABILITIES,
+            GET_CAPABILITIES_PATH,
             pb.GetCapabilitiesRequest.SerializeToString,
             pb.GetCapabilitiesResponse.FromString,
         )

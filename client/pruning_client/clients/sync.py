@@ -12,8 +12,6 @@ import grpc
 
 from pruning_client.calls.exchange import (
     ALLOWANCE_SECONDS,
-    GET_CAPABILITIES,
-    PRUNE,
     Exchange,
     Outcome,
     PruneRequestSpec,
@@ -39,6 +37,7 @@ from pruning_client.transport.main_thread import run_outside_main_thread
 from pruning_client.transport.retry import Attempts
 from pruning_client.transport.sync_stream import converse
 from pruning_proto.framing import decode_response, encode
+from pruning_proto.names import GET_CAPABILITIES_PATH, PRUNE_PATH
 from pruning_proto.v1 import pruning_pb2 as pb
 
 LOOK_SECONDS: Final = 0.1
@@ -80,9 +79,9 @@ class Client:
         self._birthplace = ProcessGuard()
         self._is_closed = False
         self._channel = open_channel(target, self._security)
-        self._prune = self._channel.stream_stream(PRUNE, encode, decode_response)
+        self._prune = self._channel.stream_stream(PRUNE_PATH, encode, decode_response)
         self._get_capabilities = self._channel.unary_unary(
-            GET_CAPABILITIES,
+            GET_CAPABILITIES_PATH,
             pb.GetCapabilitiesRequest.SerializeToString,
             pb.GetCapabilitiesResponse.FromString,
         )

@@ -27,10 +27,9 @@ from pruning_client.errors import (
     Violation,
 )
 from pruning_client.errors.advice import advice
-from pruning_proto.reasons import DOMAIN, REQUEST_ID_KEY, TABLE, Reason
+from pruning_proto.names import REQUEST_ID_KEY, STATUS_DETAILS_KEY
+from pruning_proto.reasons import DOMAIN, TABLE, Reason
 from pruning_proto.v1.pruning_pb2 import Failure
-
-_DETAILS_KEY: Final = "grpc-status-details-bin"
 
 _SILENT: Final = "{} did not answer in time; check the address, or"
 _LATE: Final = "the server at {} did not finish in time;"
@@ -101,7 +100,7 @@ def _details(
 ) -> tuple[error_details_pb2.ErrorInfo, error_details_pb2.BadRequest, error_details_pb2.RetryInfo]:
     found = (error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo())
     for key, value in call.trailing_metadata() or ():
-        if key == _DETAILS_KEY:
+        if key == STATUS_DETAILS_KEY:
             with suppress(DecodeError):  # of somebody on the way: the status alone is judged
                 for detail in status_pb2.Status.FromString(value).details:
                     any(detail.Unpack(message) for message in found)

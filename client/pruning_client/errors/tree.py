@@ -19,12 +19,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from types import MappingProxyType
-from typing import Final
-
-from grpc import StatusCode
+from typing import TYPE_CHECKING, Final
 
 from pruning_proto.reasons import TABLE, Family, Reason
 from pruning_proto.safetensors.header import LayoutError
+
+if TYPE_CHECKING:
+    from grpc import StatusCode
 
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -55,7 +56,7 @@ class PruningError(Exception):
         message: str,
         *,
         reason: str | None = None,
-        code: StatusCode | None = None,
+        code: "StatusCode | None" = None,
         metadata: Mapping[str, str] = _NOTHING,
         violations: Sequence[Violation] = (),
         retry_after: timedelta | None = None,

@@ -12,10 +12,12 @@ from typing import Any
 from pruning_client.checkpoints.atomic_file import replacing
 from pruning_client.checkpoints.file import FileSource
 from pruning_client.errors import layout_error, unchangeable_error
-from pruning_client.masks.bits import WITHOUT_ZERO, keep_marked, kept
+from pruning_client.masks.bits import keep_marked, kept
 from pruning_client.masks.masks import check_fits, mask_entries, missing_error, read_whole, twice_error
+from pruning_proto.names import MASK, ORIG
 from pruning_proto.packed.format import check_not_packed
-from pruning_proto.safetensors.header import DTYPE_BITS, LayoutError, TensorEntry, build
+from pruning_proto.safetensors.dtypes import DTYPE_BITS, WITHOUT_ZERO
+from pruning_proto.safetensors.header import LayoutError, TensorEntry, build
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +83,8 @@ def _place(name: str, there: Mapping[str, TensorEntry]) -> TensorEntry:
     """Give what a parameter's mask is put on: itself, or in torch's pruned form its `w_mask`."""
     if name in there:
         return there[name]
-    if f"{name}_orig" in there and f"{name}_mask" in there:
-        return there[f"{name}_mask"]
+    if name + ORIG in there and name + MASK in there:
+        return there[name + MASK]
     raise missing_error(name, there)
 
 

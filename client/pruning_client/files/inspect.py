@@ -16,32 +16,16 @@ from typing import Any, Final
 
 from pruning_client.checkpoints.file import FileSource
 from pruning_client.checkpoints.packed import contents_of, is_packed
+from pruning_proto.names import MASK_BITS
 from pruning_proto.packed.format import Stored
+from pruning_proto.safetensors.dtypes import DTYPE_BITS, NEGATIVE_ZERO, WITHOUT_ZERO
 from pruning_proto.safetensors.header import TensorEntry
+from pruning_proto.spans import spans
 
-_MASK_BITS: Final = ":mask_bits"
 _PIECE_BYTES: Final = 48 * 1024  # stays in the cache; whole lanes of every width
 
-_SIGNED: Final = {
-    "F64": (64, 1 << 63),
-    "F32": (32, 1 << 31),
-    "F16": (16, 1 << 15),
-    "BF16": (16, 1 << 15),
-    "F8_E4M3": (8, 1 << 7),
-    "F8_E5M2": (8, 1 << 7),
-    "F4": (4, 1 << 3),
-    "C64": (64, 1 << 63 | 1 << 31),
-}
-"""Lane width and sign bits of dtypes whose -0.0 is a zero too; a complex entry is zero if both its parts are."""
-
-_UNSIGNED: Final = {
-    "BITS": 1,  # not a dtype of the format: a mask packed into bits
-    **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3FNUZ", "F8_E5M2FNUZ"), 8),
-    **dict.fromkeys(("U16", "I16"), 16),
-    **dict.fromkeys(("U32", "I32"), 32),
-    **dict.fromkeys(("U64", "I64"), 64),
-}
-"""Lane width of dtypes whose only zero has no bit set."""
+_BITS: Final = "BITS"
+"""In place of a dtype, for a mask of one bit per entry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +79,8 @@ def _count_packed(stored: Stored, values: TensorZeros) -> TensorZeros:
 
 def _count(tensor: TensorEntry, pieces: Iterator[memoryview]) -> TensorZeros:
     entries, dtype = prod(tensor.shape), tensor.dtype
-    if tensor.name.endswith(_MASK_BITS) and dtype == "U8":
-        entries, dtype = 8 * entries, "BITS"
+    if tensor.name.endswith(MASK_BITS) and dtype == "U8":
+        entries, dtype = 8 * entries, _BITS
     counts = [count_zeros(dtype, piece) for piece in pieces]
     zeros = None if None in counts else sum(count for count in counts if count is not None)
     return TensorZeros(name=tensor.name, dtype=dtype, shape=tensor.shape, entries=entries, zeros=zeros)
@@ -104,14 +88,20 @@ def _count(tensor: TensorEntry, pieces: Iterator[memoryview]) -> TensorZeros:
 
 def count_zeros(dtype: str, data: memoryview) -> int | None:
     """Count the entries that are zero, -0.0 included; None for dtypes without a zero, or of 6 bits."""
-    if dtype in _SIGNED:
-        width, signs = _SIGNED[dtype]
-    elif dtype in _UNSIGNED:
-        width, signs = _UNSIGNED[dtype], 0
-    else:
+    width = 1 if dtype == _BITS else DTYPE_BITS[dtype]
+    if dtype == WITHOUT_ZERO or width == 6:
         return None
-    pieces = (data[begin : begin + _PIECE_BYTES] for begin in range(0, len(data), _PIECE_BYTES))
+    signs = _signs(dtype, width)
+    pieces = (data[begin:end] for begin, end in spans(len(data), _PIECE_BYTES))
     return len(data) * 8 // width - sum(_count_nonzeros(piece, width, signs) for piece in pieces)
+
+
+def _signs(dtype: str, width: int) -> int:
+    """Return the sign bits of an entry, which -0.0 may have set; a complex entry is zero if both its parts are."""
+    if dtype not in NEGATIVE_ZERO:
+        return 0
+    bits, sign = NEGATIVE_ZERO[dtype]
+    return sum(sign << begin for begin, _ in spans(width, bits))
 
 
 def _count_nonzeros(piece: memoryview, width: int, signs: int) -> int:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from pruning_client.errors import tensor_error, unchangeable_error
 from pruning_client.frameworks.blocks import CUT_BYTES, cuts, has_no_overlap
-from pruning_client.masks.bits import WITHOUT_ZERO
 from pruning_proto.reasons import Reason
+from pruning_proto.safetensors.dtypes import WITHOUT_ZERO
 from pruning_proto.safetensors.header import TensorEntry
 
 FORMAT: Final = "np"

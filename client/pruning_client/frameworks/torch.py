@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from pruning_client.errors import tensor_error, unchangeable_error
 from pruning_client.frameworks.blocks import CUT_BYTES, cuts, has_no_overlap
-from pruning_client.masks.bits import WITHOUT_ZERO
+from pruning_proto.names import MASK, ORIG
 from pruning_proto.reasons import Reason
+from pruning_proto.safetensors.dtypes import WITHOUT_ZERO
 from pruning_proto.safetensors.header import TensorEntry
 
 FORMAT: Final = "pt"
@@ -144,7 +145,7 @@ def computed_weights(module: nn.Module) -> dict[str, Tensor]:
         f"{path}.{name}" if path else name: value
         for path, owner in module.named_modules(remove_duplicate=False)
         for name, value in vars(owner).items()
-        if isinstance(value, Tensor) and hasattr(owner, f"{name}_orig") and hasattr(owner, f"{name}_mask")
+        if isinstance(value, Tensor) and hasattr(owner, name + ORIG) and hasattr(owner, name + MASK)
     }
 
 

@@ -28,11 +28,12 @@ from pruning_client.huggingface.config_json import (
 )
 from pruning_client.results.output_form import Output
 from pruning_client.results.report import Report
+from pruning_proto.formats import FORMATS
 from pruning_proto.reasons import Reason
 
 WEIGHTS: Final = "model.safetensors"
 
-FOLDER_OUTPUTS: Final = ("pruned", "removed")
+FOLDER_OUTPUTS: Final = tuple(row.name for row in FORMATS if row.is_loadable)
 """Output formats that a model can be loaded from."""
 
 _LEFT_OUT: Final = (

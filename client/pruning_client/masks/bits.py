@@ -7,9 +7,6 @@ operation on the two, and what is not kept is +0.0.
 from functools import lru_cache
 from typing import Final
 
-WITHOUT_ZERO: Final = "F8_E8M0"
-"""The dtype whose bytes of zeros are no zero, but 2^-127: nothing can be pruned in it."""
-
 _PIECE_BITS: Final = 1024  # bytes of mask at a time: stays in the cache for every width
 
 

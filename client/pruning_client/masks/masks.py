@@ -9,18 +9,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from os import PathLike
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from pruning_client.checkpoints.file import FileSource
 from pruning_client.errors import CheckpointError, MismatchError, PruningError, tensor_error
 from pruning_client.frameworks.base import Framework, Tensors, framework_of, tensors_of
+from pruning_proto.names import MASK, MASK_BITS, ORIG
 from pruning_proto.reasons import Reason
 from pruning_proto.safetensors.header import Layout, TensorEntry
 
 Target = TypeVar("Target")
 """A state dict (names to tensors, of torch or numpy), or a `torch.nn.Module`."""
-
-SUFFIX: Final = ":mask_bits"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,14 +97,14 @@ def mask_entries(layout: Layout, where: str) -> Iterator[tuple[str, TensorEntry]
     if not layout.tensors:
         raise CheckpointError(f"{where} is empty: it holds no masks")
     for entry in layout.tensors:
-        if not entry.name.endswith(SUFFIX) or entry.dtype != "U8" or len(entry.shape) != 1:
+        if not entry.name.endswith(MASK_BITS) or entry.dtype != "U8" or len(entry.shape) != 1:
             raise CheckpointError(
                 f"{where} is not of the form that is applied: {entry.name!r} is no mask of one bit an entry; "
                 'ask for masks with output="mask" (on the command line --output mask), '
                 "or load what came with `load_state_dict(result.state_dict)`",
                 metadata={"tensor": entry.name},
             )
-        yield entry.name.removesuffix(SUFFIX), entry
+        yield entry.name.removesuffix(MASK_BITS), entry
 
 
 def read_whole(source: FileSource, entry: TensorEntry) -> memoryview:
@@ -180,8 +179,8 @@ def _named(name: str, tensors: Tensors) -> Iterator[tuple[str, Any]]:
     """Give what changes with a parameter: itself; or of torch's pruned form the mask, and the product of the two."""
     if name in tensors.by_name:
         yield name, tensors.by_name[name]
-    elif f"{name}_orig" in tensors.by_name and f"{name}_mask" in tensors.by_name:
-        yield f"{name}_mask", tensors.by_name[f"{name}_mask"]
+    elif name + ORIG in tensors.by_name and name + MASK in tensors.by_name:
+        yield name + MASK, tensors.by_name[name + MASK]
         if name in tensors.computed:
             yield name, tensors.computed[name]
 

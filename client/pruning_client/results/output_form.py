@@ -1,8 +1,9 @@
 """The forms of a result by the names that callers use: "pruned", "masked", "mask", "packed", "removed"."""
 
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, cast
 
 from pruning_client.errors import recipe_error
+from pruning_proto.formats import FORMATS
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 
@@ -13,13 +14,7 @@ Output: TypeAlias = Literal["pruned", "masked", "mask", "packed", "removed"]
 fell.
 """
 
-_FORMS: Final = {
-    "pruned": pb.OUTPUT_FORM_PRUNED,
-    "masked": pb.OUTPUT_FORM_MASKED,
-    "mask": pb.OUTPUT_FORM_MASK,
-    "packed": pb.OUTPUT_FORM_PACKED,
-    "removed": pb.OUTPUT_FORM_REMOVED,
-}
+_FORMS: Final = {row.name: cast("pb.OutputForm", row.number) for row in FORMATS if row.has_file}
 
 
 def form_of(output: str) -> "pb.OutputForm":

@@ -4,30 +4,20 @@ numpy releases the interpreter's lock inside these calls, so that pieces may be 
 unsigned integers of their bits: what is no zero is what has a bit, and no dtype needs to be known to numpy.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pruning_proto.packed.format import Packable, Piece
 from pruning_proto.reasons import Reason
+from pruning_proto.safetensors.dtypes import DTYPE_BITS, NEGATIVE_ZERO
 from pruning_proto.safetensors.header import LayoutError
 
 Array: TypeAlias = NDArray[Any]
 Bytes: TypeAlias = bytes | bytearray | memoryview | NDArray[np.uint8]
-
-_NEGATIVE_ZERO: Final[Mapping[str, np.unsignedinteger[Any]]] = {
-    "F64": np.uint64(1 << 63),
-    "F32": np.uint32(1 << 31),
-    "F16": np.uint16(1 << 15),
-    "BF16": np.uint16(1 << 15),
-    "F8_E4M3": np.uint8(1 << 7),
-    "F8_E5M2": np.uint8(1 << 7),
-    "C64": np.uint32(1 << 31),
-}
-"""-0.0 as the integer of its bits; of a complex number each part may be one. Other dtypes have none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +35,19 @@ def count_there(data: Bytes, tensor: Packable) -> int:
 
 
 def count_negative_zeros(data: Bytes, dtype: str) -> int:
-    """Count the -0.0 among numbers of a dtype; of a complex one each part counts."""
-    zero = _NEGATIVE_ZERO.get(dtype)
-    return 0 if zero is None else int(np.count_nonzero(_view(data, zero.dtype) == zero))
+    """Count the -0.0 among numbers of whole bytes; each part of a complex number counts."""
+    if dtype not in NEGATIVE_ZERO or DTYPE_BITS[dtype] % 8:
+        return 0
+    numbers, zero = _numbers(data, dtype)
+    return int(np.count_nonzero(numbers == zero))
 
 
 def without_negative_zeros(data: Bytes, dtype: str) -> NDArray[np.uint8]:
     """Give a copy of numbers of a dtype with +0.0 for each -0.0."""
-    zero = _NEGATIVE_ZERO[dtype]
-    numbers = _view(data, zero.dtype).copy()
-    numbers[numbers == zero] = 0
-    return numbers.view(np.uint8)
+    numbers, zero = _numbers(data, dtype)
+    canonical = numbers.copy()
+    canonical[canonical == zero] = 0
+    return canonical.view(np.uint8)
 
 
 def pack(data: Bytes, tensor: Packable, piece: Piece, values: Array | None = None) -> Packed:
@@ -102,6 +94,13 @@ def row_offsets(row_counts: Sequence[NDArray[np.int64]], tensor: Packable) -> ND
 def as_bytes(array: Array) -> memoryview:
     """View a contiguous array as its bytes."""
     return array.view(np.uint8).data
+
+
+def _numbers(data: Bytes, dtype: str) -> tuple[Array, np.unsignedinteger[Any]]:
+    """Return the numbers of a dtype as integers of their bits, and -0.0 as one of them."""
+    bits, zero = NEGATIVE_ZERO[dtype]
+    integer = np.dtype(f"u{bits // 8}")
+    return _view(data, integer), integer.type(zero)
 
 
 def _entries(data: Bytes, tensor: Packable) -> Array:

@@ -16,11 +16,11 @@ from json.encoder import encode_basestring as quoted
 from math import prod
 from typing import Final, TypeAlias
 
+from pruning_proto.names import PACKED_KEY
 from pruning_proto.reasons import Reason
-from pruning_proto.safetensors.header import DTYPE_BITS, Layout, LayoutError, TensorEntry
-
-KEY: Final = "pruning.packed.v1"
-"""The key of `__metadata__` that makes a file a packed one: a JSON object, the shape of each packed tensor by name."""
+from pruning_proto.safetensors.dtypes import DTYPE_BITS
+from pruning_proto.safetensors.header import Layout, LayoutError, TensorEntry
+from pruning_proto.spans import spans
 
 ENTRIES: Final = 1 << 19
 """Entries of a piece, at most: 2 MiB of fp32. A multiple of 8."""
@@ -126,8 +126,7 @@ class Packable:
         columns, row_bytes = self.columns, _whole_bytes(self.columns)
         if columns > ENTRIES:
             for row in range(self.rows):
-                for begin in range(0, columns, ENTRIES):
-                    end = min(begin + ENTRIES, columns)
+                for begin, end in spans(columns, ENTRIES):
                     yield Piece(
                         begin=row * columns + begin,
                         end=row * columns + end,
@@ -136,9 +135,7 @@ class Packable:
                         bits_end=row * row_bytes + _whole_bytes(end),
                     )
             return
-        step = ENTRIES // columns
-        for first in range(0, self.rows, step):
-            last = min(first + step, self.rows)
+        for first, last in spans(self.rows, ENTRIES // columns):
             yield Piece(first * columns, last * columns, last - first, first * row_bytes, last * row_bytes)
 
     def _part(self, name: str) -> str:
@@ -153,10 +150,10 @@ def packable(spec: Spec) -> Packable | None:
 
 def check_not_packed(metadata: Mapping[str, str]) -> None:
     """Refuse a packed file where its own tensors are wanted. Raises: LayoutError."""
-    if KEY in metadata:
+    if PACKED_KEY in metadata:
         raise LayoutError(
             Reason.PACKED_INPUT,
-            f"the file is packed (its metadata has the key {KEY!r}); unpack it first, with `prune unpack`",
+            f"the file is packed (its metadata has the key {PACKED_KEY!r}); unpack it first, with `prune unpack`",
         )
 
 
@@ -182,7 +179,7 @@ def check_names(tensors: Iterable[Spec]) -> None:
 def with_shapes(metadata: Mapping[str, str], packed: Iterable[Packable]) -> dict[str, str]:
     """Give the metadata of a packed file: what there was, and last the shapes of what is packed, in order."""
     shapes = ",".join(f"{quoted(tensor.name)}:[{','.join(map(str, tensor.shape))}]" for tensor in packed)
-    return {**metadata, KEY: f"{{{shapes}}}"}
+    return {**metadata, PACKED_KEY: f"{{{shapes}}}"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +217,7 @@ def shape_bytes(tensor: Packable) -> bytes:
 
 def without_shapes(metadata: Mapping[str, str]) -> dict[str, str]:
     """Give the metadata of what a packed file was made of."""
-    return {key: value for key, value in metadata.items() if key != KEY}
+    return {key: value for key, value in metadata.items() if key != PACKED_KEY}
 
 
 def spec_of(content: Stored | TensorEntry) -> Spec:
@@ -231,14 +228,14 @@ def spec_of(content: Stored | TensorEntry) -> Spec:
 
 def _shapes(metadata: Mapping[str, str]) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Give names and shapes of what is packed."""
-    if KEY not in metadata:
-        raise _unsound(f"its metadata has no key {KEY!r}; was it written by `prune pack`?")
+    if PACKED_KEY not in metadata:
+        raise _unsound(f"its metadata has no key {PACKED_KEY!r}; was it written by `prune pack`?")
     try:
-        found = json.loads(metadata[KEY])
+        found = json.loads(metadata[PACKED_KEY])
     except (ValueError, RecursionError) as error:
-        raise _unsound(f"what its metadata has under {KEY!r} is no JSON") from error
+        raise _unsound(f"what its metadata has under {PACKED_KEY!r} is no JSON") from error
     if not isinstance(found, dict):
-        raise _unsound(f"its metadata must have an object under {KEY!r}")
+        raise _unsound(f"its metadata must have an object under {PACKED_KEY!r}")
     for name, shape in found.items():
         if not isinstance(shape, list) or not all(type(size) is int and size > 0 for size in shape):
             raise _unsound(f"the shape of {name!r} must be positive integers, got {reprlib.repr(shape)}", name)

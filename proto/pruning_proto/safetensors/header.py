@@ -18,40 +18,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from json.encoder import encode_basestring as quoted
-from types import MappingProxyType
 from typing import Final
 
 from pruning_proto.limits import HEADER_BYTES_CEILING
 from pruning_proto.reasons import Reason
 from pruning_proto.safetensors import header_json as json_steps
-
-DTYPE_BITS: Final[Mapping[str, int]] = MappingProxyType(
-    {
-        "BOOL": 8,
-        "F4": 4,
-        "F6_E2M3": 6,
-        "F6_E3M2": 6,
-        "U8": 8,
-        "I8": 8,
-        "F8_E5M2": 8,
-        "F8_E4M3": 8,
-        "F8_E8M0": 8,
-        "F8_E4M3FNUZ": 8,
-        "F8_E5M2FNUZ": 8,
-        "I16": 16,
-        "U16": 16,
-        "F16": 16,
-        "BF16": 16,
-        "I32": 32,
-        "U32": 32,
-        "F32": 32,
-        "C64": 64,
-        "F64": 64,
-        "I64": 64,
-        "U64": 64,
-    }
-)
-"""Bits of one element by the format's dtype name."""
+from pruning_proto.safetensors.dtypes import DTYPE_BITS
+from pruning_proto.spans import spans
 
 PREFIX_BYTES: Final = 8
 """The length of the header, little endian, that stands before it."""
@@ -152,7 +125,7 @@ def build(tensors: Iterable[tuple[str, str, tuple[int, ...]]], metadata: Mapping
     """
     entries = _lay_out(tensors)
     members = [f"{quoted(_METADATA)}:{_object(metadata)}"] if metadata else []
-    members += [",".join(map(_member, entries[begin : begin + _AT_ONCE])) for begin in range(0, len(entries), _AT_ONCE)]
+    members += [",".join(map(_member, entries[begin:end])) for begin, end in spans(len(entries), _AT_ONCE)]
     text = f"{{{','.join(members)}}}".encode()
     text += b" " * (-len(text) % 8)
     return struct.pack("<Q", len(text)) + text, Layout(tuple(entries), dict(metadata), PREFIX_BYTES + len(text))
@@ -280,7 +253,7 @@ def _sorted(entries: list[TensorEntry]) -> list[TensorEntry]:
     """Sort by (begin, end, name) in short steps."""
     if all(_place(one) <= _place(other) for one, other in pairwise(entries)):
         return entries
-    parts = [sorted(entries[begin : begin + _AT_ONCE], key=_place) for begin in range(0, len(entries), _AT_ONCE)]
+    parts = [sorted(entries[begin:end], key=_place) for begin, end in spans(len(entries), _AT_ONCE)]
     return list(heapq.merge(*parts, key=_place))
 
 

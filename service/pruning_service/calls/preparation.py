@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Final
 
 from pruning_engine.planning.plan import Plan, TensorSpec, make_plan
 from pruning_engine.recipe import Recipe
 from pruning_engine.runtime.emptying import empty
+from pruning_proto.formats import BY_NUMBER
 from pruning_proto.packed import format as packed_layout
 from pruning_proto.safetensors import header as layout
 from pruning_proto.safetensors.header import Layout
@@ -16,9 +16,6 @@ from pruning_service.calls.work_estimate import WorkEstimate
 from pruning_service.messages import translate
 from pruning_service.messages.history import with_round
 from pruning_service.resources.memory_estimate import peak_bytes
-
-LATE: Final = (pb.OUTPUT_FORM_PACKED, pb.OUTPUT_FORM_REMOVED)
-"""The forms whose header is known only when all has been pruned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +61,12 @@ def prepare(recipe: Recipe, options: pb.PruneOptions, file: Layout, request_id: 
     plan = make_plan(recipe, specs, output=translate.OUTPUTS[options.output], aliases=dict(options.aliases))
     translate.check_groups_describable(plan)
     empty(specs)
-    is_late, is_packed = options.output in LATE, options.output == pb.OUTPUT_FORM_PACKED
-    if is_packed:
+    output = BY_NUMBER[options.output]
+    if output.is_packed:
         packed_layout.check_names((spec.name, spec.dtype, spec.shape) for spec in plan.results)
     metadata = _result_metadata(plan, options, file, server.version)
-    header = b"" if metadata is None or is_late else _result_header(plan, metadata)
-    peak = peak_bytes(plan, file, server.backlog_bytes, is_late=is_late, is_made_anew=is_packed)
+    header = b"" if metadata is None or output.header_is_late else _result_header(plan, metadata)
+    peak = peak_bytes(plan, file, server.backlog_bytes, is_late=output.header_is_late, is_made_anew=output.is_packed)
     last = pb.Plan(
         request_id=request_id,
         peak_bytes=peak,
@@ -81,7 +78,7 @@ def prepare(recipe: Recipe, options: pb.PruneOptions, file: Layout, request_id: 
 
 
 def _result_metadata(plan: Plan, options: pb.PruneOptions, file: Layout, version: str) -> dict[str, str] | None:
-    if options.output in (pb.OUTPUT_FORM_REPORT, pb.OUTPUT_FORM_PLAN):
+    if not BY_NUMBER[options.output].has_file:
         return None
     is_told = options.recipe.HasField("seed") or plan.recipe.is_random
     asked = plan.recipe if is_told else replace(plan.recipe, seed=None)  # the same request gives the same bytes

@@ -22,6 +22,7 @@ from pruning_engine.execution.prune import Pruning
 from pruning_engine.recipe import Recipe, check
 from pruning_engine.report import Report
 from pruning_engine.runtime.emptying import empty
+from pruning_proto.formats import BY_NUMBER
 from pruning_proto.framing import Data
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
@@ -196,7 +197,7 @@ class PruneCall:
             self._parts = [*file.tensors, *prepared.parts]
         if options.digests and prepared.metadata is not None:
             self.response_stream.take_digest()
-        if options.output == pb.OUTPUT_FORM_PLAN:
+        if not BY_NUMBER[options.output].takes_weights:
             self._tell(prepared.told)
             await tensor_reader.end("form PLAN ends after the header")
         else:
@@ -287,7 +288,7 @@ def _results(options: pb.PruneOptions, prepared: Prepared, buffers: Buffers) -> 
     parameters = prepared.plan.parameters
     if not prepared.is_late:
         return OrderedResults(parameters)
-    if options.output == pb.OUTPUT_FORM_PACKED:
+    if BY_NUMBER[options.output].is_packed:
         return DeferredResults(parameters, Packing(buffers.take_pageable, canonical=options.canonical_zero))
     return DeferredResults(parameters, Unchanged())
 

@@ -10,7 +10,7 @@ Source: https://protobuf.dev/programming-guides/json, for 64-bit integers (strin
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from pruning_engine.errors import CheckpointError, Reason
 from pruning_engine.recipe import (
@@ -38,21 +38,17 @@ from pruning_engine.recipe import (
     Units,
 )
 from pruning_engine.report import GroupReport
-
-KEY: Final = "pruning.v1"
-
-CONFIG_KEY: Final = "pruning.config.v1"
-"""Under it a JSON object: fields of the model's config.json that count units which were taken out, and their values."""
+from pruning_proto.names import CONFIG_KEY, HISTORY_KEY
 
 
 def with_round(metadata: Mapping[str, str], recipe: Recipe, version: str) -> dict[str, str]:
-    """Give the metadata with one more round under KEY, and every other key as it came.
+    """Give the metadata with one more round under HISTORY_KEY, and every other key as it came.
 
-    Raises: CheckpointError if what stands under KEY is no history.
+    Raises: CheckpointError if what stands under HISTORY_KEY is no history.
     """
-    rounds = _rounds(metadata.get(KEY, "[]"))
+    rounds = _rounds(metadata.get(HISTORY_KEY, "[]"))
     rounds.append({"recipe": recipe_json(recipe), "version": version})
-    return {**metadata, KEY: json.dumps(rounds, ensure_ascii=False, separators=(",", ":"))}
+    return {**metadata, HISTORY_KEY: json.dumps(rounds, ensure_ascii=False, separators=(",", ":"))}
 
 
 def with_config(metadata: Mapping[str, str], groups: Sequence[GroupReport]) -> dict[str, str]:
@@ -194,6 +190,7 @@ def _rounds(text: str) -> list[object]:
         rounds = None
     if not isinstance(rounds, list):
         raise CheckpointError(
-            Reason.INVALID_HISTORY, f"the file's __metadata__ has a key {KEY!r} that is no list of rounds; remove it"
+            Reason.INVALID_HISTORY,
+            f"the file's __metadata__ has a key {HISTORY_KEY!r} that is no list of rounds; remove it",
         )
     return rounds

@@ -36,6 +36,7 @@ from pruning_engine.recipe import (
 )
 from pruning_engine.report import GroupReport, Report, TensorReport
 from pruning_proto import limits
+from pruning_proto.formats import BY_NUMBER
 from pruning_proto.reasons import Reason
 from pruning_proto.safetensors.header import TensorEntry
 from pruning_proto.v1 import pruning_pb2 as pb
@@ -60,17 +61,8 @@ _NOT_SELECTED = {
     NotSelected.EXCLUDED: pb.NOT_SELECTED_EXCLUDED,
 }
 
-OUTPUTS = {
-    pb.OUTPUT_FORM_UNSPECIFIED: OutputForm.PRUNED,
-    pb.OUTPUT_FORM_PRUNED: OutputForm.PRUNED,
-    pb.OUTPUT_FORM_MASKED: OutputForm.MASKED,
-    pb.OUTPUT_FORM_MASK: OutputForm.MASK,
-    pb.OUTPUT_FORM_REPORT: OutputForm.REPORT,
-    pb.OUTPUT_FORM_PLAN: OutputForm.PRUNED,
-    pb.OUTPUT_FORM_PACKED: OutputForm.PRUNED,
-    pb.OUTPUT_FORM_REMOVED: OutputForm.REMOVED,
-}
-"""The engine's form of each of the wire's; PLAN plans for PRUNED, and PACKED packs what comes out in that form."""
+OUTPUTS = {number: OutputForm(row.computed_as) for number, row in BY_NUMBER.items()}
+"""What the engine produces for each output format of the wire."""
 
 _LONGEST_CHARACTER = 4  # bytes, in UTF-8
 _LONGEST_VARINT = 10  # bytes
@@ -222,7 +214,7 @@ def _invalid(path: str, description: str) -> Refusal:
 
 def check_form(options: pb.PruneOptions) -> None:
     """Refuse what is asked of the form of the result and makes no sense. Raises: Refusal."""
-    if options.canonical_zero and options.output != pb.OUTPUT_FORM_PACKED:
+    if options.canonical_zero and not BY_NUMBER[options.output].is_packed:
         raise _invalid("canonical_zero", "it is for OUTPUT_FORM_PACKED only; ask for that form, or leave it out")
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 import grpc
 from grpc_health.v1 import health
 
+from pruning_proto.names import PRUNE_PATH
 from pruning_proto.reasons import Reason
 from pruning_service.auth.callers import Callers, caller, name_of
 from pruning_service.observability.metrics import Metrics
@@ -19,7 +20,6 @@ from pruning_service.status import Refusal
 
 RETRY_SECONDS: Final = 1.0
 
-_PRUNE: Final = "/pruning.v1.PruningService/Prune"
 _HEALTH: Final = f"/{health.SERVICE_NAME}/"
 
 
@@ -46,7 +46,7 @@ class Gate(grpc.aio.ServerInterceptor):
             token_name = self._callers.by_token(handler_call_details.invocation_metadata or ())
         except Refusal as refusal:
             return self._refusing(handler, method, refusal)
-        return self._letting_in(handler, token_name) if method == _PRUNE else handler
+        return self._letting_in(handler, token_name) if method == PRUNE_PATH else handler
 
     def _refusing(self, handler: Any, method: str, refusal: Refusal) -> Any:
         async def tell(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
@@ -60,7 +60,7 @@ class Gate(grpc.aio.ServerInterceptor):
             await self._refuser.abort(refusal, method.rpartition("/")[2], context)
 
         # Without a deserializer: nobody parses what somebody unknown sends.
-        if method == _PRUNE:
+        if method == PRUNE_PATH:
             return grpc.stream_stream_rpc_method_handler(tell, None, handler.response_serializer)
         if handler.request_streaming:
             return grpc.stream_stream_rpc_method_handler(end, None, handler.response_serializer)

@@ -3,7 +3,7 @@
 import secrets
 from typing import Any
 
-from pruning_proto.reasons import REQUEST_ID_KEY
+from pruning_proto.names import REQUEST_ID_KEY
 
 
 async def named(context: Any) -> str:

@@ -13,13 +13,14 @@ import grpc
 import pytest
 
 from pruning_client import AsyncClient, Client, rules
-from pruning_client.calls.exchange import PRUNE, Exchange, Progress, PruneRequestSpec, recipe_of
+from pruning_client.calls.exchange import Exchange, Progress, PruneRequestSpec, recipe_of
 from pruning_client.checkpoints.file import FileSource
 from pruning_client.errors import AuthenticationError, MismatchError, UnavailableError
 from pruning_client.transport.aio_stream import converse
 from pruning_client.transport.threads import entered
 from pruning_proto.framing import Data, decode_response
 from pruning_proto.limits import CHUNK_BYTES
+from pruning_proto.names import PRUNE_PATH
 from pruning_proto.v1 import pruning_pb2 as pb
 from tests.client.both import BOTH, Connect
 from tests.client.peers import peer
@@ -157,7 +158,7 @@ def asking(source: FileSource) -> PruneRequestSpec:
 
 async def conversation(address: str, exchange: Exchange, write: Callable[[Data], object]) -> None:
     async with grpc.aio.insecure_channel(address) as channel:
-        begin: Any = channel.stream_stream(PRUNE, None, decode_response)
+        begin: Any = channel.stream_stream(PRUNE_PATH, None, decode_response)
         await converse(begin, exchange, write)
 
 

@@ -18,9 +18,9 @@ def test_every_family_of_reasons_has_an_exception() -> None:
 
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_becomes_the_exception_of_its_family(reason: Reason) -> None:
-    error = from_failure(pb.Failure(code=TABLE[reason].code.value[0], reason=reason, message="no"))
+    error = from_failure(pb.Failure(code=TABLE[reason].code, reason=reason, message="no"))
     assert type(error) is errors.BY_FAMILY[TABLE[reason].family]
-    assert (error.reason, error.code) == (reason, TABLE[reason].code)
+    assert (error.reason, error.code) == (reason, StatusCode[TABLE[reason].code.name])
 
 
 def test_exception_carries_all_that_was_told() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pruning_client.files.inspect import count_zeros
-from pruning_proto.safetensors.header import DTYPE_BITS
+from pruning_proto.safetensors.dtypes import DTYPE_BITS
 
 
 @pytest.mark.parametrize(

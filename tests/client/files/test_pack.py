@@ -19,9 +19,11 @@ from pruning_client.checkpoints.file import FileSource
 from pruning_client.checkpoints.packed import PackedSource
 from pruning_client.errors import CheckpointError, MismatchError
 from pruning_client.torch import load_packed
-from pruning_proto.packed.format import ENTRIES, KEY
+from pruning_proto.names import PACKED_KEY
+from pruning_proto.packed.format import ENTRIES
 from pruning_proto.reasons import Reason
-from pruning_proto.safetensors.header import DTYPE_BITS, Layout, build, parse
+from pruning_proto.safetensors.dtypes import DTYPE_BITS
+from pruning_proto.safetensors.header import Layout, build, parse
 from tests.client.tiny_files import F32, checkpoint, floats, written
 
 Tensors = dict[str, tuple[str, tuple[int, ...], bytes]]
@@ -70,7 +72,7 @@ def test_entries_without_a_bit_are_left_out(tmp_path: Path) -> None:
     path = packed(tmp_path, content)
     assert part_of(path.read_bytes(), "w.values") == floats(7.0)
     assert part_of(path.read_bytes(), "w.bits") == bytes(37) + b"\x08"
-    assert json.loads(layout_of(path.read_bytes()).metadata[KEY]) == {"w": [2, 150]}
+    assert json.loads(layout_of(path.read_bytes()).metadata[PACKED_KEY]) == {"w": [2, 150]}
 
 
 def test_matrix_goes_by_the_names_of_compressed_tensors(tmp_path: Path) -> None:
@@ -171,7 +173,7 @@ def test_bits_that_mean_something_else_are_no_negative_zero(tmp_path: Path) -> N
 def test_every_other_key_of_the_metadata_survives(tmp_path: Path) -> None:
     metadata = {"format": "pt", "pruning.v1": "[]"}
     path = packed(tmp_path, checkpoint({"w": (F32, (300,), bytes(1200))}, metadata))
-    assert dict(layout_of(path.read_bytes()).metadata) == metadata | {KEY: '{"w":[300]}'}
+    assert dict(layout_of(path.read_bytes()).metadata) == metadata | {PACKED_KEY: '{"w":[300]}'}
 
 
 def test_file_is_packed_in_its_place(tmp_path: Path) -> None:
@@ -207,7 +209,7 @@ def test_file_that_is_packed_already_is_refused(tmp_path: Path) -> None:
 
 def test_file_that_is_not_packed_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path / "model", checkpoint({"w": (F32, (1,), floats(1))}))
-    with pytest.raises(CheckpointError, match=f"no key '{KEY}'; was it written by `prune pack`") as refused:
+    with pytest.raises(CheckpointError, match=f"no key '{PACKED_KEY}'; was it written by `prune pack`") as refused:
         unpack_file(path, tmp_path / "out")
     assert refused.value.reason == Reason.INVALID_PACKED
 
@@ -255,7 +257,7 @@ def damaged(content: bytes, damage: Damage) -> bytes:
     layout = layout_of(content)
     metadata = dict(layout.metadata)
     if damage.metadata is not None:
-        metadata[KEY] = damage.metadata
+        metadata[PACKED_KEY] = damage.metadata
     left = [entry for entry in layout.tensors if entry.name != damage.drop]
     header, _ = build([(entry.name, entry.dtype, entry.shape) for entry in left], metadata)
     parts = {entry.name: bytearray(part_of(content, entry.name)) for entry in left}

@@ -44,7 +44,7 @@ def large(tmp_path: Path) -> Path:
 
 def refused(reason: Reason, retry_seconds: float | None = None) -> pb.PruneResponse:
     """A refusal told in the stream, under its own code."""
-    failure = pb.Failure(code=TABLE[reason].code.value[0], reason=reason, message=f"no: {reason}")
+    failure = pb.Failure(code=TABLE[reason].code, reason=reason, message=f"no: {reason}")
     if retry_seconds is not None:
         failure.retry_after.CopyFrom(Duration(seconds=int(retry_seconds), nanos=int(retry_seconds % 1 * 1e9)))
     return pb.PruneResponse(failure=failure)

@@ -59,7 +59,9 @@ def test_what_nobody_of_this_contract_said_is_tried_again_unless_it_stays(code: 
 
 @pytest.mark.parametrize("reason", Reason)
 def test_refusal_stays_unless_the_server_shuts_down(reason: Reason) -> None:
-    assert is_passing(PruningError("no", reason=reason, code=TABLE[reason].code)) is (reason in PASSING)
+    assert is_passing(PruningError("no", reason=reason, code=StatusCode[TABLE[reason].code.name])) is (
+        reason in PASSING
+    )
 
 
 def test_server_that_says_when_is_tried_again() -> None:

@@ -27,7 +27,8 @@ from pruning_client.errors import (
     Violation,
 )
 from pruning_proto.limits import CHUNK_BYTES
-from pruning_proto.reasons import DOMAIN, REQUEST_ID_KEY
+from pruning_proto.names import REQUEST_ID_KEY
+from pruning_proto.reasons import DOMAIN
 from pruning_proto.v1 import pruning_pb2 as pb
 from tests.client.both import BOTH, Connect
 from tests.client.scripted import data, echo, failure, plan, report, scripted_server

@@ -2,8 +2,9 @@
 
 import pytest
 
+from pruning_proto.names import PACKED_KEY
 from pruning_proto.packed import format as packed_layout
-from pruning_proto.packed.format import ENTRIES, KEY, Packable, packable
+from pruning_proto.packed.format import ENTRIES, Packable, packable
 from pruning_proto.reasons import Reason
 from pruning_proto.safetensors.header import LayoutError, build, parse
 
@@ -52,7 +53,7 @@ def test_pieces_cover_entries_and_mask_once(shape: tuple[int, int]) -> None:
 def test_contents_come_in_the_order_of_what_was_packed() -> None:
     first, last = Packable("b.weight", "F32", (2, 300)), Packable("a", "F32", (300,))
     metadata = packed_layout.with_shapes({"format": "pt"}, [first, last])
-    assert metadata == {"format": "pt", KEY: '{"b.weight":[2,300],"a":[300]}'}
+    assert metadata == {"format": "pt", PACKED_KEY: '{"b.weight":[2,300],"a":[300]}'}
     header, _ = build([*first.parts(0), ("empty", "F32", (0,)), *last.parts(0), ("z", "I8", (1,))], metadata)
     found = [packed_layout.spec_of(each) for each in packed_layout.contents(parse(header[8:]))]
     assert found == [

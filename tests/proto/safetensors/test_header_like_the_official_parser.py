@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pruning_proto.safetensors import header as layout
+from pruning_proto.safetensors.dtypes import DTYPE_BITS
 
 Entries = list[tuple[str, str, tuple[int, ...]]]
 
-DTYPES = st.sampled_from(sorted(layout.DTYPE_BITS))
+DTYPES = st.sampled_from(sorted(DTYPE_BITS))
 NUMPY_DTYPES = {"BOOL": "?", "U8": "u1", "I16": "<i2", "F16": "<f2", "F32": "<f4", "I64": "<i8", "F64": "<f8"}
 SIZES = st.lists(st.integers(0, 4), max_size=4).map(tuple)
 TENSORS = st.tuples(st.text(max_size=6), DTYPES, SIZES)
@@ -86,11 +87,11 @@ def read_by_them(header: bytes, buffer_bytes: int) -> Entries | None:
 
 
 def buffer_bytes_of(tensors: Entries) -> int:
-    return sum(layout.DTYPE_BITS[dtype] * math.prod(shape) for _, dtype, shape in tensors) // 8
+    return sum(DTYPE_BITS[dtype] * math.prod(shape) for _, dtype, shape in tensors) // 8
 
 
 def is_whole(tensor: tuple[str, str, tuple[int, ...]]) -> bool:
-    return layout.DTYPE_BITS[tensor[1]] * math.prod(tensor[2]) % 8 == 0
+    return DTYPE_BITS[tensor[1]] * math.prod(tensor[2]) % 8 == 0
 
 
 @given(st.lists(TENSORS.filter(is_whole), max_size=5, unique_by=lambda tensor: tensor[0]))

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from pruning_engine.recipe import Scope
+from pruning_proto.names import PRUNE_PATH
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.observability.metrics import STAGES, Metrics
@@ -22,7 +23,6 @@ from tests.service.resources.test_device_faults import failing, failing_server
 from tests.service.test_server import samples
 
 CONTENT = file({"a.weight": ("F32", [2, 2], f32(4, -1, 3, -2))})
-PRUNE = "/pruning.v1.PruningService/Prune"
 RPC = {"grpc_service": "pruning.v1.PruningService", "grpc_method": "Prune", "grpc_type": "bidi_stream"}
 CHANNELS = pb.Rule(
     score=pb.Score(magnitude=pb.Magnitude()),
@@ -48,7 +48,7 @@ def half_sent(server: ServerProcess, content: bytes) -> Iterator[None]:
         yield from data(content[-1:])
 
     with grpc.insecure_channel(server.address) as channel:
-        call = channel.stream_stream(PRUNE, pb.PruneRequest.SerializeToString, pb.PruneResponse.FromString)
+        call = channel.stream_stream(PRUNE_PATH, pb.PruneRequest.SerializeToString, pb.PruneResponse.FromString)
         responses = call(requests(), timeout=60)
         try:
             yield
@@ -116,7 +116,7 @@ def test_call_whose_client_gives_up_is_told_as_that(server: ServerProcess, code:
         hold.wait(20)
 
     with grpc.insecure_channel(server.address) as channel:
-        call = channel.stream_stream(PRUNE, pb.PruneRequest.SerializeToString, pb.PruneResponse.FromString)
+        call = channel.stream_stream(PRUNE_PATH, pb.PruneRequest.SerializeToString, pb.PruneResponse.FromString)
         responses = call(requests(), timeout=1 if code == "DeadlineExceeded" else 60)
         assert wait_until(lambda: samples(server)["pruning_requests_in_flight", ()] == 1)
         if code == "Canceled":

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pruning_client import Client, pack_file, rules
-from pruning_proto.packed.format import KEY
+from pruning_proto.names import PACKED_KEY
 from pruning_proto.v1 import pruning_pb2 as pb
 from tests.client.both import BOTH, Connect
 from tests.servers import ServerProcess
@@ -124,5 +124,5 @@ def test_clients_give_the_tensors_and_save_the_packed_file(
         packed.save(tmp_path / "packed")
         again = client.prune(tmp_path / "packed", rules.l1_unstructured(0.5))
     assert np.array_equal(packed.state_dict["a.weight"], dense.state_dict["a.weight"])
-    assert KEY in packed.metadata
+    assert PACKED_KEY in packed.metadata
     assert again.report.pruned == 64 * 300 // 2

@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from pruning_client import Client, rules
 from pruning_client.errors import AuthenticationError
+from pruning_proto.names import PRUNE_PATH
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.rpc.rejections import DROPPING_CALLS
@@ -27,7 +28,6 @@ from tests.service.raw import data, f32, file, options, prune, wait_until
 from tests.service.secured import TOKEN, capabilities_on, health_of, token_file
 from tests.service.test_server import samples
 
-PRUNE = "/pruning.v1.PruningService/Prune"
 HALF = rules.l1_unstructured(0.5)
 ANOTHER = "fedcba9876543210-another"
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -136,7 +136,7 @@ def test_refusal_reaches_a_client_on_an_event_loop_that_writes_everything_first(
 
     async def outcome() -> tuple[str, grpc.StatusCode]:
         async with grpc.aio.insecure_channel(asking.address) as channel:
-            call: Any = channel.stream_stream(PRUNE, None, pb.PruneResponse.FromString)()
+            call: Any = channel.stream_stream(PRUNE_PATH, None, pb.PruneResponse.FromString)()
             for message in [OPTIONS, *data(bytes(16 * MIB))]:
                 await call.write(message.SerializeToString())
             await call.done_writing()
@@ -147,7 +147,7 @@ def test_refusal_reaches_a_client_on_an_event_loop_that_writes_everything_first(
 
 
 def test_refused_client_that_takes_nothing_is_let_go_of(asking: ServerProcess) -> None:
-    with windowless_call(asking.address, PRUNE, OPTIONS.SerializeToString()):
+    with windowless_call(asking.address, PRUNE_PATH, OPTIONS.SerializeToString()):
         assert wait_until(lambda: in_flight(asking) == 1)
         assert wait_until(lambda: in_flight(asking) == 0)
 
@@ -156,7 +156,7 @@ def test_refused_calls_are_taken_from_a_few_at_a_time_and_the_others_end_at_once
     """Each that is taken from is memory, and whoever has no token may make many."""
     never, count = Event(), 2 * DROPPING_CALLS
     with grpc.insecure_channel(asking.address) as channel, ThreadPoolExecutor(count) as callers:
-        prune_on: Any = channel.stream_stream(PRUNE)
+        prune_on: Any = channel.stream_stream(PRUNE_PATH)
         calls = [callers.submit(code_of, prune_on(writing_until(never), timeout=60)) for _ in range(count)]
         first = list(islice(as_completed(calls), DROPPING_CALLS))
         assert in_flight(asking) >= DROPPING_CALLS

@@ -6,7 +6,7 @@ from typing import Any
 import grpc
 import pytest
 
-from pruning_proto.reasons import REQUEST_ID_KEY
+from pruning_proto.names import REQUEST_ID_KEY
 from pruning_proto.v1 import pruning_pb2 as pb
 from tests.servers import ServerProcess
 from tests.service.raw import data, f32, file, l1, options, wait_until

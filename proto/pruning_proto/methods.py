@@ -1,0 +1,75 @@
+"""The catalogue of methods: what the server offers, the client builds and the command line takes options for.
+
+The methods of `torch.nn.utils.prune`, and the removal of coupled channels, which torch does not have. torch's
+`global_unstructured` is any of the unstructured ones in global scope.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+_SELECT: Final = ("select", "prior")
+_RANKED: Final = ("amount", "scope")
+_UNSTRUCTURED: Final = (*_RANKED, *_SELECT)
+_STRUCTURED: Final = (*_UNSTRUCTURED, "granularity.channels.dim")
+_UNITS: Final = tuple(f"granularity.units.{field}" for field in ("groups", "map", "head_dim", "round_to", "same_width"))
+_NORM: Final = "score.magnitude.norm"
+_SCORES: Final = "score.importance_scores"
+
+ARGUMENTS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "amount": "amount",
+        "scope": "scope",
+        "granularity.channels.dim": "dim",
+        "granularity.units.map": "map",
+        "granularity.units.head_dim": "head_dim",
+        "granularity.units.round_to": "round_to",
+        "granularity.units.same_width": "same_width",
+        "score.magnitude.norm": "n",
+        "score.importance_scores": "importance_scores",
+    }
+)
+"""The name that builders and the command line have for a field of a Rule; fields that every rule has are left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One method: its name, one sentence, and the fields of a Rule that it takes, as paths."""
+
+    name: str
+    description: str
+    parameters: tuple[str, ...]
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What its builder and the command line take, beyond what every rule has."""
+        return tuple(ARGUMENTS[path] for path in self.parameters if path in ARGUMENTS)
+
+
+METHODS: Final = (
+    Method("identity", "Prunes nothing, but gives the tensor a mask.", _SELECT),
+    Method("random_unstructured", "Prunes random entries.", _UNSTRUCTURED),
+    Method(
+        "l1_unstructured",
+        "Prunes the entries of least magnitude, or of least importance score.",
+        (*_UNSTRUCTURED, _SCORES),
+    ),
+    Method("random_structured", "Prunes random channels along a dim.", _STRUCTURED),
+    Method("ln_structured", "Prunes the channels of least norm along a dim.", (*_STRUCTURED, _NORM, _SCORES)),
+    Method("custom_from_mask", "Prunes what the mask sent beside the tensor marks 0.", _SELECT),
+    Method(
+        "remove_units",
+        "Prunes channels that are tied, in all tensors of their group; form REMOVED takes them out.",
+        (*_RANKED, "prior", *_UNITS, _NORM, _SCORES),
+    ),
+    Method(
+        "remove_random", "Prunes random channels that are tied, as remove_units does.", (*_RANKED, "prior", *_UNITS)
+    ),
+    Method(
+        "remove_dead",
+        "Prunes tied channels of which every entry, running statistics aside, is zero or pruned.",
+        ("prior", *_UNITS),
+    ),
+)
+"""In the order in which they are listed."""

@@ -1,0 +1,54 @@
+"""Names that client, service and engine agree on: suffixes of tensors, keys of metadata, paths of RPCs."""
+
+from typing import Final
+
+# Tensors of one parameter `w`.
+
+ORIG: Final = "_orig"
+"""`w_orig`: the weight, in the form that torch's pruning leaves in a state dict."""
+
+MASK: Final = "_mask"
+"""`w_mask`: its mask, in the same form."""
+
+SCORES: Final = ":scores"
+"""`w:scores`: importance scores, ranked instead of `w`."""
+
+CUSTOM_MASK: Final = ":mask"
+"""`w:mask`: the mask that a `custom_mask` rule applies."""
+
+MASK_BITS: Final = ":mask_bits"
+"""`w:mask_bits`: a prior mask, and the mask of a result in format MASK: one bit per entry."""
+
+AUXILIARY: Final = (SCORES, CUSTOM_MASK, MASK_BITS)
+"""The suffixes of auxiliary tensors. A closed list: `kernel:0` is an ordinary name."""
+
+RESULT_SUFFIXES: Final = ("", ORIG, MASK, MASK_BITS)
+"""What a result adds to the name of a parameter, over all output formats."""
+
+# Keys of a file's `__metadata__`.
+
+HISTORY_KEY: Final = "pruning.v1"
+"""A JSON list: each round of pruning, with its recipe and the server's version."""
+
+CONFIG_KEY: Final = "pruning.config.v1"
+"""A JSON object: fields of the model's config.json that count removed channels, and their new values."""
+
+PACKED_KEY: Final = "pruning.packed.v1"
+"""A JSON object: the shape of each packed tensor by name. It makes a file a packed one."""
+
+FRAMEWORK_KEY: Final = "format"
+"""The framework that a file was written for, "pt" or "np", as safetensors has it."""
+
+# RPCs and the metadata of calls.
+
+SERVICE: Final = "pruning.v1.PruningService"
+
+PRUNE_PATH: Final = f"/{SERVICE}/Prune"
+
+GET_CAPABILITIES_PATH: Final = f"/{SERVICE}/GetCapabilities"
+
+REQUEST_ID_KEY: Final = "x-request-id"
+"""The metadata in which every reply names its call."""
+
+STATUS_DETAILS_KEY: Final = "grpc-status-details-bin"
+"""The trailer that carries `google.rpc.Status`, where every gRPC client looks for it."""
