@@ -14,15 +14,16 @@ YARDS: Final = {
     "pruning_client": "client",
     "pruning_engine": ".",
 }
-"""Each package and the folder it stands in."""
+"""Each package and the folder it is in."""
 
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """One name that one module imports, at the top, in a function or for the type checker alone."""
+    """One name that one module imports, at the top or in a function; `is_typing`: for the type checker alone."""
 
     importer: str
     imported: str
+    is_typing: bool = False
 
     @property
     def package(self) -> str:
@@ -31,14 +32,14 @@ class Import:
 
 
 def modules_of(package: str) -> dict[str, Path]:
-    """Give the hand-written modules of a package by their full names."""
+    """Return the hand-written modules of a package by their full names."""
     yard = ROOT / YARDS[package]
     files = sorted((yard / package).rglob("*.py"))
     return {_module_name(file.relative_to(yard)): file for file in files if not file.name.endswith("_pb2.py")}
 
 
 def imports_of(package: str) -> list[Import]:
-    """Give what a package's modules import, the standard library left out."""
+    """Return what a package's modules import, the standard library left out."""
     found = [one for name, file in modules_of(package).items() for one in _imports(name, file)]
     return [one for one in found if one.package not in sys.stdlib_module_names]
 
@@ -48,9 +49,16 @@ def _module_name(file: Path) -> str:
 
 
 def _imports(name: str, file: Path) -> Iterator[Import]:
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    typing_only = {id(node) for block in ast.walk(tree) if _is_typing_block(block) for node in ast.walk(block)}
+    for node in ast.walk(tree):
+        is_typing = id(node) in typing_only
         if isinstance(node, ast.Import):
-            yield from (Import(name, alias.name) for alias in node.names)
+            yield from (Import(name, alias.name, is_typing) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{name} imports relatively; write the package's name"
-            yield from (Import(name, f"{node.module}.{alias.name}") for alias in node.names)
+            yield from (Import(name, f"{node.module}.{alias.name}", is_typing) for alias in node.names)
+
+
+def _is_typing_block(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"

@@ -1,14 +1,26 @@
 """Imports only point down: who may import whom, held against the source of every module."""
 
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from importlib.metadata import packages_distributions
+from pathlib import Path
 
 import pytest
 
+from tests.repository.import_table import (
+    CONSTANTS,
+    LIBRARIES,
+    LIBRARIES_NOT_YET,
+    MOST_FILES,
+    MOST_LEVELS,
+    NOT_YET,
+    ROOT_FILES,
+    TABLES,
+)
 from tests.repository.installed import PROJECT
-from tests.repository.modules import YARDS, Import, imports_of, modules_of
+from tests.repository.modules import ROOT, YARDS, Import, imports_of, modules_of
 
 MAY_IMPORT = {
     "pruning_proto": {"grpc", "google", "numpy"},
@@ -25,28 +37,19 @@ MAY_IMPORT = {
         "numpy",
     },
     "pruning_client": {
-        *{"pruning_proto", "grpc", "google", "yaml", "rich", "torch", "numpy"},
-        *{"torch_pruning", "cloudpickle"},  # the extra `derive`: groups of tied channels, found in a child process
+        "pruning_proto",
+        "pruning_service",  # by the command line, to prune without a server: the table of libraries says where
+        "grpc",
+        "google",
+        "yaml",
+        "rich",
+        "torch",
+        "numpy",
+        "torch_pruning",  # this and the next: the extra `derive`, which finds coupled channels in a child process
+        "cloudpickle",
     },
 }
 """Other packages that each package may import. Beyond the table every package imports itself."""
-
-ADAPTORS = {
-    "torch": {
-        "pruning_client.frameworks.torch",
-        "pruning_client.torch",
-        "pruning_client.torch.resizing",
-        "pruning_client.torch.channel_groups",
-        "pruning_client.torch.channel_groups_child",
-    },
-    "numpy": {"pruning_client.frameworks.numpy"},
-    "torch_pruning": {"pruning_client.torch.channel_groups_child"},
-    "cloudpickle": {"pruning_client.torch.channel_groups"},
-}
-"""The modules of the client that may import each framework."""
-
-CONSTANTS = ("pruning_proto.names", "pruning_proto.formats", "pruning_proto.spans", "pruning_proto.safetensors.dtypes")
-"""What the engine may import of the contract's package: tables that need neither protobuf nor gRPC."""
 
 CLIENT_NEEDS = PROJECT["project"]["dependencies"]
 SERVICE_NEEDS = CLIENT_NEEDS + PROJECT["project"]["optional-dependencies"]["service"]
@@ -63,12 +66,54 @@ def is_cyclic(imports: dict[str, set[str]]) -> bool:
 
 
 def distributions_of(requirements: Iterable[str]) -> set[str]:
-    """Give the names that requirements begin with, in one spelling."""
+    """Return the names that requirements begin with, in one spelling."""
     return {re.split(r"[^\w.-]", requirement)[0].lower().replace("_", "-") for requirement in requirements}
 
 
+def is_in(name: str, places: Iterable[str]) -> bool:
+    """Whether a dotted name is one of `places`, or inside one."""
+    return any(name == place or name.startswith(f"{place}.") for place in places)
+
+
+def imports(one: Import, library: str) -> bool:
+    return one.package == library and not one.is_typing
+
+
+def unit_of(module: str) -> str:
+    """Return the subpackage that a module is in, with its package; of a file beside the subpackages, the file."""
+    package, _, rest = module.partition(".")
+    unit = rest.partition(".")[0]
+    return f"{package}.root" if unit in ROOT_FILES.get(package, ()) else f"{package}.{unit}".rstrip(".")
+
+
+def unit_name(unit: str) -> str:
+    return unit.partition(".")[2]
+
+
+def arrows_of(package: str) -> set[tuple[str, str]]:
+    """Return who imports whom among the units of a package, its interface `__init__.py` left out."""
+    modules = set(modules_of(package))
+    own = [one for one in imports_of(package) if one.package == package and one.importer != package]
+    arrows = {(unit_of(one.importer), unit_of(module_imported(one, modules))) for one in own}
+    return {(importer, imported) for importer, imported in arrows if importer != imported}
+
+
+def levels_of(table: Mapping[str, Iterable[str]]) -> dict[str, int]:
+    """Return the level of each unit: 1 for those that import nothing. Raises: CycleError."""
+    levels: dict[str, int] = {}
+    for unit in TopologicalSorter(table).static_order():
+        levels[unit] = 1 + max((levels[below] for below in table[unit]), default=0)
+    return levels
+
+
+def python_files(yard: str) -> Iterator[Path]:
+    """Return the files of a folder, those of the environments beside the engine's left out."""
+    root = ROOT / ("pruning_engine" if yard == "." else yard)
+    return root.rglob("*.py")
+
+
 def module_imported(one: Import, modules: set[str]) -> str:
-    """Give the module that `from a import b` names: `a.b` if that is one, else `a`."""
+    """Return the module that `from a import b` names: `a.b` if that is one, else `a`."""
     return one.imported if one.imported in modules else one.imported.rpartition(".")[0]
 
 
@@ -80,19 +125,39 @@ def test_package_imports_only_what_the_plan_allows(package: str) -> None:
 
 def test_engine_takes_only_constants_from_the_contract() -> None:
     taken = [one for one in imports_of("pruning_engine") if one.package == "pruning_proto"]
-    assert [one for one in taken if not one.imported.startswith(CONSTANTS)] == []
+    assert [one for one in taken if not is_in(one.imported, CONSTANTS)] == []
 
 
-@pytest.mark.parametrize(("framework", "adaptors"), ADAPTORS.items(), ids=ADAPTORS)
-def test_client_imports_a_framework_in_its_adaptors_only(framework: str, adaptors: set[str]) -> None:
-    importers = {one.importer for one in imports_of("pruning_client") if one.package == framework}
-    assert importers <= adaptors
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_library_is_imported_only_where_the_plan_allows(library: str) -> None:
+    allowed = LIBRARIES[library] | LIBRARIES_NOT_YET.get(library, frozenset())
+    importers = {one.importer for package in YARDS for one in imports_of(package) if imports(one, library)}
+    assert {importer for importer in importers if not is_in(importer, allowed)} == set()
 
 
-def test_contract_touches_numpy_only_where_bytes_are_packed() -> None:
-    """Client and server pack with the same code, so it stands in what both import; nobody else there needs numpy."""
-    importers = {one.importer for one in imports_of("pruning_proto") if one.package == "numpy"}
-    assert importers == {"pruning_proto.packed.codec"}
+@PACKAGES
+def test_unit_imports_only_what_its_row_allows(package: str) -> None:
+    table = TABLES[package]
+    assert {
+        arrow for arrow in arrows_of(package) - NOT_YET if unit_name(arrow[1]) not in table[unit_name(arrow[0])]
+    } == set()
+
+
+@PACKAGES
+def test_every_unit_has_its_row(package: str) -> None:
+    units = {unit_of(module) for module in modules_of(package)} - {package}
+    assert {unit_name(unit) for unit in units} <= TABLES[package].keys()
+
+
+@PACKAGES
+def test_plan_itself_has_no_cycle_and_few_levels(package: str) -> None:
+    levels = levels_of(TABLES[package])
+    assert max(level for unit, level in levels.items() if unit != "__main__") <= MOST_LEVELS[package]
+
+
+def test_no_folder_has_too_many_files() -> None:
+    folders = Counter(file.parent for yard in (*YARDS.values(), "tests", "scripts") for file in python_files(yard))
+    assert {str(folder.relative_to(ROOT)): count for folder, count in folders.items() if count > MOST_FILES} == {}
 
 
 @pytest.mark.parametrize(
@@ -101,7 +166,7 @@ def test_contract_touches_numpy_only_where_bytes_are_packed() -> None:
         ("pruning_proto", [*CLIENT_NEEDS, "numpy"]),  # packed_arrays runs where the caller has it
         (
             "pruning_client",
-            [*CLIENT_NEEDS, *(name.replace("_", "-") for name in ADAPTORS)],
+            [*CLIENT_NEEDS, "torch", "numpy", "torch-pruning", "cloudpickle"],
         ),  # an adaptor runs where the caller has the framework
         ("pruning_engine", SERVICE_NEEDS),
         ("pruning_service", SERVICE_NEEDS),

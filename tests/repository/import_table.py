@@ -1,0 +1,171 @@
+"""The import plan as tables, which `test_import_plan.py` holds against the source. Each arrow points down.
+
+A unit is a subpackage, or a file that lies beside the subpackages. The tables list what each unit may import of its own
+package, from the bottom up. The package's own `__init__.py` is the interface: it may import everything, and only it may
+name everything. Adding an arrow here is a decision about the architecture: say why in `docs/architecture.md`.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+Table = Mapping[str, frozenset[str]]
+
+
+def _table(**rows: str) -> Table:
+    return {unit: frozenset(below.split()) for unit, below in rows.items()}
+
+
+ROOT_FILES: Final[Mapping[str, frozenset[str]]] = {
+    "pruning_engine": frozenset({"buffer", "dtypes", "errors", "norm", "report"}),
+}
+"""Files that count as one unit, `root`: values that every subpackage may import."""
+
+TABLES: Final[Mapping[str, Table]] = {
+    "pruning_proto": _table(
+        v1="",
+        limits="",
+        names="",
+        formats="",
+        methods="",
+        reasons="",
+        spans="",
+        framing="v1",
+        safetensors="limits reasons spans",
+        packed="names reasons safetensors spans",
+    ),
+    "pruning_engine": _table(
+        root="",
+        runtime="root",
+        kernels="root runtime",
+        checkpoints="root",
+        torch_tensors="root kernels",
+        selection="root runtime kernels",
+        scores="root runtime kernels selection checkpoints",
+        granularities="root runtime kernels selection checkpoints",
+        recipe="root scores granularities",
+        modules="root runtime kernels selection checkpoints torch_tensors",
+        planning="root runtime checkpoints scores granularities recipe",
+        execution="root runtime kernels selection checkpoints torch_tensors scores granularities recipe planning",
+    ),
+    "pruning_service": _table(
+        early_stop="",
+        addresses="",
+        frames="",
+        status="",
+        local_settings="addresses",
+        settings="addresses local_settings",
+        options="settings local_settings addresses",
+        probe="addresses",
+        resources="status settings local_settings",
+        messages="status",
+        auth="status settings addresses",
+        observability="settings addresses",
+        streams="resources messages status",
+        outputs="streams",
+        calls="outputs streams resources messages observability status frames settings local_settings",
+        rpc="calls streams resources auth observability messages status frames settings local_settings",
+        listen="auth settings addresses",
+        server="listen rpc calls auth observability resources status settings local_settings",
+        __main__="early_stop server observability resources settings options local_settings addresses",
+    ),
+    "pruning_client": _table(
+        errors="",
+        recipes="errors",
+        rules="recipes errors",
+        frameworks="errors",
+        checkpoints="frameworks errors",
+        masks="checkpoints frameworks errors",
+        files="masks checkpoints errors",
+        results="masks checkpoints frameworks errors",
+        calls="results recipes checkpoints errors",
+        transport="calls errors",
+        clients="transport calls results recipes checkpoints errors",
+        huggingface="clients calls results checkpoints errors",
+        numpy="checkpoints frameworks",
+        torch="recipes checkpoints frameworks errors",
+        cli="huggingface clients transport calls results files masks checkpoints rules recipes errors",
+        __main__="cli",
+    ),
+}
+
+NOT_YET: Final = frozenset(
+    {
+        # (importer's unit, imported unit): arrows of the old layout that are still to go
+        ("pruning_engine.execution", "pruning_engine.modules"),
+        ("pruning_engine.planning", "pruning_engine.modules"),
+        ("pruning_client.recipes", "pruning_client.rules"),
+        ("pruning_client.checkpoints", "pruning_client.calls"),
+    }
+)
+
+MOST_LEVELS: Final = {"pruning_proto": 3, "pruning_engine": 8, "pruning_service": 9, "pruning_client": 10}
+"""Import levels of each package's units, its `__init__.py` and `__main__.py` left out."""
+
+MOST_FILES: Final = 20
+"""Python files in one folder."""
+
+LIBRARIES: Final[Mapping[str, frozenset[str]]] = {
+    "pruning_service": frozenset({"pruning_service", "pruning_client.cli"}),
+    "pruning_engine": frozenset({"pruning_engine", "pruning_service"}),
+    "torch": frozenset(
+        {
+            "pruning_engine.kernels.cuda",
+            "pruning_engine.modules",
+            "pruning_engine.torch_tensors",
+            "pruning_client.frameworks.torch",
+            "pruning_client.torch",
+        }
+    ),
+    "numpy": frozenset(
+        {
+            "pruning_proto.packed.codec",  # client and server pack with the same code
+            "pruning_engine",
+            "pruning_service.outputs",
+            "pruning_service.streams",
+            "pruning_client.frameworks.numpy",
+            "pruning_client.numpy",
+        }
+    ),
+    "grpc": frozenset(
+        {
+            "pruning_service.auth.tls",
+            "pruning_service.listen",
+            "pruning_service.observability",
+            "pruning_service.rpc",
+            "pruning_service.server",
+            "pruning_client.clients",
+            "pruning_client.errors.from_server",
+            "pruning_client.transport",
+        }
+    ),
+    "pydantic": frozenset({"pruning_service.settings", "pruning_service.options"}),
+    "pydantic_settings": frozenset({"pruning_service.settings", "pruning_service.options"}),
+    "rich": frozenset({"pruning_client.cli"}),
+    "yaml": frozenset({"pruning_client.recipes.yaml_file"}),
+    "re2": frozenset({"pruning_engine.planning.name_patterns"}),
+    "torch_pruning": frozenset({"pruning_client.torch.channel_groups_child"}),
+    "cloudpickle": frozenset({"pruning_client.torch.channel_groups"}),
+}
+"""The modules and subpackages that may import a library, or another package, at run time; what is not here is free."""
+
+LIBRARIES_NOT_YET: Final[Mapping[str, frozenset[str]]] = {
+    "torch": frozenset(
+        {
+            "pruning_engine.checkpoints",
+            "pruning_engine.execution",
+            "pruning_engine.kernels",
+            "pruning_engine.selection",
+            "pruning_service.outputs",
+            "pruning_service.resources",
+            "pruning_service.server",
+            "pruning_service.streams",
+        }
+    ),
+    "grpc": frozenset({"pruning_service.status"}),
+}
+"""What the old layout still does."""
+
+CONSTANTS: Final = frozenset(
+    {"pruning_proto.names", "pruning_proto.formats", "pruning_proto.spans", "pruning_proto.safetensors.dtypes"}
+)
+"""What the engine may import of the contract's package: tables and functions that need neither protobuf nor gRPC."""
