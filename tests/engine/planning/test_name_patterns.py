@@ -39,7 +39,7 @@ def test_the_default_selects_weights(name: str) -> None:
 
 def test_the_default_is_what_the_contract_says() -> None:
     text = re.sub(r"\n\s*//", "", PROTO.read_text(encoding="utf-8"))
-    match = re.search(r"The default selection is:(.*?)and none of(.*?)\.\s*Only floating", text)
+    match = re.search(r"The default targets are:(.*?)and none of(.*?)\.\s*Only floating", text)
     assert match is not None
     assert tuple(re.findall(r"`([^`]+)`", match[1])) == DEFAULT_INCLUDE
     assert tuple(re.findall(r"`([^`]+)`", match[2])) == DEFAULT_EXCLUDE
