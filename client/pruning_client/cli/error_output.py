@@ -5,7 +5,7 @@ import json
 from typing import Any, Final
 
 from pruning_client.cli.arguments import UsageError
-from pruning_client.cli.terminal import printable
+from pruning_client.cli.tables import printable
 from pruning_client.errors import CheckpointError, MismatchError, PruningError, RecipeError
 
 FAILED: Final = 1

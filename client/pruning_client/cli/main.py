@@ -25,7 +25,7 @@ from pruning_client.cli import output as display
 from pruning_client.cli.arguments import UsageError, parse, rules_of
 from pruning_client.cli.local_server import check_installed, embedded_server
 from pruning_client.cli.server_options import check_local, connect
-from pruning_client.cli.terminal import printable
+from pruning_client.cli.tables import printable
 from pruning_client.clients.sync import Client
 from pruning_client.errors import PruningError, UnavailableError
 from pruning_client.files.apply_masks import apply_file

@@ -1,44 +1,104 @@
-"""Tables as text, for people: aligned columns, no color. Knows nothing of pruning.
+"""Tables as text for people: aligned columns, no color. Knows nothing about pruning.
 
-Widths are columns of a terminal, and what does not print is escaped: names are anybody's.
+On a terminal rich lays a table out in its width. Elsewhere, in a pipe or a file, names are never shortened and rich is
+not imported: it costs more time than pruning a small file. Text of others is escaped: a tensor may have any name, and
+written raw, one could move the cursor, color the screen, or look like one of our lines.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from pruning_client.cli.terminal import columns, printable
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.measure import Measurement
 
 _GAP: Final = "  "
-_SHORTEST_NAME: Final = 16
+_MIN_NAME_COLUMNS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A head, rows and a last row set off from them; the first column is names, and the others align to the right."""
+    """A head, rows and perhaps a footer; the first column is names, and the others are aligned to the right."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     foot: Sequence[str] | None = None
 
     def render(self, width: int | None) -> str:
-        """Give the lines; names are shortened in the middle where `width` columns are not enough, None: never."""
-        given = [self.head, *self.rows, *([self.foot] if self.foot is not None else [])]
-        rows = [[printable(cell) for cell in row] for row in given]
-        widths = [max(columns(row[column]) for row in rows) for column in range(len(self.head))]
-        if width is not None:
-            others = sum(widths[1:]) + len(_GAP) * (len(widths) - 1)
-            widths[0] = min(widths[0], max(_SHORTEST_NAME, width - others))
+        """Return the lines. Names are shortened in the middle to fit `width` columns of a terminal; None: never."""
+        return self._plain() if width is None else self._fitted(width)
+
+    def _plain(self) -> str:
+        feet = [] if self.foot is None else [self.foot]
+        rows = [[printable(cell) for cell in row] for row in (self.head, *self.rows, *feet)]
+        widths = [max(map(columns, cells)) for cells in zip(*rows, strict=True)]
         rule = "─" * (sum(widths) + len(_GAP) * (len(widths) - 1))
         lines = [_line(row, widths) for row in rows]
         lines.insert(1, rule)
-        if self.foot is not None:
+        if feet:
             lines.insert(-1, rule)
         return "\n".join(lines)
 
+    def _fitted(self, width: int) -> str:
+        from rich.box import Box  # noqa: PLC0415 - only for tables on a terminal
+        from rich.console import Console  # noqa: PLC0415
+        from rich.table import Table as RichTable  # noqa: PLC0415
+
+        rules = Box("    \n    \n ── \n    \n    \n ── \n    \n    \n")
+        table = RichTable(box=rules, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+        table.show_footer = self.foot is not None
+        for position, (head, foot) in enumerate(zip(self.head, self.foot or [""] * len(self.head), strict=True)):
+            if position == 0:
+                table.add_column(_Name(head), _Name(foot))
+            else:
+                table.add_column(head, foot, justify="right", no_wrap=True)
+        for name, *cells in self.rows:
+            table.add_row(_Name(printable(name)), *map(printable, cells))
+        console = Console(width=width, color_system=None, markup=False, emoji=False, highlight=False)
+        with console.capture() as capture:
+            console.print(table)
+        return "\n".join(line.rstrip() for line in capture.get().splitlines())
+
+
+@dataclass(frozen=True, slots=True)
+class _Name:
+    """A name that rich may shorten in the middle."""
+
+    text: str
+
+    def __rich_measure__(self, console: "Console", options: "ConsoleOptions") -> "Measurement":
+        from rich.measure import Measurement  # noqa: PLC0415
+
+        width = columns(self.text)
+        return Measurement(min(width, _MIN_NAME_COLUMNS), width)
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
+        from rich.text import Text  # noqa: PLC0415
+
+        yield Text(shorten(self.text, options.max_width))
+
+
+def printable(text: str) -> str:
+    """Escape what does not print: control characters, line breaks, marks that change the direction of writing."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
+
+
+def columns(text: str) -> int:
+    """Count the columns of a terminal that a text takes: two for most East Asian characters."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len  # noqa: PLC0415 - only for such names
+
+    return cell_len(text)
+
 
 def shorten(text: str, width: int) -> str:
-    """Leave out the middle of what is longer than `width`; the ends of a parameter's name tell most."""
+    """Leave out the middle of a text longer than `width` columns: both ends of a parameter's name are informative."""
     if columns(text) <= width:
         return text
     end = (width - 1) * 2 // 3
@@ -46,7 +106,7 @@ def shorten(text: str, width: int) -> str:
 
 
 def bytes_text(count: int) -> str:
-    """Give a number of bytes in the unit that leaves at most three digits before the point."""
+    """Return a number of bytes in the unit that leaves at most three digits before the point."""
     size = float(count)
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1000:
@@ -56,18 +116,13 @@ def bytes_text(count: int) -> str:
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    name = shorten(row[0], widths[0])
-    name += _blank(name, widths[0])
-    others = (_blank(cell, width) + cell for cell, width in zip(row[1:], widths[1:], strict=True))
-    return _GAP.join((name, *others)).rstrip()
-
-
-def _blank(text: str, width: int) -> str:
-    return " " * (width - columns(text))
+    blanks = [" " * (width - columns(cell)) for cell, width in zip(row, widths, strict=True)]
+    name = row[0] + blanks[0]
+    return _GAP.join([name, *(blank + cell for blank, cell in zip(blanks[1:], row[1:], strict=True))]).rstrip()
 
 
 def _beginning(text: str, width: int) -> str:
-    """Give as much of the beginning as `width` columns take."""
+    """Return as much of the beginning as fits into `width` columns."""
     taken = 0
     for index, character in enumerate(text):
         taken += columns(character)

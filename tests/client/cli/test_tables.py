@@ -2,7 +2,7 @@
 
 import pytest
 
-from pruning_client.cli.tables import Table, bytes_text, shorten
+from pruning_client.cli.tables import Table, bytes_text, columns, printable, shorten
 
 TABLE = Table(
     ("tensor", "entries"), [("encoder.layer.0.attention.weight", "1,000"), ("b", "1")], ("2 tensors", "1,001")
@@ -21,6 +21,10 @@ def test_columns_align() -> None:
 
 def test_names_are_shortened_to_fit_the_terminal() -> None:
     assert {len(line) <= 30 for line in TABLE.render(30).splitlines()} == {True}
+
+
+def test_table_that_fits_the_terminal_is_the_one_of_a_pipe() -> None:
+    assert TABLE.render(80) == TABLE.render(None)
 
 
 def test_names_are_whole_where_there_is_no_terminal() -> None:
@@ -52,3 +56,24 @@ def test_wide_letters_align() -> None:
 
 def test_wide_names_are_shortened_by_columns() -> None:
     assert shorten("剪枝剪枝剪枝", 8) == "剪…剪枝"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        pytest.param("layer.0.weight", "layer.0.weight", id="a name"),
+        pytest.param("剪枝 é 🙂", "剪枝 é 🙂", id="letters of the world"),
+        pytest.param("\x1b[2Jx", r"\x1b[2Jx", id="escape"),
+        pytest.param("a\nb\rc\t", r"a\nb\rc\t", id="line breaks"),
+        pytest.param("\x9b31m", r"\x9b31m", id="escape of 8 bits"),
+        pytest.param("\u202eabc", r"\u202eabc", id="right to left"),
+        pytest.param("\ud800", r"\ud800", id="half a surrogate pair"),
+    ],
+)
+def test_what_does_not_print_is_escaped(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+@pytest.mark.parametrize(("text", "expected"), [("abc", 3), ("剪枝", 4), ("é", 1), ("", 0)])
+def test_columns_are_those_of_a_terminal(text: str, expected: int) -> None:
+    assert columns(text) == expected
