@@ -1,16 +1,17 @@
-"""The command line's options about a server -> a client of it. What is wrong with them is told by their names."""
+"""The options that name a server, and the client of the server that they name. Errors are about the options."""
 
-from argparse import Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from pruning_client.cli.arguments import UsageError
-from pruning_client.clients.sync import Client
-from pruning_client.transport.channel import Target, check
-from pruning_client.transport.credentials import Tls, Token, checked
-from pruning_client.transport.retry import RETRIES
+from pruning_client.cli.arguments import UsageError, number
 
-_OPTIONS: Final = {
+if TYPE_CHECKING:
+    from pruning_client.clients.sync import Client
+    from pruning_client.transport.credentials import Tls
+
+_FOR_SERVERS: Final = {
     "tls": "--tls",
     "tls_ca": "--tls-ca",
     "tls_cert": "--tls-cert",
@@ -19,30 +20,66 @@ _OPTIONS: Final = {
     "token_file": "--token-file",
     "retries": "--retries",
 }
+"""The options that have a meaning only with --server."""
 
 
-def connect(options: Namespace) -> Client:
-    """Give a client of the server, or servers, that the options name.
+def add_server_options(command: ArgumentParser) -> None:
+    """Declare the options."""
+    server = command.add_argument_group("the server")
+    server.add_argument(
+        "--server",
+        action="append",
+        metavar="HOST:PORT",
+        help="default: none, the file is pruned in this process; repeatable: calls take turns",
+    )
+    server.add_argument(
+        "--timeout",
+        type=_timeout,
+        metavar="SECONDS",
+        help="inf: no limit; default with --server: 30 s, and 1 s more for every 10 MB",
+    )
+    server.add_argument(
+        "--retries", type=_retries, metavar="N", help="how often a failed call may be tried again; default: 3"
+    )
+    server.add_argument("--tls", action="store_true", help="connect over TLS; implied by the --tls-... options below")
+    server.add_argument(
+        "--tls-ca", type=Path, metavar="FILE.pem", help="the CA of its certificate; default: the system's roots"
+    )
+    server.add_argument("--tls-cert", type=Path, metavar="FILE.pem", help="the client's certificate (mTLS)")
+    server.add_argument("--tls-key", type=Path, metavar="FILE.pem", help="the certificate's private key")
+    server.add_argument("--tls-server-name", metavar="NAME", help="the name in its certificate; default: HOST")
+    server.add_argument(
+        "--token-file", type=Path, metavar="FILE", help="a token to send with each call; the file is read at each call"
+    )
+
+
+def check_local(options: Namespace) -> None:
+    """Refuse options that have no meaning without --server. Raises: UsageError."""
+    flags = [flag for name, flag in _FOR_SERVERS.items() if getattr(options, name)]
+    if flags:
+        raise UsageError(f"{', '.join(flags)}: without --server no network is used; name the server, or leave this out")
+
+
+def connect(options: Namespace) -> "Client":
+    """Return a client of the server, or servers, that the options name.
 
     Raises: UsageError if they do not fit each other. OSError if a file cannot be read.
     """
+    from pruning_client.clients.sync import Client  # noqa: PLC0415 - gRPC is imported only for a server
+    from pruning_client.transport import retry  # noqa: PLC0415
+
+    retries = retry.RETRIES if options.retries is None else options.retries
     target = _target(options.server)
     token = None if options.token_file is None else _token_of(options.token_file)
-    retries = RETRIES if options.retries is None else options.retries
     try:
         return Client(target, tls=_tls(options), token=token, timeout=options.timeout, retries=retries)
     except ValueError as error:
         raise UsageError(str(error)) from error
 
 
-def check_local(options: Namespace) -> None:
-    """Refuse, for a server of one's own, what only means something for another. Raises: UsageError."""
-    given = [flag for name, flag in _OPTIONS.items() if getattr(options, name)]
-    if given:
-        raise UsageError(f"{', '.join(given)}: without --server no network is used; name the server, or leave this out")
+def _target(servers: list[str]) -> str | list[str]:
+    from pruning_client.transport.channel import check  # noqa: PLC0415
 
-
-def _target(servers: list[str]) -> Target:
     target = servers[0] if len(servers) == 1 else servers
     try:
         check(target)
@@ -51,13 +88,16 @@ def _target(servers: list[str]) -> Target:
     return target
 
 
-def _tls(options: Namespace) -> Tls | bool:
+def _tls(options: Namespace) -> "Tls | bool":
+    from pruning_client.transport.credentials import Tls  # noqa: PLC0415
+
     tls = Tls(ca=options.tls_ca, certificate=options.tls_cert, key=options.tls_key, server_name=options.tls_server_name)
     return options.tls if tls == Tls() else tls
 
 
-def _token_of(file: Path) -> Token:
-    """Give what reads a token, so that one that is renewed is seen; read once at the start, to be refused early."""
+def _token_of(file: Path) -> Callable[[], str]:
+    """Return a function that reads the token, so that a renewed one is used; read once at the start, to refuse early."""
+    from pruning_client.transport.credentials import checked  # noqa: PLC0415
 
     def read() -> str:
         try:
@@ -67,3 +107,21 @@ def _token_of(file: Path) -> Token:
 
     read()
     return read
+
+
+def _timeout(text: str) -> float:
+    from pruning_client.transport import timeouts  # noqa: PLC0415
+
+    try:
+        return timeouts.check(number(text, "seconds, or inf"))
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from error
+
+
+def _retries(text: str) -> int:
+    from pruning_client.transport import retry  # noqa: PLC0415
+
+    try:
+        return retry.check(int(text))
+    except ValueError as error:
+        raise ArgumentTypeError(f"retries are a whole number, 0 for none; got {text!r}") from error

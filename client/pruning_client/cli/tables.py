@@ -5,6 +5,8 @@ not imported: it costs more time than pruning a small file. Text of others is es
 written raw, one could move the cursor, color the screen, or look like one of our lines.
 """
 
+import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -113,6 +115,26 @@ def bytes_text(count: int) -> str:
             return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} TB"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a count of something, in the singular or the plural."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def percent(part: int, total: int) -> str:
+    """Return a part of a total in percent; of nothing it is 0."""
+    return f"{part / total if total else 0.0:.2%}"
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """Return a shape as its sizes."""
+    return "x".join(str(size) for size in shape) or "scalar"
+
+
+def terminal_width() -> int | None:
+    """Return the columns of the terminal; None if the output is not a terminal, and names are not to be shortened."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:

@@ -1,0 +1,23 @@
+"""What a command found, as text for people or as JSON for programs."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from pruning_client.cli.tables import printable
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The result of a command: `value` for programs, `text` for people."""
+
+    value: dict[str, Any]
+    text: str
+
+    def as_json(self) -> str:
+        """Return one JSON object."""
+        return json.dumps(self.value, indent=2) + "\n"
+
+    def as_text(self) -> str:
+        """Return lines that are safe to print on a terminal."""
+        return "\n".join(map(printable, self.text.split("\n"))) + "\n"

@@ -1,0 +1,160 @@
+"""`prune run`: prune a file, or the folder of a Hugging Face model."""
+
+import sys
+from argparse import ArgumentParser, Namespace
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import get_args
+
+from pruning_client.calls.exchange import Watcher, is_random, recipe_of
+from pruning_client.checkpoints.atomic_file import replacing
+from pruning_client.checkpoints.file import FileSource
+from pruning_client.checkpoints.shards import ShardsSource, is_index
+from pruning_client.cli.answer import Answer
+from pruning_client.cli.arguments import UsageError, add_canonical_zero, add_json
+from pruning_client.cli.report_text import packed_lines, plan_text, report_text
+from pruning_client.cli.rule_options import add_rule_options, rules_of
+from pruning_client.cli.server_options import add_server_options
+from pruning_client.cli.service import Service, open_service
+from pruning_client.cli.tables import terminal_width
+from pruning_client.huggingface.folder import FOLDER_OUTPUTS, check_new, is_folder, prune_folder, weights_of
+from pruning_client.results.output_form import Output
+from pruning_client.results.report import Report
+from pruning_proto.v1.pruning_pb2 import Recipe
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "source",
+        type=Path,
+        metavar="IN.safetensors",
+        help="or the folder of a Hugging Face model; its result is a folder that from_pretrained loads",
+    )
+    parser.add_argument(
+        "-o",
+        dest="out",
+        type=Path,
+        metavar="OUT.safetensors",
+        help="the result; a file may be IN itself, a folder must not exist",
+    )
+    parser.add_argument(
+        "--output",
+        choices=get_args(Output),
+        default="pruned",
+        help="format of the result; packed: what is not zero, and one bit per entry; removed: smaller tensors, without "
+        "the pruned channels",
+    )
+    parser.add_argument(
+        "--seed", type=int, metavar="S", help="of random choices, 0 to 2^64 - 1; default: drawn, and reported"
+    )
+    parser.add_argument(
+        "--digests", action="store_true", help="report SHA-256 of the input and the result, checked on both sides"
+    )
+    parser.add_argument(
+        "--report", type=Path, metavar="REPORT.json", help="write what --json prints into a file, for the next step"
+    )
+    add_canonical_zero(parser)
+    dry = parser.add_mutually_exclusive_group()
+    dry.add_argument("--plan", action="store_true", help="only print what would be pruned; the model is not read")
+    dry.add_argument("--dry-run", action="store_true", help="only print the report; nothing is written")
+    add_rule_options(parser)
+    add_server_options(parser)
+    add_json(parser)
+
+
+def run(options: Namespace) -> Answer:
+    """Prune, plan or dry-run. Raises: PruningError, OSError, UsageError, ImportError."""
+    if options.report is None:
+        return _run(options)
+    if options.out is not None and options.report.resolve() == options.out.resolve():
+        raise UsageError("--report and -o name the same file; give the report another name")
+    with replacing(options.report) as report:  # refused before the work if it cannot be written
+        answer = _run(options)
+        report.write(answer.as_json().encode())
+    return answer
+
+
+def _run(options: Namespace) -> Answer:
+    recipe = recipe_of(rules_of(options), options.seed)
+    _check_out(options)
+    _check_source(options)
+    with open_service(options) as service:
+        if options.plan:
+            plan = service.plan(_weights(options), recipe)
+            return Answer(plan.to_dict(), plan_text(plan, terminal_width()))
+        with _progress(options) as progress:
+            report = _prune(service, recipe, options, progress)
+    return _answer(report, recipe, options)
+
+
+def _check_out(options: Namespace) -> None:
+    dry = "--plan" if options.plan else "--dry-run" if options.dry_run else None
+    if dry is None and options.out is None:
+        raise UsageError("-o OUT.safetensors is required; or, to write nothing, --plan or --dry-run")
+    if dry is not None and options.out is not None:
+        raise UsageError(f"{dry} writes nothing; leave out -o")
+    if options.plan and options.digests:
+        raise UsageError("--plan reads no weights; leave out --digests")
+    if options.canonical_zero and (dry is not None or options.output != "packed"):
+        raise UsageError("--canonical-zero is for --output packed; give that too, or leave it out")
+
+
+def _check_source(options: Namespace) -> None:
+    """Refuse an invalid source or an existing target before a server is asked."""
+    weights = _weights(options)
+    ShardsSource(weights) if is_index(weights) else FileSource(weights)
+    if not is_folder(options.source):
+        return
+    if options.output not in FOLDER_OUTPUTS:
+        raise UsageError(f"the result of a folder can be loaded: --output {' or '.join(FOLDER_OUTPUTS)}")
+    if options.out is not None:
+        check_new(options.out)
+
+
+def _weights(options: Namespace) -> Path:
+    """Return the file to prune; of a folder, its weights."""
+    source: Path = options.source
+    return weights_of(source) if is_folder(source) else source
+
+
+def _prune(service: Service, recipe: Recipe, options: Namespace, progress: Watcher | None) -> Report:
+    if options.dry_run:
+        return service.dry_run(_weights(options), recipe, digests=options.digests, progress=progress)
+    if is_folder(options.source):
+        return prune_folder(
+            service,
+            options.source,
+            options.out,
+            recipe,
+            output=options.output,
+            digests=options.digests,
+            progress=progress,
+        )
+    return service.prune_file(
+        options.source,
+        options.out,
+        recipe,
+        output=options.output,
+        digests=options.digests,
+        canonical_zero=options.canonical_zero,
+        progress=progress,
+    )
+
+
+def _answer(report: Report, recipe: Recipe, options: Namespace) -> Answer:
+    lines = [report_text(report, terminal_width(), with_seed=is_random(recipe))]
+    if options.output == "packed":
+        lines += packed_lines(report, canonical_zero=options.canonical_zero)
+    if options.out is None:
+        return Answer(report.to_dict(), "\n".join(lines))
+    return Answer(report.to_dict() | {"out": str(options.out)}, "\n".join([*lines, f"wrote {options.out}"]))
+
+
+def _progress(options: Namespace) -> AbstractContextManager[Watcher | None]:
+    """Return a progress bar, if somebody watches."""
+    if options.json or not sys.stderr.isatty():
+        return nullcontext()
+    from pruning_client.cli.progress import progress_bar  # noqa: PLC0415 - rich is imported only for a terminal
+
+    return progress_bar()

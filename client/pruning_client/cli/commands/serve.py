@@ -1,0 +1,14 @@
+"""`prune serve`: become the server. Its options are the server's own."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from pruning_client.cli.local_service import check_service_installed
+
+
+def run(words: Sequence[str]) -> NoReturn:
+    """Replace this process by the server. Raises: UnavailableError if it is not installed."""
+    check_service_installed()
+    os.execv(sys.executable, [sys.executable, "-m", "pruning_service", *words])  # noqa: S606 - no shell

@@ -1,0 +1,23 @@
+"""`prune unpack`: write the file that a packed one was made from; needs no server."""
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from pruning_client.cli.answer import Answer
+from pruning_client.cli.arguments import add_json
+from pruning_client.cli.report_text import packed_text
+from pruning_client.files.pack import unpack_file
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("source", type=Path, metavar="PACKED.safetensors")
+    parser.add_argument("-o", dest="out", type=Path, metavar="OUT.safetensors", required=True, help="may be PACKED")
+    add_json(parser)
+
+
+def run(options: Namespace) -> Answer:
+    """Write the dense file. Raises: as `unpack_file`."""
+    packed = unpack_file(options.source, options.out)
+    text = packed_text(packed, canonical_zero=False)
+    return Answer(packed.to_dict() | {"out": str(options.out)}, f"{text}\nwrote {options.out}")

@@ -1,0 +1,143 @@
+"""The options of `prune run` that say what is pruned, and the rules that they ask for."""
+
+import argparse
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from pruning_client import rules
+from pruning_client.calls.exchange import Rules
+from pruning_client.cli.arguments import UsageError, number
+from pruning_client.errors import RecipeError, in_rule
+from pruning_proto.methods import METHODS
+from pruning_proto.v1 import pruning_pb2 as pb
+
+_ARGUMENTS: Final = {method.name: method.arguments for method in METHODS}
+"""The methods, each with the arguments that its builder takes beyond those that every rule has."""
+
+_FLAGS: Final = {
+    "amount": "--amount",
+    "sparsity": "--sparsity",
+    "scope": "--global",
+    "importance_scores": "--importance-scores",
+    "dim": "--dim",
+    "n": "--n",
+    "map": "--map",
+    "head_dim": "--head-dim",
+    "round_to": "--round-to",
+    "same_width": "--same-width",
+}
+"""The options of those arguments."""
+
+
+def add_rule_options(run: ArgumentParser) -> None:
+    """Declare the options."""
+    _add_rule(run.add_argument_group("the rule"))
+    _add_units(run.add_argument_group("coupled channels: channels of several tensors that are pruned together"))
+
+
+def rules_of(options: Namespace) -> Rules:
+    """Return the rules that the options ask for.
+
+    Raises: UsageError if the options do not fit each other. RecipeError. OSError if a recipe cannot be read.
+    """
+    arguments = _arguments(options)
+    if options.recipe is not None:
+        if options.method or arguments or options.include or options.exclude or options.prior != "mask":
+            raise UsageError("--recipe replaces --method and its options; give one or the other")
+        return rules.load_recipe(options.recipe)
+    if options.method is None and options.map is not None:
+        options.method = "remove_units"
+    if options.method is None:
+        raise UsageError(f"--method or --recipe is required; methods: {', '.join(_ARGUMENTS)}")
+    _check_fit(options.method, arguments)
+    try:
+        return _rule(options, arguments)
+    except RecipeError as error:  # the builder does not know that this is the recipe's only rule
+        raise in_rule(error, 0) from error
+
+
+def _add_rule(rule: argparse._ArgumentGroup) -> None:
+    rule.add_argument("--recipe", type=Path, metavar="FILE.yaml", help="rules from a file, instead of all options below")
+    rule.add_argument("--method", choices=_ARGUMENTS, metavar="M", help=", ".join(_ARGUMENTS))
+    rule.add_argument(
+        "--amount", type=_amount, metavar="A", help="0.5: half of the unpruned weights; 1000: exactly 1000 weights"
+    )
+    rule.add_argument(
+        "--sparsity", type=float, metavar="S", help="instead of --amount: prune until this fraction of all is pruned"
+    )
+    rule.add_argument(
+        "--global", dest="scope", action="store_const", const="global", help="rank the weights of all tensors together"
+    )
+    rule.add_argument("--dim", type=int, metavar="D", help="structured: the dim whose channels are pruned; default: 0")
+    rule.add_argument(
+        "--n", type=_norm, metavar="N", help="ln_structured, remove_units: a number, inf, fro or nuc; default: 2"
+    )
+    rule.add_argument(
+        "--include", action="append", default=[], metavar="G", help="glob of tensor names, or re:REGEX; repeatable"
+    )
+    rule.add_argument(
+        "--exclude", action="append", default=[], metavar="G", help="glob of tensor names not to prune; repeatable"
+    )
+    rule.add_argument("--prior", choices=("mask", "zeros"), default="mask", help="zeros: zeros count as pruned")
+    rule.add_argument(
+        "--importance-scores", action="store_const", const=True, help="rank by `w:scores` of the file instead of w"
+    )
+
+
+def _add_units(units: argparse._ArgumentGroup) -> None:
+    units.add_argument(
+        "--map",
+        metavar="MAP",
+        help="the channel groups of an architecture, by a name that `prune methods` lists; without --method it means "
+        "remove_units; other groups are given in a --recipe",
+    )
+    units.add_argument("--head-dim", type=int, metavar="N", help="size of an attention head, for maps that require it")
+    units.add_argument("--round-to", type=int, metavar="N", help="keep a multiple of N in each group, rounded up")
+    units.add_argument(
+        "--same-width", action="store_const", const=True, help="keep the same number in all groups of one pattern"
+    )
+
+
+def _arguments(options: Namespace) -> dict[str, object]:
+    """Return the options that only some methods take, by the names of the builders' arguments."""
+    if options.amount is not None and options.sparsity is not None:
+        raise UsageError("--amount and --sparsity exclude each other")
+    return {name: getattr(options, name) for name in _FLAGS if getattr(options, name) is not None}
+
+
+def _check_fit(method: str, arguments: Mapping[str, object]) -> None:
+    takes = _ARGUMENTS[method]
+    for argument in arguments:
+        if argument not in takes and not (argument == "sparsity" and "amount" in takes):
+            raise UsageError(f"{method} takes no {_FLAGS[argument]}")
+    if "map" in takes and "map" not in arguments:
+        raise UsageError(f"{method} needs --map; other groups are given in a --recipe")
+    if "amount" in takes and not {"amount", "sparsity"} & arguments.keys():
+        raise UsageError(f"{method} needs --amount or --sparsity")
+
+
+def _rule(options: Namespace, arguments: dict[str, object]) -> pb.Rule:
+    if options.sparsity is not None:
+        del arguments["sparsity"]
+        arguments["amount"] = rules.sparsity(options.sparsity)
+    if "map" not in _ARGUMENTS[options.method]:
+        arguments |= {"include": options.include, "exclude": options.exclude}
+    elif options.include or options.exclude:
+        raise UsageError(f"{options.method} takes no --include and --exclude: --map says which tensors")
+    rule: pb.Rule = getattr(rules, options.method)(**arguments, prior=options.prior)
+    return rule
+
+
+def _amount(text: str) -> rules.AmountLike:
+    try:
+        return int(text)
+    except ValueError:
+        return number(text, "a part such as 0.5 or a count such as 1000")
+
+
+def _norm(text: str) -> rules.NormLike:
+    if text in ("fro", "nuc"):
+        return text  # type: ignore[return-value]  # mypy does not narrow str to the literals
+    return number(text, "a number, inf, -inf, fro or nuc")

@@ -1,0 +1,58 @@
+"""The service that a command uses: the server that its options name, or else the pipeline in this process."""
+
+from argparse import Namespace
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from pruning_client.calls.exchange import Watcher
+from pruning_client.cli.server_options import check_local, connect
+from pruning_client.results.capabilities import Capabilities
+from pruning_client.results.output_form import Output
+from pruning_client.results.plan import Plan
+from pruning_client.results.report import Report
+from pruning_proto.v1.pruning_pb2 import Recipe
+
+
+class Service(Protocol):
+    """The verbs that the command line uses: of a `Client`, and of a `LocalService`."""
+
+    def prune_file(  # noqa: PLR0913 - one keyword for each option of a call
+        self,
+        source: Path,
+        target: Path,
+        rules: Recipe,
+        *,
+        output: Output = "pruned",
+        seed: int | None = None,
+        digests: bool = False,
+        canonical_zero: bool = False,
+        progress: Watcher | None = None,
+        timeout: float | None = None,
+    ) -> Report:
+        """Prune a safetensors file into another."""
+
+    def dry_run(
+        self, source: Path, rules: Recipe, *, digests: bool = False, progress: Watcher | None = None
+    ) -> Report:
+        """Return the report of a run that writes nothing."""
+
+    def plan(self, source: Path, rules: Recipe) -> Plan:
+        """Return what would be pruned, and the cost; only the header is read."""
+
+    def capabilities(self) -> Capabilities:
+        """Return the methods, outputs, dtypes and limits."""
+
+
+def open_service(options: Namespace) -> AbstractContextManager[Service]:
+    """Return the service, to be used inside the block.
+
+    Raises: UsageError if the options do not fit each other. OSError if a file cannot be read. PruningError if there is no
+    server, and the packages of a local run are not installed.
+    """
+    if options.server is not None:
+        return connect(options)
+    check_local(options)
+    from pruning_client.cli.local_service import local_service  # noqa: PLC0415
+
+    return local_service(options.timeout)
