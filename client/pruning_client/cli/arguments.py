@@ -42,7 +42,9 @@ class _Command:
 _COMMANDS: Final = {
     "run": _Command("run", "prune a file, or the folder of a Hugging Face model"),
     "apply": _Command("apply", "prune a file with masks that `run --output mask` wrote; needs no server"),
-    "pack": _Command("pack", "write a smaller file: what is not zero, and one bit per entry; lossless, needs no server"),
+    "pack": _Command(
+        "pack", "write a smaller file, lossless: what is not zero, and one bit per entry; needs no server"
+    ),
     "unpack": _Command("unpack", "write the file that a packed one was made from; needs no server"),
     "inspect": _Command("inspect", "print the sparsity of a file, tensor by tensor; needs no server"),
     "methods": _Command("methods", "print the methods, outputs and limits of a server"),

@@ -59,7 +59,9 @@ def rules_of(options: Namespace) -> Rules:
 
 
 def _add_rule(rule: argparse._ArgumentGroup) -> None:
-    rule.add_argument("--recipe", type=Path, metavar="FILE.yaml", help="rules from a file, instead of all options below")
+    rule.add_argument(
+        "--recipe", type=Path, metavar="FILE.yaml", help="rules from a file, instead of the options below"
+    )
     rule.add_argument("--method", choices=_ARGUMENTS, metavar="M", help=", ".join(_ARGUMENTS))
     rule.add_argument(
         "--amount", type=_amount, metavar="A", help="0.5: half of the unpruned weights; 1000: exactly 1000 weights"

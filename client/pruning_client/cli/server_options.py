@@ -96,7 +96,7 @@ def _tls(options: Namespace) -> "Tls | bool":
 
 
 def _token_of(file: Path) -> Callable[[], str]:
-    """Return a function that reads the token, so that a renewed one is used; read once at the start, to refuse early."""
+    """Return a function that reads the token, which may be renewed; it is read once here, to refuse it early."""
     from pruning_client.transport.credentials import checked  # noqa: PLC0415
 
     def read() -> str:

@@ -7,34 +7,17 @@ from typing import Protocol
 
 from pruning_client.calls.exchange import Watcher
 from pruning_client.cli.server_options import check_local, connect
+from pruning_client.huggingface.folder import FilePruner
 from pruning_client.results.capabilities import Capabilities
-from pruning_client.results.output_form import Output
 from pruning_client.results.plan import Plan
 from pruning_client.results.report import Report
 from pruning_proto.v1.pruning_pb2 import Recipe
 
 
-class Service(Protocol):
+class Service(FilePruner, Protocol):
     """The verbs that the command line uses: of a `Client`, and of a `LocalService`."""
 
-    def prune_file(  # noqa: PLR0913 - one keyword for each option of a call
-        self,
-        source: Path,
-        target: Path,
-        rules: Recipe,
-        *,
-        output: Output = "pruned",
-        seed: int | None = None,
-        digests: bool = False,
-        canonical_zero: bool = False,
-        progress: Watcher | None = None,
-        timeout: float | None = None,
-    ) -> Report:
-        """Prune a safetensors file into another."""
-
-    def dry_run(
-        self, source: Path, rules: Recipe, *, digests: bool = False, progress: Watcher | None = None
-    ) -> Report:
+    def dry_run(self, source: Path, rules: Recipe, *, digests: bool = False, progress: Watcher | None = None) -> Report:
         """Return the report of a run that writes nothing."""
 
     def plan(self, source: Path, rules: Recipe) -> Plan:
@@ -47,8 +30,8 @@ class Service(Protocol):
 def open_service(options: Namespace) -> AbstractContextManager[Service]:
     """Return the service, to be used inside the block.
 
-    Raises: UsageError if the options do not fit each other. OSError if a file cannot be read. PruningError if there is no
-    server, and the packages of a local run are not installed.
+    Raises: UsageError if the options do not fit each other. OSError if a file cannot be read. UnavailableError if no
+    server is named, and the packages that a local run needs are not installed.
     """
     if options.server is not None:
         return connect(options)
