@@ -1,8 +1,8 @@
-"""The tutorial: train a LeNet, prune it in every way, fine-tune it, make it smaller. docs/tutorial.md explains.
+"""The tutorial: train a LeNet, prune it with every method, fine-tune it, make it smaller. See docs/tutorial.md.
 
 python -m scripts.tutorial            under two minutes on two cores
-python -m scripts.tutorial --write    and put what it printed, its code and its plot into docs/
-python -m scripts.tutorial --short    hardly train: does everything still run?
+python -m scripts.tutorial --write    also write its code, output and plot into docs/
+python -m scripts.tutorial --short    train only a little, to check that everything runs
 """
 
 import argparse
@@ -26,29 +26,29 @@ PLOT: Final = ROOT / "docs" / "tutorial.png"
 QUOTED: Final = {
     name: value for module in (digits, masks, rounds, smaller, curves) for name, value in vars(module).items()
 }
-"""What the document may quote, by name."""
+"""The functions and classes that the document may quote, by name."""
 
 
 def main() -> None:
-    """Run the tutorial, and write the document if that is asked."""
+    """Run the tutorial; write the document if requested."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--short", action="store_true", help="hardly train")
-    how.add_argument("--write", action="store_true", help="put code, outputs and plot into docs/")
+    how.add_argument("--short", action="store_true", help="train only a little")
+    how.add_argument("--write", action="store_true", help="write code, outputs and plot into docs/")
     arguments = parser.parse_args()
     begin = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         plot = PLOT if arguments.write else Path(folder, PLOT.name)
         with embedded_server() as server, Client(server.address) as client:
-            outputs = tell(client, SHORT if arguments.short else Effort(), Path(folder), plot)
+            outputs = run_steps(client, SHORT if arguments.short else Effort(), Path(folder), plot)
     if arguments.write:
         document = with_code(DOCUMENT.read_text(encoding="utf-8"), QUOTED)
         DOCUMENT.write_text(with_outputs(document, outputs), encoding="utf-8")
     print(f"\n{time.perf_counter() - begin:.0f} s")
 
 
-def tell(client: Client, effort: Effort, folder: Path, plot: Path) -> dict[str, str]:
-    """Take the steps in order; give what each printed. The plot goes to `plot`, other files into `folder`."""
+def run_steps(client: Client, effort: Effort, folder: Path, plot: Path) -> dict[str, str]:
+    """Run the steps in order and return what each printed. The plot goes to `plot`, other files into `folder`."""
     torch.manual_seed(0)
     notebook, data = Notebook(), digits.load(effort.images)
     with notebook.step("trained"):
@@ -57,12 +57,12 @@ def tell(client: Client, effort: Effort, folder: Path, plot: Path) -> dict[str, 
         masks.look_inside(dense)
     with notebook.step("prune_twice"):
         masks.prune_twice(dense)
-    with notebook.step("prune_each_way"):
-        masks.prune_each_way(dense, data)
+    with notebook.step("compare_methods"):
+        masks.compare_methods(dense, data)
     with notebook.step("prune_globally"):
         masks.prune_globally(dense, data)
-    with notebook.step("prune_my_way"):
-        masks.prune_my_way(dense, data)
+    with notebook.step("prune_with_own_method"):
+        masks.prune_with_own_method(dense, data)
     with notebook.step("make_final"):
         at_once = masks.make_final(dense)
     with notebook.step("hold_zeros"):

@@ -1,4 +1,4 @@
-"""Accuracy over sparsity, of several models that were trained alike from other seeds."""
+"""Accuracy over sparsity, for several models that were trained with different seeds."""
 
 import math
 from collections.abc import Callable
@@ -9,24 +9,24 @@ import torch
 from pruning_client import Client, PruningRound, PruningSchedule, rules
 from pruning_client.torch import load_pruned
 from pruning_proto.v1 import pruning_pb2 as pb
-from scripts.tutorial.digits import Digits, LeNet, accuracy, surviving_weights, survivors, train
+from scripts.tutorial.digits import Digits, LeNet, accuracy, nonzero_masks, nonzero_weights, train
 from scripts.tutorial.effort import Effort
-from scripts.tutorial.smaller import tied_channels
+from scripts.tutorial.smaller import coupled_channels
 
 Point: TypeAlias = tuple[float, float]
-"""The part of the weights that is left, and the part of the digits that is read."""
+"""The fraction of weights that remain, and the accuracy."""
 
 Curves: TypeAlias = dict[str, list[list[Point]]]
-"""By the name of each way: of each model the points, all at the same sparsities."""
+"""For each method by name, the points of each model, all at the same sparsities."""
 
 Ask: TypeAlias = Callable[[PruningRound], pb.Rule]
-"""What a way asks to reach the sparsity of a round."""
+"""A function that returns the rule for a round."""
 
 SPARSEST: Final = 0.999
 
 
 def draw_curves(client: Client, digits: Digits, effort: Effort) -> Curves:
-    """Train models, prune each in every way to every sparsity, and read the test digits."""
+    """Train models, prune each with every method to every sparsity, and measure the test accuracy."""
     schedule = PruningSchedule.constant_fraction_to(SPARSEST, rounds=effort.rounds)
     curves: Curves = {}
     for seed in range(1, effort.seeds + 1):
@@ -46,40 +46,40 @@ def draw_curves(client: Client, digits: Digits, effort: Effort) -> Curves:
 
 
 def by_magnitude(step: PruningRound) -> pb.Rule:
-    """Ask for the smallest weights of all layers together."""
+    """Prune the smallest weights of all layers together."""
     return rules.l1_unstructured(step.amount, scope="global", prior="zeros")
 
 
 def by_chance(step: PruningRound) -> pb.Rule:
-    """Ask for weights at random."""
+    """Prune random weights."""
     return rules.random_unstructured(step.amount, prior="zeros")
 
 
 def by_channel(step: PruningRound) -> pb.Rule:
-    """Ask for the channels of least norm: of each layer's inputs and outputs the root of what is to be left."""
-    return rules.remove_units(1.0 - math.sqrt(1.0 - step.fraction), groups=tied_channels())
+    """Remove the channels with the smallest norm; a weight lies between two layers, so each keeps the square root."""
+    return rules.remove_units(1.0 - math.sqrt(1.0 - step.fraction), groups=coupled_channels())
 
 
 def at_once(client: Client, dense: LeNet, schedule: PruningSchedule, ask: Ask) -> list[LeNet]:
-    """Give the model pruned to each sparsity in one step, and not trained again."""
+    """Return the model pruned to each sparsity in one step, without fine-tuning."""
     steps = [PruningRound(number=1, before=0.0, sparsity=sparsity) for sparsity in schedule.sparsities]
     return [pruned(client, dense, ask(step)) for step in steps]
 
 
-def in_rounds(  # noqa: PLR0913, PLR0917 - all that a training needs
+def in_rounds(  # noqa: PLR0913, PLR0917 - all that training needs
     client: Client, model: LeNet, schedule: PruningSchedule, ask: Ask, digits: Digits, epochs: int
 ) -> list[LeNet]:
-    """Give the model after each round of pruning and fine-tuning."""
+    """Return the model after each round of pruning and fine-tuning."""
     models = []
     for step in schedule:
         model = pruned(client, model, ask(step))
-        train(model, digits.train, epochs=epochs, masks=survivors(model))
+        train(model, digits.train, epochs=epochs, masks=nonzero_masks(model))
         models.append(model)
     return models
 
 
 def pruned(client: Client, model: LeNet, rule: pb.Rule) -> LeNet:
-    """Give a new model of what is left: without the units of a rule for units, with zeros for any other."""
+    """Return a pruned copy: with fewer channels for a rule of granularity `units`, with zeros for any other rule."""
     output: Literal["removed", "pruned"] = "removed" if rule.granularity.HasField("units") else "pruned"
     smaller = LeNet()
     load_pruned(smaller, client.prune(model.state_dict(), rule, output=output, seed=1))
@@ -87,5 +87,5 @@ def pruned(client: Client, model: LeNet, rule: pb.Rule) -> LeNet:
 
 
 def point(model: LeNet, digits: Digits) -> Point:
-    """Measure one model."""
-    return surviving_weights(model) / surviving_weights(LeNet()), accuracy(model, digits.test)
+    """Measure the remaining weights and the accuracy of one model."""
+    return nonzero_weights(model) / nonzero_weights(LeNet()), accuracy(model, digits.test)

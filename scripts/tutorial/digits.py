@@ -1,7 +1,7 @@
-"""Handwritten digits and a LeNet that learns to read them: what the tutorial prunes, trains and measures.
+"""Handwritten digits and a LeNet that classifies them: what the tutorial trains, prunes and measures.
 
-The digits are those of scikit-learn: 1,797 images of 8 x 8, scanned from real forms. They are enlarged to 28 x 28,
-which LeNet was made for.
+The digits are those of scikit-learn: 1,797 images of 8 x 8 pixels, scanned from real forms. They are enlarged to
+28 x 28, the input size of LeNet.
 """
 
 import statistics
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - everybody's name for it
+import torch.nn.functional as F  # noqa: N812 - its usual name
 from sklearn.datasets import load_digits  # type: ignore[import-untyped]
 from sklearn.model_selection import train_test_split  # type: ignore[import-untyped]
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 import pruning_engine as prune
 
 Masks: TypeAlias = Mapping[Tensor, Tensor]
-"""By parameter: False where an entry is pruned."""
+"""For each parameter, False where a weight is pruned."""
 
 Layer: TypeAlias = nn.Conv2d | nn.Linear
 
@@ -28,7 +28,7 @@ SIDE: Final = 28
 
 
 class LeNet(nn.Module):
-    """LeNet-5 with the widths of Caffe's, as papers on pruning have used it since Han et al.: 431,080 parameters.
+    """LeNet-5 in the widths of Caffe, used by pruning papers since Han et al.: 431,080 parameters.
 
     Source: LeCun et al. 1998, "Gradient-based learning applied to document recognition"; Han et al. 2015,
     arXiv:1506.02626, table 1.
@@ -42,7 +42,7 @@ class LeNet(nn.Module):
         self.fc2 = nn.Linear(500, 10)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Give a score for each digit. Shape: (images, 1, 28, 28) -> (images, 10)."""
+        """Return a score for each digit. Shape: (images, 1, 28, 28) -> (images, 10)."""
         features = F.max_pool2d(F.relu(self.conv1(images)), 2)
         features = F.max_pool2d(F.relu(self.conv2(features)), 2)
         return self.fc2(F.relu(self.fc1(features.flatten(1))))  # type: ignore[no-any-return]
@@ -50,7 +50,7 @@ class LeNet(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Images and the digits that they show."""
+    """Images and their labels."""
 
     pixels: Tensor
     labels: Tensor
@@ -61,7 +61,7 @@ class Images:
 
 @dataclass(frozen=True, slots=True)
 class Digits:
-    """To learn from, to decide by, and to judge in the end: no image is in two of them."""
+    """Disjoint images for training, for decisions, and for the final test."""
 
     train: Images
     validation: Images
@@ -69,7 +69,7 @@ class Digits:
 
 
 def load(images: int) -> Digits:
-    """Give the digits in three parts of at most so many images, each with as many of every digit."""
+    """Return the digits in three stratified parts of at most `images` images each."""
     scanned = load_digits()
     small = torch.tensor(scanned.images, dtype=torch.float32).unsqueeze(1) / 16
     pixels = F.interpolate(small, (SIDE, SIDE), mode="bilinear")
@@ -81,7 +81,7 @@ def load(images: int) -> Digits:
 
 
 def train(model: nn.Module, images: Images, *, epochs: int, masks: Masks | None = None) -> None:
-    """Train by SGD with momentum and weight decay; what the masks prune stays pruned."""
+    """Train by SGD with momentum and weight decay; weights that the masks prune stay zero."""
     batches = -(-len(images) // BATCH)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.05, total_steps=epochs * batches)
@@ -98,39 +98,39 @@ def train(model: nn.Module, images: Images, *, epochs: int, masks: Masks | None 
 
 @torch.no_grad()
 def answers(model: nn.Module, images: Images) -> Tensor:
-    """Give the digit that the model sees in each image."""
+    """Return the digit that the model predicts for each image."""
     model.eval()
     return model(images.pixels).argmax(1)  # type: ignore[no-any-return]
 
 
 def accuracy(model: nn.Module, images: Images) -> float:
-    """Give the part of the images that the model reads right."""
+    """Return the fraction of images that the model classifies correctly."""
     return (answers(model, images) == images.labels).double().mean().item()
 
 
 def layers(model: nn.Module) -> list[Layer]:
-    """Give what has weights to prune."""
+    """Return the layers with weights to prune."""
     return [layer for layer in model.modules() if isinstance(layer, Layer)]
 
 
-def survivors(model: nn.Module) -> Masks:
-    """Mark what is not zero in each weight."""
+def nonzero_masks(model: nn.Module) -> Masks:
+    """Return a mask of the nonzero entries of each weight."""
     return {layer.weight: layer.weight.detach() != 0 for layer in layers(model)}
 
 
-def surviving_weights(model: nn.Module) -> int:
-    """Give how many weights are not zero, as the model computes with them."""
+def nonzero_weights(model: nn.Module) -> int:
+    """Return the number of nonzero weights, after masks are applied."""
     return sum(int((layer.weight != 0).sum()) for layer in layers(model))
 
 
 def sparsity(model: nn.Module) -> float:
-    """Give the part of the model's weights that is zero."""
-    return 1 - surviving_weights(model) / sum(layer.weight.numel() for layer in layers(model))
+    """Return the fraction of the model's weights that are zero."""
+    return 1 - nonzero_weights(model) / sum(layer.weight.numel() for layer in layers(model))
 
 
 @torch.no_grad()
 def milliseconds(models: Sequence[nn.Module], images: Images, *, times: int) -> list[float]:
-    """Give each model's median time for all images at once; models take turns, so that noise meets all alike."""
+    """Return each model's median time for one batch of all images; models alternate, so noise affects all equally."""
     seconds: list[list[float]] = [[] for _ in models]
     for _ in range(times):
         for model, measured in zip(models, seconds, strict=True):

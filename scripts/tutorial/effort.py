@@ -1,4 +1,4 @@
-"""How much the tutorial does: in full, or just enough to see that it runs."""
+"""How much the tutorial computes: in full, or just enough to check that it runs."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """What to learn from, how long, in how many rounds to prune, how often to measure, and how many models to plot."""
+    """Training images, epochs, pruning rounds, repetitions of measurements, and models in the plot."""
 
     images: int = 1078
     epochs: int = 8

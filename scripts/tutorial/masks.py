@@ -1,4 +1,4 @@
-"""The tutorial's first part: what a mask is, each way to find one, and how to make it final."""
+"""The first part of the tutorial: what a mask is, the methods that compute one, and how to make it permanent."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -12,25 +12,25 @@ import pruning_engine as prune
 from scripts.tutorial.digits import Digits, Images, Layer, LeNet, accuracy, layers, sparsity, train
 from scripts.tutorial.effort import Effort
 
-Way: TypeAlias = Callable[[Layer], object]
-"""Something to do to each layer."""
+PruneLayer: TypeAlias = Callable[[Layer], object]
+"""A function that prunes one layer."""
 
 CENTER: Final = F.pad(torch.ones(3, 3), (1, 1, 1, 1))
-"""Of a kernel of 5 x 5, all but its border."""
+"""A mask for kernels of 5 x 5 that prunes their border."""
 
 
 def trained(digits: Digits, effort: Effort) -> LeNet:
-    """Train LeNet until it reads almost every digit."""
+    """Train a LeNet until it recognizes almost every digit."""
     model = LeNet()
     train(model, digits.train, epochs=effort.epochs)
     for name, parameter in model.named_parameters():
         print(f"{name:12} {parameter.numel():7,}  {list(parameter.shape)}")
-    print(f"reads {accuracy(model, digits.validation):.1%} of {len(digits.validation)} digits that it has not seen")
+    print(f"accuracy {accuracy(model, digits.validation):.1%} on {len(digits.validation)} validation digits")
     return model
 
 
 def look_inside(model: LeNet) -> None:
-    """Prune one layer, and see what that leaves: the weight as it was, a mask, and a hook that multiplies them."""
+    """Prune one layer and print the result: the original weight, a mask, and a hook that multiplies them."""
     layer = copy.deepcopy(model).conv1
     prune.random_unstructured(layer, "weight", amount=0.3, seed=1)
     weight_orig, weight_mask = layer.get_parameter("weight_orig"), layer.get_buffer("weight_mask")
@@ -45,10 +45,10 @@ def look_inside(model: LeNet) -> None:
 
 
 def prune_twice(model: LeNet) -> None:
-    """Prune what is pruned: the second method acts on what the first has left, and a container keeps both."""
+    """Prune a pruned layer: the second method acts on the remaining weights, and a container holds both methods."""
     layer = copy.deepcopy(model).conv1
     prune.random_unstructured(layer, "weight", amount=0.3, seed=1)
-    print(f"once:  {int(layer.get_buffer('weight_mask').sum())} of {layer.weight.numel()} weights are left")
+    print(f"once:  {int(layer.get_buffer('weight_mask').sum())} of {layer.weight.numel()} weights remain")
 
     prune.ln_structured(layer, "weight", amount=0.5, n=2, dim=0)
     filters = layer.get_buffer("weight_mask").flatten(1).any(1)
@@ -60,10 +60,10 @@ def prune_twice(model: LeNet) -> None:
     print("the state_dict holds", ", ".join(layer.state_dict()))
 
 
-def prune_each_way(model: LeNet, digits: Digits) -> None:
-    """Prune half of every layer by each of torch's methods."""
+def compare_methods(model: LeNet, digits: Digits) -> None:
+    """Prune half of every layer with each of torch's methods."""
     scores = taylor_scores(model, digits.train)
-    ways: dict[str, Way] = {
+    methods: dict[str, PruneLayer] = {
         "identity": lambda layer: prune.identity(layer, "weight"),
         "random_unstructured": lambda layer: prune.random_unstructured(layer, "weight", 0.5, seed=1),
         "l1_unstructured": lambda layer: prune.l1_unstructured(layer, "weight", 0.5),
@@ -72,12 +72,12 @@ def prune_each_way(model: LeNet, digits: Digits) -> None:
         "ln_structured": lambda layer: prune.ln_structured(layer, "weight", 0.5, n=2, dim=1),
         "custom_from_mask": prune_borders,
     }
-    for name, way in ways.items():
-        show(name, on_each_layer(model, way), digits)
+    for name, method in methods.items():
+        show(name, on_each_layer(model, method), digits)
 
 
 def taylor_scores(model: LeNet, images: Images) -> Mapping[torch.Size, Tensor]:
-    """Score each weight by itself times its gradient, about what the loss gains without it; by the weight's shape.
+    """Return weight times gradient, about the change of the loss without the weight, by the weight's shape.
 
     Source: Molchanov et al. 2017, arXiv:1611.06440, section 2.2 (Taylor expansion), here for single weights.
     """
@@ -88,13 +88,13 @@ def taylor_scores(model: LeNet, images: Images) -> Mapping[torch.Size, Tensor]:
 
 
 def prune_borders(layer: Layer) -> None:
-    """Prune the border of every kernel, by a mask that is given."""
+    """Prune the border of every kernel with a given mask."""
     if isinstance(layer, nn.Conv2d):
         prune.custom_from_mask(layer, "weight", CENTER.expand_as(layer.weight))
 
 
 def prune_globally(model: LeNet, digits: Digits) -> None:
-    """Prune 90 % of every layer, and then 90 % of all layers together."""
+    """Prune 90 % of every layer, and compare with 90 % of all layers together."""
     local = on_each_layer(model, lambda layer: prune.l1_unstructured(layer, "weight", 0.9))
     together = copy.deepcopy(model)
     prune.global_unstructured([(layer, "weight") for layer in layers(together)], prune.L1Unstructured, amount=0.9)
@@ -104,30 +104,30 @@ def prune_globally(model: LeNet, digits: Digits) -> None:
 
 
 class BelowDeviation(prune.BasePruningMethod):
-    """Prune what is smaller than a part of the layer's standard deviation.
+    """Prune weights that are smaller than a fraction of the layer's standard deviation.
 
     Source: Han et al. 2015, arXiv:1506.02626, section 4.
     """
 
     PRUNING_TYPE = "unstructured"
 
-    def __init__(self, part: float) -> None:
-        self.part = part
+    def __init__(self, fraction: float) -> None:
+        self.fraction = fraction
 
     def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
-        """Keep of what is left whatever is large enough."""
-        return default_mask * (t.abs() >= self.part * t.std())
+        """Return the mask of the unpruned weights that are large enough."""
+        return default_mask * (t.abs() >= self.fraction * t.std())
 
 
-def prune_my_way(model: LeNet, digits: Digits) -> None:
-    """Prune by a method of one's own: it says which weights stay, the rest is as with any other."""
-    for part in (0.5, 1.0, 2.0):
-        pruned = on_each_layer(model, lambda layer, part=part: BelowDeviation.apply(layer, "weight", part))  # type: ignore[misc]
-        show(f"below {part} deviations", pruned, digits)
+def prune_with_own_method(model: LeNet, digits: Digits) -> None:
+    """Prune with a custom method: it computes the mask, everything else works as with any other method."""
+    for fraction in (0.5, 1.0, 2.0):
+        pruned = on_each_layer(model, lambda layer, f=fraction: BelowDeviation.apply(layer, "weight", f))  # type: ignore[misc]
+        show(f"below {fraction} deviations", pruned, digits)
 
 
 def make_final(model: LeNet) -> LeNet:
-    """Prune 90 % and remove the masks: what is left is a plain model, with zeros in place."""
+    """Prune 90 % and remove the masks: the result is a plain model that contains zeros."""
     pruned = copy.deepcopy(model)
     prune.global_unstructured([(layer, "weight") for layer in layers(pruned)], prune.L1Unstructured, amount=0.9)
     print(f"is_pruned: {prune.is_pruned(pruned)}, {len(pruned.state_dict())} tensors")
@@ -137,14 +137,14 @@ def make_final(model: LeNet) -> LeNet:
     return pruned
 
 
-def on_each_layer(model: LeNet, way: Way) -> LeNet:
-    """Give a copy of the model whose layers are pruned."""
+def on_each_layer(model: LeNet, method: PruneLayer) -> LeNet:
+    """Return a copy of the model with pruned layers."""
     pruned = copy.deepcopy(model)
     for layer in layers(pruned):
-        way(layer)
+        method(layer)
     return pruned
 
 
 def show(name: str, model: nn.Module, digits: Digits) -> None:
-    """Print how many weights are zero, and how many digits the model still reads."""
-    print(f"{name:24} {sparsity(model):6.1%} zeros, reads {accuracy(model, digits.validation):6.1%}")
+    """Print the sparsity and the accuracy of a model."""
+    print(f"{name:24} {sparsity(model):6.1%} zeros, accuracy {accuracy(model, digits.validation):6.1%}")

@@ -1,8 +1,8 @@
-"""What the tutorial's steps print, and the document that quotes their code and what they printed.
+"""Capture the output of the tutorial's steps, and write their code and output into the document.
 
-A comment on the line before a fenced block, which a reader does not see, says what the block is: after
-`<!-- code: train -->` the source of a function or class of the tutorial, after `<!-- output: hold_zeros -->` what that
-step printed. Both are written by the tutorial, so that the document cannot say what the code does not.
+An HTML comment on the line before a fenced block names its content: after `<!-- code: train -->` follows the source of
+a function or class of the tutorial, after `<!-- output: hold_zeros -->` what that step printed. The tutorial writes
+both, so the document cannot differ from the code.
 """
 
 import inspect
@@ -21,14 +21,14 @@ _FOR_TOOLS: Final = re.compile(r"  # (?:type: ignore|noqa).*")
 
 
 class Notebook:
-    """Prints what steps print, and keeps it by the step's name."""
+    """Captures what each step prints, by the step's name, and prints it as well."""
 
     def __init__(self) -> None:
         self.outputs: dict[str, str] = {}
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Keep what is printed inside as the output of `name`."""
+        """Capture what is printed inside as the output of `name`."""
         kept = io.StringIO()
         print(f"\n--- {name}")
         with redirect_stdout(_Both(sys.stdout, kept)):
@@ -37,7 +37,7 @@ class Notebook:
 
 
 class _Both(io.TextIOBase):
-    """Writes to two at once."""
+    """A stream that writes to two others."""
 
     def __init__(self, *targets: TextIO) -> None:
         self._targets = targets
@@ -50,17 +50,17 @@ class _Both(io.TextIOBase):
 
 
 def blocks(document: str) -> list[tuple[str, str]]:
-    """Give the blocks that are quoted, in order: "code" or "output", and the name."""
+    """Return the marked blocks in order: "code" or "output", and the name."""
     return [(block["kind"], block["name"]) for block in _BLOCK.finditer(document)]
 
 
 def with_code(document: str, quoted: Mapping[str, object]) -> str:
-    """Give the document with the source, as it is now, of each function or class by its name."""
+    """Return the document with the current source of each named function or class."""
     return _with(document, "code", lambda name: _FOR_TOOLS.sub("", inspect.getsource(_as_any(quoted[name]))))
 
 
 def with_outputs(document: str, outputs: Mapping[str, str]) -> str:
-    """Give the document with what the steps printed."""
+    """Return the document with the output of each step."""
     return _with(document, "output", lambda name: outputs[name])
 
 

@@ -16,14 +16,14 @@ STYLES: Final = {
     "channels, at once": ("#009E73", "s:", "channels removed, at once"),
     "random, at once": ("#D55E00", "x:", "random, at once"),
 }
-"""Colours that all eyes can tell apart (Okabe and Ito); dotted lines are models that were not trained again."""
+"""Colours for readers with colour vision deficiency (Okabe and Ito); dotted lines are models without fine-tuning."""
 
 TICKS: Final = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
 GREY: Final = "#666666"
 
 
 def save_plot(curves: Curves, path: Path) -> None:
-    """Draw the mean of the models as a line, from the worst to the best as a band."""
+    """Draw the mean of the models as a line and their range as a band."""
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.add_subplot()
     for name, (color, line, label) in STYLES.items():
@@ -48,9 +48,9 @@ def _label(axes: Axes, models: int) -> None:
     axes.set_ylim(0, 1.02)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100"])
     axes.axhline(0.1, color=GREY, linewidth=0.8)
-    axes.annotate("guessing", (1, 0.1), (2, 3), textcoords="offset points", color=GREY, fontsize=8)
-    axes.set_xlabel("% of the weights that are gone; logarithmic in what is left")
-    axes.set_ylabel("% of test digits read right")
+    axes.annotate("chance", (1, 0.1), (2, 3), textcoords="offset points", color=GREY, fontsize=8)
+    axes.set_xlabel("pruned weights in %, logarithmic in the remaining ones")
+    axes.set_ylabel("test accuracy in %")
     axes.set_title(f"LeNet on handwritten digits: mean and range of {models} models", fontsize=11, loc="left")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)

@@ -1,4 +1,4 @@
-"""The tutorial's third part: channels that are really gone, files that are really smaller, and what all of it gave."""
+"""The third part of the tutorial: removing channels, packing files, and comparing all models."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,12 +10,12 @@ from pruning_client import Client, PruningSchedule, rules
 from pruning_client.files.pack import pack_file
 from pruning_client.torch import load_packed, load_pruned
 from pruning_proto.v1 import pruning_pb2 as pb
-from scripts.tutorial.digits import Digits, LeNet, accuracy, milliseconds, surviving_weights, train
+from scripts.tutorial.digits import Digits, LeNet, accuracy, milliseconds, nonzero_weights, train
 from scripts.tutorial.effort import Effort
 
 
-def tied_channels() -> list[pb.Group]:
-    """Say which channels of LeNet are tied: what one layer gives, the next one takes."""
+def coupled_channels() -> list[pb.Group]:
+    """Return the coupled channels of LeNet: the outputs of one layer are the inputs of the next."""
     return [
         rules.group(["conv1.weight:0", "conv1.bias:0", "conv2.weight:1"]),
         rules.group(["conv2.weight:0", "conv2.bias:0", rules.tie("fc1.weight", 1, inner=4 * 4)]),
@@ -24,21 +24,21 @@ def tied_channels() -> list[pb.Group]:
 
 
 def remove_channels(client: Client, model: LeNet, digits: Digits, effort: Effort) -> LeNet:
-    """Take half of every layer's channels out, in three rounds, each fine-tuned."""
+    """Remove half of every layer's channels in three rounds, with fine-tuning after each."""
     for step in PruningSchedule.constant_fraction_to(0.5, rounds=3):
-        rule = rules.remove_units(step.fraction, groups=tied_channels())
+        rule = rules.remove_units(step.fraction, groups=coupled_channels())
         result = client.prune(model.state_dict(), rule, output="removed")
         model = LeNet()
         load_pruned(model, result)
         train(model, digits.train, epochs=effort.tuning_epochs)
-        widths = ", ".join(f"{len(group.kept):3} of {group.units:3}" for group in result.report.groups)
-        print(f"{widths} channels: {parameters(model):7,} parameters, reads {accuracy(model, digits.validation):.1%}")
+        kept = ", ".join(f"{len(group.kept):3} of {group.units:3}" for group in result.report.groups)
+        print(f"{kept} channels: {parameters(model):7,} parameters, accuracy {accuracy(model, digits.validation):.1%}")
     print(model)
     return model
 
 
 def pack(model: nn.Module, folder: Path) -> tuple[int, int]:
-    """Save a model as it is and packed; give the bytes of both files."""
+    """Save a model dense and packed; return the sizes of both files in bytes."""
     dense, packed = folder / "dense.safetensors", folder / "packed.safetensors"
     save_file(model.state_dict(), dense)
     pack_file(dense, packed)
@@ -46,25 +46,25 @@ def pack(model: nn.Module, folder: Path) -> tuple[int, int]:
 
 
 def pack_and_unpack(model: LeNet, folder: Path) -> None:
-    """Pack a model with zeros, load it again, and see that nothing is lost."""
+    """Pack a pruned model, load it again, and check that nothing is lost."""
     dense, packed = pack(model, folder)
-    print(f"{dense:,} bytes as they are, {packed:,} packed: {packed / dense:.1%}")
+    print(f"dense {dense:,} bytes, packed {packed:,} bytes: {packed / dense:.1%}")
     again = LeNet()
     again.load_state_dict(load_packed(folder / "packed.safetensors"))
     is_equal = all(old.equal(new) for old, new in zip(model.parameters(), again.parameters(), strict=True))
-    print("unpacked it is the same:", is_equal)
+    print("unpacked equals the original:", is_equal)
 
 
 def compare(models: Mapping[str, LeNet], digits: Digits, folder: Path, effort: Effort) -> None:
-    """Print for each model what it reads, how large it is, on disk too, and how long it takes for all test digits."""
+    """Print the accuracy, size, file size and inference time of each model on the test digits."""
     times = milliseconds(list(models.values()), digits.test, times=effort.times)
-    print(f"{'':34}  reads  parameters  not zero  bytes dense  bytes packed     ms")
+    print(f"{'':34} accuracy  parameters  not zero  bytes dense  bytes packed     ms")
     for (name, model), taken in zip(models.items(), times, strict=True):
         dense, packed = pack(model, folder)
-        cells = f"{accuracy(model, digits.test):6.1%}  {parameters(model):10,}  {surviving_weights(model):8,}"
+        cells = f"{accuracy(model, digits.test):8.1%}  {parameters(model):10,}  {nonzero_weights(model):8,}"
         print(f"{name:34} {cells}  {dense:11,}  {packed:12,}  {taken:5.1f}")
 
 
 def parameters(model: nn.Module) -> int:
-    """Give how many numbers a model holds, zeros and biases included."""
+    """Return the number of parameters of a model, including zeros and biases."""
     return sum(parameter.numel() for parameter in model.parameters())

@@ -25,7 +25,7 @@ from pruning_client.torch import load_pruned
 from pruning_proto.v1 import pruning_pb2 as pb
 from scripts.demo import minilm
 from scripts.tutorial.digits import SIDE, LeNet
-from scripts.tutorial.smaller import parameters, tied_channels
+from scripts.tutorial.smaller import coupled_channels, parameters
 from tests.benchmarks.sentences import CALIBRATION, SENTENCES
 from tests.servers import running_server
 
@@ -69,7 +69,7 @@ def lenet(client: Client, name: str, round_to: int) -> Pair:
     """LeNet, half of the channels of every layer; what is kept is rounded up."""
     torch.manual_seed(0)
     dense, images = LeNet(), torch.randn(IMAGES, 1, SIDE, SIDE)
-    removed = after(client, dense, rules.remove_units(0.5, groups=tied_channels(), round_to=round_to))
+    removed = after(client, dense, rules.remove_units(0.5, groups=coupled_channels(), round_to=round_to))
     return Pair(name, dense, removed, lambda model: model(images))
 
 

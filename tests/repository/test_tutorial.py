@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pruning_client import Client
-from scripts.tutorial.__main__ import DOCUMENT, PLOT, QUOTED, tell
+from scripts.tutorial.__main__ import DOCUMENT, PLOT, QUOTED, run_steps
 from scripts.tutorial.effort import SHORT
 from scripts.tutorial.notebook import blocks, with_code, with_outputs
 from tests.servers import ServerProcess
@@ -28,7 +28,7 @@ def one_thread() -> Iterator[None]:
 @pytest.mark.usefixtures("one_thread")
 def test_every_step_runs_and_prints_what_the_document_shows(server: ServerProcess, tmp_path: Path) -> None:
     with Client(server.address) as client:
-        outputs = tell(client, SHORT, tmp_path, tmp_path / "plot.png")
+        outputs = run_steps(client, SHORT, tmp_path, tmp_path / "plot.png")
     shown = {name for kind, name in blocks(DOCUMENT.read_text(encoding="utf-8")) if kind == "output"}
     assert shown <= {name for name, output in outputs.items() if output.strip()}
     assert (tmp_path / "plot.png").read_bytes().startswith(PNG)
