@@ -31,9 +31,10 @@ __all__ = [
 
 
 def load_packed(path: str | PathLike[str]) -> dict[str, Array]:
-    """Give the arrays of a packed file as they were before packing. They share one block of memory.
+    """Return the arrays of a packed file as they were before packing. They share one block of memory.
 
-    Raises: OSError. CheckpointError if the file is not packed, or damaged. ImportError as `tensor`.
+    Raises: OSError. CheckpointError if the file is not packed, or damaged. ImportError without `ml_dtypes` for a
+    dtype that needs it.
     """
     layout, buffer = read_packed(path)
     return {entry.name: tensor(entry, buffer[entry.begin : entry.end]) for entry in layout.tensors}

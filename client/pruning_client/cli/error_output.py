@@ -1,4 +1,4 @@
-"""How the command line says what went wrong: one clear line, or one JSON object; and its exit status."""
+"""Errors of the command line: one line, or one JSON object; and the exit status."""
 
 import errno
 import json
@@ -21,17 +21,17 @@ _BAD_PATH: Final = (
     errno.ENAMETOOLONG,
     errno.ELOOP,
 )
-"""What a file system says of paths where no file is or can be; EINVAL is ours, of what is no regular file."""
+"""Errors about paths where no file is or can be; EINVAL is ours, for a path that is not a regular file."""
 
 
 def status(error: Exception) -> int:
-    """Give the exit status: 2 for a request, a path or a file that makes no sense, 1 for all else."""
+    """Return the exit status: 2 for an invalid request, path or file, 1 for all other errors."""
     is_bad_path = isinstance(error, OSError) and error.errno in _BAD_PATH
     return REFUSED if is_bad_path or isinstance(error, _BAD_REQUEST) else FAILED
 
 
 def as_text(error: Exception) -> str:
-    """Give the line for people, and below it the place of each field that was wrong, if several were."""
+    """Return the line for people, and below it each wrong field or tensor, if there are several."""
     return "\n".join(printable(line) for line in _lines(error))
 
 
@@ -41,7 +41,7 @@ def _lines(error: Exception) -> list[str]:
     reason = f" [{error.reason}]" if error.reason else ""
     lines = [f"error: {error}{reason}", *(f"  {note}" for note in _notes(error))]
     if len(error.violations) > 1:
-        lines += [f"  {wrong.field}" for wrong in error.violations]
+        lines += [f"  {violation.field}" for violation in error.violations]
     if error.retry_after is not None:
         lines.append(f"  try again in {error.retry_after.total_seconds():.0f} s")
     if status(error) == FAILED and error.request_id:
@@ -50,12 +50,14 @@ def _lines(error: Exception) -> list[str]:
 
 
 def as_json(error: Exception) -> str:
-    """Give one JSON object with the key `error`."""
+    """Return one JSON object with the key `error`."""
     fields: dict[str, Any] = {"type": type(error).__name__, "message": "\n".join([_message(error), *_notes(error)])}
     if isinstance(error, PruningError):
         fields["reason"] = error.reason
         fields["metadata"] = error.metadata
-        fields["violations"] = [{"field": each.field, "description": each.description} for each in error.violations]
+        fields["violations"] = [
+            {"field": violation.field, "description": violation.description} for violation in error.violations
+        ]
         fields["attempts"] = error.attempts
         fields["retry_after_seconds"] = None if error.retry_after is None else error.retry_after.total_seconds()
     return json.dumps({"error": fields})

@@ -1,6 +1,6 @@
-"""A file of masks applied to a file of weights: the file that output "pruned" would have given, without a server.
+"""A file of masks applied to a file of weights, without a server: the result is the file of output "pruned".
 
-In memory are a few pieces of the model, and the mask of one tensor. `masks` does the same to tensors of a caller.
+In memory are a few pieces of the model, and the mask of one tensor. `masks` applies masks to a caller's own tensors.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,39 +22,38 @@ from pruning_proto.safetensors.header import LayoutError, TensorEntry, build
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """What masks did: to how many tensors, how many entries these have, and how many of them are not kept."""
+    """The number of tensors that have masks, of their entries, and of the entries that were pruned."""
 
     tensors: int
     entries: int
     pruned: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Give everything as JSON can hold it."""
+        """Return everything as JSON can hold it."""
         return asdict(self)
 
 
 def apply_file(model: str | PathLike[str], masks: str | PathLike[str], out: str | PathLike[str]) -> Applied:
     """Write a model pruned by masks, whole or not at all; `out` may be `model`. Names match as in `Masks.apply_to`.
 
-    Raises: OSError. CheckpointError if a file is not sound, or `masks` holds something else. MismatchError if a mask's
-    tensor is not there, has two masks or another number of entries, or cannot be pruned. In all cases `out` is as it
-    was.
+    Raises: OSError. CheckpointError if a file is not valid, or `masks` holds other tensors. MismatchError if a mask's
+    tensor is missing, has two masks or another number of entries, or cannot be pruned. In all cases `out` is unchanged.
     """
     source, bits = FileSource(model), FileSource(masks)
     _check_dense(source)
-    put_on = _matched(source, bits)
+    mask_of = _matched(source, bits)
     tensors = [(entry.name, entry.dtype, entry.shape) for entry in source.layout.tensors]
     header, _ = build(tensors, {**source.layout.metadata, **bits.layout.metadata})
     pruned = 0
     with replacing(out) as file:
         file.write(header)
         for entry in source.layout.tensors:
-            mask = read_whole(bits, put_on[entry.name]) if entry.name in put_on else None
+            mask = read_whole(bits, mask_of[entry.name]) if entry.name in mask_of else None
             pruned += 0 if mask is None else prod(entry.shape) - kept(mask, prod(entry.shape))
             for piece in _pieces(source, entry, mask):
                 file.write(piece)
-    entries = sum(prod(entry.shape) for entry in source.layout.tensors if entry.name in put_on)
-    return Applied(tensors=len(put_on), entries=entries, pruned=pruned)
+    entries = sum(prod(entry.shape) for entry in source.layout.tensors if entry.name in mask_of)
+    return Applied(tensors=len(mask_of), entries=entries, pruned=pruned)
 
 
 def _check_dense(source: FileSource) -> None:
@@ -65,27 +64,27 @@ def _check_dense(source: FileSource) -> None:
 
 
 def _matched(source: FileSource, bits: FileSource) -> dict[str, TensorEntry]:
-    """Give the mask of each tensor that has one. Raises: CheckpointError, MismatchError."""
-    there = {entry.name: entry for entry in source.layout.tensors}
-    put_on = {}
+    """Return the mask of each tensor that has one. Raises: CheckpointError, MismatchError."""
+    tensors = {entry.name: entry for entry in source.layout.tensors}
+    mask_of = {}
     for name, mask in mask_entries(bits.layout, bits.path):
-        place = _place(name, there)
-        check_fits(place.name, mask.end - mask.begin, None, place.shape)
-        if DTYPE_BITS[place.dtype] % 8 or place.dtype == WITHOUT_ZERO:
-            raise unchangeable_error(place.name, f"{place.dtype} has no zero of whole bytes")
-        if place.name in put_on:
-            raise twice_error(place.name)
-        put_on[place.name] = mask
-    return put_on
+        target = _target(name, tensors)
+        check_fits(target.name, mask.end - mask.begin, None, target.shape)
+        if DTYPE_BITS[target.dtype] % 8 or target.dtype == WITHOUT_ZERO:
+            raise unchangeable_error(target.name, f"{target.dtype} has no zero of whole bytes")
+        if target.name in mask_of:
+            raise twice_error(target.name)
+        mask_of[target.name] = mask
+    return mask_of
 
 
-def _place(name: str, there: Mapping[str, TensorEntry]) -> TensorEntry:
-    """Give what a parameter's mask is put on: itself, or in torch's pruned form its `w_mask`."""
-    if name in there:
-        return there[name]
-    if name + ORIG in there and name + MASK in there:
-        return there[name + MASK]
-    raise missing_error(name, there)
+def _target(name: str, tensors: Mapping[str, TensorEntry]) -> TensorEntry:
+    """Return the tensor that a parameter's mask is applied to: the parameter, or `w_mask` if it is stored as a pair."""
+    if name in tensors:
+        return tensors[name]
+    if name + ORIG in tensors and name + MASK in tensors:
+        return tensors[name + MASK]
+    raise missing_error(name, tensors)
 
 
 def _pieces(source: FileSource, entry: TensorEntry, mask: memoryview | None) -> Iterator[bytes | memoryview]:

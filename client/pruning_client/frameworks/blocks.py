@@ -1,6 +1,6 @@
-"""A tensor cut into views in C order, each small enough that what is made beside it stays in the cache.
+"""A tensor divided into blocks in C order, each small enough that temporary arrays of its size stay in the cache.
 
-And whether it can be changed entry by entry at all. Knows shapes and strides only, no library.
+Also checks whether a tensor can be changed entry by entry. Knows shapes and strides only, no tensor library.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,17 +9,17 @@ from math import prod
 from types import EllipsisType
 from typing import Final, TypeAlias
 
-CUT_BYTES: Final = 4 * 1024 * 1024
-"""Of a tensor in one cut. Smaller ones leave a library's threads idle, larger ones the cache."""
+BLOCK_BYTES: Final = 4 * 1024 * 1024
+"""The size of a block. Smaller ones leave a library's threads idle, larger ones do not fit the cache."""
 
 Index: TypeAlias = tuple[int | slice | EllipsisType, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Entries that follow each other in C order: `tensor[index]` is a view of them, `first` the first one's flat index.
+    """Consecutive entries in C order: `tensor[index]` is a view of them, `first` is the flat index of the first one.
 
-    In a mask of one bit an entry they stand in `packed`, after `spare` bits that belong to the cut before.
+    In a mask of one bit per entry they are in `packed`, after `spare` bits that belong to the block before.
     """
 
     index: Index
@@ -33,17 +33,17 @@ class Block:
 
     @property
     def spare(self) -> int:
-        """Bits at the beginning of these bytes that are not the entries'."""
+        """Bits at the beginning of these bytes that belong to other entries."""
         return self.first % 8
 
 
-def cuts(shape: Sequence[int], most: int) -> Iterator[Block]:
-    """Give the cuts of a tensor, none of more than `most` entries."""
-    yield from _cuts(tuple(shape), most, (), 0)
+def blocks(shape: Sequence[int], most: int) -> Iterator[Block]:
+    """Return the blocks of a tensor, none of more than `most` entries."""
+    yield from _blocks(tuple(shape), most, (), 0)
 
 
 def has_no_overlap(shape: Sequence[int], strides: Sequence[int], width: int) -> bool:
-    """Whether each entry has memory of its own; False also for some rare layouts that only seem to overlap.
+    """Whether each entry has memory of its own; also False for some rare layouts that do not overlap.
 
     Units: `strides` and the `width` of an entry in the same one.
     """
@@ -57,7 +57,7 @@ def has_no_overlap(shape: Sequence[int], strides: Sequence[int], width: int) -> 
     return True
 
 
-def _cuts(shape: tuple[int, ...], most: int, index: Index, first: int) -> Iterator[Block]:
+def _blocks(shape: tuple[int, ...], most: int, index: Index, first: int) -> Iterator[Block]:
     entries = prod(shape)
     if entries <= most:
         yield Block((*index, ...), first, entries)
@@ -65,7 +65,7 @@ def _cuts(shape: tuple[int, ...], most: int, index: Index, first: int) -> Iterat
     row = entries // shape[0]
     if row > most:
         for position in range(shape[0]):
-            yield from _cuts(shape[1:], most, (*index, position), first + position * row)
+            yield from _blocks(shape[1:], most, (*index, position), first + position * row)
         return
     rows = most // row
     for begin in range(0, shape[0], rows):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pruning_client.errors import tensor_error, unchangeable_error
-from pruning_client.frameworks.blocks import CUT_BYTES, cuts, has_no_overlap
+from pruning_client.frameworks.blocks import BLOCK_BYTES, blocks, has_no_overlap
 from pruning_proto.reasons import Reason
 from pruning_proto.safetensors.dtypes import WITHOUT_ZERO
 from pruning_proto.safetensors.header import TensorEntry
@@ -47,11 +47,11 @@ _DTYPES: Final = {name: dtype for dtype, name in _NAMES.items()}
 _ML_DTYPES: Final = {name: dtype for dtype, name in _ML_NAMES.items()}
 
 Array = NDArray[Any]
-"""Or a scalar such as `np.float32(2)`, which has all that is asked of an array here but an address."""
+"""An array, or a scalar such as `np.float32(2)`, which can be used like an array here but has no address."""
 
 
 def describe(name: str, tensor: Array) -> tuple[str, tuple[int, ...]]:
-    """Give dtype, by the format's name, and shape. Raises: CheckpointError if the format lacks the dtype."""
+    """Return the dtype, by the format's name, and the shape. Raises: CheckpointError if the format lacks the dtype."""
     dtype = _NAMES.get(tensor.dtype.name) or _ML_NAMES.get(tensor.dtype.name)
     if dtype is None:
         raise tensor_error(Reason.UNKNOWN_DTYPE, name, f"safetensors has no {tensor.dtype}; convert it first")
@@ -59,23 +59,23 @@ def describe(name: str, tensor: Array) -> tuple[str, tuple[int, ...]]:
 
 
 def identity(tensor: Array) -> Hashable:
-    """Give what is equal for tied arrays only: the same entries of the same memory, read the same way."""
+    """Return a value that is equal for tied arrays only: the same entries of the same memory, read the same way."""
     if tensor.size == 0 or isinstance(tensor, np.generic):
         return None
     return (tensor.ctypes.data, tensor.dtype, tensor.shape, tensor.strides)
 
 
 def view(tensor: Array) -> memoryview:
-    """Give the bytes in C order, little endian; a copy only if they are not so already."""
+    """Return the bytes in C order, little endian; a copy only if they are stored otherwise."""
     array = np.asarray(tensor)
     little = array if _is_little_endian(array) else array.astype(array.dtype.newbyteorder("<"))
     return np.ascontiguousarray(little).reshape(-1).view(np.uint8).data
 
 
 def tensor(entry: TensorEntry, data: memoryview) -> Array:
-    """Give an array over `data`.
+    """Return an array over `data`.
 
-    Raises: ImportError if the dtype needs `ml_dtypes` and that is not installed. CheckpointError if there is none.
+    Raises: ImportError if the dtype needs `ml_dtypes`, which is missing. CheckpointError if numpy lacks the dtype.
     """
     dtype = _dtype(entry)
     if len(data) == 0:
@@ -87,7 +87,7 @@ def check_changeable(name: str, tensor: Array) -> None:
     """Raise MismatchError unless each entry is writable, with memory of its own and a zero."""
     dtype, _ = describe(name, tensor)
     if isinstance(tensor, np.generic):
-        raise unchangeable_error(name, "it is a number, not an array; give `np.array(number)`")
+        raise unchangeable_error(name, "it is a number, not an array; use `np.array(number)`")
     if not tensor.flags.writeable:
         raise unchangeable_error(name, "the array is read-only; `copy()` it first")
     if not has_no_overlap(tensor.shape, tensor.strides, tensor.itemsize):
@@ -99,19 +99,19 @@ def check_changeable(name: str, tensor: Array) -> None:
 def apply_mask_(tensor: Array, bits: memoryview) -> None:
     """Set to +0.0 the entries whose bit is 0, in place; bits flat in C order and little order.
 
-    Cost: in a few MB, near the speed of memory where the array is contiguous.
+    Cost: a few MB of memory; near the speed of memory if the array is contiguous.
     """
     numbers = np.asarray(tensor).view(f"u{tensor.itemsize}")
     numbers = numbers.reshape(-1) if numbers.flags.c_contiguous else numbers
     packed = np.frombuffer(bits, np.uint8)
-    most = CUT_BYTES // numbers.itemsize
+    most = BLOCK_BYTES // numbers.itemsize
     factors = np.empty(min(numbers.size, most), numbers.dtype)
-    for cut in cuts(numbers.shape, most):
-        ones = np.unpackbits(packed[cut.packed], count=cut.spare + cut.entries, bitorder="little")
-        np.copyto(factors[: cut.entries], ones[cut.spare :])
-        part = numbers[cut.index]
+    for block in blocks(numbers.shape, most):
+        ones = np.unpackbits(packed[block.packed], count=block.spare + block.entries, bitorder="little")
+        np.copyto(factors[: block.entries], ones[block.spare :])
+        part = numbers[block.index]
         # Times 0 or 1 as integers: several times as fast as any assignment by condition.
-        np.multiply(part, factors[: cut.entries].reshape(part.shape), out=part)
+        np.multiply(part, factors[: block.entries].reshape(part.shape), out=part)
 
 
 def _dtype(entry: TensorEntry) -> np.dtype[Any]:

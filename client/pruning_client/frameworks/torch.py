@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pruning_client.errors import tensor_error, unchangeable_error
-from pruning_client.frameworks.blocks import CUT_BYTES, cuts, has_no_overlap
+from pruning_client.frameworks.blocks import BLOCK_BYTES, blocks, has_no_overlap
 from pruning_proto.names import MASK, ORIG
 from pruning_proto.reasons import Reason
 from pruning_proto.safetensors.dtypes import WITHOUT_ZERO
@@ -45,28 +45,28 @@ if hasattr(torch, "float8_e8m0fnu"):  # torch 2.7
     _NAMES[torch.float8_e8m0fnu] = "F8_E8M0"
 _DTYPES: Final = {name: dtype for dtype, name in _NAMES.items()}
 _ADDRESSABLE: Final = ("cpu", "cuda")
-"""Devices where what has entries has an address."""
+"""Devices on which a tensor with entries has an address."""
 
 _INTEGERS: Final = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 """The integers of each width, for entries as their bits."""
 
 
 def describe(name: str, tensor: Tensor) -> tuple[str, tuple[int, ...]]:
-    """Give dtype, by the format's name, and shape.
+    """Return the dtype, by the format's name, and the shape.
 
     Raises: CheckpointError if the tensor is sparse, quantized, on the meta device, not initialized, without memory of
     its own, or of a dtype the format lacks.
     """
-    wrong = _unreadable(tensor)
-    if wrong is not None:
-        raise tensor_error(Reason.UNKNOWN_DTYPE, name, wrong)
+    problem = _unreadable(tensor)
+    if problem is not None:
+        raise tensor_error(Reason.UNKNOWN_DTYPE, name, problem)
     if tensor.dtype not in _NAMES:
         raise tensor_error(Reason.UNKNOWN_DTYPE, name, f"safetensors has no {tensor.dtype}; convert it first")
     return _NAMES[tensor.dtype], tuple(tensor.shape)
 
 
 def identity(tensor: Tensor) -> Hashable:
-    """Give what is equal for tied tensors only: the same entries of the same memory, read the same way."""
+    """Return a value that is equal for tied tensors only: the same entries of the same memory, read the same way."""
     address = 0 if tensor.numel() == 0 else tensor.data_ptr()
     if address == 0:
         return None
@@ -75,7 +75,7 @@ def identity(tensor: Tensor) -> Hashable:
 
 
 def view(tensor: Tensor) -> memoryview:
-    """Give the bytes in C order; a copy only if the tensor is on another device or not contiguous."""
+    """Return the bytes in C order; a copy only if the tensor is on another device or not contiguous."""
     dense = tensor.detach().resolve_conj().resolve_neg().cpu().contiguous()
     size = dense.numel() * dense.element_size()
     if size == 0:
@@ -86,7 +86,7 @@ def view(tensor: Tensor) -> memoryview:
 
 
 def tensor(entry: TensorEntry, data: memoryview) -> Tensor:
-    """Give a tensor over writable `data`.
+    """Return a tensor over writable `data`.
 
     Raises: CheckpointError if torch has no such dtype.
     """
@@ -105,21 +105,22 @@ def tensor(entry: TensorEntry, data: memoryview) -> Tensor:
 
 
 def check_changeable(name: str, tensor: Tensor) -> None:
-    """Raise MismatchError unless each entry has memory of its own here, and a zero; CheckpointError as `describe`."""
-    elsewhere = _elsewhere(tensor)
-    if elsewhere is not None:
-        way_out = "apply the masks before the model is wrapped, distributed or quantized"
-        raise unchangeable_error(name, f"{elsewhere}; {way_out}")
+    """Raise MismatchError unless each entry has memory of its own, and a zero; CheckpointError as `describe`."""
+    owner = _other_owner(tensor)
+    if owner is not None:
+        raise unchangeable_error(
+            name, f"{owner}; apply the masks before the model is wrapped, distributed or quantized"
+        )
     dtype, _ = describe(name, tensor)
-    wrong = f"{tensor.dtype} has no zero" if dtype == WITHOUT_ZERO else _unchangeable(tensor)
-    if wrong is not None:
-        raise unchangeable_error(name, wrong)
+    problem = f"{tensor.dtype} has no zero" if dtype == WITHOUT_ZERO else _unchangeable(tensor)
+    if problem is not None:
+        raise unchangeable_error(name, problem)
 
 
 def apply_mask_(tensor: Tensor, bits: memoryview) -> None:
     """Set to +0.0 the entries whose bit is 0, in place; bits flat in C order and little order, in writable memory.
 
-    Cost: in a few MB, near the speed of memory where the tensor is contiguous. Autograd sees it as any change in place.
+    Cost: a few MB of memory; near the speed of memory if the tensor is contiguous. Autograd sees a change in place.
     """
     if tensor.numel() == 0:
         return
@@ -128,19 +129,19 @@ def apply_mask_(tensor: Tensor, bits: memoryview) -> None:
     packed = torch.frombuffer(bits, dtype=torch.uint8)
     spread = _spread(numbers)
     with torch.no_grad():
-        for cut in cuts(numbers.shape, CUT_BYTES // numbers.itemsize):
-            marks = spread.index_select(0, packed[cut.packed].to(numbers.device, torch.int32)).view(-1)
-            part = numbers[cut.index]
-            part.bitwise_and_(marks[cut.spare : cut.spare + cut.entries].view(part.shape))
+        for block in blocks(numbers.shape, BLOCK_BYTES // numbers.itemsize):
+            marks = spread.index_select(0, packed[block.packed].to(numbers.device, torch.int32)).view(-1)
+            part = numbers[block.index]
+            part.bitwise_and_(marks[block.spare : block.spare + block.entries].view(part.shape))
 
 
 def tensors_of(module: nn.Module) -> dict[str, Tensor]:
-    """Give parameters and buffers by their dotted names, tied ones under each of them."""
+    """Return parameters and buffers by their dotted names, tied ones under each of their names."""
     return dict(module.named_parameters(remove_duplicate=False)) | dict(module.named_buffers(remove_duplicate=False))
 
 
 def computed_weights(module: nn.Module) -> dict[str, Tensor]:
-    """Give what torch's pruned form made of `w_orig` and `w_mask` for the last forward pass: plain attributes `w`."""
+    """Return the plain attributes `w` that torch computed from `w_orig` and `w_mask` for the last forward pass."""
     return {
         f"{path}.{name}" if path else name: value
         for path, owner in module.named_modules(remove_duplicate=False)
@@ -149,8 +150,8 @@ def computed_weights(module: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def _elsewhere(tensor: Tensor) -> str | None:
-    """Say whose the entries are, if not this tensor's own."""
+def _other_owner(tensor: Tensor) -> str | None:
+    """Return who holds the entries, if not this tensor itself."""
     if hasattr(tensor, "__tensor_flatten__"):  # the protocol of subclasses that wrap other tensors
         return f"a {type(tensor).__name__} holds its entries in other tensors"
     if getattr(tensor, "_fsdp_flattened", False):
@@ -159,12 +160,12 @@ def _elsewhere(tensor: Tensor) -> str | None:
 
 
 def _unreadable(tensor: Tensor) -> str | None:
-    """Say why there is no memory to read all entries from."""
+    """Return why its entries cannot be read from memory."""
     if torch.nn.parameter.is_lazy(tensor):
         return "a lazy module's parameter has no data before its first input; run the module once"
     if hasattr(tensor, "__tensor_flatten__"):
         return (
-            f"{_elsewhere(tensor)}; give a dense one: of a DTensor `full_tensor()`, else `dequantize()` or `unbind()`"
+            f"{_other_owner(tensor)}; give a dense one: of a DTensor `full_tensor()`, else `dequantize()` or `unbind()`"
         )
     if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta or tensor.is_nested:
         return (
@@ -180,7 +181,7 @@ def _unreadable(tensor: Tensor) -> str | None:
 
 
 def _unchangeable(tensor: Tensor) -> str | None:
-    """Say why entries cannot be changed in place, each by itself."""
+    """Return why its entries cannot be changed in place, one by one."""
     if tensor.is_conj() or tensor.is_neg():
         return "it is a lazy conjugate or negative; call `resolve_conj()` or `resolve_neg()` first"
     if not has_no_overlap(tensor.shape, tensor.stride(), 1):
@@ -189,7 +190,7 @@ def _unchangeable(tensor: Tensor) -> str | None:
 
 
 def _spread(numbers: Tensor) -> Tensor:
-    """Give for each value of a byte of bits its 8 masks: all ones where a bit is 1."""
+    """Return for each value of a byte of bits its 8 masks: all ones for a bit of 1."""
     values = torch.arange(256, dtype=numbers.dtype, device=numbers.device).view(-1, 1)
     return -(values >> torch.arange(8, dtype=numbers.dtype, device=numbers.device) & 1)
 

@@ -47,23 +47,23 @@ __all__ = [
 ]
 
 _CONFIG: Final = "pruning.config.v1"
-"""The key of a file's metadata that says how many of something its model has; `PATH.groups` are a convolution's."""
+"""The key of a file's metadata with the sizes of its model; `PATH.groups` are those of a convolution."""
 
 
 class _Result(Protocol):
-    """What a client's `prune` gives."""
+    """The result of a client's `prune`."""
 
     layout: Layout
 
     def to_torch(self) -> dict[str, Any]:
-        """Give the tensors as torch's."""
+        """Return the tensors as torch's."""
 
 
 Loadable: TypeAlias = Mapping[str, Tensor] | _Result | str | PathLike[str]
 
 
 def load_packed(path: str | PathLike[str]) -> dict[str, Tensor]:
-    """Give the tensors of a packed file as they were before packing; no pickle. They share one block of memory.
+    """Return the tensors of a packed file as they were before packing; no pickle. They share one block of memory.
 
     Raises: OSError. CheckpointError if the file is not packed, or damaged. ImportError without numpy.
     """
@@ -77,23 +77,23 @@ def load_pruned(
     """Load a checkpoint whose channels were removed into a model that was built at its old size. No pickle.
 
     `source` is a state dict, a `Result` of output "removed", or the path of a safetensors file. Modules whose tensors
-    come in other shapes are resized first: Linear, Conv1d to Conv3d (groups and depthwise too), BatchNorm, LayerNorm,
+    have other shapes are resized first: Linear, Conv1d to Conv3d (groups and depthwise too), BatchNorm, LayerNorm,
     RMSNorm, Embedding, and transformers' Conv1D. Dtypes and devices stay the model's, and tied parameters stay tied.
     `groups` are those of convolutions, by their paths, where shapes can be read in two ways; a depthwise one needs
-    none. `strict` and what is given back are as of torch's `load_state_dict`. An optimizer holds the old parameters:
-    make it afterwards.
-    Raises: MismatchError, and the model is as it was: for names that are missing or unexpected while `strict`, for
-    another kind of module that would have to be resized, by name and type, and for shapes that no such module has.
-    TypeError if these are no model and no checkpoint; CheckpointError or OSError for a file.
+    none. `strict` and the result are as of torch's `load_state_dict`. An optimizer holds the old parameters: create it
+    afterwards.
+    Raises: MismatchError, and the model is unchanged: for names that are missing or unexpected while `strict`, for
+    a module of another type that would have to be resized, and for shapes that no such module can have. TypeError if
+    `model` is not a module or `source` not a checkpoint; CheckpointError or OSError for a file.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"tensors are loaded into a torch module, got {type(model).__name__}")
     tensors, metadata = _opened(source)
-    return load(model, tensors, _groups_told(metadata) | dict(groups or {}), strict)
+    return load(model, tensors, _groups_in(metadata) | dict(groups or {}), strict)
 
 
 def _opened(source: Loadable) -> tuple[Mapping[str, Tensor], Mapping[str, str]]:
-    """Give the tensors of a checkpoint, and a file's metadata."""
+    """Return the tensors of a checkpoint, and a file's metadata."""
     if isinstance(source, Mapping):
         return source, {}
     if isinstance(source, str | PathLike):
@@ -113,13 +113,13 @@ def _read(file: FileSource, entry: TensorEntry) -> Tensor:
     return tensor(entry, memoryview(data))
 
 
-def _groups_told(metadata: Mapping[str, str]) -> dict[str, int]:
-    """Give the groups of convolutions, by module, that a file tells; what it says otherwise is left to others."""
+def _groups_in(metadata: Mapping[str, str]) -> dict[str, int]:
+    """Return the groups of convolutions, by module, that a file's metadata states; other entries are ignored."""
     try:
-        told = json.loads(metadata.get(_CONFIG, "{}"))
+        sizes = json.loads(metadata.get(_CONFIG, "{}"))
     except ValueError:
         return {}
-    counts = told.items() if isinstance(told, dict) else ()
+    counts = sizes.items() if isinstance(sizes, dict) else ()
     return {
         name.removesuffix(".groups"): count
         for name, count in counts

@@ -1,8 +1,8 @@
-"""Which channels of a module are tied, found by running it once: `derive_groups`. Never on the server.
+"""The coupled channels of a module, found by running it once: `derive_groups`. Never on the server.
 
-The torch-pruning package follows a module's computation. On some models it finds no end (a LLaMA with grouped-query
-attention), so it runs in a child process with a time limit. The module goes there with parameters of the same shapes
-and random values: that is enough, no weights are copied, and the child can try out what it found.
+The torch-pruning package traces a module's computation. On some models it does not terminate (a LLaMA with
+grouped-query attention), so it runs in a child process with a time limit. The module is sent there with parameters of
+the same shapes and random values: no weights are copied, and the child can verify each group that it finds.
 """
 
 import io
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from pruning_client.errors import DeadlineError, MismatchError
-from pruning_client.recipes import channel_groups as ties
+from pruning_client.recipes import channel_groups
 from pruning_proto.v1 import pruning_pb2 as pb
 
 TIMEOUT_SECONDS: Final = 120.0
@@ -33,9 +33,9 @@ _BY_HAND: Final = "name them yourself with `rules.group`, or use a map that the 
 
 
 class DerivedGroups(list[pb.Group]):
-    """Groups of tied channels, for `rules.remove_units(groups=...)`.
+    """Groups of coupled channels, for `rules.remove_units(groups=...)`.
 
-    `left_out` says for each layer whose channels cannot be removed why not.
+    `left_out` maps each layer whose channels cannot be removed to the reason.
     """
 
     def __init__(self, groups: Sequence[pb.Group], left_out: Mapping[str, str]) -> None:
@@ -49,36 +49,36 @@ def derive_groups(
     *,
     timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> DerivedGroups:
-    """Find out which channels of a module are tied, for `rules.remove_units(groups=...)`.
+    """Find the coupled channels of a module, for `rules.remove_units(groups=...)`.
 
     `example_inputs` is what the module is called with: a tensor, several in order, or a mapping of keywords; small
-    ones do. Of what torch-pruning finds, those groups are given whose removal was tried and computes the same as zeros
-    in their place; so those are left out that change the shape of an output, or mix the heads of an attention.
-    Needs the extra `derive`: `pip install 'pruning-service[derive]'`. The module is not touched.
+    ones are enough. Each group that torch-pruning finds is tried: it is returned if removing its channels gives the
+    same outputs as setting them to zero. Groups that change the shape of an output, or mix attention heads, are left
+    out. Needs the extra `derive`: `pip install 'pruning-service[derive]'`. The module is not changed.
     Raises: MismatchError if the module cannot be sent to a child process, cannot be run there, or has no such groups.
-    DeadlineError after `timeout_seconds`. ImportError without the extra. TypeError if this is no module.
+    DeadlineError after `timeout_seconds`. ImportError without the extra. TypeError if it is not a module.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"groups are derived from a torch module, got {type(model).__name__}")
-    told = _ask_child(_packed(model, example_inputs), timeout_seconds)
-    if "error" in told:
-        raise MismatchError(f"no groups can be derived: {told['error']}; {_BY_HAND}")
-    groups = [_group(each) for each in told["groups"]]
+    answer = _ask_child(_packed(model, example_inputs), timeout_seconds)
+    if "error" in answer:
+        raise MismatchError(f"no groups can be derived: {answer['error']}; {_BY_HAND}")
+    groups = [_group(group) for group in answer["groups"]]
     if not groups:
-        left_out = "; ".join(f"{name}: {why}" for name, why in told["left_out"].items()) or "it has no such layers"
+        left_out = "; ".join(f"{name}: {why}" for name, why in answer["left_out"].items()) or "it has no such layers"
         raise MismatchError(f"this module has no channels that can be removed ({left_out}); {_BY_HAND}")
-    return DerivedGroups(groups, told["left_out"])
+    return DerivedGroups(groups, answer["left_out"])
 
 
 def _packed(model: nn.Module, example_inputs: Any) -> bytes:
-    """Give module and inputs as the child reads them, classes of `__main__` and of notebooks included."""
+    """Return module and inputs as the child reads them, including classes of `__main__` and of notebooks."""
     cloudpickle = _needed()
     if next(model.parameters(), None) is None:
         raise MismatchError("no groups can be derived: the module has no parameters")
     for name, parameter in model.named_parameters():
         if is_lazy(parameter):
-            wrong = f"parameter {name!r} has no shape before its lazy module's first input; run the module once"
-            raise MismatchError(f"no groups can be derived: {wrong}", metadata={"tensor": name})
+            problem = f"parameter {name!r} has no shape before its lazy module's first input; run the module once"
+            raise MismatchError(f"no groups can be derived: {problem}", metadata={"tensor": name})
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[name-defined,misc]  # an optional package
         def reducer_override(self, value: Any) -> Any:
@@ -90,8 +90,8 @@ def _packed(model: nn.Module, example_inputs: Any) -> bytes:
     try:
         Pickler(packed).dump((model, example_inputs))
     except Exception as error:  # whatever the module's own objects raise
-        wrong = f"the module cannot be sent to a child process ({type(error).__name__}: {error})"
-        raise MismatchError(f"no groups can be derived: {wrong}; {_BY_HAND}") from error
+        problem = f"the module cannot be sent to a child process ({type(error).__name__}: {error})"
+        raise MismatchError(f"no groups can be derived: {problem}; {_BY_HAND}") from error
     return packed.getvalue()
 
 
@@ -107,7 +107,7 @@ def _needed() -> ModuleType:
 
 
 def random_parameter(shape: Sequence[int]) -> nn.Parameter:
-    """Give a parameter that keeps the scale of what flows through it, and is zero nowhere; seeded by the caller."""
+    """Return a parameter that keeps the scale of activations and has no zeros; the caller sets the seed."""
     if len(shape) < 2:
         return nn.Parameter(torch.rand(shape, dtype=torch.float64) + 0.5)
     entries = torch.randn(tuple(shape), dtype=torch.float64)
@@ -120,16 +120,17 @@ def _ask_child(packed: bytes, timeout_seconds: float) -> dict[str, Any]:
         done = subprocess.run(command, input=packed, capture_output=True, timeout=timeout_seconds, check=False)  # noqa: S603 - this Python
     except subprocess.TimeoutExpired as error:
         raise DeadlineError(
-            f"no groups were derived within {timeout_seconds:g} s: torch-pruning finds no end on some models, such as "
-            f"a LLaMA with grouped-query attention; allow more with timeout_seconds=, or {_BY_HAND}"
+            f"no groups were derived within {timeout_seconds:g} s: torch-pruning does not terminate on some models, "
+            f"such as a LLaMA with grouped-query attention; allow more with timeout_seconds=, or {_BY_HAND}"
         ) from error
     try:
-        told: dict[str, Any] = json.loads(done.stdout)
+        answer: dict[str, Any] = json.loads(done.stdout)
     except ValueError:
         last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
         return {"error": f"the child process ended with status {done.returncode} {' '.join(last)}".strip()}
-    return told
+    return answer
 
 
-def _group(told: dict[str, Any]) -> pb.Group:
-    return ties.group([ties.tie(**each) for each in told["ties"]], units=told["units"])
+def _group(group: dict[str, Any]) -> pb.Group:
+    slices = [channel_groups.tie(**channel_slice) for channel_slice in group["ties"]]
+    return channel_groups.group(slices, units=group["units"])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pruning_client.frameworks.blocks import Block, cuts, has_no_overlap
+from pruning_client.frameworks.blocks import Block, blocks, has_no_overlap
 
 SHAPES = st.lists(st.integers(0, 5), max_size=4)
 
@@ -15,7 +15,7 @@ SHAPES = st.lists(st.integers(0, 5), max_size=4)
 @given(SHAPES, st.integers(1, 40))
 def test_cuts_hold_every_entry_once_in_order(shape: list[int], most: int) -> None:
     array = np.arange(np.prod(shape, dtype=int)).reshape(shape)
-    found = [array[cut.index].ravel().tolist() for cut in cuts(shape, most)]
+    found = [array[cut.index].ravel().tolist() for cut in blocks(shape, most)]
     assert list(chain(*found)) == array.ravel().tolist()
     assert max(map(len, found)) <= most
 
@@ -24,14 +24,14 @@ def test_cuts_hold_every_entry_once_in_order(shape: list[int], most: int) -> Non
 def test_a_cut_says_where_its_bits_are(shape: list[int], most: int) -> None:
     flat = np.arange(np.prod(shape, dtype=int)) % 3 == 0
     packed = np.packbits(flat, bitorder="little")
-    for cut in cuts(shape, most):
+    for cut in blocks(shape, most):
         bits = np.unpackbits(packed[cut.packed], bitorder="little")[cut.spare :][: cut.entries]
         assert bits.tolist() == flat[cut.first : cut.first + cut.entries].tolist()
 
 
 def test_rows_are_gathered_and_what_is_larger_is_cut_inside() -> None:
-    assert list(cuts((3, 2), 4)) == [Block((slice(0, 2), ...), 0, 4), Block((slice(2, 3), ...), 4, 2)]
-    assert list(cuts((2, 3), 2))[:2] == [Block((0, slice(0, 2), ...), 0, 2), Block((0, slice(2, 3), ...), 2, 1)]
+    assert list(blocks((3, 2), 4)) == [Block((slice(0, 2), ...), 0, 4), Block((slice(2, 3), ...), 4, 2)]
+    assert list(blocks((2, 3), 2))[:2] == [Block((0, slice(0, 2), ...), 0, 2), Block((0, slice(2, 3), ...), 2, 1)]
 
 
 @pytest.mark.parametrize(
