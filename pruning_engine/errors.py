@@ -1,18 +1,18 @@
-"""What may go wrong, as a caller may catch it.
+"""The errors of the engine.
 
     PruningError           what a caller may catch
-    ├─ RecipeError         the request makes no sense
-    ├─ CheckpointError     the tensors are no sound checkpoint
-    └─ MismatchError       recipe and checkpoint do not fit
+    ├─ RecipeError         the request is invalid
+    ├─ CheckpointError     the tensors are not a valid checkpoint
+    └─ MismatchError       recipe and checkpoint do not fit together
 
-Each says what was wrong, where and what is allowed, and carries the same as attributes.
+Each message says what is wrong, where, and what is allowed; attributes carry the same for programs.
 """
 
 from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Why, in one word that programs may compare. The wire's list of reasons contains these."""
+    """Why, in one word that programs may compare. The wire's list of reasons contains all of these."""
 
     INVALID_RECIPE = "INVALID_RECIPE"
     INVALID_PATTERN = "INVALID_PATTERN"
@@ -43,29 +43,54 @@ class Reason(StrEnum):
     UNIT_IN_TWO_GROUPS = "UNIT_IN_TWO_GROUPS"
 
 
+class RequestPart(StrEnum):
+    """Where the field at fault is."""
+
+    RECIPE = "recipe"
+    """In the recipe."""
+    OPTIONS = "options"
+    """Beside the recipe: the output format, the aliases."""
+
+
 class PruningError(ValueError):
     """What a caller may catch.
 
     Attributes:
         reason: why, in one word.
-        field: the path of the recipe's field at fault, such as "rules[0].amount.fraction", if one is.
-        tensor: the name of the tensor at fault, if one is.
+        field: the path of the field at fault, such as "rules[0].amount.fraction", if there is one.
+        part: where that field is.
+        tensor: the name of the tensor at fault, if there is one.
     """
 
-    def __init__(self, reason: Reason, message: str, *, field: str | None = None, tensor: str | None = None) -> None:
+    def __init__(
+        self,
+        reason: Reason,
+        message: str,
+        *,
+        field: str | None = None,
+        part: RequestPart = RequestPart.RECIPE,
+        tensor: str | None = None,
+    ) -> None:
         super().__init__(message)
         self.reason = reason
         self.field = field
+        self.part = part
         self.tensor = tensor
+
+    @property
+    def path(self) -> str | None:
+        """The path of the field at fault in a whole request: "recipe.rules[0]..." or "output"."""
+        is_in_recipe = self.field is not None and self.part is RequestPart.RECIPE
+        return f"recipe.{self.field}" if is_in_recipe else self.field
 
 
 class RecipeError(PruningError):
-    """The request makes no sense, whatever the checkpoint."""
+    """The request is invalid, whatever the checkpoint."""
 
 
 class CheckpointError(PruningError):
-    """The tensors are no sound checkpoint."""
+    """The tensors are not a valid checkpoint."""
 
 
 class MismatchError(PruningError):
-    """Recipe and checkpoint are sound, but do not fit each other."""
+    """Recipe and checkpoint are valid, but do not fit together."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from pruning_engine.checkpoints.parameters import companion_suffix
+from pruning_engine.checkpoints.auxiliary_tensors import auxiliary_suffix
 from pruning_proto.names import MASK, ORIG
 
 
@@ -20,14 +20,14 @@ class SharedTensors:
 def find_shared_tensors(tensors: Mapping[str, torch.Tensor]) -> SharedTensors:
     """Find the parameters that are the same entries of the same memory.
 
-    Companions are never tied, and a masked pair only if both of its parts are: one weight under two masks is two
+    Auxiliary tensors are never tied, and a masked pair only if both of its parts are: one weight under two masks is two
     parameters.
     """
     masks = {mask for name in tensors if (mask := _pair_mask(name, tensors)) is not None}
     first: dict[object, str] = {}
     aliases: dict[str, str] = {}
     for name, tensor in tensors.items():
-        if name in masks or companion_suffix(name) is not None or not tensor.numel():
+        if name in masks or auxiliary_suffix(name) is not None or not tensor.numel():
             continue
         mask = _pair_mask(name, tensors)
         identity = (place_of(tensor), place_of(tensors[mask]) if mask is not None else None)

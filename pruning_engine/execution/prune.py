@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import torch
 
+from pruning_engine.checkpoints.parameters import TensorSpec
 from pruning_engine.checkpoints.shared_tensors import SharedTensors, find_shared_tensors
 from pruning_engine.errors import Reason, RecipeError
 from pruning_engine.execution.installed_method import keep_by_method
@@ -18,17 +19,18 @@ from pruning_engine.execution.parameter_state import ParameterState
 from pruning_engine.execution.rank_units import UnitRanking
 from pruning_engine.execution.ranking import ChannelRanking, EntryRanking, make_ranking
 from pruning_engine.execution.ranking_context import RankingContext
+from pruning_engine.granularities.channel_groups import is_running_statistic
 from pruning_engine.kernels.backend import Backend
 from pruning_engine.kernels.devices import backend_for
 from pruning_engine.modules.seeds import draw_seed
-from pruning_engine.planning.installed_methods import make_method, method_class
-from pruning_engine.planning.plan import Plan, PlannedParameter, TensorSpec, make_plan
+from pruning_engine.planning.plan import Plan, PlannedParameter
+from pruning_engine.planning.planner import make_plan
 from pruning_engine.planning.scheduler import Arrive, Finish, Run, Schedule, Step
-from pruning_engine.recipe import RANKING, CustomMask, Method, OutputForm, Prior, Recipe, Units
-from pruning_engine.recipe.channel_groups import is_running_statistic
+from pruning_engine.recipe import CustomMask, Method, OutputForm, Prior, Recipe, Units
 from pruning_engine.report import GroupReport, Report, TensorReport
 from pruning_engine.runtime.emptying import empty
 from pruning_engine.runtime.threads import in_parallel
+from pruning_engine.scores.installed_methods import make_method, method_class
 from pruning_engine.selection.entries import DEFAULT, Tuning
 from pruning_engine.torch_tensors import name_of
 from pruning_proto.names import ORIG
@@ -279,7 +281,7 @@ class Pruning:
     def _run_local(self, stage: int, member: int) -> None:
         position = self._plan.stages[stage].rule
         rule, work = self._plan.recipe.rules[position], self._works[member]
-        if isinstance(rule.score, RANKING):
+        if rule.score.ranks:
             ranking = self._ranking(stage, (work.planned,))
             ranking.observe(work)
             ranking.decide([work])
@@ -290,7 +292,11 @@ class Pruning:
             work.apply_custom_mask()
         elif isinstance(rule.score, Method):
             field = f"rules[{position}].score.method"
-            keep_by_method(work, make_method(self._methods[position], rule.score, f"{field}.arguments"), field)
+            keep_by_method(
+                work,
+                make_method(self._methods[position], rule.score.name, rule.score.arguments, f"{field}.arguments"),
+                field,
+            )
 
     def _run_barrier(self, step: Run) -> None:
         states = [self._works[member] for member in step.parameters]

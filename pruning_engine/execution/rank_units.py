@@ -14,12 +14,12 @@ from pruning_engine.execution.parameter_state import ParameterState
 from pruning_engine.execution.ranking_context import RankingContext, norm_of
 from pruning_engine.execution.unit_importance import Place, Scored, living_units, position_sums
 from pruning_engine.execution.unit_order import ByChance, ByNorm, Order
+from pruning_engine.granularities.channel_groups import is_running_statistic
+from pruning_engine.granularities.resolved_groups import ResolvedGroup, ResolvedSlice
 from pruning_engine.kernels import channel_norms as norms
 from pruning_engine.kernels.backend import Backend, BoolArray, Floats
 from pruning_engine.kernels.channel_layout import channel_layout
-from pruning_engine.planning.resolved_groups import ResolvedGroup, ResolvedSlice
 from pruning_engine.recipe import Dead, Prior, Random, Scope, Units
-from pruning_engine.recipe.channel_groups import is_running_statistic
 from pruning_engine.report import GroupReport
 
 

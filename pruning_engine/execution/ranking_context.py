@@ -3,19 +3,17 @@
 from dataclasses import dataclass
 
 from pruning_engine.errors import CheckpointError, Reason
-from pruning_engine.planning.checks import refuse_count
 from pruning_engine.planning.plan import PlannedParameter
 from pruning_engine.recipe import (
     DEFAULT_NORM,
     Amount,
     Count,
-    ImportanceScores,
-    Magnitude,
     Norm,
     Rule,
     Scope,
 )
 from pruning_engine.selection.entries import Tuning
+from pruning_proto.names import SCORES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +32,12 @@ class RankingContext:
         assert amount is not None  # noqa: S101 - recipe.check refused rules that rank without one
         if isinstance(amount, Count) and amount.value > alive:
             tensor = group or (self.members[0].name if self.rule.scope is Scope.LOCAL else None)
-            refuse_count(self.rule, self.position, alive, tensor)
+            self.rule.granularity.refuse_count(amount.value, alive, self.position, tensor)
         return amount.of(alive, total)
 
     def by_scores(self, planned: PlannedParameter) -> bool:
         """Whether this parameter is ranked by given scores, not by its weights."""
-        return isinstance(self.rule.score, ImportanceScores) and planned.scores is not None
+        return SCORES in self.rule.score.auxiliary and planned.scores is not None
 
     def refuse_nan(self, planned: PlannedParameter) -> None:
         """Refuse NaN among what is ranked."""
@@ -54,6 +52,4 @@ class RankingContext:
 
 def norm_of(rule: Rule) -> Norm:
     """Give the norm that a rule ranks by."""
-    if isinstance(rule.score, Magnitude | ImportanceScores) and rule.score.norm is not None:
-        return rule.score.norm
-    return DEFAULT_NORM
+    return DEFAULT_NORM if rule.score.norm is None else rule.score.norm

@@ -12,11 +12,11 @@ from typing import TypeAlias
 import numpy as np
 import torch
 
+from pruning_engine.granularities.resolved_groups import ResolvedGroup, ResolvedSlice
 from pruning_engine.kernels import channel_norms as norms
 from pruning_engine.kernels.backend import Backend, Bits, BoolArray, Floats, Integers
 from pruning_engine.kernels.channel_layout import ChannelLayout, channel_layout
 from pruning_engine.norm import Norm, is_reproducible, power_of
-from pruning_engine.planning.resolved_groups import ResolvedGroup, ResolvedSlice
 from pruning_engine.selection.channels import exact_channel_parts
 
 Place: TypeAlias = tuple[str, int]

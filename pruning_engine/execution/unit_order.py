@@ -12,12 +12,12 @@ import torch
 
 from pruning_engine.execution.ranking_context import RankingContext
 from pruning_engine.execution.unit_importance import Place, Scored, exact_unit_sums, ranks_of, unit_sums
+from pruning_engine.granularities.resolved_groups import ResolvedGroup
 from pruning_engine.kernels import channel_norms as norms
 from pruning_engine.kernels import random_keys as random_scores
 from pruning_engine.kernels.backend import Backend, BoolArray, Floats, Integers
 from pruning_engine.kernels.cpu.backend import NumpyBackend
 from pruning_engine.norm import Norm
-from pruning_engine.planning.resolved_groups import ResolvedGroup
 from pruning_engine.selection import entries as selection
 
 

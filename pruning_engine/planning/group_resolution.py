@@ -1,7 +1,7 @@
-"""Groups of tied channels as they are found among a checkpoint's parameters, from names and shapes alone.
+"""Groups of coupled channels, found among a checkpoint's parameters by names and shapes.
 
-Everything that can be wrong between groups and tensors is refused here, by name: a tie that is missing or does not fit,
-a unit in two groups.
+Everything that can be wrong between groups and tensors is refused here, by name: a tie whose tensor is missing or does
+not fit, a unit in two groups.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,34 +9,51 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, NoReturn, TypeAlias
 
-from pruning_engine.checkpoints.parameters import LogicalParameter
+from pruning_engine.checkpoints.parameters import Parameters, TensorDescription
 from pruning_engine.dtypes import FLOATING, PRUNABLE
 from pruning_engine.errors import MismatchError, Reason, RecipeError
-from pruning_engine.planning.name_tree import NameTree
-from pruning_engine.planning.resolved_groups import ResolvedGroup, ResolvedSlice
-from pruning_engine.recipe.builtin_groups import mapped_groups
-from pruning_engine.recipe.channel_groups import ChannelGroup, ChannelSlice, Units, is_running_statistic
+from pruning_engine.granularities.builtin_groups import mapped_groups
+from pruning_engine.granularities.channel_groups import ChannelGroup, ChannelSlice, is_running_statistic
+from pruning_engine.granularities.resolved_groups import ResolvedGroup, ResolvedSlice
+from pruning_engine.granularities.units import Units
+from pruning_engine.planning.name_patterns import NameTree
 
 MOST_TIES: Final = 200_000
-"""SharedTensors in one rule, all groups together: twice as many as tensors fit into a header."""
+"""Ties of one rule, all groups together: twice the number of tensors that fit into a header."""
 
 MOST_INDICES: Final = 10_000_000
-"""Positions that ties of one rule give one by one, all groups together: a second or two of work."""
+"""Indices in the ties of one rule, all groups together: a second or two of work."""
 
 MOST_UNITS: Final = 1_000_000
 """Units of one group: their numbers fit into one message of a report."""
 
+
 _SCORED_DIMS: Final = 2
 
 
-def find_groups(units: Units, parameters: Sequence[LogicalParameter], path: str) -> tuple[ResolvedGroup, ...]:
-    """Find a rule's groups, in the order of their names. `path`: of the granularity's units in the recipe.
+@dataclass(frozen=True, slots=True)
+class _Parameter:
+    """A parameter, under whichever of its names a tie has."""
+
+    name: str
+    weight: TensorDescription
+
+
+_ByName: TypeAlias = Mapping[str, _Parameter]
+
+
+def find_groups(units: Units, parameters: Parameters, path: str) -> tuple[ResolvedGroup, ...]:
+    """Return a rule's groups, in the order of their names. `path`: of the granularity's units in the recipe.
 
     Raises: MismatchError naming the tie's field and the tensor.
     """
-    by_name = {name: parameter for parameter in parameters for name in parameter.names}
+    by_name = {
+        other: _Parameter(name, weight)
+        for name, weight in parameters.weights.items()
+        for other in parameters.names(name)
+    }
     asked = _within_limits(_asked(units, by_name, path), path)
-    found = sorted((each.planned(by_name) for each in asked), key=lambda group: group.sort_key)
+    found = sorted((each.resolved(by_name) for each in asked), key=lambda group: group.sort_key)
     refuse_shared(found, path)
     _refuse_half_filled(asked, found, by_name)
     return tuple(found)
@@ -59,8 +76,8 @@ def refuse_shared(groups: Iterable[ResolvedGroup], path: str) -> None:
                     both = f"two groups of the name {named[first].name!r}"
                 raise MismatchError(
                     Reason.UNIT_IN_TWO_GROUPS,
-                    f"{path}: position {begin} of dim {dim} of tensor {tensor!r} is tied by {both}; a unit falls with "
-                    f"one group only: put what is tied into one group, or give each part its offset",
+                    f"{path}: position {begin} of dim {dim} of tensor {tensor!r} is coupled by {both}; a unit "
+                    f"belongs to one group only: put what is coupled into one group, or give each part its offset",
                     field=path,
                     tensor=tensor,
                 )
@@ -68,7 +85,7 @@ def refuse_shared(groups: Iterable[ResolvedGroup], path: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A group at one prefix: its name, the path of the group in the recipe, and what widths hang together."""
+    """A group at one prefix: its name, its path in the recipe, and what groups of the same width share."""
 
     name: str
     prefix: str
@@ -76,8 +93,8 @@ class _Asked:
     path: str
     width_key: object | None
 
-    def planned(self, by_name: Mapping[str, LogicalParameter]) -> ResolvedGroup:
-        """Find the group's ties. Raises: MismatchError."""
+    def resolved(self, by_name: _ByName) -> ResolvedGroup:
+        """Return the group with its slices found among the parameters. Raises: MismatchError."""
         there = [(at, tie, found) for at, tie in enumerate(self.group.ties) if (found := self._find(at, tie, by_name))]
         units = self._units(there)
         return ResolvedGroup(
@@ -89,7 +106,7 @@ class _Asked:
         )
 
     def full_name(self, tie: ChannelSlice) -> str:
-        """Give a tie's tensor with the group's prefix."""
+        """Return the name of a tie's tensor with the group's prefix."""
         return f"{self.prefix}.{tie.tensor}" if self.prefix else tie.tensor
 
     def refuse(self, reason: Reason, at: int, tensor: str, text: str) -> NoReturn:
@@ -97,7 +114,7 @@ class _Asked:
         field = self.path if self.path.endswith(".map") else f"{self.path}.ties[{at}]"
         raise MismatchError(reason, f"{field}: group {self.name!r}: {text}", field=field, tensor=tensor)
 
-    def _find(self, at: int, tie: ChannelSlice, by_name: Mapping[str, LogicalParameter]) -> LogicalParameter | None:
+    def _find(self, at: int, tie: ChannelSlice, by_name: _ByName) -> _Parameter | None:
         name = self.full_name(tie)
         parameter = by_name.get(name)
         if parameter is None:
@@ -107,7 +124,7 @@ class _Asked:
                 Reason.TIE_MISSING,
                 at,
                 name,
-                f"the checkpoint has no tensor {name!r}; correct the name, or say may_be_missing: true",
+                f"the checkpoint has no tensor {name!r}; correct the name, or set may_be_missing: true",
             )
         weight = parameter.weight
         if weight.dtype not in PRUNABLE:
@@ -115,7 +132,7 @@ class _Asked:
                 Reason.UNPRUNABLE_DTYPE,
                 at,
                 name,
-                f"tensor {name!r} is {weight.dtype}, which cannot be pruned; those that can: "
+                f"tensor {name!r} is {weight.dtype}, which cannot be pruned; prunable dtypes: "
                 f"{', '.join(sorted(PRUNABLE))}",
             )
         if not -len(weight.shape) <= tie.dim < len(weight.shape):
@@ -124,23 +141,23 @@ class _Asked:
             )
         return parameter
 
-    def _units(self, there: Sequence[tuple[int, ChannelSlice, LogicalParameter]]) -> int:
-        """How many units there are: as the group says, or as its first tie of a whole dim has."""
+    def _units(self, there: Sequence[tuple[int, ChannelSlice, _Parameter]]) -> int:
+        """Return the number of units: the group's, or that of its first tie of a whole dim."""
         units = self.group.units
         for at, tie, parameter in there:
             if units is None and tie.fills_its_dim:
                 size, each = parameter.weight.shape[tie.dim], tie.outer * tie.inner
                 if size % each:
-                    self._refuse_misfit(at, tie, parameter, f"which is no multiple of {each} (outer x inner)")
+                    self._refuse_misfit(at, tie, parameter, f"which is not a multiple of {each} (outer x inner)")
                 units = size // each
         if units is None:
             names = [self.full_name(tie) for tie in self.group.ties]
-            text = f"none of {names} is there" if not there else "each of its ties names a part of a dim"
+            text = f"the checkpoint has none of {names}" if not there else "each of its ties names a part of a dim"
             self.refuse(
                 Reason.TIE_MISFIT if there else Reason.TIE_MISSING,
                 0,
                 names[0],
-                f"{text}, so that it is not known how many units there are; say units: N",
+                f"{text}, so the number of units is unknown; say units: N",
             )
         if not 1 <= units <= MOST_UNITS or not there:
             self.refuse(
@@ -151,7 +168,7 @@ class _Asked:
             )
         return units
 
-    def _tie(self, at: int, tie: ChannelSlice, parameter: LogicalParameter, units: int) -> ResolvedSlice:
+    def _tie(self, at: int, tie: ChannelSlice, parameter: _Parameter, units: int) -> ResolvedSlice:
         size = parameter.weight.shape[tie.dim]
         if tie.indices:
             self._check_indices(at, tie, parameter, units)
@@ -173,7 +190,7 @@ class _Asked:
             is_zeroed=not statistic,
         )
 
-    def _check_indices(self, at: int, tie: ChannelSlice, parameter: LogicalParameter, units: int) -> None:
+    def _check_indices(self, at: int, tie: ChannelSlice, parameter: _Parameter, units: int) -> None:
         size = parameter.weight.shape[tie.dim]
         if len(tie.indices) != units * tie.inner:
             text = f"but {units} units of {tie.inner} need {units * tie.inner} indices, and it gives {len(tie.indices)}"
@@ -181,9 +198,9 @@ class _Asked:
         if max(tie.indices) >= size or min(tie.indices) < 0:
             self._refuse_misfit(at, tie, parameter, f"and its indices go up to {max(tie.indices)}")
         if len(set(tie.indices)) != len(tie.indices):
-            self._refuse_misfit(at, tie, parameter, "and among its indices one stands twice")
+            self._refuse_misfit(at, tie, parameter, "and one of its indices stands twice")
 
-    def _refuse_misfit(self, at: int, tie: ChannelSlice, parameter: LogicalParameter, text: str) -> NoReturn:
+    def _refuse_misfit(self, at: int, tie: ChannelSlice, parameter: _Parameter, text: str) -> NoReturn:
         shape = list(parameter.weight.shape)
         self.refuse(
             Reason.TIE_MISFIT,
@@ -193,10 +210,8 @@ class _Asked:
             f"correct the tie's dim, offset, outer or inner",
         )
 
-    def refuse_half_filled(
-        self, found: ResolvedGroup, by_name: Mapping[str, LogicalParameter], covered: "_Covered"
-    ) -> None:
-        """Refuse a tie that leaves positions over although neither it nor the group says so. Raises: MismatchError."""
+    def refuse_half_filled(self, found: ResolvedGroup, by_name: _ByName, covered: "_Covered") -> None:
+        """Refuse a tie that leaves positions over, unless the tie or the group says so. Raises: MismatchError."""
         if self.group.units is not None:
             return
         for at, tie in enumerate(self.group.ties):
@@ -207,17 +222,15 @@ class _Asked:
             taken = covered[parameter.name, tie.dim % len(parameter.weight.shape)]
             if taken != size:
                 each = tie.outer * tie.inner
-                text = f"but {found.units} units of {each} are only {taken} (say units: N if that is meant)"
+                text = f"but {found.units} units of {each} are only {taken} (say units: N if that is intended)"
                 self._refuse_misfit(at, tie, parameter, text)
 
 
 _Covered: TypeAlias = Mapping[tuple[str, int], int]
-"""How many positions of each tied dim are owned by some unit."""
+"""The number of positions of each coupled dim that a unit owns."""
 
 
-def _refuse_half_filled(
-    asked: Sequence[_Asked], found: Sequence[ResolvedGroup], by_name: Mapping[str, LogicalParameter]
-) -> None:
+def _refuse_half_filled(asked: Sequence[_Asked], found: Sequence[ResolvedGroup], by_name: _ByName) -> None:
     covered: dict[tuple[str, int], int] = {}
     for group in found:
         for tie in group.ties:
@@ -228,11 +241,11 @@ def _refuse_half_filled(
         each.refuse_half_filled(group, by_name, covered)
 
 
-def _asked(units: Units, by_name: Mapping[str, LogicalParameter], path: str) -> Iterator[_Asked]:
-    """Give a rule's groups, one for each prefix."""
+def _asked(units: Units, by_name: _ByName, path: str) -> Iterator[_Asked]:
+    """Return a rule's groups, one for each prefix."""
     if units.map:
         shapes = {name: parameter.weight.shape for name, parameter in by_name.items()}
-        for found in mapped_groups(units, shapes, path):
+        for found in mapped_groups(units.map, units.head_dim, shapes, path):
             key = _width_key(units, found.group, ("map", found.pattern))
             yield _Asked(found.name, found.prefix, found.group, f"{path}.map", key)
     tree = NameTree(by_name) if any(group.for_each for group in units.groups) else None
@@ -254,7 +267,7 @@ def _asked(units: Units, by_name: Mapping[str, LogicalParameter], path: str) -> 
 
 
 def _within_limits(asked: Iterable[_Asked], path: str) -> list[_Asked]:
-    """Refuse too much before more is made of it. Raises: RecipeError."""
+    """Refuse too many ties or indices before they are resolved. Raises: RecipeError."""
     kept, ties, indices = [], 0, 0
     for each in asked:
         kept.append(each)
@@ -263,15 +276,15 @@ def _within_limits(asked: Iterable[_Asked], path: str) -> list[_Asked]:
         if ties > MOST_TIES or indices > MOST_INDICES:
             raise RecipeError(
                 Reason.INVALID_RECIPE,
-                f"{path}.groups: for all prefixes together they are more than {MOST_TIES:,} ties or {MOST_INDICES:,} "
-                f"indices; prune in several calls, or write offset, outer and inner in place of indices",
+                f"{path}.groups: all prefixes together have more than {MOST_TIES:,} ties or {MOST_INDICES:,} indices; "
+                f"prune in several calls, or write offset, outer and inner in place of indices",
                 field=f"{path}.groups",
             )
     return kept
 
 
 def _width_key(units: Units, group: ChannelGroup, pattern: object) -> object | None:
-    """What groups share that must keep the same number: fields of config.json, or their pattern if asked."""
+    """Return what groups of the same width share: their fields of config.json, or with same_width their pattern."""
     if group.config:
         return tuple(sorted(group.config.items()))
     return pattern if units.same_width else None

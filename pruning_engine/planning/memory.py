@@ -1,25 +1,25 @@
-"""How many bytes of tensors are held when, from the plan alone: of this a server makes what it must reserve.
+"""How many bytes of tensors are held when, from the plan alone. A server reserves memory by it.
 
-The simulation walks the schedule that the pruning itself walks, of barriers alone, counting what was received and
-has not left, the masks made, and results that wait for their turn to leave in the input's order.
+The simulation walks the same schedule as the pruning itself, of barriers alone. It counts what was received and has
+not left, the masks made, and results that wait for their turn to leave in the input's order.
 """
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from pruning_engine.checkpoints.parameters import TensorSpec
+from pruning_engine.checkpoints.parameters import TensorDescription, tensor_bytes
 from pruning_engine.planning.scheduler import Finish, Schedule, waits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Footprint:
-    """One parameter: what makes it up, and the bytes it takes from its arrival to its leaving.
+    """One parameter: the tensors that make it up, and the bytes that it takes from its arrival until it leaves.
 
-    `made_bytes` is the part of its results that does not lie in the memory of its sources or its mask.
+    `made_bytes` is the part of its results that is not in the memory of its sources or its mask.
     """
 
     sources: tuple[str, ...]
-    rules: tuple[int, ...]
+    stages: tuple[int, ...]
     source_bytes: int
     mask_bytes: int
     result_bytes: int
@@ -28,10 +28,10 @@ class Footprint:
 
 @dataclass(frozen=True, slots=True)
 class MemoryStep:
-    """A parameter has become complete, and all is done that can be done then.
+    """A parameter has become complete, and everything is done that can be done then.
 
-    Units: `arrived_bytes` came since the moment before; `held_bytes` are held at the most until the moment is over;
-    `left_bytes` are the sizes of what leaves in it, in order: results, in the order of the input.
+    Units: `arrived_bytes` arrived since the step before; `held_bytes` is the most that is held during the step;
+    `left_bytes` are the sizes of the results that leave, in the order of the input.
     """
 
     arrived_bytes: int
@@ -40,17 +40,17 @@ class MemoryStep:
 
 
 def memory_profile(
-    parameters: Sequence[Footprint], arrivals: Sequence[TensorSpec], barriers: Collection[int]
+    parameters: Sequence[Footprint], arrivals: Sequence[TensorDescription], barriers: Collection[int]
 ) -> Iterator[MemoryStep]:
-    """Give what is held, moment by moment, when tensors arrive in the order of `arrivals`."""
-    schedule = Schedule(waits([parameter.rules for parameter in parameters], barriers), barriers)
+    """Return what is held, step by step, when tensors arrive in the order of `arrivals`."""
+    schedule = Schedule(waits([parameter.stages for parameter in parameters], barriers), barriers)
     owner = {name: index for index, parameter in enumerate(parameters) for name in parameter.sources}
     missing = [len(parameter.sources) for parameter in parameters]
     done: set[int] = set()
     turn = held = arrived = 0
     for tensor in arrivals:
         index = owner[tensor.name]
-        arrived += tensor.nbytes
+        arrived += tensor_bytes(tensor)
         missing[index] -= 1
         if missing[index]:
             continue

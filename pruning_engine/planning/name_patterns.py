@@ -1,23 +1,23 @@
-"""Which tensors a rule acts on: patterns over names, and the default selection.
+"""Which tensors a rule acts on: patterns over names, and the default targets.
 
-Knows names, dtypes and dims, never data. The rule that holds: any name of a tied tensor may include it, and any
-excluded name leaves it out.
+Knows names, dtypes and dims, never data. Any name of a tied tensor may include it; any excluded name leaves it out.
 """
 
 import fnmatch
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypeAlias
 
 from pruning_engine.dtypes import FLOATING, PRUNABLE
 from pruning_engine.errors import MismatchError, Reason, RecipeError
 from pruning_engine.recipe import Selector
 
 DEFAULT_INCLUDE: Final = ("*weight",)
-"""What the default selection includes, of floating point tensors of 2 dims or more."""
+"""What the default targets include, of floating point tensors of 2 dims or more."""
 
 DEFAULT_EXCLUDE: Final = (
     "*embed*",
@@ -28,13 +28,14 @@ DEFAULT_EXCLUDE: Final = (
     "*.shared.weight",
     "*lm_head*",
 )
-"""What the default selection leaves alone: embeddings and output heads."""
+"""What the default targets leave out: embeddings and output heads."""
 
 _DEFAULT_DIMS: Final = 2
 _WILDCARDS: Final = frozenset("*?[")
 _REGEX: Final = "re:"
 
-_Matcher = Callable[[str], bool]
+_Matcher: TypeAlias = Callable[[str], bool]
+_Node: TypeAlias = dict[str, "_Node"]
 
 
 class NotSelected(StrEnum):
@@ -45,14 +46,14 @@ class NotSelected(StrEnum):
     DTYPE = "dtype"
     """A pattern includes its name, but its dtype is not floating point."""
     DIMS = "dims"
-    """The default selection passes over tensors of fewer than 2 dims."""
+    """The default targets have 2 dims or more."""
     EXCLUDED = "excluded"
-    """An exclude, the default's or the rule's, leaves it out."""
+    """An exclude pattern of the default targets or of the rule leaves it out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One rule's selector, compiled: decides tensor by tensor."""
+    """One rule's selector, compiled. It decides tensor by tensor."""
 
     literals: frozenset[str]
     include: tuple[_Matcher, ...]
@@ -60,12 +61,11 @@ class Choice:
     least_dims: int
     path: str
 
-    def refuses(self, names: Iterable[str], dtype: str, dims: int) -> NotSelected | None:
-        """Say why a tensor of these names is not selected; None: it is.
+    def refuses(self, names: Sequence[str], dtype: str, dims: int) -> NotSelected | None:
+        """Return why a tensor of these names is not selected; None: it is.
 
-        Raises: MismatchError if it is named outright and its dtype cannot be pruned.
+        Raises: MismatchError if it is named without wildcards and its dtype cannot be pruned.
         """
-        names = tuple(names)
         named = next((name for name in names if name in self.literals), None)
         if named is None and not _any(self.include, names):
             return NotSelected.NAME
@@ -75,7 +75,7 @@ class Choice:
             raise MismatchError(
                 Reason.UNPRUNABLE_DTYPE,
                 f"{self.path} names tensor {named!r}, whose dtype {dtype} cannot be pruned; "
-                f"those that can: {', '.join(sorted(PRUNABLE))}",
+                f"prunable dtypes: {', '.join(sorted(PRUNABLE))}",
                 field=self.path,
                 tensor=named,
             )
@@ -85,9 +85,9 @@ class Choice:
 
 
 def compile_selector(selector: Selector, path: str) -> Choice:
-    """Compile a rule's selector; `path` is the selector's place in the recipe.
+    """Compile a rule's selector; `path`: of the selector in the recipe.
 
-    Raises: RecipeError with the path of a pattern that is not sound.
+    Raises: RecipeError with the path of an invalid pattern.
     """
     _refuse_empty(selector.exclude, f"{path}.exclude")
     excludes = [_matcher(pattern, f"{path}.exclude[{i}]") for i, pattern in enumerate(selector.exclude)]
@@ -126,14 +126,14 @@ def _matcher(pattern: str, path: str) -> _Matcher:
     return _glob(pattern)
 
 
-@lru_cache(maxsize=256)  # the default selection alone has eight, for every call of a server
+@lru_cache(maxsize=256)  # the default targets alone have eight, for every call of a server
 def _glob(pattern: str) -> _Matcher:
     match = re.compile(fnmatch.translate(pattern)).match
     return lambda name: match(name) is not None
 
 
 def _regex(expression: str, path: str) -> _Matcher:
-    # Imported late: most recipes have no regex, and this is a compiled library (without type stubs).
+    # Imported late: most recipes have no regex, and this is a compiled library without type stubs.
     import re2  # type: ignore[import-untyped]  # noqa: PLC0415
 
     options = re2.Options()
@@ -143,7 +143,39 @@ def _regex(expression: str, path: str) -> _Matcher:
     except re2.error as error:
         raise RecipeError(
             Reason.INVALID_PATTERN,
-            f"{path}: {expression!r} is no regular expression in RE2's syntax: {error}",
+            f"{path}: {expression!r} is not a regular expression in RE2's syntax: {error}",
             field=path,
         ) from error
     return lambda name: match(name) is not None
+
+
+class NameTree:
+    """Names of tensors as a tree of their segments: matching a glob costs no more than the prefixes that it matches."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._root: _Node = {}
+        for name in names:
+            node = self._root
+            for segment in name.split("."):
+                node = node.setdefault(segment, {})
+
+    def prefixes(self, pattern: str) -> list[str]:
+        """Return the prefixes that a glob matches segment by segment, and that a dot and more follows."""
+        found: list[tuple[str, _Node]] = [("", self._root)]
+        for wanted in pattern.split("."):
+            found = [
+                (f"{prefix}.{segment}" if prefix else segment, child)
+                for prefix, node in found
+                for segment, child in _matching(node, wanted)
+            ]
+        return [prefix for prefix, node in found if node]
+
+
+def _matching(node: _Node, wanted: str) -> Iterator[tuple[str, _Node]]:
+    if not _WILDCARDS & set(wanted):
+        if wanted in node:
+            yield wanted, node[wanted]
+        return
+    for segment, child in node.items():
+        if wanted == "*" or fnmatchcase(segment, wanted):
+            yield segment, child

@@ -1,7 +1,7 @@
-"""When rules can run: the order of steps as parameters arrive. Knows positions only, no tensors and no rules' sense.
+"""When stages can run: the order of steps as parameters arrive. Knows positions only.
 
-A rule of local scope runs on a parameter at once. A rule of global scope is a barrier: it runs when every
-parameter that it selects has come through its earlier rules.
+A stage of local scope runs on a parameter at once. One of global scope is a barrier: it runs when every parameter that
+has it has passed its earlier stages.
 """
 
 from collections import deque
@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class Arrive:
-    """A parameter has come to a rule of global scope, and waits there."""
+    """A parameter has arrived at a barrier and waits there."""
 
     stage: int
     parameter: int
@@ -20,7 +20,7 @@ class Arrive:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A rule runs: on one parameter, or, of global scope, on all that it selects, in their order."""
+    """A stage runs: on one parameter, or at a barrier on all that have it, in their order."""
 
     stage: int
     parameters: tuple[int, ...]
@@ -28,7 +28,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """A parameter has left its last rule."""
+    """A parameter has passed its last stage."""
 
     parameter: int
 
@@ -37,53 +37,53 @@ Step: TypeAlias = Arrive | Run | Finish
 
 
 class Schedule:
-    """The steps that arrivals set free."""
+    """The steps that each arrival makes possible."""
 
-    def __init__(self, rules: Sequence[Sequence[int]], barriers: Collection[int]) -> None:
-        """`rules`: for each parameter its rules, ascending. `barriers`: the rules of global scope."""
-        self._rules = rules
-        self._members = _members(rules, barriers)
+    def __init__(self, stages: Sequence[Sequence[int]], barriers: Collection[int]) -> None:
+        """`stages`: for each parameter its stages, ascending. `barriers`: those at which parameters wait."""
+        self._stages = stages
+        self._members = _members(stages, barriers)
         self._missing = {barrier: len(members) for barrier, members in self._members.items()}
-        self._next = [0] * len(rules)
+        self._next = [0] * len(stages)
 
     def members(self, barrier: int) -> tuple[int, ...]:
-        """Give the parameters that a rule of global scope selects, in order; the same object for all equal ones."""
+        """Return the parameters that wait at a barrier, in order; equal results are the same object."""
         return self._members[barrier]
 
     def add(self, parameter: int) -> Iterator[Step]:
-        """A parameter arrives: give the steps that can be taken now, in order."""
+        """Return the steps that can be taken now that a parameter arrives, in order; to be exhausted."""
         free = deque([parameter])
         while free:
             current = free.popleft()
-            chain = self._rules[current]
+            chain = self._stages[current]
             if self._next[current] == len(chain):
                 yield Finish(current)
                 continue
-            rule = chain[self._next[current]]
-            if rule in self._missing:
-                yield Arrive(rule, current)
-                self._missing[rule] -= 1
-                if self._missing[rule]:
+            stage = chain[self._next[current]]
+            if stage in self._missing:
+                yield Arrive(stage, current)
+                self._missing[stage] -= 1
+                if self._missing[stage]:
                     continue
-                ready = self._members[rule]
+                ready = self._members[stage]
             else:
                 ready = (current,)
-            yield Run(rule, ready)
+            yield Run(stage, ready)
             for member in ready:
                 self._next[member] += 1
             free.extend(ready)
 
 
-def _members(rules: Sequence[Sequence[int]], barriers: Collection[int]) -> dict[int, tuple[int, ...]]:
-    """Give for each barrier the parameters that have it, in order; barriers of the same ones share one tuple."""
+def _members(stages: Sequence[Sequence[int]], barriers: Collection[int]) -> dict[int, tuple[int, ...]]:
+    """Return for each barrier the parameters that have it, in order; barriers of the same ones share one tuple."""
     alike: dict[tuple[int, ...], list[int]] = {}
-    for index, chain in enumerate(rules):
+    for index, chain in enumerate(stages):
         alike.setdefault(tuple(chain), []).append(index)
     holders: dict[int, list[tuple[int, ...]]] = {barrier: [] for barrier in barriers}
     for chain in alike:
-        for rule in chain:
-            if rule in holders:
-                holders[rule].append(chain)
+        for stage in chain:
+            if stage in holders:
+                holders[stage].append(chain)
     shared: dict[tuple[int, ...], tuple[int, ...]] = {}
     members = {}
     for barrier, chains in holders.items():
@@ -92,13 +92,13 @@ def _members(rules: Sequence[Sequence[int]], barriers: Collection[int]) -> dict[
     return members
 
 
-def waits(rules: Sequence[tuple[int, ...]], barriers: Collection[int]) -> list[tuple[int, ...]]:
-    """Give for each parameter the rules that decide when it leaves: barriers, of several in a row the first one.
+def waits(stages: Sequence[tuple[int, ...]], barriers: Collection[int]) -> list[tuple[int, ...]]:
+    """Return for each parameter the stages that decide when it leaves: barriers, and of several in a row the first.
 
-    In a row are those that the same parameters come to, each of them from the one before.
+    Barriers are in a row if the same parameters have them, each right after the one before.
     """
-    members = _members(rules, barriers)
-    chains = {chain: tuple(rule for rule in chain if rule in members) for chain in set(rules)}
+    members = _members(stages, barriers)
+    chains = {chain: tuple(stage for stage in chain if stage in members) for chain in set(stages)}
     before: dict[int, set[int | None]] = {barrier: set() for barrier in barriers}
     for chain in chains.values():
         for earlier, barrier in zip((None, *chain), chain, strict=False):
@@ -110,4 +110,4 @@ def waits(rules: Sequence[tuple[int, ...]], barriers: Collection[int]) -> list[t
 
     kept = {barrier for barrier in barriers if not adds_nothing(barrier)}
     shorter = {chain: tuple(barrier for barrier in short if barrier in kept) for chain, short in chains.items()}
-    return [shorter[chain] for chain in rules]
+    return [shorter[chain] for chain in stages]

@@ -1,24 +1,25 @@
-"""Where parameters stop on their way: at each rule once, but at a rule of units once for each set of groups that is
-decided at one time. Knows names and positions, no data.
+"""The stages of a recipe: one for each rule, but for a rule of coupled channels one for each set of groups that is
+decided together. Knows names and positions, no data.
 
-Several groups are decided together where they compete (global scope) or must keep the same number of units.
+Groups are decided together where they compete (global scope) or must keep the same number of units.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
-from pruning_engine.planning.resolved_groups import ResolvedGroup
-from pruning_engine.recipe import Recipe, Scope, Units
+from pruning_engine.granularities.resolved_groups import ResolvedGroup
+from pruning_engine.recipe import Recipe, Scope
 
-Groups = Mapping[int, Sequence[ResolvedGroup]]
-"""The groups of each rule of units, by its place in the recipe."""
+Groups: TypeAlias = Mapping[int, Sequence[ResolvedGroup]]
+"""The groups of each rule of coupled channels, by its position in the recipe."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A rule by its place in the recipe, and of a rule of units the groups that are decided here.
+    """A rule by its position in the recipe, and the groups that are decided here if it prunes coupled channels.
 
-    At a barrier parameters wait until all that stop there have come.
+    At a barrier parameters wait until all that have this stage have arrived.
     """
 
     rule: int
@@ -27,14 +28,14 @@ class Stage:
 
 
 class Stages:
-    """Every stop, in order, and those of each parameter."""
+    """Every stage, in order, and those of each parameter."""
 
     def __init__(self, recipe: Recipe, groups: Groups) -> None:
         self.all: list[Stage] = []
         self._of_rule: dict[int, int] = {}
-        self._of_tied: dict[tuple[int, str], list[int]] = {}
+        self._of_coupled: dict[tuple[int, str], list[int]] = {}
         for position, rule in enumerate(recipe.rules):
-            if not isinstance(rule.granularity, Units):
+            if position not in groups:
                 self._of_rule[position] = len(self.all)
                 self.all.append(Stage(position, rule.scope is Scope.GLOBAL))
                 continue
@@ -42,17 +43,17 @@ class Stages:
                 self._add(position, together)
 
     def of(self, name: str, rules: tuple[int, ...]) -> tuple[int, ...]:
-        """Give the stages of a parameter that these rules select, in order."""
-        if not self._of_tied:
-            return rules  # each stop is a rule
-        return tuple(stop for rule in rules for stop in self._at(rule, name))
+        """Return the stages of a parameter that these rules select, in order."""
+        if not self._of_coupled:
+            return rules  # each stage is a rule
+        return tuple(stage for rule in rules for stage in self._at(rule, name))
 
     def _at(self, rule: int, name: str) -> Sequence[int]:
-        return (self._of_rule[rule],) if rule in self._of_rule else self._of_tied[rule, name]
+        return (self._of_rule[rule],) if rule in self._of_rule else self._of_coupled[rule, name]
 
     def _add(self, position: int, together: tuple[ResolvedGroup, ...]) -> None:
         for name in {tie.parameter for group in together for tie in group.ties}:
-            self._of_tied.setdefault((position, name), []).append(len(self.all))
+            self._of_coupled.setdefault((position, name), []).append(len(self.all))
         self.all.append(Stage(position, is_barrier=True, groups=together))
 
 

@@ -1,36 +1,25 @@
 """What is asked: recipes, rules and their parts, as frozen values. Imports no tensor library."""
 
-from pruning_engine.recipe.channel_groups import ChannelGroup, ChannelSlice, Units
-from pruning_engine.recipe.recipe import (
-    DEFAULT_NORM,
-    RANKING,
-    Amount,
-    Argument,
-    Channels,
-    Count,
-    CustomMask,
-    Dead,
-    Entries,
-    Fraction,
-    Granularity,
-    Identity,
-    ImportanceScores,
-    Magnitude,
-    Method,
-    NamedNorm,
-    Norm,
-    OutputForm,
-    Prior,
-    Random,
-    Recipe,
-    Rule,
-    Scope,
-    Score,
-    Selector,
-    Sparsity,
-    check,
-    score_field,
-)
+from typing import Final
+
+from pruning_engine.granularities.channel_groups import ChannelGroup, ChannelSlice
+from pruning_engine.granularities.channels import Channels
+from pruning_engine.granularities.entries import Entries
+from pruning_engine.granularities.granularity import Granularity
+from pruning_engine.granularities.units import Units
+from pruning_engine.norm import DEFAULT_NORM, NamedNorm, Norm
+from pruning_engine.recipe.amounts import Amount, Count, Fraction, Sparsity
+from pruning_engine.recipe.recipe import OutputForm, Prior, Recipe, Rule, Scope, Selector
+from pruning_engine.recipe.validation import check
+from pruning_engine.scores.custom_mask import CustomMask
+from pruning_engine.scores.dead import Dead
+from pruning_engine.scores.identity import Identity
+from pruning_engine.scores.importance_scores import ImportanceScores
+from pruning_engine.scores.magnitude import Magnitude
+from pruning_engine.scores.method import Argument, Method
+from pruning_engine.scores.random import Random
+from pruning_engine.scores.score import Score
+from pruning_engine.scores.table import SCORES
 
 __all__ = [
     "DEFAULT_NORM",
@@ -65,3 +54,11 @@ __all__ = [
     "check",
     "score_field",
 ]
+
+RANKING: Final = tuple(score for score in SCORES.values() if score.ranks)
+"""The scores that rank, and so take an amount, a granularity and a scope."""
+
+
+def score_field(score: Score) -> str:
+    """Return the name of a score in a recipe's paths."""
+    return score.field

@@ -60,7 +60,7 @@ def refusal_of(error: BaseException, request_id: str) -> Refusal:
         case LayoutError():
             return _refusal(Reason(error.reason), str(error), None, error.tensor)
         case PruningError():
-            return _refusal(Reason(error.reason), str(error), error.field, error.tensor)
+            return _refusal(Reason(error.reason), str(error), error.path, error.tensor)
         case DecodeError():
             return Refusal(reason=Reason.MALFORMED_MESSAGE, message=f"a message is not of the contract: {error}")
     return Refusal(
@@ -124,10 +124,6 @@ def grpc_status(refusal: Refusal, request_id: str) -> grpc.Status:
     )
 
 
-_IN_RECIPE = ("rules", "seed")
-"""How the engine's paths of a recipe's fields begin; on the wire the recipe is a field itself."""
-
-
 _PARTS = {
     Reason.OPTIONS_FIRST: "options",
     Reason.UNEXPECTED_MESSAGE: "options",
@@ -145,10 +141,9 @@ _PARTS = {
 
 
 def _refusal(reason: Reason, message: str, path: str | None, tensor: str | None) -> Refusal:
-    field = f"recipe.{path}" if path and path.startswith(_IN_RECIPE) else path
-    places = [field] if field else []
+    places = [path] if path else []
     places += [f'tensors["{tensor}"]'] if tensor else []
-    named = {"field": field or "", "tensor": tensor or ""}
+    named = {"field": path or "", "tensor": tensor or ""}
     return Refusal(
         reason=reason,
         message=message,

@@ -29,7 +29,7 @@ PLUGINS = "importlib.metadata.entry_points"
 
 EXCEPTIONS = {
     (
-        "pruning_engine.planning.installed_methods",
+        "pruning_engine.scores.installed_methods",
         PLUGINS,
     ): "methods that whoever runs the server installed",
     ("pruning_client.recipes.yaml_file", "yaml.load"): "with a loader that is a SafeLoader",
@@ -106,4 +106,4 @@ def test_what_only_looks_like_it_is_not(source: str) -> None:
 
 def test_server_has_one_door_for_installed_code_and_no_other_exception() -> None:
     theirs = [(module, way) for module, way in EXCEPTIONS if module.partition(".")[0] in SERVER]
-    assert theirs == [("pruning_engine.planning.installed_methods", PLUGINS)]
+    assert theirs == [("pruning_engine.scores.installed_methods", PLUGINS)]

@@ -4,7 +4,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from pruning_engine.planning.plan import Plan, TensorSpec, make_plan
+from pruning_engine.checkpoints.parameters import TensorSpec
+from pruning_engine.planning.plan import Plan
+from pruning_engine.planning.planner import make_plan
 from pruning_engine.recipe import Recipe
 from pruning_engine.runtime.emptying import empty
 from pruning_proto.formats import BY_NUMBER

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import TypeVar
 
-from pruning_engine.planning.plan import NotSelected, Plan, PlannedParameter
+from pruning_engine.planning.name_patterns import NotSelected
+from pruning_engine.planning.plan import Plan, PlannedParameter
 from pruning_engine.recipe import (
     Amount,
     Argument,

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, Protocol, get_args
+from typing import Final, Protocol
 
 from grpc import StatusCode
 from prometheus_client import (
@@ -25,7 +25,8 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from pruning_engine.recipe import Granularity, Scope
+from pruning_engine.granularities.table import GRANULARITIES
+from pruning_engine.recipe import Scope
 from pruning_proto.reasons import Reason
 
 SECONDS: Final = (
@@ -126,15 +127,10 @@ class Metrics:
         for outcome in OUTCOMES:
             self.parameters.labels(outcome)
         for scope in Scope:
-            for granularity in get_args(Granularity):
-                self.sparsity.labels(scope.value, granularity_name(granularity))
+            for granularity in GRANULARITIES:
+                self.sparsity.labels(scope.value, granularity)
         for reason in Reason:
             self.refusals.labels(reason.value)
-
-
-def granularity_name(granularity: type[Granularity]) -> str:
-    """Give the label of a granularity: `entries`, `channels`."""
-    return granularity.__name__.lower()
 
 
 class RpcSeries:

@@ -8,8 +8,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
+from pruning_engine.checkpoints.parameters import TensorSpec
 from pruning_engine.execution.prune import Parameter, Pruning, spec_of
-from pruning_engine.planning.plan import PlannedParameter, TensorSpec
+from pruning_engine.planning.plan import PlannedParameter
 from pruning_proto.safetensors import header as layout
 from pruning_service.outputs.ordered import Finished, InputOrder, ResultTensor
 from pruning_service.streams.tensor_reader import ReceivedParameter

@@ -7,8 +7,9 @@ from typing import Protocol, TypeAlias
 
 import torch
 
+from pruning_engine.checkpoints.parameters import TensorSpec
 from pruning_engine.execution.prune import Parameter, Pruning
-from pruning_engine.planning.plan import PlannedParameter, TensorSpec
+from pruning_engine.planning.plan import PlannedParameter
 from pruning_service.streams.tensor_reader import ReceivedParameter
 
 

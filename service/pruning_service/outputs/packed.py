@@ -10,7 +10,7 @@ from itertools import accumulate, pairwise
 import numpy as np
 import torch
 
-from pruning_engine.planning.plan import TensorSpec
+from pruning_engine.checkpoints.parameters import TensorSpec
 from pruning_engine.runtime.threads import in_parallel
 from pruning_proto.packed import codec as packed_arrays
 from pruning_proto.packed import format as packed_layout

@@ -11,7 +11,7 @@ from pruning_proto.reasons import TABLE, Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.auth.callers import caller
 from pruning_service.calls.prune_call import PruneCall, Resources
-from pruning_service.observability.metrics import Metrics, granularity_name
+from pruning_service.observability.metrics import Metrics
 from pruning_service.status import Refusal
 
 _log = logging.getLogger(__name__)
@@ -54,9 +54,7 @@ def _count(metrics: Metrics, report: pb.Report, recipe: Recipe) -> None:
     metrics.parameters.labels("pruned").inc(totals.pruned)
     metrics.parameters.labels("kept").inc(totals.entries - totals.pruned)
     last = recipe.rules[-1]
-    metrics.sparsity.labels(last.scope.value, granularity_name(type(last.granularity))).observe(
-        totals.pruned / max(1, totals.entries)
-    )
+    metrics.sparsity.labels(last.scope.value, last.granularity.field).observe(totals.pruned / max(1, totals.entries))
 
 
 def _totals(report: pb.Report | None) -> str:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from importlib.metadata import version
 
 from pruning_engine.dtypes import PRUNABLE
-from pruning_engine.planning.installed_methods import installed_methods
-from pruning_engine.recipe.builtin_groups import MAPS
+from pruning_engine.granularities.builtin_groups import MAPS
+from pruning_engine.scores.installed_methods import installed_methods
 from pruning_proto import limits
 from pruning_proto.formats import FORMATS
 from pruning_proto.methods import METHODS

@@ -11,7 +11,7 @@ from pruning_engine import get_threads, prune_state_dict, prune_state_dict_, set
 from pruning_engine.execution.prune import Parameter, Pruning, spec_of
 from pruning_engine.kernels.cpu.slices import moved_, selected, without_fallen
 from pruning_engine.kernels.cuda.backend import TorchBackend
-from pruning_engine.planning.plan import make_plan
+from pruning_engine.planning.planner import make_plan
 from pruning_engine.recipe import (
     ChannelSlice,
     Count,

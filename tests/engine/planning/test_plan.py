@@ -5,7 +5,10 @@ from dataclasses import replace
 import pytest
 
 from pruning_engine import MismatchError, OutputForm, PruningError, Reason
-from pruning_engine.planning.plan import NotSelected, Plan, TensorSpec, make_plan
+from pruning_engine.checkpoints.parameters import TensorSpec
+from pruning_engine.planning.name_patterns import NotSelected
+from pruning_engine.planning.plan import Plan
+from pruning_engine.planning.planner import make_plan
 from pruning_engine.recipe import (
     Channels,
     Count,

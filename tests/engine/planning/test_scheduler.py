@@ -95,7 +95,12 @@ def test_what_decides_alone_leaves_parameters_at_the_same_arrivals(
 
 def held(name: str, rules: tuple[int, ...], made: int = 0, result: int = 8) -> Footprint:
     return Footprint(
-        sources=(name,), rules=rules, source_bytes=8, mask_bytes=1 if rules else 0, result_bytes=result, made_bytes=made
+        sources=(name,),
+        stages=rules,
+        source_bytes=8,
+        mask_bytes=1 if rules else 0,
+        result_bytes=result,
+        made_bytes=made,
     )
 
 
@@ -126,14 +131,14 @@ def test_the_most_bytes_held(parameters: list[Footprint], barriers: set[int], pe
 
 def test_masks_at_the_end_of_a_file_hold_all_weights() -> None:
     pairs = [
-        Footprint(sources=(name, mask), rules=(), source_bytes=16, mask_bytes=0, result_bytes=8, made_bytes=0)
+        Footprint(sources=(name, mask), stages=(), source_bytes=16, mask_bytes=0, result_bytes=8, made_bytes=0)
         for name, mask in (("a", "am"), ("b", "bm"))
     ]
     assert most(pairs, arrivals("a", "b", "am", "bm"), set()) == 24
 
 
 def test_all_whose_turn_has_come_leave_together() -> None:
-    large = Footprint(sources=("c",), rules=(), source_bytes=100, mask_bytes=0, result_bytes=100, made_bytes=0)
+    large = Footprint(sources=("c",), stages=(), source_bytes=100, mask_bytes=0, result_bytes=100, made_bytes=0)
     order = [*arrivals("a", "b"), TensorSpec("c", "F32", (25,))]
     assert most([held("a", (0,)), held("b", (0,)), large], order, {0}) == 100
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from pruning_engine.granularities.builtin_groups import MAPS
 from pruning_engine.recipe import Fraction, Scope
-from pruning_engine.recipe.builtin_groups import MAPS
 from tests.engine.tied import Tensors, falls, units
 
 transformers = pytest.importorskip(

@@ -13,7 +13,7 @@ from pruning_engine.execution.prune import Parameter, Pruning, spec_of
 from pruning_engine.kernels.backend import Backend
 from pruning_engine.kernels.cpu.backend import NumpyBackend
 from pruning_engine.kernels.cuda.backend import TorchBackend
-from pruning_engine.planning.plan import make_plan
+from pruning_engine.planning.planner import make_plan
 from pruning_engine.recipe import (
     Amount,
     Channels,

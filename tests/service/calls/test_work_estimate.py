@@ -9,7 +9,8 @@ from typing import Final
 import pytest
 import torch
 
-from pruning_engine.planning.plan import TensorSpec, make_plan
+from pruning_engine.checkpoints.parameters import TensorSpec
+from pruning_engine.planning.planner import make_plan
 from pruning_engine.recipe import Channels, Fraction, Magnitude, NamedNorm, Recipe, Rule, Scope
 from pruning_proto.safetensors.header import Layout, build, parse
 from pruning_service.calls.work_estimate import TENSOR_BYTES, WorkEstimate

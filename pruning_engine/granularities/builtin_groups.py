@@ -1,7 +1,7 @@
-"""Built-in maps of tied channels: what is tied in models that many have, found by names and shapes of tensors.
+"""Built-in maps: the coupled channels of common models, found by names and shapes of tensors.
 
-A map is data that could be written as groups, for models whose depth and prefix need not be known. It looks for blocks:
-prefixes of names under which all that it ties is there.
+A map replaces groups that could be written by hand, for models of any depth and prefix. It looks for blocks: prefixes
+of names under which the checkpoint has all tensors of the map.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -10,17 +10,17 @@ from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from pruning_engine.errors import MismatchError, Reason, RecipeError
-from pruning_engine.recipe.channel_groups import ChannelGroup, ChannelSlice, Units, refuse
+from pruning_engine.granularities.channel_groups import ChannelGroup, ChannelSlice, refuse
 
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
-"""Every name of a checkpoint's parameters, and its shape."""
+"""The shape of each of a checkpoint's parameters, by name."""
 
 HEAD_DIM: Final = "granularity.units.head_dim"
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A group that a map has found: its name, the prefix that its ties' names follow, and its pattern's number."""
+    """A group that a map has found: its name, the prefix of its tensors' names, and the number of its pattern."""
 
     name: str
     prefix: str
@@ -30,49 +30,52 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class GroupMap:
-    """Which models it fits and what it ties, in a sentence; what it asks for, as paths in a rule; and how it looks."""
+    """Its description in a sentence, the fields of a rule that it needs, and the function that finds its groups."""
 
     description: str
     parameters: tuple[str, ...]
-    find: Callable[[Shapes, Units, str], Iterator[Found]]
+    find: Callable[[Shapes, int | None, str], Iterator[Found]]
 
 
-def check_map(units: Units, path: str) -> None:
-    """Refuse a map that is not there, or lacks what it asks for, or is given what it does not. Raises: RecipeError."""
-    if units.map and units.map not in MAPS:
+def check_map(name: str, head_dim: int | None, path: str) -> None:
+    """Refuse an unknown map, and a head_dim that is missing or not used. `path`: of the granularity's units.
+
+    Raises: RecipeError.
+    """
+    if name and name not in MAPS:
         raise RecipeError(
             Reason.UNKNOWN_MAP,
-            f"{path}.map: there is no map {units.map!r}; those there are: {', '.join(MAPS)}",
+            f"{path}.map: map {name!r} is unknown; available maps: {', '.join(MAPS)}",
             field=f"{path}.map",
         )
-    asks = bool(units.map) and HEAD_DIM in MAPS[units.map].parameters
-    if asks and units.head_dim is None:
-        refuse(f"{path}.head_dim", f"map {units.map!r} asks for the entries of one attention head, as config.json says")
-    if units.head_dim is not None and not asks:
-        refuse(f"{path}.head_dim", "only a map that asks for head_dim takes one; leave it out")
+    takes_head_dim = bool(name) and HEAD_DIM in MAPS[name].parameters
+    if takes_head_dim and head_dim is None:
+        refuse(f"{path}.head_dim", f"map {name!r} needs the size of one attention head; take it from config.json")
+    if head_dim is not None and not takes_head_dim:
+        refuse(f"{path}.head_dim", "only a map that needs head_dim takes one; leave it out")
 
 
-def mapped_groups(units: Units, shapes: Shapes, path: str) -> list[Found]:
-    """Give the groups of a rule's map, in the order of names. Raises: MismatchError if there are none."""
-    found = list(MAPS[units.map].find(shapes, units, path))
+def mapped_groups(name: str, head_dim: int | None, shapes: Shapes, path: str) -> list[Found]:
+    """Return the groups of a map, in the order of names. Raises: MismatchError if the checkpoint has none."""
+    found = list(MAPS[name].find(shapes, head_dim, path))
     if not found:
         raise MismatchError(
             Reason.SELECTS_NOTHING,
-            f"{path}.map: the checkpoint has no block that map {units.map!r} fits: {MAPS[units.map].description}",
+            f"{path}.map: the checkpoint has no block that map {name!r} fits: {MAPS[name].description}",
             field=f"{path}.map",
         )
     return found
 
 
 def _blocks(shapes: Shapes, *tails: str) -> Iterator[str]:
-    """Give the prefixes under which all of these names are there."""
+    """Return the prefixes under which the checkpoint has all of these names."""
     for name in shapes:
         prefix = name.removesuffix("." + tails[0])
         if prefix != name and all(f"{prefix}.{tail}" in shapes for tail in tails[1:]):
             yield prefix
 
 
-def _llama_mlp(shapes: Shapes, units: Units, path: str) -> Iterator[Found]:  # noqa: ARG001 - one signature for all maps
+def _llama_mlp(shapes: Shapes, head_dim: int | None, path: str) -> Iterator[Found]:  # noqa: ARG001 - one signature for all maps
     ties = (
         ChannelSlice("gate_proj.weight"),
         ChannelSlice("gate_proj.bias", may_be_missing=True),
@@ -84,26 +87,25 @@ def _llama_mlp(shapes: Shapes, units: Units, path: str) -> Iterator[Found]:  # n
         yield Found(prefix, prefix, ChannelGroup(ties=ties, config={"intermediate_size": 1}))
 
 
-def _llama_kv_groups(shapes: Shapes, units: Units, path: str) -> Iterator[Found]:
+def _llama_kv_groups(shapes: Shapes, head_dim: int | None, path: str) -> Iterator[Found]:
     names = ("k_proj.weight", "q_proj.weight", "v_proj.weight", "o_proj.weight")
     for prefix in _blocks(shapes, *names):
         heads = [shapes[f"{prefix}.{name}"][0] if shapes[f"{prefix}.{name}"] else 0 for name in names[:2]]
         kv_heads, q_heads = (
-            _heads(rows, units, f"{prefix}.{name}", path) for rows, name in zip(heads, names[:2], strict=True)
+            _heads(rows, head_dim or 1, f"{prefix}.{name}", path) for rows, name in zip(heads, names[:2], strict=True)
         )
         if q_heads % kv_heads:
             raise MismatchError(
                 Reason.TIE_MISFIT,
-                f"{path}.head_dim: {units.head_dim} makes {q_heads} query heads and {kv_heads} key and value heads of "
-                f"{prefix!r}, and the first is no multiple of the second",
+                f"{path}.head_dim: {head_dim} makes {q_heads} query heads and {kv_heads} key and value heads of "
+                f"{prefix!r}, but the first must be a multiple of the second",
                 field=f"{path}.head_dim",
                 tensor=f"{prefix}.q_proj.weight",
             )
-        yield Found(prefix, prefix, _kv_groups(q_heads // kv_heads, units.head_dim or 1))
+        yield Found(prefix, prefix, _kv_groups(q_heads // kv_heads, head_dim or 1))
 
 
-def _heads(rows: int, units: Units, name: str, path: str) -> int:
-    head_dim = units.head_dim or 1
+def _heads(rows: int, head_dim: int, name: str, path: str) -> int:
     if not rows or rows % head_dim:
         raise MismatchError(
             Reason.TIE_MISFIT,
@@ -116,7 +118,7 @@ def _heads(rows: int, units: Units, name: str, path: str) -> int:
 
 
 def _kv_groups(queries: int, head_dim: int) -> ChannelGroup:
-    """ChannelSlice key and value heads to the query heads that they serve."""
+    """Couple key and value heads with the query heads that they serve."""
     ties = [
         ChannelSlice(
             f"{part}_proj.{kind}", inner=head_dim * (queries if part == "q" else 1), may_be_missing=kind == "bias"
@@ -128,7 +130,7 @@ def _kv_groups(queries: int, head_dim: int) -> ChannelGroup:
     return ChannelGroup(ties=(*ties, out), config={"num_key_value_heads": 1, "num_attention_heads": queries})
 
 
-def _bert_ffn(shapes: Shapes, units: Units, path: str) -> Iterator[Found]:  # noqa: ARG001
+def _bert_ffn(shapes: Shapes, head_dim: int | None, path: str) -> Iterator[Found]:  # noqa: ARG001
     ties = (
         ChannelSlice("intermediate.dense.weight"),
         ChannelSlice("intermediate.dense.bias", may_be_missing=True),
@@ -139,7 +141,7 @@ def _bert_ffn(shapes: Shapes, units: Units, path: str) -> Iterator[Found]:  # no
 
 
 def _resnet(convolutions: int, shapes: Shapes) -> Iterator[Found]:
-    """ChannelSlice each convolution of a block to the next one; the last one's channels are the residual's."""
+    """Couple each convolution of a block with the next one; the channels of the last are the residual's."""
     names = [f"layer.{at}.convolution.weight" for at in range(convolutions)]
     for prefix in _blocks(shapes, *names):
         if f"{prefix}.layer.{convolutions}.convolution.weight" not in shapes:
@@ -158,11 +160,11 @@ def _convolution_ties(at: int) -> tuple[ChannelSlice, ...]:
     )
 
 
-def _resnet_basic(shapes: Shapes, units: Units, path: str) -> Iterator[Found]:  # noqa: ARG001
+def _resnet_basic(shapes: Shapes, head_dim: int | None, path: str) -> Iterator[Found]:  # noqa: ARG001
     return _resnet(2, shapes)
 
 
-def _resnet_bottleneck(shapes: Shapes, units: Units, path: str) -> Iterator[Found]:  # noqa: ARG001
+def _resnet_bottleneck(shapes: Shapes, head_dim: int | None, path: str) -> Iterator[Found]:  # noqa: ARG001
     return _resnet(3, shapes)
 
 
@@ -199,4 +201,4 @@ MAPS: Final[Mapping[str, GroupMap]] = MappingProxyType(
         ),
     }
 )
-"""Every built-in map."""
+"""Every built-in map by its name."""

@@ -1,8 +1,8 @@
 """Pruning methods that are installed beside the engine, found by name.
 
 A distribution offers a class under the entry point group `pruning_engine.methods`; the class is written against
-`BasePruningMethod`, this engine's or torch's, and answers to `recipe.Method`. Its code runs in this process: install
-only what you trust.
+`BasePruningMethod`, this engine's or torch's, and is used by `recipe.Method`. Its code runs in this process: install
+only what you trust. Names are read from the metadata of distributions; torch is imported when a method is loaded.
 
 Example, in the other distribution's pyproject.toml:
 
@@ -10,28 +10,29 @@ Example, in the other distribution's pyproject.toml:
     every_other = "my_methods:EveryOther"
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pruning_engine.errors import Reason, RecipeError
-from pruning_engine.modules.storage import Method
-from pruning_engine.recipe import Method as MethodScore
+
+if TYPE_CHECKING:
+    from torch.nn.utils.prune import BasePruningMethod
 
 GROUP: Final = "pruning_engine.methods"
 
-MethodClass = Callable[..., Method]
+MethodClass: TypeAlias = "Callable[..., BasePruningMethod]"
 
 
 def installed_methods() -> list[str]:
-    """Give the names of the methods that are installed, in order. Imports none of them."""
+    """Return the names of the installed methods, in order, without importing them."""
     return sorted({entry.name for entry in entry_points(group=GROUP)})
 
 
 def method_class(name: str, field: str) -> MethodClass:
-    """Give the class of an installed method; `field` is the place of its name in the recipe.
+    """Return the class of an installed method; `field` is the path of its name in the recipe.
 
-    Raises: RecipeError if none or several are installed under the name, or if what is cannot be used.
+    Raises: RecipeError if none or several are installed under the name, or if the one cannot be used.
     """
     found = {entry.value: entry for entry in entry_points(group=GROUP, name=name)}
     if len(found) != 1:
@@ -42,19 +43,24 @@ def method_class(name: str, field: str) -> MethodClass:
         loaded = entry.load()
     except Exception as error:
         raise _refusal(f"method {name!r} cannot be imported from {value}: {error}", field) from error
-    if not (isinstance(loaded, type) and issubclass(loaded, Method)):
+    if not _is_method_class(loaded):
         raise _refusal(f"method {name!r}, {value}, is no subclass of BasePruningMethod", field)
-    return loaded
+    cls: MethodClass = loaded
+    return cls
 
 
-def make_method(cls: MethodClass, score: MethodScore, field: str) -> Method:
-    """Give a method made with the recipe's arguments. Raises: RecipeError if it does not take them."""
+def make_method(cls: MethodClass, name: str, arguments: Mapping[str, object], field: str) -> "BasePruningMethod":
+    """Return a method made with the recipe's arguments. Raises: RecipeError if it does not take them."""
     try:
-        return cls(**score.arguments)
+        return cls(**arguments)
     except Exception as error:
-        raise _refusal(
-            f"method {score.name!r} does not take the arguments {dict(score.arguments)}: {error}", field
-        ) from error
+        raise _refusal(f"method {name!r} does not take the arguments {dict(arguments)}: {error}", field) from error
+
+
+def _is_method_class(loaded: object) -> bool:
+    from torch.nn.utils.prune import BasePruningMethod  # noqa: PLC0415 - only where a recipe uses a method
+
+    return isinstance(loaded, type) and issubclass(loaded, BasePruningMethod)
 
 
 def _refusal(message: str, field: str) -> RecipeError:

@@ -1,4 +1,4 @@
-"""Groups of tied channels as they lie in a checkpoint's tensors. Frozen values that know names and shapes only."""
+"""Groups of coupled channels as they are in a checkpoint's tensors. Frozen values of names and shapes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ Positions: TypeAlias = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedSlice:
-    """Where a group's units lie in one parameter, by its logical name; see `units.ChannelSlice`.
+    """Where a group's units are in one parameter; see `channel_groups.ChannelSlice`.
 
-    `scored`: its entries count in a unit's importance. `is_zeroed`: they are pruned where the form has zeros, which
+    `scored`: its entries count in a unit's importance. `is_zeroed`: they are pruned where the output format has zeros;
     those of running statistics are not.
     """
 
@@ -33,7 +33,7 @@ class ResolvedSlice:
 
     @property
     def place(self) -> tuple[object, ...]:
-        """What tells two ties apart by where their units lie."""
+        """What identifies it: where its units are."""
         return self.parameter, self.dim, self.units, self.offset, self.outer, self.inner, self.indices
 
     @property
@@ -47,7 +47,7 @@ class ResolvedSlice:
         return self.unit_positions * prod(size for at, size in enumerate(self.shape) if at != self.dim)
 
     def positions(self) -> Positions:
-        """Give the positions of each unit, a row each."""
+        """Return the positions of each unit, one row per unit."""
         if self.indices:
             return np.array(self.indices, np.int64).reshape(self.units, self.inner)
         span = np.arange(self.offset, self.offset + self.units * self.unit_positions, dtype=np.int64)
@@ -55,7 +55,7 @@ class ResolvedSlice:
         return rows
 
     def runs(self) -> list[tuple[int, int]]:
-        """Give the runs of positions that its units own, from begin to end, ascending."""
+        """Return the runs of positions that its units own, from begin to end, ascending."""
         if not self.indices:
             return [(self.offset, self.offset + self.units * self.unit_positions)]
         places = np.sort(np.array(self.indices, np.int64))
@@ -75,12 +75,12 @@ class ResolvedGroup:
 
     @property
     def place(self) -> tuple[object, ...]:
-        """What tells two groups apart by where their units lie."""
+        """What identifies it: where its units are."""
         return tuple(tie.place for tie in self.ties)
 
     @property
     def place_name(self) -> str:
-        """Where unit 0 begins, `TENSOR:DIM:POSITION`: no other group's does, while several may be of one name."""
+        """Where unit 0 begins, `TENSOR:DIM:POSITION`: unique, while several groups may have one name."""
         first = self.ties[0]
         return f"{first.parameter}:{first.dim}:{first.indices[0] if first.indices else first.offset}"
 
@@ -91,5 +91,5 @@ class ResolvedGroup:
 
     @property
     def sort_key(self) -> bytes:
-        """The order in which units of several groups fall where they are equal."""
+        """The order in which equal units of several groups are pruned."""
         return self.name.encode()

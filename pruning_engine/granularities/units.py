@@ -1,0 +1,40 @@
+"""Coupled channels: pruned in every tensor of their group, or in none."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pruning_engine.granularities.builtin_groups import check_map
+from pruning_engine.granularities.channel_groups import ChannelGroup, check_group, check_least, refuse
+from pruning_engine.granularities.granularity import Granularity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Units(Granularity):
+    """Coupled channels are pruned: in every tensor of their group, or in none.
+
+    `map`: a built-in map by name (see builtin_groups.py), whose groups come before `groups`. The number of units kept
+    in each group is rounded up to a multiple of `round_to`; with `same_width` all groups of one pattern keep the same.
+    """
+
+    field: ClassVar[str] = "units"
+    holder: ClassVar[str] = "group"
+    holders: ClassVar[str] = "the groups"
+    takes_select: ClassVar[bool] = False
+    is_removable: ClassVar[bool] = True
+
+    groups: tuple[ChannelGroup, ...] = ()
+    map: str = ""
+    head_dim: int | None = None
+    round_to: int = 1
+    same_width: bool = False
+
+    def check(self, path: str) -> None:
+        """Refuse groups that are invalid for any checkpoint. Raises: RecipeError with the path of the field."""
+        if not self.groups and not self.map:
+            refuse(f"{path}.groups", "name the coupled channels: groups, or a map by name")
+        check_least(self.round_to, 1, f"{path}.round_to")
+        if self.head_dim is not None:
+            check_least(self.head_dim, 1, f"{path}.head_dim")
+        for position, group in enumerate(self.groups):
+            check_group(group, f"{path}.groups[{position}]")
+        check_map(self.map, self.head_dim, path)

@@ -1,0 +1,87 @@
+"""What is refused about a recipe whatever the checkpoint: values out of range, and parts that do not go together."""
+
+from pruning_engine.errors import Reason, RecipeError
+from pruning_engine.granularities.entries import Entries
+from pruning_engine.norm import NamedNorm
+from pruning_engine.recipe.recipe import Recipe, Rule, Scope, Selector
+
+
+def check(recipe: Recipe) -> None:
+    """Refuse a recipe that is invalid for any checkpoint.
+
+    Raises: RecipeError with the path of the field at fault.
+    """
+    if not recipe.rules:
+        raise RecipeError(Reason.INVALID_RECIPE, "a recipe needs at least one rule", field="rules")
+    if recipe.seed is not None and not 0 <= recipe.seed < 2**64:
+        raise RecipeError(Reason.INVALID_RECIPE, f"a seed is 0 to 2^64 - 1, got {recipe.seed}", field="seed")
+    for position, rule in enumerate(recipe.rules):
+        _check_rule(rule, f"rules[{position}]")
+
+
+def _check_rule(rule: Rule, path: str) -> None:
+    rule.granularity.check(f"{path}.granularity.{rule.granularity.field}")
+    _check_select(rule, path)
+    _check_combination(rule, path)
+    _check_amount(rule, path)
+    _check_norm(rule, f"{path}.score.{rule.score.field}.norm")
+    rule.score.check(f"{path}.score.{rule.score.field}")
+
+
+def _check_select(rule: Rule, path: str) -> None:
+    if not rule.granularity.takes_select and rule.select != Selector():
+        _refuse(
+            f"{path}.select",
+            f"a rule of granularity {rule.granularity.field} acts on the tensors of its groups and takes no select; "
+            f"leave it out",
+        )
+
+
+def _check_combination(rule: Rule, path: str) -> None:
+    """Refuse a score that does not go with the granularity, and a part that the score does not take."""
+    name, only = rule.score.field, rule.score.only_granularity
+    if only not in (None, Entries.field, rule.granularity.field):
+        _refuse(f"{path}.granularity", f"{name} needs granularity {only}; add it")
+    if rule.score.ranks:
+        return
+    for part, is_given in (
+        ("amount", rule.amount is not None),
+        ("scope", rule.scope is not Scope.LOCAL),
+        ("granularity", only is not None and rule.granularity.field != only),
+    ):
+        if is_given:
+            _refuse_part(name, part, path)
+
+
+def _check_amount(rule: Rule, path: str) -> None:
+    if not rule.score.ranks:
+        return
+    if rule.amount is None:
+        _refuse(f"{path}.amount", "a fraction, a count or a sparsity is required")
+    else:
+        rule.amount.check(f"{path}.amount")
+
+
+def _check_norm(rule: Rule, path: str) -> None:
+    if rule.score.norm is None:
+        return
+    if not rule.granularity.takes_norm:
+        raise RecipeError(
+            Reason.INVALID_NORM,
+            f"{path}: a norm is for channels; the magnitude of an entry needs none; leave it out",
+            field=path,
+        )
+    if rule.score.norm is NamedNorm.NUC and not rule.granularity.takes_nuclear_norm:
+        raise RecipeError(
+            Reason.INVALID_NORM,
+            f"{path}: the nuclear norm is for granularity channels; {rule.granularity.field} take p",
+            field=f"{path}.named",
+        )
+
+
+def _refuse_part(name: str, part: str, path: str) -> None:
+    raise RecipeError(Reason.INVALID_RECIPE, f"{path}: {name} takes no {part}; leave it out", field=f"{path}.{part}")
+
+
+def _refuse(path: str, text: str) -> None:
+    raise RecipeError(Reason.INVALID_RECIPE, f"{path}: {text}", field=path)

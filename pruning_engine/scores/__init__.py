@@ -1,0 +1,1 @@
+"""What decides which entries are the least important: one file per score; `table.py` lists them."""

@@ -1,0 +1,19 @@
+"""The table of all scores. To add one, write its class in a file of its own and add the class here."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from pruning_engine.scores.custom_mask import CustomMask
+from pruning_engine.scores.dead import Dead
+from pruning_engine.scores.identity import Identity
+from pruning_engine.scores.importance_scores import ImportanceScores
+from pruning_engine.scores.magnitude import Magnitude
+from pruning_engine.scores.method import Method
+from pruning_engine.scores.random import Random
+from pruning_engine.scores.score import Score
+
+SCORES: Final[Mapping[str, type[Score]]] = MappingProxyType(
+    {score.field: score for score in (Magnitude, Random, ImportanceScores, CustomMask, Identity, Method, Dead)}
+)
+"""Every score, by its name on the wire."""
