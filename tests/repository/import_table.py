@@ -35,13 +35,13 @@ TABLES: Final[Mapping[str, Table]] = {
     ),
     "pruning_engine": _table(
         root="",
-        runtime="root",
+        runtime="",
         kernels="root runtime",
         checkpoints="root",
         torch_tensors="root kernels",
         selection="root runtime kernels",
         scores="root runtime kernels selection checkpoints",
-        granularities="root runtime kernels selection checkpoints",
+        granularities="root runtime kernels selection checkpoints scores",
         recipe="root scores granularities",
         modules="root runtime kernels selection checkpoints torch_tensors",
         planning="root runtime checkpoints scores granularities recipe",
@@ -92,7 +92,6 @@ NOT_YET: Final = frozenset(
     {
         # (importer's unit, imported unit): arrows of the old layout that are still to go
         ("pruning_engine.execution", "pruning_engine.modules"),
-        ("pruning_engine.planning", "pruning_engine.modules"),
         ("pruning_client.recipes", "pruning_client.rules"),
         ("pruning_client.checkpoints", "pruning_client.calls"),
     }
@@ -111,6 +110,7 @@ LIBRARIES: Final[Mapping[str, frozenset[str]]] = {
         {
             "pruning_engine.kernels.cuda",
             "pruning_engine.modules",
+            "pruning_engine.scores.installed_methods",
             "pruning_engine.torch_tensors",
             "pruning_client.frameworks.torch",
             "pruning_client.torch",
