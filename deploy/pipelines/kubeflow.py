@@ -1,7 +1,7 @@
-"""A Kubeflow component that prunes a checkpoint, and a pipeline of it alone. `python kubeflow.py` writes kubeflow.yaml.
+"""A Kubeflow component that prunes a checkpoint, and a pipeline with this component. `python kubeflow.py` compiles it.
 
-To be compiled it needs kfp and kfp-kubernetes (tried with 2.17.0), and nothing of this project. The image is the
-Dockerfile's target `client`.
+It writes kubeflow.yaml. Compiling needs kfp and kfp-kubernetes (tested with 2.17.0), but not this project. The image is
+the target `client` of the Dockerfile.
 """
 
 from pathlib import Path
@@ -19,8 +19,8 @@ def prune(
     server: str,
     sparsity: float = 0.5,
 ):
-    """Give a checkpoint (safetensors) of which the smallest weights, `sparsity` of all, are zero; and a report."""
-    # Not --amount: Kubeflow writes 1.0 as 1, which there is one weight.
+    """Set the smallest weights of a safetensors checkpoint to zero, up to a `sparsity`, and write a report."""
+    # Not --amount: Kubeflow writes 1.0 as 1, and an amount of 1 is one weight.
     rule = ["--method", "l1_unstructured", "--global", "--sparsity", sparsity]
     files = [model.path, "-o", pruned.path, "--report", report.path]
     return dsl.ContainerSpec(image=IMAGE, command=["prune", "run"], args=[*files, *rule, "--server", server])
@@ -28,10 +28,10 @@ def prune(
 
 @dsl.pipeline(name="prune", description="Prune a checkpoint (safetensors) of an object store.")
 def pipeline(uri: str, sparsity: float = 0.5, server: str = "pruning-service.pruning.svc:50051"):
-    """Import a model by its address, such as s3://models/model.safetensors, and prune it."""
+    """Import a model by its URI, such as s3://models/model.safetensors, and prune it."""
     model = dsl.importer(artifact_uri=uri, artifact_class=dsl.Model)
     task = prune(model=model.output, server=server, sparsity=sparsity).set_retry(2, backoff_duration="30s")
-    kubernetes.add_pod_label(task, "pruning-service/client", "true")  # whom the server's NetworkPolicy lets in
+    kubernetes.add_pod_label(task, "pruning-service/client", "true")  # admitted by the server's NetworkPolicy
 
 
 if __name__ == "__main__":

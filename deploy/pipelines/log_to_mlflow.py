@@ -1,4 +1,4 @@
-"""Log what `prune run ... --report REPORT.json` did to MLflow, with the file: python log_to_mlflow.py REPORT.json."""
+"""Log the report and the file of `prune run ... --report REPORT.json` to MLflow: log_to_mlflow.py REPORT.json."""
 
 import json
 import sys
