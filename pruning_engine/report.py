@@ -1,4 +1,4 @@
-"""What was done: frozen values, one for each selected parameter and one for all."""
+"""What was done: one frozen value for each selected parameter, one for each group, and one for all."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorReport:
-    """What became of one selected parameter.
+    """What was done to one selected parameter.
 
-    Units: entries. `pruned` includes `pruned_before`. `threshold` is the largest score that fell to the last rule
-    that ranks by magnitude (in global scope, among all its tensors); None if none ranked or nothing fell.
+    Units: entries. `pruned` includes `pruned_before`. `threshold` is the largest score that the last rule that ranks
+    by magnitude pruned (in global scope, among all its tensors); None if no rule ranked or nothing was pruned.
     """
 
     name: str
@@ -26,10 +26,10 @@ class TensorReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupReport:
-    """What became of one group of tied channels under one rule.
+    """What one rule did to one group of coupled channels.
 
-    `rule`: its place in the recipe. `kept`: the numbers of the units that are left, ascending. `tensors`: the logical
-    names of what is tied. `config`: fields of the model's config.json, and their values now.
+    `rule`: its position in the recipe. `kept`: the numbers of the kept units, ascending. `tensors`: the parameters
+    whose channels are coupled. `config`: fields of the model's config.json, and their new values.
     """
 
     rule: int
@@ -42,10 +42,10 @@ class GroupReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What became of all selected parameters, in the order they came in.
+    """What was done to all selected parameters, in the order of the input.
 
-    `seconds` is wall time by stage. `reproducible`: whether the same request gives the same bytes on any device.
-    `groups` stand in the order of rules, and in each by name.
+    `seconds` is wall time by stage. `reproducible`: whether the same request gives the same bytes on every device.
+    `groups` are in the order of rules, and for each rule in the order of names.
     """
 
     tensors: tuple[TensorReport, ...]

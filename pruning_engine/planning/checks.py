@@ -8,6 +8,7 @@ from pruning_engine.errors import MismatchError, Reason, RecipeError, RequestPar
 from pruning_engine.granularities.resolved_groups import ResolvedGroup
 from pruning_engine.recipe import Count, OutputForm, Recipe, Rule, Scope
 from pruning_engine.scores.score import Score
+from pruning_proto import formats
 from pruning_proto.names import MASK_BITS
 
 
@@ -19,11 +20,11 @@ def check_available(recipe: Recipe) -> None:
 
 def check_output(recipe: Recipe, output: OutputForm) -> None:
     """Refuse to remove channels where no rule names any. Raises: RecipeError."""
-    if output is OutputForm.REMOVED and not any(rule.granularity.is_removable for rule in recipe.rules):
+    if formats.BY_NAME[output].needs_units and not any(rule.granularity.is_removable for rule in recipe.rules):
         raise RecipeError(
             Reason.INVALID_RECIPE,
-            "output: format REMOVED takes out what a rule of granularity `units` prunes, and the recipe has no such "
-            "rule; add one, or ask for format PRUNED",
+            f"output: format {output.name} takes out what a rule of granularity `units` prunes, and the recipe has no "
+            f"such rule; add one, or ask for format PRUNED",
             field="output",
             part=RequestPart.OPTIONS,
         )

@@ -27,6 +27,7 @@ from pruning_engine.planning.plan import Plan, PlannedParameter
 from pruning_engine.planning.stages import Groups, Stages
 from pruning_engine.recipe import OutputForm, Recipe, Selector, check
 from pruning_engine.runtime.emptying import empty
+from pruning_proto import formats
 from pruning_proto.names import MASK, MASK_BITS, ORIG
 
 _NO_ALIASES: Final[Mapping[str, str]] = MappingProxyType({})
@@ -168,7 +169,7 @@ def _planned(
     parameters: Parameters, name: str, selected: Selected, stages: tuple[int, ...], output: OutputForm
 ) -> PlannedParameter:
     weight, pair_mask = parameters.weights[name], parameters.pair_masks.get(name)
-    folds = pair_mask is not None and output in (OutputForm.PRUNED, OutputForm.REMOVED)
+    folds = pair_mask is not None and formats.BY_NAME[output].folds_pairs
     return PlannedParameter(
         name=name,
         spec=weight,
