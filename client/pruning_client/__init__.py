@@ -1,22 +1,29 @@
-"""Prune checkpoints through a pruning server. Needs no torch and no numpy; meets them where the caller has them.
+"""Prune checkpoints through a pruning server. Needs no torch and no numpy; uses them where the caller has them.
 
-`Client` talks to a server, `AsyncClient` from an event loop; `rules` builds what to ask; `errors` is what may go wrong.
+`Client` talks to a server, `AsyncClient` from an event loop; `rules` builds what to ask; `errors` are the exceptions.
+
+Every name is imported when it is first used (PEP 562): importing this package costs a millisecond, and gRPC is imported
+by the first client that is made.
 """
 
-from pruning_client import errors, rules
-from pruning_client.calls.exchange import Progress
-from pruning_client.clients.aio import AsyncClient
-from pruning_client.clients.sync import Client
-from pruning_client.errors import PruningError
-from pruning_client.files.pack import PackedFile, pack_file, unpack_file
-from pruning_client.huggingface.folder import prune_folder
-from pruning_client.masks.masks import Masks, load_masks
-from pruning_client.recipes.sparsity_schedule import PruningRound, PruningSchedule
-from pruning_client.results.capabilities import Capabilities
-from pruning_client.results.plan import Plan, TensorPlan
-from pruning_client.results.report import GroupReport, Report, TensorReport
-from pruning_client.results.result import Result
-from pruning_client.transport.credentials import Tls
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from pruning_client import errors, rules
+    from pruning_client.calls.exchange import Progress
+    from pruning_client.clients.aio import AsyncClient
+    from pruning_client.clients.sync import Client
+    from pruning_client.errors import PruningError
+    from pruning_client.files.pack import PackedFile, pack_file, unpack_file
+    from pruning_client.huggingface.folder import prune_folder
+    from pruning_client.masks.masks import Masks, load_masks
+    from pruning_client.recipes.sparsity_schedule import PruningRound, PruningSchedule
+    from pruning_client.results.capabilities import Capabilities
+    from pruning_client.results.plan import Plan, TensorPlan
+    from pruning_client.results.report import GroupReport, Report, TensorReport
+    from pruning_client.results.result import Result
+    from pruning_client.transport.credentials import Tls
 
 __all__ = [
     "AsyncClient",
@@ -42,3 +49,44 @@ __all__ = [
     "rules",
     "unpack_file",
 ]
+
+_MODULES: Final = ("errors", "rules")
+
+_DEFINED_IN: Final = {
+    "AsyncClient": "clients.aio",
+    "Capabilities": "results.capabilities",
+    "Client": "clients.sync",
+    "GroupReport": "results.report",
+    "Masks": "masks.masks",
+    "PackedFile": "files.pack",
+    "Plan": "results.plan",
+    "Progress": "calls.exchange",
+    "PruningError": "errors",
+    "PruningRound": "recipes.sparsity_schedule",
+    "PruningSchedule": "recipes.sparsity_schedule",
+    "Report": "results.report",
+    "Result": "results.result",
+    "TensorPlan": "results.plan",
+    "TensorReport": "results.report",
+    "Tls": "transport.credentials",
+    "load_masks": "masks.masks",
+    "pack_file": "files.pack",
+    "prune_folder": "huggingface.folder",
+    "unpack_file": "files.pack",
+}
+"""The module of each public name; a test compares it with `__all__`."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used."""
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    if name not in _DEFINED_IN:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_DEFINED_IN[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

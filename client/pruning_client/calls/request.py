@@ -1,95 +1,114 @@
-"""What a verb of a client asks, and what it gives back: the same for `Client` and `AsyncClient`."""
+"""What a caller asks for: the options of a call, the recipe and the model, checked and ready to be sent.
 
+A new option of a call is a field of `PruneOptions`, a line of `PruneRequestSpec.message`, and a keyword of the verbs
+of `Client` that take it; nothing between them names it.
+"""
+
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from numbers import Integral
 from os import PathLike
-from typing import Protocol, TypeAlias
+from typing import Final, TypeAlias
 
-from pruning_client.calls.exchange import Outcome, OutputForm, PruneRequestSpec, Rules, recipe_of
 from pruning_client.checkpoints.file import FileSource, Source
-from pruning_client.checkpoints.memory import Block
 from pruning_client.checkpoints.packed import PackedSource, is_packed
 from pruning_client.checkpoints.shards import ShardsSource, is_index
 from pruning_client.checkpoints.state_dict import StateDict, StateDictSource
-from pruning_client.errors import ProtocolError
-from pruning_client.results.report import Report
-from pruning_client.results.result import Result
-from pruning_proto.framing import Data
+from pruning_client.errors import recipe_error
+from pruning_proto.reasons import Reason
+from pruning_proto.v1 import pruning_pb2 as pb
 
 Path: TypeAlias = str | PathLike[str]
 
+Rules: TypeAlias = pb.Rule | Sequence[pb.Rule] | pb.Recipe
+"""What a caller may ask: one rule, several in order, or a recipe."""
 
-def asked(  # noqa: PLR0913, PLR0917 - what a caller may ask
+ALLOWANCE_SECONDS: Final = 30.0
+ALLOWANCE_BYTES_PER_SECOND: Final = 10 * 1000 * 1000
+
+_LARGEST_SEED: Final = 2**64 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneOptions:
+    """The options of a call, beside the model and the rules. `seed` replaces the recipe's."""
+
+    output: "pb.OutputForm"
+    seed: int | None = None
+    digests: bool = False
+    canonical_zero: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneRequestSpec:
+    """What is asked of which model: the same for every attempt of a call, its seed too."""
+
+    source: Source
+    recipe: pb.Recipe
+    options: PruneOptions
+
+    @property
+    def message(self) -> pb.PruneOptions:
+        """The first message of a call."""
+        return pb.PruneOptions(
+            recipe=self.recipe,
+            output=self.options.output,
+            total_bytes=self.source.layout.total_bytes,
+            aliases=self.source.aliases,
+            digests=self.options.digests,
+            canonical_zero=self.options.canonical_zero,
+        )
+
+    @property
+    def default_timeout(self) -> float:
+        """Seconds that the call may take where the caller sets no limit: enough for this model on a slow line."""
+        return ALLOWANCE_SECONDS + self.source.layout.total_bytes / ALLOWANCE_BYTES_PER_SECOND
+
+
+def request_of(
     source: StateDict | Path,
     rules: Rules,
-    output: OutputForm,
-    seed: int | None,
+    options: PruneOptions,
     importance_scores: StateDict | None = None,
     masks: StateDict | None = None,
-    digests: bool = False,
-    canonical_zero: bool = False,
 ) -> PruneRequestSpec:
-    """Give what is asked of a state dict or a file; a seed that is needed and not given is drawn here.
+    """Return what is asked of a state dict or a file. A seed that is needed and not given is drawn here.
 
-    Raises: PruningError, OSError, TypeError, ValueError for what makes no sense.
+    Raises: PruningError, OSError, TypeError, ValueError for what is not valid.
     """
-    return PruneRequestSpec(
-        source=_source(source, importance_scores, masks),
-        recipe=recipe_of(rules, seed),
-        output=output,
-        digests=digests,
-        canonical_zero=canonical_zero,
-    )
+    model = _source(source, importance_scores, masks)
+    return PruneRequestSpec(source=model, recipe=recipe_of(rules, options.seed), options=options)
 
 
-def asked_of_file(  # noqa: PLR0913, PLR0917 - what a caller may ask
-    source: Path, rules: Rules, output: OutputForm, seed: int | None, digests: bool, canonical_zero: bool
-) -> PruneRequestSpec:
-    """Give what is asked of a file. Raises: as `asked`."""
-    return PruneRequestSpec(
-        source=_file(source),
-        recipe=recipe_of(rules, seed),
-        output=output,
-        digests=digests,
-        canonical_zero=canonical_zero,
-    )
+def request_of_file(source: Path, rules: Rules, options: PruneOptions) -> PruneRequestSpec:
+    """Return what is asked of a file. Raises: as `request_of`."""
+    return PruneRequestSpec(source=_file(source), recipe=recipe_of(rules, options.seed), options=options)
 
 
-def result_of(what: PruneRequestSpec, outcome: Outcome, block: Block) -> Result:
-    """Give the result of a call whose bytes are in `block`."""
-    if outcome.layout is None:
-        raise ProtocolError("the call ended well, but without a result")
-    source = what.source
-    return Result(
-        plan=outcome.plan,
-        report=whole_report(outcome),
-        header=outcome.header,
-        layout=outcome.layout,
-        buffer=block.buffer,
-        aliases=source.aliases,
-        names=source.names,
-        framework=source.framework if isinstance(source, StateDictSource) else None,
-    )
+def recipe_of(rules: Rules, seed: int | None) -> pb.Recipe:
+    """Return the recipe of the caller's rules, with this seed, else the recipe's.
+
+    Without either one is drawn here if a rule is random, so that sending the same again gives the same.
+    Raises: RecipeError if there is no rule, or if the seed is not an integer of 64 bits. TypeError for other values.
+    """
+    recipe = pb.Recipe()
+    if isinstance(rules, pb.Recipe):
+        recipe.CopyFrom(rules)
+    else:
+        recipe.rules.extend(_rules(rules))
+    if not recipe.rules:
+        raise recipe_error(Reason.INVALID_RECIPE, "recipe.rules", "a recipe needs at least one rule")
+    if seed is not None:
+        recipe.seed = _seed(seed)
+    elif is_random(recipe) and not recipe.HasField("seed"):
+        recipe.seed = secrets.randbits(64)
+    return recipe
 
 
-def whole_report(outcome: Outcome) -> Report:
-    """Give the report of a call."""
-    if outcome.report is None:
-        raise ProtocolError("the call ended well, but without the report")
-    return outcome.report
-
-
-class Sink(Protocol):
-    """Where a result's bytes go."""
-
-    def write(self, data: Data) -> object:
-        """Take the bytes that follow."""
-
-
-class NoResultSink:
-    """Takes the bytes of a result that was not asked for; `Exchange` refuses them before they come here."""
-
-    def write(self, data: Data) -> None:
-        """Refuse them."""
-        raise ProtocolError(f"the server sent {len(data)} bytes of a result that was not asked for")
+def is_random(recipe: pb.Recipe) -> bool:
+    """Whether any rule is random, so that the seed matters."""
+    return any(rule.score.WhichOneof("kind") == "random" for rule in recipe.rules)
 
 
 def _source(source: StateDict | Path, importance_scores: StateDict | None, masks: StateDict | None) -> Source:
@@ -101,8 +120,27 @@ def _source(source: StateDict | Path, importance_scores: StateDict | None, masks
 
 
 def _file(path: Path) -> Source:
-    """Give a file, or those that an index names; a packed one as what it was made of: rules are about that."""
+    """Return a file, or those that an index names; a packed one unpacked, because rules are about its contents."""
     if is_index(path):
         return ShardsSource(path)
     file = FileSource(path)
     return PackedSource(file) if is_packed(file.layout) else file
+
+
+def _rules(rules: pb.Rule | Iterable[pb.Rule]) -> list[pb.Rule]:
+    values: list[object] = [rules] if isinstance(rules, pb.Rule | str) or not isinstance(rules, Iterable) else [*rules]
+    valid = [rule for rule in values if isinstance(rule, pb.Rule)]
+    if len(valid) < len(values):
+        raise TypeError(
+            "rules are one Rule, several in order, or a Recipe: `pruning_client.rules` builds them, and "
+            f"`rules.load_recipe(path)` reads a file; got {rules!r}"
+        )
+    return valid
+
+
+def _seed(seed: int) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, Integral):
+        raise recipe_error(Reason.INVALID_RECIPE, "recipe.seed", f"a seed is an integer, got {seed!r}")
+    if not 0 <= seed <= _LARGEST_SEED:
+        raise recipe_error(Reason.INVALID_RECIPE, "recipe.seed", f"a seed is 0 to 2^64 - 1, got {seed}")
+    return int(seed)

@@ -15,6 +15,7 @@ from pruning_client.errors import CheckpointError, layout_error
 from pruning_proto.limits import CHUNK_BYTES, HEADER_BYTES_CEILING
 from pruning_proto.reasons import Reason
 from pruning_proto.safetensors.header import PREFIX_BYTES, Layout, LayoutError, json_bytes, parse
+from pruning_proto.spans import spans
 
 _PICKLES: Final = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 """How files of `torch.save` begin: a ZIP archive, or a bare pickle, of torch before 1.6 or of `pickle.dump`."""
@@ -78,8 +79,8 @@ class FileSource:
         Raises: OSError. CheckpointError if the file has changed since its header was read.
         """
         with self.reading() as part:
-            for start in range(begin, end, CHUNK_BYTES):
-                yield part(start, min(start + CHUNK_BYTES, end))
+            for piece_begin, piece_end in spans(end - begin, CHUNK_BYTES):
+                yield part(begin + piece_begin, begin + piece_end)
 
     @contextmanager
     def reading(self) -> Iterator[Part]:

@@ -20,6 +20,7 @@ from pruning_proto.packed import format as packed_format
 from pruning_proto.packed.format import Packable, Stored
 from pruning_proto.reasons import Reason
 from pruning_proto.safetensors.header import Layout, LayoutError, TensorEntry, build
+from pruning_proto.spans import spans
 
 
 class PackedTensors(Protocol):
@@ -64,10 +65,10 @@ class PackedSource:
     names: Final = ()
 
     def __init__(self, packed: PackedTensors) -> None:
+        self._codec = codec()
+        self._packed = packed
         self.path = packed.path
         self.contents = contents_of(packed.layout, self.path)
-        self._packed = packed
-        self._codec = codec()
         metadata = packed_format.without_shapes(packed.layout.metadata)
         try:
             self.header, self.layout = build(map(packed_format.spec_of, self.contents), metadata)
@@ -151,8 +152,8 @@ def _dense(source: PackedSource) -> tuple[Layout, memoryview]:
 
 def chunks_of(entry: TensorEntry, part: Part) -> Iterator[memoryview]:
     """Return a tensor's bytes as they are stored, in pieces of whole entries."""
-    for begin in range(entry.begin, entry.end, CHUNK_BYTES):
-        yield part(begin, min(begin + CHUNK_BYTES, entry.end))
+    for begin, end in spans(entry.end - entry.begin, CHUNK_BYTES):
+        yield part(entry.begin + begin, entry.begin + end)
 
 
 def codec() -> ModuleType:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from pruning_client import rules
-from pruning_client.calls.exchange import Rules
+from pruning_client.calls.request import Rules
 from pruning_client.cli.arguments import UsageError, number
 from pruning_client.errors import RecipeError, in_rule
 from pruning_proto.methods import METHODS

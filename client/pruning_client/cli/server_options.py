@@ -66,9 +66,9 @@ def connect(options: Namespace) -> "Client":
     Raises: UsageError if they do not fit each other. OSError if a file cannot be read.
     """
     from pruning_client.clients.sync import Client  # noqa: PLC0415 - gRPC is imported only for a server
-    from pruning_client.transport import retry  # noqa: PLC0415
+    from pruning_client.transport.retry import RETRIES  # noqa: PLC0415
 
-    retries = retry.RETRIES if options.retries is None else options.retries
+    retries = RETRIES if options.retries is None else options.retries
     target = _target(options.server)
     token = None if options.token_file is None else _token_of(options.token_file)
     try:
@@ -78,7 +78,7 @@ def connect(options: Namespace) -> "Client":
 
 
 def _target(servers: list[str]) -> str | list[str]:
-    from pruning_client.transport.channel import check  # noqa: PLC0415
+    from pruning_client.transport.addresses import check  # noqa: PLC0415
 
     target = servers[0] if len(servers) == 1 else servers
     try:
@@ -110,18 +110,18 @@ def _token_of(file: Path) -> Callable[[], str]:
 
 
 def _timeout(text: str) -> float:
-    from pruning_client.transport import timeouts  # noqa: PLC0415
+    from pruning_client.transport.retry import check_timeout  # noqa: PLC0415
 
     try:
-        return timeouts.check(number(text, "seconds, or inf"))
+        return check_timeout(number(text, "seconds, or inf"))
     except ValueError as error:
         raise ArgumentTypeError(str(error)) from error
 
 
 def _retries(text: str) -> int:
-    from pruning_client.transport import retry  # noqa: PLC0415
+    from pruning_client.transport.retry import check_retries  # noqa: PLC0415
 
     try:
-        return retry.check(int(text))
+        return check_retries(int(text))
     except ValueError as error:
         raise ArgumentTypeError(f"retries are a whole number, 0 for none; got {text!r}") from error

@@ -1,18 +1,18 @@
-"""What may go wrong, as a caller may catch it. Twins of the engine's errors, and of what only a network adds.
+"""The errors of this library, as a caller may catch them.
 
-    PruningError              whatever may go wrong in a call
-    ├─ RecipeError            the request makes no sense
-    ├─ CheckpointError        the bytes are no sound checkpoint
-    ├─ MismatchError          recipe and checkpoint are sound, but do not fit each other
-    ├─ CapacityError          too large for the server, or no room now
-    ├─ ProtocolError          the other side broke the contract of the stream, or does not speak it
+    PruningError              any error of a call
+    ├─ RecipeError            the request is invalid
+    ├─ CheckpointError        the bytes are not a valid checkpoint
+    ├─ MismatchError          recipe and checkpoint are valid, but do not fit together
+    ├─ CapacityError          too large for the server, or no memory free now
+    ├─ ProtocolError          the other side broke the order of the stream, or does not speak this contract
     ├─ UnavailableError       no server answers, or the connection broke
     ├─ DeadlineError          the call took longer than its timeout
-    ├─ AuthenticationError    the server does not let this caller in
-    └─ InternalError          the server's own fault
+    ├─ AuthenticationError    the server does not accept this caller
+    └─ InternalError          a fault of the server
 
-Which of them a server's answer becomes is decided by its reason, in `failures`; what a file system does wrong stays
-an OSError.
+The reason in a server's answer decides which of them is raised, see `from_server`. Errors of the file system stay
+OSError.
 """
 
 from pruning_client.errors.tree import (

@@ -1,20 +1,17 @@
-"""What a server says went wrong -> the exception that a caller catches. Decided by reason, never by wording.
+"""What a server answers instead of a result -> the exception that a caller catches, decided by reason, not wording.
 
 A failure arrives in the stream as a `Failure`, and as the status of the call with google.rpc details. A status without
-our details comes from the transport or a proxy, and is judged by its code alone.
+our details comes from the transport or a proxy, and is judged by its code alone. Imports no gRPC.
 """
 
 from collections.abc import Mapping
 from contextlib import suppress
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import grpc
 from google.protobuf.message import DecodeError
-from google.rpc import error_details_pb2, status_pb2
-from grpc import StatusCode
 
-from pruning_client.errors import (
+from pruning_client.errors.tree import (
     BY_FAMILY,
     AuthenticationError,
     CapacityError,
@@ -26,15 +23,13 @@ from pruning_client.errors import (
     UnavailableError,
     Violation,
 )
-from pruning_client.errors.advice import advice
 from pruning_proto.names import REQUEST_ID_KEY, STATUS_DETAILS_KEY
-from pruning_proto.reasons import DOMAIN, TABLE, Reason
+from pruning_proto.reasons import DOMAIN, TABLE, Reason, StatusCode
 from pruning_proto.v1.pruning_pb2 import Failure
 
-_SILENT: Final = "{} did not answer in time; check the address, or"
-_LATE: Final = "the server at {} did not finish in time;"
-
-_CODES: Final[Mapping[int, StatusCode]] = MappingProxyType({code.value[0]: code for code in StatusCode})
+if TYPE_CHECKING:
+    import grpc
+    from google.rpc import error_details_pb2
 
 _BY_CODE: Final[Mapping[StatusCode, type[PruningError]]] = MappingProxyType(
     {
@@ -51,29 +46,70 @@ _BY_CODE: Final[Mapping[StatusCode, type[PruningError]]] = MappingProxyType(
 )
 """The exception of a status whose reason is missing or unknown here; of all others InternalError."""
 
+_NO_ANSWER: Final = "{} did not answer in time; check the address, or"
+_NOT_FINISHED: Final = "the server at {} did not finish in time;"
+
+_NO_SERVER: Final = "check the address, or start one there with `prune serve --listen HOST:PORT`"
+
+_ADVICE: Final = (
+    ("certificate has expired", "the server's certificate has expired: it needs a new one"),
+    (
+        "CERTIFICATE_VERIFY_FAILED",
+        "no CA that this client trusts signed the server's certificate: give the one that did, Tls(ca=...), --tls-ca",
+    ),
+    (
+        "Hostname Verification",
+        "the server's certificate is for another name: call the server by that name, or give it, "
+        "Tls(server_name=...), --tls-server-name",
+    ),
+    ("WRONG_VERSION_NUMBER", "what listens there speaks no TLS: leave TLS out (tls, --tls), or check the port"),
+    (
+        "create security handshaker",
+        "the files given for TLS are not sound, or the certificate and the key do not belong together",
+    ),
+    ("http1.x server", "what listens there speaks HTTP/1 and not gRPC: check the port"),
+    ("Failed parsing HTTP/2", "what listens there does not speak gRPC: check the port"),
+    ("lookup", "there is no host of this name: check the address"),
+)
+"""A part of gRPC's message -> what it means, in words that help. The first that matches counts.
+
+Only the wording of an error depends on gRPC's here, never its class nor whether the call is tried again.
+"""
+
+_ENDED: Final = ("Socket closed", "reset by peer", "Endpoint closing", "Broken pipe", "SETTINGS frame")
+"""The other side accepted the connection and ended it, or said nothing, before it was one of gRPC's."""
+
+_ENDED_OVER_TLS: Final = (
+    "it ended the connection, or said nothing: if it asks for the client's certificate give one that it knows, "
+    "Tls(certificate=..., key=...), --tls-cert and --tls-key; or check the port"
+)
+_ENDED_IN_PLAINTEXT: Final = (
+    "it ended the connection, or said nothing: if it speaks TLS give tls=True, --tls; or check the port"
+)
+
 
 def from_failure(failure: Failure) -> PruningError:
-    """Give the exception of a failure told in the stream."""
-    code = _CODES.get(failure.code, StatusCode.UNKNOWN)
+    """Return the exception of a failure that was sent in the stream."""
+    code = _code(failure.code)
     return _class_of(failure.reason, code)(
         failure.message,
         reason=failure.reason or None,
         code=code,
         metadata=failure.metadata,
-        violations=[Violation(wrong.field, wrong.description) for wrong in failure.violations],
+        violations=[Violation(violation.field, violation.description) for violation in failure.violations],
         retry_after=failure.retry_after.ToTimedelta() if failure.HasField("retry_after") else None,
     )
 
 
 def from_status(
-    call: grpc.RpcError, target: str, sent_bytes: int | None = None, *, is_tls: bool = False
+    call: "grpc.RpcError", target: str, sent_bytes: int | None = None, *, is_tls: bool = False
 ) -> PruningError:
-    """Give the exception of a call that ended with a status other than OK.
+    """Return the exception of a call that ended with a status other than OK.
 
     `sent_bytes`: of the model, when it ended; None if the server had not answered before. `is_tls`: whether the
     call went over TLS.
     """
-    code = call.code()
+    code = _code(call.code().value[0])
     info, bad_request, retry = _details(call)
     if info.domain != DOMAIN:
         message = _without_reason(code, call.details() or "", target, sent_bytes, is_tls=is_tls)
@@ -83,9 +119,16 @@ def from_status(
         reason=info.reason,
         code=code,
         metadata=_request_id(call) | dict(info.metadata),
-        violations=[Violation(wrong.field, wrong.description) for wrong in bad_request.field_violations],
+        violations=[Violation(violation.field, violation.description) for violation in bad_request.field_violations],
         retry_after=retry.retry_delay.ToTimedelta() if retry.HasField("retry_delay") else None,
     )
+
+
+def _code(number: int) -> StatusCode:
+    try:
+        return StatusCode(number)
+    except ValueError:
+        return StatusCode.UNKNOWN
 
 
 def _class_of(reason: str, code: StatusCode) -> type[PruningError]:
@@ -97,20 +140,22 @@ def _class_of(reason: str, code: StatusCode) -> type[PruningError]:
 
 def _details(
     call: Any,  # sync metadata are named tuples, grpc.aio's are bare ones
-) -> tuple[error_details_pb2.ErrorInfo, error_details_pb2.BadRequest, error_details_pb2.RetryInfo]:
-    found = (error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo())
+) -> "tuple[error_details_pb2.ErrorInfo, error_details_pb2.BadRequest, error_details_pb2.RetryInfo]":
+    from google.rpc import error_details_pb2, status_pb2  # noqa: PLC0415 - for statuses only, and not in every process
+
+    details = (error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo())
     for key, value in call.trailing_metadata() or ():
         if key == STATUS_DETAILS_KEY:
-            with suppress(DecodeError):  # of somebody on the way: the status alone is judged
-                for detail in status_pb2.Status.FromString(value).details:
-                    any(detail.Unpack(message) for message in found)
-    return found
+            with suppress(DecodeError):  # of a proxy: the status alone is judged
+                for packed in status_pb2.Status.FromString(value).details:
+                    any(packed.Unpack(message) for message in details)
+    return details
 
 
 def _request_id(call: Any) -> dict[str, str]:
-    """Give the call's name in the server's log, which comes before anything else; nothing if no server answered."""
-    found = [str(value) for key, value in call.initial_metadata() or () if key == REQUEST_ID_KEY]
-    return {"request_id": found[0]} if found else {}
+    """Return the call's name in the server's log, which is sent before anything else; nothing if no server answered."""
+    ids = [str(value) for key, value in call.initial_metadata() or () if key == REQUEST_ID_KEY]
+    return {"request_id": ids[0]} if ids else {}
 
 
 def _without_reason(code: StatusCode, details: str, target: str, sent_bytes: int | None, *, is_tls: bool) -> str:
@@ -119,7 +164,7 @@ def _without_reason(code: StatusCode, details: str, target: str, sent_bytes: int
     if code is StatusCode.UNIMPLEMENTED:
         return f"what answers at {target} is no pruning server of this version: it does not know pruning.v1 ({details})"
     if code is StatusCode.DEADLINE_EXCEEDED:
-        late = _SILENT if sent_bytes is None else _LATE
+        late = _NO_ANSWER if sent_bytes is None else _NOT_FINISHED
         return f"{late.format(target)} allow it more with a longer timeout"
     if code is StatusCode.UNAUTHENTICATED:
         return f"{target} does not know this caller ({details}); give a token that it accepts, token=..., --token-file"
@@ -130,8 +175,18 @@ def _without_reason(code: StatusCode, details: str, target: str, sent_bytes: int
 
 def _unavailable(details: str, target: str, sent_bytes: int | None, *, is_tls: bool) -> str:
     if sent_bytes is None:
-        return f"no pruning server answers at {target} ({details}); {advice(details, is_tls=is_tls)}"
+        return f"no pruning server answers at {target} ({details}); {_advice(details, is_tls=is_tls)}"
     return (
         f"the connection to {target} broke after {sent_bytes:,} bytes of the model were sent ({details}); "
         "nothing of the result counts"
     )
+
+
+def _advice(details: str, *, is_tls: bool) -> str:
+    """Return what to do about a connection that was not made, from gRPC's `details`."""
+    for sign, meaning in _ADVICE:
+        if sign in details:
+            return meaning
+    if any(sign in details for sign in _ENDED):
+        return _ENDED_OVER_TLS if is_tls else _ENDED_IN_PLAINTEXT
+    return _NO_SERVER

@@ -1,19 +1,4 @@
-"""What may go wrong, as a caller may catch it. Twins of the engine's errors, and of what only a network adds.
-
-    PruningError              whatever may go wrong in a call
-    ├─ RecipeError            the request makes no sense
-    ├─ CheckpointError        the bytes are no sound checkpoint
-    ├─ MismatchError          recipe and checkpoint are sound, but do not fit each other
-    ├─ CapacityError          too large for the server, or no room now
-    ├─ ProtocolError          the other side broke the contract of the stream, or does not speak it
-    ├─ UnavailableError       no server answers, or the connection broke
-    ├─ DeadlineError          the call took longer than its timeout
-    ├─ AuthenticationError    the server does not let this caller in
-    └─ InternalError          the server's own fault
-
-Which of them a server's answer becomes is decided by its reason, in `failures`; what a file system does wrong stays
-an OSError.
-"""
+"""The exceptions, drawn as a tree in `pruning_client.errors`, and constructors for those found on this side."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,34 +6,33 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from pruning_proto.reasons import TABLE, Family, Reason
+from pruning_proto.reasons import TABLE, Family, Reason, StatusCode
 from pruning_proto.safetensors.header import LayoutError
 
 if TYPE_CHECKING:
-    from grpc import StatusCode
+    import grpc
 
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One field or tensor that was wrong: its path, and what is allowed."""
+    """One field or tensor that is wrong: its path, and what is allowed."""
 
     field: str
     description: str
 
 
 class PruningError(Exception):
-    """Whatever may go wrong in a call.
+    """Any error of a call.
 
     Attributes:
-        reason: why, in one word that programs may compare; None where the server gave none.
-        code: the gRPC status of the call; None for what was found before it was sent.
-        metadata: the particulars by name, such as `tensor` or `field`.
+        reason: why, as one word that programs may compare; None where the server gave none.
+        status: the status of the call, as the contract has it; None for what was found before it was sent.
+        metadata: details by name, such as `tensor` or `field`.
         violations: each field or tensor that was wrong.
         retry_after: when to try the same again; None: that does not help.
-        request_id: names the call in the server's log; None where no server of this project answered.
-        attempts: how often the call was tried in all; above 1 the notes (`__notes__`) tell how the others ended.
+        attempts: how often the call was tried in all; above 1 the notes (`__notes__`) say how the others ended.
     """
 
     def __init__(  # noqa: PLR0913 - one keyword for each attribute
@@ -56,14 +40,14 @@ class PruningError(Exception):
         message: str,
         *,
         reason: str | None = None,
-        code: "StatusCode | None" = None,
+        code: "StatusCode | grpc.StatusCode | None" = None,
         metadata: Mapping[str, str] = _NOTHING,
         violations: Sequence[Violation] = (),
         retry_after: timedelta | None = None,
     ) -> None:
         super().__init__(message)
         self.reason = reason
-        self.code = code
+        self.status = None if code is None else StatusCode[code.name]
         self.metadata = dict(metadata)
         self.violations = tuple(violations)
         self.retry_after = retry_after
@@ -74,33 +58,42 @@ class PruningError(Exception):
         return message if self.attempts == 1 else f"{message} (tried {self.attempts} times)"
 
     @property
+    def code(self) -> "grpc.StatusCode | None":
+        """gRPC's status of the call; None for what was found before it was sent. Cost: imports `grpc`."""
+        if self.status is None:
+            return None
+        import grpc  # noqa: PLC0415 - only those who ask need it
+
+        return grpc.StatusCode[self.status.name]
+
+    @property
     def request_id(self) -> str | None:
-        """Names the call in the server's log."""
+        """The name of the call in the server's log; None where no server of this project answered."""
         return self.metadata.get("request_id")
 
 
 class RecipeError(PruningError):
-    """The request makes no sense, whatever the checkpoint."""
+    """The request is invalid, whatever the checkpoint."""
 
 
 class CheckpointError(PruningError):
-    """The bytes are no sound checkpoint."""
+    """The bytes are not a valid checkpoint."""
 
 
 class MismatchError(PruningError):
-    """Recipe and checkpoint are sound, but do not fit each other."""
+    """Recipe and checkpoint are valid, but do not fit together."""
 
 
 class CapacityError(PruningError):
-    """The model is too large for the server, or there is no room now: `retry_after` tells which."""
+    """The model is too large for the server, or it has no memory free now: then `retry_after` is set."""
 
 
 class ProtocolError(PruningError):
-    """The other side broke the contract of the stream, or does not speak it."""
+    """The other side broke the order of the stream, or does not speak this contract."""
 
 
 class UnavailableError(PruningError):
-    """No server answers, or the connection broke; nothing of the result counts."""
+    """No server answers, or the connection broke; there is no result."""
 
 
 class DeadlineError(PruningError):
@@ -108,11 +101,11 @@ class DeadlineError(PruningError):
 
 
 class AuthenticationError(PruningError):
-    """The server does not let this caller in."""
+    """The server does not accept this caller."""
 
 
 class InternalError(PruningError):
-    """The server's own fault; its log has the cause under `request_id`."""
+    """A fault of the server; its log has the cause under `request_id`."""
 
 
 BY_FAMILY: Final[Mapping[Family, type[PruningError]]] = MappingProxyType(
@@ -131,18 +124,21 @@ BY_FAMILY: Final[Mapping[Family, type[PruningError]]] = MappingProxyType(
 
 
 def in_rule(error: RecipeError, position: int) -> RecipeError:
-    """Give the error of a rule by itself as that of a recipe's rule, under the server's path."""
-    wrong = [Violation(f"recipe.rules[{position}].{each.field}", each.description) for each in error.violations]
+    """Return the error of a single rule as that of a recipe's rule, under the server's path."""
+    violations = [
+        Violation(f"recipe.rules[{position}].{violation.field}", violation.description)
+        for violation in error.violations
+    ]
     return RecipeError(
         f"recipe.rules[{position}].{error}",
         reason=error.reason,
-        metadata={"field": wrong[0].field} if wrong else {},
-        violations=wrong,
+        metadata={"field": violations[0].field} if violations else {},
+        violations=violations,
     )
 
 
 def recipe_error(reason: Reason, field: str, wrong: str) -> RecipeError:
-    """Give the error of a recipe's field that is refused before it is sent, in the words of the server."""
+    """Return the error of a recipe's field that is refused before it is sent, in the words of the server."""
     return RecipeError(
         f"{field}: {wrong}", reason=reason, metadata={"field": field}, violations=[Violation(field, wrong)]
     )
@@ -158,7 +154,7 @@ def is_text(name: str) -> bool:
 
 
 def tensor_error(reason: Reason, name: str, wrong: str) -> PruningError:
-    """Give the error of a tensor that is refused before it is sent."""
+    """Return the error of a tensor that is refused before it is sent."""
     return BY_FAMILY[TABLE[reason].family](
         f"tensor {name!r}: {wrong}",
         reason=reason,
@@ -168,7 +164,7 @@ def tensor_error(reason: Reason, name: str, wrong: str) -> PruningError:
 
 
 def unchangeable_error(name: str, wrong: str) -> MismatchError:
-    """Give the error of a tensor that masks cannot be applied to."""
+    """Return the error of a tensor that masks cannot be applied to."""
     return MismatchError(
         f"tensor {name!r} cannot be pruned in place: {wrong}",
         metadata={"tensor": name},
@@ -177,11 +173,11 @@ def unchangeable_error(name: str, wrong: str) -> MismatchError:
 
 
 def closed_error(name: str) -> UnavailableError:
-    """Give the error of a call whose client was closed meanwhile; not to be tried again."""
+    """Return the error of a call whose client was closed meanwhile; it is not tried again."""
     return UnavailableError(f"the client of {name} was closed during the call")
 
 
 def layout_error(error: LayoutError, where: str) -> PruningError:
-    """Give the error of a header that is refused before it is sent; `where` names the file."""
+    """Return the error of a header that is refused before it is sent; `where` names the file."""
     metadata = {} if error.tensor is None else {"tensor": error.tensor}
     return BY_FAMILY[TABLE[error.reason].family](f"{where}: {error}", reason=error.reason, metadata=metadata)

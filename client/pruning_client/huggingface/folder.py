@@ -15,7 +15,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Final, Protocol
 
-from pruning_client.calls.exchange import Rules, Watcher, recipe_of
+from pruning_client.calls.exchange import Watcher
+from pruning_client.calls.request import Rules, recipe_of
 from pruning_client.checkpoints.atomic_file import replacing
 from pruning_client.checkpoints.shards import INDEX
 from pruning_client.errors import recipe_error
@@ -26,7 +27,7 @@ from pruning_client.huggingface.config_json import (
     read_config,
     updated_config,
 )
-from pruning_client.results.output_form import Output
+from pruning_client.results.output_format import Output
 from pruning_client.results.report import Report
 from pruning_proto.formats import FORMATS
 from pruning_proto.reasons import Reason

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pruning_client.results.output_form import name_of
+from pruning_client.results.output_format import name_of
 from pruning_proto.v1 import pruning_pb2 as pb
 
 

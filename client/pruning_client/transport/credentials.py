@@ -1,8 +1,8 @@
-"""How a client knows whom it talks to and tells who it is: TLS and a token. What a caller says, made what gRPC takes.
+"""TLS and tokens: how a client authenticates a server and itself. What a caller gives, as gRPC takes it.
 
-A token travels in the metadata of each call, as `authorization: Bearer TOKEN`. Not as gRPC's call credentials: those
-are asked on a thread of gRPC's, or on the event loop once there is one, where a file that is read blocks every call,
-and where what goes wrong arrives as a broken connection. The rule that gRPC holds with them is held in `channel`.
+A token is sent in the metadata of each call, as `authorization: Bearer TOKEN`. gRPC's call credentials are not used:
+they are asked on a thread of gRPC's, or on the event loop if there is one, where reading a file blocks every call, and
+where an error looks like a broken connection. `channel` enforces what gRPC would: no token without TLS.
 """
 
 import re
@@ -10,15 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-import grpc
+if TYPE_CHECKING:
+    import grpc
 
 Pem: TypeAlias = bytes | str | PathLike[str]
 """PEM: itself as bytes, or the path of a file that holds it."""
 
 Token: TypeAlias = str | Callable[[], str]
-"""A token, or what gives one: asked anew for each attempt of a call, so that a token that is renewed is seen."""
+"""A token, or a function that returns one: called for each attempt of a call, so that a renewed token is used."""
 
 Metadata: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -32,7 +33,7 @@ _TOKEN: Final = re.compile(r"[!-~]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Tls:
-    """What a connection over TLS trusts and shows.
+    """What a connection over TLS trusts and presents.
 
     `ca` signed the server's certificate; None: the roots that gRPC brings along, or the file that
     GRPC_DEFAULT_SSL_ROOTS_FILE_PATH names. `certificate` and `key` are the client's own, for a server that asks for
@@ -49,22 +50,24 @@ class Tls:
 
     def __post_init__(self) -> None:
         if (self.certificate is None) != (self.key is None):  # gRPC would end the process
-            given, missing = ("a key", "certificate") if self.certificate is None else ("a certificate", "key")
-            raise ValueError(f"{given} without its {missing}: mTLS needs both, TLS alone neither")
+            present, missing = ("a key", "certificate") if self.certificate is None else ("a certificate", "key")
+            raise ValueError(f"{present} without its {missing}: mTLS needs both, TLS alone neither")
         if self.server_name is not None and not _SERVER_NAME.fullmatch(self.server_name):
             raise ValueError(f"a server's name is that of its certificate, got {self.server_name!r}")
 
     def __repr__(self) -> str:
         """Show paths and names, never what a PEM holds."""
-        given = {name: getattr(self, name) for name in self.__slots__}
-        told = (f"{name}={_shown(value)}" for name, value in given.items() if value is not None)
-        return f"Tls({', '.join(told)})"
+        values = {name: getattr(self, name) for name in self.__slots__}
+        shown = (f"{name}={_shown(value)}" for name, value in values.items() if value is not None)
+        return f"Tls({', '.join(shown)})"
 
-    def credentials(self) -> grpc.ChannelCredentials:
-        """Give gRPC's credentials.
+    def credentials(self) -> "grpc.ChannelCredentials":
+        """Return gRPC's credentials.
 
         Raises: OSError if a file cannot be read. ValueError if it holds something else.
         """
+        import grpc  # noqa: PLC0415 - imported when a channel is made
+
         return grpc.ssl_channel_credentials(
             root_certificates=_read("ca", self.ca, _CERTIFICATE),
             private_key=_read("key", self.key, _KEY),
@@ -86,26 +89,26 @@ class Security:
 
     @property
     def may_block(self) -> bool:
-        """Whether `metadata` asks a callable, which may read a file or ask a server: nothing for an event loop."""
+        """Whether `metadata` calls a function, which may read a file or ask a server, and would block an event loop."""
         return callable(self.token)
 
     def metadata(self) -> Metadata:
-        """Give the metadata of one attempt of a call.
+        """Return the metadata of one attempt of a call.
 
-        Raises: TypeError or ValueError if what the callable gives is no token. Whatever the callable raises.
+        Raises: TypeError or ValueError if what the function returns is not a token. Whatever it raises.
         """
         if self.token is None:
             return ()
         return (("authorization", f"Bearer {checked(self.token() if callable(self.token) else self.token)}"),)
 
 
-IN_THE_CLEAR: Final = Security()
+NO_SECURITY: Final = Security()
 
 
 def security_of(tls: Tls | bool | None, token: Token | None) -> Security:
-    """Give what a client's caller says.
+    """Return the security that a client's caller asks for.
 
-    Raises: TypeError or ValueError if that is no TLS, or no token.
+    Raises: TypeError or ValueError if `tls` or `token` is something else.
     """
     if tls is not None and not isinstance(tls, Tls | bool):
         raise TypeError(f"tls is True, or Tls(ca=..., certificate=..., key=...); got {type(tls).__name__}")
@@ -115,9 +118,9 @@ def security_of(tls: Tls | bool | None, token: Token | None) -> Security:
 
 
 def checked(token: str) -> str:
-    """Give a token without the space around it that files have. Its text stands in no message.
+    """Return a token without the space around it that files have. No message contains its text.
 
-    Raises: TypeError if it is no string. ValueError if it is empty or no header's value.
+    Raises: TypeError if it is not a string. ValueError if it is empty or cannot be the value of a header.
     """
     if not isinstance(token, str):
         raise TypeError(f"a token is a string, or what gives one; got {type(token).__name__}")

@@ -1,8 +1,8 @@
-"""Calls kept away from interrupts.
+"""Calls protected from interrupts.
 
-Python runs the handlers of signals in the main thread, between any two steps. One that raises (Ctrl-C does) in the
-midst of gRPC, or of a lock's `with`, leaves a call that nobody carries on or a lock that nobody gives back, and `close`
-would wait for it for ever. So calls of the main thread are carried out in another, and the main thread only waits.
+Python runs signal handlers in the main thread, between any two steps. One that raises (Ctrl-C does) inside gRPC, or
+inside a lock's `with`, leaves a call that nobody continues or a lock that nobody releases, and `close` would wait for
+it for ever. So calls of the main thread are carried out in another, and the main thread only waits.
 """
 
 import _thread
@@ -15,19 +15,19 @@ from functools import partial
 from typing import Final, Generic, TypeVar
 
 RELEASE_GRACE_SECONDS: Final = 5.0
-"""How long an interrupted call may take to end: it may be in the midst of a write."""
+"""How long an interrupted call may take to end: it may be writing."""
 
 LOOK_UP_SECONDS: Final = 0.1
-"""How often the main thread looks for signals while it waits: a system may give them to another thread."""
+"""How often the main thread checks for signals while it waits: a system may deliver them to another thread."""
 
 _Value = TypeVar("_Value")
 
 
 def run_outside_main_thread(work: Callable[[], _Value], end: Callable[[], object] | None = None) -> _Value:
-    """Give what `work` gives, done in another thread if this is the main one.
+    """Return what `work` returns, done in another thread if this is the main one.
 
     An interrupt calls `end`, which makes `work` stop, and is raised when that has stopped; without `end` it is raised
-    at once, and the work left to itself.
+    at once, and the work goes on alone.
     Raises: whatever `work` raises.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -46,7 +46,7 @@ def run_outside_main_thread(work: Callable[[], _Value], end: Callable[[], object
 
 
 class _Done(Generic[_Value]):
-    """Work in another thread. It waits with a bare lock, which no interrupt leaves half taken."""
+    """Work in another thread. Waiting uses a bare lock, which an interrupt cannot leave half acquired."""
 
     def __init__(self, work: Callable[[], _Value]) -> None:
         self._work = work
@@ -59,24 +59,24 @@ class _Done(Generic[_Value]):
         """Do it."""
         try:
             self._values.append(self._work())
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the thread that waits gets it
+        except BaseException as error:  # noqa: BLE001 - raised in the thread that waits
             self._errors.append(error)
         finally:
             self._is_done.release()
 
     def wait(self, seconds: float) -> bool:
-        """Wait until it is done, so many seconds at the most; give whether it is."""
+        """Wait until it is done, at most for `seconds`; return whether it is."""
         return self._is_done.acquire(timeout=seconds)
 
     def value(self) -> _Value:
-        """Give what it gave. Raises: what it raised."""
+        """Return its value. Raises: what it raised."""
         if self._errors:
             raise self._errors.pop()
         return self._values.pop()
 
 
 class _Thread:
-    """A thread that waits for work, does it, and waits for more: to start one costs more than a small call."""
+    """A thread that waits for work, does it, and waits for more: starting one costs more than a small call."""
 
     def __init__(self) -> None:
         self._work: Callable[[], object] | None = None
@@ -100,7 +100,7 @@ class _Thread:
 
 
 _idle: deque[_Thread] = deque()
-"""Threads that wait: one, unless interrupted work was left to itself. append and pop are atomic."""
+"""Threads that wait: one, unless interrupted work still runs. append and pop are atomic."""
 
 
 def _start(work: Callable[[], object]) -> None:

@@ -1,27 +1,30 @@
-"""Whether a call that failed is tried again, and when. Knows no network and no clock but the one it is given.
+"""Whether a failed call is tried again, and when; and how long a call may take. Knows no network.
 
-A try is the whole stream: the server keeps nothing of one that failed. Tried again is what another moment or another
-server may do better: a server that is away, that has no room now, or that shuts down; and whatever was told by nobody
-who knows this contract, for that came from the transport or a proxy. What the server refused stays refused, and the
-call's time is one for all its tries.
+A try is the whole stream: the server keeps nothing of one that failed. Retried is what another moment or another
+server may do better: a server that is away, has no memory free now, or shuts down; and every status without a reason of
+this contract, because it comes from the transport or a proxy. A refusal by the server stays refused. All tries of a
+call share one timeout.
 """
 
+import math
 import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Final
 
-from grpc import StatusCode
-
 from pruning_client.errors import PruningError
+from pruning_proto.reasons import StatusCode
 
 RETRIES: Final = 3
-"""How often a call is tried again where nobody said."""
+"""How often a call is tried again by default."""
 
 FIRST_WAIT_SECONDS: Final = 0.5
 LONGEST_WAIT_SECONDS: Final = 20.0
+
+LONGEST_SECONDS: Final = 10 * 365 * 24 * 3600.0
+"""gRPC's clock overflows some time beyond; a longer timeout would have passed before the call began."""
 
 _FINAL: Final = frozenset(
     {
@@ -29,33 +32,51 @@ _FINAL: Final = frozenset(
         StatusCode.UNIMPLEMENTED,
         StatusCode.UNAUTHENTICATED,
         StatusCode.PERMISSION_DENIED,
-        StatusCode.RESOURCE_EXHAUSTED,  # without our details: a message that is too large for somebody on the way
+        StatusCode.RESOURCE_EXHAUSTED,  # without our details: a message that is too large for a proxy
         StatusCode.INVALID_ARGUMENT,
     }
 )
-"""What stays as it is, also when the transport or a proxy says it."""
+"""Never retried, also when the transport or a proxy reports them."""
 
 
 def is_passing(error: PruningError) -> bool:
-    """Whether the same call may end otherwise at another time, or at another server."""
-    if error.code is None:  # found on this side
+    """Whether the same call may succeed at another time, or at another server."""
+    if error.status is None:  # found on this side
         return False
     if error.reason is not None:
-        return error.code is StatusCode.UNAVAILABLE or error.retry_after is not None
-    return error.code not in _FINAL
+        return error.status is StatusCode.UNAVAILABLE or error.retry_after is not None
+    return error.status not in _FINAL
 
 
-def check(retries: int) -> int:
-    """Give a number of retries as it came. Raises: ValueError if it is no integer of 0 or more."""
+def check_retries(retries: int) -> int:
+    """Return a number of retries unchanged. Raises: ValueError if it is not an integer of 0 or more."""
     if isinstance(retries, bool) or not isinstance(retries, Integral) or retries < 0:
         raise ValueError(f"retries are 0 or more, 0 for none; got {retries!r}")
     return retries
 
 
-class Attempts:
-    """The tries of one call. `number` is that of the one under way, from 1.
+def check_timeout(timeout: float) -> float:
+    """Return a timeout unchanged. Raises: ValueError if it is not a number above 0."""
+    if isinstance(timeout, bool) or not isinstance(timeout, Real) or not timeout > 0:  # NaN is not above 0 either
+        raise ValueError(f"a timeout is more than 0 seconds, inf for none; got {timeout!r}")
+    return timeout
 
-    Units: `seconds` that all tries may take together; None for no end.
+
+def deadline(timeout: float | None, of_client: float | None, default: float) -> float | None:
+    """Return the seconds of a call: its own, else its client's, else the default. None: no limit.
+
+    Raises: ValueError if the call's own is not a number above 0.
+    """
+    if timeout is not None:
+        check_timeout(timeout)
+    seconds = next(value for value in (timeout, of_client, default) if value is not None)
+    return None if math.isinf(seconds) else min(float(seconds), LONGEST_SECONDS)
+
+
+class Attempts:
+    """The tries of one call. `number` is that of the current one, from 1.
+
+    Units: `seconds` is what all tries may take together; None for no limit.
     """
 
     def __init__(
@@ -70,25 +91,25 @@ class Attempts:
         self._clock = clock
         self._draw = draw
         self._end = None if seconds is None else clock() + seconds
-        self._most = FIRST_WAIT_SECONDS
+        self._longest_wait = FIRST_WAIT_SECONDS
         self._failures: list[_Failures] = []
 
     @property
     def seconds_left(self) -> float | None:
-        """What the try under way may take; None for no end."""
+        """What the current try may take; None for no limit."""
         return None if self._end is None else max(self._end - self._clock(), 0.0)
 
     def wait_after(self, error: PruningError) -> float | None:
-        """Give the seconds to wait before the next try, which is under way from now on.
+        """Return the seconds to wait before the next try, which is the current one from now on.
 
-        None: this was the last one, and `error` now tells how many there were and how the others ended.
+        None: this was the last one, and `error` now says how many there were and how the others ended.
         """
         seconds = self._wait(error) if self.number <= self._retries and is_passing(error) else None
         left = self.seconds_left
         if seconds is None or (left is not None and seconds >= left):
-            self._tell(error)
+            self._annotate(error)
             return None
-        self._note(str(error))
+        self._record(str(error))
         self.number += 1
         return seconds
 
@@ -98,15 +119,15 @@ class Attempts:
         Source: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter.
         """
         at_least = 0.0 if error.retry_after is None else error.retry_after.total_seconds()
-        most, self._most = self._most, min(2 * self._most, LONGEST_WAIT_SECONDS)
-        return at_least + most * self._draw()
+        longest, self._longest_wait = self._longest_wait, min(2 * self._longest_wait, LONGEST_WAIT_SECONDS)
+        return at_least + longest * self._draw()
 
-    def _tell(self, error: PruningError) -> None:
+    def _annotate(self, error: PruningError) -> None:
         error.attempts = self.number
         for failures in self._failures:
             error.add_note(str(failures))
 
-    def _note(self, message: str) -> None:
+    def _record(self, message: str) -> None:
         if self._failures and self._failures[-1].message == message:
             self._failures[-1].last = self.number
         else:
@@ -115,7 +136,7 @@ class Attempts:
 
 @dataclass(slots=True)
 class _Failures:
-    """Attempts that ended one after the other in the same way."""
+    """Consecutive attempts that ended in the same way."""
 
     first: int
     last: int

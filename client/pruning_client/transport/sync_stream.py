@@ -1,49 +1,111 @@
-"""The network of one attempt: gRPC's sync stub, a thread of gRPC's that sends, and one of ours that receives.
+"""gRPC for `Client`: a channel, and one attempt of a call over it.
 
-The thinking is in `exchange`. Reading goes on while the other thread sends, so that neither side waits for the
-other for ever; and when the call ends, for whatever reason, the sender is released.
+The state of an attempt is in `calls.exchange`. gRPC sends in a thread of its own, and a thread of ours receives, so
+that neither side waits for the other for ever; when the call ends, for whatever reason, the sender is released.
 """
 
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 import grpc
 
 from pruning_client.calls.exchange import Exchange, Watcher, model_bytes
+from pruning_client.calls.outcome import Outcome
+from pruning_client.errors import closed_error
+from pruning_client.errors.from_server import from_status
+from pruning_client.transport.addresses import Target, name_of
+from pruning_client.transport.channel import open_channel
+from pruning_client.transport.credentials import Security
 from pruning_client.transport.main_thread import run_outside_main_thread
-from pruning_proto.framing import Data
-from pruning_proto.v1.pruning_pb2 import PruneRequest
+from pruning_client.transport.retry import Attempts
+from pruning_proto.framing import Data, decode_response, encode
+from pruning_proto.names import GET_CAPABILITIES_PATH, PRUNE_PATH
+from pruning_proto.v1 import pruning_pb2 as pb
 
-Begin: TypeAlias = Callable[[Iterator[PruneRequest | Data]], Any]
-"""Begins a call with its requests; what it gives is at once the call and the iterator of responses."""
+Begin: TypeAlias = Callable[[Iterator[pb.PruneRequest | Data]], Any]
+"""Begins a call with its requests; what it returns is both the call and the iterator of responses."""
+
+Write: TypeAlias = Callable[[Data], object]
+"""Takes the bytes of a result, in order."""
 
 END_GRACE_SECONDS: Final = 5.0
 """How long a call may go on after its `failure`. Servers of this project end it within 2 s."""
 
 
-def converse(begin: Begin, exchange: Exchange, write: Callable[[Data], object], watcher: Watcher | None = None) -> None:
-    """Carry out a call, to its end or the first failure; `write` is given the result's bytes.
+class GrpcConnection:
+    """A channel to a server, connected when it is first used. Raises: as `open_channel`."""
+
+    def __init__(self, target: Target, security: Security) -> None:
+        self._name = name_of(target)
+        self._security = security
+        self._is_closed = False
+        self._channel = open_channel(target, security)
+        self._prune = self._channel.stream_stream(PRUNE_PATH, encode, decode_response)
+        self._get_capabilities = self._channel.unary_unary(
+            GET_CAPABILITIES_PATH,
+            pb.GetCapabilitiesRequest.SerializeToString,
+            pb.GetCapabilitiesResponse.FromString,
+        )
+
+    def close(self) -> None:
+        """Close the channel; running calls are cancelled."""
+        self._is_closed = True
+        self._channel.close()
+
+    def prune(self, exchange: Exchange, write: Write, watcher: Watcher | None, attempts: Attempts) -> Outcome:
+        """Carry out one attempt of Prune. Raises: PruningError; whatever `write`, the source or `watcher` raise."""
+        metadata = self._security.metadata()  # the time that it takes counts as the call's
+        begin = partial(self._prune, timeout=attempts.seconds_left, metadata=metadata)
+        try:
+            converse(partial(self._unless_closed, begin), exchange, write, watcher)
+        except grpc.RpcError as error:
+            sent_bytes = exchange.sent_bytes if exchange.is_answered else None
+            raise from_status(error, self._name, sent_bytes, is_tls=self._security.is_tls) from error
+        return exchange.finish()
+
+    def capabilities(self, attempts: Attempts) -> pb.GetCapabilitiesResponse:
+        """Carry out one attempt of GetCapabilities. Raises: PruningError."""
+        metadata = self._security.metadata()  # the time that it takes counts as the call's
+        request = pb.GetCapabilitiesRequest()
+        ask = partial(self._get_capabilities, request, timeout=attempts.seconds_left, metadata=metadata)
+        try:
+            response: pb.GetCapabilitiesResponse = run_outside_main_thread(partial(self._unless_closed, ask))
+        except grpc.RpcError as error:
+            raise from_status(error, self._name, is_tls=self._security.is_tls) from error
+        return response
+
+    def _unless_closed(self, begin: Callable[..., Any], *requests: Any) -> Any:
+        """Begin a call; on a closed channel gRPC raises ValueError, with a message of its own."""
+        try:
+            return begin(*requests)
+        except ValueError as error:
+            if self._is_closed:
+                raise closed_error(self._name) from error
+            raise
+
+
+def converse(begin: Begin, exchange: Exchange, write: Write, watcher: Watcher | None = None) -> None:
+    """Carry out a call, to its end or the first failure; `write` takes the result's bytes.
 
     Raises: grpc.RpcError if the call fails for a reason that `exchange` does not know. ProtocolError.
     Whatever `write`, the source or `watcher` raise.
     """
-    conversation = _Conversation(begin, exchange, write, _Teller(exchange, watcher))
+    conversation = _Conversation(begin, exchange, write, _ProgressReporter(exchange, watcher))
     run_outside_main_thread(conversation.run, conversation.end)
 
 
 class _Conversation:
-    """A call under way. `end` may come from any thread, and before the call has begun."""
+    """A running call. `end` may be called from any thread, and before the call has begun."""
 
-    def __init__(
-        self, begin: Begin, exchange: Exchange, write: Callable[[Data], object], tell: Callable[[], None]
-    ) -> None:
+    def __init__(self, begin: Begin, exchange: Exchange, write: Write, report_progress: Callable[[], None]) -> None:
         self._begin = begin
         self._exchange = exchange
         self._write = write
-        self._tell = tell
-        self._sender = _Sender(exchange, tell, self.end)
-        self._farewell: threading.Timer | None = None
+        self._report_progress = report_progress
+        self._sender = _Sender(exchange, report_progress, self.end)
+        self._end_timer: threading.Timer | None = None
         self._call: Any = None
         self._is_ended = False
 
@@ -65,8 +127,8 @@ class _Conversation:
             if sender.cause is None and self._exchange.failure is None:
                 raise
         finally:
-            if self._farewell is not None:
-                self._farewell.cancel()
+            if self._end_timer is not None:
+                self._end_timer.cancel()
             sender.stop()
             self.end()
         if sender.cause is not None:
@@ -75,13 +137,13 @@ class _Conversation:
     def _receive(self, call: Any) -> None:
         for message in call:
             data = self._exchange.receive(message)
-            self._sender.look()
+            self._sender.proceed()
             if data is not None:
                 self._write(data)
-            elif self._exchange.failure is not None and self._farewell is None:
-                self._farewell = threading.Timer(END_GRACE_SECONDS, self.end)
-                self._farewell.start()
-            self._tell()
+            elif self._exchange.failure is not None and self._end_timer is None:
+                self._end_timer = threading.Timer(END_GRACE_SECONDS, self.end)
+                self._end_timer.start()
+            self._report_progress()
 
 
 class _Sender:
@@ -90,49 +152,49 @@ class _Sender:
     An exception in there would surface as nothing but "Exception iterating requests!": it is kept as `cause`.
     """
 
-    def __init__(self, exchange: Exchange, tell: Callable[[], None], end: Callable[[], None]) -> None:
+    def __init__(self, exchange: Exchange, report_progress: Callable[[], None], end: Callable[[], None]) -> None:
         self.cause: BaseException | None = None
         self._exchange = exchange
-        self._tell = tell
+        self._report_progress = report_progress
         self._end = end
-        self._may_go_on = threading.Event()
-        self._stopped = False
+        self._may_proceed = threading.Event()
+        self._is_stopped = False
 
-    def look(self) -> None:
-        """Go on, or stop, if what came allows it."""
+    def proceed(self) -> None:
+        """Send the body, or nothing more, if what was received decides it."""
         if self._exchange.plan is not None or self._exchange.failure is not None:
-            self._may_go_on.set()
+            self._may_proceed.set()
 
     def stop(self) -> None:
         """Send no more."""
-        self._stopped = True
-        self._may_go_on.set()
+        self._is_stopped = True
+        self._may_proceed.set()
 
-    def __iter__(self) -> Iterator[PruneRequest | Data]:
+    def __iter__(self) -> Iterator[pb.PruneRequest | Data]:
         try:
             yield from self._messages()
         except GeneratorExit:  # the call has ended, and gRPC wants no more
             raise
-        except BaseException as error:  # noqa: BLE001 - of the caller's tensors or callback: whatever it is, the caller gets it
+        except BaseException as error:  # noqa: BLE001 - of the caller's tensors or callback: raised in the caller's thread
             self.cause = error
             self._end()
 
-    def _messages(self) -> Iterator[PruneRequest | Data]:
+    def _messages(self) -> Iterator[pb.PruneRequest | Data]:
         for message in self._exchange.opening():
             yield message
             self._exchange.sent(model_bytes(message))
         if self._exchange.waits_for_plan:
-            self._may_go_on.wait()
+            self._may_proceed.wait()
         for data in self._exchange.body():
-            if self._stopped or self._exchange.failure is not None:
+            if self._is_stopped or self._exchange.failure is not None:
                 return
             yield data
             self._exchange.sent(len(data))
-            self._tell()
+            self._report_progress()
 
 
-class _Teller:
-    """Tells a watcher, one thread at a time."""
+class _ProgressReporter:
+    """Calls a watcher, one thread at a time."""
 
     def __init__(self, exchange: Exchange, watcher: Watcher | None) -> None:
         self._exchange = exchange

@@ -1,7 +1,7 @@
-"""Work that would hold an event loop up: done in a thread, and always to its end.
+"""Work that would block an event loop: done in a thread, and always to its end.
 
-Nothing can interrupt a thread. So a task that is cancelled meanwhile waits for it, and is cancelled then: a file is
-never closed under a write, nor left behind half open.
+Nothing can interrupt a thread. A task that is cancelled meanwhile waits for it, and is cancelled then: a file is
+never closed during a write, nor left open.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ _Value = TypeVar("_Value")
 
 
 def start(work: Callable[[], _Value]) -> "asyncio.Future[_Value]":
-    """Begin work in a thread of the event loop's. To be waited for with `finished`, never awaited by itself."""
+    """Begin work in a thread of the event loop's. Wait for it with `finished`, and never await it directly."""
     return asyncio.get_running_loop().run_in_executor(None, work)
 
 
@@ -23,13 +23,13 @@ async def in_thread(work: Callable[[], _Value]) -> _Value:
 
 
 async def finished(work: "asyncio.Future[_Value]") -> _Value:
-    """Wait for work to end, whatever happens; give what it gave. Raises: what it raised; CancelledError, afterwards."""
+    """Wait for work to end, whatever happens; return its value. Raises: what it raised; CancelledError, afterwards."""
     await settled(work)
     return work.result()
 
 
 async def settled(*all_work: "asyncio.Future[Any] | None") -> None:
-    """Wait for all work to end, whatever comes of it. Raises: CancelledError, afterwards."""
+    """Wait for all work to end, whatever its outcome. Raises: CancelledError, afterwards."""
     cancelled: asyncio.CancelledError | None = None
     pending = {work for work in all_work if work is not None}
     while pending:
@@ -40,14 +40,14 @@ async def settled(*all_work: "asyncio.Future[Any] | None") -> None:
             pending = {work for work in pending if not work.done()}
     for work in all_work:
         if work is not None and not work.cancelled():
-            work.exception()  # looked at, so that nobody complains
+            work.exception()  # retrieved, so that asyncio does not log it
     if cancelled is not None:
         raise cancelled
 
 
 @asynccontextmanager
 async def entered(context: AbstractContextManager[_Value]) -> AsyncIterator[_Value]:
-    """Enter and leave a context in threads. Once entered it is left, also when cancelled in between."""
+    """Enter and leave a context in threads. Once entered it is always left, also when the task is cancelled."""
     stack = ExitStack()
     try:
         yield await in_thread(lambda: stack.enter_context(context))
@@ -57,3 +57,9 @@ async def entered(context: AbstractContextManager[_Value]) -> AsyncIterator[_Val
             raise
     else:
         await in_thread(stack.close)
+
+
+def cancellations() -> int:
+    """Return how often the running task was cancelled. A rise means: now; an earlier one may have been caught."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()

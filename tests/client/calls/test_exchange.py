@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from pruning_client import rules
-from pruning_client.calls.exchange import WAIT_BYTES, Exchange, PruneRequestSpec, chunks, recipe_of
+from pruning_client.calls.chunks import chunks
+from pruning_client.calls.exchange import WAIT_BYTES, Exchange
+from pruning_client.calls.request import PruneOptions, PruneRequestSpec, recipe_of
 from pruning_client.checkpoints.file import FileSource, Source
 from pruning_client.errors import MismatchError, ProtocolError, RecipeError
 from pruning_proto.framing import encode
@@ -23,7 +25,7 @@ REPORT = report(totals=pb.Totals(tensors=1, entries=4, pruned=2))
 
 
 def asking(source: Source, form: pb.OutputForm = pb.OUTPUT_FORM_PRUNED, seed: int | None = None) -> PruneRequestSpec:
-    return PruneRequestSpec(source=source, recipe=recipe_of(HALF, seed), output=form)
+    return PruneRequestSpec(source=source, recipe=recipe_of(HALF, seed), options=PruneOptions(output=form))
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ import grpc
 import pytest
 
 from pruning_client import AsyncClient, Client, rules
-from pruning_client.calls.exchange import Exchange, Progress, PruneRequestSpec, recipe_of
+from pruning_client.calls.exchange import Exchange, Progress
+from pruning_client.calls.request import PruneOptions, PruneRequestSpec, recipe_of
 from pruning_client.checkpoints.file import FileSource
 from pruning_client.errors import AuthenticationError, MismatchError, UnavailableError
 from pruning_client.transport.aio_stream import converse
@@ -153,7 +154,9 @@ class RecordedExchange(Exchange):
 
 
 def asking(source: FileSource) -> PruneRequestSpec:
-    return PruneRequestSpec(source=source, recipe=recipe_of(HALF, None), output=pb.OUTPUT_FORM_PRUNED)
+    return PruneRequestSpec(
+        source=source, recipe=recipe_of(HALF, None), options=PruneOptions(output=pb.OUTPUT_FORM_PRUNED)
+    )
 
 
 async def conversation(address: str, exchange: Exchange, write: Callable[[Data], object]) -> None:

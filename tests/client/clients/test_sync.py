@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 
 from pruning_client import Client, rules
-from pruning_client.calls.exchange import Progress, Rules
+from pruning_client.calls.exchange import Progress
+from pruning_client.calls.request import Rules
 from pruning_client.errors import CheckpointError, MismatchError, PruningError, RecipeError
 from pruning_proto.limits import CHUNK_BYTES
 from pruning_proto.reasons import Reason

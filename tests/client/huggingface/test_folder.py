@@ -11,10 +11,10 @@ import torch
 import transformers
 
 from pruning_client import Client, rules
-from pruning_client.calls.exchange import Rules
+from pruning_client.calls.request import Rules
 from pruning_client.errors import CheckpointError, MismatchError, PruningError, RecipeError
 from pruning_client.huggingface.folder import prune_folder
-from pruning_client.results.output_form import Output
+from pruning_client.results.output_format import Output
 from tests.servers import ServerProcess
 
 HALF = rules.remove_units(0.5, map="llama_mlp", same_width=True)

@@ -16,7 +16,7 @@ from pruning_client import numpy as numpy_adaptor
 from pruning_client import torch as torch_adaptor
 from pruning_client.checkpoints.state_dict import StateDictSource
 from pruning_client.errors import CheckpointError, MismatchError, PruningError
-from pruning_client.results.output_form import Output
+from pruning_client.results.output_format import Output
 from pruning_proto.reasons import Reason
 from tests.client.tiny_files import checkpoint, weight, written
 from tests.servers import ServerProcess

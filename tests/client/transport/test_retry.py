@@ -1,5 +1,6 @@
-"""When a call is tried again, and how long it waits first."""
+"""When a call is tried again, how long it waits first, and how long it may take in all."""
 
+import math
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -8,7 +9,16 @@ import pytest
 from grpc import StatusCode
 
 from pruning_client.errors import CapacityError, PruningError, UnavailableError
-from pruning_client.transport.retry import FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, Attempts, check, is_passing
+from pruning_client.transport.retry import (
+    FIRST_WAIT_SECONDS,
+    LONGEST_SECONDS,
+    LONGEST_WAIT_SECONDS,
+    Attempts,
+    check_retries,
+    check_timeout,
+    deadline,
+    is_passing,
+)
 from pruning_proto.reasons import TABLE, Reason
 
 PASSING = (Reason.SHUTTING_DOWN,)
@@ -136,4 +146,26 @@ def test_error_of_a_single_attempt_tells_nothing_of_attempts() -> None:
 @pytest.mark.parametrize("retries", [-1, True, 1.5, "3", None], ids=repr)
 def test_what_is_no_number_of_retries_is_refused(retries: Any) -> None:
     with pytest.raises(ValueError, match="retries are 0 or more"):
-        check(retries)
+        check_retries(retries)
+
+
+@pytest.mark.parametrize("timeout", [math.nan, 0, 0.0, -1, -math.inf, True, "5", None], ids=repr)
+def test_timeout_that_is_no_time_is_refused(timeout: Any) -> None:
+    with pytest.raises(ValueError, match="a timeout is more than 0 seconds"):
+        check_timeout(timeout)
+
+
+@pytest.mark.parametrize(
+    ("of_call", "of_client", "expected"),
+    [
+        pytest.param(1, 2.0, 1.0, id="the call's first"),
+        pytest.param(None, 2.0, 2.0, id="then the client's"),
+        pytest.param(None, None, 30.0, id="then the default"),
+        pytest.param(math.inf, 2.0, None, id="infinity is no deadline"),
+        pytest.param(1e30, None, LONGEST_SECONDS, id="huge is what gRPC takes"),
+    ],
+)
+def test_deadline_is_what_was_said_nearest(
+    of_call: float | None, of_client: float | None, expected: float | None
+) -> None:
+    assert deadline(of_call, of_client, 30.0) == expected

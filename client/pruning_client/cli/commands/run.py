@@ -6,7 +6,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import get_args
 
-from pruning_client.calls.exchange import Watcher, is_random, recipe_of
+from pruning_client.calls.exchange import Watcher
+from pruning_client.calls.request import is_random, recipe_of
 from pruning_client.checkpoints.atomic_file import replacing
 from pruning_client.checkpoints.file import FileSource
 from pruning_client.checkpoints.shards import ShardsSource, is_index
@@ -18,7 +19,7 @@ from pruning_client.cli.server_options import add_server_options
 from pruning_client.cli.service import Service, open_service
 from pruning_client.cli.tables import terminal_width
 from pruning_client.huggingface.folder import FOLDER_OUTPUTS, check_new, is_folder, prune_folder, weights_of
-from pruning_client.results.output_form import Output
+from pruning_client.results.output_format import Output
 from pruning_client.results.report import Report
 from pruning_proto.v1.pruning_pb2 import Recipe
 

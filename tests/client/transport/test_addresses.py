@@ -3,7 +3,7 @@
 import pytest
 
 from pruning_client import Client, Tls
-from pruning_client.transport.channel import check, name_of
+from pruning_client.transport.addresses import check, name_of
 
 TOKEN = "s3cret-t0ken"  # noqa: S105 - opens nothing
 

@@ -1,0 +1,45 @@
+"""What a finished call returned, and what the verbs of a client make of it."""
+
+from dataclasses import dataclass
+
+from pruning_client.calls.request import PruneRequestSpec
+from pruning_client.checkpoints.state_dict import StateDictSource
+from pruning_client.errors import ProtocolError
+from pruning_client.results.plan import Plan
+from pruning_client.results.report import Report
+from pruning_client.results.result import Result
+from pruning_proto.safetensors.header import Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a finished call returned. `header` and `layout` are the result's; None for formats without a file."""
+
+    plan: Plan
+    report: Report | None
+    header: bytes
+    layout: Layout | None
+
+
+def result_of(request: PruneRequestSpec, outcome: Outcome, buffer: memoryview) -> Result:
+    """Return the result of a call whose bytes are in `buffer`. Raises: ProtocolError if there is none."""
+    if outcome.layout is None:
+        raise ProtocolError("the call ended well, but without a result")
+    source = request.source
+    return Result(
+        plan=outcome.plan,
+        report=whole_report(outcome),
+        header=outcome.header,
+        layout=outcome.layout,
+        buffer=buffer,
+        aliases=source.aliases,
+        names=source.names,
+        framework=source.framework if isinstance(source, StateDictSource) else None,
+    )
+
+
+def whole_report(outcome: Outcome) -> Report:
+    """Return the report of a call. Raises: ProtocolError if there is none."""
+    if outcome.report is None:
+        raise ProtocolError("the call ended well, but without the report")
+    return outcome.report

@@ -1,0 +1,63 @@
+"""What `aio_stream` relies on and grpc.aio does not promise: the status of an ended call can be read at once."""
+
+import asyncio
+from collections.abc import Generator, Iterator
+from typing import Any
+
+import grpc
+import pytest
+
+from pruning_client.transport.aio_stream import immediately, status_error
+from pruning_proto.framing import decode_response
+from pruning_proto.names import PRUNE_PATH
+from pruning_proto.v1 import pruning_pb2 as pb
+from tests.client.scripted import scripted_server
+
+TRIED_WITH = "1.85.1"
+"""The newest version of grpcio that this was seen to hold for."""
+
+
+def refuse(requests: Iterator[pb.PruneRequest], context: grpc.ServicerContext) -> Iterator[pb.PruneResponse]:
+    context.abort(grpc.StatusCode.ABORTED, "not today")
+    yield from ()
+
+
+class Never:
+    """What is awaited in vain."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield
+
+
+async def forever() -> None:
+    await Never()
+
+
+async def status_in_the_callback(address: str) -> grpc.aio.AioRpcError:
+    """Return the status of a refused call, read inside the callback of its end, where nothing can be awaited."""
+    read: asyncio.Future[grpc.aio.AioRpcError] = asyncio.get_running_loop().create_future()
+
+    def look(call: Any) -> None:
+        try:
+            read.set_result(immediately(status_error(call)))
+        except RuntimeError as error:
+            read.set_exception(error)
+
+    async with grpc.aio.insecure_channel(address) as channel:
+        call: Any = channel.stream_stream(PRUNE_PATH, None, decode_response)()
+        call.add_done_callback(look)
+        return await asyncio.wait_for(read, 20)
+
+
+def test_status_of_an_ended_call_waits_for_nothing() -> None:
+    with scripted_server(refuse) as address:
+        try:
+            error = asyncio.run(status_in_the_callback(address))
+        except RuntimeError as failed:
+            pytest.fail(f"grpcio {grpc.__version__} differs from {TRIED_WITH}, see aio_stream.immediately: {failed}")
+    assert (error.code(), error.details()) == (grpc.StatusCode.ABORTED, "not today")
+
+
+def test_coroutine_that_waits_is_refused() -> None:
+    with pytest.raises(RuntimeError, match="makes the status of an ended call wait"):
+        immediately(forever())
