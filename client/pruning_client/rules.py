@@ -30,6 +30,8 @@ from os import PathLike
 from typing import Final, Literal, TypeAlias, TypeVar
 
 from pruning_client.errors import is_text, recipe_error
+from pruning_client.recipes.amounts import AmountLike as AmountLike  # noqa: PLC0414 - a name of this module
+from pruning_client.recipes.amounts import amount_of, sparsity
 from pruning_client.recipes.channel_groups import group, tie
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
@@ -52,7 +54,6 @@ __all__ = [
 ]
 
 Patterns: TypeAlias = str | Iterable[str]
-AmountLike: TypeAlias = float | int | pb.Amount
 ScopeName: TypeAlias = Literal["local", "global"]
 PriorName: TypeAlias = Literal["mask", "zeros"]
 NormLike: TypeAlias = float | int | Literal["fro", "nuc"]
@@ -202,11 +203,6 @@ def installed_method(
     return _rule(score, include, exclude, prior)
 
 
-def sparsity(value: float) -> pb.Amount:
-    """Prune until this part of all, 0.0 to 1.0, is pruned, what was pruned before included."""
-    return pb.Amount(sparsity=_part(value, "sparsity"))
-
-
 def load_recipe(path: str | PathLike[str]) -> pb.Recipe:
     """Read a recipe from a YAML file: the protobuf JSON mapping of `pruning.v1.Recipe`.
 
@@ -234,7 +230,7 @@ def _rule(score: pb.Score, include: Patterns, exclude: Patterns, prior: str) -> 
 
 
 def _ranking(rule: pb.Rule, amount: AmountLike, scope: str) -> pb.Rule:
-    rule.amount.CopyFrom(_amount(amount))
+    rule.amount.CopyFrom(amount_of(amount))
     rule.scope = _choice(_SCOPES, scope, "scope")
     return rule
 
@@ -290,24 +286,6 @@ def _norm(norm: NormLike, field: str) -> pb.Norm:
     if not isinstance(norm, Real) or math.isnan(norm):
         raise recipe_error(Reason.INVALID_NORM, f"{field}.p", f"p is a number, also 0 and infinity, got {norm!r}")
     return pb.Norm(p=float(norm))
-
-
-def _amount(amount: AmountLike) -> pb.Amount:
-    if isinstance(amount, pb.Amount):
-        return amount
-    if isinstance(amount, Integral):  # True too, which is 1: torch's meaning
-        if not 0 <= amount < 2**64:
-            raise recipe_error(
-                Reason.AMOUNT_OUT_OF_RANGE, "amount.count", f"a count is 0 to 2^64 - 1, got {int(amount)}"
-            )
-        return pb.Amount(count=int(amount))
-    return pb.Amount(fraction=_part(amount, "fraction"))
-
-
-def _part(value: float, kind: str) -> float:
-    if not isinstance(value, Real) or not 0.0 <= value <= 1.0:  # NaN too fails the comparison
-        raise recipe_error(Reason.AMOUNT_OUT_OF_RANGE, f"amount.{kind}", f"a {kind} is 0.0 to 1.0, got {value!r}")
-    return float(value)
 
 
 def _patterns(patterns: Patterns, field: str) -> list[str]:

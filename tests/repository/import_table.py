@@ -92,8 +92,6 @@ NOT_YET: Final = frozenset(
     {
         # (importer's unit, imported unit): arrows of the old layout that are still to go
         ("pruning_engine.execution", "pruning_engine.modules"),
-        ("pruning_client.recipes", "pruning_client.rules"),
-        ("pruning_client.checkpoints", "pruning_client.calls"),
     }
 )
 
@@ -133,8 +131,7 @@ LIBRARIES: Final[Mapping[str, frozenset[str]]] = {
             "pruning_service.observability",
             "pruning_service.rpc",
             "pruning_service.server",
-            "pruning_client.clients",
-            "pruning_client.errors.from_server",
+            "pruning_client.errors.tree",  # `PruningError.code`, when it is asked for
             "pruning_client.transport",
         }
     ),

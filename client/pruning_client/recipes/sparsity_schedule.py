@@ -15,7 +15,7 @@ from numbers import Integral, Real
 from typing import Final, Self
 
 from pruning_client.errors import recipe_error
-from pruning_client.rules import sparsity as amount_of_sparsity
+from pruning_client.recipes.amounts import sparsity as amount_of_sparsity
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 

@@ -1,0 +1,36 @@
+"""How much a rule prunes: a fraction or a count of what is unpruned, or the sparsity to reach."""
+
+from numbers import Integral, Real
+from typing import Final, TypeAlias
+
+from pruning_client.errors import recipe_error
+from pruning_proto.reasons import Reason
+from pruning_proto.v1 import pruning_pb2 as pb
+
+AmountLike: TypeAlias = float | int | pb.Amount
+"""As in torch: a float is a part of what is still unpruned, an int a number of weights; or what `sparsity` returns."""
+
+_LARGEST_COUNT: Final = 2**64 - 1
+
+
+def amount_of(amount: AmountLike) -> pb.Amount:
+    """Return the amount that a caller gives. Raises: RecipeError if it is out of range."""
+    if isinstance(amount, pb.Amount):
+        return amount
+    if isinstance(amount, Integral):  # True too, which is 1: torch's meaning
+        if not 0 <= amount <= _LARGEST_COUNT:
+            description = f"a count is 0 to 2^64 - 1, got {int(amount)}"
+            raise recipe_error(Reason.AMOUNT_OUT_OF_RANGE, "amount.count", description)
+        return pb.Amount(count=int(amount))
+    return pb.Amount(fraction=_part(amount, "fraction"))
+
+
+def sparsity(value: float) -> pb.Amount:
+    """Prune until this part of all weights, 0.0 to 1.0, is pruned, those that were pruned before included."""
+    return pb.Amount(sparsity=_part(value, "sparsity"))
+
+
+def _part(value: float, kind: str) -> float:
+    if not isinstance(value, Real) or not 0.0 <= value <= 1.0:  # NaN too fails the comparison
+        raise recipe_error(Reason.AMOUNT_OUT_OF_RANGE, f"amount.{kind}", f"a {kind} is 0.0 to 1.0, got {value!r}")
+    return float(value)
