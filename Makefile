@@ -4,10 +4,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/installed
+# Tests wait for servers as much as they compute, so that two cores are busy with three of them.
+WORKERS ?= 3
 export BUF_CACHE_DIR := $(CURDIR)/.cache/buf
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check proto tutorial bench soak image test-image clean
+.PHONY: help demo test test-integrations check proto tutorial bench soak image test-image clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -15,8 +17,11 @@ help: ## list these targets
 demo: $(READY) ## prune half of a real model through the service and look at the result
 	$(BIN)/python -m scripts.demo
 
-test: $(READY) ## run all tests
-	$(BIN)/pytest
+test: $(READY) ## run the tests; it installs nothing. WORKERS=0 runs them one after the other
+	NO_INSTALLS=1 $(BIN)/pytest -m "not integration" -n $(WORKERS) --dist loadgroup
+
+test-integrations: $(READY) ## run the tests that install what they need: other clients, proxies, validators, linters
+	$(BIN)/pytest -m integration
 
 check: $(READY) ## lint, formatting, types, and the contract against its earlier versions
 	$(BIN)/ruff check .

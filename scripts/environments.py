@@ -7,6 +7,7 @@ client beside other versions of protobuf. An environment is named after what is 
 
 import fcntl
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -18,14 +19,17 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parent.parent
 CONSTRAINTS: Final = ROOT / "constraints.txt"
 ENVIRONMENTS: Final = ROOT / ".cache" / "environments"
+NO_INSTALLS: Final = "NO_INSTALLS"
+"""The variable under which nothing is installed: `make test` sets it."""
 
 
 def python_with(name: str, requirements: Sequence[str]) -> Path:
-    """Give the Python of an environment that holds `requirements`, and make it first if need be.
+    """Return the Python of an environment that holds `requirements`, and make it first if need be.
 
     Cost: nothing if it is there; else the time that pip takes.
-    Raises: subprocess.CalledProcessError if pip fails; what it said is on stderr.
+    Raises: subprocess.CalledProcessError if pip fails; what it said is on stderr. RuntimeError under NO_INSTALLS.
     """
+    check_installs_allowed(f"the environment {name!r}")
     home = ENVIRONMENTS / f"{name}-{_digest(requirements)}"
     python = home / "bin" / "python"
     complete = home / "complete"
@@ -38,8 +42,17 @@ def python_with(name: str, requirements: Sequence[str]) -> Path:
     return python
 
 
+def check_installs_allowed(what: str) -> None:
+    """Refuse to use what is installed on demand where that is not wanted, also if it is there. Raises: RuntimeError."""
+    if os.environ.get(NO_INSTALLS):
+        raise RuntimeError(
+            f"{what} is installed on demand, and {NO_INSTALLS} is set; mark the test `integration`, so that "
+            "`make test-integrations` runs it"
+        )
+
+
 def pinned(package: str) -> str:
-    """Give a package's line of `constraints.txt`, such as "numpy==2.4.6"."""
+    """Return a package's line of `constraints.txt`, such as "numpy==2.4.6"."""
     return next(line for line in CONSTRAINTS.read_text().splitlines() if line.startswith(f"{package}=="))
 
 

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from scripts.environments import ROOT
+from scripts.environments import ROOT, check_installs_allowed
 
 MISSING: Final = "there is no node and npm here; Debian's packages nodejs and npm have them"
 _FILES: Final = ("package.json", "package-lock.json")
@@ -19,10 +19,11 @@ def is_installable() -> bool:
 
 
 def node_modules(folder: Path) -> Path:
-    """Give the folder of the packages that the lock file in `folder` names, and install them first if need be.
+    """Return the folder of the packages that the lock file in `folder` names, and install them first if need be.
 
-    Raises: subprocess.CalledProcessError if npm fails.
+    Raises: subprocess.CalledProcessError if npm fails. RuntimeError under NO_INSTALLS.
     """
+    check_installs_allowed(f"what {folder.name}/package-lock.json names")
     assert is_installable(), MISSING  # noqa: S101 - the caller's to ask
     lock_file = (folder / "package-lock.json").read_bytes()
     home = ROOT / ".cache" / "node" / hashlib.sha256(lock_file).hexdigest()[:12]

@@ -14,6 +14,7 @@ from scripts.node_packages import MISSING, is_installable, node_modules
 from tests.deploy.rendered import Manifest, example, rendered
 
 pytestmark = [
+    pytest.mark.integration,
     pytest.mark.timeout(600),  # the first time, packages are installed
     pytest.mark.skipif(not is_installable(), reason=MISSING),
 ]

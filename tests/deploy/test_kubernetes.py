@@ -12,8 +12,6 @@ from pruning_service.settings import read_settings
 from scripts.environments import ROOT, python_with
 from tests.deploy.rendered import FOLDERS, NAME, OVERLAYS, Manifest, example, rendered, written
 
-pytestmark = pytest.mark.timeout(600)  # the first time, environments are made
-
 MONITORING = ROOT / "deploy" / "monitoring"
 GIB = 2**30
 FAILURE_GRACE_SECONDS = 3
@@ -27,18 +25,24 @@ def validated(*files: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.integration
+@pytest.mark.timeout(600)  # the first time, an environment is made
 @every_folder
 def test_every_object_is_valid_to_the_last_field(folder: str, tmp_path: Path) -> None:
     done = validated(written(folder, tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.integration
+@pytest.mark.timeout(600)
 def test_a_field_that_kubernetes_does_not_know_is_found(tmp_path: Path) -> None:
     file = written("base", tmp_path)
     file.write_text(file.read_text().replace("automountServiceAccountToken", "automountServiceAcountToken"))
     assert validated(file).returncode != 0
 
 
+@pytest.mark.integration
+@pytest.mark.timeout(600)
 def test_autoscaler_is_valid_and_scales_the_deployment() -> None:
     assert validated(ROOT / "deploy/kubernetes/examples/horizontal-pod-autoscaler.yaml").returncode == 0
     (autoscaler,) = example("horizontal-pod-autoscaler.yaml")

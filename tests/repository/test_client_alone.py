@@ -11,7 +11,7 @@ from pruning_client import pack_file
 from tests.repository.installed import Installation
 from tests.servers import ServerProcess
 
-pytestmark = pytest.mark.timeout(600)  # the first time, environments are made
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]  # the first time, environments are made
 
 WEIGHTS = struct.pack("<4f", -3.0, 1.0, -2.0, 4.0)
 HALF_OF_THEM = struct.pack("<4f", -3.0, 0.0, 0.0, 4.0)

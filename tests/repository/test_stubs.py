@@ -17,6 +17,7 @@ def regenerated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.integration
 @pytest.mark.timeout(600)  # makes an environment the first time
 @pytest.mark.parametrize("stub", STUBS)
 def test_regenerating_changes_nothing(regenerated: Path, stub: str) -> None:

@@ -12,7 +12,7 @@ from tests.repository.installed import PROJECT, Installation
 from tests.repository.modules import YARDS
 from tests.servers import ServerProcess
 
-pytestmark = pytest.mark.timeout(600)  # the first time, environments are made
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]  # the first time, environments are made
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from scripts.demo import minilm
 from scripts.environments import pinned, python_with
 from tests.servers import ServerProcess
 
-pytestmark = pytest.mark.timeout(900)  # the first time, the environment is made
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]  # the first time, the environment is made
 
 SCRIPT = Path(__file__).with_name("compressed_tensors_reads.py")
 REQUIREMENTS = [

@@ -29,7 +29,10 @@ def is_called(client: Client, server: ServerProcess) -> bool:
 
 
 @pytest.mark.timeout(300)  # the first time, Envoy is installed
-@pytest.mark.parametrize(("path", "client"), [("round-robin", "Client"), ("Envoy", "AsyncClient")])
+@pytest.mark.parametrize(
+    ("path", "client"),
+    [("round-robin", "Client"), pytest.param("Envoy", "AsyncClient", marks=pytest.mark.integration)],
+)
 def test_no_call_fails_while_one_is_killed_one_added_and_one_drained(
     three: Replicas, tmp_path: Path, path: str, client: str
 ) -> None:

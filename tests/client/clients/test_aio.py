@@ -380,10 +380,10 @@ def test_call_that_waits_for_its_next_attempt_ends_with_its_client(small: Path, 
         context.add_callback(ended.set)
         refusal = failure("NO_ROOM")
         refusal.failure.code = grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
-        refusal.failure.retry_after.seconds = 60
+        refusal.failure.retry_after.seconds = 600  # longer than a test may take
         yield refusal
 
-    with scripted_server(refuse) as address, connect(address, timeout=600) as client:
+    with scripted_server(refuse) as address, connect(address, timeout=1200) as client:
 
         def close() -> None:
             ended.wait(20)
@@ -392,11 +392,9 @@ def test_call_that_waits_for_its_next_attempt_ends_with_its_client(small: Path, 
 
         closing = threading.Thread(target=close)
         closing.start()
-        begin = time.monotonic()
         with pytest.raises(UnavailableError, match="closed during the call"):
             client.prune(small, HALF)
         closing.join()
-    assert time.monotonic() - begin < 50
 
 
 @BOTH

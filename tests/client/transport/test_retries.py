@@ -169,16 +169,14 @@ def test_error_says_how_many_attempts_were_made(small: Path, connect: Connect) -
 
 
 def test_wait_that_would_pass_the_deadline_is_not_begun(small: Path, connect: Connect) -> None:
-    script, calls = failing_first(say(refused(Reason.NO_ROOM, 600)))
-    begin = time.monotonic()
+    script, calls = failing_first(say(refused(Reason.NO_ROOM, 6000)))
     with (
         scripted_server(script) as address,
         connect(address) as client,
         pytest.raises(CapacityError, match="NO_ROOM") as caught,
     ):
-        client.prune(small, HALF, timeout=30)
+        client.prune(small, HALF, timeout=3000)  # a wait of either length would outlast this test
     assert (calls(), caught.value.reason) == (1, "NO_ROOM")
-    assert time.monotonic() - begin < 20
 
 
 def test_deadline_is_one_for_all_attempts(small: Path, connect: Connect) -> None:
@@ -189,7 +187,7 @@ def test_deadline_is_one_for_all_attempts(small: Path, connect: Connect) -> None
         yield refused(Reason.NO_ROOM, 0.5)
 
     with scripted_server(note) as address, connect(address, retries=1) as client, pytest.raises(CapacityError):
-        client.prune(small, HALF, timeout=3)
+        client.prune(small, HALF, timeout=60)
     assert left[1] < left[0] - 0.4  # gRPC rounds what it sends
 
 

@@ -139,7 +139,7 @@ def test_server_that_does_not_finish_is_told_from_one_that_does_not_answer(large
 
     with (
         scripted_server(wait) as address,
-        connect(address, timeout=0.5) as client,
+        connect(address, timeout=2) as client,
         pytest.raises(DeadlineError, match="did not finish in time; allow it more"),
     ):
         client.prune(large, HALF)
@@ -220,12 +220,10 @@ def test_call_that_does_not_end_after_its_failure_is_ended(
         over = threading.Event()
         context.add_callback(over.set)
         yield failure("SELECTS_NOTHING", "nothing")
-        over.wait(20)
+        over.wait()  # a client that does not end the call waits until this test fails
 
-    begin = time.monotonic()
     with scripted_server(linger) as address, connect(address) as client, pytest.raises(MismatchError, match="nothing"):
         client.prune(small, HALF)
-    assert time.monotonic() - begin < 10
 
 
 def test_details_of_somebody_else_are_passed_over(small: Path, connect: Connect) -> None:

@@ -81,11 +81,16 @@ def test_work_that_is_not_light_is_done_in_a_thread() -> None:
 )
 def test_only_small_work_passes_large_work_that_has_its_turn(effort_bytes: float, *, passes: bool) -> None:
     async def is_done_meanwhile() -> bool:
-        worker, may_end = Worker(torch.device("cpu")), threading.Event()
-        large = asyncio.create_task(worker.run(may_end.wait))
-        await asyncio.sleep(0.1)  # until it has its turn
+        worker, has_begun, may_end = Worker(torch.device("cpu")), threading.Event(), threading.Event()
+
+        def hold() -> None:
+            has_begun.set()
+            may_end.wait()
+
+        large = asyncio.create_task(worker.run(hold))
+        await asyncio.to_thread(has_begun.wait)
         other = asyncio.create_task(worker.run(lambda: None, effort_bytes))
-        done, _ = await asyncio.wait({other}, timeout=10 if passes else 0.5)
+        done, _ = await asyncio.wait({other}, timeout=60 if passes else 0.5)
         may_end.set()
         await asyncio.gather(large, other)
         worker.close()

@@ -57,7 +57,7 @@ def test_one_that_neither_sends_nor_reads() -> None:
 def test_one_that_does_not_read_its_plan() -> None:
     asked = options(MANY, output=pb.OUTPUT_FORM_PLAN)
     with (
-        running_server(idle_seconds="0.5") as server,
+        running_server(idle_seconds="2") as server,
         deaf(server, iter([asked, *data(MANY[: -4 * 20_000])])),
     ):
         assert wait_until(lambda: has_ended_with(server, Reason.CLIENT_NOT_READING))
