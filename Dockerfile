@@ -1,10 +1,10 @@
-# Images of the service: `cpu`, the default; `cuda`; and `client`, the command line alone, for pipelines.
+# Images of the service: `cpu`, the default, without torch; `cuda`; and `client`, the command line alone, for pipelines.
 #
 #     docker build --target cpu --tag pruning-service:cpu .      or: make image
 #
-# Where packages come from is pip's own configuration: hand yours in with `--secret id=pip,src=<your pip.conf>`, or name a
-# further index with `--build-arg PIP_EXTRA_INDEX_URL=...`. `cpu` needs one of them that has PyTorch's builds for the CPU.
-# Whatever it is, only files whose hashes stand in deploy/requirements-*.txt are installed.
+# Where packages come from is pip's own configuration: pass yours with `--secret id=pip,src=<your pip.conf>`, or name a
+# further index with `--build-arg PIP_EXTRA_INDEX_URL=...`. Only files whose hashes are in deploy/requirements-*.txt are
+# installed.
 
 FROM python:3.11-slim-bookworm AS python
 
@@ -13,17 +13,17 @@ ARG PIP_EXTRA_INDEX_URL
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
 
-# What others wrote, one environment an image, in /app and without pip. It changes rarely, and is a layer of its own.
+# The packages of others, one environment per image, in /app and without pip: a layer of its own, because it changes
+# rarely.
 FROM builder AS packages
 RUN python -m venv --without-pip /app
 
-# What torch brings for compiling extensions and for testing itself is left out.
 FROM packages AS cpu-packages
 COPY deploy/requirements-cpu.txt ./
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
-    python -m pip --python /app/bin/python install --only-binary :all: --require-hashes -r requirements-cpu.txt \
-    && rm -rf /app/lib/python3.11/site-packages/torch/include /app/lib/python3.11/site-packages/torch/test
+    python -m pip --python /app/bin/python install --only-binary :all: --require-hashes -r requirements-cpu.txt
 
+# torch's headers for extensions and its own tests are left out.
 FROM packages AS cuda-packages
 COPY deploy/requirements-cuda.txt ./
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
@@ -35,7 +35,7 @@ COPY deploy/requirements-client.txt ./
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     python -m pip --python /app/bin/python install --only-binary :all: --require-hashes -r requirements-client.txt
 
-# The project itself, built by what pyproject.toml names and put into the same /app: the small layer on top.
+# The project itself, built by the build system of pyproject.toml and installed into the same /app: the small layer on top.
 FROM builder AS project
 RUN python -m venv /tools && python -m venv --without-pip /app
 COPY deploy/requirements-build.txt ./
@@ -45,7 +45,7 @@ COPY . .
 RUN /tools/bin/pip wheel --no-deps --no-build-isolation --no-index --wheel-dir /wheels . \
     && python -m pip --python /app/bin/python install --no-deps --no-index /wheels/*.whl
 
-# What every image has. It writes nothing outside /tmp, and has no use for a user's name.
+# Common to all images. They write nothing outside /tmp, and need no user name.
 FROM python AS base
 ARG VERSION=unknown
 ARG REVISION=unknown
@@ -66,20 +66,20 @@ COPY --from=project /app /app
 WORKDIR /data
 ENTRYPOINT ["prune"]
 
-# It listens on every address of the container, so that its ports can be published. It starts only with TLS, or once told
-# that the network is private: docs/security.md.
+# It listens on every address of the container, so that its ports can be published. It starts only with TLS, or with a
+# setting that says that the network is private: docs/security.md.
 FROM base AS server
 ENV PRUNING_LISTEN=0.0.0.0:50051 \
     PRUNING_METRICS_LISTEN=0.0.0.0:9464 \
     PRUNING_HEALTH_LISTEN=0.0.0.0:50052
 EXPOSE 50051 50052 9464
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-m", "pruning_service.observability.probe"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-m", "pruning_service.probe"]
 ENTRYPOINT ["python", "-m", "pruning_service"]
 
 FROM server AS cuda
 LABEL org.opencontainers.image.title="pruning-service cuda" \
       org.opencontainers.image.description="The pruning service on NVIDIA GPUs: safetensors in, pruned safetensors out, over gRPC."
-# What NVIDIA's container runtime asks for; the driver's libraries are the host's.
+# Required by NVIDIA's container runtime; the driver's libraries are the host's.
 ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 COPY --from=cuda-packages /app /app

@@ -33,6 +33,7 @@ MAY_IMPORT = {
         "grpc_reflection",
         "google",
         "prometheus_client",
+        *("pydantic", "pydantic_settings"),
         "torch",
         "numpy",
     },
@@ -52,7 +53,8 @@ MAY_IMPORT = {
 """Other packages that each package may import. Beyond the table every package imports itself."""
 
 CLIENT_NEEDS = PROJECT["project"]["dependencies"]
-SERVICE_NEEDS = CLIENT_NEEDS + PROJECT["project"]["optional-dependencies"]["service"]
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+SERVICE_NEEDS = CLIENT_NEEDS + EXTRAS["local"] + EXTRAS["service"]
 
 PACKAGES = pytest.mark.parametrize("package", YARDS)
 
