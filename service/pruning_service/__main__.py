@@ -1,6 +1,5 @@
 """`python -m pruning_service`: serve until SIGTERM or SIGINT."""
 
-import argparse
 import asyncio
 import logging
 import os
@@ -8,25 +7,26 @@ import signal
 import sys
 from collections.abc import Sequence
 
-import pruning_service.early_stop  # noqa: F401 - SIGTERM is heard while all else is loaded
-from pruning_service.observability import log_format as logs
+import pruning_service.early_stop  # noqa: F401 - SIGTERM is handled while everything else is imported
+from pruning_service.local_settings import SettingsError
+from pruning_service.observability import log_format
+from pruning_service.options import parse
 from pruning_service.resources import allocator
 from pruning_service.resources.engine_worker import DeviceError
 from pruning_service.server import running
-from pruning_service.settings import Settings, SettingsError, read_settings
+from pruning_service.settings import Settings, read_settings
 
 _log = logging.getLogger("pruning_service")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve; give the exit status: 0 after a clean stop, 1 if the device is lost, 2 if the settings make no sense."""
-    parsed = _parser().parse_args(arguments)
-    options = {name: text for name, text in vars(parsed).items() if isinstance(text, str)}
+    """Serve; return the exit status: 0 after a clean stop, 1 if the device is lost, 2 if a setting is invalid."""
+    options, until_stdin_closes = parse(arguments)
     try:
         settings = read_settings(os.environ, **options)
-        logs.configure(settings.log_level)
+        log_format.configure(settings.log_level)
         allocator.configure()
-        return asyncio.run(_serve(settings, until_stdin_closes=parsed.until_stdin_closes))
+        return asyncio.run(_serve(settings, until_stdin_closes=until_stdin_closes))
     except (SettingsError, DeviceError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
@@ -66,36 +66,6 @@ def _stop_at_end(stop: asyncio.Event) -> None:
     if not os.read(sys.stdin.fileno(), 4096):
         asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
         stop.set()
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="prune serve",
-        description="Serve pruning.v1.PruningService. Every setting is also an environment variable PRUNING_*; "
-        "an option here wins. Stages cleanly on SIGTERM.",
-    )
-    parser.add_argument("--listen", metavar="ADDRESS", help="host:port or unix:/path (default: 127.0.0.1:50051)")
-    parser.add_argument(
-        "--metrics-listen", metavar="ADDRESS", help="host:port for Prometheus, or none (default: 127.0.0.1:9464)"
-    )
-    parser.add_argument(
-        "--health-listen", metavar="ADDRESS", help="host:port for health alone, in the clear, or none (default: none)"
-    )
-    parser.add_argument("--tls-cert", dest="tls_certificate", metavar="FILE", help="serve TLS with this certificate")
-    parser.add_argument("--tls-key", metavar="FILE", help="the certificate's private key")
-    parser.add_argument("--tls-client-ca", metavar="FILE", help="ask clients for certificates that this one signed")
-    parser.add_argument("--token-file", metavar="FILE", help="let in callers whose token this file knows")
-    parser.add_argument(
-        *("--allow-plaintext",),
-        action="store_const",
-        const="true",
-        help="listen in the clear also where other machines reach it",
-    )
-    parser.add_argument("--device", help="auto, cpu, cuda or cuda:<number> (default: auto)")
-    parser.add_argument(
-        "--until-stdin-closes", action="store_true", help="stop when standard input closes, as a child process does"
-    )
-    return parser
 
 
 if __name__ == "__main__":

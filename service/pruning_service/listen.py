@@ -1,30 +1,32 @@
-"""The main port: over TLS or in the clear, and what its connections may do."""
+"""The main port: TLS or plaintext, and the limits of its connections."""
 
 from typing import Final
 
 import grpc
 
 from pruning_proto import limits
+from pruning_service.addresses import UNIX
 from pruning_service.auth import tls
-from pruning_service.settings import UNIX, Settings, SettingsError
+from pruning_service.local_settings import SettingsError
+from pruning_service.settings import Settings
 
 HANDSHAKE_SECONDS: Final = 20
-"""How long a connection may take to become one of gRPC's; its own default is two minutes."""
+"""How long a handshake may take; gRPC's own default is two minutes."""
 
 
 def options(settings: Settings) -> tuple[tuple[str, int], ...]:
-    """Give gRPC's options of the main port."""
+    """Return gRPC's options of the main port."""
     return (
         ("grpc.max_receive_message_length", limits.MESSAGE_BYTES),
         ("grpc.max_concurrent_streams", settings.max_streams_per_connection),
         ("grpc.server_handshake_timeout_ms", HANDSHAKE_SECONDS * 1000),
-        # What a client may send ahead. gRPC would guess it, and on a fast line come to 60 MB of a large model, which
-        # the few bytes of the next client wait behind. 4 MiB fill a line of 40 MB/s over 100 ms.
+        # How much a client may send ahead. gRPC would estimate it, and on a fast line reach 60 MB of a large model,
+        # ahead of the few bytes of the next client. 4 MiB fill a line of 40 MB/s with a round trip of 100 ms.
         ("grpc.http2.bdp_probe", 0),
         ("grpc.http2.lookahead_bytes", 4 * limits.MIB),
         ("grpc.so_reuseport", 0),  # two servers on one port would share its calls
         # A client may ping every 10 s, also between calls. The server pings a connection that was silent for 30 s, and
-        # gives it up if nothing comes back within 20: a client that vanished without a word is noticed in 50 to 80 s.
+        # closes it if there is no answer within 20 s: a client that vanished silently is noticed in 50 to 80 s.
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.keepalive_time_ms", 30_000),
@@ -35,18 +37,18 @@ def options(settings: Settings) -> tuple[tuple[str, int], ...]:
 
 
 def _age_limit(settings: Settings) -> list[tuple[str, int]]:
-    """Give what makes clients open new connections; gRPC lets the calls of the old ones take as long as they take.
+    """Return the option that makes clients open new connections; calls on the old ones continue without a time limit.
 
-    Without it, a client that lost no connection never looks a name up again, and never finds a server that was added.
+    Without it, a client that lost no connection never resolves a name again, and never finds a server that was added.
     """
     milliseconds = round(1000 * settings.connection_age_seconds)
     return [("grpc.max_connection_age_ms", milliseconds)] if milliseconds else []
 
 
 def bind(server: grpc.aio.Server, settings: Settings) -> str:
-    """Bind the main port; give its address, with the port that was found for port 0.
+    """Bind the main port; return its address, with the actual port in place of port 0.
 
-    Raises: SettingsError if that cannot be, or the files for TLS are not sound.
+    Raises: SettingsError if it cannot listen, or the files for TLS are invalid.
     """
     listen = settings.listen
     credentials = tls.credentials(settings)

@@ -1,6 +1,6 @@
-"""`python -m pruning_service.observability.probe`: ask the health port of the server in the same container.
+"""`python -m pruning_service.probe`: ask the health port of the server in the same container.
 
-Ends with 0 if it serves, with 1 if it does not or does not answer, with 2 if it has no health port.
+Exit status: 0 if the server serves, 1 if it does not or does not answer, 2 if it has no valid health port.
 """
 
 import os
@@ -10,18 +10,21 @@ from typing import Final
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from pruning_service.settings import NOWHERE, SettingsError, host_and_port, read_settings
+from pruning_service.addresses import NOWHERE, host_and_port
+from pruning_service.local_settings import SettingsError
 
 ANSWER_SECONDS: Final = 3.0
+_VARIABLE: Final = "PRUNING_HEALTH_LISTEN"
+"""The only setting that it reads: the server checks the others, and importing their model takes time."""
 
 
 def main() -> int:
-    """Ask; what was wrong is told on stderr."""
+    """Ask, and return the exit status; problems are written to stderr."""
     try:
-        listen = read_settings(os.environ).health_listen
+        listen = os.environ.get(_VARIABLE, NOWHERE)
         if listen == NOWHERE:
-            raise SettingsError("this server has no health port: set PRUNING_HEALTH_LISTEN")
-        host, port = host_and_port(listen, "PRUNING_HEALTH_LISTEN")
+            raise SettingsError(f"this server has no health port: set {_VARIABLE}")
+        host, port = host_and_port(listen, _VARIABLE)
     except SettingsError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
@@ -44,8 +47,8 @@ def _ask(address: str) -> int:
 
 
 def _reachable(host: str) -> str:
-    """Give the host to ask where one listens on `host`, which may be every address."""
-    return {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104 - asked, not listened on
+    """Return the host to connect to for a server that listens on `host`, which may be every address."""
+    return {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104 - connected to, not listened on
 
 
 if __name__ == "__main__":

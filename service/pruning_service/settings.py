@@ -1,31 +1,39 @@
-"""The server's settings: frozen, read once from `PRUNING_*`, checked before anything starts.
+"""The server's settings: read once from `PRUNING_*` and the command line, checked before anything starts, then frozen.
 
-Each field is the variable of the same name: `memory_bytes` is `PRUNING_MEMORY_BYTES`. `docs/settings.md` is the
-manual; a test holds the two together.
+Each field is an environment variable and an option of the same name: `memory_bytes` is `PRUNING_MEMORY_BYTES` and
+`--memory-bytes`. `docs/settings.md` and `--help` are generated from the fields.
 """
 
-import ipaddress
-import os
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from pathlib import Path
-from types import NoneType
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from pydantic import ValidationError, model_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from pruning_proto import limits
-
-PREFIX: Final = "PRUNING_"
-UNIX: Final = "unix:"
-"""How the address of a Unix socket begins."""
-
-NOWHERE: Final = "none"
-"""As an address: do not listen."""
-
-_CGROUP_LIMITS: Final = (
-    Path("/sys/fs/cgroup/memory.max"),  # version 2
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),  # version 1
+from pruning_service.addresses import NOWHERE, is_local
+from pruning_service.local_settings import PREFIX, LocalSettings, SettingsError, default_memory_bytes, default_threads
+from pruning_service.setting_fields import (
+    PORT_OR_NONE,
+    PORT_OR_SOCKET,
+    Computed,
+    File,
+    PortOrNone,
+    PortOrSocket,
+    Truth,
+    choice,
+    file,
+    is_pem,
+    seconds,
+    setting,
+    truth,
+    whole,
+    words_of,
 )
+
+_LONGEST_AGE_SECONDS: Final = 2_000_000
+"""gRPC counts the milliseconds of a connection's age in 31 bits."""
 
 _SERVICE_LINK: Final = re.compile(
     r"PRUNING_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)"
@@ -33,222 +41,230 @@ _SERVICE_LINK: Final = re.compile(
 """What Kubernetes puts into every pod's environment for a Service whose name begins with "pruning"."""
 
 
-class SettingsError(ValueError):
-    """A setting makes no sense; the text names its variable and what is allowed."""
+class Settings(BaseSettings):
+    """How one server runs. Constructing one reads no environment; `read_settings` does."""
 
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True)
 
-def usable_memory_bytes() -> int:
-    """Give the memory that this process may use: the cgroup's limit if there is one, else the machine's."""
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limits_of_cgroups = (_read(path) for path in _CGROUP_LIMITS)
-    return min([machine, *(int(limit) for limit in limits_of_cgroups if limit.isdecimal())])
+    listen: PortOrSocket = setting(
+        "127.0.0.1:50051",
+        "Where the server listens. Port 0 is any free port, which the log reports.",
+        PORT_OR_SOCKET,
+    )
+    metrics_listen: PortOrNone = setting(
+        "127.0.0.1:9464",
+        "Where Prometheus' `/metrics` is served. `none`: nowhere.",
+        PORT_OR_NONE,
+    )
+    health_listen: PortOrNone = setting(
+        NOWHERE,
+        "Where health alone is served for probes, in plaintext and off the event loop. `none`: nowhere. The main port "
+        "serves health too.",
+        PORT_OR_NONE,
+    )
+    tls_certificate: File | None = file(
+        "The server's certificate with its chain, PEM. With it, the main port speaks TLS only. Read again when it "
+        "changes, as all files here.",
+    )
+    tls_key: File | None = file("The certificate's private key, PEM, without a pass phrase.")
+    tls_client_ca: File | None = file(
+        "The certificate authority of the clients, PEM. With it, each client has to present a certificate (mTLS).",
+    )
+    token_file: File | None = file(
+        "The tokens of the callers that are admitted, one per line: `name:sha256:HEX`, or `name:TOKEN`. An empty value "
+        "is refused, as for all files.",
+    )
+    allow_plaintext: Truth = truth(
+        "Whether the main port may speak plaintext where other machines can reach it. Otherwise such a server does not "
+        "start without TLS.",
+    )
+    allow_plaintext_tokens: Truth = truth("Whether tokens may be sent in plaintext there, too.")
+    device: str = setting(
+        LocalSettings.device,
+        "The device that computes. `auto`: CUDA if there is a GPU, else the CPU.",
+        choice("auto", "cpu", "cuda", "cuda:<number>"),
+        pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$",
+    )
+    threads: int = whole(
+        Computed(default_threads, "cores - 1, at least 1"),
+        "Threads of one selection on the CPU. The default leaves the event loop a core.",
+        "threads",
+    )
+    memory_bytes: int = whole(
+        Computed(default_memory_bytes, "half of what the process may use"),
+        "The most that the server holds of all models together. A call that needs more is refused before its body is "
+        "read: for good (`MODEL_TOO_LARGE`), or for now (`NO_ROOM`).",
+        "bytes",
+    )
+    header_bytes: int = whole(
+        LocalSettings.header_bytes,
+        "The largest safetensors header. The default is about 100,000 tensors; the most is the format's own limit.",
+        "bytes",
+        most=limits.HEADER_BYTES_CEILING,
+    )
+    max_tensors: int = whole(
+        LocalSettings.max_tensors,
+        "The most tensors in one file (`TOO_MANY_TENSORS`). The default is more than a header of the default size can "
+        "hold.",
+        "tensors",
+    )
+    max_calls: int = whole(
+        LocalSettings.max_calls,
+        "The most `Prune` calls under way. More are refused with a delay after which to retry (`TOO_MANY_CALLS`). "
+        "Health and `GetCapabilities` do not count.",
+        "calls",
+    )
+    max_streams_per_connection: int = whole(
+        LocalSettings.max_streams_per_connection,
+        "The most calls under way on one connection. More wait on their client's side, health checks among them.",
+        "calls",
+        most=2**31 - 1,
+    )
+    backlog_bytes: int = whole(
+        64 * limits.MIB,
+        "Results of one call that its client has not read yet, before the server stops taking in more.",
+        "bytes",
+    )
+    queue_seconds: float = seconds(
+        30.0,
+        "How long a call waits for memory, first come, first served, before `NO_ROOM`. 0: it does not wait.",
+    )
+    idle_seconds: float = seconds(
+        60.0,
+        "How long a call waits for a client that neither sends (`CLIENT_IDLE`) nor reads (`CLIENT_NOT_READING`). It "
+        "cannot be unlimited: a client that stopped would keep its memory for good.",
+        least=0.1,
+    )
+    min_bytes_per_second: int = whole(
+        100_000,
+        "The slowest that a client may send, or read results that wait, before `CLIENT_TOO_SLOW`, over "
+        "`PRUNING_IDLE_SECONDS` in which the server waits for it. What a call waits for memory or the engine does not "
+        "count. The default is a little more than it takes to transfer one message of 4 MiB within 60 s. 0: no limit.",
+        "bytes per second",
+        least=0,
+    )
+    drain_seconds: float = seconds(
+        30.0,
+        "How long running calls may go on after SIGTERM; new ones are refused with UNAVAILABLE at once. 0: running "
+        "calls end at once.",
+    )
+    connection_age_seconds: float = seconds(
+        0.0,
+        "The age, give or take a tenth, at which a connection's client is asked to open another for new calls, and so "
+        "to resolve the service's name again and find replicas that were added. Calls under way go on, however long. "
+        "Set it (300, say) where clients take turns among replicas by a name, as `deploy/kubernetes` does; not behind "
+        "a proxy, which resolves names itself. 0: no limit.",
+        most=_LONGEST_AGE_SECONDS,
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = setting(
+        "info",
+        "The least severe messages that are logged, on stderr.",
+        choice("debug", "info", "warning", "error"),
+    )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic's signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take arguments only."""
+        return (init_settings,)
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except OSError:
-        return ""
-
-
-def usable_cores() -> int:
-    """Give the cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """How one server runs."""
-
-    listen: str = "127.0.0.1:50051"
-    """Where it serves: `host:port` (port 0: any free one) or `unix:/path`."""
-
-    metrics_listen: str = "127.0.0.1:9464"
-    """Where it serves Prometheus: `host:port`, or `none`."""
-
-    health_listen: str = "none"
-    """Where it serves health alone, off the event loop and in the clear, for probes: `host:port`, or `none`."""
-
-    tls_certificate: Path | None = None
-    """The server's certificate with its chain, PEM. None: it speaks in the clear."""
-
-    tls_key: Path | None = None
-    """The certificate's private key, PEM."""
-
-    tls_client_ca: Path | None = None
-    """What signed the clients' certificates, PEM: every client has to show one (mTLS). None: none is asked for."""
-
-    token_file: Path | None = None
-    """The tokens of those who are let in, see tokens.py. None: everybody is."""
-
-    allow_plaintext: bool = False
-    """Whether `listen` may be in the clear where other machines reach it."""
-
-    allow_plaintext_tokens: bool = False
-    """Whether tokens may come in the clear there."""
-
-    device: str = "auto"
-    """Where selections run: `auto` (CUDA if there is one), `cpu`, `cuda` or `cuda:1`."""
-
-    threads: int = max(1, usable_cores() - 1)
-    """Threads of one selection on the CPU. The default leaves the event loop a core."""
-
-    memory_bytes: int = usable_memory_bytes() // 2
-    """What it may hold of all models together. Default: half of what this process may use."""
-
-    header_bytes: int = limits.HEADER_BYTES
-    """The largest safetensors header it reads."""
-
-    max_tensors: int = 200_000
-    """The most tensors in one file: more than a header of the default size can hold."""
-
-    max_calls: int = 256
-    """The most Prune calls under way; more are refused with RetryInfo. As many as the engine has threads for."""
-
-    max_streams_per_connection: int = 100
-    """The most calls under way on one connection; more wait, on their client's side."""
-
-    backlog_bytes: int = 64 * limits.MIB
-    """Results that a client has not read, per call, before the server stages taking in more."""
-
-    queue_seconds: float = 30.0
-    """How long a call waits for memory before it is refused with RetryInfo."""
-
-    idle_seconds: float = 60.0
-    """How long a call waits for a client that neither sends nor reads."""
-
-    min_bytes_per_second: int = 100_000
-    """The slowest that a client may send, or read what waits, over `idle_seconds` of waiting for it; 0: any pace.
-
-    The default is a little more than it takes to bring one message of 4 MiB over within `idle_seconds`."""
-
-    drain_seconds: float = 30.0
-    """How long running calls may go on after SIGTERM."""
-
-    connection_age_seconds: float = 0.0
-    """How old a connection grows before its client is asked to open another for new calls; 0: any age."""
-
-    log_level: str = "info"
-    """What is logged: debug, info, warning or error."""
-
-    def __post_init__(self) -> None:
-        _check_positive(self)
-        if not self.listen.startswith(UNIX):
-            host_and_port(self.listen, f"{PREFIX}LISTEN")
-        if self.metrics_listen != NOWHERE:
-            host_and_port(self.metrics_listen, f"{PREFIX}METRICS_LISTEN")
-        if self.health_listen != NOWHERE:
-            host_and_port(self.health_listen, f"{PREFIX}HEALTH_LISTEN")
+    @model_validator(mode="after")
+    def _is_secure(self) -> "Settings":
         _check_security(self)
-        if self.header_bytes > limits.HEADER_BYTES_CEILING:
-            raise SettingsError(
-                f"{PREFIX}HEADER_BYTES is at most {limits.HEADER_BYTES_CEILING:,}, the format's own limit, "
-                f"got {self.header_bytes:,}"
-            )
-        if self.log_level not in ("debug", "info", "warning", "error"):
-            raise SettingsError(f"{PREFIX}LOG_LEVEL is debug, info, warning or error, got {self.log_level!r}")
+        return self
 
     @property
     def is_tls(self) -> bool:
-        """Whether `listen` speaks TLS."""
+        """Whether the main port speaks TLS."""
         return self.tls_certificate is not None
 
+    @property
+    def local(self) -> LocalSettings:
+        """The part that a run without ports needs, too."""
+        return LocalSettings(
+            device=self.device,
+            threads=self.threads,
+            memory_bytes=self.memory_bytes,
+            header_bytes=self.header_bytes,
+            max_tensors=self.max_tensors,
+            max_calls=self.max_calls,
+            max_streams_per_connection=self.max_streams_per_connection,
+        )
 
-def read_settings(environment: Mapping[str, str], **overrides: str) -> Settings:
-    """Read `PRUNING_*` from `environment`; `overrides` by field name win, as command line options do.
 
-    Raises: SettingsError for a value that makes no sense, and for a variable that no setting has.
+def read_settings(environment: Mapping[str, str], **options: str) -> Settings:
+    """Read `PRUNING_*` from `environment`; `options` of the command line, by field name, override it.
+
+    Raises: SettingsError for an invalid value, and for a variable that no setting has.
     """
-    names = {PREFIX + field.name.upper(): field.name for field in fields(Settings)}
-    given = {
-        key: value for key, value in environment.items() if key.startswith(PREFIX) and not _SERVICE_LINK.fullmatch(key)
-    }
-    if unknown := sorted(given.keys() - names.keys()):
-        raise SettingsError(f"unknown settings: {', '.join(unknown)}; known: {', '.join(sorted(names))}")
-    texts = {names[key]: value for key, value in given.items()} | overrides
-    return Settings(**{name: _parse(name, text) for name, text in texts.items()})
-
-
-def host_and_port(address: str, variable: str) -> tuple[str, int]:
-    """Take `host:port` apart. Raises: SettingsError that names the variable."""
-    host, colon, port = address.rpartition(":")
-    if not (host and colon and port.isdecimal() and int(port) < 65536):
-        raise SettingsError(f"{variable} must be host:port, with a port of 0 to 65535, got {address!r}")
-    return host, int(port)
-
-
-def is_local(address: str) -> bool:
-    """Whether nobody but this machine reaches an address: a Unix socket, or the loopback."""
-    host = address.rpartition(":")[0].removeprefix("[").removesuffix("]")
-    if address.startswith(UNIX) or host.lower() == "localhost":
-        return True
+    _check_known(environment)
+    variables = EnvSettingsSource(Settings)
+    variables.env_vars = {name.lower(): text for name, text in environment.items() if name.startswith(PREFIX)}
+    texts = variables() | options
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name
-        return False
+        return Settings(**texts)
+    except ValidationError as error:
+        raise SettingsError(_sentence(error, texts, options)) from None  # pydantic's own text has several lines
 
 
-def _parse(name: str, text: str) -> Any:
-    parse, words = _KINDS[type(getattr(_DEFAULTS, name))]
-    try:
-        return parse(text)
-    except ValueError as error:
-        got = "PEM itself" if parse is _file and text else repr(text)  # which may be a key
-        raise SettingsError(f"{PREFIX}{name.upper()} must be {words}, got {got}") from error
+def variable_of(name: str) -> str:
+    """Return the environment variable of a field."""
+    return PREFIX + name.upper()
 
 
-def _truth(text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise ValueError
-    return text.lower() == "true"
+def option_of(name: str) -> str:
+    """Return the command line option of a field."""
+    return "--" + name.replace("_", "-")
 
 
-def _file(text: str) -> Path:
-    if not text or "-----BEGIN" in text:  # empty: somebody's variable that was not filled in, and no wish for less
-        raise ValueError
-    return Path(text)
+def _check_known(environment: Mapping[str, str]) -> None:
+    known = {variable_of(name) for name in Settings.model_fields}
+    given = {name for name in environment if name.startswith(PREFIX) and not _SERVICE_LINK.fullmatch(name)}
+    if unknown := sorted(given - known):
+        raise SettingsError(f"unknown settings: {', '.join(unknown)}; known: {', '.join(sorted(known))}")
 
 
-_KINDS: Final[Mapping[type, tuple[Callable[[str], Any], str]]] = {
-    str: (str, ""),
-    int: (int, "a whole number"),
-    float: (float, "a number"),
-    bool: (_truth, "true or false"),
-    NoneType: (_file, "the path of a file"),
-}
-"""By the type of a setting's default: what reads it, and what it has to be."""
-
-
-def _check_positive(settings: Settings) -> None:
-    for field in fields(settings):
-        value = getattr(settings, field.name)
-        lowest = 0 if field.name.endswith(("_seconds", "_per_second")) else 1
-        if type(value) in (int, float) and not lowest <= value < float("inf"):
-            raise SettingsError(f"{PREFIX}{field.name.upper()} must be at least {lowest} and finite, got {value}")
+def _sentence(error: ValidationError, texts: Mapping[str, Any], options: Mapping[str, str]) -> str:
+    """Return what is wrong with the first invalid setting, or with how they fit together."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    if not first["loc"]:
+        return str(first["ctx"]["error"])
+    name = str(first["loc"][0])
+    text = str(texts[name])
+    where = option_of(name) if name in options else variable_of(name)
+    got = "PEM itself" if is_pem(text) else repr(text)
+    words = words_of(Settings.model_fields[name])
+    return f"{where} {words.verb} {words.allowed}, got {got}"
 
 
 def _check_security(settings: Settings) -> None:
-    """Refuse half a TLS, and to speak in the clear by mistake."""
-    certificate, key = f"{PREFIX}TLS_CERTIFICATE", f"{PREFIX}TLS_KEY"
+    """Refuse half of a TLS configuration, and plaintext by mistake."""
+    certificate, key = variable_of("tls_certificate"), variable_of("tls_key")
     if (settings.tls_certificate is None) != (settings.tls_key is None):
         given, missing = (key, certificate) if settings.tls_certificate is None else (certificate, key)
         raise SettingsError(f"{given} is set without {missing}: TLS needs both")
     if settings.tls_client_ca is not None and not settings.is_tls:
-        raise SettingsError(f"{PREFIX}TLS_CLIENT_CA is set without TLS: set {certificate} and {key} too")
-    if settings.is_tls or is_local(settings.listen):
-        return
+        raise SettingsError(f"{variable_of('tls_client_ca')} is set without TLS: set {certificate} and {key} too")
+    if not settings.is_tls and not is_local(settings.listen):
+        _check_plaintext(settings, f"set {certificate} and {key} (--tls-cert, --tls-key)")
+
+
+def _check_plaintext(settings: Settings, remedy: str) -> None:
+    reached = f"other machines can reach {settings.listen} ({variable_of('listen')})"
     if not settings.allow_plaintext:
         raise SettingsError(
-            f"other machines reach {settings.listen} ({PREFIX}LISTEN), and models would travel in the clear: set "
-            f"{certificate} and {key} (--tls-cert, --tls-key); or, where a proxy or a mesh encrypts, "
-            f"{PREFIX}ALLOW_PLAINTEXT=true (--allow-plaintext)"
+            f"{reached}, and models would be sent in plaintext: {remedy}; or, where a proxy or a mesh encrypts, "
+            f"{variable_of('allow_plaintext')}=true ({option_of('allow_plaintext')})"
         )
     if settings.token_file is not None and not settings.allow_plaintext_tokens:
         raise SettingsError(
-            f"other machines reach {settings.listen} ({PREFIX}LISTEN), and tokens would travel in the clear, where who "
-            f"reads one can use it: set {certificate} and {key} (--tls-cert, --tls-key); or, where a proxy or a mesh "
-            f"encrypts, {PREFIX}ALLOW_PLAINTEXT_TOKENS=true"
+            f"{reached}, and tokens would be sent in plaintext, where whoever reads one can use it: {remedy}; or, "
+            f"where a proxy or a mesh encrypts, {variable_of('allow_plaintext_tokens')}=true "
+            f"({option_of('allow_plaintext_tokens')})"
         )
-
-
-_DEFAULTS: Final = Settings()

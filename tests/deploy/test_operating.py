@@ -1,13 +1,13 @@
 """The page for operators: a section for each alert, and no word in it that the service does not know."""
 
 import re
-from dataclasses import fields
 from typing import Any
 
 import pytest
 import yaml
 
-from pruning_service.settings import PREFIX, Settings
+from pruning_service.local_settings import PREFIX
+from pruning_service.settings import Settings
 from scripts.environments import ROOT
 
 PAGE = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
@@ -38,7 +38,7 @@ def test_section_says_what_it_means_where_to_look_and_what_to_do(name: str) -> N
 
 
 def test_settings_that_it_names_exist() -> None:
-    known = {PREFIX + field.name.upper() for field in fields(Settings)}
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
     assert set(re.findall(r"PRUNING_[A-Z_]+", PAGE)) <= known
 
 

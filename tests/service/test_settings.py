@@ -1,12 +1,13 @@
 """Settings are read once, checked, and documented."""
 
 import re
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
-from pruning_service.settings import PREFIX, Settings, SettingsError, read_settings
+from pruning_service.local_settings import PREFIX, SettingsError
+from pruning_service.settings import Settings, read_settings, variable_of
 
 TLS = {"PRUNING_TLS_CERTIFICATE": "pem", "PRUNING_TLS_KEY": "key"}
 MANUAL = Path(__file__).parents[2] / "docs" / "settings.md"
@@ -40,6 +41,54 @@ def test_an_option_wins_over_its_variable() -> None:
 def test_nonsense_is_refused_by_its_variable(variable: str, text: str) -> None:
     with pytest.raises(SettingsError, match=variable):
         read_settings({variable: text})
+
+
+SECONDS = "a finite number of seconds"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("PRUNING_IDLE_SECONDS", "0"), f"must be at least 0.1, {SECONDS}"),
+        (("PRUNING_QUEUE_SECONDS", "nan"), f"must be at least 0, {SECONDS}"),
+        (("PRUNING_CONNECTION_AGE_SECONDS", "1e7"), f"must be 0 to 2,000,000, {SECONDS}"),
+        (("PRUNING_HEADER_BYTES", "100000001"), "must be 1 to 100,000,000, a whole number of bytes"),
+        (("PRUNING_MEMORY_BYTES", "8GiB"), "must be at least 1, a whole number of bytes"),
+        (("PRUNING_LISTEN", "here"), "must be host:port, with a port of 0 to 65535, or unix:/path"),
+        (("PRUNING_METRICS_LISTEN", "here"), "must be host:port, with a port of 0 to 65535, or none"),
+        (("PRUNING_DEVICE", "tpu"), "is auto, cpu, cuda or cuda:<number>"),
+        (("PRUNING_LOG_LEVEL", "loud"), "is debug, info, warning or error"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_refusal_names_the_variable_its_value_and_what_is_allowed(given: tuple[str, str], message: str) -> None:
+    variable, text = given
+    with pytest.raises(SettingsError) as caught:
+        read_settings({variable: text})
+
+    assert str(caught.value) == f"{variable} {message}, got {text!r}"
+
+
+def test_refusal_names_the_option_that_overrides_a_variable() -> None:
+    with pytest.raises(SettingsError, match=r"^--idle-seconds must be at least 0\.1, .*, got '-1'$"):
+        read_settings({"PRUNING_IDLE_SECONDS": "0"}, idle_seconds="-1")
+
+
+@pytest.mark.parametrize("name", ["queue_seconds", "drain_seconds", "min_bytes_per_second", "connection_age_seconds"])
+def test_zero_is_allowed_where_the_manual_says_what_it_means(name: str) -> None:
+    assert getattr(read_settings({variable_of(name): "0"}), name) == 0
+    assert " 0: " in str(Settings.model_fields[name].description)
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().listen = "127.0.0.1:1"
+
+
+def test_constructing_settings_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRUNING_THREADS", "77")
+
+    assert Settings().threads != 77
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:1", "127.8.0.1:1", "localhost:1", "LocalHost:1", "[::1]:1", "unix:/s"])
@@ -117,4 +166,4 @@ def test_what_kubernetes_tells_of_a_service_is_no_setting(variable: str) -> None
 def test_the_manual_has_every_setting_and_no_other() -> None:
     documented = re.findall(r"^\| `(PRUNING_\w+)` \|", MANUAL.read_text(encoding="utf-8"), re.MULTILINE)
 
-    assert documented == [PREFIX + field.name.upper() for field in fields(Settings)]
+    assert documented == [PREFIX + name.upper() for name in Settings.model_fields]

@@ -1,1 +1,1 @@
-"""Who calls, and over which connection."""
+"""Authentication: tokens, TLS, and the caller's name."""

@@ -1,4 +1,4 @@
-"""Who calls: by the token of a call's metadata, and by the certificate that its connection showed."""
+"""The caller of a call: by the token in its metadata, and by the certificate of its connection."""
 
 from collections.abc import Iterable
 from contextvars import ContextVar
@@ -11,24 +11,24 @@ from pruning_service.auth.tokens import Tokens
 from pruning_service.status import Refusal
 
 NOBODY: Final = "-"
-"""The caller of a server that asks nobody who they are."""
+"""The caller where a server asks for neither tokens nor certificates."""
 
 caller: Final[ContextVar[str]] = ContextVar("caller", default=NOBODY)
-"""The caller of the call under way, for its line in the log."""
+"""The caller of the current call, for its line in the log."""
 
 _HEADER: Final = "authorization"
 _SCHEME: Final = "bearer"
-_HOW: Final = "send one that this server knows, as metadata `authorization: Bearer TOKEN` (token=..., --token-file)"
+_REMEDY: Final = "send one that this server knows, as metadata `authorization: Bearer TOKEN` (token=..., --token-file)"
 
 
 class Callers:
-    """Those whom a server lets in: everybody, or those of a file of tokens."""
+    """The callers that a server admits: everybody, or those of a token file."""
 
     def __init__(self, token_file: Path | None) -> None:
         self._tokens = None if token_file is None else Tokens(token_file)
 
     def by_token(self, metadata: Iterable[tuple[str, str | bytes]]) -> str | None:
-        """Give the caller's name; None if no tokens are asked for.
+        """Return the caller's name; None if the server requires no tokens.
 
         Raises: Refusal UNAUTHENTICATED.
         """
@@ -41,15 +41,16 @@ class Callers:
 
 
 def name_of(token_name: str | None, context: Any) -> str:
-    """Give how the log calls a caller: by its token, by its certificate, by both, or NOBODY."""
+    """Return a caller's name in the log: of its token, of its certificate, of both, or NOBODY."""
     names = [token_name, _by_certificate(context)]
     return ",".join(name for name in names if name) or NOBODY
 
 
 def _by_certificate(context: Any) -> str:
-    """Give a name of the client's certificate, the first of its alternative names, else its common name.
+    """Return a name of the client's certificate: the first of its alternative names, else its common name.
 
-    gRPC knows it only where certificates are asked for. What a log line could not hold is escaped as in a URL.
+    gRPC knows it only where certificates are required. Characters that a log line could not hold are
+    escaped as in a URL.
     """
     names = context.peer_identities() or ()
     return next((quote(name, safe="@:/+~") for name in names), "")
@@ -67,5 +68,5 @@ def _token(metadata: Iterable[tuple[str, str | bytes]]) -> str:
     return token.strip()
 
 
-def _unauthenticated(what: str) -> Refusal:
-    return Refusal(reason=Reason.UNAUTHENTICATED, message=f"{what}: {_HOW}")
+def _unauthenticated(problem: str) -> Refusal:
+    return Refusal(reason=Reason.UNAUTHENTICATED, message=f"{problem}: {_REMEDY}")

@@ -1,35 +1,33 @@
-"""Bearer tokens: a file of those who are let in, each under a name.
+"""Bearer tokens: a file of the callers that are admitted, each with a name.
 
-A line is `name:sha256:HEX`, the digest of the caller's token, or `name:TOKEN`, the token itself. Lines that begin with
-`#` and empty ones count for nothing. A caller may have several lines: the old token and the new, while it changes.
+A line is `name:sha256:HEX`, the digest of the caller's token, or `name:TOKEN`, the token itself. Empty lines and lines
+that begin with `#` are ignored. A caller may have several lines: the old token and the new one, during a rotation.
 
-A token that was changed counts at the next call. A file that makes no sense is told in the log, and the tokens before
-it stay in use. No message shows what a line holds.
+A changed token takes effect with the next call. An invalid file is logged, and the tokens before it stay in use. No
+message shows a token or a digest.
 """
 
 import hashlib
 import hmac
-import logging
 import re
 import time
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from pruning_service.auth.open_files import warn_if_open
-from pruning_service.settings import PREFIX, SettingsError
+from pruning_service.auth.reloaded_file import ReloadedFile, warn_if_world_readable
+from pruning_service.local_settings import PREFIX, SettingsError
 
-LEAST_CHARACTERS: Final = 16
-"""Of a token. Digests without salt are as good as secret only for tokens that nobody can guess."""
+MIN_CHARACTERS: Final = 16
+"""The shortest token. A digest without salt is safe only for tokens that cannot be guessed."""
 
 _NAME: Final = re.compile(r"[\w.@/+-]{1,100}", re.ASCII)
-_TOKEN: Final = re.compile(rf"[!-~]{{{LEAST_CHARACTERS},}}")
+_TOKEN: Final = re.compile(rf"[!-~]{{{MIN_CHARACTERS},}}")
 _HASHED: Final = "sha256:"
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}", re.IGNORECASE)
 _FRESH_SECONDS: Final = 1.0
-"""How long a file's time and size are believed: two changes within a tick of the file system's clock look like one."""
-
-_log = logging.getLogger(__name__)
+"""How long a file's time and size are trusted: two changes within a tick of the file system's clock look like one."""
 
 
 class _Token(NamedTuple):
@@ -42,56 +40,47 @@ class _Token(NamedTuple):
 class Tokens:
     """The tokens of a file.
 
-    Raises: SettingsError if it cannot be read, makes no sense, or holds none.
+    Raises: SettingsError if it cannot be read, is invalid, or holds none.
     """
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._seen = _look_of(file)
+        self._version = _version_of(file)
         self._read_at = time.monotonic()
-        self._tokens = _read(file)
-        self._complaint = ""
-        if not self._tokens:
+        self._tokens = ReloadedFile(
+            "tokens",
+            partial(_read, file),
+            describe=lambda tokens: f"lines={len(tokens)}",
+            kept=lambda _: "those before stay in use",
+        )
+        if not self._tokens.contents:
             raise SettingsError(f"{file} ({PREFIX}TOKEN_FILE) holds no token: nobody could call")
-        if any(one.is_clear for one in self._tokens):
-            warn_if_open(file)
+        if any(token.is_clear for token in self._tokens.contents):
+            warn_if_world_readable(file)
 
     def name_of(self, token: str) -> str | None:
-        """Give the name of a token's caller; None if it is nobody's.
+        """Return the name of a token's caller; None for an unknown token.
 
-        Every line is compared, in constant time: how long it takes tells nothing about any of them.
+        Every line is compared, in constant time: the duration reveals nothing about any of them.
         """
-        self._renew()
+        self._reload_if_changed()
         digest = hashlib.sha256(token.encode()).digest()
         found = None
-        for one in self._tokens:
-            if hmac.compare_digest(one.digest, digest):
-                found = one.name
+        for known in self._tokens.contents:
+            if hmac.compare_digest(known.digest, digest):
+                found = known.name
         return found
 
-    def _renew(self) -> None:
-        now, look = time.monotonic(), _look_of(self._file)
-        if look == self._seen and now - self._read_at < _FRESH_SECONDS:
+    def _reload_if_changed(self) -> None:
+        now, version = time.monotonic(), _version_of(self._file)
+        if version == self._version and now - self._read_at < _FRESH_SECONDS:
             return
-        self._seen, self._read_at = look, now
-        try:
-            tokens = _read(self._file)
-        except SettingsError as error:
-            self._complain(str(error))
-            return
-        self._complaint = ""
-        if tokens != self._tokens:
-            self._tokens = tokens
-            _log.info("tokens renewed lines=%d", len(tokens))
-
-    def _complain(self, wrong: str) -> None:
-        if wrong != self._complaint:  # once, not for each call
-            _log.error("tokens not renewed, those before stay in use: %s", wrong)
-        self._complaint = wrong
+        self._version, self._read_at = version, now
+        self._tokens.reload()
 
 
-def _look_of(file: Path) -> tuple[int, ...]:
-    """Give what tells a changed file from an unchanged one, without reading it."""
+def _version_of(file: Path) -> tuple[int, ...]:
+    """Return what differs between a changed file and an unchanged one, without reading it."""
     try:
         status = file.stat()
     except OSError:
@@ -103,7 +92,7 @@ def _read(file: Path) -> list[_Token]:
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"  # the other would show some of it
+        why = error.strerror if isinstance(error, OSError) else "it is no text"  # a UnicodeDecodeError shows some of it
         raise SettingsError(f"cannot read {file} ({PREFIX}TOKEN_FILE): {why}") from None
     try:
         tokens = list(_parsed(lines))
@@ -132,14 +121,14 @@ def _token(line: str) -> _Token:
         return _Token(_digest(secret.removeprefix(_HASHED)), name, is_clear=False)
     if not _TOKEN.fullmatch(secret):
         raise ValueError(
-            f"a token is {LEAST_CHARACTERS} characters of ASCII or more, without spaces (openssl rand -hex 32)"
+            f"a token is {MIN_CHARACTERS} characters of ASCII or more, without spaces (openssl rand -hex 32)"
         )
     return _Token(hashlib.sha256(secret.encode()).digest(), name, is_clear=True)
 
 
 def _digest(text: str) -> bytes:
     if not _DIGEST.fullmatch(text):
-        raise ValueError("after sha256: stand the 64 hexadecimal digits of the token's SHA-256")
+        raise ValueError("after sha256: come the 64 hexadecimal digits of the token's SHA-256")
     return bytes.fromhex(text)
 
 
@@ -147,4 +136,6 @@ def _check_names(tokens: Iterable[_Token]) -> None:
     names: dict[bytes, str] = {}
     for token in tokens:
         if names.setdefault(token.digest, token.name) != token.name:
-            raise ValueError(f"{names[token.digest]} and {token.name} have the same token: who calls could not be told")
+            raise ValueError(
+                f"{names[token.digest]} and {token.name} have the same token: their calls could not be told apart"
+            )

@@ -1,8 +1,8 @@
-"""Health: on the main port, beside the service; and on a port of its own, for probes that know neither TLS nor tokens.
+"""Health on the main port, next to the service, and on a separate port for probes without TLS and tokens.
 
-The second is served by threads of its own. However busy the event loop is, they answer at once; and they say
-NOT_SERVING where the main port would say nothing: when the loop has stood still for HANGING_SECONDS. It is in the
-clear, for it tells whether the server serves and no more.
+The separate port has threads of its own. They answer at once however busy the event loop is, and they answer
+NOT_SERVING where the main port would not answer: when the loop has been blocked for HANGING_SECONDS. The port is
+plaintext, because it reveals only whether the server serves.
 """
 
 import asyncio
@@ -17,12 +17,13 @@ from typing import Final
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from pruning_service.settings import NOWHERE, PREFIX, SettingsError, host_and_port
+from pruning_service.addresses import NOWHERE, host_and_port
+from pruning_service.local_settings import PREFIX, SettingsError
 
 HANGING_SECONDS: Final = 30.0
-"""How long the event loop may stand still before the server counts as hanging; in use its pauses are below 1 s."""
+"""How long the event loop may be blocked before the server counts as hanging; under load it is blocked below 1 s."""
 
-_BEAT_SECONDS: Final = 1.0
+_HEARTBEAT_SECONDS: Final = 1.0
 _THREADS: Final = 2
 _REQUEST_BYTES: Final = 4096
 _CALLS: Final = 100
@@ -33,9 +34,9 @@ _log = logging.getLogger(__name__)
 
 
 class HealthPort:
-    """Health of a service, and of the whole, from threads of its own: NOT_SERVING until it is turned on.
+    """Health of a service, and of the whole server, from separate threads: NOT_SERVING until it is turned on.
 
-    `beat` tells it that the event loop runs.
+    Call `beat` regularly from the event loop.
 
     Raises: SettingsError if it cannot listen.
     """
@@ -44,10 +45,10 @@ class HealthPort:
         self._services = (service, health.OVERALL_HEALTH)
         self._hanging_seconds = hanging_seconds
         self._is_on = False
-        self._is_serving = True  # so that the first word is said
-        self._beaten_at = time.monotonic()
+        self._is_serving = True
+        self._last_beat = time.monotonic()
         self._status = health.HealthServicer()
-        self._tell(is_serving=False)
+        self._set_status(is_serving=False)
         self._ended = threading.Event()
         self._watchdog = threading.Thread(target=self._watch, name="health-watchdog", daemon=True)
         self._server = grpc.server(
@@ -62,25 +63,25 @@ class HealthPort:
 
     @property
     def beat_seconds(self) -> float:
-        """How often the event loop is to beat."""
-        return min(_BEAT_SECONDS, self._hanging_seconds / 4)
+        """The interval between heartbeats of the event loop."""
+        return min(_HEARTBEAT_SECONDS, self._hanging_seconds / 4)
 
     def turn_on(self) -> None:
-        """Say SERVING, while the event loop runs."""
+        """Report SERVING, as long as the event loop runs."""
         self.beat()
         self._is_on = True
-        self._tell(is_serving=True)
+        self._set_status(is_serving=True)
 
     def turn_off(self) -> None:
-        """Say NOT_SERVING from now on."""
+        """Report NOT_SERVING from now on."""
         self._status.enter_graceful_shutdown()
 
     def beat(self) -> None:
-        """Take it that the event loop runs."""
-        self._beaten_at = time.monotonic()
+        """Record that the event loop runs."""
+        self._last_beat = time.monotonic()
 
     def close(self) -> None:
-        """Serve no more."""
+        """Stop serving."""
         self._ended.set()
         self._watchdog.join()
         self._server.stop(grace=None).wait()
@@ -96,20 +97,20 @@ class HealthPort:
 
     def _watch(self) -> None:
         while not self._ended.wait(self.beat_seconds):
-            still_seconds = time.monotonic() - self._beaten_at
-            is_running = still_seconds < self._hanging_seconds
+            blocked_seconds = time.monotonic() - self._last_beat
+            is_running = blocked_seconds < self._hanging_seconds
             if self._is_on and is_running != self._is_serving:
-                _log.error("event loop %s seconds=%.1f", "runs again" if is_running else "hangs", still_seconds)
-                self._tell(is_serving=is_running)
+                _log.error("event loop %s seconds=%.1f", "runs again" if is_running else "hangs", blocked_seconds)
+                self._set_status(is_serving=is_running)
 
-    def _tell(self, *, is_serving: bool) -> None:
+    def _set_status(self, *, is_serving: bool) -> None:
         self._is_serving = is_serving
         for service in self._services:
             self._status.set(service, _SERVING if is_serving else _NOT_SERVING)
 
 
 class Health:
-    """Both of them, or the main port's alone. Says SERVING between `turn_on` and `turn_off`."""
+    """Health on both ports, or on the main port alone. Reports SERVING between `turn_on` and `turn_off`."""
 
     def __init__(self, server: grpc.aio.Server, service: str, port: HealthPort | None) -> None:
         self.address = NOWHERE if port is None else port.address
@@ -119,13 +120,13 @@ class Health:
         health_pb2_grpc.add_HealthServicer_to_server(self._status, server)
 
     async def turn_on(self) -> None:
-        """Say that the server serves."""
+        """Report SERVING."""
         await self._status.set(self._service, _SERVING)
         if self._port is not None:
             self._port.turn_on()
 
     async def turn_off(self) -> None:
-        """Say for good that it does not."""
+        """Report NOT_SERVING until the end."""
         if self._port is not None:
             self._port.turn_off()
         await self._status.enter_graceful_shutdown()
@@ -133,7 +134,7 @@ class Health:
 
 @contextlib.asynccontextmanager
 async def health_served(server: grpc.aio.Server, service: str, listen: str) -> AsyncIterator[Health]:
-    """Add health to `server`, and serve it on `listen` too while inside, unless that is `none`.
+    """Add health to `server`, and serve it on `listen` too inside the block, unless that is `none`.
 
     Raises: SettingsError if it cannot.
     """
@@ -149,7 +150,7 @@ async def health_served(server: grpc.aio.Server, service: str, listen: str) -> A
 
 
 async def beat(port: HealthPort) -> None:
-    """Tell a port that the event loop runs, as long as it does."""
+    """Record every interval that the event loop runs."""
     while True:
         port.beat()
         await asyncio.sleep(port.beat_seconds)

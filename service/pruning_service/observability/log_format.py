@@ -1,4 +1,4 @@
-"""How the log looks: one line an event, on stderr, `key=value` after a word. No tokens and no weights."""
+"""The format of the log: one line per event, on stderr, a word and `key=value` pairs. No tokens and no weights."""
 
 import logging
 import sys
@@ -6,24 +6,24 @@ import time
 from typing import Final
 
 GRPC_LOGGER: Final = "grpc._cython.cygrpc"
-"""Where grpc.aio's server tells what goes wrong below the handlers."""
+"""The logger of grpc.aio's server for errors below the handlers."""
 
 
 def configure(level: str) -> None:
-    """Send this package's log to stderr from `level` up."""
+    """Log to stderr from `level` up."""
     formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)-7s %(message)s", "%Y-%m-%dT%H:%M:%S")
     formatter.converter = time.gmtime
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    logging.getLogger(GRPC_LOGGER).addFilter(_is_news)
+    logging.getLogger(GRPC_LOGGER).addFilter(_is_new)
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    """Whether gRPC tells something that the log lacks.
+def _is_new(record: logging.LogRecord) -> bool:
+    """Whether a record of gRPC's adds something to the log.
 
-    A client that vanishes while it is written to is an error with a traceback to gRPC (ExecuteBatchError), and
-    everyday life to a server: the call has its line, with outcome=CANCELLED.
+    For a client that vanishes during a write, gRPC logs an error with a traceback (ExecuteBatchError). The call has its
+    own line already, with outcome=CANCELLED.
     """
     error = record.exc_info[0] if record.exc_info else None
     return error is None or error.__name__ != "ExecuteBatchError"

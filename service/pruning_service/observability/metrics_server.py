@@ -1,7 +1,7 @@
-"""The port of the metrics: Prometheus' own application, served by threads, a connection each.
+"""The metrics port: Prometheus' own application, served by one thread per connection.
 
-Beyond what prometheus_client serves by itself: a connection that asks for nothing is let go of, so that scrapers which
-vanished do not keep a thread and a file each for good.
+prometheus_client's own server has no idle timeout. This one closes idle connections, so that scrapers which vanished
+do not keep a thread and a file each.
 """
 
 import socket
@@ -14,56 +14,55 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
-from pruning_service.settings import NOWHERE, PREFIX, SettingsError, host_and_port
+from pruning_service.addresses import NOWHERE, host_and_port
+from pruning_service.local_settings import PREFIX, SettingsError
 
-PATIENCE_SECONDS: Final = 10
-"""How long a connection may keep silent; Prometheus itself gives a scrape up after 10 s."""
+IDLE_SECONDS: Final = 10
+"""How long a connection may be idle; Prometheus itself ends a scrape after 10 s."""
 
 
-class _Port(ThreadingMixIn, WSGIServer):
+class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
     request_queue_size = 128  # as the main port's; with Python's own 5 a caller may wait for seconds
-    patience_seconds: float = PATIENCE_SECONDS
+    idle_seconds: float = IDLE_SECONDS
 
 
-class _PortOfIPv6(_Port):
+class _ServerOnIPv6(_Server):
     address_family = socket.AF_INET6
 
 
 class _Request(WSGIRequestHandler):
-    server: _Port
+    server: _Server
 
     def setup(self) -> None:
-        self.request.settimeout(self.server.patience_seconds)
+        self.request.settimeout(self.server.idle_seconds)
         super().setup()
 
     def handle(self) -> None:
-        with suppress(OSError):  # it kept silent, or went: nothing to tell in the log
+        with suppress(OSError):  # it was idle or went away, which is not worth a line in the log
             super().handle()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Say nothing: scrapes are no news."""
+        """Log nothing: scrapes are routine."""
 
 
 @contextmanager
-def metrics_served(
-    listen: str, registry: CollectorRegistry, patience_seconds: float = PATIENCE_SECONDS
-) -> Iterator[str]:
-    """Serve the metrics while inside, unless `listen` is `none`; give the address.
+def metrics_served(listen: str, registry: CollectorRegistry, idle_seconds: float = IDLE_SECONDS) -> Iterator[str]:
+    """Serve the metrics inside the block, unless `listen` is `none`; yield the address.
 
-    Raises: SettingsError if that cannot be.
+    Raises: SettingsError if it cannot listen.
     """
     if listen == NOWHERE:
         yield NOWHERE
         return
     host, port = host_and_port(listen, f"{PREFIX}METRICS_LISTEN")
     plain = host.removeprefix("[").removesuffix("]")
-    kind = _PortOfIPv6 if ":" in plain else _Port
+    kind = _ServerOnIPv6 if ":" in plain else _Server
     try:
         served = make_server(plain, port, make_wsgi_app(registry), kind, _Request)
     except OSError as error:
         raise SettingsError(f"cannot serve metrics on {listen}: {error}") from error
-    served.patience_seconds = patience_seconds
+    served.idle_seconds = idle_seconds
     with served:
         thread = Thread(target=served.serve_forever, name="metrics", daemon=True)
         thread.start()

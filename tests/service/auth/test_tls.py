@@ -14,8 +14,10 @@ import pytest
 from pruning_client import Client, Tls, rules
 from pruning_client.errors import CapacityError, UnavailableError
 from pruning_proto.v1 import pruning_pb2 as pb
+from pruning_service.addresses import host_and_port
 from pruning_service.auth.tls import credentials
-from pruning_service.settings import Settings, SettingsError, host_and_port
+from pruning_service.local_settings import SettingsError
+from pruning_service.settings import Settings
 from tests.client.both import BOTH, Connect
 from tests.client.certificates import SERVER_NAME, Certificates, Signed, made_in
 from tests.client.tiny_files import weight, written

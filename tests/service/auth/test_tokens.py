@@ -11,7 +11,7 @@ import pytest
 
 from pruning_service.auth import tokens
 from pruning_service.auth.tokens import Tokens
-from pruning_service.settings import SettingsError
+from pruning_service.local_settings import SettingsError
 from tests.service.secured import TOKEN, token_file
 
 DIGEST = hashlib.sha256(TOKEN.encode()).hexdigest()

@@ -8,8 +8,8 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2
 
+from pruning_service.local_settings import SettingsError
 from pruning_service.observability.health import HANGING_SECONDS, HealthPort, beat
-from pruning_service.settings import SettingsError
 from tests.client.certificates import Certificates
 from tests.servers import running_server
 from tests.service.raw import f32, file, options, wait_until

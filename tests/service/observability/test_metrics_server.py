@@ -6,8 +6,9 @@ import urllib.request
 import pytest
 from prometheus_client import CollectorRegistry
 
+from pruning_service.addresses import host_and_port
+from pruning_service.local_settings import SettingsError
 from pruning_service.observability.metrics_server import metrics_served
-from pruning_service.settings import SettingsError, host_and_port
 
 
 def has_ipv6() -> bool:
@@ -38,7 +39,7 @@ def test_metrics_are_where_they_are_said_to_be(host: str) -> None:
 
 
 def test_connection_that_asks_for_nothing_is_let_go_of_without_a_word(capfd: pytest.CaptureFixture[str]) -> None:
-    with metrics_served("127.0.0.1:0", CollectorRegistry(), patience_seconds=0.1) as address:
+    with metrics_served("127.0.0.1:0", CollectorRegistry(), idle_seconds=0.1) as address:
         with socket.create_connection(host_and_port(address, ""), timeout=20) as line:
             assert line.recv(1) == b""
         assert status_of(address) == 200

@@ -12,7 +12,7 @@ NOBODY_LISTENS = "127.0.0.1:1"
 def probe(listen: str | None) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PRUNING_")}
     environment |= {} if listen is None else {"PRUNING_HEALTH_LISTEN": listen}
-    command = [sys.executable, "-m", "pruning_service.observability.probe"]
+    command = [sys.executable, "-m", "pruning_service.probe"]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 

@@ -1,0 +1,33 @@
+"""The settings of a run without ports, from the environment.
+
+`prune run` without a server prunes in its own process. Importing pydantic takes longer than pruning a small file, so
+`settings`, which parses and checks with pydantic, is imported only if the environment sets something.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from pruning_service.local_settings import PREFIX, LocalSettings, default_memory_bytes, default_threads
+
+_SERVERS_ONLY: Final = (
+    *("PRUNING_LISTEN", "PRUNING_METRICS_LISTEN", "PRUNING_HEALTH_LISTEN"),
+    *("PRUNING_TLS_", "PRUNING_TOKEN_FILE", "PRUNING_ALLOW_PLAINTEXT"),
+)
+"""What the variables of ports and their protection begin with. A local run has no port."""
+
+
+def read_local_settings(environment: Mapping[str, str]) -> LocalSettings:
+    """Return the settings of a local run from `PRUNING_*` variables; those of ports and their protection are ignored.
+
+    Raises: SettingsError for an invalid value, and for a variable that no setting has.
+    """
+    given = {
+        name: text
+        for name, text in environment.items()
+        if name.startswith(PREFIX) and not name.startswith(_SERVERS_ONLY)
+    }
+    if not given:
+        return LocalSettings(threads=default_threads(), memory_bytes=default_memory_bytes())
+    from pruning_service.settings import read_settings  # noqa: PLC0415 - pydantic is slow to import
+
+    return read_settings(given).local

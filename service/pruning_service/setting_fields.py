@@ -1,0 +1,132 @@
+"""Kinds of settings: fields with their bounds, and with the words for these in messages, `--help` and the manual."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeAlias, cast
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic.fields import FieldInfo
+
+from pruning_service.addresses import NOWHERE, UNIX, host_and_port
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """How a setting is described, besides its meaning."""
+
+    allowed: str
+    verb: str = "must be"
+    """Between the name and what is allowed: "PRUNING_THREADS must be at least 1"."""
+
+    unit: str = ""
+    default: str | None = None
+    """Describes a default that is computed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """A default that depends on the machine."""
+
+    compute: Callable[[], int]
+    words: str
+
+
+def words_of(field: FieldInfo) -> Words:
+    """Return the words that a field was declared with."""
+    return Words(**cast("dict[str, Any]", field.json_schema_extra))
+
+
+def default_of(field: FieldInfo) -> str:
+    """Return a field's default in words."""
+    match field.default:
+        case _ if words_of(field).default is not None:
+            return str(words_of(field).default)
+        case None:
+            return "none"
+        case bool() as default:
+            return f"`{str(default).lower()}`"
+        case int() | float() as default:
+            return f"{default:,.10g}"
+        case default:
+            return f"`{default}`"
+
+
+def setting(default: object, meaning: str, words: Words, **bounds: Any) -> Any:
+    """Return a field."""
+    given: dict[str, Any] = {"default": default}
+    if isinstance(default, Computed):
+        given = {"default_factory": default.compute}
+        words = replace(words, default=default.words)
+    return Field(description=meaning, json_schema_extra=asdict(words), **given, **bounds)
+
+
+def whole(default: int | Computed, meaning: str, unit: str, *, least: int = 1, most: int | None = None) -> Any:
+    """Return the field of a whole number."""
+    bounds = f"at least {least:,}" if most is None else f"{least:,} to {most:,}"
+    words = Words(allowed=f"{bounds}, a whole number of {unit}", unit=unit)
+    return setting(default, meaning, words, ge=least, le=most)
+
+
+def seconds(default: float, meaning: str, *, least: float = 0, most: int | None = None) -> Any:
+    """Return the field of a duration, which may have a fraction."""
+    bounds = f"at least {least:g}" if most is None else f"{least:g} to {most:,}"
+    words = Words(allowed=f"{bounds}, a finite number of seconds", unit="seconds")
+    return setting(default, meaning, words, ge=least, le=most, allow_inf_nan=False)
+
+
+def file(meaning: str) -> Any:
+    """Return the field of a file that may be missing."""
+    return setting(None, meaning, Words(allowed="the path of a file", unit="file"))
+
+
+def truth(meaning: str) -> Any:
+    """Return the field of something that is off by default."""
+    return setting(default=False, meaning=meaning, words=Words(allowed="true or false"))
+
+
+def _check_port(address: str) -> str:
+    host_and_port(address, "the address")
+    return address
+
+
+def _check_port_or_none(address: str) -> str:
+    return address if address == NOWHERE else _check_port(address)
+
+
+def _check_port_or_socket(address: str) -> str:
+    return address if address.startswith(UNIX) else _check_port(address)
+
+
+def _check_truth(value: object) -> object:
+    """Take `true` and `false` only: pydantic's `1`, `on` and `yes` are not in the manual."""
+    if isinstance(value, str) and value.lower() not in ("true", "false"):
+        raise ValueError("not true or false")
+    return value
+
+
+def _check_path(value: object) -> object:
+    """Refuse an empty path, which is a variable that was not filled in, and PEM in place of its path."""
+    if isinstance(value, str) and (not value or is_pem(value)):
+        raise ValueError("not a path")
+    return value
+
+
+def is_pem(text: str) -> bool:
+    """Whether a text may be a key or a certificate itself, which no message may show."""
+    return "-----BEGIN" in text
+
+
+Truth: TypeAlias = Annotated[bool, BeforeValidator(_check_truth)]
+File: TypeAlias = Annotated[Path, BeforeValidator(_check_path)]
+PortOrNone: TypeAlias = Annotated[str, AfterValidator(_check_port_or_none)]
+PortOrSocket: TypeAlias = Annotated[str, AfterValidator(_check_port_or_socket)]
+
+
+def choice(*allowed: str) -> Words:
+    """Return the words for one of several texts."""
+    return Words(verb="is", allowed=f"{', '.join(allowed[:-1])} or {allowed[-1]}")
+
+
+PORT_OR_NONE: Final = Words(allowed="host:port, with a port of 0 to 65535, or none", unit="address")
+PORT_OR_SOCKET: Final = Words(allowed="host:port, with a port of 0 to 65535, or unix:/path", unit="address")

@@ -1,0 +1,44 @@
+"""A local run reads the settings that concern it, and imports pydantic only if there are any."""
+
+import subprocess
+import sys
+
+import pytest
+
+from pruning_service.local_environment import read_local_settings
+from pruning_service.local_settings import LocalSettings, SettingsError, default_memory_bytes
+from pruning_service.settings import Settings
+
+PRINT_PYDANTIC = """
+import sys
+from pruning_service.local_environment import read_local_settings
+read_local_settings({"HOME": "/"})
+print([name for name in sys.modules if name.startswith("pydantic")])
+"""
+
+
+def test_without_variables_they_are_those_of_a_server() -> None:
+    assert read_local_settings({}) == Settings().local
+
+
+def test_without_variables_pydantic_is_not_imported() -> None:
+    done = subprocess.run([sys.executable, "-c", PRINT_PYDANTIC], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_variables_set_them() -> None:
+    settings = read_local_settings({"PRUNING_THREADS": "3", "PRUNING_DEVICE": "cpu"})
+    assert settings == LocalSettings(threads=3, device="cpu", memory_bytes=default_memory_bytes())
+
+
+@pytest.mark.parametrize(
+    "variable", ["PRUNING_LISTEN", "PRUNING_HEALTH_LISTEN", "PRUNING_TLS_KEY", "PRUNING_TOKEN_FILE"]
+)
+def test_ports_and_their_protection_are_ignored(variable: str) -> None:
+    assert read_local_settings({variable: "nonsense"}) == read_local_settings({})
+
+
+@pytest.mark.parametrize(("variable", "text"), [("PRUNING_MEMORY_BYTES", "0"), ("PRUNING_TREADS", "3")])
+def test_invalid_variable_is_refused_as_by_a_server(variable: str, text: str) -> None:
+    with pytest.raises(SettingsError, match=variable):
+        read_local_settings({variable: text})
