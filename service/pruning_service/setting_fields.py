@@ -15,13 +15,19 @@ from pruning_service.addresses import NOWHERE, UNIX, host_and_port
 class Words:
     """How a setting is described, besides its meaning."""
 
-    allowed: str
-    verb: str = "must be"
-    """Between the name and what is allowed: "PRUNING_THREADS must be at least 1"."""
+    kind: str
+    """Completes "must be ...": "a whole number of bytes"."""
 
+    bounds: str = ""
+    verb: str = "must be"
     unit: str = ""
     default: str | None = None
     """Describes a default that is computed."""
+
+    @property
+    def allowed(self) -> str:
+        """All that is allowed, as the manual and `--help` have it."""
+        return f"{self.kind}, {self.bounds}" if self.bounds else self.kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,25 +70,25 @@ def setting(default: object, meaning: str, words: Words, **bounds: Any) -> Any:
 def whole(default: int | Computed, meaning: str, unit: str, *, least: int = 1, most: int | None = None) -> Any:
     """Return the field of a whole number."""
     bounds = f"at least {least:,}" if most is None else f"{least:,} to {most:,}"
-    words = Words(allowed=f"{bounds}, a whole number of {unit}", unit=unit)
+    words = Words(kind=f"a whole number of {unit}", bounds=bounds, unit=unit)
     return setting(default, meaning, words, ge=least, le=most)
 
 
 def seconds(default: float, meaning: str, *, least: float = 0, most: int | None = None) -> Any:
     """Return the field of a duration, which may have a fraction."""
     bounds = f"at least {least:g}" if most is None else f"{least:g} to {most:,}"
-    words = Words(allowed=f"{bounds}, a finite number of seconds", unit="seconds")
+    words = Words(kind="a finite number of seconds", bounds=bounds, unit="seconds")
     return setting(default, meaning, words, ge=least, le=most, allow_inf_nan=False)
 
 
 def file(meaning: str) -> Any:
     """Return the field of a file that may be missing."""
-    return setting(None, meaning, Words(allowed="the path of a file", unit="file"))
+    return setting(None, meaning, Words(kind="the path of a file", unit="file"))
 
 
 def truth(meaning: str) -> Any:
     """Return the field of something that is off by default."""
-    return setting(default=False, meaning=meaning, words=Words(allowed="true or false"))
+    return setting(default=False, meaning=meaning, words=Words(kind="true or false"))
 
 
 def _check_port(address: str) -> str:
@@ -125,8 +131,8 @@ PortOrSocket: TypeAlias = Annotated[str, AfterValidator(_check_port_or_socket)]
 
 def choice(*allowed: str) -> Words:
     """Return the words for one of several texts."""
-    return Words(verb="is", allowed=f"{', '.join(allowed[:-1])} or {allowed[-1]}")
+    return Words(verb="is", kind=f"{', '.join(allowed[:-1])} or {allowed[-1]}")
 
 
-PORT_OR_NONE: Final = Words(allowed="host:port, with a port of 0 to 65535, or none", unit="address")
-PORT_OR_SOCKET: Final = Words(allowed="host:port, with a port of 0 to 65535, or unix:/path", unit="address")
+PORT_OR_NONE: Final = Words(kind="host:port, with a port of 0 to 65535, or none", unit="address")
+PORT_OR_SOCKET: Final = Words(kind="host:port, with a port of 0 to 65535, or unix:/path", unit="address")

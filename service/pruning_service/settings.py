@@ -22,6 +22,7 @@ from pruning_service.setting_fields import (
     PortOrNone,
     PortOrSocket,
     Truth,
+    Words,
     choice,
     file,
     is_pem,
@@ -96,11 +97,16 @@ class Settings(BaseSettings):
         "read: for good (`MODEL_TOO_LARGE`), or for now (`NO_ROOM`).",
         "bytes",
     )
-    header_bytes: int = whole(
+    header_bytes: int = setting(
         LocalSettings.header_bytes,
-        "The largest safetensors header. The default is about 100,000 tensors; the most is the format's own limit.",
-        "bytes",
-        most=limits.HEADER_BYTES_CEILING,
+        "The largest safetensors header. The default is enough for about 100,000 tensors.",
+        Words(
+            kind="a whole number of bytes",
+            bounds=f"1 to {limits.HEADER_BYTES_CEILING:,} (the format's own limit)",
+            unit="bytes",
+        ),
+        ge=1,
+        le=limits.HEADER_BYTES_CEILING,
     )
     max_tensors: int = whole(
         LocalSettings.max_tensors,
@@ -237,10 +243,12 @@ def _sentence(error: ValidationError, texts: Mapping[str, Any], options: Mapping
         return str(first["ctx"]["error"])
     name = str(first["loc"][0])
     text = str(texts[name])
-    where = option_of(name) if name in options else variable_of(name)
-    got = "PEM itself" if is_pem(text) else repr(text)
+    where = f"{option_of(name)}: {variable_of(name)}" if name in options else variable_of(name)
     words = words_of(Settings.model_fields[name])
-    return f"{where} {words.verb} {words.allowed}, got {got}"
+    is_out_of_bounds = first["type"] in ("greater_than_equal", "less_than_equal")
+    allowed = f"{words.bounds}, {words.kind}" if is_out_of_bounds else words.allowed  # what is wrong comes first
+    got = "PEM itself" if is_pem(text) else repr(text)
+    return f"{where} {words.verb} {allowed}, got {got}"
 
 
 def _check_security(settings: Settings) -> None:
@@ -259,12 +267,12 @@ def _check_plaintext(settings: Settings, remedy: str) -> None:
     reached = f"other machines can reach {settings.listen} ({variable_of('listen')})"
     if not settings.allow_plaintext:
         raise SettingsError(
-            f"{reached}, and models would be sent in plaintext: {remedy}; or, where a proxy or a mesh encrypts, "
+            f"{reached}, and models would travel in the clear: {remedy}; or, where a proxy or a mesh encrypts, "
             f"{variable_of('allow_plaintext')}=true ({option_of('allow_plaintext')})"
         )
     if settings.token_file is not None and not settings.allow_plaintext_tokens:
         raise SettingsError(
-            f"{reached}, and tokens would be sent in plaintext, where whoever reads one can use it: {remedy}; or, "
+            f"{reached}, and tokens would travel in the clear, where whoever reads one can use it: {remedy}; or, "
             f"where a proxy or a mesh encrypts, {variable_of('allow_plaintext_tokens')}=true "
             f"({option_of('allow_plaintext_tokens')})"
         )

@@ -59,7 +59,7 @@ def test_invalid_option_ends_the_server_with_one_sentence() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (
         2,
-        "error: --idle-seconds must be at least 0.1, a finite number of seconds, got '0'\n",
+        "error: --idle-seconds: PRUNING_IDLE_SECONDS must be at least 0.1, a finite number of seconds, got '0'\n",
     )
 
 

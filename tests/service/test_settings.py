@@ -50,10 +50,13 @@ SECONDS = "a finite number of seconds"
     ("given", "message"),
     [
         (("PRUNING_IDLE_SECONDS", "0"), f"must be at least 0.1, {SECONDS}"),
-        (("PRUNING_QUEUE_SECONDS", "nan"), f"must be at least 0, {SECONDS}"),
+        (("PRUNING_QUEUE_SECONDS", "nan"), f"must be {SECONDS}, at least 0"),
         (("PRUNING_CONNECTION_AGE_SECONDS", "1e7"), f"must be 0 to 2,000,000, {SECONDS}"),
-        (("PRUNING_HEADER_BYTES", "100000001"), "must be 1 to 100,000,000, a whole number of bytes"),
-        (("PRUNING_MEMORY_BYTES", "8GiB"), "must be at least 1, a whole number of bytes"),
+        (
+            ("PRUNING_HEADER_BYTES", "100000001"),
+            "must be 1 to 100,000,000 (the format's own limit), a whole number of bytes",
+        ),
+        (("PRUNING_MEMORY_BYTES", "8GiB"), "must be a whole number of bytes, at least 1"),
         (("PRUNING_LISTEN", "here"), "must be host:port, with a port of 0 to 65535, or unix:/path"),
         (("PRUNING_METRICS_LISTEN", "here"), "must be host:port, with a port of 0 to 65535, or none"),
         (("PRUNING_DEVICE", "tpu"), "is auto, cpu, cuda or cuda:<number>"),
@@ -70,7 +73,9 @@ def test_refusal_names_the_variable_its_value_and_what_is_allowed(given: tuple[s
 
 
 def test_refusal_names_the_option_that_overrides_a_variable() -> None:
-    with pytest.raises(SettingsError, match=r"^--idle-seconds must be at least 0\.1, .*, got '-1'$"):
+    with pytest.raises(
+        SettingsError, match=r"^--idle-seconds: PRUNING_IDLE_SECONDS must be at least 0\.1, .*, got '-1'$"
+    ):
         read_settings({"PRUNING_IDLE_SECONDS": "0"}, idle_seconds="-1")
 
 
