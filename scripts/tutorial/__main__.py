@@ -80,10 +80,10 @@ def run_steps(client: Client, effort: Effort, folder: Path, plot: Path) -> dict[
     with notebook.step("compare"):
         stages = {
             "dense": dense,
-            "90 % zeros, at once": at_once,
-            "98 % zeros, in rounds": in_rounds,
+            "90% zeros, at once": at_once,
+            "98% zeros, in rounds": in_rounds,
             "half of the channels removed": narrow,
-            "and 90 % of the rest zeros": both,
+            "and 90% of the rest zeros": both,
         }
         smaller.compare(stages, data, folder, effort)
     with notebook.step("draw_curves"):

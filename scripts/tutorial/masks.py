@@ -94,7 +94,7 @@ def prune_borders(layer: Layer) -> None:
 
 
 def prune_globally(model: LeNet, digits: Digits) -> None:
-    """Prune 90 % of every layer, and compare with 90 % of all layers together."""
+    """Prune 90% of every layer, and compare with 90% of all layers together."""
     local = on_each_layer(model, lambda layer: prune.l1_unstructured(layer, "weight", 0.9))
     together = copy.deepcopy(model)
     prune.global_unstructured([(layer, "weight") for layer in layers(together)], prune.L1Unstructured, amount=0.9)
@@ -127,7 +127,7 @@ def prune_with_own_method(model: LeNet, digits: Digits) -> None:
 
 
 def make_final(model: LeNet) -> LeNet:
-    """Prune 90 % and remove the masks: the result is a plain model that contains zeros."""
+    """Prune 90% and remove the masks: the result is a plain model that contains zeros."""
     pruned = copy.deepcopy(model)
     prune.global_unstructured([(layer, "weight") for layer in layers(pruned)], prune.L1Unstructured, amount=0.9)
     print(f"is_pruned: {prune.is_pruned(pruned)}, {len(pruned.state_dict())} tensors")
