@@ -1,7 +1,7 @@
-"""Build the images: `python -m scripts.images TARGET ...`, with docker or podman, whichever ENGINE says or is there.
+"""Build the images: `python -m scripts.images TARGET ...`, with ENGINE, or the first of docker and podman.
 
-Packages come from where pip's configuration says, as anywhere else. STAND_IN=1 is for machines that reach no registry
-of images, or that run containers in a container: see `scripts/stand_in.py`.
+Packages come from pip's configuration. STAND_IN=1 is for machines without access to a registry of images, and for
+containers in a container: see `scripts/stand_in.py`.
 """
 
 import os
@@ -26,7 +26,7 @@ NAME: Final = "pruning-service"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """What builds and runs images: a program, and what it has to be told on this machine."""
+    """The program that builds and runs images, with its options for this machine."""
 
     program: str
     options: Sequence[str] = ()
@@ -34,19 +34,19 @@ class Engine:
     run_options: Sequence[str] = ()
 
     def run(self, *arguments: str | Path) -> str:
-        """Run one of its commands; give what it prints. Raises: CalledProcessError if it fails."""
+        """Run one of its commands; return its output. Raises: CalledProcessError if it fails."""
         command = [self.program, *self.options, *arguments]
         return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
 def find_engine() -> Engine | None:
-    """Give what ENGINE names, or else the first that is installed; None if there is none."""
+    """Return the engine that ENGINE names, or else the first that is installed; None without any."""
     is_stand_in = bool(os.environ.get("STAND_IN"))
     wanted = os.environ.get("ENGINE") or ("podman" if is_stand_in else None)
     program = next((name for name in ([wanted] if wanted else ENGINES) if shutil.which(name)), None)
     if program is None:
         return None
-    # HEALTHCHECK is no part of OCI's format, which podman writes unless told otherwise.
+    # HEALTHCHECK is not part of OCI's format, which podman writes by default.
     of_podman = ("--format", "docker") if program == "podman" else ()
     if not is_stand_in:
         return Engine(program=program, build_options=of_podman)
@@ -59,12 +59,12 @@ def find_engine() -> Engine | None:
 
 
 def tag(target: str) -> str:
-    """Give the name of an image, such as "pruning-service:0.1.0-cpu"."""
+    """Return the name of an image, such as "pruning-service:0.1.0-cpu"."""
     return f"{NAME}:{_version()}-{target}"
 
 
 def build(engine: Engine, target: str) -> str:
-    """Build one image from this checkout; give its name. "pruning-service:TARGET" is another name of it."""
+    """Build one image from this checkout; return its name. "pruning-service:TARGET" is a second one."""
     if os.environ.get("STAND_IN"):
         stand_in.ensure_base(engine.run)
     labels = [f"--build-arg=VERSION={_version()}", f"--build-arg=REVISION={_revision()}"]
@@ -78,7 +78,7 @@ def build(engine: Engine, target: str) -> str:
 
 @contextmanager
 def _pip_configuration() -> Iterator[Path]:
-    """Write pip's configuration as one file, wherever its parts stand; it lives no longer than the build."""
+    """Write pip's configuration, from all its sources, into one file that exists during the build."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "pip.conf"
         options = (f"{name} = {value}" for name, value in pip_configuration.configured().items())
@@ -92,14 +92,14 @@ def _version() -> str:
 
 
 def _revision() -> str:
-    """Give the commit, marked where files differ from it; "unknown" outside of git."""
+    """Return the commit, marked if files differ from it; "unknown" outside of git."""
     command = ["git", "-c", "safe.directory=*", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
-    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    return told.stdout.strip() or "unknown"
+    described = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return described.stdout.strip() or "unknown"
 
 
 def main() -> int:
-    """Build what was asked for; 2 if that is nothing we know, or nothing here builds images; 1 if a build fails."""
+    """Build the targets; return 2 for an unknown one or without an engine, 1 if a build fails."""
     targets = sys.argv[1:]
     if not targets or not set(targets) <= set(TARGETS):
         return _complain(2, f"say which images: some of {', '.join(TARGETS)}")

@@ -1,7 +1,7 @@
 """For machines without a registry: a base image made from Debian's packages, and podman's options inside a container.
 
-The stand-in has the name of the base image that the Dockerfile asks for, Debian's Python 3.11 in the places where
-`python:3.11-slim-bookworm` has its own, and nothing else of it. It is for trying the Dockerfile, not for use.
+It has the name of the Dockerfile's base image, and Debian's Python 3.11 at the paths of Python in
+`python:3.11-slim-bookworm`, and nothing else of it. It is for testing the Dockerfile, not for production.
 """
 
 import shutil
@@ -16,22 +16,22 @@ BASE: Final = "docker.io/library/python:3.11-slim-bookworm"
 PACKAGES: Final = "python3.11,python3.11-venv,python3-pip,ca-certificates"
 
 OPTIONS: Final = ("--cgroup-manager", "cgroupfs", "--runtime", "runc")
-"""For podman: no systemd to ask for control groups."""
+"""For podman without systemd, which would create the control groups."""
 
 RUN_OPTIONS: Final = ("--ulimit", "nofile=4096:4096", "--ulimit", "nproc=4096:4096", "--no-healthcheck")
-"""For podman: no right to raise what this machine limits, and no systemd to call the health check now and then."""
+"""For podman: it may not raise this machine's limits, and has no systemd to run health checks."""
 
 _NOT_SLIM: Final = ("usr/share/doc", "usr/share/man", "usr/share/locale", "var/lib/apt/lists")
 
 
 def build_options(places_of_packages: Iterable[Path]) -> Sequence[str]:
-    """Give podman's options for building: this machine's network, and the places where its packages are."""
+    """Return podman's options for building: this machine's network, and the paths of its packages."""
     volumes = [f"--volume={place}:{place}:ro" for place in places_of_packages]
     return ("--isolation", "chroot", "--pull=never", "--network", "host", *volumes)
 
 
 def ensure_base(engine: Callable[..., str]) -> None:
-    """Make the base image unless there is one of its name."""
+    """Make the base image unless it exists."""
     if engine("images", "--quiet", BASE):
         return
     if shutil.which("mmdebstrap") is None:

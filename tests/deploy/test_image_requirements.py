@@ -23,7 +23,7 @@ def requirements(name: str) -> Path:
 
 
 def pins(file: Path) -> dict[str, str]:
-    """Give the versions by normalized name, torch's without its local part."""
+    """Return the versions by normalized name, torch's without its local part."""
     found = re.findall(r"^([\w.-]+)==([^\s+]+)", file.read_text(encoding="utf-8"), re.MULTILINE)
     return {normalized(package): version for package, version in found}
 

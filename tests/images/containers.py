@@ -69,8 +69,8 @@ def finished(engine: Engine, *arguments: str) -> subprocess.CompletedProcess[str
 def _addresses(engine: Engine, name: str) -> tuple[str, str, str]:
     until = time.monotonic() + READY_SECONDS
     while time.monotonic() < until:
-        told = finished(engine, "logs", name)
-        if found := _LISTENING.search(told.stdout + told.stderr):
+        logs = finished(engine, "logs", name)
+        if found := _LISTENING.search(logs.stdout + logs.stderr):
             return found[1], found[2], found[3]
         time.sleep(0.05)
-    raise AssertionError(f"it does not listen after {READY_SECONDS:g} s: {told.stdout}{told.stderr}")
+    raise AssertionError(f"it does not listen after {READY_SECONDS:g} s: {logs.stdout}{logs.stderr}")

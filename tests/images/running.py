@@ -51,7 +51,7 @@ def container(engine: Engine, request: pytest.FixtureRequest) -> Iterator[Contai
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Give a folder that the image's user may write to."""
+    """Yield a folder that the image's user may write to."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o777)
         yield Path(name)
@@ -157,8 +157,8 @@ def test_settings_of_the_overlay_mtls_serve_who_shows_a_certificate(
     for name, file in secret.items():
         (folder / name).write_bytes(file.read_bytes())
         (folder / name).chmod(0o444)
-    told = rendered("overlays/mtls").environment.items()
-    options = [f"--env={name}={value}" for name, value in told if name.startswith("PRUNING_TLS_")]
+    environment = rendered("overlays/mtls").environment.items()
+    options = [f"--env={name}={value}" for name, value in environment if name.startswith("PRUNING_TLS_")]
     (mount,) = (mount for mount in rendered("overlays/mtls").container["volumeMounts"] if mount["name"] == "tls")
     tls = Tls(ca=signed.ca, certificate=signed.client.certificate, key=signed.client.key)
     with running_container(engine, tag("cpu"), *options, f"--volume={folder}:{mount['mountPath']}:ro") as container:

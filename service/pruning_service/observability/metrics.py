@@ -1,8 +1,8 @@
-"""Every metric of the service, with its unit, in one place; no label that a caller can choose freely.
+"""All metrics of the service, with their units; no label has values that a caller can choose freely.
 
 `grpc_server_*` have the names and labels of go-grpc-middleware, so that dashboards and alerts made for it work.
-`docs/metrics.md` is the manual; a test holds the two together. Series whose labels are known beforehand are there from
-the start, at 0: Prometheus cannot see a rate in the step from nothing to 1.
+`docs/metrics.md` is the manual, and a test compares the two. Series whose labels are known in advance exist from the
+start, at 0: Prometheus cannot see a rate in the step from no series to 1.
 
 Source: https://github.com/grpc-ecosystem/go-grpc-middleware, providers/prometheus/server_metrics.go.
 """
@@ -33,8 +33,8 @@ SECONDS: Final = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
     *(30.0, 60.0, 120.0, 300.0, 600.0, 1800.0),
 )
-"""Buckets of durations: Go's defaults, from 5 ms to 10 s, and beyond them on both sides. An empty call takes a
-millisecond or two; 8 GB over a line of 10 MB/s take 13 minutes."""
+"""Buckets of durations: Go's defaults, from 5 ms to 10 s, and more on both sides. An empty call takes one or two
+milliseconds; 8 GB over a line of 10 MB/s take 13 minutes."""
 
 SPARSITIES: Final = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 STAGES: Final = ("receive", "prune", "send", "total")
@@ -45,26 +45,29 @@ CODES: Final = {
     code: "".join(word.capitalize() for word in code.name.split("_"))
     for code in StatusCode
 } | {StatusCode.OK: "OK", StatusCode.CANCELLED: "Canceled"}  # fmt: skip
-"""Each status code as Go spells it, and dashboards expect it: `InvalidArgument`, with one l in `Canceled`."""
+"""Each status code as Go spells it and dashboards expect it: `InvalidArgument`, with one l in `Canceled`."""
 
 
 class Metrics:
-    """The metrics of one server, in a registry of their own."""
+    """The metrics of one server, in their own registry."""
 
     def __init__(self, version: str, device: str) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call] # they double every series, and nobody's dashboards read them
+        disable_created_metrics()  # type: ignore[no-untyped-call] # they double every series, and no dashboard reads them
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._declare_rpcs()
         self._declare_work()
         self._declare_capacity()
-        self._begin_at_zero()
+        self._create_known_series()
         Gauge(
-            "pruning_build_info", "Always 1; the labels tell what runs.", ("version", "device"), registry=self.registry
+            "pruning_build_info",
+            "Always 1; the labels describe the server.",
+            ("version", "device"),
+            registry=self.registry,
         ).labels(version, device).set(1)
 
     def rpc(self, kind: str, service: str, method: str) -> "RpcSeries":
-        """Give the series of one RPC, there from then on. `kind` is the middleware's word for how it streams."""
+        """Return the series of one RPC, and create them. `kind` is the middleware's word for how the RPC streams."""
         return RpcSeries(self, (kind, service, method))
 
     def _declare_rpcs(self) -> None:
@@ -121,7 +124,7 @@ class Metrics:
     def _gauge(self, name: str, meaning: str) -> Gauge:
         return Gauge(f"pruning_{name}", meaning, registry=self.registry)
 
-    def _begin_at_zero(self) -> None:
+    def _create_known_series(self) -> None:
         for stage in STAGES:
             self.stage_seconds.labels(stage)
         for outcome in OUTCOMES:
@@ -134,7 +137,7 @@ class Metrics:
 
 
 class RpcSeries:
-    """The series of one RPC, looked up once: that takes longer than to count."""
+    """The series of one RPC, looked up once: a look-up takes longer than counting."""
 
     def __init__(self, metrics: Metrics, labels: tuple[str, str, str]) -> None:
         self.count_started: Callable[[], None] = metrics.started.labels(*labels).inc
@@ -144,7 +147,7 @@ class RpcSeries:
         self._handled = {code: metrics.handled.labels(*labels, name) for code, name in CODES.items()}
 
     def count_handled(self, code: StatusCode, seconds: float) -> None:
-        """Count a call that ended."""
+        """Count a completed call."""
         self._handled[code].inc()
         self._observe(seconds)
 
@@ -159,27 +162,27 @@ class _Outgoing(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Flow:
-    """What one call receives and sends."""
+    """The two streams of one call."""
 
     incoming: _Incoming
     outgoing: _Outgoing
 
 
 class Traffic(Collector):
-    """Bytes of models in and of results out, of calls under way too: a call of minutes shows while it runs.
+    """Bytes of models received and of results sent, including those of running calls: long calls show while they run.
 
-    Calls count their own bytes, and these are read off when somebody scrapes: a message costs nothing more.
+    Calls count their own bytes, which are read when Prometheus scrapes, so that messages cost nothing extra.
     """
 
     def __init__(self) -> None:
         self._received_bytes = 0
         self._sent_bytes = 0
         self._flows: set[_Flow] = set()
-        self._lock = threading.Lock()  # scrapes come from other threads
+        self._lock = threading.Lock()  # scrapes run in other threads
 
     @contextmanager
     def counted(self, incoming: _Incoming, outgoing: _Outgoing) -> Iterator[None]:
-        """Count the bytes of one call, which lives inside."""
+        """Count the bytes of the call that runs inside the block."""
         flow = _Flow(incoming, outgoing)
         with self._lock:
             self._flows.add(flow)
@@ -192,7 +195,7 @@ class Traffic(Collector):
                 self._sent_bytes += outgoing.sent_bytes
 
     def collect(self) -> Iterable[Metric]:
-        """Give both counters as of now."""
+        """Return the current value of both counters."""
         with self._lock:
             received_bytes = self._received_bytes + sum(flow.incoming.received_bytes for flow in self._flows)
             sent_bytes = self._sent_bytes + sum(flow.outgoing.sent_bytes for flow in self._flows)

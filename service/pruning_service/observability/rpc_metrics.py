@@ -1,10 +1,10 @@
-"""Counts every call under go-grpc-middleware's names, by wrapping its handler from outside.
+"""Counts every call under go-grpc-middleware's names, by wrapping its handler.
 
-It stands outermost, so that what any other interceptor refuses is counted too. Calls of methods that there are not are
-left out: their names are the caller's to choose.
+It is the outermost interceptor, so that calls which other interceptors refuse are counted too. Calls of unknown methods
+are not counted: their names are chosen by the caller.
 
-Where it differs from the middleware: there the end of a client's stream counts as a message received, and a unary call
-that fails as a message sent; here messages are messages.
+It differs from the middleware, which counts the end of a client's stream as a message received and a unary call that
+fails as a message sent: here only messages are counted.
 
 Source: https://github.com/grpc-ecosystem/go-grpc-middleware, interceptors/server.go, providers/prometheus/reporter.go.
 """
@@ -28,22 +28,22 @@ _MAKERS: Final = {
     (True, False): (grpc.stream_unary_rpc_method_handler, "client_stream"),
     (True, True): (grpc.stream_stream_rpc_method_handler, "bidi_stream"),
 }
-"""By (request streams, response streams): what makes a handler, and the middleware's word for its kind."""
+"""By (request streams, response streams): the function that makes a handler, and the middleware's word for its kind."""
 
 _BY_NUMBER: Final = {code.value[0]: code for code in StatusCode}
 
-_ABANDONED: Final = (asyncio.CancelledError, GeneratorExit, grpc.aio.InternalError)
-"""What a handler sees of a client that has gone; the last, if it writes at that moment."""
+_DISCONNECTED: Final = (asyncio.CancelledError, GeneratorExit, grpc.aio.InternalError)
+"""The exceptions of a handler whose client has disconnected; the last one if it was writing."""
 
 _ROUNDING: Final = 0.01
-"""gRPC rounds a deadline up by so much at most, where it sends it. Source: Timeout in chttp2's timeout_encoding.cc."""
+"""gRPC rounds a deadline up by at most this part when it sends it. Source: Timeout in chttp2's timeout_encoding.cc."""
 
-_TRAVEL_SECONDS: Final = 0.05
-"""How much sooner than its deadline a client's word may come that the deadline has passed."""
+_EARLY_SECONDS: Final = 0.05
+"""How long before the server's deadline the client's cancellation for the same deadline may arrive."""
 
 
 class MetricsInterceptor(grpc.aio.ServerInterceptor):
-    """Counts calls, messages and seconds by method. Those of `services` are there before they are called."""
+    """Counts calls, messages and seconds by method. The series of `services` exist before their first call."""
 
     def __init__(self, metrics: Metrics, services: Iterable[ServiceDescriptor] = ()) -> None:
         self._metrics = metrics
@@ -58,7 +58,7 @@ class MetricsInterceptor(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
-        """Give the call's handler, wrapped; an unknown method has none."""
+        """Return the call's handler, wrapped; None for an unknown method."""
         handler = await continuation(handler_call_details)
         return handler and self._wrap(handler, handler_call_details.method)
 
@@ -76,7 +76,7 @@ class MetricsInterceptor(grpc.aio.ServerInterceptor):
 
 
 def _counted(behavior: Any, series: RpcSeries, handler: Any) -> Any:
-    """Give a handler's behavior, counted. All kinds become coroutines, whose way out is the same however they end."""
+    """Return a handler's behavior, counted. All kinds become coroutines, which end in one place."""
 
     async def unary(request: Any, context: Any) -> Any:
         with _Call(series, context):
@@ -103,19 +103,19 @@ def _counted(behavior: Any, series: RpcSeries, handler: Any) -> Any:
 
 
 async def _written(responses: Any, context: Any, count: Callable[[], None]) -> None:
-    """Write what a generator gives, as gRPC would; where that ends early, end the generator at once.
+    """Write the responses of a generator, as gRPC would; if that fails, close the generator at once.
 
-    (gRPC leaves that to the garbage collector: the call would be over some time later, for a reason unknown.)
+    gRPC leaves that to the garbage collector: the call would end later, for an unknown reason.
     """
     async with aclosing(responses):
         async for response in responses:
             await context.write(response)
             count()
-            del response  # what is in it may be a large tensor's
+            del response  # it may hold a large tensor
 
 
 class _Call:
-    """One call, from its start to its end, which it counts."""
+    """Counts the start and the end of one call."""
 
     __slots__ = ("_begin", "_context", "_series")
 
@@ -133,7 +133,7 @@ class _Call:
 
 
 class _CountedMessages:
-    """A client's messages, counted as they are taken. It keeps none: a generator would, until the next one comes."""
+    """A client's messages, counted as they are read. It keeps none, as a generator would until the next one."""
 
     __slots__ = ("_count", "_messages")
 
@@ -145,13 +145,13 @@ class _CountedMessages:
         return self
 
     async def __anext__(self) -> Any:
-        message = await self._messages.__anext__()  # `anext` would be one layer more
+        message = await self._messages.__anext__()  # `anext` would add a layer
         self._count()
         return message
 
 
 class _CountingContext:
-    """A call's context, also for handlers that read their requests and write their responses by themselves."""
+    """A call's context that counts, for handlers that read requests and write responses themselves."""
 
     __slots__ = ("_context", "_series")
 
@@ -174,14 +174,14 @@ class _CountingContext:
 
 
 def _code(context: Any, error: BaseException | None, seconds: float) -> StatusCode:
-    """Give the status that a call ends with, after so many seconds, as its caller sees it."""
-    if isinstance(error, _ABANDONED) and not context.done():
+    """Return the status of a call that ended after `seconds`, as its caller sees it."""
+    if isinstance(error, _DISCONNECTED) and not context.done():
         return StatusCode.DEADLINE_EXCEEDED if _has_run_out(context, seconds) else StatusCode.CANCELLED
-    told = _BY_NUMBER.get(context.code(), context.code()) or StatusCode.OK
-    return StatusCode.UNKNOWN if error is not None and told is StatusCode.OK else told
+    code = _BY_NUMBER.get(context.code(), context.code()) or StatusCode.OK
+    return StatusCode.UNKNOWN if error is not None and code is StatusCode.OK else code
 
 
 def _has_run_out(context: Any, seconds: float) -> bool:
-    """Whether a call ends at its deadline, which its client says in the same way as that it gives up."""
+    """Whether a call ends at its deadline: its client cancels it in the same way as when it gives up."""
     left = context.time_remaining()
-    return left is not None and left <= _TRAVEL_SECONDS + _ROUNDING * (seconds + left)
+    return left is not None and left <= _EARLY_SECONDS + _ROUNDING * (seconds + left)
