@@ -3,24 +3,24 @@
 
     rules.l1_unstructured(0.5, scope="global", exclude=["classifier.*"])
 
-`amount` means what it means in torch: a float is a part of what is still unpruned, an int is so many; and
-`sparsity(0.9)` prunes until that part of all is gone. torch's `global_unstructured` is `scope="global"`.
+`amount` has torch's meaning: a float is a part of what is still unpruned, an int a number of weights; and
+`sparsity(0.9)` prunes until that part of all weights is pruned. torch's `global_unstructured` is `scope="global"`.
 
 Every builder takes `include` and `exclude`, patterns over full parameter names (globs, or regular expressions after
-`re:`; none: floating-point weights of 2 dims or more, without embeddings and `lm_head`), and `prior`: what counts as
-pruned already, "mask" (a prior mask or an earlier rule) or "zeros" (that, and every zero). With
-`importance_scores=True` what is ranked are the scores sent for a parameter instead of its weights; one
-without scores is refused in local scope and ranked by its weights in global scope, as torch does.
+`re:`; by default floating-point weights of 2 dims or more, without embeddings and `lm_head`), and `prior`: what counts
+as pruned already, "mask" (a prior mask or an earlier rule) or "zeros" (that, and every zero). With
+`importance_scores=True` the scores that are sent for a parameter are ranked instead of its weights; a parameter without
+scores is refused in local scope and ranked by its weights in global scope, as in torch.
 
-Units are channels of several tensors that are tied, such as the rows of one weight and the columns of the next:
+Units are coupled channels of several tensors, such as the rows of one weight and the columns of the next:
 
     rules.remove_units(0.5, groups=[rules.group(["fc1.weight:0", "fc1.bias:0", "fc2.weight:1"])])
 
-They are named by groups or by a map that the server knows, and so take no `include` and `exclude`. Which form of result
-is asked decides what becomes of them: "removed" takes them out of the tensors, "pruned" leaves zeros in their place.
+They are named by groups or by a map that the server knows, so these builders take no `include` and `exclude`. The
+output format decides what is done with them: "removed" takes them out of the tensors, "pruned" leaves zeros in their place.
 
-What makes no sense here is refused here, in the server's words; what needs the checkpoint is refused there. A builder
-does not know its rule's position: the paths in its errors begin inside the rule, `amount.fraction`.
+What is invalid in itself is refused here, in the server's words; what depends on the checkpoint is refused there. A
+builder does not know its rule's position: the paths in its errors begin inside the rule, `amount.fraction`.
 """
 
 import math
@@ -67,12 +67,12 @@ _NAMED_NORMS: Final = {"fro": pb.NAMED_NORM_FRO, "nuc": pb.NAMED_NORM_NUC}
 
 
 def identity(*, include: Patterns = (), exclude: Patterns = (), prior: PriorName = "mask") -> pb.Rule:
-    """Prune nothing, but count as selected: the form "masked" gives these tensors a mask."""
+    """Prune nothing, but count as selected: output format "masked" gives these tensors a mask."""
     return _rule(pb.Score(identity=pb.Identity()), include, exclude, prior)
 
 
 def custom_from_mask(*, include: Patterns = (), exclude: Patterns = (), prior: PriorName = "mask") -> pb.Rule:
-    """Prune what the masks sent along mark 0: `masks=` of `Client.prune`, or `w:mask` beside `w` in a file."""
+    """Prune where the masks that are sent are 0: `masks=` of `Client.prune`, or `w:mask` beside `w` in a file."""
     return _rule(pb.Score(custom_mask=pb.CustomMask()), include, exclude, prior)
 
 
@@ -84,7 +84,7 @@ def random_unstructured(
     scope: ScopeName = "local",
     prior: PriorName = "mask",
 ) -> pb.Rule:
-    """Prune entries at random, from the recipe's seed."""
+    """Prune weights at random, from the recipe's seed."""
     score = pb.Score(random=pb.RandomScore())
     return _ranking(_rule(score, include, exclude, prior), amount, scope)
 
@@ -98,7 +98,7 @@ def l1_unstructured(
     prior: PriorName = "mask",
     importance_scores: bool = False,
 ) -> pb.Rule:
-    """Prune the entries of the smallest magnitude."""
+    """Prune the weights of the smallest magnitude."""
     score = _score(None, scope, importance_scores)
     return _ranking(_rule(score, include, exclude, prior), amount, scope)
 
@@ -146,11 +146,11 @@ def remove_units(
     prior: PriorName = "mask",
     importance_scores: bool = False,
 ) -> pb.Rule:
-    """Prune the units of the smallest Ln norm, over all their tied tensors; at least one of each group is kept.
+    """Prune the units of the smallest Ln norm, over all tensors of their group; at least one of each group is kept.
 
     `groups` are built by `group`, `map` is a name that `Client.capabilities` lists; with both, they are added.
-    `head_dim` is for maps that ask for it. How many are kept is rounded up to a multiple of `round_to`; with
-    `same_width` all groups of one pattern keep as many as the one that keeps most, so that one number can say it.
+    `head_dim` is for maps that need it. The number of kept units is rounded up to a multiple of `round_to`; with
+    `same_width` all groups of one pattern keep as many as the one that keeps most, so that one number describes them.
     """
     score = _score(n, "local", importance_scores)
     rule = _ranking(_rule(score, (), (), prior), amount, scope)
@@ -182,7 +182,7 @@ def remove_dead(
     same_width: bool = False,
     prior: PriorName = "mask",
 ) -> pb.Rule:
-    """Prune the units whose every tied entry is zero or pruned, running statistics aside; what is computed stays."""
+    """Prune the units whose weights are all zero or pruned, running statistics aside; the model's output stays."""
     return _units(_rule(pb.Score(dead=pb.Dead()), (), (), prior), groups, map, head_dim, round_to, same_width)
 
 
@@ -196,21 +196,21 @@ def installed_method(
 ) -> pb.Rule:
     """Prune by a method that is installed on the server, by its name there; `Client.capabilities` lists them.
 
-    `arguments` are what its constructor takes, by name: an amount of 1 is not an amount of 1.0.
+    `arguments` are those of its constructor, by name: an amount of 1 is not an amount of 1.0.
     """
-    given = {key: _argument(value) for key, value in (arguments or {}).items()}
-    score = pb.Score(method=pb.CustomMethod(name=name, arguments=given))
+    messages = {key: _argument(value) for key, value in (arguments or {}).items()}
+    score = pb.Score(method=pb.CustomMethod(name=name, arguments=messages))
     return _rule(score, include, exclude, prior)
 
 
 def load_recipe(path: str | PathLike[str]) -> pb.Recipe:
     """Read a recipe from a YAML file: the protobuf JSON mapping of `pruning.v1.Recipe`.
 
-    Raises: OSError if it cannot be read. RecipeError if it is no recipe; its text has the path of the field.
+    Raises: OSError if it cannot be read. RecipeError if it is not a recipe; its text has the path of the field.
     """
-    from pruning_client.recipes import yaml_file as recipe_file  # noqa: PLC0415 - YAML is read by those who use it
+    from pruning_client.recipes import yaml_file  # noqa: PLC0415 - imports yaml only for those who read a file
 
-    return recipe_file.load(path)
+    return yaml_file.load(path)
 
 
 def _argument(value: float | int | str | bool) -> pb.Argument:
@@ -237,8 +237,8 @@ def _ranking(rule: pb.Rule, amount: AmountLike, scope: str) -> pb.Rule:
 
 def _channels(rule: pb.Rule, dim: int) -> pb.Rule:
     if not isinstance(dim, Integral) or not -(2**31) <= dim < 2**31:
-        wrong = f"a dim is an integer of 32 bits, got {dim!r}"
-        raise recipe_error(Reason.INVALID_RECIPE, "granularity.channels.dim", wrong)
+        description = f"a dim is an integer of 32 bits, got {dim!r}"
+        raise recipe_error(Reason.INVALID_RECIPE, "granularity.channels.dim", description)
     rule.granularity.channels.dim = int(dim)
     return rule
 
@@ -246,11 +246,11 @@ def _channels(rule: pb.Rule, dim: int) -> pb.Rule:
 def _units(  # noqa: PLR0917 - the parts of a message
     rule: pb.Rule, groups: Groups, name: str, head_dim: int | None, round_to: int, same_width: bool
 ) -> pb.Rule:
-    given = [groups] if isinstance(groups, pb.Group) else list(groups)
-    if not given and not name:
-        wrong = "say what is tied: groups, built by `rules.group`, or the name of a map"
-        raise recipe_error(Reason.INVALID_RECIPE, "granularity.units", wrong)
-    units = pb.Units(groups=given, map=name, same_width=same_width)
+    all_groups = [groups] if isinstance(groups, pb.Group) else list(groups)
+    if not all_groups and not name:
+        description = "say what is tied: groups, built by `rules.group`, or the name of a map"
+        raise recipe_error(Reason.INVALID_RECIPE, "granularity.units", description)
+    units = pb.Units(groups=all_groups, map=name, same_width=same_width)
     if head_dim is not None:
         units.head_dim = _at_least_one(head_dim, "head_dim", 2**64)
     if round_to != 1:
@@ -261,17 +261,17 @@ def _units(  # noqa: PLR0917 - the parts of a message
 
 def _at_least_one(value: int, field: str, end: int) -> int:
     if not isinstance(value, Integral) or not 1 <= value < end:
-        wrong = f"this is an integer, 1 to {end - 1}, got {value!r}"
-        raise recipe_error(Reason.INVALID_RECIPE, f"granularity.units.{field}", wrong)
+        description = f"this is an integer, 1 to {end - 1}, got {value!r}"
+        raise recipe_error(Reason.INVALID_RECIPE, f"granularity.units.{field}", description)
     return int(value)
 
 
 def _score(norm: NormLike | None, scope: str, importance_scores: bool) -> pb.Score:
     if importance_scores:
-        given = pb.ImportanceScores(fall_back_to_weights=scope == "global")
+        scores = pb.ImportanceScores(fall_back_to_weights=scope == "global")
         if norm is not None:
-            given.norm.CopyFrom(_norm(norm, "score.importance_scores.norm"))
-        return pb.Score(importance_scores=given)
+            scores.norm.CopyFrom(_norm(norm, "score.importance_scores.norm"))
+        return pb.Score(importance_scores=scores)
     magnitude = pb.Magnitude()
     if norm is not None:
         magnitude.norm.CopyFrom(_norm(norm, "score.magnitude.norm"))
@@ -289,12 +289,12 @@ def _norm(norm: NormLike, field: str) -> pb.Norm:
 
 
 def _patterns(patterns: Patterns, field: str) -> list[str]:
-    given = [patterns] if isinstance(patterns, str) else list(patterns)
-    if not all(isinstance(pattern, str) for pattern in given):
-        raise recipe_error(Reason.INVALID_PATTERN, f"select.{field}", f"patterns are strings, got {given!r}")
-    if not all(is_text(pattern) for pattern in given):
-        raise recipe_error(Reason.INVALID_PATTERN, f"select.{field}", f"patterns are Unicode text, got {given!r}")
-    return given
+    several = [patterns] if isinstance(patterns, str) else list(patterns)
+    if not all(isinstance(pattern, str) for pattern in several):
+        raise recipe_error(Reason.INVALID_PATTERN, f"select.{field}", f"patterns are strings, got {several!r}")
+    if not all(is_text(pattern) for pattern in several):
+        raise recipe_error(Reason.INVALID_PATTERN, f"select.{field}", f"patterns are Unicode text, got {several!r}")
+    return several
 
 
 def _choice(choices: Mapping[str, _T], name: str, field: str) -> _T:

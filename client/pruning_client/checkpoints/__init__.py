@@ -1,1 +1,1 @@
-"""Where a model comes from and where it goes: files, shards, state dicts."""
+"""Where a model is read from and written to: files, shards, state dicts, packed files."""

@@ -13,7 +13,7 @@ from pruning_proto.framing import Data
 
 
 class Replacement:
-    """A file under way to its place."""
+    """A file that will take the place of `target`."""
 
     def __init__(self, descriptor: int, target: Path) -> None:
         self._descriptor = descriptor
@@ -29,12 +29,12 @@ class Replacement:
 
 @contextmanager
 def replacing(target: str | PathLike[str]) -> Iterator[Replacement]:
-    """Open a file that takes the place of `target` when the block ends well, and is gone when it does not.
+    """Open a file that takes the place of `target` when the block ends well, and vanishes when it raises.
 
-    It stands beside the target, for a rename is atomic only within one file system; on Linux it has no name before it
-    is whole, so that not even SIGKILL leaves it behind. A link is followed, and the mode of a file that was there is
+    It is in the target's folder, because a rename is atomic only within one file system; on Linux it has no name before
+    it is whole, so that not even SIGKILL leaves it behind. A link is followed, and the mode of an existing target is
     kept.
-    Raises: OSError if the target cannot be written or is no regular file; it names the target or its folder.
+    Raises: OSError if the target cannot be written or is not a regular file; it names the target or its folder.
     """
     path = Path(os.path.realpath(target))
     mode = _mode_to_keep(path)
@@ -47,7 +47,7 @@ def replacing(target: str | PathLike[str]) -> Iterator[Replacement]:
             _finish(descriptor, mode)
             _give_name(descriptor, partial)
             partial.replace(path)
-        with suppress(OSError):  # the target is replaced: what is left is only to make that last through a power cut
+        with suppress(OSError):  # the target is replaced: this only makes it last through a power cut
             _sync_folder(path.parent)
     finally:
         os.close(descriptor)
@@ -62,13 +62,13 @@ def _mode_to_keep(path: Path) -> int | None:
         return None
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, "is a folder, not a regular file", str(path))
-    if not stat.S_ISREG(mode):  # replacing /dev/null would be remembered
+    if not stat.S_ISREG(mode):  # replacing /dev/null would break the machine
         raise OSError(errno.EINVAL, "is not a regular file, and cannot be replaced by one", str(path))
     return stat.S_IMODE(mode)
 
 
 def _create(partial: Path) -> int:
-    """Open a file without a name, or with this one where the platform or the file system knows no others."""
+    """Open a file without a name, or with this one where the platform or the file system has no nameless files."""
     unnamed = getattr(os, "O_TMPFILE", None)
     if unnamed is not None and Path("/proc/self/fd").is_dir():
         with suppress(OSError):
@@ -98,7 +98,7 @@ def _sync_folder(folder: Path) -> None:
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Let errors name what the caller knows, never the temporary file."""
+    """Make errors name the path that the caller knows, never the temporary file."""
     try:
         yield
     except OSError as error:

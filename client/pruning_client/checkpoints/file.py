@@ -1,4 +1,4 @@
-"""What is sent: a safetensors header and the pieces of its buffer. A file is one; `state_dicts` makes others."""
+"""A checkpoint that can be sent: a safetensors header and its buffer in pieces. Here: a file."""
 
 import errno
 import os
@@ -18,10 +18,10 @@ from pruning_proto.safetensors.header import PREFIX_BYTES, Layout, LayoutError, 
 from pruning_proto.spans import spans
 
 _PICKLES: Final = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
-"""How files of `torch.save` begin: a ZIP archive, or a bare pickle, of torch before 1.6 or of `pickle.dump`."""
+"""The first bytes of `torch.save`'s files: a ZIP archive, or a bare pickle of torch before 1.6 or `pickle.dump`."""
 
 Part: TypeAlias = Callable[[int, int], memoryview]
-"""Gives bytes of a buffer, from one offset to another, counted as a TensorEntry counts them."""
+"""Returns bytes of a buffer, from one offset to another, counted as a TensorEntry counts them."""
 
 
 class Source(Protocol):
@@ -41,17 +41,17 @@ class Source(Protocol):
 
     @property
     def names(self) -> Sequence[str]:
-        """All names in the caller's order; empty where that is the layout's."""
+        """All names in the caller's order; empty if that is the layout's order."""
 
     def pieces(self) -> Iterator[memoryview]:
-        """Give the buffer from its beginning, in pieces of any size. Each is read before the next is asked for."""
+        """Return the buffer from its beginning, in pieces of any size. Use each before asking for the next."""
 
 
 class FileSource:
-    """A safetensors file; of its buffer one piece at a time is in memory.
+    """A safetensors file; one piece of its buffer at a time is in memory.
 
-    Read, not memory-mapped: a mapped file that another process cuts short would end this one with a signal.
-    Raises: OSError if it cannot be read. CheckpointError if its header is not sound or the file is not as long as the
+    It is read and not memory-mapped: a mapped file that another process truncates would end this one with a signal.
+    Raises: OSError if it cannot be read. CheckpointError if its header is not valid or the file is not as long as the
     header says.
     """
 
@@ -67,14 +67,14 @@ class FileSource:
         self._check_size(self._version[-1])
 
     def pieces(self) -> Iterator[memoryview]:
-        """Give the buffer in pieces, all in the same memory.
+        """Return the buffer in pieces, all in the same memory.
 
         Raises: OSError. CheckpointError if the file has changed since its header was read.
         """
         return self.read(0, self.layout.buffer_bytes)
 
     def read(self, begin: int, end: int) -> Iterator[memoryview]:
-        """Give bytes of the buffer, counted as a TensorEntry counts them, in pieces, all in the same memory.
+        """Return bytes of the buffer, counted as a TensorEntry counts them, in pieces, all in the same memory.
 
         Raises: OSError. CheckpointError if the file has changed since its header was read.
         """
@@ -84,7 +84,7 @@ class FileSource:
 
     @contextmanager
     def reading(self) -> Iterator[Part]:
-        """Give what reads parts of the buffer, while inside; each lands in the memory of the one before.
+        """Return a function that reads parts of the buffer, while inside; each reuses the memory of the one before.
 
         Raises: OSError. CheckpointError, also while reading, if the file has changed since its header was read.
         """
@@ -112,8 +112,9 @@ class FileSource:
             length = json_bytes(prefix)
             text = file.read(length)
             if len(text) < length:
-                wrong = f"the header claims {length:,} bytes, but only {len(text):,} follow"
-                raise LayoutError(Reason.TRUNCATED, wrong)
+                raise LayoutError(
+                    Reason.TRUNCATED, f"the header claims {length:,} bytes, but only {len(text):,} follow"
+                )
             return prefix + text, parse(text)
         except LayoutError as error:
             raise layout_error(error, self.path) from error
@@ -129,21 +130,21 @@ class FileSource:
         if len(beginning) < PREFIX_BYTES:
             raise self._error(Reason.TRUNCATED, f"{len(beginning)} bytes are no safetensors file")
 
-    def _check_size(self, found: int) -> None:
+    def _check_size(self, file_bytes: int) -> None:
         expected = self.layout.total_bytes
-        if found != expected:
-            reason = Reason.TRUNCATED if found < expected else Reason.OVERLONG
-            raise self._error(reason, f"the header describes {expected:,} bytes, the file has {found:,}")
+        if file_bytes != expected:
+            reason = Reason.TRUNCATED if file_bytes < expected else Reason.OVERLONG
+            raise self._error(reason, f"the header describes {expected:,} bytes, the file has {file_bytes:,}")
 
     def _changed(self) -> CheckpointError:
         return self._error(Reason.TRUNCATED, "the file was changed while it was read; try again when nothing writes it")
 
-    def _error(self, reason: Reason, wrong: str) -> CheckpointError:
-        return CheckpointError(f"{self.path}: {wrong}", reason=reason)
+    def _error(self, reason: Reason, description: str) -> CheckpointError:
+        return CheckpointError(f"{self.path}: {description}", reason=reason)
 
 
 def _check_regular(path: Path) -> None:
-    """Refuse what cannot be read twice, before an open would wait for ever. Raises: OSError."""
+    """Refuse what cannot be read twice, before opening it could block for ever. Raises: OSError."""
     mode = path.stat().st_mode
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, "is a folder, not a regular file", str(path))
@@ -152,13 +153,13 @@ def _check_regular(path: Path) -> None:
 
 
 def _version(file: IO[bytes]) -> tuple[int, ...]:
-    """Give what changes when a file is replaced or written: its identity, time and, last, its size."""
+    """Return what changes when a file is replaced or written: its identity, time and, last, its size."""
     state = os.fstat(file.fileno())
     return (state.st_dev, state.st_ino, state.st_mtime_ns, state.st_size)
 
 
 def _fill(file: FileIO, piece: memoryview) -> int:
-    """Read until `piece` is full or the file ends: one read gives at most 2 GiB, and fewer when interrupted."""
+    """Read until `piece` is full or the file ends: one read returns at most 2 GiB, and less when interrupted."""
     filled = 0
     while filled < len(piece) and (count := file.readinto(piece[filled:])):
         filled += count

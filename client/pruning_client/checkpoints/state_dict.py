@@ -1,7 +1,7 @@
 """A state dict as a source, and the bytes of a result as a state dict. Knows names; of tensors only their adaptors.
 
-Tied tensors are sent once and tied again in the result. Companions (`w:scores`, `w:mask`, `w:mask_bits`) are sent
-directly before their parameter, so that it can be pruned as soon as it has arrived.
+Tied tensors are sent once and tied again in the result. Auxiliary tensors (`w:scores`, `w:mask`, `w:mask_bits`) are
+sent directly before their parameter, so that it can be pruned as soon as it has arrived.
 """
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -21,8 +21,8 @@ class StateDictSource:
     """A state dict laid out as a safetensors file that is never written: its pieces are views of the tensors.
 
     `framework` is the adaptor of its tensors, for the result.
-    Raises: TypeError if this is no mapping of strings. CheckpointError if a value is no tensor that can be sent.
-    MismatchError if the dict is empty or a companion is given twice.
+    Raises: TypeError if this is not a mapping of strings. CheckpointError if a value is not a tensor that can be sent.
+    MismatchError if the dict is empty or an auxiliary tensor is given twice.
     """
 
     def __init__(
@@ -34,36 +34,36 @@ class StateDictSource:
         _check_mapping("a state dict, or the path of a safetensors file", state_dict)
         if not state_dict:
             raise MismatchError("the state dict is empty: there is nothing to prune", reason=Reason.SELECTS_NOTHING)
-        frameworks = {name: _sound(name, tensor) for name, tensor in state_dict.items()}
+        frameworks = {name: _adaptor_of(name, tensor) for name, tensor in state_dict.items()}
         self.names = tuple(state_dict)
         self.framework = next(iter(frameworks.values()))
-        self.aliases = _ties(state_dict, frameworks)
+        self.aliases = _tied_names(state_dict, frameworks)
         sent = {name: tensor for name, tensor in state_dict.items() if name not in self.aliases}
-        self._add_companions(sent, {} if importance_scores is None else importance_scores, SCORES)
-        self._add_companions(sent, {} if masks is None else masks, CUSTOM_MASK)
-        self._tensors = {name: sent[name] for name in _companions_first(sent)}
+        self._add_auxiliary(sent, {} if importance_scores is None else importance_scores, SCORES)
+        self._add_auxiliary(sent, {} if masks is None else masks, CUSTOM_MASK)
+        self._tensors = {name: sent[name] for name in _auxiliary_first(sent)}
         self.header, self.layout = _lay_out(self._tensors, self.framework.FORMAT)
 
     def pieces(self) -> Iterator[memoryview]:
-        """Give the tensors' bytes, one tensor after the other."""
+        """Return the tensors' bytes, one tensor after the other."""
         for entry in self.layout.tensors:
             tensor = self._tensors[entry.name]
             yield _framework(entry.name, tensor).view(tensor)
 
-    def _add_companions(self, sent: dict[str, Any], companions: StateDict, suffix: str) -> None:
-        _check_mapping("parameter names and tensors of their shape", companions)
-        for name, tensor in companions.items():
-            _sound(name, tensor)
-            companion = self.aliases.get(name, name) + suffix
-            if companion in sent:
-                raise tensor_error(Reason.INVALID_ALIAS, companion, "is given twice; give it once")
-            sent[companion] = tensor
+    def _add_auxiliary(self, sent: dict[str, Any], tensors: StateDict, suffix: str) -> None:
+        _check_mapping("parameter names and tensors of their shape", tensors)
+        for name, tensor in tensors.items():
+            _adaptor_of(name, tensor)
+            auxiliary = self.aliases.get(name, name) + suffix
+            if auxiliary in sent:
+                raise tensor_error(Reason.INVALID_ALIAS, auxiliary, "is given twice; give it once")
+            sent[auxiliary] = tensor
 
 
 def restore(
     layout: Layout, buffer: memoryview, aliases: Mapping[str, str], names: Sequence[str], framework: Framework
 ) -> dict[str, Any]:
-    """Give the tensors of a result over its buffer, those that were tied when sent tied again, in the order of `names`.
+    """Return the tensors of a result over its buffer, tied as they were when sent, in the order of `names`.
 
     Raises: CheckpointError or ImportError for a dtype that the framework lacks.
     """
@@ -77,7 +77,7 @@ def restore(
 
 
 def _positions(names: Sequence[str]) -> dict[str, int]:
-    """Give the place of each name, and of each form in which it may come back."""
+    """Return the position of each name, and of each name that a result may have for it."""
     positions = {name: position for position, name in enumerate(names)}
     for position, name in enumerate(names):
         for suffix in RESULT_SUFFIXES:
@@ -85,15 +85,15 @@ def _positions(names: Sequence[str]) -> dict[str, int]:
     return positions
 
 
-def _check_mapping(wanted: str, given: object) -> None:
-    if isinstance(given, Mapping):
+def _check_mapping(expected: str, value: object) -> None:
+    if isinstance(value, Mapping):
         return
-    hint = "; give its `.state_dict()`" if hasattr(given, "state_dict") else ""
-    raise TypeError(f"expected {wanted}, got {type(given).__name__}{hint}")
+    hint = "; give its `.state_dict()`" if hasattr(value, "state_dict") else ""
+    raise TypeError(f"expected {expected}, got {type(value).__name__}{hint}")
 
 
-def _sound(name: str, tensor: object) -> Framework:
-    """Give the adaptor of a tensor that can be sent under this name."""
+def _adaptor_of(name: str, tensor: object) -> Framework:
+    """Return the adaptor of a tensor. Raises: TypeError, PruningError if it cannot be sent under this name."""
     if not isinstance(name, str):
         raise TypeError(f"the names of a state dict are strings, got {name!r}")
     if not is_text(name):
@@ -103,10 +103,10 @@ def _sound(name: str, tensor: object) -> Framework:
     return framework
 
 
-def _lay_out(tensors: Mapping[str, Any], form: str) -> tuple[bytes, Layout]:
+def _lay_out(tensors: Mapping[str, Any], framework: str) -> tuple[bytes, Layout]:
     described = ((name, *_framework(name, tensor).describe(name, tensor)) for name, tensor in tensors.items())
     try:
-        return build(described, {FRAMEWORK_KEY: form})
+        return build(described, {FRAMEWORK_KEY: framework})
     except LayoutError as error:
         raise layout_error(error, "the state dict") from error
 
@@ -114,42 +114,42 @@ def _lay_out(tensors: Mapping[str, Any], form: str) -> tuple[bytes, Layout]:
 def _framework(name: str, tensor: object) -> Framework:
     framework = framework_of(tensor)
     if framework is None:
-        wrong = f"only torch tensors and numpy arrays can be sent, got {type(tensor).__name__}; leave it out"
-        raise tensor_error(Reason.UNKNOWN_DTYPE, name, wrong)
+        description = f"only torch tensors and numpy arrays can be sent, got {type(tensor).__name__}; leave it out"
+        raise tensor_error(Reason.UNKNOWN_DTYPE, name, description)
     return framework
 
 
-def _ties(state_dict: StateDict, frameworks: Mapping[str, Framework]) -> dict[str, str]:
+def _tied_names(state_dict: StateDict, frameworks: Mapping[str, Framework]) -> dict[str, str]:
     """Map the later names of tied tensors to the first.
 
-    Names of torch's masked form are left alone: a shared `w_orig` has a mask for each of its names.
+    Names of torch's masked pairs are not tied: a shared `w_orig` has a mask for each of its names.
     """
     first: dict[Hashable, str] = {}
     aliases = {}
     for name, tensor in state_dict.items():
-        identity = None if _is_masked_form(name, state_dict) else frameworks[name].identity(tensor)
+        identity = None if _is_masked_pair(name, state_dict) else frameworks[name].identity(tensor)
         if identity is not None and first.setdefault(identity, name) != name:
             aliases[name] = first[identity]
     return aliases
 
 
-def _is_masked_form(name: str, state_dict: StateDict) -> bool:
+def _is_masked_pair(name: str, state_dict: StateDict) -> bool:
     stem = name.removesuffix(ORIG).removesuffix(MASK)
     return stem + ORIG in state_dict and stem + MASK in state_dict
 
 
-def _companions_first(names: Mapping[str, Any]) -> Iterator[str]:
-    """Give all names in order, but each companion directly before its parameter, or last if there is none."""
-    companions: dict[str, list[str]] = {}
+def _auxiliary_first(names: Mapping[str, Any]) -> Iterator[str]:
+    """Return all names in order, but each auxiliary tensor directly before its parameter, or last if it has none."""
+    auxiliary: dict[str, list[str]] = {}
     for name in names:
         if (owner := _owner(name)) is not None:
-            companions.setdefault(owner, []).append(name)
+            auxiliary.setdefault(owner, []).append(name)
     for name in names:
         if _owner(name) is None:
-            yield from companions.pop(name.removesuffix(ORIG), ())
-            yield from companions.pop(name, ())
+            yield from auxiliary.pop(name.removesuffix(ORIG), ())
+            yield from auxiliary.pop(name, ())
             yield name
-    for orphans in companions.values():
+    for orphans in auxiliary.values():
         yield from orphans
 
 

@@ -137,10 +137,10 @@ def in_rule(error: RecipeError, position: int) -> RecipeError:
     )
 
 
-def recipe_error(reason: Reason, field: str, wrong: str) -> RecipeError:
+def recipe_error(reason: Reason, field: str, description: str) -> RecipeError:
     """Return the error of a recipe's field that is refused before it is sent, in the words of the server."""
     return RecipeError(
-        f"{field}: {wrong}", reason=reason, metadata={"field": field}, violations=[Violation(field, wrong)]
+        f"{field}: {description}", reason=reason, metadata={"field": field}, violations=[Violation(field, description)]
     )
 
 
@@ -153,22 +153,22 @@ def is_text(name: str) -> bool:
     return True
 
 
-def tensor_error(reason: Reason, name: str, wrong: str) -> PruningError:
+def tensor_error(reason: Reason, name: str, description: str) -> PruningError:
     """Return the error of a tensor that is refused before it is sent."""
     return BY_FAMILY[TABLE[reason].family](
-        f"tensor {name!r}: {wrong}",
+        f"tensor {name!r}: {description}",
         reason=reason,
         metadata={"tensor": name},
-        violations=[Violation(f'tensors["{name}"]', wrong)],
+        violations=[Violation(f'tensors["{name}"]', description)],
     )
 
 
-def unchangeable_error(name: str, wrong: str) -> MismatchError:
+def unchangeable_error(name: str, description: str) -> MismatchError:
     """Return the error of a tensor that masks cannot be applied to."""
     return MismatchError(
-        f"tensor {name!r} cannot be pruned in place: {wrong}",
+        f"tensor {name!r} cannot be pruned in place: {description}",
         metadata={"tensor": name},
-        violations=[Violation(f'tensors["{name}"]', wrong)],
+        violations=[Violation(f'tensors["{name}"]', description)],
     )
 
 

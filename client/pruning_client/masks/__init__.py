@@ -1,1 +1,1 @@
-"""Masks, and how they are applied to a caller's own tensors."""
+"""Masks, and their application to a caller's own tensors."""

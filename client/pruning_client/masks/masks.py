@@ -1,8 +1,8 @@
-"""Masks applied on the caller's side: 11 MB come back for a model of 340 MB, and the caller's own tensors are pruned.
+"""Masks applied to the caller's own tensors: for a model of 340 MB, 11 MB are received.
 
-A mask is one bit an entry, as form MASK gives it and as `w:mask_bits` in a file. Applied, it leaves the bytes that
-form PRUNED would have given: +0.0 where an entry falls, all else as it was. The rule: everything that can be refused
-is refused before the first entry is changed.
+A mask has one bit per entry, as in output format MASK and as `w:mask_bits` in a file. Applying it leaves the bytes of
+output format PRUNED: +0.0 where an entry is pruned, all else unchanged. The rule: everything that can be refused is
+refused before the first entry is changed.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,8 +26,8 @@ Target = TypeVar("Target")
 class Mask:
     """The mask of one parameter.
 
-    `names` are those it goes by, more than one where it was tied. `shape` is None where only the mask is known: a file
-    does not tell it. `size` counts the bytes that `read` gives.
+    `names` are the names of the parameter, more than one if it was tied. `shape` is None if it is not known: a file of
+    masks does not have it. `size` counts the bytes that `read` returns.
     """
 
     names: tuple[str, ...]
@@ -37,7 +37,7 @@ class Mask:
 
 
 class Masks:
-    """The masks of some parameters, from a result of form "mask" or from a file that `load_masks` reads."""
+    """The masks of some parameters, from a result of output format "mask" or from a file that `load_masks` reads."""
 
     def __init__(self, masks: Sequence[Mask]) -> None:
         self._masks = tuple(masks)
@@ -46,29 +46,29 @@ class Masks:
         return f"<Masks of {len(self._masks)} parameters>"
 
     def apply_to(self, target: Target) -> Target:
-        """Prune the tensors of a state dict or a torch module in place; give the same object back.
+        """Prune the tensors of a state dict or a torch module in place; return the same object.
 
         Parameters are found by name; those without a mask stay as they are. Tensors may have any device, strides and
-        dtype, also another than the one that was pruned, and may be tied. In torch's pruned form (`w_orig`, `w_mask`)
-        the mask is multiplied into `w_mask`. No second model is made: what is made on the way takes a few MB.
+        dtype, also another than the one that was pruned, and may be tied. For torch's pairs (`w_orig`, `w_mask`) the
+        mask is multiplied into `w_mask`. No second model is made: temporary tensors take a few MB.
 
-        Raises: MismatchError, and nothing is changed, if a parameter is not there, has another shape, has two masks, or
-        cannot be changed entry by entry. TypeError if this is neither. Of masks in a file: OSError or CheckpointError,
+        Raises: MismatchError, and nothing is changed, if a parameter is missing, has another shape, has two masks, or
+        cannot be changed entry by entry. TypeError for other objects. For masks in a file: OSError or CheckpointError,
         also half way, if the file cannot be read.
         """
         tensors = tensors_of(target)
-        found = list(_found(self._masks, tensors))
-        for mask, places in found:
+        matched = list(_matched(self._masks, tensors))
+        for mask, targets in matched:
             bits = mask.read()
-            for place in places:
-                place.framework.apply_mask_(place.tensor, bits)
+            for masked in targets:
+                masked.framework.apply_mask_(masked.tensor, bits)
         return target
 
 
 def load_masks(path: str | PathLike[str]) -> Masks:
-    """Give the masks of a file that `Client.prune_file(..., output="mask")` wrote; one at a time is in memory.
+    """Return the masks of a file that `Client.prune_file(..., output="mask")` wrote; one at a time is in memory.
 
-    Raises: OSError if it cannot be read. CheckpointError if it is no sound safetensors file, or holds no masks.
+    Raises: OSError if it cannot be read. CheckpointError if it is not a valid safetensors file, or contains no masks.
     """
     source = FileSource(path)
     return Masks([_from_file(source, name, entry) for name, entry in mask_entries(source.layout, source.path)])
@@ -77,7 +77,7 @@ def load_masks(path: str | PathLike[str]) -> Masks:
 def masks_in(
     layout: Layout, buffer: memoryview, aliases: Mapping[str, str], shapes: Mapping[str, Sequence[int]]
 ) -> Masks:
-    """Give the masks of a result over its buffer. `aliases`: another name -> the name that is in the layout."""
+    """Return the masks of a result over its buffer. `aliases`: another name -> the name that is in the layout."""
     others: dict[str, list[str]] = {}
     for alias, name in aliases.items():
         others.setdefault(name, []).append(alias)
@@ -90,9 +90,9 @@ def masks_in(
 
 
 def mask_entries(layout: Layout, where: str) -> Iterator[tuple[str, TensorEntry]]:
-    """Give the masks of a file by the names of their parameters.
+    """Return the masks of a file by the names of their parameters.
 
-    Raises: CheckpointError if anything else is among them: it was asked in another form.
+    Raises: CheckpointError if it has anything else: it was written in another output format.
     """
     if not layout.tensors:
         raise CheckpointError(f"{where} is empty: it holds no masks")
@@ -108,7 +108,7 @@ def mask_entries(layout: Layout, where: str) -> Iterator[tuple[str, TensorEntry]
 
 
 def read_whole(source: FileSource, entry: TensorEntry) -> memoryview:
-    """Give the mask of one tensor. Raises: OSError. CheckpointError if the file has changed."""
+    """Return the mask of one tensor. Raises: OSError. CheckpointError if the file has changed."""
     bits = bytearray()
     for piece in source.read(entry.begin, entry.end):
         bits += piece
@@ -116,17 +116,17 @@ def read_whole(source: FileSource, entry: TensorEntry) -> memoryview:
 
 
 def check_fits(name: str, mask_bytes: int, mask_shape: tuple[int, ...] | None, shape: tuple[int, ...]) -> None:
-    """Raise MismatchError if the mask of one tensor is put on another."""
+    """Raise MismatchError if a mask does not fit the tensor that it is applied to."""
     if mask_shape is not None and mask_shape != shape:
-        wrong = f"has shape {list(shape)}; its mask was made for {list(mask_shape)}"
-        raise tensor_error(Reason.SHAPE_MISMATCH, name, wrong)
+        description = f"has shape {list(shape)}; its mask was made for {list(mask_shape)}"
+        raise tensor_error(Reason.SHAPE_MISMATCH, name, description)
     if mask_bytes != (prod(shape) + 7) // 8:
-        wrong = f"has {prod(shape):,} entries; its mask has {mask_bytes:,} bytes, each for 8 of them"
-        raise tensor_error(Reason.SHAPE_MISMATCH, name, wrong)
+        description = f"has {prod(shape):,} entries; its mask has {mask_bytes:,} bytes, each for 8 of them"
+        raise tensor_error(Reason.SHAPE_MISMATCH, name, description)
 
 
 def missing_error(name: str, tensors: Mapping[str, Any]) -> MismatchError:
-    """Give the error of a mask without its tensor; wrapping a model puts a prefix before every name."""
+    """Return the error of a mask without its tensor; wrapping a model puts a prefix before every name."""
     close = (other for other in tensors if other.endswith(f".{name}") or name.endswith(f".{other}"))
     hint = next((f"; there is {other!r}, of a model wrapped otherwise" for other in close), "")
     return MismatchError(
@@ -137,46 +137,47 @@ def missing_error(name: str, tensors: Mapping[str, Any]) -> MismatchError:
 
 
 def twice_error(name: str) -> PruningError:
-    """Give the error of a tensor that two masks are for: `w:mask_bits` and `w_mask:mask_bits` both are for `w_mask`."""
+    """Return the error of a tensor with two masks: `w:mask_bits` and `w_mask:mask_bits` are both for `w_mask`."""
     return tensor_error(Reason.INVALID_ALIAS, name, "two masks are put on it; give one, and nothing was changed")
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """A tensor that a mask is put on."""
+class _Masked:
+    """A tensor that a mask is applied to."""
 
     name: str
     framework: Framework
     tensor: Any
 
 
-def _found(masks: Sequence[Mask], tensors: Tensors) -> Iterator[tuple[Mask, list[_Place]]]:
+def _matched(masks: Sequence[Mask], tensors: Tensors) -> Iterator[tuple[Mask, list[_Masked]]]:
+    """Return each mask with the tensors that it is applied to. Raises: PruningError."""
     taken: set[str] = set()
     for mask in masks:
-        places = list(_places(mask, tensors))
-        names = {place.name for place in places}
+        targets = list(_targets(mask, tensors))
+        names = {masked.name for masked in targets}
         if names & taken:
             raise twice_error(min(names & taken))
         taken |= names
-        yield mask, list(_once(places))
+        yield mask, list(_once(targets))
 
 
-def _places(mask: Mask, tensors: Tensors) -> Iterator[_Place]:
-    present = [place for name in mask.names for place in _named(name, tensors)]
+def _targets(mask: Mask, tensors: Tensors) -> Iterator[_Masked]:
+    present = [target for name in mask.names for target in _named(name, tensors)]
     if not present:
         raise missing_error(mask.names[0], tensors.by_name)
     for name, tensor in present:
         framework = framework_of(tensor)
         if framework is None:
-            wrong = f"only torch tensors and numpy arrays can be pruned, got {type(tensor).__name__}"
-            raise tensor_error(Reason.UNPRUNABLE_DTYPE, name, wrong)
+            description = f"only torch tensors and numpy arrays can be pruned, got {type(tensor).__name__}"
+            raise tensor_error(Reason.UNPRUNABLE_DTYPE, name, description)
         framework.check_changeable(name, tensor)
         check_fits(name, mask.size, mask.shape, tuple(tensor.shape))
-        yield _Place(name, framework, tensor)
+        yield _Masked(name, framework, tensor)
 
 
 def _named(name: str, tensors: Tensors) -> Iterator[tuple[str, Any]]:
-    """Give what changes with a parameter: itself; or of torch's pruned form the mask, and the product of the two."""
+    """Return what changes with a parameter: itself; or for torch's pairs the mask, and the product of the two."""
     if name in tensors.by_name:
         yield name, tensors.by_name[name]
     elif name + ORIG in tensors.by_name and name + MASK in tensors.by_name:
@@ -185,14 +186,14 @@ def _named(name: str, tensors: Tensors) -> Iterator[tuple[str, Any]]:
             yield name, tensors.computed[name]
 
 
-def _once(places: Sequence[_Place]) -> Iterator[_Place]:
+def _once(targets: Sequence[_Masked]) -> Iterator[_Masked]:
     """Leave out tensors that are tied to an earlier one."""
     seen = set()
-    for place in places:
-        identity = place.framework.identity(place.tensor)
+    for masked in targets:
+        identity = masked.framework.identity(masked.tensor)
         if identity is None or identity not in seen:
             seen.add(identity)
-            yield place
+            yield masked
 
 
 def _from_file(source: FileSource, name: str, entry: TensorEntry) -> Mask:

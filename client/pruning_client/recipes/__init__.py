@@ -1,1 +1,1 @@
-"""What a caller asks for: recipe files, channel groups, sparsity schedules."""
+"""What a caller asks for: recipe files, amounts, channel groups, sparsity schedules."""

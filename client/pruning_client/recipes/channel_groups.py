@@ -1,9 +1,11 @@
-"""Which channels are tied: builders of `pruning.v1.Group` and `Tie`, and the short way to write a tie.
+"""Coupled channels: builders of `pruning.v1.Group` and `Tie`, and the short form of a tie.
+
+A group lists where its channels lie, one `Tie` for each tensor: channel u of the first tie is channel u of all.
 
     group(["gate_proj.weight:0", "up_proj.weight:0", "down_proj.weight:1"], for_each="model.layers.*.mlp")
 
-`NAME:DIM` is a tie whose units are the positions of one dim; what lies otherwise is told by `tie`. What makes no sense
-here is refused here; whether it fits the checkpoint is the server's to say.
+`NAME:DIM` is a tie whose units are the positions of one dim; `tie` describes other layouts. What is invalid in itself
+is refused here; whether it fits the checkpoint is checked by the server.
 """
 
 import re
@@ -29,23 +31,23 @@ def group(
     units: int | None = None,
     config: Mapping[str, int] | None = None,
 ) -> pb.Group:
-    """Say which channels are tied: unit u of the first tie is unit u of all.
+    """Return a group of coupled channels: unit u of the first tie is unit u of all.
 
     `for_each` is a glob of whole name segments, `model.layers.*.mlp`: one group for each prefix that it matches, and
-    the ties' names follow the prefix and a dot. `units` is how many there are; absent, as many as the first plain tie
-    has. `config` names the fields of the model's config.json that count these units, and how many each counts for.
+    the ties' names follow the prefix and a dot. `units` is the number of units; if absent, that of the first plain tie.
+    `config` names the fields of the model's config.json that count these units, and how much one unit counts in each.
     Raises: RecipeError.
     """
-    given = [ties] if isinstance(ties, str | pb.Tie) else list(ties)
-    if not given:
+    all_ties = [ties] if isinstance(ties, str | pb.Tie) else list(ties)
+    if not all_ties:
         raise recipe_error(Reason.INVALID_RECIPE, "ties", "a group needs at least one tie, such as 'fc.weight:0'")
-    made = pb.Group(for_each=_text(for_each, "for_each"))
-    made.ties.extend(_tie(each, f"ties[{index}]") for index, each in enumerate(given))
+    message = pb.Group(for_each=_text(for_each, "for_each"))
+    message.ties.extend(_tie(value, f"ties[{index}]") for index, value in enumerate(all_ties))
     if units is not None:
-        made.units = _count(units, "units", least=1)
-    for name, each in (config or {}).items():
-        made.config[_text(name, "config")] = _count(each, f'config["{name}"]', least=1)
-    return made
+        message.units = _count(units, "units", least=1)
+    for name, per_unit in (config or {}).items():
+        message.config[_text(name, "config")] = _count(per_unit, f'config["{name}"]', least=1)
+    return message
 
 
 def tie(  # noqa: PLR0913 - the fields of a message, each by keyword
@@ -59,43 +61,43 @@ def tie(  # noqa: PLR0913 - the fields of a message, each by keyword
     scored: bool | None = None,
     may_be_missing: bool = False,
 ) -> pb.Tie:
-    """Say where the units lie in one tensor: along `dim` from `offset`, seen as (outer, units, inner).
+    """Return where the units lie in one tensor: along `dim` from `offset`, seen as (outer, units, inner).
 
     Unit u owns the positions [:, u, :] of that; with `indices`, those at indices[u * inner] up to
-    indices[(u + 1) * inner]. `scored`: whether its entries count in a unit's importance; None: if it is a floating
-    point tensor of 2 dims or more.
+    indices[(u + 1) * inner]. `scored`: whether its entries count in a unit's importance; None: yes for a floating-point
+    tensor of 2 dims or more.
     Example: tie("fc.weight", 1, inner=16) for channels of 4 x 4 that were flattened.
     Raises: RecipeError.
     """
     if not tensor:
         raise recipe_error(Reason.INVALID_RECIPE, "tensor", "a tie needs the name of a tensor")
-    made = pb.Tie(tensor=_text(tensor, "tensor"), dim=_dim(dim), may_be_missing=may_be_missing)
-    made.indices.extend(_count(index, "indices") for index in indices)
-    if made.indices and (offset or outer != 1):
+    message = pb.Tie(tensor=_text(tensor, "tensor"), dim=_dim(dim), may_be_missing=may_be_missing)
+    message.indices.extend(_count(index, "indices") for index in indices)
+    if message.indices and (offset or outer != 1):
         raise recipe_error(Reason.INVALID_RECIPE, "indices", "they take the place of offset and outer; leave those out")
     for name, value, usual in (("offset", offset, 0), ("outer", outer, 1), ("inner", inner, 1)):
         if value != usual:
-            setattr(made, name, _count(value, name, least=usual))
+            setattr(message, name, _count(value, name, least=usual))
     if scored is not None:
-        made.scored = scored
-    return made
+        message.scored = scored
+    return message
 
 
-def spelled_out(text: str, path: str) -> pb.Tie:
-    """Give the tie that `NAME:DIM` is short for. Raises: RecipeError with `path` if it is not of this form."""
-    found = _SHORT.fullmatch(text)
-    if found is None:
-        wrong = f"a tie in short is NAME:DIM, such as gate_proj.weight:0; got {text[:80]!r}"
-        raise recipe_error(Reason.INVALID_RECIPE, path, wrong)
-    return pb.Tie(tensor=_text(found["tensor"], path), dim=int(found["dim"]))
+def tie_of(text: str, path: str) -> pb.Tie:
+    """Return the tie that `NAME:DIM` is short for. Raises: RecipeError with `path` if it is not of this form."""
+    match = _SHORT.fullmatch(text)
+    if match is None:
+        description = f"a tie in short is NAME:DIM, such as gate_proj.weight:0; got {text[:80]!r}"
+        raise recipe_error(Reason.INVALID_RECIPE, path, description)
+    return pb.Tie(tensor=_text(match["tensor"], path), dim=int(match["dim"]))
 
 
-def _tie(given: TieLike, path: str) -> pb.Tie:
-    if isinstance(given, pb.Tie):
-        return given
-    if isinstance(given, str):
-        return spelled_out(given, path)
-    raise recipe_error(Reason.INVALID_RECIPE, path, f"a tie is text, NAME:DIM, or a Tie; got {given!r}")
+def _tie(value: TieLike, path: str) -> pb.Tie:
+    if isinstance(value, pb.Tie):
+        return value
+    if isinstance(value, str):
+        return tie_of(value, path)
+    raise recipe_error(Reason.INVALID_RECIPE, path, f"a tie is text, NAME:DIM, or a Tie; got {value!r}")
 
 
 def _dim(dim: int) -> int:
@@ -106,8 +108,8 @@ def _dim(dim: int) -> int:
 
 def _count(value: int, field: str, least: int = 0) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or not least <= value <= _LARGEST:
-        wrong = f"this is an integer, {least} to 2^64 - 1; got {value!r}"
-        raise recipe_error(Reason.INVALID_RECIPE, field, wrong)
+        description = f"this is an integer, {least} to 2^64 - 1; got {value!r}"
+        raise recipe_error(Reason.INVALID_RECIPE, field, description)
     return int(value)
 
 

@@ -1,7 +1,8 @@
-"""A mapping, as YAML or JSON gives it -> a message of the contract. What is wrong is refused by its path.
+"""A mapping read from YAML or JSON -> a message of the contract. What is wrong is refused by its path.
 
-The paths are the server's: `recipe.rules[0].amount.fraction`. Scalars are read by protobuf's JSON mapping; here are
-only the paths, and what YAML would let pass: `yes` for a number. A tie may be written short, `gate_proj.weight:0`.
+The paths are the server's: `recipe.rules[0].amount.fraction`. Scalars are read by protobuf's JSON mapping; this module
+adds the paths, and refuses what YAML would accept: `yes` for a number. A tie may have its short form,
+`gate_proj.weight:0`.
 """
 
 import math
@@ -13,11 +14,11 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from pruning_client.errors import RecipeError, recipe_error
-from pruning_client.recipes.channel_groups import spelled_out
+from pruning_client.recipes.channel_groups import tie_of
 from pruning_proto.reasons import Reason
 from pruning_proto.v1.pruning_pb2 import Amount, Tie
 
-WANTED: Final = {
+SCALARS: Final = {
     FieldDescriptor.TYPE_DOUBLE: "a number",
     FieldDescriptor.TYPE_UINT64: "an integer, 0 to 2^64 - 1",
     FieldDescriptor.TYPE_UINT32: "an integer, 0 to 2^32 - 1",
@@ -26,22 +27,22 @@ WANTED: Final = {
     FieldDescriptor.TYPE_BOOL: "true or false",
     FieldDescriptor.TYPE_STRING: "text; quote it",
 }
-"""What each scalar type of the contract's recipes is, in words."""
+"""Each scalar type of the contract's recipes, in words."""
 
 
 def fill(message: Message, content: object, path: str) -> None:
     """Set the fields that `content` names; null leaves a field as it is.
 
-    Raises: RecipeError with the path of the first field at fault.
+    Raises: RecipeError with the path of the first field that is wrong.
     """
     if isinstance(message, Tie) and isinstance(content, str):
-        message.CopyFrom(spelled_out(content, path))
+        message.CopyFrom(tie_of(content, path))
         return
     if not isinstance(content, dict):
         fields = ", ".join(message.DESCRIPTOR.fields_by_name)
-        wanted = f"a mapping of {fields}" if fields else "an empty mapping, {}"
-        wanted += ", or in short NAME:DIM" * isinstance(message, Tie)
-        raise recipe_error(Reason.INVALID_RECIPE, path, f"this is {wanted}; got {_shown(content)}")
+        expected = f"a mapping of {fields}" if fields else "an empty mapping, {}"
+        expected += ", or in short NAME:DIM" * isinstance(message, Tie)
+        raise recipe_error(Reason.INVALID_RECIPE, path, f"this is {expected}; got {_shown(content)}")
     message.SetInParent()
     taken: set[str] = set()
     for key, value in content.items():
@@ -55,19 +56,19 @@ def _field(message: Message, key: object, path: str) -> FieldDescriptor:
     fields: Sequence[Any] = message.DESCRIPTOR.fields
     for field in fields:
         if key in (field.name, field.json_name):
-            found: FieldDescriptor = field
-            return found
+            descriptor: FieldDescriptor = field
+            return descriptor
     known = ", ".join(message.DESCRIPTOR.fields_by_name) or "none"
     raise recipe_error(Reason.UNSUPPORTED_FIELD, f"{path}.{key}", f"there is no such field; known here: {known}")
 
 
 def _take(taken: set[str], field: FieldDescriptor, path: str) -> None:
-    """Note a field and those it excludes: the others of its kind, and itself by its other name."""
-    alike = [each.name for each in field.containing_oneof.fields] if field.containing_oneof else [field.name]
+    """Record a field and those that it excludes: the others of its oneof, and itself by its other name."""
+    exclusive = [other.name for other in field.containing_oneof.fields] if field.containing_oneof else [field.name]
     if field.name in taken:
-        wrong = f"only one of {', '.join(alike)} may be given, and once"
-        raise recipe_error(Reason.INVALID_RECIPE, f"{path}.{field.name}", wrong)
-    taken.update(alike)
+        description = f"only one of {', '.join(exclusive)} may be given, and once"
+        raise recipe_error(Reason.INVALID_RECIPE, f"{path}.{field.name}", description)
+    taken.update(exclusive)
 
 
 def _set(message: Message, field: FieldDescriptor, value: object, path: str) -> None:
@@ -85,11 +86,11 @@ def _set_list(message: Message, field: FieldDescriptor, values: object, path: st
     if not isinstance(values, list):
         raise recipe_error(Reason.INVALID_RECIPE, path, f"this is a list, got {_shown(values)}")
     for index, value in enumerate(values):
-        place = f"{path}[{index}]"
+        element = f"{path}[{index}]"
         if field.message_type is not None:
-            fill(getattr(message, field.name).add(), value, place)
+            fill(getattr(message, field.name).add(), value, element)
         else:
-            _set_scalar(message, field, value, {field.name: [_json(value)]}, place)
+            _set_scalar(message, field, value, {field.name: [_json(value)]}, element)
 
 
 def _set_map(message: Message, field: FieldDescriptor, values: object, path: str) -> None:
@@ -97,17 +98,17 @@ def _set_map(message: Message, field: FieldDescriptor, values: object, path: str
     if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
         raise recipe_error(Reason.INVALID_RECIPE, path, f"this is a mapping of names; got {_shown(values)}")
     entry: Any = field.message_type
-    of: FieldDescriptor = entry.fields_by_name["value"]
+    value_field: FieldDescriptor = entry.fields_by_name["value"]
     for name, value in values.items():
-        place = f'{path}["{name}"]'
-        if of.message_type is not None:
-            fill(getattr(message, field.name)[name], value, place)
+        element = f'{path}["{name}"]'
+        if value_field.message_type is not None:
+            fill(getattr(message, field.name)[name], value, element)
         else:
-            _set_scalar(message, of, value, {field.name: {name: value}}, place)
+            _set_scalar(message, value_field, value, {field.name: {name: value}}, element)
 
 
 def _set_scalar(message: Message, field: FieldDescriptor, value: object, content: dict[str, Any], path: str) -> None:
-    """Let protobuf read `content`: what holds the value, by the name of the message's field."""
+    """Let protobuf read `content`: the value, by the name of the message's field."""
     is_flag = field.type == FieldDescriptor.TYPE_BOOL
     if isinstance(value, bool) is not is_flag:  # protobuf would take true for 1.0
         raise _refused(field, value, path)
@@ -118,8 +119,8 @@ def _set_scalar(message: Message, field: FieldDescriptor, value: object, content
 
 
 def _refused(field: FieldDescriptor, value: object, path: str) -> RecipeError:
-    wanted = "one of " + ", ".join(field.enum_type.values_by_name) if field.enum_type else WANTED[field.type]
-    return recipe_error(_reason(field, value), path, f"this is {wanted}; got {_shown(value)}")
+    expected = "one of " + ", ".join(field.enum_type.values_by_name) if field.enum_type else SCALARS[field.type]
+    return recipe_error(_reason(field, value), path, f"this is {expected}; got {_shown(value)}")
 
 
 def _reason(field: FieldDescriptor, value: object) -> Reason:
@@ -130,7 +131,7 @@ def _reason(field: FieldDescriptor, value: object) -> Reason:
 
 
 def _json(value: Any) -> Any:
-    """Give a value as JSON has it: protobuf's mapping writes infinities and NaN as strings."""
+    """Return a value as in JSON: protobuf's mapping writes infinities and NaN as strings."""
     if isinstance(value, float) and math.isnan(value):
         return "NaN"
     if isinstance(value, float) and math.isinf(value):

@@ -1,11 +1,11 @@
-"""Schedules of iterative pruning: how sparse a model is to be after each round of pruning and fine-tuning.
+"""Schedules of iterative pruning: the sparsity of a model after each round of pruning and fine-tuning.
 
     schedule = PruningSchedule.cubic(0.9, rounds=8)
     for step in schedule:
         result = client.prune(state_dict, rules.l1_unstructured(step.amount, scope="global"), output="masked")
         state_dict = fine_tune(result.state_dict)
 
-Sparsities are absolute, parts of all entries, so that a round which is begun again, or from another checkpoint, asks
+Sparsities are absolute, parts of all weights, so that a round which is started again, or from another checkpoint, asks
 for the same. Plain arithmetic on frozen values: no torch, and no state between rounds.
 """
 
@@ -20,12 +20,12 @@ from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 
 _DIGITS: Final = 15
-"""Of a sparsity: 1 - (1 - 0.1) is less than 0.1, and would let one entry of 15 fall where 0.1 lets two."""
+"""Of a sparsity: 1 - (1 - 0.1) is less than 0.1, and would prune one weight of 15 where 0.1 prunes two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruningRound:
-    """One round: prune from sparsity `before` until `sparsity`, then fine-tune. `number` counts from 1."""
+    """One round: prune from sparsity `before` to `sparsity`, then fine-tune. `number` counts from 1."""
 
     number: int
     before: float
@@ -33,22 +33,22 @@ class PruningRound:
 
     @property
     def amount(self) -> pb.Amount:
-        """What to ask of a rule: the absolute sparsity."""
+        """The amount of a rule: the absolute sparsity."""
         return amount_of_sparsity(self.sparsity)
 
     @property
     def fraction(self) -> float:
-        """The same as a part of what the round before has left: torch's `amount`, to within one entry by rounding."""
+        """The same as a part of what the previous round left: torch's `amount`, up to rounding by one weight."""
         return 0.0 if self.before == 1.0 else (self.sparsity - self.before) / (1.0 - self.before)
 
 
 @dataclass(frozen=True, slots=True)
 class PruningSchedule:
-    """The sparsity to reach in each round, as absolute parts of all entries that never fall; iterates over rounds.
+    """The sparsity to reach in each round, as absolute parts of all weights that never decrease; iterates over rounds.
 
     `start` is the sparsity that the first round begins with.
 
-    Raises: RecipeError for a sparsity that is not within 0.0 to 1.0 or below the one before, and for no rounds at all.
+    Raises: RecipeError for a sparsity that is not within 0.0 to 1.0 or is below the previous one, and for no rounds.
     Example: PruningSchedule((0.5, 0.75, 0.9)) and the three ways to compute one below.
     """
 
@@ -64,8 +64,8 @@ class PruningSchedule:
             field = f"sparsities[{position}]"
             _check_part(field, sparsity)
             if sparsity < before:
-                wrong = f"what is pruned stays pruned: a sparsity of {before!r} or more follows, got {sparsity!r}"
-                raise recipe_error(Reason.INVALID_RECIPE, field, wrong)
+                description = f"what is pruned stays pruned: a sparsity of {before!r} or more follows, got {sparsity!r}"
+                raise recipe_error(Reason.INVALID_RECIPE, field, description)
             before = sparsity
 
     def __len__(self) -> int:
@@ -94,35 +94,37 @@ class PruningSchedule:
     def constant_fraction_to(cls, sparsity: float, *, rounds: int, start: float = 0.0) -> Self:
         """Prune the same part of what is left in every round, and reach `sparsity` in the last.
 
-        Raises: RecipeError for a sparsity of 1.0 too, which no part of what is left comes closer to round by round.
+        Raises: RecipeError, for a sparsity of 1.0 too: pruning a constant fraction of what is left never reaches it.
         """
         _check_ends(start, sparsity, rounds)
         if sparsity == 1.0:
-            wrong = "a constant fraction never prunes all: give less than 1.0, or take the linear or cubic schedule"
-            raise recipe_error(Reason.AMOUNT_OUT_OF_RANGE, "sparsity", wrong)
+            description = (
+                "a constant fraction never prunes all: give less than 1.0, or take the linear or cubic schedule"
+            )
+            raise recipe_error(Reason.AMOUNT_OUT_OF_RANGE, "sparsity", description)
         left = (1.0 - sparsity) / (1.0 - start)
         return cls._through(lambda part: 1.0 - (1.0 - start) * left**part, sparsity, rounds, start)
 
     @classmethod
     def linear(cls, sparsity: float, *, rounds: int, start: float = 0.0) -> Self:
-        """Prune as many entries in every round, and reach `sparsity` in the last."""
+        """Prune the same number of weights in every round, and reach `sparsity` in the last."""
         _check_ends(start, sparsity, rounds)
         return cls._through(lambda part: start + (sparsity - start) * part, sparsity, rounds, start)
 
     @classmethod
     def cubic(cls, sparsity: float, *, rounds: int, start: float = 0.0) -> Self:
-        """Prune much while there is plenty, then ever less, and reach `sparsity` in the last round.
+        """Prune much in the first rounds, then less and less, and reach `sparsity` in the last.
 
         Source: Zhu and Gupta 2017, arXiv:1710.01878, eq. 1, at t = t0 + r dt for r = 1 to n = `rounds`, with s_i =
         `start` and s_f = `sparsity`: s_r = s_f + (s_i - s_f) (1 - r / n)^3. Their r = 0,
-        which prunes to s_i, is no round here.
+        which prunes to s_i, is not a round here.
         """
         _check_ends(start, sparsity, rounds)
         return cls._through(lambda part: sparsity + (start - sparsity) * (1.0 - part) ** 3, sparsity, rounds, start)
 
     @classmethod
     def _through(cls, curve: Callable[[float], float], sparsity: float, rounds: int, start: float) -> Self:
-        """Take a curve over the part of the rounds that is done; the last round is what was asked, to the bit."""
+        """Sample a curve over the part of the rounds that is done; the last round is `sparsity` exactly."""
         before_last = (curve(number / rounds) for number in range(1, rounds))
         within = (min(max(value, start), sparsity) for value in before_last)  # rounding may step over an end
         return cls((*within, sparsity), start)
@@ -133,8 +135,8 @@ def _check_ends(start: float, sparsity: float, rounds: int) -> None:
     _check_part("start", start)
     _check_part("sparsity", sparsity)
     if sparsity < start:
-        wrong = f"what is pruned stays pruned: it is at least the start, {start!r}, got {sparsity!r}"
-        raise recipe_error(Reason.INVALID_RECIPE, "sparsity", wrong)
+        description = f"what is pruned stays pruned: it is at least the start, {start!r}, got {sparsity!r}"
+        raise recipe_error(Reason.INVALID_RECIPE, "sparsity", description)
 
 
 def _check_rounds(rounds: int) -> None:

@@ -23,7 +23,7 @@ from pruning_proto.v1.pruning_pb2 import Recipe
 def load(path: str | PathLike[str]) -> Recipe:
     """Read a recipe file.
 
-    Raises: OSError if it cannot be read. RecipeError if it is no recipe, with the path of the field.
+    Raises: OSError if it cannot be read. RecipeError if it is not a recipe, with the path of the field.
     """
     recipe = Recipe()
     try:
@@ -36,16 +36,16 @@ def load(path: str | PathLike[str]) -> Recipe:
             violations=error.violations,
         ) from error
     except (yaml.YAMLError, RecursionError, TypeError, ValueError) as error:
-        wrong = f"recipe file {fspath(path)}: not YAML that a recipe may use: {_in_one_line(error)}"
-        raise RecipeError(wrong, reason=Reason.INVALID_RECIPE) from error
+        description = f"recipe file {fspath(path)}: not YAML that a recipe may use: {_in_one_line(error)}"
+        raise RecipeError(description, reason=Reason.INVALID_RECIPE) from error
     return recipe
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's safe reader, which also refuses a key given twice; the plain one keeps the last and says nothing."""
+    """YAML's safe loader, which also refuses a duplicate key; the plain one silently keeps the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Give a mapping whose keys are all different."""
+        """Return a mapping whose keys are all different."""
         seen = set()
         for key, _ in node.value:
             if key.value in seen:

@@ -19,7 +19,7 @@ class Method:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Map:
-    """A built-in map of tied channels, for `rules.remove_units(map=...)`; `parameters` are what it asks for."""
+    """A built-in map of coupled channels, for `rules.remove_units(map=...)`; `parameters` are those that it needs."""
 
     name: str
     description: str
@@ -28,7 +28,7 @@ class Map:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a server refuses to exceed; 0 where it does not tell.
+    """What a server refuses to exceed; 0 where it does not report it.
 
     Units: bytes. `rules` is how many one recipe may have, `tensors` how many one file; `calls` how many may be under
     way on the server, and `streams_per_connection` how many of them on one connection.
@@ -46,7 +46,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What a server offers: methods, forms of a result, dtypes it can prune, devices, limits, versions."""
+    """What a server offers: methods, output formats, dtypes it can prune, devices, limits, versions."""
 
     version: str
     methods: tuple[Method, ...]
@@ -58,12 +58,12 @@ class Capabilities:
     maps: tuple[Map, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Give everything as JSON can hold it."""
+        """Return everything as JSON can represent it."""
         return asdict(self)
 
 
 def capabilities_of(response: pb.GetCapabilitiesResponse) -> Capabilities:
-    """Give the value of a server's answer."""
+    """Return the capabilities in a server's answer."""
     limits = response.limits
     return Capabilities(
         version=response.version,
@@ -71,7 +71,7 @@ def capabilities_of(response: pb.GetCapabilitiesResponse) -> Capabilities:
             Method(name=method.name, description=method.description, parameters=tuple(method.parameters))
             for method in response.methods
         ),
-        outputs=tuple(name_of(form) for form in response.outputs),
+        outputs=tuple(name_of(output) for output in response.outputs),
         prunable_dtypes=tuple(response.prunable_dtypes),
         devices=tuple(response.devices),
         limits=Limits(
@@ -86,7 +86,7 @@ def capabilities_of(response: pb.GetCapabilitiesResponse) -> Capabilities:
         ),
         versions=dict(response.versions),
         maps=tuple(
-            Map(name=each.name, description=each.description, parameters=tuple(each.parameters))
-            for each in response.maps
+            Map(name=entry.name, description=entry.description, parameters=tuple(entry.parameters))
+            for entry in response.maps
         ),
     )

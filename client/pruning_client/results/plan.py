@@ -11,7 +11,7 @@ from pruning_proto.v1 import pruning_pb2 as pb
 class TensorPlan:
     """What will happen to one tensor of the file.
 
-    `rules` are the positions of the rules that select it, in order. Where there are none `not_selected` says why:
+    `rules` are the positions of the rules that select it, in order. If there are none, `not_selected` says why:
     "name", "dtype", "dims" or "excluded".
     """
 
@@ -26,8 +26,8 @@ class TensorPlan:
 class Plan:
     """What will happen to a file.
 
-    `peak_bytes` is the most that the server holds of it at one time; `result_bytes` is the size of the resulting
-    file, None where there is none. `seed` says nothing where no rule is random.
+    `peak_bytes` is the most memory that the server needs for it at one time; `result_bytes` is the size of the
+    resulting file, None where there is none. `seed` has no meaning without a random rule.
     """
 
     tensors: tuple[TensorPlan, ...]
@@ -38,12 +38,12 @@ class Plan:
     device: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Give everything as JSON can hold it."""
+        """Return everything as JSON can represent it."""
         return asdict(self)
 
 
 def plan_of(messages: Iterable[pb.Plan]) -> Plan:
-    """Put a plan's messages together; the last one has the totals."""
+    """Return the plan in these messages; the last one has the totals."""
     parts = list(messages)
     last = parts[-1]
     return Plan(
@@ -62,12 +62,12 @@ def _tensor(tensor: pb.TensorPlan) -> TensorPlan:
         dtype=tensor.dtype,
         shape=tuple(tensor.shape),
         rules=tuple(tensor.rules),
-        not_selected=_why(tensor.not_selected),
+        not_selected=_name_of(tensor.not_selected),
     )
 
 
-def _why(reason: "pb.NotSelected") -> str | None:
+def _name_of(reason: "pb.NotSelected") -> str | None:
     if reason == pb.NOT_SELECTED_UNSPECIFIED:
         return None
-    known = {value: name for name, value in pb.NotSelected.items()}
-    return known.get(reason, str(reason)).removeprefix("NOT_SELECTED_").lower()
+    names = {value: name for name, value in pb.NotSelected.items()}
+    return names.get(reason, str(reason)).removeprefix("NOT_SELECTED_").lower()

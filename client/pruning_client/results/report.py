@@ -10,10 +10,10 @@ from pruning_proto.v1 import pruning_pb2 as pb
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorReport:
-    """What became of one selected parameter.
+    """What was done to one selected parameter.
 
-    Units: entries. `pruned` includes `pruned_before`. `threshold` is the largest score that fell to the last rule that
-    ranks by magnitude; None if none did or nothing fell.
+    Units: entries. `pruned` includes `pruned_before`. `threshold` is the largest score that the last rule that ranks by
+    magnitude pruned; None if there is no such rule, or it pruned nothing.
     """
 
     name: str
@@ -30,11 +30,11 @@ class TensorReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupReport:
-    """What became of one group of tied channels.
+    """What was done to one group of coupled channels.
 
-    `rule` is the position of its rule, `name` the prefix that its `for_each` matched, or the name of its first tie's
-    tensor. `kept` are the units that survive, ascending, of `units` in all; `tensors` those that are tied. `config` are
-    fields of the model's config.json and their values now.
+    `rule` is the position of its rule, `name` the prefix that its `for_each` matched, or the name of its first tensor.
+    `kept` are the units that are not pruned, ascending, of `units` in all; `tensors` those that the group couples.
+    `config` has fields of the model's config.json and their new values.
     """
 
     rule: int
@@ -47,14 +47,14 @@ class GroupReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What became of all selected parameters, in the file's order.
+    """What was done to all selected parameters, in the file's order.
 
     `entries`, `pruned_before` and `pruned` are sums over them. `seconds` is wall time by stage ("receive", "prune",
-    "send", "total"; stages overlap). `seed` repeats the call's random choices; where no rule is random it says nothing.
+    "send", "total"; stages overlap). `seed` repeats the call's random choices; without a random rule it has no meaning.
     `reproducible`: whether the same request gives the same bytes on any device. `input_sha256` and `result_sha256`, in
-    hex, are of the files as they came and went; None where digests were not asked, or there is no result. `groups` are
-    those of rules about units. `result_bytes` is the size of the resulting file, None where there is none.
-    `negative_zeros` counts the entries of -0.0 that a packed result had before packing, 0 for other forms.
+    hex, are of the files as received and as sent; None if digests were not asked for, or there is no result. `groups`
+    are those of rules about units. `result_bytes` is the size of the resulting file, None where there is none.
+    `negative_zeros` counts the entries of -0.0 that a packed result had before packing, 0 for other output formats.
     """
 
     tensors: tuple[TensorReport, ...]
@@ -79,7 +79,7 @@ class Report:
         return _part(self.pruned, self.entries)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give everything as JSON can hold it, sparsities included."""
+        """Return everything as JSON can represent it, sparsities included."""
         fields = asdict(self)
         fields["sparsity"] = self.sparsity
         fields["tensors"] = [_json_tensor(tensor) for tensor in self.tensors]
@@ -87,7 +87,7 @@ class Report:
 
 
 def report_of(messages: Iterable[pb.Report]) -> Report:
-    """Put a report's messages together; the last one has the totals."""
+    """Return the report in these messages; the last one has the totals."""
     parts = list(messages)
     last = parts[-1]
     return Report(
@@ -133,7 +133,7 @@ def _group(group: pb.GroupReport) -> GroupReport:
 def _json_tensor(tensor: TensorReport) -> dict[str, Any]:
     fields = asdict(tensor) | {"sparsity": tensor.sparsity}
     if tensor.threshold is not None and math.isinf(tensor.threshold):
-        fields["threshold"] = "Infinity"  # as protobuf's JSON mapping writes what JSON has no number for
+        fields["threshold"] = "Infinity"  # as in protobuf's JSON mapping: JSON has no such number
     return fields
 
 

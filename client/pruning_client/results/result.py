@@ -1,4 +1,4 @@
-"""What `Client.prune` gives: the result's bytes, as a state dict or as a file."""
+"""What `Client.prune` returns: the result's bytes, as a state dict or as a file."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -17,11 +17,11 @@ from pruning_proto.safetensors.header import Layout
 
 
 class Result:
-    """A pruned checkpoint and how it came about.
+    """A pruned checkpoint, and how it was made.
 
     Attributes:
         report: what was done, tensor by tensor.
-        plan: what the server had announced.
+        plan: what the server announced.
         layout: names, dtypes and shapes of the result.
     """
 
@@ -51,41 +51,41 @@ class Result:
 
     @property
     def metadata(self) -> Mapping[str, str]:
-        """The result's `__metadata__`; its key `pruning.v1` tells what was asked, round after round."""
+        """The result's `__metadata__`; its key `pruning.v1` has the recipe of each round."""
         return self.layout.metadata
 
     @cached_property
     def state_dict(self) -> dict[str, Any]:
         """The tensors by name, in the library of the state dict that was pruned.
 
-        Of a file: torch's if torch is imported, else numpy's. They are on the CPU, writable, and share one block of
-        memory. Those of a result of output "packed" are unpacked; `save` writes them packed.
-        Raises: ImportError if neither is installed, or numpy is not, which unpacking needs.
+        For a file: torch's if torch is imported, else numpy's. They are on the CPU, writable, and share one block of
+        memory. A result of output "packed" is unpacked here; `save` writes it packed.
+        Raises: ImportError if neither is installed, or if numpy is missing, which unpacking needs.
         """
         return self._restore(self._framework or frameworks.default_framework())
 
     def to_torch(self) -> dict[str, Any]:
-        """Give the tensors as torch's, whatever was pruned. Raises: ImportError without torch."""
+        """Return the tensors as torch's, whatever was pruned. Raises: ImportError without torch."""
         return self._restore(frameworks.torch_framework())
 
     def to_numpy(self) -> dict[str, Any]:
-        """Give the tensors as numpy's, whatever was pruned. Raises: ImportError without numpy."""
+        """Return the tensors as numpy's, whatever was pruned. Raises: ImportError without numpy."""
         return self._restore(frameworks.numpy_framework())
 
     def apply_to(self, target: Target) -> Target:
-        """Prune a state dict or a torch module in place with this result's masks; give the same object back.
+        """Prune a state dict or a torch module in place with this result's masks; return the same object.
 
-        For results of output "mask": of 340 MB of weights 11 MB come back, and the caller's tensors become what output
-        "pruned" would have given. See `Masks.apply_to` for what it takes.
+        For results of output "mask": for 340 MB of weights 11 MB are received, and the caller's tensors become what
+        output "pruned" would have returned. See `Masks.apply_to` for what it takes.
 
-        Raises: MismatchError, and nothing is changed, if a tensor is not there or does not fit. CheckpointError if this
-        result was asked in another form. TypeError if this is no state dict and no module.
+        Raises: MismatchError, and nothing is changed, if a tensor is missing or does not fit. CheckpointError if this
+        result has another output format. TypeError for what is neither a state dict nor a module.
         """
         shapes = {tensor.name: tensor.shape for tensor in self.plan.tensors}
         return masks_in(self.layout, self._buffer, self._aliases, shapes).apply_to(target)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the result as a safetensors file, whole or not at all; tied tensors stand in it once."""
+        """Write the result as a safetensors file, whole or not at all; tied tensors are in it once."""
         with replacing(path) as file:
             file.write(self._header)
             file.write(self._buffer)

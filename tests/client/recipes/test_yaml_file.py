@@ -9,7 +9,7 @@ import pytest
 
 from pruning_client import rules
 from pruning_client.errors import RecipeError
-from pruning_client.recipes.message_fields import WANTED
+from pruning_client.recipes.message_fields import SCALARS
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 from tests.client.tiny_files import written
@@ -145,7 +145,7 @@ def scalars_of(message: Any) -> Iterator[Any]:
 
 def test_every_scalar_that_a_recipe_can_hold_is_understood() -> None:
     types = {field.type for field in scalars_of(pb.Recipe.DESCRIPTOR) if field.enum_type is None}
-    assert types == set(WANTED)
+    assert types == set(SCALARS)
 
 
 def test_arguments_of_an_installed_method_stand_by_their_names(tmp_path: Path) -> None:
