@@ -17,7 +17,8 @@ Units are coupled channels of several tensors, such as the rows of one weight an
     rules.remove_units(0.5, groups=[rules.group(["fc1.weight:0", "fc1.bias:0", "fc2.weight:1"])])
 
 They are named by groups or by a map that the server knows, so these builders take no `include` and `exclude`. The
-output format decides what is done with them: "removed" takes them out of the tensors, "pruned" leaves zeros in their place.
+output format decides what is done with them: "removed" takes them out of the tensors, "pruned" leaves zeros in their
+place.
 
 What is invalid in itself is refused here, in the server's words; what depends on the checkpoint is refused there. A
 builder does not know its rule's position: the paths in its errors begin inside the rule, `amount.fraction`.

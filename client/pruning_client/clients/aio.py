@@ -15,8 +15,6 @@ from pruning_client.clients.base import ClientBase, PruneCall, SinkT, ValueT
 from pruning_client.clients.sync import Client
 from pruning_client.errors import PruningError, closed_error
 from pruning_client.results.capabilities import Capabilities, capabilities_of
-from pruning_client.transport.addresses import Target
-from pruning_client.transport.credentials import Security
 from pruning_client.transport.retry import Attempts
 from pruning_client.transport.threads import cancellations, entered, in_thread
 
@@ -76,12 +74,12 @@ class AsyncClient(ClientBase):
     plan = _awaited(Client.plan)
     capabilities = _awaited(Client.capabilities)
 
-    def _connect(self, target: Target, security: Security) -> None:
+    def _connect(self) -> None:
         from pruning_client.transport.aio_stream import GrpcAioConnection  # noqa: PLC0415 - imports gRPC
 
         self._loop = _running_loop()
         self._closed = asyncio.Event()
-        self._connection = GrpcAioConnection(target, security)
+        self._connection = GrpcAioConnection(self._target, self._security)
 
     @property
     def _is_closed(self) -> bool:

@@ -17,7 +17,7 @@ from pruning_client.calls.request import PruneRequestSpec
 from pruning_client.calls.sinks import Sink
 from pruning_client.errors import PruningError, closed_error
 from pruning_client.transport.addresses import Target, name_of
-from pruning_client.transport.credentials import Security, Tls, Token, security_of
+from pruning_client.transport.credentials import Tls, Token, security_of
 from pruning_client.transport.retry import (
     RETRIES,
     Attempts,
@@ -66,11 +66,13 @@ class ClientBase(ABC):
         self._timeout = timeout if timeout is None else check_timeout(timeout)
         self._retries = check_retries(retries)
         self._process = ProcessGuard()
-        self._connect(target, security_of(tls, token))
+        self._target = target
+        self._security = security_of(tls, token)
+        self._connect()
 
     @abstractmethod
-    def _connect(self, target: Target, security: Security) -> None:
-        """Make the connection, which connects when it is first used."""
+    def _connect(self) -> None:
+        """Make the connection, which connects when it is first used. The last step of the constructor."""
 
     @property
     @abstractmethod

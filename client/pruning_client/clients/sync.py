@@ -29,8 +29,6 @@ from pruning_client.results.output_format import Output, format_of
 from pruning_client.results.plan import Plan
 from pruning_client.results.report import Report
 from pruning_client.results.result import Result
-from pruning_client.transport.addresses import Target
-from pruning_client.transport.credentials import Security
 from pruning_client.transport.retry import Attempts
 from pruning_proto.framing import Data
 from pruning_proto.v1 import pruning_pb2 as pb
@@ -73,6 +71,8 @@ class Client(ClientBase):
             result = client.prune(model.state_dict(), rules.l1_unstructured(0.5))
         model.load_state_dict(result.state_dict)
     """
+
+    _closed = False
 
     def __enter__(self) -> Self:
         return self
@@ -177,11 +177,10 @@ class Client(ClientBase):
         self._check_usable()
         return self._ask_capabilities(self._attempts(timeout, ALLOWANCE_SECONDS))
 
-    def _connect(self, target: Target, security: Security) -> None:
+    def _connect(self) -> None:
         from pruning_client.transport.sync_stream import GrpcConnection  # noqa: PLC0415 - imports gRPC
 
-        self._closed = False
-        self._connection: Connection = GrpcConnection(target, security)
+        self._connection: Connection = GrpcConnection(self._target, self._security)
 
     @property
     def _is_closed(self) -> bool:

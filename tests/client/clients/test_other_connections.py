@@ -1,4 +1,4 @@
-"""A client over a connection that is not gRPC's: the verbs, sources and sinks are the same, and gRPC is not imported."""
+"""A client over a connection that is not gRPC's: verbs, sources and sinks are the same, and gRPC is not imported."""
 
 import subprocess
 import sys
@@ -12,8 +12,6 @@ from pruning_client import Client, Progress, rules
 from pruning_client.calls.exchange import Exchange, Watcher
 from pruning_client.calls.outcome import Outcome
 from pruning_client.errors import MismatchError
-from pruning_client.transport.addresses import Target
-from pruning_client.transport.credentials import Security
 from pruning_client.transport.retry import Attempts
 from pruning_proto.framing import Data
 from pruning_proto.v1 import pruning_pb2 as pb
@@ -32,8 +30,12 @@ class Echo:
     def prune(
         self, exchange: Exchange, write: Callable[[Data], object], watcher: Watcher | None, attempts: Attempts
     ) -> Outcome:
-        exchange.receive(self._refusal or plan(exchange.options.total_bytes))
-        for message in () if self._refusal else chain(exchange.opening(), exchange.body()):
+        assert attempts.number == 1
+        if self._refusal is not None:
+            exchange.receive(self._refusal)
+            return exchange.finish()
+        exchange.receive(plan(exchange.options.total_bytes))
+        for message in chain(exchange.opening(), exchange.body()):
             if not isinstance(message, pb.PruneRequest):
                 exchange.sent(len(message))
                 write(exchange.receive(memoryview(message)) or b"")
@@ -43,6 +45,7 @@ class Echo:
         return exchange.finish()
 
     def capabilities(self, attempts: Attempts) -> pb.GetCapabilitiesResponse:
+        assert attempts.number == 1
         return pb.GetCapabilitiesResponse(version="here")
 
     def close(self) -> None:
@@ -52,8 +55,7 @@ class Echo:
 class EchoClient(Client):
     refusal: pb.PruneResponse | None = None
 
-    def _connect(self, target: Target, security: Security) -> None:
-        self._closed = False
+    def _connect(self) -> None:
         self._connection = Echo(self.refusal)
 
 
@@ -97,8 +99,8 @@ class Nowhere(Connection):
         sent = [*exchange.opening(), *exchange.body()]
         raise Refused(len(sent))
 class Here(Client):
-    def _connect(self, target, security):
-        self._closed, self._connection = False, Nowhere()
+    def _connect(self):
+        self._connection = Nowhere()
 try:
     Here("here").prune_file({str(small)!r}, {str(tmp_path / "out")!r}, rules.l1_unstructured(0.5))
 except Refused as refused:
