@@ -11,8 +11,8 @@ import pruning_service.early_stop  # noqa: F401 - SIGTERM is handled while every
 from pruning_service.local_settings import SettingsError
 from pruning_service.observability import log_format
 from pruning_service.options import parse
-from pruning_service.resources import allocator
-from pruning_service.resources.engine_worker import DeviceError
+from pruning_service.resources.devices import DeviceError
+from pruning_service.resources.process_memory import configure_allocator
 from pruning_service.server import running
 from pruning_service.settings import Settings, read_settings
 
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = read_settings(os.environ, **options)
         log_format.configure(settings.log_level)
-        allocator.configure()
+        configure_allocator()
         return asyncio.run(_serve(settings, until_stdin_closes=until_stdin_closes))
     except (SettingsError, DeviceError) as error:
         sys.stderr.write(f"error: {error}\n")

@@ -1,41 +1,46 @@
-"""The server's assembly: ports, what wraps a call in order, health, reflection, and the way down."""
+"""The server's assembly: ports, what wraps a call in order, health, reflection, and shutdown."""
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from typing import Final
 
 import grpc
-import torch
 from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 
 from pruning_engine.runtime.threads import set_threads
+from pruning_proto import limits
+from pruning_proto.names import SERVICE
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.auth.callers import Callers
-from pruning_service.calls.prune_call import Resources
+from pruning_service.calls.capabilities import capabilities
+from pruning_service.calls.prune_call import CallResources
+from pruning_service.deadlines import FAILURE_GRACE_SECONDS
 from pruning_service.listen import bind, options
 from pruning_service.observability.health import health_served
 from pruning_service.observability.metrics import Metrics
 from pruning_service.observability.metrics_server import metrics_served
 from pruning_service.observability.rpc_metrics import MetricsInterceptor
 from pruning_service.resources.device_faults import DeviceFaults
-from pruning_service.resources.engine_worker import Worker, find_device
-from pruning_service.resources.garbage_collection import collected_between
+from pruning_service.resources.devices import capacity_bytes, find_device, held_bytes
+from pruning_service.resources.engine_worker import EngineWorker
+from pruning_service.resources.garbage_collection import collect_between_calls
 from pruning_service.resources.memory_budget import Budget
-from pruning_service.resources.trim_when_idle import trim_when_idle
-from pruning_service.rpc.gate import Gate
-from pruning_service.rpc.servicer import SERVICE, PruningServicer
+from pruning_service.resources.process_memory import trim_when_idle
+from pruning_service.rpc.authentication import AuthInterceptor
+from pruning_service.rpc.concurrency_limit import ConcurrencyLimiter
+from pruning_service.rpc.rejections import Rejector
+from pruning_service.rpc.servicer import PruningServicer, StreamLimits
 from pruning_service.settings import Settings
 from pruning_service.status import Refusal
+from pruning_service.streams.tensor_reader import HeaderLimits
 
 DISTRIBUTION: Final = "pruning-service"
-
-FAILURE_GRACE_SECONDS: Final = 3.0
-"""How long a call that is ended at a shutdown may take to tell its client; see stream.DISCARD_SECONDS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,39 +62,60 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     """
     callers = Callers(settings.token_file)
     resources = _resources(settings)
-    metrics, lost = resources.metrics, resources.faults.lost
-    servicer = PruningServicer(resources)
-    # A call's way, from outside in: it is counted, the gate lets it in, the servicer tells refusals, stream prunes.
-    way_in = (
-        MetricsInterceptor(metrics, pb.DESCRIPTOR.services_by_name.values()),
-        Gate(callers, settings.max_calls, metrics),
-    )
-    server = grpc.aio.server(interceptors=way_in, options=options(settings))
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, servicer.handlers()),))
-    reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    faults = resources.faults
+    metrics = _metrics(resources)
+    servicer = _servicer(settings, resources, metrics)
+    server = _server(settings, servicer, callers, metrics)
 
     serving_metrics = metrics_served(settings.metrics_listen, metrics.registry)
     with contextlib.closing(resources.worker), serving_metrics as metrics_address:
-        async with health_served(server, SERVICE, settings.health_listen) as health_told:
+        async with health_served(server, SERVICE, settings.health_listen) as health_port:
             address = bind(server, settings)
             await server.start()
-            await health_told.turn_on()
+            await health_port.turn_on()
             try:
-                collecting = collected_between(lambda: sum(call.tensors for call in resources.calls))
-                async with collecting, trim_when_idle(resources.calls):
-                    yield Running(address, metrics_address, health_told.address, lost)
+                calls = servicer.running
+                collecting = collect_between_calls(lambda: sum(served.call.tensors for served in calls))
+                async with collecting, trim_when_idle(calls):
+                    yield Running(address, metrics_address, health_port.address, faults.lost)
             finally:
-                await health_told.turn_off()
-                await _drain(server, resources, 0.0 if lost.is_set() else settings.drain_seconds)
+                await health_port.turn_off()
+                await _drain(server, servicer, faults, 0.0 if faults.lost.is_set() else settings.drain_seconds)
 
 
-async def _drain(server: grpc.aio.Server, resources: Resources, drain_seconds: float) -> None:
-    """Refuse new calls, let running ones finish, and tell those that do not in time why they end."""
+def _server(settings: Settings, servicer: PruningServicer, callers: Callers, metrics: Metrics) -> grpc.aio.Server:
+    """Return the main server. Its interceptors from outside in: a call is counted, authenticated, and has a place."""
+    rejector = Rejector(metrics)
+    interceptors = (
+        MetricsInterceptor(metrics, pb.DESCRIPTOR.services_by_name.values()),
+        AuthInterceptor(callers, rejector),
+        ConcurrencyLimiter(settings.max_calls, rejector),
+    )
+    server = grpc.aio.server(interceptors=interceptors, options=options(settings))
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, servicer.handlers()),))
+    reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    return server
+
+
+def _servicer(settings: Settings, resources: CallResources, metrics: Metrics) -> PruningServicer:
+    stream_limits = StreamLimits(
+        idle_seconds=settings.idle_seconds,
+        min_bytes_per_second=settings.min_bytes_per_second,
+        backlog_bytes=settings.backlog_bytes,
+    )
+    offered = partial(capabilities, resources.version, resources.worker.device, _limits(settings))
+    return PruningServicer(resources, stream_limits, metrics, offered)
+
+
+async def _drain(
+    server: grpc.aio.Server, servicer: PruningServicer, faults: DeviceFaults, drain_seconds: float
+) -> None:
+    """Refuse new calls, let running ones finish, and report to those that do not in time why they end."""
     stopping = asyncio.create_task(server.stop(drain_seconds + FAILURE_GRACE_SECONDS))
     await asyncio.wait({stopping}, timeout=drain_seconds)
-    refusal = resources.faults.gone() if resources.faults.lost.is_set() else _not_in_time(drain_seconds)
-    for call in list(resources.calls):
-        call.end(refusal)
+    refusal = faults.device_lost() if faults.lost.is_set() else _not_in_time(drain_seconds)
+    for served in list(servicer.running):
+        served.call.cancel(refusal)
     await stopping
 
 
@@ -101,24 +127,39 @@ def _not_in_time(drain_seconds: float) -> Refusal:
     )
 
 
-def _resources(settings: Settings) -> Resources:
+def _resources(settings: Settings) -> CallResources:
     set_threads(settings.threads)
-    worker = Worker(find_device(settings.device))
-    budget = Budget(settings.memory_bytes, settings.queue_seconds)
-    faults = DeviceFaults(worker.device)
-    metrics = Metrics(version(DISTRIBUTION), str(worker.device))
-    metrics.budget_bytes.set(settings.memory_bytes)
-    metrics.reserved_bytes.set_function(lambda: budget.reserved_bytes)
-    metrics.waiting.set_function(lambda: budget.waiting)
-    metrics.device_lost.set_function(faults.lost.is_set)
-    if worker.device.type == "cuda":
-        metrics.device_memory_bytes.set_function(lambda: torch.cuda.memory_reserved(worker.device))
-        metrics.device_capacity_bytes.set(torch.cuda.get_device_properties(worker.device).total_memory)
-    return Resources(
-        settings=settings,
-        budget=budget,
-        worker=worker,
-        faults=faults,
-        metrics=metrics,
+    device = find_device(settings.device)
+    return CallResources(
+        budget=Budget(settings.memory_bytes, settings.queue_seconds),
+        worker=EngineWorker(device),
+        faults=DeviceFaults(device),
+        limits=HeaderLimits(header_bytes=settings.header_bytes, max_tensors=settings.max_tensors),
         version=version(DISTRIBUTION),
     )
+
+
+def _limits(settings: Settings) -> pb.Limits:
+    return pb.Limits(
+        message_bytes=limits.MESSAGE_BYTES,
+        header_bytes=settings.header_bytes,
+        memory_bytes=settings.memory_bytes,
+        chunk_bytes=limits.CHUNK_BYTES,
+        rules=limits.RULES,
+        tensors=settings.max_tensors,
+        streams_per_connection=settings.max_streams_per_connection,
+        calls=settings.max_calls,
+    )
+
+
+def _metrics(resources: CallResources) -> Metrics:
+    budget, device = resources.budget, resources.worker.device
+    metrics = Metrics(resources.version, device)
+    metrics.budget_bytes.set(budget.total_bytes)
+    metrics.reserved_bytes.set_function(lambda: budget.reserved_bytes)
+    metrics.waiting.set_function(lambda: budget.waiting)
+    metrics.device_lost.set_function(resources.faults.lost.is_set)
+    if resources.worker.is_gpu:
+        metrics.device_memory_bytes.set_function(lambda: held_bytes(device))
+        metrics.device_capacity_bytes.set(capacity_bytes(device))
+    return metrics

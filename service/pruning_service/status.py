@@ -1,23 +1,19 @@
-"""Errors to statuses: any exception of this service to one reason, told in-band and as the call's status.
+"""Errors to reasons: any exception of this service to one refusal, and the refusal to the stream's `Failure`.
 
-The table of reasons is `pruning_proto.reasons`. What is not in it leaves as INTERNAL with the request id and
-no more: its text is for the log.
+The table of reasons is `pruning_proto.reasons`. What is not in it leaves as INTERNAL with the request id and no more:
+its text is for the log. `rpc.grpc_status` turns a refusal into the status that a gRPC call ends with.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-import grpc
-from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.message import DecodeError, Message
-from google.rpc import error_details_pb2, status_pb2
+from google.protobuf.message import DecodeError
 
 from pruning_engine.errors import PruningError
 from pruning_proto import limits
-from pruning_proto.names import STATUS_DETAILS_KEY
-from pruning_proto.reasons import DOMAIN, TABLE, Reason, StatusCode
+from pruning_proto.reasons import TABLE, Reason, StatusCode
 from pruning_proto.safetensors.header import LayoutError
 from pruning_proto.v1 import pruning_pb2
 
@@ -51,9 +47,25 @@ class Refusal(Exception):  # noqa: N818 - not every refusal is somebody's error
         """The status that the call ends with."""
         return TABLE[self.reason].code
 
+    @property
+    def short_message(self) -> str:
+        """The message, shortened to what a status may hold."""
+        return shortened(self.message)
+
+    @property
+    def reported_violations(self) -> tuple[Violation, ...]:
+        """What was wrong, a limited number of places; a refused request without any names its part, if it has one."""
+        violations = self.violations
+        if not violations and self.code is StatusCode.INVALID_ARGUMENT:
+            violations = (Violation(_PARTS.get(self.reason, ""), shortened(self.message, 512)),)
+        more = len(violations) - limits.VIOLATIONS
+        if more <= 0:
+            return violations
+        return (*violations[: limits.VIOLATIONS - 1], Violation("", f"and {more + 1} more"))
+
 
 def refusal_of(error: BaseException, request_id: str) -> Refusal:
-    """Give the refusal that `error` amounts to; every exception has one."""
+    """Return the refusal that `error` amounts to; every exception has one."""
     match error:
         case Refusal():
             return error
@@ -70,58 +82,50 @@ def refusal_of(error: BaseException, request_id: str) -> Refusal:
 
 
 def failure(refusal: Refusal, request_id: str) -> pruning_pb2.Failure:
-    """Tell a refusal in-band."""
+    """Return the message that reports a refusal in the stream."""
     return pruning_pb2.Failure(
-        code=refusal.code,
+        code=int(refusal.code),
         reason=refusal.reason,
-        message=_cut(refusal.message),
+        message=refusal.short_message,
         metadata={**refusal.metadata, "request_id": request_id},
         violations=[
             pruning_pb2.FieldViolation(field=violation.field, description=violation.description)
-            for violation in _capped(_violations(refusal))
+            for violation in refusal.reported_violations
         ],
-        retry_after=None if refusal.retry_seconds is None else _duration(refusal.retry_seconds),
+        retry_after=None if refusal.retry_seconds is None else duration(refusal.retry_seconds),
     )
 
 
-def rpc_status(refusal: Refusal, request_id: str) -> status_pb2.Status:
-    """Tell a refusal as a status with google.rpc's details. Source: https://google.aip.dev/193."""
-    details: list[Message] = [
-        error_details_pb2.ErrorInfo(
-            reason=refusal.reason, domain=DOMAIN, metadata={**refusal.metadata, "request_id": request_id}
-        )
-    ]
-    if violations := _violations(refusal):
-        details.append(
-            error_details_pb2.BadRequest(
-                field_violations=[
-                    error_details_pb2.BadRequest.FieldViolation(
-                        field=violation.field, description=violation.description
-                    )
-                    for violation in _capped(violations)
-                ]
-            )
-        )
-    if refusal.retry_seconds is not None:
-        details.append(error_details_pb2.RetryInfo(retry_delay=_duration(refusal.retry_seconds)))
-    return status_pb2.Status(
-        code=refusal.code, message=_cut(refusal.message), details=[_packed(detail) for detail in details]
-    )
+def drop_tracebacks(error: BaseException | None) -> None:
+    """Remove the traceback of an error, and of every error that it came from.
+
+    A traceback holds every frame that the error went through, and so the header, the plan and the buffers of a failed
+    call; and a frame that has its error in a variable is part of a cycle, which lives until Python's next full
+    collection. Without this, calls that are refused one after the other pile up models that no reservation counts.
+    """
+    pending = [error]
+    seen = set()
+    while pending:
+        one = pending.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            one.__traceback__ = None
+            pending += [one.__cause__, one.__context__]
 
 
-@dataclass(frozen=True, slots=True)
-class _Status(grpc.Status):
-    code: grpc.StatusCode
-    details: str
-    trailing_metadata: tuple[tuple[str, bytes], ...]
+def shortened(text: str, most_bytes: int = limits.STATUS_MESSAGE_BYTES) -> str:
+    """Return a text in at most `most_bytes` of UTF-8."""
+    encoded = text.encode(errors="replace")
+    if len(encoded) <= most_bytes:
+        return encoded.decode()
+    return encoded[: most_bytes - 3].decode(errors="ignore") + "..."
 
 
-def grpc_status(refusal: Refusal, request_id: str) -> grpc.Status:
-    """Give what `context.abort_with_status` takes: `rpc_status` in the trailer where gRPC's clients look for it."""
-    status = rpc_status(refusal, request_id)
-    return _Status(
-        grpc.StatusCode[refusal.code.name], status.message, ((STATUS_DETAILS_KEY, status.SerializeToString()),)
-    )
+def duration(seconds: float) -> Duration:
+    """Return seconds as protobuf has them."""
+    message = Duration()
+    message.FromNanoseconds(int(seconds * 1e9))
+    return message
 
 
 _PARTS = {
@@ -147,39 +151,6 @@ def _refusal(reason: Reason, message: str, path: str | None, tensor: str | None)
     return Refusal(
         reason=reason,
         message=message,
-        violations=tuple(Violation(_cut(place, 256), _cut(message, 512)) for place in places),
-        metadata={key: _cut(value, 256) for key, value in named.items() if value},
+        violations=tuple(Violation(shortened(place, 256), shortened(message, 512)) for place in places),
+        metadata={key: shortened(value, 256) for key, value in named.items() if value},
     )
-
-
-def _violations(refusal: Refusal) -> tuple[Violation, ...]:
-    """What was wrong; a refusal of a request as such names the part of it, if it can be named."""
-    if refusal.violations or refusal.code is not StatusCode.INVALID_ARGUMENT:
-        return refusal.violations
-    return (Violation(_PARTS.get(refusal.reason, ""), _cut(refusal.message, 512)),)
-
-
-def _capped(violations: tuple[Violation, ...]) -> tuple[Violation, ...]:
-    more = len(violations) - limits.VIOLATIONS
-    if more <= 0:
-        return violations
-    return (*violations[: limits.VIOLATIONS - 1], Violation("", f"and {more + 1} more"))
-
-
-def _cut(text: str, most_bytes: int = limits.STATUS_MESSAGE_BYTES) -> str:
-    encoded = text.encode(errors="replace")
-    if len(encoded) <= most_bytes:
-        return encoded.decode()
-    return encoded[: most_bytes - 3].decode(errors="ignore") + "..."
-
-
-def _duration(seconds: float) -> Duration:
-    duration = Duration()
-    duration.FromNanoseconds(int(seconds * 1e9))
-    return duration
-
-
-def _packed(message: Message) -> Any:
-    packed = Any()
-    packed.Pack(message)
-    return packed

@@ -51,7 +51,7 @@ TABLES: Final[Mapping[str, Table]] = {
         early_stop="",
         local_settings="",
         addresses="local_settings",
-        frames="",
+        deadlines="",
         status="",
         setting_fields="addresses",
         settings="setting_fields addresses local_settings",
@@ -63,11 +63,12 @@ TABLES: Final[Mapping[str, Table]] = {
         auth="status settings addresses local_settings",
         observability="addresses local_settings",
         streams="resources messages status",
-        outputs="streams",
-        calls="outputs streams resources messages observability status frames settings local_settings",
-        rpc="calls streams resources auth observability messages status frames settings local_settings",
+        outputs="streams resources",
+        calls="outputs streams resources messages status deadlines",
+        local="calls streams resources messages status local_settings local_environment",
+        rpc="calls streams resources auth observability messages status deadlines",
         listen="auth settings addresses local_settings",
-        server="listen rpc calls auth observability resources status settings local_settings",
+        server="listen rpc calls streams auth observability resources status settings deadlines local_settings",
         __main__="early_stop server observability resources settings options local_settings addresses",
     ),
     "pruning_client": _table(
@@ -112,6 +113,7 @@ LIBRARIES: Final[Mapping[str, frozenset[str]]] = {
             "pruning_engine.modules",
             "pruning_engine.scores.installed_methods",
             "pruning_engine.torch_tensors",
+            "pruning_service.resources.devices",  # of GPUs only
             "pruning_client.frameworks.torch",
             "pruning_client.torch",
         }
@@ -121,6 +123,7 @@ LIBRARIES: Final[Mapping[str, frozenset[str]]] = {
             "pruning_proto.packed.codec",  # client and server pack with the same code
             "pruning_engine",
             "pruning_service.outputs",
+            "pruning_service.resources.devices",
             "pruning_service.streams",
             "pruning_client.frameworks.numpy",
             "pruning_client.numpy",
@@ -155,13 +158,9 @@ LIBRARIES_NOT_YET: Final[Mapping[str, frozenset[str]]] = {
             "pruning_engine.execution",
             "pruning_engine.kernels",
             "pruning_engine.selection",
-            "pruning_service.outputs",
-            "pruning_service.resources",
-            "pruning_service.server",
-            "pruning_service.streams",
+            "pruning_service.calls.pipeline",
         }
     ),
-    "grpc": frozenset({"pruning_service.status"}),
 }
 """What the old layout still does."""
 

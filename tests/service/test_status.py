@@ -8,7 +8,8 @@ from pruning_engine.errors import MismatchError
 from pruning_engine.errors import Reason as EngineReason
 from pruning_proto.reasons import TABLE, Reason, StatusCode
 from pruning_proto.safetensors.header import LayoutError
-from pruning_service.status import Refusal, Violation, failure, refusal_of, rpc_status
+from pruning_service.rpc.grpc_status import rpc_status
+from pruning_service.status import Refusal, Violation, failure, refusal_of
 
 
 @pytest.mark.parametrize(

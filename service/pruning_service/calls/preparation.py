@@ -1,4 +1,4 @@
-"""What follows from the options and the header of a file, before any weight is there."""
+"""What follows from a request and the header of a file, before any weight has been received."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -7,85 +7,74 @@ from itertools import chain
 from pruning_engine.checkpoints.parameters import TensorSpec
 from pruning_engine.planning.plan import Plan
 from pruning_engine.planning.planner import make_plan
-from pruning_engine.recipe import Recipe
+from pruning_engine.recipe import OutputForm
 from pruning_engine.runtime.emptying import empty
-from pruning_proto.formats import BY_NUMBER
-from pruning_proto.packed import format as packed_layout
-from pruning_proto.safetensors import header as layout
+from pruning_proto.formats import OutputFormat
+from pruning_proto.packed import format as packed_format
+from pruning_proto.safetensors import header as safetensors_header
 from pruning_proto.safetensors.header import Layout
-from pruning_proto.v1 import pruning_pb2 as pb
-from pruning_service.calls.work_estimate import WorkEstimate
-from pruning_service.messages import translate
 from pruning_service.messages.history import with_round
+from pruning_service.messages.plan_and_report import check_describable, check_groups_describable
+from pruning_service.messages.recipe import Request
 from pruning_service.resources.memory_estimate import peak_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
-    """What a plan says of the server."""
-
-    version: str
-    device: str
-    backlog_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
 class Prepared:
-    """The plan, the result's metadata and header, what to reserve, how much work it is, and the plan as it is told.
+    """What will be done with a file, and what is known of its result.
 
-    `metadata` is None for forms without a file. `header` is empty for these, and for those whose header is known only
-    when all has been pruned.
+    `metadata` is the result's. `header` is the result's too, empty where there is no file or where it is known only
+    after everything has been pruned. `peak_bytes` is what to reserve.
     """
 
+    file: Layout
     plan: Plan
-    metadata: Mapping[str, str] | None
+    output: OutputFormat
+    metadata: Mapping[str, str]
     header: bytes
     peak_bytes: int
-    effort: WorkEstimate
-    told: list[pb.PruneResponse]
 
     @property
-    def is_late(self) -> bool:
-        """Whether there is a file whose header is not known yet."""
-        return self.metadata is not None and not self.header
+    def result_bytes(self) -> int | None:
+        """The size of the result's file; None if there is none, or its size is not known yet."""
+        return len(self.header) + sum(spec.nbytes for spec in self.plan.results) if self.header else None
 
     @property
     def parts(self) -> Iterator[object]:
-        """What the plan is made of."""
-        return chain(self.plan.parameters, self.plan.results, self.plan.memory_profile)
+        """All objects that there are many of where a file has many tensors."""
+        return chain(self.file.tensors, self.plan.parameters, self.plan.results, self.plan.memory_profile)
 
 
-def prepare(recipe: Recipe, options: pb.PruneOptions, file: Layout, request_id: str, server: Server) -> Prepared:
-    """Do all that takes time where tensors are many. Raises: Refusal, PruningError."""
-    translate.check_describable(file.tensors)
-    packed_layout.check_not_packed(file.metadata)
+def prepare(request: Request, file: Layout, backlog_bytes: int, version: str) -> Prepared:
+    """Plan a file; everything that takes long where it has many tensors. Raises: Refusal, PruningError.
+
+    `backlog_bytes` is what the sink may hold of results; `version` goes into the file's history.
+    """
+    check_describable(file.tensors)
+    packed_format.check_not_packed(file.metadata)
     specs = [TensorSpec(entry.name, entry.dtype, entry.shape) for entry in file.tensors]
-    plan = make_plan(recipe, specs, output=translate.OUTPUTS[options.output], aliases=dict(options.aliases))
-    translate.check_groups_describable(plan)
+    output = request.output
+    plan = make_plan(request.recipe, specs, output=OutputForm(output.computed_as), aliases=request.aliases)
+    check_groups_describable(plan)
     empty(specs)
-    output = BY_NUMBER[options.output]
     if output.is_packed:
-        packed_layout.check_names((spec.name, spec.dtype, spec.shape) for spec in plan.results)
-    metadata = _result_metadata(plan, options, file, server.version)
-    header = b"" if metadata is None or output.header_is_late else _result_header(plan, metadata)
-    peak = peak_bytes(plan, file, server.backlog_bytes, is_late=output.header_is_late, is_made_anew=output.is_packed)
-    last = pb.Plan(
-        request_id=request_id,
-        peak_bytes=peak,
-        result_bytes=len(header) + sum(spec.nbytes for spec in plan.results) if header else None,
-        seed=plan.recipe.seed,
-        device=server.device,
+        packed_format.check_names((spec.name, spec.dtype, spec.shape) for spec in plan.results)
+    metadata = _result_metadata(plan, request, file, version) if output.has_file else {}
+    has_header = output.has_file and not output.header_is_late
+    return Prepared(
+        file=file,
+        plan=plan,
+        output=output,
+        metadata=metadata,
+        header=_result_header(plan, metadata) if has_header else b"",
+        peak_bytes=peak_bytes(plan, file, backlog_bytes, is_late=output.header_is_late, is_made_anew=output.is_packed),
     )
-    return Prepared(plan, metadata, header, peak, WorkEstimate(plan, file), list(translate.plan_messages(plan, last)))
 
 
-def _result_metadata(plan: Plan, options: pb.PruneOptions, file: Layout, version: str) -> dict[str, str] | None:
-    if not BY_NUMBER[options.output].has_file:
-        return None
-    is_told = options.recipe.HasField("seed") or plan.recipe.is_random
-    asked = plan.recipe if is_told else replace(plan.recipe, seed=None)  # the same request gives the same bytes
-    return with_round(file.metadata, asked, version)
+def _result_metadata(plan: Plan, request: Request, file: Layout, version: str) -> dict[str, str]:
+    recipe = plan.recipe if request.is_seed_reported else replace(plan.recipe, seed=None)
+    return with_round(file.metadata, recipe, version)
 
 
 def _result_header(plan: Plan, metadata: Mapping[str, str]) -> bytes:
-    return layout.build(((spec.name, spec.dtype, spec.shape) for spec in plan.results), metadata)[0]
+    return safetensors_header.build(((spec.name, spec.dtype, spec.shape) for spec in plan.results), metadata)[0]

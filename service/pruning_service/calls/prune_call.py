@@ -1,315 +1,219 @@
-"""One Prune call: receive, prune and send, overlapped.
+"""The life of one Prune call, over any pair of streams: options, reservation, plan, result, report, or why it failed.
 
-Two halves: `_work` receives, prunes and fills the response stream; `responses` sends what is in it. While the engine
-prunes one parameter the next is received, and neither half waits for the other beyond what the streams allow.
-
-Every failure is told twice: in-band, and, once the client has stopped writing, as the status. (A client that is
-still writing when its call ends mostly sees INTERNAL instead of the status: grpc issue 36066.)
+Every failure is reported twice: in the stream, by `PruneCall._report_failure`, and once the client has stopped writing
+as the status, by whoever runs the call. (A client that is still writing when its call ends mostly sees INTERNAL instead
+of the status: grpc issue 36066.)
 """
 
 import asyncio
 import logging
-import secrets
 import time
-from collections import defaultdict, deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import aclosing, contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, Protocol
 
-from pruning_engine.execution.prune import Pruning
-from pruning_engine.recipe import Recipe, check
-from pruning_engine.report import Report
-from pruning_engine.runtime.emptying import empty
-from pruning_proto.formats import BY_NUMBER
-from pruning_proto.framing import Data
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
-from pruning_service.calls.preparation import Prepared, Server, prepare
-from pruning_service.frames import drop_tracebacks
-from pruning_service.messages import translate
-from pruning_service.messages.history import with_config
-from pruning_service.observability.metrics import Metrics
-from pruning_service.outputs.deferred import DeferredResults, Unchanged
-from pruning_service.outputs.ordered import Finished, OrderedResults, Results
-from pruning_service.outputs.packed import Packing
+from pruning_service.calls.pipeline import Pipeline, PipelineResult
+from pruning_service.calls.preparation import Prepared
+from pruning_service.deadlines import DISCARD_SECONDS
+from pruning_service.messages.plan_and_report import plan_messages, report_messages
+from pruning_service.messages.recipe import Request, request_of
 from pruning_service.resources.device_faults import DeviceFaults
-from pruning_service.resources.engine_worker import Worker
+from pruning_service.resources.engine_worker import EngineWorker
 from pruning_service.resources.garbage_collection import FEW_TENSORS
 from pruning_service.resources.memory_budget import Budget, Reservation
 from pruning_service.resources.threads import run_in_thread_if_large
-from pruning_service.settings import Settings
-from pruning_service.status import Refusal, failure, refusal_of
-from pruning_service.streams.buffers import Buffers
-from pruning_service.streams.request_stream import Message, RequestStream
-from pruning_service.streams.response_stream import ResponseStream
-from pruning_service.streams.tensor_reader import ReceivedParameter, TensorReader
+from pruning_service.status import Refusal, drop_tracebacks, failure, refusal_of
+from pruning_service.streams.byte_streams import ByteSink, ByteSource
+from pruning_service.streams.tensor_reader import HeaderLimits
 
-HEARTBEAT_SECONDS: Final = 5.0
-"""The longest silence towards a client; proxies cut idle streams."""
+_log: Final = logging.getLogger(__name__)
 
-DISCARD_SECONDS: Final = 2.0
-"""How long a failed call reads on, so that its client sees why."""
 
-_log = logging.getLogger(__name__)
-_Item = TypeVar("_Item")
+class Requests(ByteSource, Protocol):
+    """What the client sends: options, then the bytes of a file."""
+
+    async def options(self) -> pb.PruneOptions:
+        """Return the options. Raises: Refusal."""
+
+    async def sha256(self) -> str:
+        """Return the digest of the bytes read, if the options ask for it; else an empty text."""
+
+    async def discard(self, seconds: float) -> None:
+        """Read and drop the rest, for `seconds` at most."""
+
+
+class Responses(ByteSink, Protocol):
+    """What the client is sent: messages, and the bytes of a result between them."""
+
+    def send(self, message: pb.PruneResponse) -> None:
+        """Send a message behind all bytes written before."""
+
+    def take_digest(self) -> None:
+        """Take the digest of all bytes that are sent from now on."""
+
+    async def sha256(self) -> str:
+        """Return the digest of the bytes sent, if one is taken; else an empty text."""
+
+    async def drained(self) -> None:
+        """Wait until the client has taken everything."""
+
+    def drop(self) -> None:
+        """Drop what the client has not taken yet."""
+
+    async def is_taken(self, seconds: float) -> bool:
+        """Return whether the client takes everything within `seconds`."""
+
+    def close(self) -> None:
+        """Send no more."""
+
+
+class EarlyEnd(Protocol):
+    """Ends a call whose client does not take its messages."""
+
+    async def send_status(self, refusal: Refusal) -> None:
+        """End the call with a status, behind what the client has not taken yet."""
+
+    def reset(self) -> None:
+        """End the call without a status."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Resources:
-    """What all calls of a server share."""
+class CallResources:
+    """What the calls of a process share."""
 
-    settings: Settings
     budget: Budget
-    worker: Worker
+    worker: EngineWorker
     faults: DeviceFaults
-    metrics: Metrics
+    limits: HeaderLimits
     version: str
-    calls: "set[PruneCall]" = field(default_factory=set)
-    """Those under way."""
-
-    @property
-    def described(self) -> Server:
-        """What a plan says of them."""
-        backlog_bytes = self.settings.backlog_bytes
-        return Server(version=self.version, device=str(self.worker.device), backlog_bytes=backlog_bytes)
 
 
 class PruneCall:
-    """One Prune call. `responses` is its whole life; afterwards `report` and `aborted` tell what came of it.
+    """One call. `run` is its whole life; afterwards `report` is set, or `refusal`, which the call's status reports.
 
-    Where a failure cannot be told in-band, for its client takes no more messages, `abort` ends the call with a status;
-    and where it does not even take that, `reset_stream` ends it without.
+    `is_cut_off`: the refusal has gone out as the status already, or cannot go out at all. `tensors` is the number of
+    tensors in the file, once its header has been read. `parts` are the objects of the file and its plan if there are
+    many: they are to be freed in steps.
     """
 
     def __init__(
-        self,
-        resources: Resources,
-        requests: AsyncIterator[Message],
-        request_id: str,
-        abort: Callable[[Refusal], Awaitable[None]],
-        reset_stream: Callable[[], object],
+        self, requests: Requests, responses: Responses, end: EarlyEnd, request_id: str, resources: CallResources
     ) -> None:
-        settings = resources.settings
-        self.request_stream = RequestStream(requests, settings.idle_seconds, settings.min_bytes_per_second)
-        self.response_stream = ResponseStream(
-            settings.backlog_bytes, settings.idle_seconds, settings.min_bytes_per_second
-        )
-        self.recipe: Recipe | None = None
-        self.report: pb.Report | None = None
-        self.aborted: Refusal | None = None
-        self.tensors = 1  # of the file, once its header is in
-        self._parts: list[object] = []  # of layout and plan, where they are many
-        self._resources = resources
-        self._abort = abort
-        self._reset_stream = reset_stream
-        self._working: asyncio.Task[None] | None = None
-        self._aborting: asyncio.Future[None] | None = None
-        self._ending: Refusal | None = None
         self.request_id = request_id
+        self.request: Request | None = None
+        self.report: pb.Report | None = None
+        self.refusal: Refusal | None = None
+        self.is_cut_off = False
+        self.tensors = 1
+        self.parts: list[object] = []
+        self._requests = requests
+        self._responses = responses
+        self._end = end
+        self._resources = resources
+        self._task: asyncio.Task[object] | None = None
+        self._sending_status: asyncio.Future[None] | None = None
         self._begin = time.perf_counter()
-        self._seconds: defaultdict[str, float] = defaultdict(float)
 
-    async def responses(self) -> AsyncIterator[pb.PruneResponse | Data]:
-        """Give the messages of the way out. Raises: Refusal, after telling it in-band."""
-        work = self._working = asyncio.create_task(self._work_and_tell())
-        work.add_done_callback(self._work_ended)
-        self._resources.calls.add(self)
-        try:
-            async for message in self.response_stream.messages(HEARTBEAT_SECONDS):
-                yield self._progress() if message is None else message
-            await work
-        finally:
-            work.add_done_callback(self._release)
-            work.cancel()
-            self.request_stream.close()
-
-    def end(self, refusal: Refusal) -> None:
-        """End the call before it is finished, for a reason that is not its own, unless it is ending already."""
-        if self._working is not None and self._ending is None:
-            self._ending = refusal
-            self._working.cancel()
-
-    def _work_ended(self, work: asyncio.Task[None]) -> None:
-        if work.cancelled() or work.exception() is not None:
-            self.response_stream.drop()
-        self.response_stream.close()
-
-    def _release(self, work: asyncio.Task[None]) -> None:
-        """Be over; free what the plan was made of, now that nobody else holds it, in short steps off the event loop."""
-        if not self._parts:
-            self._resources.calls.discard(self)
-            return
-        freeing = work.get_loop().run_in_executor(None, empty, self._parts)
-        freeing.add_done_callback(lambda _: self._resources.calls.discard(self))
-
-    async def _work_and_tell(self) -> None:
-        """Do the call's work. What it holds stays reserved until its client has taken, or lost, what it is told."""
+    async def run(self) -> None:
+        """Carry out the call. What it holds stays reserved until its client has taken, or lost, what it is sent."""
+        self._task = asyncio.current_task()
         with self._resources.budget.reservation() as reservation:
             try:
-                await self._work(reservation)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the client is told
-                refusal = await self._refusal_of(error)
+                await self._prune(reservation)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the client is sent a reason
+                self.refusal = await self._refusal_of(error)
                 drop_tracebacks(error)
             except asyncio.CancelledError:
-                if self._ending is None or self._working is None:
+                if self.refusal is None or self._task is None:  # not `cancel`, but whoever awaits the call
                     raise
-                self._working.uncancel()
-                refusal = self._ending
-            else:
-                return
-            await self._tell_failure(refusal)
-        raise refusal
+                self._task.uncancel()
+            if self.refusal is not None:
+                await self._report_failure(self.refusal)
+
+    def cancel(self, refusal: Refusal) -> None:
+        """End the call before it is finished, for a reason outside of it, unless it is ending already."""
+        if self._task is not None and self.refusal is None:
+            self.refusal = refusal
+            self._task.cancel()
+
+    async def _prune(self, reservation: Reservation) -> None:
+        options = await self._requests.options()
+        request = self.request = await run_in_thread_if_large(partial(request_of, options), options.ByteSize())
+        pipeline = Pipeline(request, self._requests, self._responses, self._resources.worker)
+        prepared = await pipeline.prepare(self._resources.limits, reservation, self._resources.version)
+        self._note_size(prepared)
+        if request.digests and prepared.output.has_file:
+            self._responses.take_digest()
+        if prepared.output.takes_weights:
+            await reservation.grow(prepared.peak_bytes)
+            await self._send_plan(prepared)
+            await self._send_report(await pipeline.prune(prepared), prepared)
+        else:
+            await self._send_plan(prepared)
+            await pipeline.end("form PLAN ends after the header")
+        self._responses.close()
+        await self._responses.drained()
+
+    def _note_size(self, prepared: Prepared) -> None:
+        self.tensors = max(1, len(prepared.file.tensors))
+        if self.tensors > FEW_TENSORS:
+            self.parts = list(prepared.parts)
+
+    async def _send_plan(self, prepared: Prepared) -> None:
+        last = pb.Plan(
+            request_id=self.request_id,
+            peak_bytes=prepared.peak_bytes,
+            result_bytes=prepared.result_bytes,
+            seed=prepared.plan.recipe.seed,
+            device=self._resources.worker.device,
+        )
+        await self._send(plan_messages(prepared.plan, last), prepared)
+
+    async def _send_report(self, result: PipelineResult, prepared: Prepared) -> None:
+        report = result.report
+        last = self.report = pb.Report(
+            request_id=self.request_id,
+            stage_seconds={**result.seconds, "total": time.perf_counter() - self._begin},
+            device=report.device,
+            seed=report.seed,
+            version=self._resources.version,
+            reproducible=report.reproducible,
+            input_sha256=await self._requests.sha256(),
+            result_sha256=await self._responses.sha256(),
+            negative_zeros=result.negative_zeros,
+            result_bytes=result.result_bytes,
+        )
+        await self._send(report_messages(report, last), prepared)
+
+    async def _send(self, messages: Iterator[pb.PruneResponse], prepared: Prepared) -> None:
+        described: list[pb.PruneResponse] = await run_in_thread_if_large(
+            lambda: list(messages), prepared.file.header_bytes
+        )
+        for message in described:
+            self._responses.send(message)
 
     async def _refusal_of(self, error: Exception) -> Refusal:
-        """Give what `error` amounts to; the device is looked at where it may be its fault."""
+        """Return what `error` amounts to; the device is looked at where it may be its fault."""
         refusal = await self._resources.faults.refusal_of(error, self.request_id) or refusal_of(error, self.request_id)
         if refusal.reason is Reason.INTERNAL:
             _log.exception("request_id=%s failed", self.request_id, exc_info=error)
         return refusal
 
-    async def _tell_failure(self, refusal: Refusal) -> None:
-        """Tell why the call ends, and read on until its client stages; hang up if it takes nothing."""
-        self._ending = refusal
-        self.response_stream.drop()
-        self.response_stream.send(pb.PruneResponse(failure=failure(refusal, self.request_id)))
-        discarding = asyncio.ensure_future(self.request_stream.discard(DISCARD_SECONDS))
+    async def _report_failure(self, refusal: Refusal) -> None:
+        """Report in the stream why the call ends, and read on until its client stops writing.
+
+        A client that does not take the message is sent the status at once; if it does not take that, it is cut off.
+        """
+        self._responses.drop()
+        self._responses.send(pb.PruneResponse(failure=failure(refusal, self.request_id)))
+        discarding = asyncio.ensure_future(self._requests.discard(DISCARD_SECONDS))
         patience = 0.0 if refusal.reason is Reason.CLIENT_NOT_READING else DISCARD_SECONDS
-        if not await self.response_stream.is_taken(patience):
-            self.aborted = refusal
-            self._aborting = asyncio.ensure_future(self._abort(refusal))  # waits behind what the client does not take
-            if not await self.response_stream.is_taken(DISCARD_SECONDS):
-                self._reset_stream()
+        if not await self._responses.is_taken(patience):
+            self.is_cut_off = True
+            self._sending_status = asyncio.ensure_future(self._end.send_status(refusal))
+            if not await self._responses.is_taken(DISCARD_SECONDS):
+                self._end.reset()
         await discarding
-
-    async def _work(self, reservation: Reservation) -> None:
-        options = await self.request_stream.options()
-        recipe = self.recipe = await run_in_thread_if_large(partial(_recipe, options), options.ByteSize())
-        tensor_reader, settings = TensorReader(self.request_stream, options.total_bytes), self._resources.settings
-        file = await tensor_reader.header(settings.header_bytes, settings.max_tensors, reservation)
-        self.tensors = max(1, len(file.tensors))
-        prepared = await run_in_thread_if_large(
-            partial(prepare, recipe, options, file, self.request_id, self._resources.described),
-            file.header_bytes + options.ByteSize(),
-        )
-        if self.tensors > FEW_TENSORS:
-            self._parts = [*file.tensors, *prepared.parts]
-        if options.digests and prepared.metadata is not None:
-            self.response_stream.take_digest()
-        if not BY_NUMBER[options.output].takes_weights:
-            self._tell(prepared.told)
-            await tensor_reader.end("form PLAN ends after the header")
-        else:
-            await reservation.grow(prepared.peak_bytes)
-            self._tell(prepared.told)
-            buffers = Buffers(prepared.peak_bytes, pinned=self._resources.worker.device.type == "cuda")
-            arrivals = tensor_reader.parameters(file.tensors, prepared.plan, buffers)
-            await self._stream(prepared, arrivals, _results(options, prepared, buffers), file.header_bytes)
-        self.response_stream.close()
-        await self.response_stream.drained()
-
-    async def _stream(
-        self, prepared: Prepared, arrivals: AsyncIterator[ReceivedParameter], results: Results, header_bytes: int
-    ) -> None:
-        begin = partial(Pruning, prepared.plan, device=self._resources.worker.device, in_place=True)
-        pruning = await run_in_thread_if_large(begin, header_bytes)
-        with self._stage("send"):
-            await self.response_stream.write(memoryview(prepared.header))
-            received = self._received(arrivals)
-            async with aclosing(received if prepared.effort.is_light else _one_ahead(received)) as parameters:
-                async for arrived in parameters:
-                    finished = deque(await self._finished(pruning, arrived, results, prepared))
-                    while finished:  # each is let go of as it leaves: a rule of global scope sets all free at once
-                        await self._write(results.leaving(finished.popleft()))
-            report = pruning.report()
-            metadata = with_config(prepared.metadata or {}, report.groups)
-            await self._write(await run_in_thread_if_large(partial(results.rest, metadata), header_bytes))
-            await self.response_stream.nearly_drained()
-        await self._tell_report(report, prepared, results, header_bytes)
-
-    async def _finished(
-        self, pruning: Pruning, arrived: ReceivedParameter, results: Results, prepared: Prepared
-    ) -> Sequence[Finished]:
-        """Give each parameter that is finished now that this one has arrived."""
-        work = partial(results.finished, pruning, arrived)
-        if arrived.planned.passes_through and not prepared.is_late:
-            return work()  # there is nothing to do for it
-        return await self._resources.worker.run(work, prepared.effort.of(arrived))
-
-    async def _write(self, parts: Iterable[memoryview]) -> None:
-        for part in parts:
-            await self.response_stream.write(part)
-
-    async def _received(self, arrivals: AsyncIterator[ReceivedParameter]) -> AsyncGenerator[ReceivedParameter, None]:
-        with self._stage("receive"):
-            async for arrived in arrivals:
-                yield arrived
-
-    def _progress(self) -> pb.PruneResponse:
-        return pb.PruneResponse(
-            progress=pb.Progress(
-                received_bytes=self.request_stream.received_bytes, sent_bytes=self.response_stream.sent_bytes
-            )
-        )
-
-    def _tell(self, messages: Iterable[pb.PruneResponse]) -> None:
-        for message in messages:
-            self.response_stream.send(message)
-
-    async def _tell_report(self, report: Report, prepared: Prepared, results: Results, header_bytes: int) -> None:
-        self._seconds.update(report.seconds)
-        self._seconds["total"] = time.perf_counter() - self._begin
-        last = self.report = pb.Report(
-            request_id=self.request_id,
-            stage_seconds=self._seconds,
-            device=report.device,
-            seed=report.seed,
-            version=self._resources.version,
-            reproducible=report.reproducible,
-            input_sha256=await self.request_stream.digest.hexdigest() if self.request_stream.digest else "",
-            result_sha256=await self.response_stream.digest.hexdigest() if self.response_stream.digest else "",
-            negative_zeros=results.negative_zeros,
-            result_bytes=None if prepared.metadata is None else self.response_stream.written_bytes,
-        )
-        self._tell(await run_in_thread_if_large(lambda: list(translate.report_messages(report, last)), header_bytes))
-
-    @contextmanager
-    def _stage(self, name: str) -> Iterator[None]:
-        begin = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._seconds[name] += time.perf_counter() - begin
-
-
-def _results(options: pb.PruneOptions, prepared: Prepared, buffers: Buffers) -> Results:
-    """Give what becomes of results in the form that is asked."""
-    parameters = prepared.plan.parameters
-    if not prepared.is_late:
-        return OrderedResults(parameters)
-    if BY_NUMBER[options.output].is_packed:
-        return DeferredResults(parameters, Packing(buffers.take_pageable, canonical=options.canonical_zero))
-    return DeferredResults(parameters, Unchanged())
-
-
-def _recipe(options: pb.PruneOptions) -> Recipe:
-    """Give the recipe, checked as far as it can be without the file, with its seed: the one given, or drawn here."""
-    translate.check_form(options)
-    recipe = translate.recipe(options.recipe)
-    check(recipe)
-    if recipe.seed is not None:
-        return recipe
-    return replace(recipe, seed=secrets.randbits(64) if recipe.is_random else 0)
-
-
-async def _one_ahead(items: AsyncIterator[_Item]) -> AsyncGenerator[_Item, None]:
-    """Give `items`, fetching the next while one is worked on."""
-    following = asyncio.ensure_future(anext(items, None))
-    try:
-        while (item := await following) is not None:
-            following = asyncio.ensure_future(anext(items, None))
-            yield item
-    finally:
-        following.cancel()
-        await asyncio.wait({following})

@@ -1,1 +1,1 @@
-"""One file per way in which a result leaves."""
+"""What a result looks like on its way out: one class per kind of output format."""

@@ -1,6 +1,6 @@
 """Engine work off the event loop: calls take turns on the server's device, a few pieces of a tensor at a time.
 
-A call has a thread while the engine works for it, but only the threads whose turn it is compute: one of those with
+A call has a thread while the engine works for it, but only the threads whose turn it is compute: one of the calls with
 little to do, and one of the others. So a small model is answered in milliseconds while a large one is pruned. It does
 not wait for the large one's piece: on a busy machine that takes far longer than it computes. What takes no longer than
 waking a thread is done on the event loop. A call that is cancelled ends at the next piece.
@@ -8,19 +8,18 @@ waking a thread is done on the event loop. A call that is cancelled ends at the 
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from math import inf
 from typing import Final, TypeVar
 
-import torch
-
-from pruning_engine.runtime import scratch_buffers as piece_buffers
+from pruning_engine.runtime import scratch_buffers
 from pruning_engine.runtime.yield_points import yielding
 from pruning_proto.limits import MIB
+from pruning_service.resources.devices import is_gpu
 from pruning_service.resources.threads import finished
-from pruning_service.resources.turns import Turns
 
 Result = TypeVar("Result")
 
@@ -28,90 +27,106 @@ THREADS: Final = 256
 """Calls that the engine works for at the same time; more wait, first come, first served."""
 
 LIGHT_BYTES: Final = 64 * 1024
-"""What the engine goes through in a few hundred microseconds: a thread takes as long to wake up."""
+"""What the engine processes in a few hundred microseconds: a thread takes as long to wake up."""
 
 SMALL_BYTES: Final = 16 * MIB
-"""What it goes through in a few milliseconds."""
-
-
-class DeviceError(ValueError):
-    """The device asked for is not there."""
+"""What the engine processes in a few milliseconds."""
 
 
 class _AbandonedError(Exception):
     """Nobody waits for the result any more."""
 
 
-class Worker:
+class Turns:
+    """One turn that threads hand around, in the order in which they asked for it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._is_taken = False
+        self._waiting: deque[threading.Lock] = deque()
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether a thread waits for the turn."""
+        return bool(self._waiting)
+
+    def take(self) -> None:
+        """Wait for the turn, behind all that wait already."""
+        with self._lock:
+            if not self._is_taken:
+                self._is_taken = True
+                return
+            handed_over = threading.Lock()
+            handed_over.acquire()
+            self._waiting.append(handed_over)
+        handed_over.acquire()  # until `release` releases it
+
+    def release(self) -> None:
+        """Hand the turn to the thread that has waited longest."""
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().release()
+            else:
+                self._is_taken = False
+
+
+class EngineWorker:
     """The threads that compute on one device, one at a time of each kind."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: str) -> None:
         self.device = device
         self._turns = Turns()
         self._turns_of_small = Turns()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix=f"worker-{device}")
 
-    async def run(self, work: Callable[[], Result], effort_bytes: float = inf) -> Result:
-        """Do `work`, taking turns with others. `effort_bytes`: the most that the engine goes through for it.
+    @property
+    def is_gpu(self) -> bool:
+        """Whether the device has memory of its own."""
+        return is_gpu(self.device)
+
+    async def run(self, work: Callable[[], Result], cost_bytes: float = inf) -> Result:
+        """Do `work`, taking turns with others. `cost_bytes`: the most that the engine processes for it.
 
         A caller that is cancelled waits until the piece under way is done: until then its memory is in use.
         """
-        if effort_bytes <= LIGHT_BYTES and self.device.type == "cpu":
-            return _at_once(work)
+        if cost_bytes <= LIGHT_BYTES and not self.is_gpu:
+            return _run_now(work)
         abandoned = threading.Event()
-        turns = self._turns_of_small if effort_bytes <= SMALL_BYTES else self._turns
-        job = self._threads.submit(_carry_out, work, turns, abandoned)
-        return await finished(asyncio.wrap_future(job), give_up=abandoned.set)
+        turns = self._turns_of_small if cost_bytes <= SMALL_BYTES else self._turns
+        job = self._threads.submit(_run_in_turns, work, turns, abandoned)
+        return await finished(asyncio.wrap_future(job), on_cancel=abandoned.set)
 
     def close(self) -> None:
-        """End the threads after what has begun."""
+        """End the threads once what has begun is done."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
 
-def _at_once(work: Callable[[], Result]) -> Result:
+def _run_now(work: Callable[[], Result]) -> Result:
     try:
         return work()
     finally:
-        piece_buffers.give_back()
+        scratch_buffers.give_back()
 
 
-def _carry_out(work: Callable[[], Result], turns: Turns, abandoned: threading.Event) -> Result:
+def _run_in_turns(work: Callable[[], Result], turns: Turns, abandoned: threading.Event) -> Result:
     turns.take()
     try:
         with yielding(partial(_pause, turns, abandoned)):
-            _look(abandoned)
+            _stop_if_abandoned(abandoned)
             return work()
     finally:
-        piece_buffers.give_back()
-        turns.give()
+        scratch_buffers.give_back()
+        turns.release()
 
 
 def _pause(turns: Turns, abandoned: threading.Event) -> None:
     if turns.is_wanted:
-        piece_buffers.give_back()
-        turns.give()
+        scratch_buffers.give_back()
+        turns.release()
         turns.take()
-    _look(abandoned)
+    _stop_if_abandoned(abandoned)
 
 
-def _look(abandoned: threading.Event) -> None:
+def _stop_if_abandoned(abandoned: threading.Event) -> None:
     if abandoned.is_set():
         raise _AbandonedError
-
-
-def find_device(name: str) -> torch.device:
-    """Give the device for `auto`, `cpu`, `cuda` or `cuda:i`.
-
-    Raises: DeviceError if it is not there.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda") or (index and not (kind == "cuda" and index.isdecimal())):
-        raise DeviceError(f"PRUNING_DEVICE is auto, cpu, cuda or cuda:<number>, got {name!r}")
-    if kind == "cpu":
-        return torch.device("cpu")
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if int(index or 0) >= count:
-        raise DeviceError(f"PRUNING_DEVICE is {name!r}, but this machine offers {count} CUDA devices")
-    return torch.device("cuda", int(index or 0))

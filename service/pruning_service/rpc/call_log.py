@@ -1,49 +1,60 @@
-"""What remains of a Prune call: one line in the log, and its share of the metrics."""
+"""What remains of a Prune call: its id, one line in the log, and its share of the metrics."""
 
 import asyncio
 import logging
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pruning_engine.recipe import Recipe
+from pruning_proto.names import REQUEST_ID_KEY
 from pruning_proto.reasons import TABLE, Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.auth.callers import caller
-from pruning_service.calls.prune_call import PruneCall, Resources
+from pruning_service.calls.served_call import ServedCall
 from pruning_service.observability.metrics import Metrics
-from pruning_service.status import Refusal
+
+if TYPE_CHECKING:
+    import grpc
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 _log = logging.getLogger(__name__)
 
 
+async def send_request_id(context: Context) -> str:
+    """Draw the id of a call and send it: every reply begins with it, whatever comes of the call."""
+    request_id = secrets.token_hex(8)
+    await context.send_initial_metadata(((REQUEST_ID_KEY, request_id),))
+    return request_id
+
+
 @contextmanager
-def log_call(call: PruneCall, resources: Resources, peer: str) -> Iterator[None]:
-    """Record `call`, which lives inside."""
-    metrics = resources.metrics
+def log_call(served: ServedCall, metrics: Metrics, peer: str) -> Iterator[None]:
+    """Record a call, which runs inside."""
+    call, requests, stream = served.call, served.requests, served.stream
     begin = time.perf_counter()
-    outcome = Reason.INTERNAL.value
+    outcome: str = Reason.INTERNAL
     metrics.in_flight.inc()
     try:
-        with metrics.traffic.counted(call.request_stream, call.response_stream):
+        with metrics.traffic.counted(requests, stream):
             yield
-        outcome = "OK"
-    except Refusal as refusal:
-        outcome = refusal.reason
-        raise
+        outcome = "OK" if call.refusal is None else call.refusal.reason
     except (asyncio.CancelledError, GeneratorExit):
-        outcome = "CANCELLED" if call.aborted is None else call.aborted.reason
+        outcome = call.refusal.reason if call.refusal is not None and call.is_cut_off else "CANCELLED"
         raise
     finally:
         metrics.in_flight.dec()
         if outcome in TABLE:
             metrics.refusals.labels(outcome).inc()
-        if call.report is not None and call.recipe is not None:
-            _count(metrics, call.report, call.recipe)
+        if call.report is not None and call.request is not None:
+            _count(metrics, call.report, call.request.recipe)
         _log.info(
             "prune request_id=%s peer=%s caller=%s outcome=%s seconds=%.3f received_bytes=%d sent_bytes=%d%s",
             *(call.request_id, peer, caller.get(), outcome, time.perf_counter() - begin),
-            *(call.request_stream.received_bytes, call.response_stream.sent_bytes, _totals(call.report)),
+            *(requests.received_bytes, stream.sent_bytes, _totals(call.report)),
         )
 
 

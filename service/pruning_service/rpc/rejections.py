@@ -1,8 +1,8 @@
-"""Calls that are refused at the door: nothing of them is parsed, and their clients see why.
+"""Calls that are rejected before anything of them is parsed, and how their clients see why.
 
-A Prune call is told in-band and by its status, as every failure of one is: a client that is still writing when its call
-ends mostly sees something else (grpc issue 36066). What it writes meanwhile is dropped as it comes, from a few calls at
-a time: each message is memory while it comes, and whoever has no token may send many.
+A Prune call is rejected in the stream and by its status, as every failure of one is: a client that is still writing
+when its call ends mostly sees something else (grpc issue 36066). What it writes meanwhile is dropped as it comes, for a
+few calls at a time: each message is memory while it comes, and a caller without a token may send many.
 """
 
 import asyncio
@@ -13,14 +13,15 @@ from typing import Any, Final
 
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.auth.callers import caller
-from pruning_service.calls.prune_call import DISCARD_SECONDS
+from pruning_service.deadlines import DISCARD_SECONDS, RESET_SECONDS
 from pruning_service.observability.metrics import Metrics
-from pruning_service.rpc.request_id import named
-from pruning_service.status import Refusal, failure, grpc_status
+from pruning_service.rpc.call_log import Context, send_request_id
+from pruning_service.rpc.grpc_status import grpc_status
+from pruning_service.status import Refusal, failure
 from pruning_service.streams.request_stream import RequestStream
 
 DROPPING_CALLS: Final = 16
-"""The most refused calls whose messages are taken and dropped; gRPC holds up to four messages of each, 256 MiB in all.
+"""The most rejected calls whose messages are read and dropped; gRPC holds up to four messages of each, 256 MiB in all.
 
 Beyond them a call ends at once. A client that reads before it writes everything, as ours, sees why all the same."""
 
@@ -28,29 +29,29 @@ _log = logging.getLogger(__name__)
 
 
 class Rejector:
-    """Ends calls that are refused."""
+    """Ends calls that are rejected."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._dropping_calls = 0
 
-    async def prune(self, refusal: Refusal, requests: AsyncIterator[Any], context: Any) -> AsyncGenerator[Any]:
-        """Be a Prune call that is refused."""
-        request_id = await named(context)
+    async def prune(self, refusal: Refusal, requests: AsyncIterator[Any], context: Context) -> AsyncGenerator[Any]:
+        """Answer a Prune call with a refusal."""
+        request_id = await send_request_id(context)
         self._record(refusal, request_id, "Prune", context)
-        with _patience(2 * DISCARD_SECONDS):
+        with _reset_after(RESET_SECONDS):
             yield pb.PruneResponse(failure=failure(refusal, request_id))
             await self._drop(requests)
             await context.abort_with_status(grpc_status(refusal, request_id))
 
-    async def abort(self, refusal: Refusal, method: str, context: Any) -> None:
-        """Be any other call that is refused: it has no place to tell it but its status."""
-        request_id = await named(context)
+    async def abort(self, refusal: Refusal, method: str, context: Context) -> None:
+        """Answer any other call with a refusal, which only its status can report."""
+        request_id = await send_request_id(context)
         self._record(refusal, request_id, method, context)
         await context.abort_with_status(grpc_status(refusal, request_id))
 
     async def _drop(self, requests: AsyncIterator[Any]) -> None:
-        """Take what the client still writes, if not too many calls are taken from already."""
+        """Read and drop what the client still writes, unless that is done for too many calls already."""
         if self._dropping_calls >= DROPPING_CALLS:
             return
         request_stream = RequestStream(requests, idle_seconds=0)
@@ -61,7 +62,7 @@ class Rejector:
             self._dropping_calls -= 1
             request_stream.close()
 
-    def _record(self, refusal: Refusal, request_id: str, method: str, context: Any) -> None:
+    def _record(self, refusal: Refusal, request_id: str, method: str, context: Context) -> None:
         self._metrics.refusals.labels(refusal.reason).inc()
         _log.info(
             "refused request_id=%s peer=%s caller=%s method=%s outcome=%s",
@@ -70,13 +71,13 @@ class Rejector:
 
 
 @contextmanager
-def _patience(seconds: float) -> Iterator[None]:
-    """Let go of a client that does not even take the refusal. What is left is a stream of gRPC's own."""
+def _reset_after(seconds: float) -> Iterator[None]:
+    """Reset the stream of a client that does not even take the refusal: gRPC does when its handler is cancelled."""
     handler = asyncio.current_task()
     if handler is None:
         raise RuntimeError("a call has a task")
-    letting_go = asyncio.get_running_loop().call_later(seconds, handler.cancel)
+    resetting = asyncio.get_running_loop().call_later(seconds, handler.cancel)
     try:
         yield
     finally:
-        letting_go.cancel()
+        resetting.cancel()

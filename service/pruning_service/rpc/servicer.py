@@ -1,10 +1,11 @@
-"""The RPCs, a few lines each, and how gRPC finds them."""
+"""The RPCs: grpc.aio's contexts on one side, calls that know no gRPC on the other."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any
 
 import grpc
 
@@ -12,72 +13,87 @@ from pruning_proto import framing
 from pruning_proto.framing import Data
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
-from pruning_service.calls.prune_call import PruneCall, Resources
-from pruning_service.frames import drop_tracebacks
+from pruning_service.calls.prune_call import CallResources
+from pruning_service.calls.served_call import ServedCall
 from pruning_service.messages.unknown_fields import reject_unknown_fields
-from pruning_service.rpc.call_log import log_call
-from pruning_service.rpc.capabilities import capabilities
-from pruning_service.rpc.request_id import named
-from pruning_service.status import Refusal, grpc_status, refusal_of
-
-SERVICE: Final = pb.DESCRIPTOR.services_by_name["PruningService"].full_name
+from pruning_service.observability.metrics import Metrics
+from pruning_service.rpc.call_log import Context, log_call, send_request_id
+from pruning_service.rpc.grpc_status import grpc_status
+from pruning_service.status import Refusal, drop_tracebacks, refusal_of
+from pruning_service.streams.request_stream import RequestStream
+from pruning_service.streams.response_stream import ResponseStream
 
 _log = logging.getLogger(__name__)
 
 
-class PruningServicer:
-    """pruning.v1.PruningService."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamLimits:
+    """How long a call waits for its client, and what it holds for it."""
 
-    def __init__(self, resources: Resources) -> None:
+    idle_seconds: float
+    min_bytes_per_second: int
+    backlog_bytes: int
+
+
+class PruningServicer:
+    """pruning.v1.PruningService. `running` are the Prune calls under way."""
+
+    def __init__(
+        self,
+        resources: CallResources,
+        limits: StreamLimits,
+        metrics: Metrics,
+        capabilities: Callable[[], pb.GetCapabilitiesResponse],
+    ) -> None:
+        self.running: set[ServedCall] = set()
         self._resources = resources
+        self._limits = limits
+        self._metrics = metrics
+        self._capabilities = capabilities
 
     async def Prune(  # noqa: N802 - the contract's name
-        self, requests: AsyncIterator[pb.PruneRequest | memoryview], context: Any
+        self, requests: AsyncIterator[pb.PruneRequest | memoryview], context: Context
     ) -> AsyncIterator[pb.PruneResponse | Data]:
         """Prune one checkpoint while it streams through."""
-        request_id = await named(context)
-
-        async def abort(refusal: Refusal) -> None:
-            # The first ends the handler, which here is stuck in a write; the second: the client has gone meanwhile.
-            with suppress(grpc.aio.AbortError, grpc.aio.InternalError):
-                await context.abort_with_status(grpc_status(refusal, request_id))
-
-        handler = asyncio.current_task()
-
-        def reset_stream() -> None:
-            if handler is not None:
-                handler.cancel()  # gRPC resets the stream of a handler that ends without a status
-
-        call = PruneCall(self._resources, requests, request_id, abort, reset_stream)
-        status: grpc.Status | None = None
-        try:
-            with log_call(call, self._resources, context.peer()):
-                async for response in call.responses():
-                    yield response
-        except Refusal as refusal:
-            status = grpc_status(refusal, request_id)
+        request_id = await send_request_id(context)
+        served = self._served(requests, context, request_id)
+        with log_call(served, self._metrics, context.peer()):
+            async for response in served.responses(self.running):
+                yield response
+        refusal = served.call.refusal
+        if refusal is not None:
             drop_tracebacks(refusal)
-        if status is not None:
-            await context.abort_with_status(status)
+            await context.abort_with_status(grpc_status(refusal, request_id))
+
+    def _served(
+        self, requests: AsyncIterator[pb.PruneRequest | memoryview], context: Context, request_id: str
+    ) -> ServedCall:
+        limits = self._limits
+        return ServedCall(
+            RequestStream(requests, limits.idle_seconds, limits.min_bytes_per_second),
+            ResponseStream(limits.backlog_bytes, limits.idle_seconds, limits.min_bytes_per_second),
+            _EarlyEnd(context, request_id),
+            request_id,
+            self._resources,
+        )
 
     async def GetCapabilities(  # noqa: N802 - the contract's name
-        self, raw: bytes, context: Any
+        self, raw: bytes, context: Context
     ) -> pb.GetCapabilitiesResponse:
-        """Tell what this server offers."""
-        request_id = await named(context)
+        """Return what this server offers."""
+        request_id = await send_request_id(context)
         try:
             reject_unknown_fields(pb.GetCapabilitiesRequest.FromString(raw))
-            return capabilities(self._resources)
-        except Exception as error:
+            return self._capabilities()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client is sent a reason
             refusal = refusal_of(error, request_id)
-            self._resources.metrics.refusals.labels(refusal.reason).inc()
+            self._metrics.refusals.labels(refusal.reason).inc()
             if refusal.reason is Reason.INTERNAL:
                 _log.exception("request_id=%s failed", request_id)
             await context.abort_with_status(grpc_status(refusal, request_id))
-            raise  # for the types' sake: abort_with_status does not return
 
     def handlers(self) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
-        """Give each method's handler; Prune has (de)serializers of its own, see pruning_proto.framing."""
+        """Return each method's handler; Prune has (de)serializers of its own, see pruning_proto.framing."""
         return {
             "Prune": grpc.stream_stream_rpc_method_handler(self.Prune, framing.decode_request, framing.encode),
             "GetCapabilities": grpc.unary_unary_rpc_method_handler(
@@ -86,3 +102,23 @@ class PruningServicer:
                 pb.GetCapabilitiesResponse.SerializeToString,
             ),
         }
+
+
+class _EarlyEnd:
+    """Ends a call from beside its handler, which waits in a write. To be made in the handler's task."""
+
+    def __init__(self, context: Context, request_id: str) -> None:
+        self._context = context
+        self._request_id = request_id
+        self._handler = asyncio.current_task()
+
+    async def send_status(self, refusal: Refusal) -> None:
+        """End the call with a status; the handler then ends by itself."""
+        # The first is how gRPC ends whoever aborts a call; the second: the client has gone meanwhile.
+        with suppress(grpc.aio.AbortError, grpc.aio.InternalError):
+            await self._context.abort_with_status(grpc_status(refusal, self._request_id))
+
+    def reset(self) -> None:
+        """End the call without a status: gRPC resets the stream of a handler that ends without one."""
+        if self._handler is not None:
+            self._handler.cancel()

@@ -1,8 +1,8 @@
 """Memory for the tensors of one call, used again from tensor to tensor.
 
-First touch of fresh memory costs several times what receiving into it costs, and models are made of layers of equal
-size: the buffer of a tensor that has been sent serves the next one. What is large comes from the operating system, and
-goes back there when the call ends, whatever the allocator of this process would have kept.
+The first touch of fresh memory costs several times what receiving into it costs, and models are made of layers of equal
+size: the buffer of a tensor that has been sent is used for the next one. Large buffers come from the operating system
+and are returned to it when the call ends, whatever the allocator of this process would have kept.
 """
 
 import mmap
@@ -13,21 +13,22 @@ from contextlib import suppress
 from typing import Final
 
 import numpy as np
-import torch
+import numpy.typing as npt
 
 from pruning_proto.limits import MIB
+from pruning_service.resources.devices import pinned_memory
 
 SMALL_BYTES: Final = MIB
-"""Below, the allocator's own memory is as good."""
+"""Below this size the allocator's own memory is as good."""
 
 _HUGE_BYTES: Final = 2 * MIB
 
 
 class Buffers:
-    """Buffers of one call: aligned, and back here once nothing refers to them any more.
+    """Buffers of one call: aligned, and returned here once nothing refers to them any more.
 
     Together with those that wait to be used again they take `most_bytes`, unless more are in use. `pinned`: the memory
-    is page-locked, so that a GPU copies from it while the call goes on receiving.
+    is page-locked, so that a GPU copies from it while the call goes on receiving; this needs torch.
     """
 
     def __init__(self, most_bytes: int, *, pinned: bool = False) -> None:
@@ -37,21 +38,19 @@ class Buffers:
         self._lock = threading.Lock()  # results are packed into buffers on the engine's thread
         self._idle: deque[mmap.mmap] = deque()
 
-    def take(self, size: int) -> torch.Tensor:
-        """Give a buffer of `size` bytes, as a flat uint8 tensor. Its content is whatever was there."""
-        if self._pinned:
-            return torch.empty(size, dtype=torch.uint8, pin_memory=True)  # torch keeps and reuses these itself
-        return self.take_pageable(size)
+    def take(self, size: int) -> npt.NDArray[np.uint8]:
+        """Return `size` bytes. Their content is arbitrary."""
+        return pinned_memory(size) if self._pinned else self.take_pageable(size)
 
-    def take_pageable(self, size: int) -> torch.Tensor:
-        """Give one that is not page-locked, for what no GPU reads. From any thread."""
+    def take_pageable(self, size: int) -> npt.NDArray[np.uint8]:
+        """Return `size` bytes that are not page-locked, for what no GPU reads. From any thread."""
         if size < SMALL_BYTES:
-            return torch.empty(size, dtype=torch.uint8)
+            return np.empty(size, np.uint8)
         with self._lock:
             region = self._region(size)
-        lease = np.frombuffer(region, np.uint8, size)  # the tensor, and whatever views it, keeps this alive
+        lease = np.frombuffer(region, np.uint8, size)  # kept alive by all views of it
         weakref.finalize(lease, self._idle.append, region).atexit = False
-        return torch.from_numpy(lease)
+        return lease
 
     def _region(self, size: int) -> mmap.mmap:
         for region in list(self._idle):
@@ -65,7 +64,7 @@ class Buffers:
 
 
 def _mapped_bytes(size: int) -> int:
-    """Whole huge pages: Linux aligns nothing else to them. What is beyond `size` takes nothing while untouched."""
+    """Whole huge pages: Linux aligns nothing else to them. The part beyond `size` takes no memory while untouched."""
     return -(-size // _HUGE_BYTES) * _HUGE_BYTES
 
 

@@ -22,7 +22,7 @@ class Digest:
         self._hashing: asyncio.Future[None] | None = None
 
     async def take(self, data: Data) -> None:
-        """Begin to take in bytes, once all before them are taken in."""
+        """Begin to hash bytes, once all before them are hashed."""
         await self.caught_up()
         if len(data) <= _SMALL_BYTES:
             self._hash.update(data)
@@ -30,12 +30,12 @@ class Digest:
             self._hashing = asyncio.get_running_loop().run_in_executor(None, self._hash.update, data)
 
     async def caught_up(self) -> None:
-        """Wait until all bytes are taken in."""
+        """Wait until all bytes are hashed."""
         if self._hashing is not None:
             await asyncio.shield(self._hashing)  # a cancelled call must not make two threads hash at once
             self._hashing = None
 
     async def hexdigest(self) -> str:
-        """Give the digest of all bytes so far, in lower-case hex."""
+        """Return the digest of all bytes so far, in lower-case hex."""
         await self.caught_up()
         return self._hash.hexdigest()

@@ -22,18 +22,19 @@ Message: TypeAlias = PruneRequest | memoryview
 
 
 class RequestStream:
-    """What the client sends. `digest` is of all data, if the options want one."""
+    """What the client sends: a `ByteSource` once `options` has been read. `digest` is of all data, if asked for."""
 
     def __init__(self, requests: AsyncIterator[Message], idle_seconds: float, min_bytes_per_second: int = 0) -> None:
+        self.total_bytes = 0
         self.received_bytes = 0
         self.digest: Digest | None = None
         self._requests = requests
         self._idle_seconds = idle_seconds
-        self._pace = ThroughputCheck(min_bytes_per_second, "sent", idle_seconds)
+        self._throughput = ThroughputCheck(min_bytes_per_second, "sent", idle_seconds)
         self._reading: asyncio.Future[Message | None] | None = None
 
     async def options(self) -> PruneOptions:
-        """Give the first message's options, all of it known here. Raises: Refusal."""
+        """Return the first message's options, of which every part is known here. Raises: Refusal."""
         message = await self._next()
         if message is None:
             raise Refusal(
@@ -46,10 +47,11 @@ class RequestStream:
             raise Refusal(reason=Reason.OPTIONS_FIRST, message="the first message is empty; send options first")
         if message.options.digests:
             self.digest = Digest()
+        self.total_bytes = message.options.total_bytes
         return message.options
 
-    async def data(self) -> memoryview | None:
-        """Give the next bytes of the file; None once the client has half-closed. Raises: Refusal."""
+    async def read(self) -> memoryview | None:
+        """Return the next bytes of the file; None once the client has half-closed. Raises: Refusal."""
         begin = time.monotonic()
         message = await self._next()
         if message is None:
@@ -58,13 +60,17 @@ class RequestStream:
         if not data:
             raise Refusal(reason=Reason.EMPTY_DATA, message="a data message is empty; leave it out")
         self.received_bytes += len(data)
-        self._pace.record(time.monotonic() - begin, len(data))
+        self._throughput.record(time.monotonic() - begin, len(data))
         if self.digest is not None:
             await self.digest.take(data)
         return data
 
+    async def sha256(self) -> str:
+        """Return the digest of the data so far in hex; empty if not asked for."""
+        return "" if self.digest is None else await self.digest.hexdigest()
+
     async def discard(self, seconds: float) -> None:
-        """Read on and forget until the client half-closes, `seconds` at most."""
+        """Read and drop messages until the client half-closes, `seconds` at most."""
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
         while (left := end - loop.time()) > 0:
@@ -75,10 +81,10 @@ class RequestStream:
                 return
 
     def close(self) -> None:
-        """Give up the read that may be under way."""
+        """Cancel the read that may be under way."""
         if self._reading is not None:
             self._reading.cancel()
-            self._reading = None  # it may hold a message that nobody takes any more
+            self._reading = None  # it may hold a message that nobody needs any more
 
     async def _next(self) -> Message | None:
         try:

@@ -1,4 +1,4 @@
-"""What the server sends: messages in order, result bytes cut into chunks, and a sign of life while there is nothing.
+"""What the server sends: messages in order, result bytes cut into chunks, and a heartbeat while there is nothing.
 
 Small tensors are gathered into one message; large ones are sent as views of their own memory.
 """
@@ -26,19 +26,18 @@ _LITTLE_BYTES: Final = 64 * 1024
 
 
 class ResponseStream:
-    """What waits to be read by the client.
+    """What waits to be read by the client: messages, and as a `ByteSink` the bytes of the result.
 
-    Whoever writes waits while more than `backlog_bytes` of results are unread, and is refused if the client takes
-    nothing for `idle_seconds`, or little for long. `digest` is of all bytes, if one is wanted.
+    A writer waits while more than `backlog_bytes` of results are unread, and is refused if the client takes nothing for
+    `idle_seconds`, or too little for long. `digest` is of all bytes, if asked for.
     """
 
     def __init__(self, backlog_bytes: int, idle_seconds: float, min_bytes_per_second: int = 0) -> None:
-        self.written_bytes = 0
+        self.backlog_bytes = backlog_bytes
         self.sent_bytes = 0
         self.digest: Digest | None = None
         self._writes = 0
-        self._pace = ThroughputCheck(min_bytes_per_second, "read", idle_seconds)
-        self._backlog_bytes = backlog_bytes
+        self._throughput = ThroughputCheck(min_bytes_per_second, "read", idle_seconds)
         self._idle_seconds = idle_seconds
         self._messages: deque[tuple[PruneResponse | Data, int]] = deque()
         self._unread_bytes = 0
@@ -48,8 +47,12 @@ class ResponseStream:
         self._read = asyncio.Event()
 
     def take_digest(self) -> None:
-        """Take the digest of the bytes on their way, from now on."""
+        """Take the digest of all bytes that are sent from now on."""
         self.digest = Digest()
+
+    async def sha256(self) -> str:
+        """Return the digest of the bytes sent so far in hex; empty if not asked for."""
+        return "" if self.digest is None else await self.digest.hexdigest()
 
     def send(self, message: PruneResponse) -> None:
         """Queue a message behind all bytes written before."""
@@ -58,18 +61,17 @@ class ResponseStream:
 
     async def write(self, data: memoryview) -> None:
         """Queue bytes of the result. Raises: Refusal CLIENT_NOT_READING, CLIENT_TOO_SLOW."""
-        self.written_bytes += len(data)
         while len(data):
             if not self._gathered and len(data) >= limits.CHUNK_BYTES:
                 self._queue(data[: limits.CHUNK_BYTES])
                 data = data[limits.CHUNK_BYTES :]
             else:
-                room = limits.CHUNK_BYTES - len(self._gathered)
-                self._gathered += data[:room]
-                data = data[room:]
+                space = limits.CHUNK_BYTES - len(self._gathered)
+                self._gathered += data[:space]
+                data = data[space:]
                 if len(self._gathered) == limits.CHUNK_BYTES:
                     self._flush()
-            await self._wait_while_unread(self._backlog_bytes)
+            await self._wait_while_unread(self.backlog_bytes)
         self._writes += 1
         if self._writes % _WRITES_IN_A_ROW == 0:
             await asyncio.sleep(0)
@@ -90,13 +92,13 @@ class ResponseStream:
         self._written.set()
 
     def drop(self) -> None:
-        """Forget what is queued: the call has failed."""
+        """Drop what is queued: the call has failed."""
         self._unread_bytes -= sum(size for _, size in self._messages)
         self._messages.clear()
         self._gathered.clear()
 
     async def is_taken(self, seconds: float) -> bool:
-        """Tell whether the client takes everything, in so many seconds at most."""
+        """Return whether the client takes everything within `seconds`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while self._unread_bytes:
@@ -105,7 +107,7 @@ class ResponseStream:
         return self._unread_bytes == 0
 
     async def messages(self, heartbeat_seconds: float) -> AsyncIterator[PruneResponse | Data | None]:
-        """Give what is queued until it is closed; None whenever nothing came for `heartbeat_seconds`."""
+        """Yield what is queued until it is closed; None whenever nothing came for `heartbeat_seconds`."""
         while True:
             while self._messages:
                 message, size = self._messages.popleft()
@@ -153,4 +155,4 @@ class ResponseStream:
                     message=f"{self._unread_bytes:,} bytes of the result wait and none were read for "
                     f"{self._idle_seconds:g} s; read while you send",
                 ) from None
-            self._pace.record(time.monotonic() - begin, unread_bytes - self._unread_bytes)
+            self._throughput.record(time.monotonic() - begin, unread_bytes - self._unread_bytes)

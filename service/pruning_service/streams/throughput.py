@@ -1,7 +1,7 @@
-"""How fast a client moves bytes while the server waits for it, and when that is too slow.
+"""How fast a client sends or reads while the server waits for it, and when that is too slow.
 
-A call holds memory that others wait for. Only the server's waiting counts: neither what a call waits for memory or for
-the engine, nor what a client waits for the plan.
+A call holds memory that others wait for. Only the time that the server waits for the client counts: not the time that a
+call waits for memory or the engine, nor the time that a client waits for the plan.
 """
 
 from pruning_proto.reasons import Reason
@@ -9,10 +9,10 @@ from pruning_service.status import Refusal
 
 
 class ThroughputCheck:
-    """The pace of one direction of a call; `doing` is what the client does there: "sent" or "read".
+    """The throughput of one direction of a call; `doing` is what the client does there: "sent" or "read".
 
-    Units: `least` is in bytes a second, 0 for none; `window_seconds` of waiting are judged together, since a pause or a
-    slow start is nobody's fault.
+    Units: `least` is in bytes per second, 0 for no minimum; `window_seconds` of waiting are judged together, so that a
+    pause or a slow start does not count.
     """
 
     def __init__(self, least: int, doing: str, window_seconds: float) -> None:
@@ -33,10 +33,10 @@ class ThroughputCheck:
         self._seconds, self._bytes = 0.0, 0
 
     def _too_slow(self) -> Refusal:
-        pace = round(self._bytes / self._seconds)
+        speed = round(self._bytes / self._seconds)
         return Refusal(
             reason=Reason.CLIENT_TOO_SLOW,
-            message=f"the client {self._doing} {pace:,} bytes a second over {self._seconds:.3g} s in which the server "
+            message=f"the client {self._doing} {speed:,} bytes a second over {self._seconds:.3g} s in which the server "
             f"waited for it; at least {self._least:,} are wanted (PRUNING_MIN_BYTES_PER_SECOND)",
-            metadata={"bytes_per_second": str(pace), "least_bytes_per_second": str(self._least)},
+            metadata={"bytes_per_second": str(speed), "least_bytes_per_second": str(self._least)},
         )

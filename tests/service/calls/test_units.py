@@ -15,7 +15,7 @@ from pruning_engine.report import GroupReport, Report
 from pruning_proto import limits
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
-from pruning_service.messages import translate
+from pruning_service.messages.plan_and_report import report_messages
 from tests.engine.tied import group, mlp
 from tests.engine.tied import units as asked
 from tests.servers import ServerProcess, running_server
@@ -121,7 +121,7 @@ def test_large_reports_span_several_messages() -> None:
     kept = tuple(range(100_000))
     groups = [GroupReport(rule=0, name=str(at), units=100_000, kept=kept, tensors=("w",), config={}) for at in range(4)]
     report = Report(tensors=(), seconds={}, device="cpu", seed=0, reproducible=True, groups=tuple(groups))
-    messages = list(translate.report_messages(report, pb.Report()))
+    messages = list(report_messages(report, pb.Report()))
     assert len(messages) > 1
     assert all(message.ByteSize() < limits.MESSAGE_BYTES for message in messages)
     assert [found.name for message in messages for found in message.report.groups] == ["0", "1", "2", "3"]

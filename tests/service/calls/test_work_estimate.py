@@ -7,14 +7,14 @@ from math import inf
 from typing import Final
 
 import pytest
-import torch
 
+from pruning_engine.buffer import Buffer
 from pruning_engine.checkpoints.parameters import TensorSpec
 from pruning_engine.planning.planner import make_plan
 from pruning_engine.recipe import Channels, Fraction, Magnitude, NamedNorm, Recipe, Rule, Scope
 from pruning_proto.safetensors.header import Layout, build, parse
 from pruning_service.calls.work_estimate import TENSOR_BYTES, WorkEstimate
-from pruning_service.resources.engine_worker import LIGHT_BYTES, SMALL_BYTES, Worker
+from pruning_service.resources.engine_worker import LIGHT_BYTES, SMALL_BYTES, EngineWorker
 from pruning_service.streams.tensor_reader import ReceivedParameter
 
 TENSORS: Final = (("a.weight", "F32", (4, 4, 4)), ("b.weight", "F32", (4, 4, 4)))
@@ -46,11 +46,11 @@ def test_effort_is_what_a_parameter_sets_free(rules: tuple[Rule, ...], efforts: 
     plan = make_plan(Recipe(rules), [TensorSpec(*tensor) for tensor in TENSORS])
     effort = WorkEstimate(plan, file())
     arrivals = [
-        ReceivedParameter(planned, {entry.name: (entry, torch.empty(256, dtype=torch.uint8))})
+        ReceivedParameter(planned, {entry.name: Buffer.from_bytes(bytes(256), entry.dtype, entry.shape)})
         for planned, entry in zip(plan.parameters, file().tensors, strict=True)
     ]
 
-    assert [effort.of(arrived) for arrived in arrivals] == efforts
+    assert [effort.take_cost(arrived) for arrived in arrivals] == efforts
 
 
 def test_many_tensors_are_no_light_work_however_small() -> None:
@@ -61,7 +61,7 @@ def test_many_tensors_are_no_light_work_however_small() -> None:
 
 
 def thread_of(effort_bytes: float) -> threading.Thread:
-    worker = Worker(torch.device("cpu"))
+    worker = EngineWorker("cpu")
     try:
         return asyncio.run(worker.run(threading.current_thread, effort_bytes))
     finally:
@@ -81,7 +81,7 @@ def test_work_that_is_not_light_is_done_in_a_thread() -> None:
 )
 def test_only_small_work_passes_large_work_that_has_its_turn(effort_bytes: float, *, passes: bool) -> None:
     async def is_done_meanwhile() -> bool:
-        worker, has_begun, may_end = Worker(torch.device("cpu")), threading.Event(), threading.Event()
+        worker, has_begun, may_end = EngineWorker("cpu"), threading.Event(), threading.Event()
 
         def hold() -> None:
             has_begun.set()

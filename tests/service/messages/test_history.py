@@ -27,7 +27,7 @@ from pruning_engine.recipe import (
 )
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.messages.history import recipe_json
-from pruning_service.messages.translate import recipe as translated
+from pruning_service.messages.recipe import recipe_of
 
 TIED = ChannelGroup(
     for_each="layers.*",
@@ -62,4 +62,4 @@ def test_a_recipe_stands_there_as_the_contract_has_it(rule: Rule) -> None:
     recipe = Recipe((rule,), seed=2**64 - 1)
     message = ParseDict(recipe_json(recipe), pb.Recipe())
 
-    assert translated(message) == recipe
+    assert recipe_of(message) == recipe

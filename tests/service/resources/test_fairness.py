@@ -7,14 +7,13 @@ from collections.abc import Iterator
 import grpc
 import numpy as np
 import pytest
-import torch
 
 from pruning_engine.runtime.yield_points import with_yields
 from pruning_proto import framing
 from pruning_proto.limits import CHUNK_BYTES
 from pruning_proto.safetensors.header import build
 from pruning_proto.v1 import pruning_pb2 as pb
-from pruning_service.resources.engine_worker import Worker
+from pruning_service.resources.engine_worker import EngineWorker
 from tests.servers import ServerProcess
 from tests.service.raw import f32, file, prune, wait_until
 from tests.service.test_server import samples
@@ -95,7 +94,7 @@ def test_a_call_that_is_cancelled_stops_at_the_next_piece() -> None:
                 assert cancelled.wait(10)
 
     async def cancel_in_the_middle() -> None:
-        worker = Worker(torch.device("cpu"))
+        worker = EngineWorker("cpu")
         try:
             call = asyncio.create_task(worker.run(work))
             assert await asyncio.to_thread(third.wait, 10)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pruning_service.frames import drop_tracebacks
+from pruning_service.status import drop_tracebacks
 
 
 class Model:

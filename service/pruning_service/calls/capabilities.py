@@ -1,0 +1,53 @@
+"""What a server, or a local run, offers."""
+
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+from pruning_engine.dtypes import PRUNABLE
+from pruning_engine.granularities.builtin_groups import MAPS
+from pruning_engine.scores.installed_methods import installed_methods
+from pruning_proto.formats import FORMATS
+from pruning_proto.methods import METHODS
+from pruning_proto.v1 import pruning_pb2 as pb
+
+_PACKAGES: Final = ("grpcio", "numpy", "protobuf", "safetensors", "torch")
+
+
+def capabilities(package_version: str, device: str, limits: pb.Limits) -> pb.GetCapabilitiesResponse:
+    """Return what is offered by this version on a device, within `limits`."""
+    return pb.GetCapabilitiesResponse(
+        version=package_version,
+        methods=[*_built_in(), *_installed()],
+        outputs=[f"OUTPUT_FORM_{row.name.upper()}" for row in FORMATS],
+        prunable_dtypes=sorted(PRUNABLE),
+        devices=[device],
+        limits=limits,
+        maps=[
+            pb.Map(name=name, description=each.description, parameters=each.parameters) for name, each in MAPS.items()
+        ],
+        versions=dict(_versions()),
+    )
+
+
+def _built_in() -> Iterator[pb.Method]:
+    for method in METHODS:
+        yield pb.Method(name=method.name, description=method.description, parameters=method.parameters)
+
+
+def _installed() -> Iterator[pb.Method]:
+    for name in installed_methods():
+        yield pb.Method(
+            name=name,
+            description="Installed on this server.",
+            parameters=("select", "prior", "score.method.arguments"),
+            installed=True,
+        )
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for package in _PACKAGES:
+        try:
+            yield package, version(package)
+        except PackageNotFoundError:  # torch and safetensors are not needed everywhere
+            continue

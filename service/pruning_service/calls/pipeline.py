@@ -1,0 +1,161 @@
+"""One checkpoint from a source of bytes through the engine into a sink of bytes.
+
+This is all of a call that has to do with tensors. It knows neither gRPC nor messages: a stream, a file or memory can be
+at either end. First `prepare`, which reads the header and plans; then `prune`, or `end` where only the plan is wanted.
+While the engine prunes one parameter the next one is read.
+"""
+
+import asyncio
+import time
+from collections import defaultdict, deque
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+import torch
+
+from pruning_engine.checkpoints.parameters import TensorSpec
+from pruning_engine.execution.prune import Parameter, Pruning
+from pruning_engine.report import Report
+from pruning_engine.torch_tensors import host_buffer, to_tensor
+from pruning_service.calls.preparation import Prepared, prepare
+from pruning_service.calls.work_estimate import WorkEstimate
+from pruning_service.messages.history import with_config
+from pruning_service.messages.recipe import Request
+from pruning_service.outputs.by_format import make_output
+from pruning_service.outputs.output import FinishedParameter, Output, ResultTensor
+from pruning_service.resources.engine_worker import EngineWorker
+from pruning_service.resources.memory_budget import Reservation
+from pruning_service.resources.threads import run_in_thread_if_large
+from pruning_service.streams.buffers import Buffers
+from pruning_service.streams.byte_streams import ByteSink, ByteSource
+from pruning_service.streams.tensor_reader import HeaderLimits, ReceivedParameter, TensorReader
+
+_Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineResult:
+    """What was done. `seconds` of each stage; `result_bytes` is None where there is no file."""
+
+    report: Report
+    seconds: Mapping[str, float]
+    negative_zeros: int
+    result_bytes: int | None
+
+
+class Pipeline:
+    """The way of one checkpoint."""
+
+    def __init__(self, request: Request, source: ByteSource, sink: ByteSink, worker: EngineWorker) -> None:
+        self._request = request
+        self._reader = TensorReader(source)
+        self._sink = sink
+        self._worker = worker
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._written_bytes = 0
+
+    async def prepare(self, limits: HeaderLimits, reservation: Reservation, version: str) -> Prepared:
+        """Read the header and plan. Raises: Refusal, PruningError, LayoutError."""
+        file = await self._reader.header(limits, reservation)
+        work = partial(prepare, self._request, file, self._sink.backlog_bytes, version)
+        return await run_in_thread_if_large(work, file.header_bytes)
+
+    async def end(self, why: str) -> None:
+        """Read no tensors. Raises: Refusal if there are any bytes after the header."""
+        await self._reader.end(why)
+
+    async def prune(self, prepared: Prepared) -> PipelineResult:
+        """Read all tensors, prune them and write the result; `prepared.peak_bytes` must be reserved.
+
+        Raises: Refusal, PruningError, LayoutError.
+        """
+        header_bytes, output_format = prepared.file.header_bytes, prepared.output
+        buffers = Buffers(prepared.peak_bytes, pinned=self._worker.is_gpu)
+        begin = partial(Pruning, prepared.plan, device=self._worker.device, in_place=True)
+        pruning = await run_in_thread_if_large(begin, header_bytes)
+        output = make_output(output_format, prepared.plan, buffers, canonical_zero=self._request.canonical_zero)
+        with self._stage("send"):
+            await self._write([memoryview(prepared.header)])
+            await self._prune_parameters(prepared, buffers, pruning, output)
+            report = pruning.report()
+            finish = partial(output.finish, with_config(prepared.metadata, report.groups))
+            await self._write(await run_in_thread_if_large(finish, header_bytes))
+            await self._sink.nearly_drained()
+        return PipelineResult(
+            report=report,
+            seconds={**self._seconds, **report.seconds},
+            negative_zeros=output.negative_zeros,
+            result_bytes=self._written_bytes if output_format.has_file else None,
+        )
+
+    async def _prune_parameters(self, prepared: Prepared, buffers: Buffers, pruning: Pruning, output: Output) -> None:
+        estimate = WorkEstimate(prepared.plan, prepared.file)
+        received = self._received(self._reader.parameters(prepared.file.tensors, prepared.plan, buffers))
+        async with aclosing(received if estimate.is_light else _one_ahead(received)) as parameters:
+            async for parameter in parameters:
+                work = partial(_advance, pruning, output, parameter)
+                if parameter.planned.passes_through and not prepared.output.header_is_late:
+                    finished = work()  # there is nothing to do for it
+                else:
+                    finished = await self._worker.run(work, estimate.take_cost(parameter))
+                while finished:  # each is released as it leaves: a global rule finishes all of them at once
+                    await self._write(output.add(finished.popleft()))
+
+    async def _received(self, parameters: AsyncIterator[ReceivedParameter]) -> AsyncGenerator[ReceivedParameter, None]:
+        with self._stage("receive"):
+            async for parameter in parameters:
+                yield parameter
+
+    async def _write(self, parts: Iterable[memoryview]) -> None:
+        for part in parts:
+            self._written_bytes += len(part)
+            await self._sink.write(part)
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._seconds[name] += time.perf_counter() - begin
+
+
+def _advance(pruning: Pruning, output: Output, received: ReceivedParameter) -> deque[FinishedParameter]:
+    """Give one parameter to the engine; return all that have now left it, as they are stored."""
+    pending = deque(_finished(pruning, received))
+    encoded: deque[FinishedParameter] = deque()
+    while pending:  # each is released before the next one is encoded
+        encoded.append(output.encode(pending.popleft()))
+    return encoded
+
+
+def _finished(pruning: Pruning, received: ReceivedParameter) -> Sequence[FinishedParameter]:
+    planned = received.planned
+    if planned.passes_through:
+        return [
+            FinishedParameter(planned, [ResultTensor(spec, received.tensors[spec.name]) for spec in planned.results])
+        ]
+    tensors = {name: to_tensor(buffer) for name, buffer in received.tensors.items()}
+    return [FinishedParameter(one.planned, _results(one.tensors)) for one in pruning.add(Parameter(planned, tensors))]
+
+
+def _results(tensors: Mapping[str, torch.Tensor]) -> list[ResultTensor]:
+    buffers = {name: host_buffer(tensor) for name, tensor in tensors.items()}
+    return [ResultTensor(TensorSpec(name, one.dtype, one.shape), one) for name, one in buffers.items()]
+
+
+async def _one_ahead(items: AsyncIterator[_Item]) -> AsyncGenerator[_Item, None]:
+    """Yield `items`, fetching the next one while one is worked on."""
+    following = asyncio.ensure_future(anext(items, None))
+    try:
+        while (item := await following) is not None:
+            following = asyncio.ensure_future(anext(items, None))
+            yield item
+    finally:
+        following.cancel()
+        await asyncio.wait({following})
+        if not following.cancelled():
+            following.exception()  # retrieved: asyncio logs every error that nobody retrieved

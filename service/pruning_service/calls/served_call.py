@@ -1,0 +1,64 @@
+"""A call as a server runs it: a task beside the messages that it sends, which can be ended from outside.
+
+Two halves: the task receives, prunes and fills the response stream; `responses` yields what is in it. Neither waits for
+the other beyond what the streams allow.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from pruning_engine.runtime.emptying import empty
+from pruning_proto.framing import Data
+from pruning_proto.v1 import pruning_pb2 as pb
+from pruning_service.calls.prune_call import CallResources, EarlyEnd, PruneCall
+from pruning_service.deadlines import HEARTBEAT_SECONDS
+from pruning_service.streams.request_stream import RequestStream
+from pruning_service.streams.response_stream import ResponseStream
+
+
+class ServedCall:
+    """One call and its streams. It is one of `running` from its first response until all of its memory is freed."""
+
+    def __init__(
+        self,
+        requests: RequestStream,
+        responses: ResponseStream,
+        end: EarlyEnd,
+        request_id: str,
+        resources: CallResources,
+    ) -> None:
+        self.call = PruneCall(requests, responses, end, request_id, resources)
+        self.requests = requests
+        self.stream = responses
+
+    async def responses(self, running: "set[ServedCall]") -> AsyncIterator[pb.PruneResponse | Data]:
+        """Run the call and yield what it sends."""
+        running.add(self)
+        task = asyncio.create_task(self.call.run())
+        task.add_done_callback(self._stop_sending)
+        try:
+            async for message in self.stream.messages(HEARTBEAT_SECONDS):
+                yield self._progress() if message is None else message
+            await task
+        finally:
+            task.add_done_callback(lambda done: self._release(done, running))
+            task.cancel()
+            self.requests.close()
+
+    def _stop_sending(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled() or task.exception() is not None or self.call.refusal is not None:
+            self.stream.drop()
+        self.stream.close()
+
+    def _release(self, task: asyncio.Task[None], running: "set[ServedCall]") -> None:
+        """Free what the plan was made of, now that nothing else refers to it, in short steps off the event loop."""
+        if not self.call.parts:
+            running.discard(self)
+            return
+        freeing = task.get_loop().run_in_executor(None, empty, self.call.parts)
+        freeing.add_done_callback(lambda _: running.discard(self))
+
+    def _progress(self) -> pb.PruneResponse:
+        return pb.PruneResponse(
+            progress=pb.Progress(received_bytes=self.requests.received_bytes, sent_bytes=self.stream.sent_bytes)
+        )

@@ -1,0 +1,129 @@
+"""Plans and reports as messages, none too large; and the limits that keep each description within one message."""
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import TypeVar
+
+from pruning_engine.planning.name_patterns import NotSelected
+from pruning_engine.planning.plan import Plan, PlannedParameter
+from pruning_engine.report import GroupReport, Report, TensorReport
+from pruning_proto import limits
+from pruning_proto.reasons import Reason
+from pruning_proto.safetensors.header import TensorEntry
+from pruning_proto.v1 import pruning_pb2 as pb
+from pruning_service.messages.recipe import invalid
+from pruning_service.status import Refusal
+
+_NOT_SELECTED = {
+    None: pb.NOT_SELECTED_UNSPECIFIED,
+    NotSelected.NAME: pb.NOT_SELECTED_NAME,
+    NotSelected.DTYPE: pb.NOT_SELECTED_DTYPE,
+    NotSelected.DIMS: pb.NOT_SELECTED_DIMS,
+    NotSelected.EXCLUDED: pb.NOT_SELECTED_EXCLUDED,
+}
+
+_LONGEST_CHARACTER = 4  # bytes, in UTF-8
+_LONGEST_VARINT = 10  # bytes
+
+_Described = TypeVar("_Described", pb.TensorPlan, pb.TensorReport | pb.GroupReport)
+
+
+def check_describable(entries: Iterable[TensorEntry]) -> None:
+    """Refuse a file with a tensor whose name and shape would not fit into one message. Raises: Refusal."""
+    for entry in entries:
+        if _LONGEST_CHARACTER * len(entry.name) + _LONGEST_VARINT * len(entry.shape) > limits.TENSOR_DESCRIPTION_BYTES:
+            raise Refusal(
+                reason=Reason.INVALID_HEADER,
+                message=f"tensor {entry.name[:80]!r} has a name of {len(entry.name):,} characters and "
+                f"{len(entry.shape):,} dims; both together take at most {limits.TENSOR_DESCRIPTION_BYTES:,} bytes",
+            )
+
+
+def check_groups_describable(plan: Plan) -> None:
+    """Refuse a channel group whose report would not fit into one message. Raises: Refusal."""
+    for stop in plan.stages:
+        for group in stop.groups:
+            names = sum(_LONGEST_CHARACTER * len(tie.parameter) for tie in group.ties)
+            if names > limits.GROUP_NAMES_BYTES:
+                path = f"recipe.rules[{stop.rule}].granularity.units"
+                raise invalid(
+                    path,
+                    f"group {group.name[:80]!r} ties {len(group.ties):,} tensors, whose names take more than the "
+                    f"{limits.GROUP_NAMES_BYTES:,} bytes that the report has for them",
+                )
+
+
+def plan_messages(plan: Plan, last: pb.Plan) -> Iterator[pb.PruneResponse]:
+    """Yield the messages of a plan, none too large; the fields of `last` go with the last one."""
+    for tensors, is_last in _batches(map(_tensor_plan, plan.parameters)):
+        message = pb.Plan(tensors=tensors, last=is_last)
+        if is_last:
+            message.MergeFrom(last)
+        yield pb.PruneResponse(plan=message)
+
+
+def report_messages(report: Report, last: pb.Report) -> Iterator[pb.PruneResponse]:
+    """Yield the messages of a report, none too large; the fields of `last` go with the last one, and the totals."""
+    last.totals.CopyFrom(_totals(report))
+    tensors: Iterator[pb.TensorReport | pb.GroupReport] = map(_tensor_report, report.tensors)
+    for batch, is_last in _batches(chain(tensors, map(_group_report, report.groups))):
+        message = pb.Report(
+            tensors=[each for each in batch if isinstance(each, pb.TensorReport)],
+            groups=[each for each in batch if isinstance(each, pb.GroupReport)],
+            last=is_last,
+        )
+        if is_last:
+            message.MergeFrom(last)
+        yield pb.PruneResponse(report=message)
+
+
+def _tensor_plan(parameter: PlannedParameter) -> pb.TensorPlan:
+    return pb.TensorPlan(
+        name=parameter.name,
+        dtype=parameter.dtype,
+        shape=parameter.shape,
+        rules=parameter.rules,
+        not_selected=_NOT_SELECTED[parameter.not_selected],
+    )
+
+
+def _tensor_report(tensor: TensorReport) -> pb.TensorReport:
+    return pb.TensorReport(
+        name=tensor.name,
+        entries=tensor.entries,
+        pruned_before=tensor.pruned_before,
+        pruned=tensor.pruned,
+        threshold=tensor.threshold,
+    )
+
+
+def _group_report(group: GroupReport) -> pb.GroupReport:
+    return pb.GroupReport(
+        rule=group.rule,
+        name=group.name,
+        units=group.units,
+        kept=group.kept,
+        tensors=group.tensors,
+        config=group.config,
+    )
+
+
+def _totals(report: Report) -> pb.Totals:
+    return pb.Totals(
+        tensors=len(report.tensors),
+        entries=report.entries,
+        pruned_before=sum(tensor.pruned_before for tensor in report.tensors),
+        pruned=report.pruned,
+    )
+
+
+def _batches(messages: Iterable[_Described]) -> Iterator[tuple[list[_Described], bool]]:
+    batch: list[_Described] = []
+    held_bytes = 0
+    for message in messages:
+        if batch and held_bytes + message.ByteSize() > limits.DESCRIPTION_BYTES:
+            yield batch, False
+            batch, held_bytes = [], 0
+        batch.append(message)
+        held_bytes += message.ByteSize()
+    yield batch, True

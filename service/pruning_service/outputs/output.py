@@ -1,0 +1,73 @@
+"""What every output does with the parameters that the engine has finished."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pruning_engine.buffer import Buffer
+from pruning_engine.checkpoints.parameters import TensorSpec
+from pruning_engine.planning.plan import PlannedParameter
+
+
+@dataclass(frozen=True, slots=True)
+class ResultTensor:
+    """A tensor of a result: what the file's header says of it, and its elements."""
+
+    spec: TensorSpec
+    buffer: Buffer
+
+    @property
+    def data(self) -> memoryview:
+        """Its bytes in C order; a view where they are stored so."""
+        return self.buffer.data
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedParameter:
+    """A parameter that has left the engine, and the tensors that it leaves as."""
+
+    planned: PlannedParameter
+    results: Sequence[ResultTensor]
+
+
+class Output(Protocol):
+    """Turns finished parameters into the bytes of a file. `negative_zeros` counts -0.0 where the format asks for it.
+
+    For each parameter first `encode`, then `add`; after the last one `finish`.
+    """
+
+    @property
+    def negative_zeros(self) -> int:
+        """The count of -0.0 found."""
+
+    def encode(self, finished: FinishedParameter) -> FinishedParameter:
+        """Return the parameter as it is stored in the file. Work for the engine's thread."""
+
+    def add(self, encoded: FinishedParameter) -> Iterator[memoryview]:
+        """Take one parameter; return the bytes of all tensors that can be sent now."""
+
+    def finish(self, metadata: Mapping[str, str]) -> Iterator[memoryview]:
+        """Return the bytes that remain to be sent, after all parameters; `metadata` is the file's.
+
+        Raises: LayoutError if two tensors have the same name.
+        """
+
+
+class InputOrder:
+    """Holds back parameters until it is their turn: after all that come before them in the input."""
+
+    def __init__(self, parameters: Iterable[PlannedParameter]) -> None:
+        self._expected = deque(parameter.name for parameter in parameters)
+        self._waiting: dict[str, Sequence[ResultTensor]] = {}
+
+    def add(self, finished: FinishedParameter) -> Iterator[ResultTensor]:
+        """Take one parameter; yield the tensors of all whose turn has come."""
+        self._waiting[finished.planned.name] = finished.results
+        while self._expected and self._expected[0] in self._waiting:
+            yield from self._waiting.pop(self._expected.popleft())
+
+    def check_complete(self) -> None:
+        """Make sure that every parameter has had its turn."""
+        if self._expected:
+            raise RuntimeError("a parameter of the plan has not come out of the engine")

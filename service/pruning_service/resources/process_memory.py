@@ -1,0 +1,80 @@
+"""How this process's C allocator behaves, so that memory is where the reservations say it is.
+
+Messages of 2 MiB are made and freed by several threads. glibc gives every thread an arena of its own, and each keeps
+what it freed; with one arena the next message gets the memory of the last one, whichever thread made it.
+
+The C library also keeps freed memory for the next call. Under load this is right: fresh memory costs more than
+arithmetic. But after a burst of calls this process would keep their memory for good, so an idle server returns it.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import gc
+import os
+from collections.abc import AsyncIterator, Sized
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from pruning_proto.limits import MIB
+
+# Source: malloc.h of glibc.
+_M_TRIM_THRESHOLD: Final = -1
+_M_MMAP_THRESHOLD: Final = -3
+_M_ARENA_MAX: Final = -8
+
+MAPPED_BYTES: Final = 16 * MIB
+"""A block of at least this size is returned to the system as soon as it is freed: a large mask, never a message."""
+
+SPARE_BYTES: Final = 16 * MIB
+"""Free memory at the end of the heap that is kept for the next message."""
+
+CHECK_SECONDS: Final = 2.0
+"""How often an idle server looks at its size."""
+
+WORTH_BYTES: Final = 8 * MIB
+"""A process that has grown by less is left alone."""
+
+_STATM: Final = Path("/proc/self/statm")
+
+
+def configure_allocator() -> None:
+    """Set glibc's allocator, before any thread starts; does nothing where there is another one."""
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_ARENA_MAX, 1)
+        mallopt(_M_MMAP_THRESHOLD, MAPPED_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, SPARE_BYTES)
+
+
+def trim() -> None:
+    """Return all free memory of the heap to the system. Cost: milliseconds, without the GIL."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+@contextlib.asynccontextmanager
+async def trim_when_idle(calls: Sized) -> AsyncIterator[None]:
+    """Return free memory whenever the process has grown and none of `calls` is under way; on Linux only."""
+    trimming = asyncio.create_task(_trim_when_idle(calls)) if _STATM.exists() else None
+    try:
+        yield
+    finally:
+        if trimming is not None:
+            trimming.cancel()
+
+
+async def _trim_when_idle(calls: Sized) -> None:
+    settled_bytes = _resident_bytes()
+    while True:
+        await asyncio.sleep(CHECK_SECONDS)
+        if not calls and _resident_bytes() > settled_bytes + WORTH_BYTES:
+            gc.collect()  # first: what is in cycles is not free
+            await asyncio.to_thread(trim)
+            settled_bytes = _resident_bytes()
+
+
+def _resident_bytes() -> int:
+    """Source: proc(5), statm: the second number, in pages."""
+    return int(_STATM.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")

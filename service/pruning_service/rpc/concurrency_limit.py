@@ -1,0 +1,67 @@
+"""How many Prune calls may be under way: more are rejected before any of their messages is parsed."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager
+from typing import Any, Final
+
+import grpc
+
+from pruning_proto.names import PRUNE_PATH
+from pruning_proto.reasons import Reason
+from pruning_service.rpc.call_log import Context
+from pruning_service.rpc.rejections import Rejector
+from pruning_service.status import Refusal
+
+RETRY_SECONDS: Final = 1.0
+
+
+class ConcurrencyLimiter(grpc.aio.ServerInterceptor):
+    """Passes on Prune calls as long as fewer than `max_calls` are under way, and rejects others."""
+
+    def __init__(self, max_calls: int, rejector: Rejector) -> None:
+        self._max_calls = max_calls
+        self._calls = 0
+        self._rejector = rejector
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """Return the call's handler; that of Prune counts its calls."""
+        handler = await continuation(handler_call_details)
+        return self._limited(handler) if handler and handler_call_details.method == PRUNE_PATH else handler
+
+    def _limited(self, handler: Any) -> Any:
+        async def prune(requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
+            with self._place() as refusal:
+                if refusal is None:
+                    responses = handler.stream_stream(requests, context)
+                else:
+                    responses = self._rejector.prune(refusal, requests, context)
+                async with aclosing(responses):
+                    async for response in responses:
+                        yield response
+
+        return grpc.stream_stream_rpc_method_handler(prune, handler.request_deserializer, handler.response_serializer)
+
+    @contextmanager
+    def _place(self) -> Iterator[Refusal | None]:
+        """Take a place while inside and yield None, or yield why there is none."""
+        if self._calls >= self._max_calls:
+            yield self._full()
+            return
+        self._calls += 1
+        try:
+            yield None
+        finally:
+            self._calls -= 1
+
+    def _full(self) -> Refusal:
+        return Refusal(
+            reason=Reason.TOO_MANY_CALLS,
+            message=f"{self._max_calls} calls are under way, and the server takes no more at once "
+            "(PRUNING_MAX_CALLS); try again later",
+            metadata={"max_calls": str(self._max_calls)},
+            retry_seconds=RETRY_SECONDS,
+        )
