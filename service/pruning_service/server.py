@@ -13,7 +13,6 @@ from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 
 from pruning_engine.runtime.threads import set_threads
-from pruning_proto import limits
 from pruning_proto.names import SERVICE
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
@@ -103,7 +102,7 @@ def _servicer(settings: Settings, resources: CallResources, metrics: Metrics) ->
         min_bytes_per_second=settings.min_bytes_per_second,
         backlog_bytes=settings.backlog_bytes,
     )
-    offered = partial(capabilities, resources.version, resources.worker.device, _limits(settings))
+    offered = partial(capabilities, resources.version, resources.worker.device, settings.local)
     return PruningServicer(resources, stream_limits, metrics, offered)
 
 
@@ -136,19 +135,6 @@ def _resources(settings: Settings) -> CallResources:
         faults=DeviceFaults(device),
         limits=HeaderLimits(header_bytes=settings.header_bytes, max_tensors=settings.max_tensors),
         version=version(DISTRIBUTION),
-    )
-
-
-def _limits(settings: Settings) -> pb.Limits:
-    return pb.Limits(
-        message_bytes=limits.MESSAGE_BYTES,
-        header_bytes=settings.header_bytes,
-        memory_bytes=settings.memory_bytes,
-        chunk_bytes=limits.CHUNK_BYTES,
-        rules=limits.RULES,
-        tensors=settings.max_tensors,
-        streams_per_connection=settings.max_streams_per_connection,
-        calls=settings.max_calls,
     )
 
 

@@ -7,26 +7,41 @@ from typing import Final
 from pruning_engine.dtypes import PRUNABLE
 from pruning_engine.granularities.builtin_groups import MAPS
 from pruning_engine.scores.installed_methods import installed_methods
+from pruning_proto import limits
 from pruning_proto.formats import FORMATS
 from pruning_proto.methods import METHODS
 from pruning_proto.v1 import pruning_pb2 as pb
+from pruning_service.local_settings import LocalSettings
 
 _PACKAGES: Final = ("grpcio", "numpy", "protobuf", "safetensors", "torch")
 
 
-def capabilities(package_version: str, device: str, limits: pb.Limits) -> pb.GetCapabilitiesResponse:
-    """Return what is offered by this version on a device, within `limits`."""
+def capabilities(package_version: str, device: str, settings: LocalSettings) -> pb.GetCapabilitiesResponse:
+    """Return what is offered by this version on a device, within the limits of its settings."""
     return pb.GetCapabilitiesResponse(
         version=package_version,
         methods=[*_built_in(), *_installed()],
         outputs=[f"OUTPUT_FORM_{row.name.upper()}" for row in FORMATS],
         prunable_dtypes=sorted(PRUNABLE),
         devices=[device],
-        limits=limits,
+        limits=_limits(settings),
         maps=[
             pb.Map(name=name, description=each.description, parameters=each.parameters) for name, each in MAPS.items()
         ],
         versions=dict(_versions()),
+    )
+
+
+def _limits(settings: LocalSettings) -> pb.Limits:
+    return pb.Limits(
+        message_bytes=limits.MESSAGE_BYTES,
+        header_bytes=settings.header_bytes,
+        memory_bytes=settings.memory_bytes,
+        chunk_bytes=limits.CHUNK_BYTES,
+        rules=limits.RULES,
+        tensors=settings.max_tensors,
+        streams_per_connection=settings.max_streams_per_connection,
+        calls=settings.max_calls,
     )
 
 

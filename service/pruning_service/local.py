@@ -1,0 +1,182 @@
+"""One Prune call in this process: the pipeline and the messages of a server, without gRPC and without a network.
+
+The caller hands in what it would send, and receives what it would be sent; an error is a `failure` message with the
+same text and reason as over the wire. Nothing on the import path of this module imports grpc, torch (unless there may
+be a GPU) or prometheus_client.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
+from importlib.metadata import version
+from typing import Final, TypeAlias
+
+from pruning_engine.runtime.threads import set_threads
+from pruning_proto.framing import Data
+from pruning_proto.v1 import pruning_pb2 as pb
+from pruning_service.calls.capabilities import capabilities as described
+from pruning_service.calls.prune_call import CallResources, PruneCall
+from pruning_service.local_environment import read_local_settings
+from pruning_service.local_settings import LocalSettings, SettingsError
+from pruning_service.messages.unknown_fields import reject_unknown_fields
+from pruning_service.resources.device_faults import DeviceFaults
+from pruning_service.resources.devices import DeviceError, find_device
+from pruning_service.resources.engine_worker import EngineWorker
+from pruning_service.resources.memory_budget import Budget
+from pruning_service.status import Refusal
+from pruning_service.streams.digest import Digest
+from pruning_service.streams.tensor_reader import HeaderLimits
+
+__all__ = ["DeviceError", "LocalSettings", "Receive", "SettingsError", "capabilities", "prune", "settings_from"]
+
+DISTRIBUTION: Final = "pruning-service"
+
+Receive: TypeAlias = Callable[[pb.PruneResponse | memoryview], object]
+"""Takes a message, or bytes of the result, which stay valid until it returns."""
+
+
+def settings_from(environment: Mapping[str, str]) -> LocalSettings:
+    """Return the settings that `PRUNING_*` variables give, as a server reads them. Raises: SettingsError."""
+    return read_local_settings(environment)
+
+
+def prune(
+    options: pb.PruneOptions, pieces: Iterable[Data], receive: Receive, settings: LocalSettings | None = None
+) -> None:
+    """Prune one file.
+
+    `pieces` are the bytes of the file, its header included, `options.total_bytes` in all; of format PLAN only the
+    header. Each piece may reuse the memory of the one before, and what is beyond the header is asked for only once
+    the plan has been received. `receive` gets what a server would send, in order, on this thread.
+
+    Raises: what `pieces` or `receive` raise; DeviceError, a ValueError. KeyboardInterrupt ends the run in milliseconds.
+    """
+    settings = settings or read_local_settings({})
+    set_threads(settings.threads)
+    device = find_device(settings.device)
+    with closing(EngineWorker(device)) as worker:
+        try:
+            asyncio.run(_prune(_Source(options, pieces), _Sink(receive), settings, worker))
+        except _CallerFailed as failed:
+            error = failed.error
+        else:
+            return
+    raise error
+
+
+def capabilities(settings: LocalSettings | None = None) -> pb.GetCapabilitiesResponse:
+    """Return what a local run offers. Raises: DeviceError."""
+    settings = settings or read_local_settings({})
+    return described(version(DISTRIBUTION), find_device(settings.device), settings)
+
+
+async def _prune(source: "_Source", sink: "_Sink", settings: LocalSettings, worker: EngineWorker) -> None:
+    resources = CallResources(
+        budget=Budget(settings.memory_bytes, queue_seconds=0),
+        worker=worker,
+        faults=DeviceFaults(worker.device),
+        limits=HeaderLimits(header_bytes=settings.header_bytes, max_tensors=settings.max_tensors),
+        version=version(DISTRIBUTION),
+    )
+    await PruneCall(source, sink, sink, secrets.token_hex(8), resources).run()
+
+
+class _CallerFailed(BaseException):
+    """Ends a run whose caller's own code has raised."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+class _Source:
+    """The caller's bytes as the `Requests` of a call."""
+
+    def __init__(self, options: pb.PruneOptions, pieces: Iterable[Data]) -> None:
+        self.total_bytes = options.total_bytes
+        self._options = options
+        self._pieces: Iterator[Data] = iter(pieces)
+        self._digest = Digest() if options.digests else None
+
+    async def options(self) -> pb.PruneOptions:
+        """Return the options. Raises: Refusal for what is unknown here."""
+        reject_unknown_fields(self._options)
+        return self._options
+
+    async def read(self) -> memoryview | None:
+        """Return the next piece, hashed completely: the next one may have the same memory."""
+        await asyncio.sleep(0)  # so that an interrupt is noticed, and what the engine has finished goes out
+        try:
+            piece = next(self._pieces, None)
+        except Exception as error:  # noqa: BLE001 - the caller's
+            raise _CallerFailed(error) from None
+        if piece is None:
+            return None
+        if self._digest is not None:
+            await self._digest.take(piece)
+            await self._digest.caught_up()
+        return memoryview(piece)
+
+    async def sha256(self) -> str:
+        """Return the digest of the pieces in hex; empty if not asked for."""
+        return "" if self._digest is None else await self._digest.hexdigest()
+
+    async def discard(self, seconds: float) -> None:
+        """Do nothing: there is nobody who waits for the rest to be read."""
+
+
+class _Sink:
+    """The caller's `receive` as the `Responses` of a call: whatever is sent is taken at once."""
+
+    backlog_bytes = 0
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._digest: Digest | None = None
+
+    def send(self, message: pb.PruneResponse) -> None:
+        """Send a message."""
+        self._deliver(message)
+
+    async def write(self, data: memoryview) -> None:
+        """Send bytes of the result."""
+        if self._digest is not None:
+            await self._digest.take(data)
+        self._deliver(data)
+
+    def _deliver(self, message: pb.PruneResponse | memoryview) -> None:
+        try:
+            self._receive(message)
+        except Exception as error:  # noqa: BLE001 - the caller's
+            raise _CallerFailed(error) from None
+
+    def take_digest(self) -> None:
+        """Take the digest of all bytes from now on."""
+        self._digest = Digest()
+
+    async def sha256(self) -> str:
+        """Return the digest of the bytes in hex; empty if none is taken."""
+        return "" if self._digest is None else await self._digest.hexdigest()
+
+    async def drained(self) -> None:
+        """Do nothing: all is taken."""
+
+    async def nearly_drained(self) -> None:
+        """Do nothing: all is taken."""
+
+    async def is_taken(self, seconds: float) -> bool:  # noqa: ARG002
+        """Return True: all is taken."""
+        return True
+
+    def drop(self) -> None:
+        """Do nothing: all is taken."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    async def send_status(self, refusal: Refusal) -> None:
+        """Do nothing: the failure has been received."""
+
+    def reset(self) -> None:
+        """Do nothing: the failure has been received."""
