@@ -38,13 +38,17 @@ tutorial: $(READY) ## prune a LeNet in every way, fine-tune it, make it smaller:
 	@# PASSIVE: threads that spin while they wait take a busy machine's cores from those that work
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m scripts.tutorial
 
-bench: $(READY) ## measure the engine, the service, packed files, and models that were made smaller
+# The commit that `make bench` compares this tree with.
+AGAINST ?= 70085ca
+
+bench: $(READY) ## measure the engine, the service, packed files and smaller models; and against the commit AGAINST
 	$(BIN)/python -m tests.benchmarks.engine
 	$(BIN)/python -m tests.benchmarks.engine --scaling
 	$(BIN)/python -m tests.benchmarks.service
 	$(BIN)/python -m tests.benchmarks.health
 	$(BIN)/python -m tests.benchmarks.packed
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.benchmarks.removal
+	$(BIN)/python -m tests.benchmarks.against $(AGAINST)
 
 soak: $(READY) ## try to break the service, in full (three quarters of an hour); nginx and node take part where they are installed
 	$(BIN)/python -m tests.campaigns
