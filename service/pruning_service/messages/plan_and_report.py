@@ -11,7 +11,7 @@ from pruning_proto import limits
 from pruning_proto.reasons import Reason
 from pruning_proto.safetensors.header import TensorEntry
 from pruning_proto.v1 import pruning_pb2 as pb
-from pruning_service.messages.recipe import invalid
+from pruning_service.messages.fields import invalid
 from pruning_service.status import Refusal
 
 _NOT_SELECTED = {

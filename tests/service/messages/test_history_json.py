@@ -5,7 +5,21 @@ import json
 import pytest
 
 from pruning_engine.errors import CheckpointError, Reason
-from pruning_engine.recipe import Fraction, Magnitude, Recipe, Rule
+from pruning_engine.recipe import (
+    ChannelGroup,
+    Channels,
+    ChannelSlice,
+    Count,
+    Fraction,
+    Magnitude,
+    Method,
+    Prior,
+    Recipe,
+    Rule,
+    Scope,
+    Selector,
+    Units,
+)
 from pruning_proto.names import HISTORY_KEY
 from pruning_service.messages.history import with_round
 
@@ -22,6 +36,26 @@ def test_a_round_is_added_and_other_keys_stay() -> None:
         "rules": [{"score": {"magnitude": {}}, "amount": {"fraction": 0.5}}],
         "seed": "7",
     }
+
+
+def test_bytes_of_a_round_are_always_the_same() -> None:
+    """A result's bytes depend on them: the order of keys, and defaults that protobuf's own mapping leaves out."""
+    tie = ChannelSlice("b", dim=1, scored=False, may_be_missing=True)
+    group = ChannelGroup(ties=(tie,), config={"z": 1, "a": 2})
+    rules = (
+        Rule(score=Method("mine", {"z": 1, "a": 0.5}), select=Selector(exclude=("ä",))),
+        Rule(score=Magnitude(), amount=Fraction(0.0), granularity=Channels(0), scope=Scope.GLOBAL),
+        Rule(score=Magnitude(float("inf")), amount=Count(1), granularity=Units(groups=(group,)), prior=Prior.ZEROS),
+    )
+    assert with_round({}, Recipe(rules, seed=2**64 - 1), "1.0")[HISTORY_KEY] == (
+        '[{"recipe":{"rules":['
+        '{"score":{"method":{"name":"mine","arguments":{"z":{"integer":"1"},"a":{"number":0.5}}}},'
+        '"select":{"exclude":["ä"]}},'
+        '{"score":{"magnitude":{}},"granularity":{"channels":{"dim":0}},"scope":"SCOPE_GLOBAL","amount":{"fraction":0.0}},'
+        '{"score":{"magnitude":{"norm":{"p":"Infinity"}}},"granularity":{"units":{"groups":[{"ties":'
+        '[{"tensor":"b","dim":1,"mayBeMissing":true,"scored":false}],"config":{"z":"1","a":"2"}}]}},'
+        '"amount":{"count":"1"},"prior":"PRIOR_ZEROS"}],"seed":"18446744073709551615"},"version":"1.0"}]'
+    )
 
 
 @pytest.mark.parametrize("text", ["", "{}", "no json", "[" * 100_000], ids=["empty", "object", "text", "deep"])
