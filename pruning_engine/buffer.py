@@ -85,9 +85,26 @@ class Buffer:
         """Its bytes in C order; a view, unless the array lies otherwise."""
         return np.ascontiguousarray(self.array).reshape(-1).view(np.uint8).data
 
+    @property
+    def address(self) -> int:
+        """Where its first entry is in memory."""
+        return int(self.array.ctypes.data)
+
     def host(self) -> "Buffer":
         """Return the tensor in host memory: itself."""
         return self
+
+    def reshaped(self, shape: tuple[int, ...]) -> "Buffer":
+        """Return its entries in C order in another shape; a view, if they have that order."""
+        return Buffer(self.dtype, shape, self.array.reshape(shape))
+
+    def copy(self) -> "Buffer":
+        """Return a copy; its dims have the same order in memory."""
+        return Buffer(self.dtype, self.shape, self.array.copy("K"))
+
+    def empty_like(self) -> "Buffer":
+        """Return a buffer to be filled; its dims have the same order in memory."""
+        return Buffer(self.dtype, self.shape, np.empty_like(self.array))
 
     def fill(self, source: "Buffer") -> None:
         """Write another buffer's entries, of the same dtype and number, in C order."""

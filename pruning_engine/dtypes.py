@@ -1,4 +1,4 @@
-"""Dtypes by name: the safetensors names, the width of one element, and which dtypes can be pruned.
+"""Dtypes by their safetensors names: the width of one element, and which of them can be pruned.
 
 Everything that decides by a dtype decides by a name in this table. torch dtypes that safetensors has no name for
 (complex128, quantized ones) have torch's own name, so that they can pass through a state dict unselected. What torch
@@ -9,33 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-ELEMENT_BITS: Final[Mapping[str, int]] = MappingProxyType(
-    {
-        "BOOL": 8,
-        "F4": 4,
-        "F6_E2M3": 6,
-        "F6_E3M2": 6,
-        "U8": 8,
-        "I8": 8,
-        "F8_E5M2": 8,
-        "F8_E4M3": 8,
-        "F8_E8M0": 8,
-        "F8_E4M3FNUZ": 8,
-        "F8_E5M2FNUZ": 8,
-        "I16": 16,
-        "U16": 16,
-        "F16": 16,
-        "BF16": 16,
-        "I32": 32,
-        "U32": 32,
-        "F32": 32,
-        "C64": 64,
-        "F64": 64,
-        "I64": 64,
-        "U64": 64,
-    }
-)
-"""Bits of one element, for each name of the safetensors format."""
+from pruning_proto.safetensors.dtypes import DTYPE_BITS
 
 FLOATING: Final = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
 """Floating point dtypes that can be pruned. The other 8-bit ones lack a zero of the usual form."""
@@ -75,9 +49,9 @@ _TORCH_BITS: Final[Mapping[str, int]] = MappingProxyType(
 
 def element_bits(name: str) -> int:
     """Return the bits of one element. Raises: KeyError for a name that neither safetensors nor torch has."""
-    bits = ELEMENT_BITS.get(name) or _TORCH_BITS.get(name)
+    bits = DTYPE_BITS.get(name) or _TORCH_BITS.get(name)
     if bits is None:
-        raise KeyError(f"unknown dtype {name!r}; known: {', '.join([*ELEMENT_BITS, *_TORCH_BITS])}")
+        raise KeyError(f"unknown dtype {name!r}; known: {', '.join([*DTYPE_BITS, *_TORCH_BITS])}")
     return bits
 
 

@@ -82,9 +82,26 @@ class DeviceBuffer:
         """The bytes that its entries take."""
         return (self.entries * element_bits(self.dtype) + 7) // 8
 
+    @property
+    def address(self) -> int:
+        """Where its first entry is in memory."""
+        return self.tensor.data_ptr()
+
     def host(self) -> Buffer:
         """Return a copy in host memory; without a copy if the tensor is there."""
         return host_buffer(self.tensor.cpu())
+
+    def reshaped(self, shape: tuple[int, ...]) -> "DeviceBuffer":
+        """Return its entries in another shape, over the same memory."""
+        return DeviceBuffer(self.tensor.view(shape))
+
+    def copy(self) -> "DeviceBuffer":
+        """Return a copy; its dims have the same order in memory."""
+        return DeviceBuffer(self.tensor.clone())
+
+    def empty_like(self) -> "DeviceBuffer":
+        """Return a buffer to be filled; its dims have the same order in memory."""
+        return DeviceBuffer(torch.empty_like(self.tensor))
 
     def fill(self, source: "AnyBuffer") -> None:
         """Write another buffer's entries, of the same dtype and number, in C order."""

@@ -1,9 +1,9 @@
-"""A rule of units at work on groups that are decided together: which units fall in each, in all of its tensors.
+"""A rule of units at work on groups that are decided together: which units are pruned, in all of a group's tensors.
 
-    importance (unit_scores.py)  ->  how many each group keeps  ->  which (unit_order.py)  ->  masks, and what is left
+    importance (unit_importance.py)  ->  how many each group keeps  ->  which (unit_order.py)  ->  masks and positions
 
-Every group keeps one unit at the least. Units whose every entry was pruned before are the first to fall; where a group
-keeps more units than are unpruned, for its number is rounded up, the last of those stay and hold zeros.
+Every group keeps at least one unit. Units whose every entry was pruned before are pruned first; where a group keeps
+more units than are unpruned, because its number is rounded up, the last of those stay and hold zeros.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,88 +12,87 @@ import numpy as np
 
 from pruning_engine.execution.parameter_state import ParameterState
 from pruning_engine.execution.ranking_context import RankingContext, norm_of
-from pruning_engine.execution.unit_importance import Place, Scored, living_units, position_sums
+from pruning_engine.execution.unit_importance import Place, Scored, position_sums, unpruned_units
 from pruning_engine.execution.unit_order import ByChance, ByNorm, Order
 from pruning_engine.granularities.channel_groups import is_running_statistic
 from pruning_engine.granularities.resolved_groups import ResolvedGroup, ResolvedSlice
 from pruning_engine.kernels import channel_norms as norms
 from pruning_engine.kernels.backend import Backend, BoolArray, Floats
 from pruning_engine.kernels.channel_layout import channel_layout
-from pruning_engine.recipe import Dead, Prior, Random, Scope, Units
+from pruning_engine.kernels.packed_mask import PackedMask
+from pruning_engine.recipe import Dead, Random, Scope, Units
 from pruning_engine.report import GroupReport
+from pruning_engine.selection.outcome import Outcome
 
 
 class UnitRanking:
-    """Units of some groups compete, each group for itself or all together."""
+    """Prunes units, of each group alone or of all groups together."""
 
-    def __init__(self, ranked: RankingContext, groups: Sequence[ResolvedGroup], backend: Backend) -> None:
-        assert isinstance(ranked.rule.granularity, Units)  # noqa: S101 - else it is another ranking
-        self._ranked = ranked
-        self._round_to = ranked.rule.granularity.round_to
+    def __init__(self, context: RankingContext, groups: Sequence[ResolvedGroup], backend: Backend) -> None:
+        assert isinstance(context.rule.granularity, Units)  # noqa: S101 - else it is another ranking
+        self._context = context
+        self._round_to = context.rule.granularity.round_to
         self._groups = groups
         self._backend = backend
-        self._norm = norm_of(ranked.rule)
-        self._is_global = ranked.rule.scope is Scope.GLOBAL
-        self._ranks_by_norm = not isinstance(ranked.rule.score, Random | Dead)
+        self._norm = norm_of(context.rule)
+        self._is_global = context.rule.scope is Scope.GLOBAL
+        self._ranks_by_norm = not isinstance(context.rule.score, Random | Dead)
         self._tied = _tied(groups)
         self._scored: dict[str, Scored] = {}
         self._sums: dict[Place, Floats] = {}
-        self._living: dict[Place, BoolArray] = {}
+        self._unpruned: dict[Place, BoolArray] = {}
         self.reports: list[GroupReport] = []
 
-    def observe(self, work: ParameterState) -> None:
-        """Take note of a parameter that has come."""
-        name = work.planned.name
+    def observe(self, state: ParameterState) -> None:
+        """Take note of a parameter that has arrived."""
+        name = state.planned.name
         counts = not is_running_statistic(name)
-        if counts and self._ranked.rule.prior is Prior.ZEROS:
-            work.treat_zeros_as_pruned()
         for dim, ties in self._tied[name].items():
             if counts:
-                self._living[name, dim] = self._living_positions(work, dim)
+                self._unpruned[name, dim] = self._unpruned_positions(state, dim)
             scored = [tie for _, tie in ties if tie.scored]
             if scored and self._ranks_by_norm:
-                self._sums[name, dim] = self._position_sums(work, dim, scored)
+                self._sums[name, dim] = self._position_sums(state, dim, scored)
 
-    def decide(self, states: Sequence[ParameterState]) -> None:
-        """Let the least important units fall."""
-        living = [living_units(group, self._living) for group in self._groups]
+    def decide(self, states: Sequence[ParameterState]) -> list[Outcome]:
+        """Prune the least important units, in all of their tensors."""
+        unpruned = [unpruned_units(group, self._unpruned) for group in self._groups]
         order = self._order()
         choices = [
-            self._choose(index, living[index], width, order) for index, width in enumerate(self._widths(living, order))
+            self._choose(index, unpruned[index], width, order)
+            for index, width in enumerate(self._widths(unpruned, order))
         ]
         kept = [flags for flags, _ in choices]
-        for work in states:
-            self._apply(work, kept)
-        if self._ranks_by_norm:
-            self._tell_thresholds(states, [largest for _, largest in choices])
         self.reports = [self._report(group, flags) for group, flags in zip(self._groups, kept, strict=True)]
+        largest = [largest for _, largest in choices]
+        return [self._outcome(state, kept, largest) for state in states]
 
-    def _living_positions(self, work: ParameterState, dim: int) -> BoolArray:
-        """Mark the positions along a dim that have an entry left; for the score `dead`, one that is not zero."""
-        layout = channel_layout(work.planned.shape, dim)
-        alive = work.nonzero() if isinstance(self._ranked.rule.score, Dead) else work.mask
-        if alive is None or not layout.entries:
-            return np.full(layout.channels, layout.channel_entries > 0)
-        return self._backend.living_channels(alive, layout)
+    def _unpruned_positions(self, state: ParameterState, dim: int) -> BoolArray:
+        """Mark the positions along a dim that have an unpruned entry; for the score `dead`, one that is not zero."""
+        layout = channel_layout(state.planned.shape, dim)
+        mask = state.nonzero() if isinstance(self._context.rule.score, Dead) else state.mask
+        return self._backend.unpruned_channels(mask, layout)
 
-    def _position_sums(self, work: ParameterState, dim: int, ties: Sequence[ResolvedSlice]) -> Floats:
+    def _position_sums(self, state: ParameterState, dim: int, ties: Sequence[ResolvedSlice]) -> Floats:
         """Sum along a dim, over what was sent: no earlier rule changes what a unit is worth."""
-        by_scores = self._ranked.by_scores(work.planned) and work.scores is not None
-        one = Scored(work.scores, None) if by_scores and work.scores is not None else Scored(work.weight, work.prior)
-        self._scored[work.planned.name] = one
-        sums = position_sums(self._backend, one, channel_layout(work.planned.shape, dim), self._norm)
+        if self._context.by_scores(state.planned) and state.scores is not None:
+            one = Scored(state.scores, PackedMask.full(state.planned.entries))
+        else:
+            one = Scored(state.weight, state.prior)
+        self._scored[state.planned.name] = one
+        sums = position_sums(self._backend, one, channel_layout(state.planned.shape, dim), self._norm)
         if any(np.isnan(sums[tie.positions()]).any() for tie in ties):
-            self._ranked.refuse_nan(work.planned)
+            self._context.refuse_nan(state.planned)
         return sums
 
     def _order(self) -> Order:
         if not self._ranks_by_norm:
-            return ByChance(self._ranked, self._groups)
+            return ByChance(self._context, self._groups)
         return ByNorm(self._backend, self._groups, self._scored, self._sums, self._norm, is_mean=self._is_global)
 
-    def _widths(self, living: Sequence[BoolArray], order: Order) -> list[int]:
+    def _widths(self, unpruned: Sequence[BoolArray], order: Order) -> list[int]:
         """How many units each group keeps: one at least, rounded up, and the same where it must be."""
-        numbers = self._numbers(living, order)
+        numbers = self._numbers(unpruned, order)
         widest: dict[object, int] = {}
         for group, number in zip(self._groups, numbers, strict=True):
             if group.width_key is not None:
@@ -104,60 +103,63 @@ class UnitRanking:
             widths.append(min(group.units, -(-wanted // step) * step))
         return widths
 
-    def _numbers(self, living: Sequence[BoolArray], order: Order) -> list[int]:
+    def _numbers(self, unpruned: Sequence[BoolArray], order: Order) -> list[int]:
         """How many units the amount leaves in each group."""
-        alive = [int(np.count_nonzero(flags)) for flags in living]
-        if isinstance(self._ranked.rule.score, Dead):
-            return alive
+        counts = [int(np.count_nonzero(flags)) for flags in unpruned]
+        if isinstance(self._context.rule.score, Dead):
+            return counts
         if not self._is_global:
-            groups = zip(alive, self._groups, strict=True)
-            return [count - self._ranked.falling(count, group.units, group.name) for count, group in groups]
-        falling = self._ranked.falling(sum(alive), sum(group.units for group in self._groups))
-        falls = order.least(dict(enumerate(living)), falling).falls
-        if any(count and np.count_nonzero(falls[index]) == count for index, count in enumerate(alive)):
-            others = {index: self._but_the_best(index, flags, order) for index, flags in enumerate(living)}
+            groups = zip(counts, self._groups, strict=True)
+            return [count - self._context.count_to_prune(count, group.units, group.name) for count, group in groups]
+        to_prune = self._context.count_to_prune(sum(counts), sum(group.units for group in self._groups))
+        pruned = order.least(dict(enumerate(unpruned)), to_prune).pruned
+        if any(count and np.count_nonzero(pruned[index]) == count for index, count in enumerate(counts)):
+            others = {index: self._but_the_best(index, flags, order) for index, flags in enumerate(unpruned)}
             most = sum(int(np.count_nonzero(flags)) for flags in others.values())
-            falls = order.least(others, min(falling, most)).falls
-        return [count - int(np.count_nonzero(falls[index])) for index, count in enumerate(alive)]
+            pruned = order.least(others, min(to_prune, most)).pruned
+        return [count - int(np.count_nonzero(pruned[index])) for index, count in enumerate(counts)]
 
     @staticmethod
-    def _but_the_best(index: int, living: BoolArray, order: Order) -> BoolArray:
-        """Give the living units of a group but the most important one, which stays whatever happens."""
-        count = int(np.count_nonzero(living))
-        return order.least({index: living}, count - 1).falls[index] if count else living
+    def _but_the_best(index: int, unpruned: BoolArray, order: Order) -> BoolArray:
+        """Return the unpruned units of a group but the most important one, which always stays."""
+        count = int(np.count_nonzero(unpruned))
+        return order.least({index: unpruned}, count - 1).pruned[index] if count else unpruned
 
     @staticmethod
-    def _choose(index: int, living: BoolArray, width: int, order: Order) -> tuple[BoolArray, float | None]:
-        """Choose the units of a group that are kept, and give the largest rank that fell."""
-        falling = len(living) - width
-        dead = np.flatnonzero(~living)
-        kept = np.ones(len(living), np.bool_)
-        kept[dead[:falling]] = False
-        if falling <= len(dead):
+    def _choose(index: int, unpruned: BoolArray, width: int, order: Order) -> tuple[BoolArray, float | None]:
+        """Choose the units of a group that are kept, and return the largest rank that was pruned."""
+        to_prune = len(unpruned) - width
+        pruned_before = np.flatnonzero(~unpruned)
+        kept = np.ones(len(unpruned), np.bool_)
+        kept[pruned_before[:to_prune]] = False
+        if to_prune <= len(pruned_before):
             return kept, None
-        least = order.least({index: living}, falling - len(dead))
-        kept &= ~least.falls[index]
+        least = order.least({index: unpruned}, to_prune - len(pruned_before))
+        kept &= ~least.pruned[index]
         return kept, least.largest
 
-    def _apply(self, work: ParameterState, kept: Sequence[BoolArray]) -> None:
-        for dim, ties in self._tied[work.planned.name].items():
-            now = np.ones(work.planned.shape[dim], np.bool_)
-            left = work.kept.setdefault(dim, now.copy())
+    def _outcome(self, state: ParameterState, kept: Sequence[BoolArray], largest: Sequence[float | None]) -> Outcome:
+        mask, remaining = state.mask, {}
+        for dim, ties in self._tied[state.planned.name].items():
+            now = np.ones(state.planned.shape[dim], np.bool_)
+            left = remaining[dim] = state.kept[dim].copy() if dim in state.kept else now.copy()
             for index, tie in ties:
                 now[tie.positions()] = left[tie.positions()] = kept[index][:, None]
-            work.mask = self._backend.spread(now, work.mask, channel_layout(work.planned.shape, dim))
+            mask = self._backend.spread(now, mask, channel_layout(state.planned.shape, dim))
+        threshold = self._threshold(state, largest)
+        return Outcome(mask, is_ranked=self._ranks_by_norm, threshold=threshold, kept=remaining)
 
-    def _tell_thresholds(self, states: Sequence[ParameterState], largest: Sequence[float | None]) -> None:
-        everywhere = [rank for rank in largest if rank is not None]
-        for work in states:
-            here = {index for ties in self._tied[work.planned.name].values() for index, _ in ties}
-            ranks = everywhere if self._is_global else [rank for index in here if (rank := largest[index]) is not None]
-            work.threshold = norms.norm_of(max(ranks), self._norm) if ranks else None
+    def _threshold(self, state: ParameterState, largest: Sequence[float | None]) -> float | None:
+        """Return the norm of the largest rank that was pruned: in global scope anywhere, else where the state is."""
+        here = {index for ties in self._tied[state.planned.name].values() for index, _ in ties}
+        indices = range(len(largest)) if self._is_global else here
+        ranks = [rank for index in indices if (rank := largest[index]) is not None]
+        return norms.norm_of(max(ranks), self._norm) if ranks else None
 
     def _report(self, group: ResolvedGroup, kept: BoolArray) -> GroupReport:
         numbers = np.flatnonzero(kept).tolist()
         return GroupReport(
-            rule=self._ranked.position,
+            rule=self._context.position,
             name=group.name,
             units=group.units,
             kept=tuple(numbers),
@@ -167,7 +169,7 @@ class UnitRanking:
 
 
 def _tied(groups: Sequence[ResolvedGroup]) -> Mapping[str, Mapping[int, list[tuple[int, ResolvedSlice]]]]:
-    """Give by parameter and dim the ties there, each with its group's index."""
+    """Return by parameter and dim the ties there, each with its group's index."""
     found: dict[str, dict[int, list[tuple[int, ResolvedSlice]]]] = {}
     for index, group in enumerate(groups):
         for tie in group.ties:

@@ -1,184 +1,147 @@
-"""One ranking rule at work: how many fall, and which, of the parameters that it selects.
+"""One ranking rule at work: how many entries or channels are pruned, and which, of the parameters that it selects.
 
-A rule is told of each parameter as it comes (`reach`), so that samples are drawn while later ones still arrive, and
-decides when all are there (`run`). In local scope a rule is at work on one parameter at a time.
+A rule observes each parameter as it arrives (`observe`), so that samples are drawn while later ones still arrive, and
+decides when all have (`decide`). In local scope a rule is at work on one parameter at a time.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from pruning_engine.execution.parameter_state import ParameterState
 from pruning_engine.execution.ranking_context import RankingContext, norm_of
 from pruning_engine.kernels import channel_norms as norms
-from pruning_engine.kernels import magnitude_keys as scores
-from pruning_engine.kernels import random_keys as random_scores
-from pruning_engine.kernels.backend import Backend, Bits, BoolArray, Candidates, Floats, Integers
+from pruning_engine.kernels.backend import Backend, BoolArray, Candidates, Flat, Floats, Integers
 from pruning_engine.kernels.channel_layout import ChannelLayout, channel_layout
-from pruning_engine.kernels.cpu.backend import NumpyBackend
-from pruning_engine.recipe import Channels, Prior, Random
-from pruning_engine.runtime.emptying import empty
+from pruning_engine.kernels.magnitude_keys import domain_of, magnitude_of
+from pruning_engine.kernels.packed_mask import PackedMask
+from pruning_engine.kernels.random_keys import key_of
+from pruning_engine.recipe import Channels, Random
+from pruning_engine.runtime.clear_in_steps import clear_in_steps
 from pruning_engine.selection import entries as selection
-from pruning_engine.selection.channels import exact_channel_sums
-from pruning_engine.torch_tensors import TORCH_DTYPES
+from pruning_engine.selection.channels import RankedChannels, least_channels
+from pruning_engine.selection.outcome import Outcome
+from pruning_engine.selection.random_choice import random_channels
 
 
 class EntryRanking:
-    """Single entries compete."""
+    """Prunes single entries."""
 
-    def __init__(self, ranked: RankingContext, backend: Backend) -> None:
-        self._ranked = ranked
+    def __init__(self, context: RankingContext, backend: Backend) -> None:
+        self._context = context
         self._backend = backend
-        self._domain = _domain(ranked)
-        self._stride = ranked.tuning.stride(sum(planned.entries for planned in ranked.members))
-        self._reached: dict[str, tuple[Candidates, Integers]] = {}
+        self._is_random = isinstance(context.rule.score, Random)
+        self._domain = _domain(context)
+        self._stride = selection.sample_stride(sum(planned.entries for planned in context.members))
+        self._observed: dict[str, tuple[Candidates, Integers]] = {}
 
-    def observe(self, work: ParameterState) -> None:
-        """Take note of a parameter that has come."""
-        if self._ranked.rule.prior is Prior.ZEROS:
-            work.treat_zeros_as_pruned()
-        contender = self._contender(work)
-        self._reached[work.planned.name] = contender, selection.draw_sample(contender, self._stride)
+    def observe(self, state: ParameterState) -> None:
+        """Take note of a parameter that has arrived."""
+        candidates = self._candidates(state)
+        self._observed[state.planned.name] = candidates, selection.draw_sample(candidates, self._stride)
 
-    def decide(self, states: Sequence[ParameterState]) -> None:
-        """Let the least important entries fall; the states stand in the order in which ties fall."""
-        reached = [self._reached.pop(work.planned.name) for work in states]
-        contenders, samples = [contender for contender, _ in reached], [sample for _, sample in reached]
-        count = self._ranked.falling(
-            sum(contender.alive for contender in contenders), sum(contender.size for contender in contenders)
+    def decide(self, states: Sequence[ParameterState]) -> list[Outcome]:
+        """Prune the least important entries; among equals, those of the first states."""
+        observed = [self._observed.pop(state.planned.name) for state in states]
+        tensors, samples = [candidates for candidates, _ in observed], [sample for _, sample in observed]
+        count = self._context.count_to_prune(
+            sum(candidates.unpruned for candidates in tensors), sum(candidates.entries for candidates in tensors)
         )
         try:
-            selected = selection.select(contenders, count, samples=samples, tuning=self._ranked.tuning)
+            selected = selection.select(tensors, count, samples=samples)
         except selection.NanKeyError as error:
-            self._ranked.refuse_nan(states[contenders.index(error.contender)].planned)
+            self._context.refuse_nan(states[error.index].planned)
             raise
-        for work, kept in zip(states, selected.kept, strict=True):
-            work.mask = kept
-        empty(reached, contenders, samples, selected.kept)
-        if not isinstance(self._ranked.rule.score, Random):
-            key = selected.largest_fallen
-            threshold = scores.magnitude_of(key, self._domain) if key is not None else None
-            for work in states:
-                work.threshold = threshold
+        key = selected.largest_pruned
+        threshold = None if self._is_random or key is None else magnitude_of(key, self._domain)
+        outcomes = [Outcome(mask, is_ranked=not self._is_random, threshold=threshold) for mask in selected.kept]
+        clear_in_steps(observed, tensors, samples, selected.kept)
+        return outcomes
 
-    def _contender(self, work: ParameterState) -> Candidates:
-        planned = work.planned
-        if isinstance(self._ranked.rule.score, Random):
-            key = random_scores.key_of(self._ranked.seed, self._ranked.position, planned.name)
-            return self._backend.random(key, planned.entries, work.mask)
-        flat = work.scores if self._ranked.by_scores(planned) and work.scores is not None else work.weight
-        return self._backend.magnitudes(flat, self._domain, work.mask)
+    def _candidates(self, state: ParameterState) -> Candidates:
+        if self._is_random:
+            key = key_of(self._context.seed, self._context.position, state.planned.name)
+            return self._backend.random(key, state.mask)
+        has_scores = self._context.by_scores(state.planned)
+        flat = state.scores if has_scores and state.scores is not None else state.weight
+        return self._backend.magnitudes(flat, self._domain, state.mask)
 
 
 class ChannelRanking:
-    """Whole channels compete: those with an entry left, by their norm or at random."""
+    """Prunes whole channels: candidates are those with an unpruned entry, by their norm or at random."""
 
-    def __init__(self, ranked: RankingContext, backend: Backend) -> None:
-        self._ranked = ranked
+    def __init__(self, context: RankingContext, dim: int, backend: Backend) -> None:
+        self._context = context
+        self._dim = dim
         self._backend = backend
-        self._norm = norm_of(ranked.rule)
-        self._reached: dict[str, _Channels] = {}
+        self._is_random = isinstance(context.rule.score, Random)
+        self._norm = norm_of(context.rule)
+        self._observed: dict[str, RankedChannels] = {}
 
-    def observe(self, work: ParameterState) -> None:
-        """Take note of a parameter that has come."""
-        assert isinstance(self._ranked.rule.granularity, Channels)  # noqa: S101 - else it is an EntryRanking
-        if self._ranked.rule.prior is Prior.ZEROS:
-            work.treat_zeros_as_pruned()
-        layout = channel_layout(work.planned.shape, self._ranked.rule.granularity.dim)
-        if work.mask is None:
-            living = np.full(layout.channels, layout.channel_entries > 0)
+    def observe(self, state: ParameterState) -> None:
+        """Take note of a parameter that has arrived."""
+        layout = channel_layout(state.planned.shape, self._dim)
+        candidates = self._backend.unpruned_channels(state.mask, layout)
+        flat, mask = self._ranked_tensor(state)
+        self._observed[state.planned.name] = RankedChannels(
+            candidates=candidates,
+            ranks=np.empty(0) if self._is_random else self._ranks(state, layout, candidates),
+            layout=layout,
+            backend=self._backend,
+            flat=flat,
+            mask=mask,
+        )
+
+    def decide(self, states: Sequence[ParameterState]) -> list[Outcome]:
+        """Prune the least important channels; among equals, those of the first states."""
+        tensors = [self._observed.pop(state.planned.name) for state in states]
+        unpruned = sum(int(np.count_nonzero(one.candidates)) for one in tensors)
+        count = self._context.count_to_prune(unpruned, sum(one.layout.channels for one in tensors))
+        threshold: float | None = None
+        if self._is_random:
+            keys = [key_of(self._context.seed, self._context.position, state.planned.name) for state in states]
+            pruned = random_channels(keys, [one.candidates for one in tensors], count)
         else:
-            living = self._backend.living_channels(work.mask, layout)
-        ranks = np.empty(0) if isinstance(self._ranked.rule.score, Random) else self._ranks(work, layout, living)
-        self._reached[work.planned.name] = _Channels(layout, living, ranks)
-
-    def decide(self, states: Sequence[ParameterState]) -> None:
-        """Let the least important channels fall; the states stand in the order in which ties fall."""
-        channels = [self._reached.pop(work.planned.name) for work in states]
-        alive = sum(int(np.count_nonzero(each.living)) for each in channels)
-        count = self._ranked.falling(alive, sum(each.layout.channels for each in channels))
-        if isinstance(self._ranked.rule.score, Random):
-            kept = self._random(states, channels, count)
-        else:
-            kept = self._least(states, channels, count)
-        for work, each, marks in zip(states, channels, kept, strict=True):
-            work.mask = self._backend.spread(marks, work.mask, each.layout)
-
-    def _ranks(self, work: ParameterState, layout: ChannelLayout, living: BoolArray) -> Floats:
-        """What ranks the living channels."""
-        if not layout.entries:
-            return np.empty(0)
-        flat, alive = self._ranked_tensor(work)
-        ranks: Floats = self._backend.norms(flat, alive, layout, self._norm)[living]
-        if np.isnan(ranks).any():
-            self._ranked.refuse_nan(work.planned)
-        return ranks
-
-    def _ranked_tensor(self, work: ParameterState) -> tuple[torch.Tensor, Bits | None]:
-        """Pruned weights count as 0; given scores count whole, as torch has it."""
-        if self._ranked.by_scores(work.planned) and work.scores is not None:
-            return work.scores, None
-        return work.weight, work.mask
-
-    def _least(self, states: Sequence[ParameterState], channels: Sequence["_Channels"], count: int) -> list[BoolArray]:
-        tensors = np.concatenate([np.full(len(each.ranks), index) for index, each in enumerate(channels)])
-        numbers = np.concatenate([np.flatnonzero(each.living) for each in channels])
-
-        def exact(places: Integers) -> Floats:
-            sums = np.empty(len(places))
-            for index in np.unique(tensors[places]):
-                mine = np.flatnonzero(tensors[places] == index)
-                sums[mine] = self._exact_sums(states[index], channels[index].layout, numbers[places[mine]])
-            return sums
-
-        ranks = np.concatenate([each.ranks for each in channels])
-        most = max((each.layout.channel_entries for each in channels), default=0)
-        cut = norms.cut(ranks, count, self._norm, most, exact)
-        kept = [each.living.copy() for each in channels]
-        for index, marks in enumerate(kept):
-            marks[numbers[cut.falls & (tensors == index)]] = False
-        for work in states:
-            work.threshold = None if cut.largest_fallen is None else norms.norm_of(cut.largest_fallen, self._norm)
-        return kept
-
-    def _exact_sums(self, work: ParameterState, layout: ChannelLayout, numbers: Integers) -> Floats:
-        flat, alive = self._ranked_tensor(work)
-        return exact_channel_sums(self._backend, flat, alive, layout, numbers, self._norm)
-
-    def _random(self, states: Sequence[ParameterState], channels: Sequence["_Channels"], count: int) -> list[BoolArray]:
-        host = NumpyBackend()
-        contenders = []
-        for work, each in zip(states, channels, strict=True):
-            key = random_scores.key_of(self._ranked.seed, self._ranked.position, work.planned.name)
-            living = host.pack(torch.from_numpy(each.living))
-            contenders.append(host.random(key, each.layout.channels, living))
-        selected = selection.select(contenders, count, tuning=self._ranked.tuning)
+            least = least_channels(tensors, count, self._norm)
+            pruned = least.pruned
+            if least.largest_pruned is not None:
+                threshold = norms.norm_of(least.largest_pruned, self._norm)
         return [
-            host.unpack(kept, each.layout.channels).numpy() for kept, each in zip(selected.kept, channels, strict=True)
+            Outcome(
+                self._backend.spread(one.candidates & ~marks, state.mask, one.layout),
+                is_ranked=not self._is_random,
+                threshold=threshold,
+            )
+            for state, one, marks in zip(states, tensors, pruned, strict=True)
         ]
 
+    def _ranks(self, state: ParameterState, layout: ChannelLayout, candidates: BoolArray) -> Floats:
+        """Return what ranks the candidates."""
+        if not layout.entries:
+            return np.empty(0)
+        flat, mask = self._ranked_tensor(state)
+        ranks: Floats = self._backend.norms(flat, mask, layout, self._norm)[candidates]
+        if np.isnan(ranks).any():
+            self._context.refuse_nan(state.planned)
+        return ranks
 
-@dataclass(frozen=True, slots=True)
-class _Channels:
-    """A parameter's channels: which have an entry left, and what ranks those."""
-
-    layout: ChannelLayout
-    living: BoolArray
-    ranks: Floats
+    def _ranked_tensor(self, state: ParameterState) -> tuple[Flat, PackedMask]:
+        """Return what is ranked: pruned weights count as 0; given scores count whole, as in torch."""
+        if self._context.by_scores(state.planned) and state.scores is not None:
+            return state.scores, PackedMask.full(state.planned.entries)
+        return state.weight, state.mask
 
 
-def make_ranking(ranked: RankingContext, backend: Backend) -> EntryRanking | ChannelRanking:
-    """Give what a rule's granularity asks for."""
-    if isinstance(ranked.rule.granularity, Channels):
-        return ChannelRanking(ranked, backend)
-    return EntryRanking(ranked, backend)
+def make_ranking(context: RankingContext, backend: Backend) -> EntryRanking | ChannelRanking:
+    """Return what a rule's granularity asks for."""
+    granularity = context.rule.granularity
+    if isinstance(granularity, Channels):
+        return ChannelRanking(context, granularity.dim, backend)
+    return EntryRanking(context, backend)
 
 
-def _domain(ranked: RankingContext) -> torch.dtype:
-    names = {
-        planned.scores_dtype if ranked.by_scores(planned) and planned.scores_dtype is not None else planned.dtype
-        for planned in ranked.members
-    }
-    return scores.domain_of(TORCH_DTYPES[name] for name in names)
+def _domain(context: RankingContext) -> str:
+    return domain_of(
+        planned.scores_dtype if context.by_scores(planned) and planned.scores_dtype is not None else planned.dtype
+        for planned in context.members
+    )

@@ -1,4 +1,4 @@
-"""What rankings of entries, channels and units have in common: the rule at work, its amount, what it refuses."""
+"""What rankings of entries, channels and coupled channels share: the rule at work, its amount, what it refuses."""
 
 from dataclasses import dataclass
 
@@ -12,28 +12,26 @@ from pruning_engine.recipe import (
     Rule,
     Scope,
 )
-from pruning_engine.selection.entries import Tuning
 from pruning_proto.names import SCORES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankingContext:
-    """A rule that ranks, its place in the recipe, the recipe's seed, and the parameters that compete."""
+    """A rule that ranks, its place in the recipe, the recipe's seed, and the parameters that it ranks."""
 
     rule: Rule
     position: int
     seed: int
     members: tuple[PlannedParameter, ...]
-    tuning: Tuning
 
-    def falling(self, alive: int, total: int, group: str | None = None) -> int:
-        """Give how many of `alive` fall; `group`: whose units. Raises: MismatchError if the rule counts more."""
+    def count_to_prune(self, unpruned: int, total: int, group: str | None = None) -> int:
+        """Return how many of `unpruned` to prune; `group`: whose. Raises: MismatchError if it counts more."""
         amount: Amount | None = self.rule.amount
         assert amount is not None  # noqa: S101 - recipe.check refused rules that rank without one
-        if isinstance(amount, Count) and amount.value > alive:
+        if isinstance(amount, Count) and amount.value > unpruned:
             tensor = group or (self.members[0].name if self.rule.scope is Scope.LOCAL else None)
-            self.rule.granularity.refuse_count(amount.value, alive, self.position, tensor)
-        return amount.of(alive, total)
+            self.rule.granularity.refuse_count(amount.value, unpruned, self.position, tensor)
+        return amount.of(unpruned, total)
 
     def by_scores(self, planned: PlannedParameter) -> bool:
         """Whether this parameter is ranked by given scores, not by its weights."""
@@ -51,5 +49,5 @@ class RankingContext:
 
 
 def norm_of(rule: Rule) -> Norm:
-    """Give the norm that a rule ranks by."""
+    """Return the norm that a rule ranks by."""
     return DEFAULT_NORM if rule.score.norm is None else rule.score.norm

@@ -10,12 +10,12 @@ from math import inf
 from typing import TypeAlias
 
 import numpy as np
-import torch
 
 from pruning_engine.granularities.resolved_groups import ResolvedGroup, ResolvedSlice
 from pruning_engine.kernels import channel_norms as norms
-from pruning_engine.kernels.backend import Backend, Bits, BoolArray, Floats, Integers
+from pruning_engine.kernels.backend import Backend, BoolArray, Flat, Floats, Integers
 from pruning_engine.kernels.channel_layout import ChannelLayout, channel_layout
+from pruning_engine.kernels.packed_mask import PackedMask
 from pruning_engine.norm import Norm, is_reproducible, power_of
 from pruning_engine.selection.channels import exact_channel_parts
 
@@ -25,17 +25,17 @@ Place: TypeAlias = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What is ranked of one parameter: flat entries, and which of them count (None: all)."""
+    """What is ranked of one parameter: flat entries, and which of them count."""
 
-    flat: torch.Tensor
-    alive: Bits | None
+    flat: Flat
+    mask: PackedMask
 
 
 def position_sums(backend: Backend, scored: Scored, layout: ChannelLayout, norm: Norm) -> Floats:
-    """Give for each position along a dim what sums, or extremes, are made of: without the root."""
+    """Return for each position along a dim what sums, or extremes, are made of: without the root."""
     if not layout.entries:
         return np.full(layout.channels, inf if power_of(norm) == -inf else 0.0)
-    found = backend.norms(scored.flat, scored.alive, layout, norm)
+    found = backend.norms(scored.flat, scored.mask, layout, norm)
     return found if is_reproducible(norm) else _without_root(found, power_of(norm))
 
 
@@ -63,7 +63,7 @@ def ranks_of(sums: Floats, entries: int, norm: Norm) -> Floats:
 def exact_unit_sums(
     backend: Backend, group: ResolvedGroup, scored: Mapping[str, Scored], numbers: Integers, norm: Norm
 ) -> Floats:
-    """Give the sums of the units `numbers`, ascending, exact and rounded once."""
+    """Return the sums of the units `numbers`, ascending, exact and rounded once."""
     ties = [tie for tie in group.ties if tie.scored and tie.unit_entries]
     if len(numbers) > 1 and all(_are_alike(backend, tie, scored[tie.parameter], numbers) for tie in ties):
         # Constant tensors, whose units are all close, are no reason to be slow.
@@ -73,7 +73,7 @@ def exact_unit_sums(
         one = scored[tie.parameter]
         positions = tie.positions()[numbers]
         layout = channel_layout(tie.shape, tie.dim)
-        found = exact_channel_parts(backend, one.flat, one.alive, layout, positions.reshape(-1), norm)
+        found = exact_channel_parts(backend, one.flat, one.mask, layout, positions.reshape(-1), norm)
         parts.append(found.reshape(len(numbers), -1))
     return norms.rounded_once(parts)
 
@@ -81,14 +81,14 @@ def exact_unit_sums(
 def _are_alike(backend: Backend, tie: ResolvedSlice, one: Scored, numbers: Integers) -> bool:
     """Whether the positions of some units all hold the same entries; False where that is not known."""
     positions = np.sort(tie.positions()[numbers].reshape(-1))
-    return one.alive is None and backend.are_alike(one.flat, channel_layout(tie.shape, tie.dim), positions)
+    return one.mask.is_full and backend.are_alike(one.flat, channel_layout(tie.shape, tie.dim), positions)
 
 
-def living_units(group: ResolvedGroup, living: Mapping[Place, BoolArray]) -> BoolArray:
-    """Mark the units that have an entry left in one of the tensors that have such flags of their positions."""
+def unpruned_units(group: ResolvedGroup, unpruned: Mapping[Place, BoolArray]) -> BoolArray:
+    """Mark the units that have an unpruned entry, in one of the tensors that have flags of their positions."""
     found = np.zeros(group.units, np.bool_)
     for tie in group.ties:
-        flags = living.get((tie.parameter, tie.dim))
+        flags = unpruned.get((tie.parameter, tie.dim))
         if flags is not None:
             found |= flags[tie.positions()].any(axis=1)
     return found

@@ -1,10 +1,7 @@
-"""What the engine asks of the machine: masks, keys and norms over one flat tensor. Two backends give it.
+"""What the engine asks of the machine: masks, keys and norms over one flat tensor. Two backends do it.
 
-`numpy_backend.py` works on CPU tensors with numpy and the engine's threads; `torch_backend.py` does the same with
-torch operations on any device. Both give the same bits.
-
-Masks are packed everywhere: uint8, flat in C order, little bit order, 1 = kept, spare bits 0. So they take 1/32 of
-fp32 weights, combine eight entries at a time, and are what the wire carries.
+`cpu/` computes on host memory with numpy and the engine's threads; `cuda/` does the same with torch operations on a
+device. Both compute the same bits. Tensors are flat buffers: `Buffer` on the host, `DeviceBuffer` on a device.
 """
 
 from collections.abc import Sequence
@@ -13,13 +10,16 @@ from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from pruning_engine.kernels.channel_layout import ChannelLayout
+from pruning_engine.kernels.packed_mask import PackedMask
 from pruning_engine.norm import Norm
 
-Bits: TypeAlias = torch.Tensor
-"""A packed mask."""
+AnyBuffer: TypeAlias = Any
+"""A `Buffer`, or a `DeviceBuffer`, which this module cannot name: it imports no torch."""
+
+Flat: TypeAlias = Any
+"""A buffer of one dim, in the memory that the backend computes in."""
 
 Integers: TypeAlias = npt.NDArray[Any]
 """numpy's unsigned integers of some width, or positions."""
@@ -29,7 +29,7 @@ BoolArray: TypeAlias = npt.NDArray[np.bool_]
 
 
 RUN_ENTRIES: Final = 16
-"""Entries that are sampled together: one cache line of fp32, for memory gives no less than that."""
+"""Entries that are sampled together: one cache line of fp32, since memory is read in no smaller parts."""
 
 
 class NotBinaryError(Exception):
@@ -40,7 +40,7 @@ class NotBinaryError(Exception):
 class Split:
     """What one pass over a piece found about a bracket of keys, `low` to `high`, both included.
 
-    `kept` counts alive entries whose key is `low` or more. `inside` counts those in the bracket; `positions` (from
+    `kept` counts unpruned entries whose key is `low` or more. `inside` counts those in the bracket; `positions` (from
     the piece's begin) and `keys` are theirs, None if the bracket is a single key.
     """
 
@@ -52,104 +52,128 @@ class Split:
 
 
 class Candidates(Protocol):
-    """The entries of one tensor that compete, by integer keys in the order of their importance.
+    """The entries of one tensor that can be pruned, by integer keys in the order of their importance.
 
-    `size` counts all entries, `alive` those that no mask has pruned: only they compete. `highest` is no smaller
+    `entries` counts all, `unpruned` those that no mask has pruned: only they are candidates. `highest` is no smaller
     than any key.
     """
 
-    size: int
-    alive: int
+    entries: int
+    unpruned: int
     highest: int
 
     def pieces(self) -> Sequence[tuple[int, int]]:
-        """Where each piece begins and ends; pieces begin at multiples of 8."""
+        """Return where each piece begins and ends; pieces begin at multiples of 8."""
         ...
 
-    def blank(self) -> Bits:
-        """Give a mask to be filled, piece by piece."""
+    def blank(self) -> PackedMask:
+        """Return a mask to be filled, piece by piece."""
         ...
 
     def sample(self, runs: Integers) -> Integers:
-        """Give the keys of the alive entries in runs of RUN_ENTRIES, by their numbers; a last short run has none."""
+        """Return the keys of the candidates in runs of RUN_ENTRIES, by their numbers; a last short run has none."""
         ...
 
     def everything(self) -> Integers:
-        """Give the keys of all alive entries."""
+        """Return the keys of all candidates."""
         ...
 
-    def split(self, piece: tuple[int, int], low: int, high: int, kept: Bits) -> Split:
-        """Write into `kept` which alive entries of a piece have keys of `low` or more, and look into the bracket."""
+    def split(self, piece: tuple[int, int], low: int, high: int, kept: PackedMask) -> Split:
+        """Write into `kept` which candidates of a piece have keys of `low` or more, and look into the bracket."""
         ...
 
     def largest(self, piece: tuple[int, int]) -> int:
-        """Give the largest key of the alive entries of a piece; 0 if there are none."""
+        """Return the largest key of the candidates of a piece; 0 if it has none."""
         ...
 
-    def drop(self, begin: int, positions: Integers, kept: Bits) -> None:
+    def drop(self, begin: int, positions: Integers, kept: PackedMask) -> None:
         """Clear the bits of entries at `positions` from `begin`."""
         ...
 
-    def drop_equal(self, piece: tuple[int, int], key: int, count: int, kept: Bits) -> None:
-        """Clear the bits of the first `count` alive entries of a piece that have this key."""
+    def drop_equal(self, piece: tuple[int, int], key: int, count: int, kept: PackedMask) -> None:
+        """Clear the bits of the first `count` candidates of a piece that have this key."""
         ...
 
     def is_nan(self, key: int) -> bool:
-        """Whether a key stands for NaN."""
+        """Whether entries of this key are NaN."""
         ...
 
 
 class Backend(Protocol):
-    """Masks, contenders and norms over flat tensors of one device."""
+    """Masks, candidates and norms over flat tensors of one device, which `device` names as torch does."""
 
-    device: torch.device
+    device: str
 
-    def pack(self, mask: torch.Tensor) -> Bits:
+    def load(self, tensor: AnyBuffer) -> Flat:
+        """Return a tensor flat in C order on this device: the same memory, where it has that order there."""
+        ...
+
+    def copy(self, flat: Flat, out: AnyBuffer) -> None:
+        """Write a flat tensor's entries into a buffer of any device."""
+        ...
+
+    def empty(self, dtype: str, entries: int) -> Flat:
+        """Return a flat tensor to be filled."""
+        ...
+
+    def pack(self, mask: Flat) -> PackedMask:
         """Pack a flat mask of any real dtype. Raises: NotBinaryError if it holds anything but 0 and 1."""
         ...
 
-    def unpack(self, bits: Bits, size: int) -> torch.Tensor:
-        """Give the flat boolean mask."""
+    def unpack(self, mask: PackedMask) -> Flat:
+        """Return the flat boolean mask."""
         ...
 
-    def count(self, bits: Bits) -> int:
-        """Count the ones."""
+    def bits(self, mask: PackedMask) -> Flat:
+        """Return the mask's bits as a flat U8 tensor."""
         ...
 
-    def nonzero(self, flat: torch.Tensor) -> Bits:
+    def from_bits(self, bits: Flat, entries: int) -> PackedMask:
+        """Return the mask of `entries` entries that a flat U8 tensor holds."""
+        ...
+
+    def count(self, mask: PackedMask) -> int:
+        """Count the entries that a mask keeps."""
+        ...
+
+    def nonzero(self, flat: Flat) -> PackedMask:
         """Mark the entries that are not zero (NaN is not, -0.0 is)."""
         ...
 
-    def apply(self, flat: torch.Tensor, bits: Bits, out: torch.Tensor) -> None:
+    def apply(self, flat: Flat, mask: PackedMask, out: Flat) -> None:
         """Write into `out` (which may be `flat`) the entries that are kept, and +0.0 for the others."""
         ...
 
-    def magnitudes(self, flat: torch.Tensor, domain: torch.dtype, alive: Bits | None) -> Candidates:
-        """Let entries compete by magnitude, compared as values of `domain`."""
+    def magnitudes(self, flat: Flat, domain: str, mask: PackedMask) -> Candidates:
+        """Return the unpruned entries as candidates by magnitude, compared as values of `domain`."""
         ...
 
-    def random(self, key: int, size: int, alive: Bits | None) -> Candidates:
-        """Let entries compete by random scores (see random_scores.py)."""
+    def random(self, key: int, mask: PackedMask) -> Candidates:
+        """Return the unpruned entries as candidates by random scores (see random_keys.py)."""
         ...
 
-    def norms(self, flat: torch.Tensor, alive: Bits | None, layout: ChannelLayout, norm: Norm) -> Floats:
-        """Give what ranks each channel, in fp64: see norms.py. Entries that are not alive count as 0."""
+    def norms(self, flat: Flat, mask: PackedMask, layout: ChannelLayout, norm: Norm) -> Floats:
+        """Return what ranks each channel, in fp64: see channel_norms.py. Pruned entries count as 0."""
         ...
 
     def channels(
-        self, flat: torch.Tensor, alive: Bits | None, layout: ChannelLayout, numbers: Integers, span: tuple[int, int]
+        self, flat: Flat, mask: PackedMask, layout: ChannelLayout, numbers: Integers, span: tuple[int, int]
     ) -> Floats:
-        """Give some channels' entries, those of `span` within each, in fp64, a row each, 0 where not alive."""
+        """Return some channels' entries, those of `span` within each, in fp64, a row each, 0 where pruned."""
         ...
 
-    def are_alike(self, flat: torch.Tensor, layout: ChannelLayout, numbers: Integers) -> bool:
+    def are_alike(self, flat: Flat, layout: ChannelLayout, numbers: Integers) -> bool:
         """Whether some channels, in ascending order, hold the same entries; False where that is not known."""
         ...
 
-    def living_channels(self, alive: Bits, layout: ChannelLayout) -> BoolArray:
-        """Mark the channels that have an alive entry."""
+    def unpruned_channels(self, mask: PackedMask, layout: ChannelLayout) -> BoolArray:
+        """Mark the channels that have an unpruned entry."""
         ...
 
-    def spread(self, channels: BoolArray, alive: Bits | None, layout: ChannelLayout) -> Bits:
-        """Give the mask of the alive entries of the marked channels."""
+    def spread(self, channels: BoolArray, mask: PackedMask, layout: ChannelLayout) -> PackedMask:
+        """Return the mask of the unpruned entries of the marked channels."""
+        ...
+
+    def take(self, tensor: AnyBuffer, dim: int, positions: Integers, *, in_place: bool = False) -> AnyBuffer:
+        """Return some positions along a dim, ascending; with `in_place` the tensor's own memory may hold them."""
         ...

@@ -47,7 +47,7 @@ class ChannelLayout:
         return self.outer * self.inner
 
     def within(self, begin: int, end: int) -> Integers:
-        """Give the flat positions of the first channel's entries from `begin` to `end`."""
+        """Return the flat positions of the first channel's entries from `begin` to `end`."""
         outer, inner = np.divmod(np.arange(begin, end, dtype=np.int64), max(1, self.inner))
         return outer * (self.channels * self.inner) + inner
 

@@ -10,7 +10,6 @@ Norms of other p, and the nuclear norm, are ranked as fp64 has them: not reprodu
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from math import inf
 from types import MappingProxyType
@@ -18,15 +17,11 @@ from typing import Final
 
 import numpy as np
 
-from pruning_engine.kernels.backend import BoolArray, Floats, Integers
+from pruning_engine.kernels.backend import Floats
 from pruning_engine.norm import SUMMED_POWERS, NamedNorm, Norm, power_of
 
-_ROUNDED: Final = SUMMED_POWERS - {0.0}
+ROUNDED_POWERS: Final = SUMMED_POWERS - {0.0}
 """Powers whose sums are rounded."""
-
-_RELATIVE_ERROR: Final = 2.0**-51
-_SMALLEST_SUM: Final = 1e-290
-"""Sums up to this may hold products that were rounded below the range of normal numbers."""
 
 
 def terms_in_place(magnitudes: Floats, power: float) -> Floats:
@@ -77,55 +72,25 @@ def finish(sums: Floats, norm: Norm) -> Floats:
 
 
 def norm_of(rank: float, norm: Norm) -> float:
-    """Give the norm that a ranking number stands for."""
+    """Return the norm of a channel whose ranking number is `rank`."""
     power = power_of(norm)
     if norm is NamedNorm.NUC or power not in SUMMED_POWERS or power == 0.0:
         return rank
     return math.sqrt(rank) if power == 2.0 else rank ** (1.0 / power)
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelCut:
-    """Which channels fall, and the largest ranking number among them (None if none does)."""
-
-    falls: BoolArray
-    largest_fallen: float | None
-
-
-def cut(ranks: Floats, count: int, norm: Norm, entries: int, exact: Callable[[Integers], Floats]) -> ChannelCut:
-    """Let `count` channels of least rank fall, among equals the first ones.
-
-    `entries`: the most that one channel sums up. `exact` gives the exact sums of channels by their places in `ranks`.
-    """
-    falls = np.zeros(len(ranks), np.bool_)
-    if not count:
-        return ChannelCut(falls, None)
-    near = float(np.partition(ranks, count - 1)[count - 1])
-    slack = entries * _RELATIVE_ERROR if norm is not NamedNorm.NUC and power_of(norm) in _ROUNDED else 0.0
-    margin = _SMALLEST_SUM if slack else 0.0
-    np.less(ranks, near * (1.0 - slack) - margin, out=falls)
-    close = np.flatnonzero(~falls & (ranks <= near * (1.0 + slack) + margin))
-    missing = count - int(np.count_nonzero(falls))
-    values = ranks[close]
-    if slack:  # also if all of them fall: the largest is told, and must not hang on how it was summed
-        values = exact(close)
-    order = np.argsort(values, kind="stable")[:missing]
-    falls[close[order]] = True
-    return ChannelCut(falls, float(values[order].max()))
-
-
 def exact_sums(magnitudes: Floats, norm: Norm) -> Floats:
-    """Give the sum of the terms of each row, exact and rounded once; infinity if it is beyond fp64."""
+    """Return the sum of the terms of each row, exact and rounded once; infinity if it is beyond fp64."""
     return rounded_once([exact_parts(magnitudes, norm)])
 
 
 def rounded_once(parts: Sequence[Floats]) -> Floats:
-    """Give the sum of each row of several arrays together, exact and rounded once; infinity if it is beyond fp64."""
+    """Return the sum of each row of several arrays together, exact and rounded once; infinity if it is beyond fp64."""
     return np.array([_fsum(chain.from_iterable(row)) for row in zip(*parts, strict=True)])
 
 
 def exact_parts(magnitudes: Floats, norm: Norm) -> Floats:
-    """Give a few numbers for each row, whose sum is exactly the sum of its terms.
+    """Return a few numbers for each row, whose sum is exactly the sum of its terms.
 
     As `math.fsum` does, but row by row at once: each turn cuts the leading bits off all terms on a common grid, so
     coarse that their sum is exact in any order, until nothing is left. Terms near the end of the range, where the

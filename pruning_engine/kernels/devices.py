@@ -1,12 +1,13 @@
-"""Which backend works for a device."""
-
-import torch
+"""Which backend computes for a device."""
 
 from pruning_engine.kernels.backend import Backend
 from pruning_engine.kernels.cpu.backend import NumpyBackend
-from pruning_engine.kernels.cuda.backend import TorchBackend
 
 
-def backend_for(device: torch.device) -> Backend:
-    """Give the fastest backend of a device."""
-    return NumpyBackend() if device.type == "cpu" else TorchBackend(device)
+def backend_for(device: str) -> Backend:
+    """Return the fastest backend of a device, by the name that torch has for it. Imports torch for all but the CPU."""
+    if device.partition(":")[0] == "cpu":
+        return NumpyBackend()
+    from pruning_engine.kernels.cuda.backend import TorchBackend  # noqa: PLC0415 - imports torch
+
+    return TorchBackend(device)

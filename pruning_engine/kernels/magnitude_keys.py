@@ -5,80 +5,64 @@ and no rounding. Integers rank by their absolute value. Tensors of one dtype are
 several are compared by value, in fp32 if all are floats that fp32 holds exactly, else in fp64, where integers
 beyond 2^53 are rounded first.
 
-Only the meaning of keys lives here; the arithmetic over arrays is the backends'.
+Only the meaning of keys is defined here; the arithmetic over arrays is the backends'.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
 import numpy as np
-import torch
 
-NATIVE: Final = frozenset(
-    {
-        torch.float64,
-        torch.float32,
-        torch.float16,
-        torch.bfloat16,
-        torch.float8_e4m3fn,
-        torch.float8_e5m2,
-        torch.int8,
-        torch.int16,
-        torch.int32,
-        torch.int64,
-        torch.uint8,
-        torch.uint16,
-        torch.uint32,
-        torch.uint64,
-    }
-)
+from pruning_engine.dtypes import PRUNABLE, element_bits, is_float
+from pruning_engine.kernels.small_floats import fp8_values, widened
+
+NATIVE: Final = PRUNABLE
 """Dtypes whose bits can be keys as they are."""
 
-_LARGEST_NUMBER: Final = MappingProxyType(
+_LARGEST_NUMBER: Final[Mapping[str, int]] = MappingProxyType(
     {
-        torch.float64: 0x7FF0_0000_0000_0000,
-        torch.float32: 0x7F80_0000,
-        torch.float16: 0x7C00,
-        torch.bfloat16: 0x7F80,
-        torch.float8_e4m3fn: 0x7E,
-        torch.float8_e5m2: 0x7C,
+        "F64": 0x7FF0_0000_0000_0000,
+        "F32": 0x7F80_0000,
+        "F16": 0x7C00,
+        "BF16": 0x7F80,
+        "F8_E4M3": 0x7E,
+        "F8_E5M2": 0x7C,
     }
 )
 """The key of the largest number of a float dtype, infinity where it has one. Larger keys are NaN."""
 
-_MAGNITUDE_BITS: Final = MappingProxyType({1: 0x7F, 2: 0x7FFF, 4: 0x7FFF_FFFF, 8: 0x7FFF_FFFF_FFFF_FFFF})
 
-
-def domain_of(dtypes: Iterable[torch.dtype]) -> torch.dtype:
-    """Give the dtype in which tensors of these dtypes are compared."""
+def domain_of(dtypes: Iterable[str]) -> str:
+    """Return the dtype in which tensors of these dtypes are compared."""
     kinds = set(dtypes)
     if len(kinds) == 1 and kinds <= NATIVE:
         return kinds.pop()
-    narrow = all(kind.is_floating_point and kind is not torch.float64 for kind in kinds)
-    return torch.float32 if narrow else torch.float64
+    return "F32" if all(is_float(kind) and kind != "F64" for kind in kinds) else "F64"
 
 
-def magnitude_bits(domain: torch.dtype) -> int:
-    """Give the bits of a float that make its magnitude: all but the sign."""
-    return _MAGNITUDE_BITS[domain.itemsize]
+def magnitude_bits(domain: str) -> int:
+    """Return the bits of a float that make its magnitude: all but the sign."""
+    return int(2 ** (element_bits(domain) - 1)) - 1
 
 
-def highest_key(domain: torch.dtype) -> int:
-    """Give a key no smaller than any of this dtype."""
-    if domain.is_floating_point:
-        return magnitude_bits(domain)
-    return int(2 ** (8 * domain.itemsize)) - 1
+def highest_key(domain: str) -> int:
+    """Return a key no smaller than any of this dtype."""
+    return magnitude_bits(domain) if is_float(domain) else int(2 ** element_bits(domain)) - 1
 
 
-def largest_number(domain: torch.dtype) -> int | None:
-    """Give the largest key that is not NaN; None if the dtype has no NaN."""
+def largest_number(domain: str) -> int | None:
+    """Return the largest key that is not NaN; None if the dtype has no NaN."""
     return _LARGEST_NUMBER.get(domain)
 
 
-def magnitude_of(key: int, domain: torch.dtype) -> float:
-    """Give the magnitude that a key stands for."""
-    if not domain.is_floating_point:
+def magnitude_of(key: int, domain: str) -> float:
+    """Return the magnitude of entries that have this key."""
+    if not is_float(domain):
         return float(key)
-    bits = torch.from_numpy(np.array([key], dtype=f"u{domain.itemsize}"))
-    return float(bits.view(domain).to(torch.float64))
+    if domain == "BF16":
+        return float(widened(np.array([key], np.uint16), np.empty(1, np.uint32))[0])
+    if element_bits(domain) == 8:
+        return float(fp8_values(domain)[key])
+    width = element_bits(domain) // 8
+    return float(np.array([key], f"u{width}").view(f"f{width}")[0])

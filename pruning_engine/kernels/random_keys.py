@@ -21,13 +21,13 @@ MASK64: Final = 2**64 - 1
 
 
 def key_of(seed: int, position: int, name: str) -> int:
-    """Give the 64-bit key of the tensor `name` under the rule at `position`."""
+    """Return the 64-bit key of the tensor `name` under the rule at `position`."""
     text = struct.pack("<QI", seed, position) + name.encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
 
 
 def score(key: int, index: int) -> int:
-    """Give the score of one entry (its flat index in C order) or channel (its index): 0 to 2^64 - 1."""
+    """Return the score of one entry (its flat index in C order) or channel (its index): 0 to 2^64 - 1."""
     value = (key + (index + 1) * GOLDEN) & MASK64
     for shift, factor in MIX:
         value ^= value >> shift

@@ -46,12 +46,12 @@ def validate_pruning_amount(amount: float, tensor_size: int) -> None:
 
 
 def compute_nparams_toprune(amount: float, tensor_size: int) -> int:
-    """Give how many of `tensor_size` an amount stands for; halves round to even."""
+    """Return the number of entries or channels that an amount means, out of `tensor_size`; halves round to even."""
     return int(amount) if isinstance(amount, Integral) else round(amount * tensor_size)
 
 
-def count_falling(amount: float, candidates: int) -> int:
-    """Give how many of the candidates fall. Raises: MismatchError if the amount is more."""
+def count_to_prune(amount: float, candidates: int) -> int:
+    """Return how many of the candidates to prune. Raises: MismatchError if the amount is more."""
     count = compute_nparams_toprune(amount, candidates)
     validate_pruning_amount(count, candidates)
     return count

@@ -28,7 +28,7 @@ from pruning_engine.modules.storage import (
     refuse_without_zero,
     tensor_name,
 )
-from pruning_engine.modules.unpruned_view import mask_survivors
+from pruning_engine.modules.unpruned_view import mask_of_unpruned
 from pruning_proto.names import MASK, ORIG
 
 
@@ -44,7 +44,7 @@ class BasePruningMethod(torch_prune.BasePruningMethod):
 
     @abstractmethod
     def compute_mask(self, t: torch.Tensor, default_mask: torch.Tensor) -> torch.Tensor:
-        """Give a mask for `t`, which holds the importance of the entries: 0 where `default_mask` is, and more.
+        """Return a mask for `t`, which holds the importance of the entries: 0 where `default_mask` is, and more.
 
         Shape: all three the same.
         """
@@ -54,7 +54,7 @@ class BasePruningMethod(torch_prune.BasePruningMethod):
         refresh(module, self._applied_name(), self)
 
     def apply_mask(self, module: torch.nn.Module) -> torch.Tensor:
-        """Give the weight under its mask. Raises: RuntimeError if this method has not been applied."""
+        """Return the weight under its mask. Raises: RuntimeError if this method has not been applied."""
         name = self._applied_name()
         return masked(getattr(module, name + ORIG), getattr(module, name + MASK))
 
@@ -84,7 +84,7 @@ class BasePruningMethod(torch_prune.BasePruningMethod):
         default_mask: torch.Tensor | None = None,
         importance_scores: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Give a pruned tensor, no module needed. As in torch, `default_mask` changes nothing in the ranking.
+        """Return a pruned tensor, no module needed. As in torch, `default_mask` changes nothing in the ranking.
 
         Shape: all the same.
         """
@@ -109,8 +109,8 @@ class BasePruningMethod(torch_prune.BasePruningMethod):
         detach(module, name, weight)
 
     def mask_survivors(self, t: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Give the mask that follows a prior one: `compute_mask` on what is left, as `PRUNING_TYPE` says."""
-        return mask_survivors(self, t, mask)
+        """Return the mask that follows a prior one: `compute_mask` on what is left, as `PRUNING_TYPE` says."""
+        return mask_of_unpruned(self, t, mask)
 
     def _applied_name(self) -> str:
         if self._tensor_name is None:
@@ -144,7 +144,7 @@ class PruningContainer(BasePruningMethod, torch_prune.PruningContainer):
         self._pruning_methods += (method,)
 
     def compute_mask(self, t: torch.Tensor, default_mask: torch.Tensor) -> torch.Tensor:
-        """Give the mask that the last method makes of what `default_mask` has left.
+        """Return the mask that the last method makes of what `default_mask` has left.
 
         Raises: RuntimeError if the container is empty.
         """
@@ -153,15 +153,15 @@ class PruningContainer(BasePruningMethod, torch_prune.PruningContainer):
         last = self._pruning_methods[-1]
         if isinstance(last, BasePruningMethod):
             return last.mask_survivors(t, default_mask)
-        return mask_survivors(last, t, default_mask)
+        return mask_of_unpruned(last, t, default_mask)
 
     def mask_survivors(self, t: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Give what the last method gives: a container in a container stands for it."""
+        """Return what the last method gives: a container in a container stands for it."""
         return self.compute_mask(t, default_mask=mask)
 
 
 def combined(old: Method | None, method: Method) -> Method:
-    """Give what acts on a tensor when `method` comes after `old`; `old` stays as it is."""
+    """Return what acts on a tensor when `method` comes after `old`; `old` stays as it is."""
     if old is None:
         return method
     if isinstance(old, PruningContainer):

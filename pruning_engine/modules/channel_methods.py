@@ -1,4 +1,4 @@
-"""Methods that let whole channels fall: LnStructured, RandomStructured."""
+"""Methods that prune whole channels: LnStructured, RandomStructured."""
 
 from abc import abstractmethod
 from math import isnan
@@ -9,32 +9,30 @@ import torch
 from torch.nn.utils import prune as torch_prune
 
 from pruning_engine.errors import CheckpointError, MismatchError, Reason, RecipeError
-from pruning_engine.kernels import channel_norms as norms
-from pruning_engine.kernels import random_keys as random_scores
-from pruning_engine.kernels.backend import BoolArray, Floats, Integers
-from pruning_engine.kernels.channel_layout import ChannelLayout, channel_layout
-from pruning_engine.kernels.cpu.backend import NumpyBackend
-from pruning_engine.kernels.devices import backend_for
+from pruning_engine.kernels.backend import BoolArray
+from pruning_engine.kernels.channel_layout import channel_layout
+from pruning_engine.kernels.packed_mask import PackedMask
+from pruning_engine.kernels.random_keys import key_of
 from pruning_engine.modules.amounts import (
-    count_falling,
+    count_to_prune,
     validate_pruning_amount_init,
     validate_pruning_dim,
     validate_structured_pruning,
 )
 from pruning_engine.modules.base_method import BasePruningMethod
-from pruning_engine.modules.mask_tensors import flat_numbers, mask_dtype, times
+from pruning_engine.modules.mask_tensors import backend_of, flat_numbers, mask_dtype, times
 from pruning_engine.modules.seeds import draw_seed
 from pruning_engine.modules.storage import Method
-from pruning_engine.modules.unpruned_view import living_channels
+from pruning_engine.modules.unpruned_view import unpruned_channels
 from pruning_engine.norm import NamedNorm, Norm
-from pruning_engine.selection import entries as selection
-from pruning_engine.selection.channels import exact_channel_sums
+from pruning_engine.selection.channels import RankedChannels, least_channels
+from pruning_engine.selection.random_choice import random_channels
 
 _NUCLEAR_DIMS = 3
 
 
 class ChannelMethod(BasePruningMethod):
-    """The `amount` least important channels along `dim` fall, among equals the first ones."""
+    """Prunes the `amount` least important channels along `dim`, among equals the first ones."""
 
     PRUNING_TYPE: str = "structured"
 
@@ -44,34 +42,34 @@ class ChannelMethod(BasePruningMethod):
         self.dim = dim
 
     @abstractmethod
-    def fallen(self, t: torch.Tensor, candidates: BoolArray, count: int) -> BoolArray:
+    def channels_to_prune(self, t: torch.Tensor, candidates: BoolArray, count: int) -> BoolArray:
         """Mark the `count` least important of the channels that are candidates."""
 
     def compute_mask(self, t: torch.Tensor, default_mask: torch.Tensor) -> torch.Tensor:
-        """Give `default_mask` without the least important of all channels: what it has pruned competes too.
+        """Return `default_mask` without the least important of all channels; those that it has pruned are ranked too.
 
-        Raises: MismatchError if `t` has no channels, or fewer than should fall; DimError for a dim that it has not.
+        Raises: MismatchError if `t` has no channels, or fewer than `amount`; DimError for a dim that it has not.
         """
         self._check(t)
         candidates = np.ones(t.shape[self.dim], np.bool_)
-        dtype = mask_dtype(t, default_mask) if self._count(candidates) else default_mask.dtype  # as torch has it
+        dtype = mask_dtype(t, default_mask) if self._count(candidates) else default_mask.dtype  # as in torch
         return self._mask(t, default_mask.to(dtype), candidates)
 
     def mask_survivors(self, t: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Give the mask without the least important of the channels that have an entry left."""
+        """Return the mask without the least important of the channels that have an unpruned entry."""
         if type(self).compute_mask is not ChannelMethod.compute_mask:
             return super().mask_survivors(t, mask)
         self._check(t)
-        return self._mask(t, mask.to(mask_dtype(t, mask)), living_channels(mask, self.dim).cpu().numpy())
+        return self._mask(t, mask.to(mask_dtype(t, mask)), unpruned_channels(mask, self.dim).cpu().numpy())
 
     def _mask(self, t: torch.Tensor, prior: torch.Tensor, candidates: BoolArray) -> torch.Tensor:
         shape = [1] * t.dim()
         shape[self.dim] = -1
-        kept = torch.from_numpy(~self.fallen(t, candidates, self._count(candidates))).view(shape)
+        kept = torch.from_numpy(~self.channels_to_prune(t, candidates, self._count(candidates))).view(shape)
         return times(prior, kept.to(prior).expand_as(prior))
 
     def _count(self, candidates: BoolArray) -> int:
-        return count_falling(self.amount, int(np.count_nonzero(candidates)))
+        return count_to_prune(self.amount, int(np.count_nonzero(candidates)))
 
     def _check(self, t: torch.Tensor) -> None:
         validate_structured_pruning(t)
@@ -79,10 +77,10 @@ class ChannelMethod(BasePruningMethod):
 
 
 class LnStructured(ChannelMethod, torch_prune.LnStructured):
-    """The channels of least norm fall.
+    """Prunes the channels of least norm.
 
-    `amount`: an int, so many; a float from 0.0 to 1.0, that part of what is left. `n`: p of a vector norm, also 0,
-    inf and -inf; "fro", which is 2; "nuc", for tensors of 3 dims.
+    `amount`: an int, a number of channels; a float from 0.0 to 1.0, that part of what is unpruned.
+    `n`: p of a vector norm, also 0, inf and -inf; "fro", which is 2; "nuc", for tensors of 3 dims.
     """
 
     def __init__(self, amount: float, n: float | str, dim: int = -1) -> None:
@@ -90,31 +88,24 @@ class LnStructured(ChannelMethod, torch_prune.LnStructured):
         self.n = n
         self._norm = _norm(n)
 
-    def fallen(self, t: torch.Tensor, candidates: BoolArray, count: int) -> BoolArray:
-        """Mark the candidates of least norm; close calls are summed exactly, see norms.py."""
-        layout = channel_layout(t.shape, self.dim)
-        places = np.flatnonzero(candidates)
-        ranks = self._ranks(t, layout)[candidates]
+    def channels_to_prune(self, t: torch.Tensor, candidates: BoolArray, count: int) -> BoolArray:
+        """Mark the candidates of least norm."""
+        ranked = self._ranked(t, candidates)
+        return least_channels([ranked], count, self._norm).pruned[0]
 
-        def exact(close: Integers) -> Floats:
-            return exact_channel_sums(backend_for(t.device), flat_numbers(t), None, layout, places[close], self._norm)
-
-        cut = norms.cut(ranks, count, self._norm, layout.channel_entries, exact)
-        result = np.zeros_like(candidates)
-        result[places[cut.falls]] = True
-        return result
-
-    def _ranks(self, t: torch.Tensor, layout: ChannelLayout) -> Floats:
-        if not layout.entries:
-            return np.zeros(layout.channels)
-        ranks = backend_for(t.device).norms(flat_numbers(t), None, layout, self._norm)
+    def _ranked(self, t: torch.Tensor, candidates: BoolArray) -> RankedChannels:
+        layout, backend, flat = channel_layout(t.shape, self.dim), backend_of(t), flat_numbers(t)
+        full = PackedMask.full(layout.entries)
+        ranks = backend.norms(flat, full, layout, self._norm) if layout.entries else np.zeros(layout.channels)
         if np.isnan(ranks).any():
             raise CheckpointError(
                 Reason.NAN_WEIGHTS,
                 f"tensor {self._tensor_name or 't'!r} holds NaN among the channels to be ranked; NaN has no rank",
                 tensor=self._tensor_name,
             )
-        return ranks
+        return RankedChannels(
+            candidates=candidates, ranks=ranks[candidates], layout=layout, backend=backend, flat=flat, mask=full
+        )
 
     def _check(self, t: torch.Tensor) -> None:
         super()._check(t)
@@ -145,7 +136,7 @@ class LnStructured(ChannelMethod, torch_prune.LnStructured):
 
 
 class RandomStructured(ChannelMethod, torch_prune.RandomStructured):
-    """Channels fall at random.
+    """Prunes channels at random.
 
     `amount`: see LnStructured. `seed`: 64 bits; with None, each mask draws its own from torch's default generator.
     """
@@ -154,15 +145,10 @@ class RandomStructured(ChannelMethod, torch_prune.RandomStructured):
         super().__init__(amount, dim)
         self.seed = seed
 
-    def fallen(self, t: torch.Tensor, candidates: BoolArray, count: int) -> BoolArray:  # noqa: ARG002 - chance looks at nothing
-        """Mark candidates by random scores: see random_scores.py."""
+    def channels_to_prune(self, t: torch.Tensor, candidates: BoolArray, count: int) -> BoolArray:  # noqa: ARG002
+        """Mark candidates by random scores: see random_keys.py."""
         seed = draw_seed() if self.seed is None else self.seed
-        key = random_scores.key_of(seed, 0, self._tensor_name or "")
-        host = NumpyBackend()
-        contender = host.random(key, len(candidates), host.pack(torch.from_numpy(candidates)))
-        (kept,) = selection.select([contender], count).kept
-        result: BoolArray = candidates & ~host.unpack(kept, len(candidates)).numpy()
-        return result
+        return random_channels([key_of(seed, 0, self._tensor_name or "")], [candidates], count)[0]
 
     @classmethod
     def apply(  # type: ignore[override]  # noqa: PLR0913 - torch's signature

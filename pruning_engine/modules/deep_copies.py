@@ -21,7 +21,7 @@ class CopyMasked:
     mask: torch.Tensor
 
     def __call__(self, memo: dict[int, Any]) -> torch.Tensor:
-        """Give the weight of the copy; `memo` holds what has been copied already."""
+        """Return the weight of the copy; `memo` holds what has been copied already."""
         if not self.orig.is_leaf:  # put in for one call by torch.func.functional_call; the next forward replaces it
             return masked(self.orig.detach(), self.mask)
         orig, mask = copy.deepcopy(self.orig, memo), copy.deepcopy(self.mask, memo)

@@ -1,7 +1,7 @@
-"""Methods that let single entries fall: L1Unstructured, RandomUnstructured.
+"""Methods that prune single entries: L1Unstructured, RandomUnstructured.
 
-They say how entries compete; which ones fall is for selection.py to decide, here as for state dicts. Several
-tensors can compete at once, which is what global pruning is.
+They say how entries are ranked; which ones are pruned is decided by `selection`, here as for state dicts. Several
+tensors can be ranked at once, which is what global pruning is.
 """
 
 from abc import abstractmethod
@@ -12,29 +12,29 @@ import torch
 from torch.nn.utils import prune as torch_prune
 
 from pruning_engine.errors import CheckpointError, Reason
-from pruning_engine.kernels import magnitude_keys as scores
-from pruning_engine.kernels import random_keys as random_scores
-from pruning_engine.kernels.backend import Bits, Candidates
-from pruning_engine.kernels.devices import backend_for
-from pruning_engine.modules.amounts import count_falling, validate_pruning_amount_init
+from pruning_engine.kernels.backend import Candidates
+from pruning_engine.kernels.magnitude_keys import domain_of
+from pruning_engine.kernels.packed_mask import PackedMask
+from pruning_engine.kernels.random_keys import key_of
+from pruning_engine.modules.amounts import count_to_prune, validate_pruning_amount_init
 from pruning_engine.modules.base_method import BasePruningMethod
-from pruning_engine.modules.mask_tensors import bits_of, flat_numbers, mask_dtype, times_, write_mask
+from pruning_engine.modules.mask_tensors import backend_of, flat_numbers, mask_dtype, packed, times_, write_mask
 from pruning_engine.modules.seeds import draw_seed
 from pruning_engine.modules.storage import Method
-from pruning_engine.selection import entries as selection
+from pruning_engine.selection.entries import NanKeyError, select
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Competitor:
-    """A tensor whose entries compete: their importance, flat, which of them are left (None: all), and its name."""
+    """A tensor whose entries are ranked: their importance, which of them are unpruned, and the tensor's name."""
 
     importance: torch.Tensor
-    alive: Bits | None
+    mask: PackedMask
     name: str
 
 
 class EntryMethod(BasePruningMethod):
-    """The `amount` least important entries fall, among equals the first ones."""
+    """Prunes the `amount` least important entries, among equals the first ones."""
 
     PRUNING_TYPE: str = "unstructured"
 
@@ -43,58 +43,60 @@ class EntryMethod(BasePruningMethod):
         self.amount = amount
 
     @abstractmethod
-    def contenders(self, competitors: Sequence[Competitor]) -> list[Candidates]:
-        """Give the entries of each tensor as they compete."""
+    def candidates(self, competitors: Sequence[Competitor]) -> list[Candidates]:
+        """Return the unpruned entries of each tensor, ranked."""
 
     @property
     def ranks_alone(self) -> bool:
         """Whether the ranking decides; not so if a subclass has a `compute_mask` of its own."""
         return type(self).compute_mask is EntryMethod.compute_mask
 
-    def select(self, competitors: Sequence[Competitor]) -> list[Bits]:
-        """Give the packed mask of what each tensor keeps, of what it had left.
+    def select(self, competitors: Sequence[Competitor]) -> list[PackedMask]:
+        """Return the mask of what each tensor keeps, of its unpruned entries.
 
-        Raises: MismatchError if more should fall than is left; CheckpointError for NaN.
+        Raises: MismatchError if the amount is more than there are; CheckpointError for NaN.
         """
-        contenders = self.contenders(competitors)
-        count = count_falling(self.amount, sum(contender.alive for contender in contenders))
+        tensors = self.candidates(competitors)
+        count = count_to_prune(self.amount, sum(candidates.unpruned for candidates in tensors))
         try:
-            return selection.select(contenders, count).kept
-        except selection.NanKeyError as error:
-            name = competitors[contenders.index(error.contender)].name
+            return select(tensors, count).kept
+        except NanKeyError as error:
+            name = competitors[error.index].name
             raise CheckpointError(
                 Reason.NAN_WEIGHTS, f"tensor {name!r} holds NaN among the entries to be ranked; NaN has no rank"
             ) from error
 
     def compute_mask(self, t: torch.Tensor, default_mask: torch.Tensor) -> torch.Tensor:
-        """Give `default_mask` without the least important of all entries: what it has pruned competes too."""
-        (kept,) = self.select([self._competitor(t, None)])
-        return times_(write_mask(kept, t.shape, default_mask.dtype), default_mask)
+        """Return `default_mask` without the least important of all entries; those that it has pruned are ranked too."""
+        (kept,) = self.select([self._competitor(t, PackedMask.full(t.numel()))])
+        return times_(write_mask(kept, t.shape, default_mask.dtype, t.device), default_mask)
 
     def mask_survivors(self, t: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Give the mask without the least important of the entries that are left."""
+        """Return the mask without the least important of the entries that are unpruned."""
         if not self.ranks_alone:
             return super().mask_survivors(t, mask)
-        alive = bits_of(mask == 1)
-        (kept,) = self.select([self._competitor(t, alive)])
-        result = write_mask(kept | ~alive, t.shape, mask_dtype(t, mask))
+        prior = packed(mask == 1)
+        (kept,) = self.select([self._competitor(t, prior)])
+        result = write_mask(kept.add_pruned_(prior), t.shape, mask_dtype(t, mask), t.device)
         return times_(result, mask.to(result.dtype))
 
-    def _competitor(self, t: torch.Tensor, alive: Bits | None) -> Competitor:
-        return Competitor(flat_numbers(t), alive, self._tensor_name or "")
+    def _competitor(self, t: torch.Tensor, mask: PackedMask) -> Competitor:
+        return Competitor(t, mask, self._tensor_name or "")
 
 
 class L1Unstructured(EntryMethod, torch_prune.L1Unstructured):
-    """The entries of least magnitude fall.
+    """Prunes the entries of least magnitude.
 
-    `amount`: an int, so many; a float from 0.0 to 1.0, that part of what is left.
+    `amount`: an int, a number of entries; a float from 0.0 to 1.0, that part of what is unpruned.
     """
 
-    def contenders(self, competitors: Sequence[Competitor]) -> list[Candidates]:
-        """Give the entries by their magnitude, compared in one dtype that holds them all."""
-        domain = scores.domain_of(each.importance.dtype for each in competitors)
+    def candidates(self, competitors: Sequence[Competitor]) -> list[Candidates]:
+        """Return the entries by their magnitude, compared in one dtype that holds them all."""
+        flat = [flat_numbers(each.importance) for each in competitors]
+        domain = domain_of(numbers.dtype for numbers in flat)
         return [
-            backend_for(each.importance.device).magnitudes(each.importance, domain, each.alive) for each in competitors
+            backend_of(each.importance).magnitudes(numbers, domain, each.mask)
+            for each, numbers in zip(competitors, flat, strict=True)
         ]
 
     @classmethod
@@ -112,7 +114,7 @@ class L1Unstructured(EntryMethod, torch_prune.L1Unstructured):
 
 
 class RandomUnstructured(EntryMethod, torch_prune.RandomUnstructured):
-    """Entries fall at random, with 64 bits of chance each, whatever the dtype.
+    """Prunes entries at random, by 64 random bits each, whatever the dtype.
 
     `amount`: see L1Unstructured. `seed`: 64 bits; with None, each mask draws its own from torch's default generator.
     """
@@ -121,15 +123,10 @@ class RandomUnstructured(EntryMethod, torch_prune.RandomUnstructured):
         super().__init__(amount)
         self.seed = seed
 
-    def contenders(self, competitors: Sequence[Competitor]) -> list[Candidates]:
-        """Give the entries by random scores: see random_scores.py."""
+    def candidates(self, competitors: Sequence[Competitor]) -> list[Candidates]:
+        """Return the entries by random scores: see random_keys.py."""
         seed = draw_seed() if self.seed is None else self.seed
-        return [
-            backend_for(each.importance.device).random(
-                random_scores.key_of(seed, 0, each.name), each.importance.numel(), each.alive
-            )
-            for each in competitors
-        ]
+        return [backend_of(each.importance).random(key_of(seed, 0, each.name), each.mask) for each in competitors]
 
     @classmethod
     def apply(  # type: ignore[override]  # torch's signature

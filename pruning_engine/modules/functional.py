@@ -16,7 +16,7 @@ Module = TypeVar("Module", bound=torch.nn.Module)
 
 
 def identity(module: Module, name: str) -> Module:
-    """Give `module.name` the pruned form with a mask of ones."""
+    """Return `module.name` the pruned form with a mask of ones."""
     Identity.apply(module, name)
     return module
 

@@ -12,12 +12,12 @@ import torch
 
 from pruning_engine.checkpoints.shared_tensors import place_of
 from pruning_engine.errors import MismatchError, Reason
-from pruning_engine.kernels.backend import Bits
+from pruning_engine.kernels.packed_mask import PackedMask
 from pruning_engine.modules.base_method import PruningContainer, combined
 from pruning_engine.modules.entry_methods import Competitor, EntryMethod
 from pruning_engine.modules.errors import ShapeError
 from pruning_engine.modules.mask_methods import CustomFromMask
-from pruning_engine.modules.mask_tensors import bits_of, flat_numbers, mask_dtype, masked, times_, write_mask
+from pruning_engine.modules.mask_tensors import mask_dtype, masked, on_device, packed, times_, write_mask
 from pruning_engine.modules.storage import Method, attach, find_method, mask_of, parameter_of, tensor_name
 
 Place: TypeAlias = tuple[torch.nn.Module, str]
@@ -109,7 +109,7 @@ def _first_of_ties(slots: Sequence[_Slot]) -> list[_Slot]:
 
 
 def _with_scores_of_ties(leader: _Slot, slots: Sequence[_Slot], first: Sequence[_Slot]) -> _Slot:
-    """Give the leader with the scores given for it under any of its names, the first ones that were."""
+    """Return the leader with the scores given for it under any of its names, the first ones that were."""
     if leader.scores is not None:
         return leader
     tied = (slot.scores for slot, its_leader in zip(slots, first, strict=True) if its_leader is leader)
@@ -129,20 +129,20 @@ def _masks(method: Method, slots: Sequence[_Slot]) -> list[torch.Tensor]:
 
 
 def _selected(method: EntryMethod, slots: Sequence[_Slot]) -> list[torch.Tensor]:
-    alive = [None if slot.mask is None else bits_of(slot.mask == 1) for slot in slots]
+    priors = [PackedMask.full(slot.weight.numel()) if slot.mask is None else packed(slot.mask == 1) for slot in slots]
     competitors = [
-        Competitor(flat_numbers(slot.weight if slot.scores is None else slot.scores), bits, f"{index}.{slot.name}")
-        for index, (slot, bits) in enumerate(zip(slots, alive, strict=True))
+        Competitor(slot.weight if slot.scores is None else slot.scores, prior, f"{index}.{slot.name}")
+        for index, (slot, prior) in enumerate(zip(slots, priors, strict=True))
     ]
     kept = method.select(competitors)
-    return [_mask(slot, after, before) for slot, after, before in zip(slots, kept, alive, strict=True)]
+    return [_mask(slot, after, before) for slot, after, before in zip(slots, kept, priors, strict=True)]
 
 
-def _mask(slot: _Slot, kept: Bits, alive: Bits | None) -> torch.Tensor:
-    kept = kept.to(slot.weight.device)
-    if slot.mask is None or alive is None:
-        return write_mask(kept, slot.weight.shape, slot.weight.dtype)
-    result = write_mask(kept | ~alive, slot.weight.shape, mask_dtype(slot.weight, slot.mask))
+def _mask(slot: _Slot, kept: PackedMask, prior: PackedMask) -> torch.Tensor:
+    weight, kept = slot.weight, on_device(kept, slot.weight.device)
+    if slot.mask is None:
+        return write_mask(kept, weight.shape, weight.dtype, weight.device)
+    result = write_mask(kept.add_pruned_(prior), weight.shape, mask_dtype(weight, slot.mask), weight.device)
     return times_(result, slot.mask.to(result.dtype))
 
 

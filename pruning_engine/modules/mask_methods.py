@@ -16,11 +16,11 @@ class Identity(BasePruningMethod, torch_prune.Identity):
     PRUNING_TYPE: str = "unstructured"
 
     def compute_mask(self, t: torch.Tensor, default_mask: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
-        """Give the default mask."""
+        """Return the default mask."""
         return default_mask
 
     def mask_survivors(self, t: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Give the prior mask, copied."""
+        """Return the prior mask, copied."""
         if type(self).compute_mask is not Identity.compute_mask:
             return super().mask_survivors(t, mask)
         return mask.to(mask_dtype(t, mask), copy=True)
@@ -29,7 +29,7 @@ class Identity(BasePruningMethod, torch_prune.Identity):
     def apply(  # type: ignore[override]  # torch's signature
         cls, module: torch.nn.Module, name: str, *, mask_dtype: torch.dtype | None = None
     ) -> Method:
-        """Give `module.name` the pruned form: see BasePruningMethod.apply."""
+        """Return `module.name` the pruned form: see BasePruningMethod.apply."""
         return super().apply(module, name, mask_dtype=mask_dtype)
 
 
@@ -43,7 +43,7 @@ class CustomFromMask(BasePruningMethod, torch_prune.CustomFromMask):
         self.mask = mask
 
     def compute_mask(self, t: torch.Tensor, default_mask: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
-        """Give the product of the two masks. Raises: ShapeError (an AssertionError) if they differ in shape."""
+        """Return the product of the two masks. Raises: ShapeError (an AssertionError) if they differ in shape."""
         if default_mask.shape != self.mask.shape:
             raise ShapeError(
                 Reason.SHAPE_MISMATCH,

@@ -21,12 +21,12 @@ Method: TypeAlias = torch_prune.BasePruningMethod
 
 
 def tensor_name(method: Method) -> str | None:
-    """Give the name of the tensor that a method acts on; None before it was applied."""
+    """Return the name of the tensor that a method acts on; None before it was applied."""
     return getattr(method, "_tensor_name", None)
 
 
 def find_method(module: torch.nn.Module, name: str) -> Method | None:
-    """Give the method that prunes `module.name`; None if nothing does.
+    """Return the method that prunes `module.name`; None if nothing does.
 
     Raises: RuntimeError if several do, each by itself.
     """
@@ -40,7 +40,7 @@ def find_method(module: torch.nn.Module, name: str) -> Method | None:
 
 
 def parameter_of(module: torch.nn.Module, name: str) -> torch.nn.Parameter:
-    """Give the parameter behind `module.name`: `w_orig` if it is pruned, else `w`.
+    """Return the parameter behind `module.name`: `w_orig` if it is pruned, else `w`.
 
     Raises: AttributeError if the module has nothing of that name; TypeError if it is no parameter.
     """
@@ -65,18 +65,18 @@ def refuse_without_zero(t: torch.Tensor, name: str) -> None:
 
 
 def mask_of(module: torch.nn.Module, name: str) -> torch.Tensor | None:
-    """Give the mask of `module.name`; None if it is not pruned."""
+    """Return the mask of `module.name`; None if it is not pruned."""
     return None if find_method(module, name) is None else module.get_buffer(name + MASK)
 
 
 def masked_weight(module: torch.nn.Module, method: Method) -> torch.Tensor:
-    """Give the weight under its mask as the method has it, which may be its own way."""
+    """Return the weight under its mask as the method has it, which may be its own way."""
     weight: torch.Tensor = method.apply_mask(module)  # type: ignore[no-untyped-call]  # torch's class
     return weight
 
 
 def computed_mask(method: Method, t: torch.Tensor, default_mask: torch.Tensor) -> torch.Tensor:
-    """Give the mask that the method computes."""
+    """Return the mask that the method computes."""
     mask: torch.Tensor = method.compute_mask(t, default_mask=default_mask)  # type: ignore[no-untyped-call]
     return mask
 

@@ -11,25 +11,25 @@ from pruning_engine.modules.storage import Method, computed_mask
 _Index: TypeAlias = torch.Tensor | tuple[slice | torch.Tensor, ...]
 
 
-def mask_survivors(method: Method, t: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Give the mask that follows `mask`: the method's own on what is left, the prior one elsewhere.
+def mask_of_unpruned(method: Method, t: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Return the mask that follows `mask`: the method's own on what is unpruned, the prior one elsewhere.
 
-    Raises: AttributeError if a structured method has no `dim`; ValueError for a PRUNING_TYPE that is none.
+    Raises: AttributeError if a structured method has no `dim`; ValueError for a PRUNING_TYPE that torch does not have.
     """
-    left = _index_of_survivors(method, t, mask)
+    left = _index_of_unpruned(method, t, mask)
     partial = computed_mask(method, t[left], mask[left])
     result = mask.to(mask_dtype(t, mask), copy=True)
     result[left] = partial.to(result.dtype)
     return result
 
 
-def living_channels(mask: torch.Tensor, dim: int) -> torch.Tensor:
-    """Mark the channels along `dim` that have an entry left. Shape: any -> bool [channels]."""
+def unpruned_channels(mask: torch.Tensor, dim: int) -> torch.Tensor:
+    """Mark the channels along `dim` that have an unpruned entry. Shape: any -> bool [channels]."""
     channels = mask.shape[dim]
     return (mask != 0).movedim(dim, 0).reshape(channels, mask.numel() // max(1, channels)).any(dim=1)
 
 
-def _index_of_survivors(method: Method, t: torch.Tensor, mask: torch.Tensor) -> _Index:
+def _index_of_unpruned(method: Method, t: torch.Tensor, mask: torch.Tensor) -> _Index:
     match getattr(method, "PRUNING_TYPE", None):
         case "unstructured":
             return mask == 1
@@ -49,5 +49,5 @@ def _channel_index(method: Method, t: torch.Tensor, mask: torch.Tensor) -> _Inde
         raise AttributeError(f"{type(method).__name__} has PRUNING_TYPE 'structured' and needs an attribute 'dim'")
     validate_pruning_dim(t, dim)
     index: list[slice | torch.Tensor] = [slice(None)] * t.dim()
-    index[dim] = living_channels(mask, dim)
+    index[dim] = unpruned_channels(mask, dim)
     return tuple(index)

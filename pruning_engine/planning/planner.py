@@ -26,7 +26,7 @@ from pruning_engine.planning.name_patterns import NotSelected, compile_selector
 from pruning_engine.planning.plan import Plan, PlannedParameter
 from pruning_engine.planning.stages import Groups, Stages
 from pruning_engine.recipe import OutputForm, Recipe, Selector, check
-from pruning_engine.runtime.emptying import empty
+from pruning_engine.runtime.clear_in_steps import clear_in_steps
 from pruning_proto import formats
 from pruning_proto.names import MASK, MASK_BITS, ORIG
 
@@ -80,7 +80,7 @@ def make_plan(
         memory_profile=tuple(memory_profile(footprint, tensors, barriers)),
         reproducible=all(rule.score.is_reproducible for rule in recipe.rules),
     )
-    empty(selected, footprint)
+    clear_in_steps(selected, footprint)
     return plan
 
 

@@ -29,7 +29,7 @@ _spare: list[_Set] = []
 
 
 def buffer(purpose: str, dtype: npt.DTypeLike, entries: int) -> npt.NDArray[Any]:
-    """Give this thread's array of so many entries for a purpose. Its content is whatever was there.
+    """Return this thread's array of so many entries for a purpose. Its content is whatever was there.
 
     What is longer than a piece is nobody's to keep: it is fresh.
     """

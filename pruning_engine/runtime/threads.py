@@ -55,7 +55,7 @@ def set_threads(count: int) -> None:
 
 
 def get_threads() -> int:
-    """Give how many threads are in use, the caller's included."""
+    """Return how many threads are in use, the caller's included."""
     return _pool.count
 
 

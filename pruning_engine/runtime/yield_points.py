@@ -70,7 +70,7 @@ def yield_now() -> None:
 
 
 def with_yields(items: Iterable[Item], pieces: int = PIECES) -> Iterator[Item]:
-    """Give `items` in order, with pauses in between, for pieces that are computed one after the other.
+    """Return `items` in order, with pauses in between, for pieces that are computed one after the other.
 
     `pieces`: how many make a spell at the most; more than the default where items are less than pieces.
     """

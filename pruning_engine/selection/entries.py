@@ -1,19 +1,20 @@
-"""The exact k least important entries: which ones fall, among one tensor or many.
+"""The exact k least important entries of one tensor or many: the ones that are pruned.
 
-Nothing is sorted and nothing concatenated. A random sample tells between which two keys the cut must lie, almost
+Nothing is sorted and nothing concatenated. A random sample says between which two keys the cut must be, almost
 surely, and so closely that hardly any entry is between them. One pass then writes the mask's bits for the lower key,
-counts, and collects what lies between; the few collected entries are settled exactly. If the sample misled, the pass
+counts, and collects what is between; the few collected entries are settled exactly. If the sample misled, the pass
 has at least narrowed the range, and the next one starts from there: chance decides how long it takes (a second pass
-in about a million), never what falls.
+in about a million), never what is pruned.
 
 Where many entries are equal the bracket becomes a single key, and the entries that have it are counted instead of
-collected, so that time does not hang on the data. Positions are drawn from the operating system's entropy: nobody
-can prepare a tensor that misleads them.
+collected, so that the time does not depend on the data. Positions are drawn from the operating system's entropy:
+nobody can prepare a tensor that misleads them.
 
-SharedTensors at the cut fall in order: first tensor first, then by flat index.
+Equal entries at the cut are pruned in order: first tensor first, then by flat index.
 
 Source: Floyd, Rivest, "Expected time bounds for selection", CACM 18(3), 1975: the two-sided bracket from a sample of
-about n^(2/3). Ours differs in counting and packing instead of moving entries, and in treating heavy ties apart.
+about n^(2/3). Ours differs in counting and packing instead of moving entries, and in treating keys of
+many entries apart.
 """
 
 from collections.abc import Sequence
@@ -24,25 +25,26 @@ from typing import Any, Final
 import numpy as np
 from numpy.random import default_rng
 
-from pruning_engine.kernels.backend import RUN_ENTRIES, Bits, Candidates, Integers, Split
-from pruning_engine.runtime.emptying import empty
+from pruning_engine.kernels.backend import RUN_ENTRIES, Candidates, Integers, Split
+from pruning_engine.kernels.packed_mask import PackedMask
+from pruning_engine.runtime.clear_in_steps import clear_in_steps
 from pruning_engine.runtime.threads import in_parallel
 from pruning_engine.runtime.yield_points import with_yields, yield_now
 
 
 class NanKeyError(Exception):
-    """A contender has NaN among its alive entries."""
+    """A tensor has NaN among its candidates; `index` is its place among the tensors."""
 
-    def __init__(self, contender: Candidates) -> None:
-        super().__init__()
-        self.contender = contender
+    def __init__(self, index: int) -> None:
+        super().__init__(index)
+        self.index = index
 
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
     """How a sample is drawn. Changes the time a selection takes, never its result.
 
-    Up to `whole` entries are sampled one and all. `density`: the sample has so many times n^(2/3) entries.
+    Up to `whole` entries all are sampled. `density`: the sample has this many times n^(2/3) entries.
     `deviations`: half the bracket's width, in standard deviations of the rank that a sample estimates.
     """
 
@@ -51,46 +53,47 @@ class Tuning:
     deviations: float = 5.0
 
     def stride(self, entries: int) -> int:
-        """Give of how many entries one is sampled."""
+        """Return of how many entries one is sampled."""
         if entries <= self.whole:
             return 1
         return max(1, int(float(entries) ** (1 / 3) / self.density))
 
 
-DEFAULT: Final = Tuning()
+TUNING: Final = Tuning()
 
 _ENTROPY: Final = default_rng()
 """Seeded by the operating system; locks itself, so that threads may share it."""
 
 _THINNING: Final = 33
-"""Every so-manieth key of a sample is looked at first. Prime to the entries of a run."""
+"""One key in this many of a sample is looked at first. Prime to the entries of a run."""
 
 _THINNED_DEVIATIONS: Final = 4.0
 
-_CONTENDERS: Final = 1 << 10
-"""Contenders that are prepared between two pauses."""
+_TENSORS: Final = 1 << 10
+"""Tensors that are prepared between two yield points."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """Which entries are kept, a mask for each contender, and the largest key that fell (None if nothing did)."""
+    """Which entries are kept, a mask for each tensor, and the largest key that was pruned (None if none was)."""
 
-    kept: list[Bits]
-    largest_fallen: int | None
+    kept: list[PackedMask]
+    largest_pruned: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One piece of one contender, and the mask that it writes to."""
+    """One piece of one tensor's candidates, and the mask that it writes to. `index`: the tensor's place."""
 
-    contender: Candidates
+    index: int
+    candidates: Candidates
     piece: tuple[int, int]
-    kept: Bits
+    kept: PackedMask
 
 
 @dataclass(frozen=True, slots=True)
 class _Range:
-    """What is known of the cut: it is `low` to `high`; so many alive entries are below `low`, or at most `high`."""
+    """What is known of the cut: it is `low` to `high`; `below` candidates are below `low`, `through` at most `high`."""
 
     low: int
     high: int
@@ -98,80 +101,90 @@ class _Range:
     through: int
 
 
-def draw_sample(contender: Candidates, stride: int) -> Integers:
-    """Give the keys of about one in `stride` of a contender's alive entries: runs drawn at random from even strata."""
+def sample_stride(entries: int) -> int:
+    """Return of how many of all entries one is sampled."""
+    return TUNING.stride(entries)
+
+
+def draw_sample(candidates: Candidates, stride: int) -> Integers:
+    """Return the keys of about one in `stride` candidates: runs drawn at random from even strata."""
     if stride == 1:
-        return contender.everything()
-    runs = contender.size // RUN_ENTRIES
+        return candidates.everything()
+    runs = candidates.entries // RUN_ENTRIES
     starts = np.arange(0, runs, stride, dtype=np.int64)
     starts += _ENTROPY.integers(0, stride, len(starts))
-    return contender.sample(starts[starts < runs])
+    return candidates.sample(starts[starts < runs])
 
 
 def select(
-    contenders: Sequence[Candidates], count: int, *, samples: Sequence[Integers] | None = None, tuning: Tuning = DEFAULT
+    tensors: Sequence[Candidates],
+    count: int,
+    *,
+    samples: Sequence[Integers] | None = None,
+    tuning: Tuning | None = None,
 ) -> Selected:
-    """Let the `count` least of all alive entries fall; among equals the first ones.
+    """Prune the `count` least of all candidates; among equals the first ones.
 
-    `samples`, one for each contender, may have been drawn before, all with the stride of their sum.
-    Raises: NanKeyError if an alive entry is NaN; ValueError if `count` is more than are alive.
+    `samples`, one for each tensor, may have been drawn before, all with the stride of their sum. `tuning`: other than
+    `TUNING`, which only tests need.
+    Raises: NanKeyError if a candidate is NaN; ValueError if `count` is more than there are candidates.
     """
-    alive = sum(contender.alive for contender in contenders)
-    if not 0 <= count <= alive:
-        raise ValueError(f"{count} of {alive} entries cannot fall")
+    tuning = TUNING if tuning is None else tuning
+    unpruned = sum(candidates.unpruned for candidates in tensors)
+    if not 0 <= count <= unpruned:
+        raise ValueError(f"cannot prune {count} of {unpruned} entries")
     yield_now()
-    kept = [contender.blank() for contender in with_yields(contenders, _CONTENDERS)]
+    kept = [candidates.blank() for candidates in with_yields(tensors, _TENSORS)]
     jobs = [
-        _Job(contender, piece, mask)
-        for contender, mask in with_yields(zip(contenders, kept, strict=True), _CONTENDERS)
-        for piece in contender.pieces()
+        _Job(index, candidates, piece, mask)
+        for index, (candidates, mask) in enumerate(with_yields(zip(tensors, kept, strict=True), _TENSORS))
+        for piece in candidates.pieces()
     ]
-    if count in (0, alive):
-        return _all_or_none(jobs, kept, fall=count > 0)
-    highest = max(contender.highest for contender in contenders)
+    if count in (0, unpruned):
+        return _all_or_none(jobs, kept, prunes_all=count > 0)
     if samples is None:
-        stride = tuning.stride(sum(contender.size for contender in contenders))
-        samples = [draw_sample(contender, stride) for contender in contenders]
-    # In short steps, since numpy keeps the interpreter to itself meanwhile: there may be 100,000 contenders.
+        stride = tuning.stride(sum(candidates.entries for candidates in tensors))
+        samples = [draw_sample(candidates, stride) for candidates in tensors]
+    # In short steps, since numpy keeps the interpreter to itself meanwhile: there may be 100,000 tensors.
     sample = np.concatenate([np.concatenate(samples[at : at + 1024]) for at in range(0, len(samples), 1024)])
-    found = _Range(0, highest, 0, alive)
+    found = _Range(0, max(candidates.highest for candidates in tensors), 0, unpruned)
     deviations = tuning.deviations
     while True:
         low, high = _bracket(sample, found, count, deviations)
         yield_now()
         splits = in_parallel(lambda job: _split(job, low, high), jobs)  # noqa: B023 - called within this turn
-        below = alive - sum(split.kept for split in splits)
+        below = unpruned - sum(split.kept for split in splits)
         inside = sum(split.inside for split in splits)
         if below < count <= below + inside:
             yield_now()
-            largest_fallen = _settle(jobs, splits, low, count - below)
-            empty(jobs, splits)
-            return Selected(kept, largest_fallen)
+            largest_pruned = _settle(jobs, splits, low, count - below)
+            clear_in_steps(jobs, splits)
+            return Selected(kept, largest_pruned)
         if count <= below:
             found = _Range(found.low, low - 1, found.below, below)
         else:
             found = _Range(high + 1, found.high, below + inside, found.through)
-        deviations *= 2  # entries of a run may be alike, so that they tell less than they seem to
+        deviations *= 2  # entries of a run may be alike, so that they say less than they seem to
 
 
 def _split(job: _Job, low: int, high: int) -> Split:
-    split = job.contender.split(job.piece, low, high, job.kept)
+    split = job.candidates.split(job.piece, low, high, job.kept)
     if split.has_nan:
-        raise NanKeyError(job.contender)
+        raise NanKeyError(job.index)
     return split
 
 
-def _all_or_none(jobs: Sequence[_Job], kept: list[Bits], *, fall: bool) -> Selected:
-    """Nothing is to be decided, but NaN must still be found, and the largest that falls be told."""
-    largest = in_parallel(lambda job: job.contender.largest(job.piece), jobs)
+def _all_or_none(jobs: Sequence[_Job], kept: list[PackedMask], *, prunes_all: bool) -> Selected:
+    """Prune all candidates or none; NaN must still be found, and the largest key that is pruned."""
+    largest = in_parallel(lambda job: job.candidates.largest(job.piece), jobs)
     for job, key in zip(jobs, largest, strict=True):
-        if job.contender.is_nan(key):
-            raise NanKeyError(job.contender)
-    if fall:
+        if job.candidates.is_nan(key):
+            raise NanKeyError(job.index)
+    if prunes_all:
         for mask in kept:
-            mask.zero_()
+            mask.clear_()
         return Selected(kept, max(largest, default=None))
-    in_parallel(lambda job: job.contender.split(job.piece, 0, 0, job.kept), jobs)
+    in_parallel(lambda job: job.candidates.split(job.piece, 0, 0, job.kept), jobs)
     return Selected(kept, None)
 
 
@@ -191,13 +204,13 @@ def _bracket(sample: Integers, found: _Range, count: int, deviations: float) -> 
     margin = deviations * sqrt(part * (1 - part) * size) + 1
     first, last = int(part * size - margin), int(part * size + margin)
     low, high = _at_ranks(sample, max(first, 0), min(last, size - 1))
-    return _without_ties(
+    return _without_crowded_ends(
         sample, low if first >= 0 else found.low, high if last < size else found.high, limit=int(2 * margin) + 1
     )
 
 
 def _at_ranks(sample: Integers, first: int, last: int) -> tuple[int, int]:
-    """Give the keys of two ranks of a sample. A sample of the sample tells where to look for them."""
+    """Return the keys of two ranks of a sample. A sample of the sample says where to look for them."""
     few = sample[::_THINNING]
     margin = _THINNED_DEVIATIONS * sqrt(len(few)) / 2 + 1
     lower, upper = int(first / _THINNING - margin), int(last / _THINNING + margin)
@@ -213,7 +226,7 @@ def _at_ranks(sample: Integers, first: int, last: int) -> tuple[int, int]:
     return int(whole[first]), int(whole[last])
 
 
-def _without_ties(sample: Integers, low: int, high: int, limit: int) -> tuple[int, int]:
+def _without_crowded_ends(sample: Integers, low: int, high: int, limit: int) -> tuple[int, int]:
     """Take a key that a large part of the entries have off the bracket's ends; alone it makes a bracket."""
     if low == high:
         return low, high
@@ -222,34 +235,34 @@ def _without_ties(sample: Integers, low: int, high: int, limit: int) -> tuple[in
     return (inner_low, inner_high) if inner_low <= inner_high else (low, low)
 
 
-def _settle(jobs: Sequence[_Job], splits: Sequence[Split], low: int, falling: int) -> int:
-    """Let the `falling` least entries of the bracket fall; give the largest key that did."""
+def _settle(jobs: Sequence[_Job], splits: Sequence[Split], low: int, to_prune: int) -> int:
+    """Prune the `to_prune` least entries of the bracket; return the largest key that was pruned."""
     if any(split.keys is not None for split in splits):
-        return _settle_collected(jobs, splits, falling)
-    quotas = _quotas([split.inside for split in splits], falling)
+        return _settle_collected(jobs, splits, to_prune)
+    quotas = _quotas([split.inside for split in splits], to_prune)
     pairs = [(job, quota) for job, quota in zip(jobs, quotas, strict=True) if quota]
-    in_parallel(lambda pair: pair[0].contender.drop_equal(pair[0].piece, low, pair[1], pair[0].kept), pairs)
+    in_parallel(lambda pair: pair[0].candidates.drop_equal(pair[0].piece, low, pair[1], pair[0].kept), pairs)
     return low
 
 
-def _settle_collected(jobs: Sequence[_Job], splits: Sequence[Split], falling: int) -> int:
+def _settle_collected(jobs: Sequence[_Job], splits: Sequence[Split], to_prune: int) -> int:
     collected = [split.keys for split in splits if split.keys is not None]
     keys = np.concatenate(collected)
-    cut = np.partition(keys, falling - 1)[falling - 1]
+    cut = np.partition(keys, to_prune - 1)[to_prune - 1]
     less = int(np.count_nonzero(keys < cut))
-    quotas = _quotas([int(np.count_nonzero(part == cut)) for part in collected], falling - less)
+    quotas = _quotas([int(np.count_nonzero(part == cut)) for part in collected], to_prune - less)
     in_parallel(lambda work: _drop_collected(*work, cut), list(zip(jobs, splits, quotas, strict=True)))
     return int(cut)
 
 
 def _drop_collected(job: _Job, split: Split, quota: int, cut: np.unsignedinteger[Any]) -> None:
-    """Let what a piece collected below the cut fall, and the first `quota` at it."""
+    """Prune what a piece collected below the cut, and the first `quota` entries at it."""
     if split.keys is None or split.positions is None:
         return
-    falls = split.keys < cut
+    to_prune = split.keys < cut
     if quota:
-        falls[np.flatnonzero(split.keys == cut)[:quota]] = True
-    job.contender.drop(job.piece[0], split.positions[falls], job.kept)
+        to_prune[np.flatnonzero(split.keys == cut)[:quota]] = True
+    job.candidates.drop(job.piece[0], split.positions[to_prune], job.kept)
 
 
 def _quotas(available: Sequence[int], total: int) -> list[int]:

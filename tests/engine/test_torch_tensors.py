@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from pruning_engine.buffer import CARRIERS, Buffer
-from pruning_engine.dtypes import ELEMENT_BITS, element_bits
+from pruning_engine.dtypes import element_bits
 from pruning_engine.torch_tensors import TORCH_DTYPES, name_of, to_buffer, to_tensor
+from pruning_proto.safetensors.dtypes import DTYPE_BITS
 
 DTYPES = pytest.mark.parametrize("dtype", TORCH_DTYPES.values(), ids=str)
 
@@ -102,8 +103,8 @@ def test_every_dtype_of_torch_has_its_width() -> None:
 
 
 def test_every_name_of_safetensors_has_a_carrier_or_is_less_than_a_byte() -> None:
-    assert CARRIERS.keys() == {name for name, bits in ELEMENT_BITS.items() if bits % 8 == 0} == TORCH_DTYPES.keys()
-    assert {name: CARRIERS[name].itemsize * 8 for name in CARRIERS} == {name: ELEMENT_BITS[name] for name in CARRIERS}
+    assert CARRIERS.keys() == {name for name, bits in DTYPE_BITS.items() if bits % 8 == 0} == TORCH_DTYPES.keys()
+    assert {name: CARRIERS[name].itemsize * 8 for name in CARRIERS} == {name: DTYPE_BITS[name] for name in CARRIERS}
 
 
 def test_unknown_dtype_names_the_known_ones() -> None:

@@ -16,7 +16,7 @@ def _table(**rows: str) -> Table:
 
 
 ROOT_FILES: Final[Mapping[str, frozenset[str]]] = {
-    "pruning_engine": frozenset({"buffer", "dtypes", "errors", "norm", "report"}),
+    "pruning_engine": frozenset({"buffer", "dtypes", "errors", "norm", "report", "torch_tensors"}),
 }
 """Files that count as one unit, `root`: values that every subpackage may import."""
 
@@ -38,14 +38,14 @@ TABLES: Final[Mapping[str, Table]] = {
         runtime="",
         kernels="root runtime",
         checkpoints="root",
-        torch_tensors="root kernels",
         selection="root runtime kernels",
         scores="root runtime kernels selection checkpoints",
         granularities="root runtime kernels selection checkpoints scores",
         recipe="root scores granularities",
-        modules="root runtime kernels selection checkpoints torch_tensors",
+        modules="root runtime kernels selection checkpoints",
         planning="root runtime checkpoints scores granularities recipe",
-        execution="root runtime kernels selection checkpoints torch_tensors scores granularities recipe planning",
+        execution="root runtime kernels selection checkpoints scores granularities recipe planning "
+        "modules",  # only for state dicts and for installed methods, which are written against its interface
     ),
     "pruning_service": _table(
         early_stop="",
@@ -91,10 +91,9 @@ TABLES: Final[Mapping[str, Table]] = {
     ),
 }
 
-NOT_YET: Final = frozenset(
+NOT_YET: Final[frozenset[tuple[str, str]]] = frozenset(
     {
         # (importer's unit, imported unit): arrows of the old layout that are still to go
-        ("pruning_engine.execution", "pruning_engine.modules"),
     }
 )
 
@@ -109,6 +108,10 @@ LIBRARIES: Final[Mapping[str, frozenset[str]]] = {
     "pruning_engine": frozenset({"pruning_engine", "pruning_service"}),
     "torch": frozenset(
         {
+            "pruning_engine.checkpoints.files",
+            "pruning_engine.checkpoints.shared_tensors",
+            "pruning_engine.execution.installed_method",
+            "pruning_engine.execution.state_dict",
             "pruning_engine.kernels.cuda",
             "pruning_engine.modules",
             "pruning_engine.scores.installed_methods",
@@ -151,17 +154,7 @@ LIBRARIES: Final[Mapping[str, frozenset[str]]] = {
 }
 """The modules and subpackages that may import a library, or another package, at run time; what is not here is free."""
 
-LIBRARIES_NOT_YET: Final[Mapping[str, frozenset[str]]] = {
-    "torch": frozenset(
-        {
-            "pruning_engine.checkpoints",
-            "pruning_engine.execution",
-            "pruning_engine.kernels",
-            "pruning_engine.selection",
-            "pruning_service.calls.pipeline",
-        }
-    ),
-}
+LIBRARIES_NOT_YET: Final[Mapping[str, frozenset[str]]] = {}
 """What the old layout still does."""
 
 CONSTANTS: Final = frozenset(

@@ -1,109 +1,149 @@
 """The CPU backend: numpy in pieces, on the engine's own threads."""
 
 from functools import partial
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
-import torch
+import numpy.typing as npt
 
-from pruning_engine.kernels import magnitude_keys as scores
-from pruning_engine.kernels.backend import Bits, BoolArray, Candidates, Floats, Integers, NotBinaryError
+from pruning_engine.buffer import CARRIERS, Buffer
+from pruning_engine.dtypes import is_float
+from pruning_engine.kernels.backend import AnyBuffer, BoolArray, Candidates, Floats, Integers, NotBinaryError
 from pruning_engine.kernels.channel_layout import ChannelLayout
-from pruning_engine.kernels.cpu import norms as numpy_norms
-from pruning_engine.kernels.cpu.arrays import NumberReader, bit_array, count_ones, pieces, raw_integers, unpacked
-from pruning_engine.kernels.cpu.candidates import NumpyCandidates, RandomKeys, magnitude_keys
+from pruning_engine.kernels.cpu import norms
+from pruning_engine.kernels.cpu.arrays import NumberReader, count_ones, pieces, raw_integers, unpacked
+from pruning_engine.kernels.cpu.candidates import NumpyCandidates
+from pruning_engine.kernels.cpu.keys import RandomKeys, magnitude_keys
+from pruning_engine.kernels.cpu.slices import moved_, taken
+from pruning_engine.kernels.magnitude_keys import magnitude_bits
+from pruning_engine.kernels.packed_mask import PackedMask, full_bits, packed_bytes, packed_slice
 from pruning_engine.norm import Norm
 from pruning_engine.runtime.scratch_buffers import PIECE_ENTRIES, buffer
 from pruning_engine.runtime.threads import in_parallel
 
-_Piece = tuple[int, int]
+_Piece: TypeAlias = tuple[int, int]
+_Packed: TypeAlias = npt.NDArray[np.uint8]
 
 _RANDOM_STEPS: Final = 4
-"""Into so many a piece is cut for random keys: they are wide, take many calls, and so should stay in the cache."""
+"""Parts of a piece for random keys: they are wide, take many calls, and so should stay in the cache."""
 
 
 class NumpyBackend:
-    """`backend.Backend` over CPU tensors. `piece_entries` is a multiple of 8; it changes no result."""
+    """`backend.Backend` over host memory. `piece_entries` is a multiple of 8; it changes no result."""
 
-    device = torch.device("cpu")
+    device = "cpu"
 
     def __init__(self, piece_entries: int = PIECE_ENTRIES) -> None:
         self._step = piece_entries
 
-    def pack(self, mask: torch.Tensor) -> Bits:
+    def load(self, tensor: AnyBuffer) -> Buffer:
+        """Return a tensor flat in C order, in host memory."""
+        host: Buffer = tensor.host()
+        return Buffer(host.dtype, (host.entries,), host.array.reshape(-1))
+
+    def copy(self, flat: Buffer, out: AnyBuffer) -> None:
+        """Write a flat tensor's entries into a buffer of any device."""
+        out.fill(flat)
+
+    def empty(self, dtype: str, entries: int) -> Buffer:
+        """Return a flat tensor to be filled.
+
+        numpy asks the kernel for huge pages and torch does not: first touch costs less than half.
+        """
+        return Buffer(dtype, (entries,), np.empty(entries, CARRIERS[dtype]))
+
+    def pack(self, mask: Buffer) -> PackedMask:
         """Pack a flat mask of 0 and 1."""
-        bits = torch.empty((mask.numel() + 7) // 8, dtype=torch.uint8, device="cpu")
-        in_parallel(partial(_pack_piece, mask, bits), pieces(mask.numel(), self._step))
-        return bits
+        bits = np.empty(packed_bytes(mask.entries), np.uint8)
+        in_parallel(partial(_pack_piece, mask, bits), pieces(mask.entries, self._step))
+        return PackedMask(mask.entries, bits)
 
-    def unpack(self, bits: Bits, size: int) -> torch.Tensor:
-        """Give the flat boolean mask."""
-        mask = torch.empty(size, dtype=torch.bool, device="cpu")
-        in_parallel(partial(_unpack_piece, bits, mask), pieces(size, self._step))
-        return mask
+    def unpack(self, mask: PackedMask) -> Buffer:
+        """Return the flat boolean mask."""
+        if mask.bits is None:
+            return Buffer("BOOL", (mask.entries,), np.ones(mask.entries, np.uint8))
+        flags = np.empty(mask.entries, np.uint8)
+        in_parallel(partial(_unpack_piece, mask.bits, flags), pieces(mask.entries, self._step))
+        return Buffer("BOOL", (mask.entries,), flags)
 
-    def count(self, bits: Bits) -> int:
-        """Count the ones."""
-        return count_ones(bit_array(bits))
+    def bits(self, mask: PackedMask) -> Buffer:
+        """Return the mask's bits."""
+        bits = full_bits(mask.entries) if mask.bits is None else mask.bits
+        return Buffer("U8", (len(bits),), bits)
 
-    def nonzero(self, flat: torch.Tensor) -> Bits:
+    def from_bits(self, bits: Buffer, entries: int) -> PackedMask:
+        """Return the mask that a flat tensor holds."""
+        return PackedMask(entries, np.ascontiguousarray(bits.array))
+
+    def count(self, mask: PackedMask) -> int:
+        """Count the entries that a mask keeps."""
+        return mask.entries if mask.bits is None else count_ones(mask.bits)
+
+    def nonzero(self, flat: Buffer) -> PackedMask:
         """Mark the entries that are not zero."""
-        bits = torch.empty((flat.numel() + 7) // 8, dtype=torch.uint8, device="cpu")
-        in_parallel(partial(_nonzero_piece, flat, bits), pieces(flat.numel(), self._step))
-        return bits
+        bits = np.empty(packed_bytes(flat.entries), np.uint8)
+        in_parallel(partial(_nonzero_piece, flat, bits), pieces(flat.entries, self._step))
+        return PackedMask(flat.entries, bits)
 
-    def apply(self, flat: torch.Tensor, bits: Bits, out: torch.Tensor) -> None:
+    def apply(self, flat: Buffer, mask: PackedMask, out: Buffer) -> None:
         """Write the entries that are kept, and +0.0 for the others."""
-        in_parallel(partial(_apply_piece, flat, bits, out), pieces(flat.numel(), self._step))
+        if mask.bits is None:
+            np.copyto(out.array, flat.array)
+            return
+        source, target = raw_integers(flat), raw_integers(out)
+        in_parallel(partial(_apply_piece, source, mask.bits, target), pieces(flat.entries, self._step))
 
-    def magnitudes(self, flat: torch.Tensor, domain: torch.dtype, alive: Bits | None) -> Candidates:
-        """Let entries compete by magnitude."""
-        return NumpyCandidates(magnitude_keys(flat, domain), flat.numel(), alive, self._step)
+    def magnitudes(self, flat: Buffer, domain: str, mask: PackedMask) -> Candidates:
+        """Return the unpruned entries as candidates by magnitude."""
+        return NumpyCandidates(magnitude_keys(flat, domain), mask, self._step)
 
-    def random(self, key: int, size: int, alive: Bits | None) -> Candidates:
-        """Let entries compete by random scores."""
-        return NumpyCandidates(RandomKeys(key), size, alive, max(8, self._step // _RANDOM_STEPS))
+    def random(self, key: int, mask: PackedMask) -> Candidates:
+        """Return the unpruned entries as candidates by random scores."""
+        return NumpyCandidates(RandomKeys(key), mask, max(8, self._step // _RANDOM_STEPS))
 
-    def norms(self, flat: torch.Tensor, alive: Bits | None, layout: ChannelLayout, norm: Norm) -> Floats:
-        """Give what ranks each channel."""
-        return numpy_norms.channel_norms(flat, alive, layout, norm, self._step)
+    def norms(self, flat: Buffer, mask: PackedMask, layout: ChannelLayout, norm: Norm) -> Floats:
+        """Return what ranks each channel."""
+        return norms.channel_norms(flat, mask, layout, norm, self._step)
 
     def channels(
-        self, flat: torch.Tensor, alive: Bits | None, layout: ChannelLayout, numbers: Integers, span: tuple[int, int]
+        self, flat: Buffer, mask: PackedMask, layout: ChannelLayout, numbers: Integers, span: tuple[int, int]
     ) -> Floats:
-        """Give some channels' entries of `span`, a row each, 0 where they are not alive."""
-        return numpy_norms.channel_rows(flat, alive, layout, numbers, span)
+        """Return some channels' entries of `span`, a row each, 0 where pruned."""
+        return norms.channel_rows(flat, mask, layout, numbers, span)
 
-    def are_alike(self, flat: torch.Tensor, layout: ChannelLayout, numbers: Integers) -> bool:
+    def are_alike(self, flat: Buffer, layout: ChannelLayout, numbers: Integers) -> bool:
         """Whether channels hold the same bits."""
-        return numpy_norms.are_alike(flat, layout, numbers, self._step)
+        return norms.are_alike(flat, layout, numbers, self._step)
 
-    def living_channels(self, alive: Bits, layout: ChannelLayout) -> BoolArray:
-        """Mark the channels that have an alive entry."""
-        return numpy_norms.living_channels(alive, layout, self._step)
+    def unpruned_channels(self, mask: PackedMask, layout: ChannelLayout) -> BoolArray:
+        """Mark the channels that have an unpruned entry."""
+        return norms.unpruned_channels(mask, layout, self._step)
 
-    def spread(self, channels: BoolArray, alive: Bits | None, layout: ChannelLayout) -> Bits:
-        """Give the mask of the alive entries of the marked channels."""
-        bits = torch.empty((layout.entries + 7) // 8, dtype=torch.uint8, device="cpu")
-        numpy_norms.spread(channels, layout, self._step, bits)
-        return bits if alive is None else bits.bitwise_and_(alive)
+    def spread(self, channels: BoolArray, mask: PackedMask, layout: ChannelLayout) -> PackedMask:
+        """Return the mask of the unpruned entries of the marked channels."""
+        bits = np.empty(packed_bytes(layout.entries), np.uint8)
+        norms.spread(channels, layout, self._step, bits)
+        return PackedMask(layout.entries, bits).restrict_(mask)
+
+    def take(self, tensor: AnyBuffer, dim: int, positions: Integers, *, in_place: bool = False) -> Buffer:
+        """Return some positions along a dim."""
+        host: Buffer = tensor.host()
+        return (moved_ if in_place and host.array.flags.c_contiguous else taken)(host, dim, positions)
 
 
-def _pack_piece(mask: torch.Tensor, bits: Bits, piece: _Piece) -> None:
+def _pack_piece(mask: Buffer, bits: _Packed, piece: _Piece) -> None:
+    bits[packed_slice(*piece)] = np.packbits(_ones(mask, *piece), bitorder="little")
+
+
+def _unpack_piece(bits: _Packed, flags: _Packed, piece: _Piece) -> None:
     begin, end = piece
-    ones = _ones(mask, begin, end)
-    bit_array(bits)[begin // 8 : (end + 7) // 8] = np.packbits(ones, bitorder="little")
+    flags[begin:end] = unpacked(bits[packed_slice(begin, end)], end - begin)
 
 
-def _unpack_piece(bits: Bits, mask: torch.Tensor, piece: _Piece) -> None:
-    begin, end = piece
-    mask.numpy()[begin:end] = unpacked(bit_array(bits)[begin // 8 : (end + 7) // 8], end - begin)
-
-
-def _ones(mask: torch.Tensor, begin: int, end: int) -> Integers | BoolArray:
-    """Give 1 where a mask is 1. Raises: NotBinaryError if it is neither that nor 0 somewhere."""
-    if mask.dtype in (torch.bool, torch.uint8):
-        flags = raw_integers(mask)[begin:end]
+def _ones(mask: Buffer, begin: int, end: int) -> Integers | BoolArray:
+    """Return 1 where a mask is 1. Raises: NotBinaryError if it is neither that nor 0 somewhere."""
+    if mask.dtype in ("BOOL", "U8"):
+        flags = mask.array[begin:end]
         if flags.max(initial=0) > 1:
             raise NotBinaryError
         return flags
@@ -114,21 +154,20 @@ def _ones(mask: torch.Tensor, begin: int, end: int) -> Integers | BoolArray:
     return ones
 
 
-def _nonzero_piece(flat: torch.Tensor, bits: Bits, piece: _Piece) -> None:
+def _nonzero_piece(flat: Buffer, bits: _Packed, piece: _Piece) -> None:
     begin, end = piece
     numbers = raw_integers(flat)[begin:end]
-    if flat.dtype.is_floating_point:
-        magnitude = numbers.dtype.type(scores.magnitude_bits(flat.dtype))
+    if is_float(flat.dtype):
+        magnitude = numbers.dtype.type(magnitude_bits(flat.dtype))
         numbers = np.bitwise_and(numbers, magnitude, out=buffer("keys", numbers.dtype, end - begin))
     flags = np.not_equal(numbers, 0, out=buffer("flags", np.bool_, end - begin))
-    bit_array(bits)[begin // 8 : (end + 7) // 8] = np.packbits(flags, bitorder="little")
+    bits[packed_slice(begin, end)] = np.packbits(flags, bitorder="little")
 
 
-def _apply_piece(flat: torch.Tensor, bits: Bits, out: torch.Tensor, piece: _Piece) -> None:
+def _apply_piece(source: npt.NDArray[Any], bits: _Packed, target: npt.NDArray[Any], piece: _Piece) -> None:
     begin, end = piece
-    entries = raw_integers(flat)[begin:end]
     # Times 0 or 1 as integers: the bits stay or become +0.0, several times as fast as any copy by condition.
-    ones = np.unpackbits(bit_array(bits)[begin // 8 : (end + 7) // 8], count=end - begin, bitorder="little")
-    factors = buffer("factors", entries.dtype, end - begin)
+    ones = np.unpackbits(bits[packed_slice(begin, end)], count=end - begin, bitorder="little")
+    factors = buffer("factors", source.dtype, end - begin)
     np.copyto(factors, ones)
-    np.multiply(entries, factors, out=raw_integers(out)[begin:end])
+    np.multiply(source[begin:end], factors, out=target[begin:end])

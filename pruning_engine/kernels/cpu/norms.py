@@ -7,12 +7,13 @@ from types import MappingProxyType
 from typing import Final
 
 import numpy as np
-import torch
 
+from pruning_engine.buffer import Buffer
 from pruning_engine.kernels import channel_norms as norms
-from pruning_engine.kernels.backend import Bits, BoolArray, Floats, Integers
+from pruning_engine.kernels.backend import BoolArray, Floats, Integers
 from pruning_engine.kernels.channel_layout import Block, ChannelLayout
-from pruning_engine.kernels.cpu.arrays import NumberReader, are_alive, bit_array, raw_integers, unpacked
+from pruning_engine.kernels.cpu.arrays import NumberReader, bits_at, raw_integers, unpacked
+from pruning_engine.kernels.packed_mask import Bits, PackedMask, packed_slice
 from pruning_engine.norm import NamedNorm, Norm, power_of
 from pruning_engine.runtime.threads import in_parallel
 from pruning_engine.runtime.yield_points import with_yields
@@ -24,14 +25,14 @@ _COMBINE: Final[Mapping[float, np.ufunc]] = MappingProxyType({inf: np.maximum, -
 """How the terms of a power are combined; those not named here are added."""
 
 
-def channel_norms(flat: torch.Tensor, alive: Bits | None, layout: ChannelLayout, norm: Norm, step: int) -> Floats:
-    """Give what ranks each channel: see norms.py."""
+def channel_norms(flat: Buffer, mask: PackedMask, layout: ChannelLayout, norm: Norm, step: int) -> Floats:
+    """Return what ranks each channel: see channel_norms.py."""
     if norm is NamedNorm.NUC:
-        each = partial(_nuclear_norm, flat, alive, layout)
+        each = partial(_nuclear_norm, flat, mask, layout)
         return np.array(in_parallel(each, range(layout.channels)), np.float64)
     power = power_of(norm)
     blocks = layout.blocks(step)
-    reduce = partial(_reduce_block, NumberReader(flat, np.float64), alive, power)
+    reduce = partial(_reduce_block, NumberReader(flat, np.float64), mask, power)
     combine = _COMBINE.get(power, np.add)
     result = np.full(layout.channels, inf if power == -inf else 0.0)
     at_once = max(_FEW_BLOCKS, 4 * step // layout.channels)  # what they are reduced to has a number for each channel
@@ -44,18 +45,18 @@ def channel_norms(flat: torch.Tensor, alive: Bits | None, layout: ChannelLayout,
 
 
 def channel_rows(
-    flat: torch.Tensor, alive: Bits | None, layout: ChannelLayout, numbers: Integers, span: tuple[int, int]
+    flat: Buffer, mask: PackedMask, layout: ChannelLayout, numbers: Integers, span: tuple[int, int]
 ) -> Floats:
-    """Give some channels' entries of `span`, a row each, 0 where they are not alive."""
+    """Return some channels' entries of `span`, a row each, 0 where pruned."""
     positions = numbers[:, None] * layout.inner + layout.within(*span)
     values: Floats = NumberReader(flat, np.float64).at(positions.reshape(-1))
-    if alive is not None:
-        values[~are_alive(bit_array(alive), positions.reshape(-1))] = 0.0
+    if mask.bits is not None:
+        values[~bits_at(mask.bits, positions.reshape(-1))] = 0.0
     return values.reshape(positions.shape)
 
 
-def are_alike(flat: torch.Tensor, layout: ChannelLayout, numbers: Integers, step: int) -> bool:
-    """Whether some channels, in ascending order, hold the same bits; stages at the first piece where they do not."""
+def are_alike(flat: Buffer, layout: ChannelLayout, numbers: Integers, step: int) -> bool:
+    """Whether some channels, in ascending order, hold the same bits; stops at the first piece where they do not."""
     bits = raw_integers(flat).reshape(layout.outer, layout.channels, layout.inner)
     rows_at_a_time = max(1, step // max(1, layout.channel_entries))
     outer_at_a_time = max(1, step // max(1, layout.inner))
@@ -75,39 +76,40 @@ def _are_like(bits: Integers, first: int, numbers: Integers) -> bool:
     return bool((rows == bits[:, first : first + 1]).all())
 
 
-def living_channels(alive: Bits, layout: ChannelLayout, step: int) -> BoolArray:
-    """Mark the channels that have an alive entry."""
-    living = np.zeros(layout.channels, np.bool_)
+def unpruned_channels(mask: PackedMask, layout: ChannelLayout, step: int) -> BoolArray:
+    """Mark the channels that have an unpruned entry."""
+    if mask.bits is None:
+        return np.full(layout.channels, layout.channel_entries > 0)
+    found = np.zeros(layout.channels, np.bool_)
     for block in with_yields(layout.blocks(step)):
-        span = living[block.first_channel : block.first_channel + block.shape[1]]
-        np.logical_or(span, _alive_in(alive, block).any(axis=(0, 2)), out=span)
-    return living
+        span = found[block.first_channel : block.first_channel + block.shape[1]]
+        np.logical_or(span, _unpruned_in(mask.bits, block).any(axis=(0, 2)), out=span)
+    return found
 
 
-def spread(channels: BoolArray, layout: ChannelLayout, step: int, out: Bits) -> None:
-    """Write the mask of all entries of the marked channels."""
-    packed = bit_array(out)
+def spread(channels: BoolArray, layout: ChannelLayout, step: int, packed: Bits) -> None:
+    """Write the packed mask of all entries of the marked channels."""
     for block in with_yields(layout.blocks(step)):
         kept = channels[block.first_channel : block.first_channel + block.shape[1]]
         flags = np.broadcast_to(kept[None, :, None], block.shape).reshape(-1)
         before = block.begin % 8  # bits of the first byte that the block before has written
         if before:
             flags = np.concatenate([unpacked(packed[block.begin // 8 : block.begin // 8 + 1], before), flags])
-        packed[block.begin // 8 : (block.end + 7) // 8] = np.packbits(flags, bitorder="little")
+        packed[packed_slice(block.begin, block.end)] = np.packbits(flags, bitorder="little")
 
 
-def _alive_in(alive: Bits, block: Block) -> BoolArray:
-    packed = bit_array(alive)[block.begin // 8 : (block.end + 7) // 8]
+def _unpruned_in(packed: Bits, block: Block) -> BoolArray:
     before = block.begin % 8
-    return unpacked(packed, before + block.end - block.begin)[before:].reshape(block.shape)
+    bits = packed[packed_slice(block.begin, block.end)]
+    return unpacked(bits, before + block.end - block.begin)[before:].reshape(block.shape)
 
 
-def _reduce_block(reader: NumberReader, alive: Bits | None, power: float, block: Block) -> Floats:
-    """Reduce a block to one number a channel."""
+def _reduce_block(reader: NumberReader, mask: PackedMask, power: float, block: Block) -> Floats:
+    """Reduce a block to one number for each channel."""
     values = reader.read(block.begin, block.end).reshape(block.shape)
-    if alive is not None:
-        np.copyto(values, 0.0, where=~_alive_in(alive, block))
-    with np.errstate(all="ignore"):  # overflow to infinity is what IEEE says, and no news
+    if mask.bits is not None:
+        np.copyto(values, 0.0, where=~_unpruned_in(mask.bits, block))
+    with np.errstate(all="ignore"):  # overflow to infinity is what IEEE says, and needs no warning
         if power == 2.0 and block.shape[0] == 1:
             squares: Floats = np.vecdot(values[0], values[0])
             return squares
@@ -116,8 +118,8 @@ def _reduce_block(reader: NumberReader, alive: Bits | None, power: float, block:
     return reduced
 
 
-def _nuclear_norm(flat: torch.Tensor, alive: Bits | None, layout: ChannelLayout, channel: int) -> float:
-    matrix = channel_rows(flat, alive, layout, np.array([channel]), (0, layout.channel_entries)).reshape(
+def _nuclear_norm(flat: Buffer, mask: PackedMask, layout: ChannelLayout, channel: int) -> float:
+    matrix = channel_rows(flat, mask, layout, np.array([channel]), (0, layout.channel_entries)).reshape(
         layout.slice_shape
     )
     if not np.isfinite(matrix).all():

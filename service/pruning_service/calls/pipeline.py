@@ -8,30 +8,27 @@ While the engine prunes one parameter the next one is read.
 import asyncio
 import time
 from collections import defaultdict, deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-import torch
-
-from pruning_engine.checkpoints.parameters import TensorSpec
-from pruning_engine.execution.prune import Parameter, Pruning
+from pruning_engine.execution.executor import Pruning
+from pruning_engine.execution.parameters import ReceivedParameter
 from pruning_engine.report import Report
-from pruning_engine.torch_tensors import host_buffer, to_tensor
 from pruning_service.calls.preparation import Prepared, prepare
 from pruning_service.calls.work_estimate import WorkEstimate
 from pruning_service.messages.history import with_config
 from pruning_service.messages.recipe import Request
 from pruning_service.outputs.by_format import make_output
-from pruning_service.outputs.output import FinishedParameter, Output, ResultTensor
+from pruning_service.outputs.output import FinishedParameter, Output
 from pruning_service.resources.engine_worker import EngineWorker
 from pruning_service.resources.memory_budget import Reservation
 from pruning_service.resources.threads import run_in_thread_if_large
 from pruning_service.streams.buffers import Buffers
 from pruning_service.streams.byte_streams import ByteSink, ByteSource
-from pruning_service.streams.tensor_reader import HeaderLimits, ReceivedParameter, TensorReader
+from pruning_service.streams.tensor_reader import HeaderLimits, TensorReader
 
 _Item = TypeVar("_Item")
 
@@ -125,26 +122,11 @@ class Pipeline:
 
 def _advance(pruning: Pruning, output: Output, received: ReceivedParameter) -> deque[FinishedParameter]:
     """Give one parameter to the engine; return all that have now left it, as they are stored."""
-    pending = deque(_finished(pruning, received))
+    pending = deque(FinishedParameter(state.planned, state.results) for state in pruning.add(received))
     encoded: deque[FinishedParameter] = deque()
     while pending:  # each is released before the next one is encoded
         encoded.append(output.encode(pending.popleft()))
     return encoded
-
-
-def _finished(pruning: Pruning, received: ReceivedParameter) -> Sequence[FinishedParameter]:
-    planned = received.planned
-    if planned.passes_through:
-        return [
-            FinishedParameter(planned, [ResultTensor(spec, received.tensors[spec.name]) for spec in planned.results])
-        ]
-    tensors = {name: to_tensor(buffer) for name, buffer in received.tensors.items()}
-    return [FinishedParameter(one.planned, _results(one.tensors)) for one in pruning.add(Parameter(planned, tensors))]
-
-
-def _results(tensors: Mapping[str, torch.Tensor]) -> list[ResultTensor]:
-    buffers = {name: host_buffer(tensor) for name, tensor in tensors.items()}
-    return [ResultTensor(TensorSpec(name, one.dtype, one.shape), one) for name, one in buffers.items()]
 
 
 async def _one_ahead(items: AsyncIterator[_Item]) -> AsyncGenerator[_Item, None]:

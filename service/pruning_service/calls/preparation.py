@@ -8,7 +8,7 @@ from pruning_engine.checkpoints.parameters import TensorSpec
 from pruning_engine.planning.plan import Plan
 from pruning_engine.planning.planner import make_plan
 from pruning_engine.recipe import OutputForm
-from pruning_engine.runtime.emptying import empty
+from pruning_engine.runtime.clear_in_steps import clear_in_steps
 from pruning_proto.formats import OutputFormat
 from pruning_proto.packed import format as packed_format
 from pruning_proto.safetensors import header as safetensors_header
@@ -56,7 +56,7 @@ def prepare(request: Request, file: Layout, backlog_bytes: int, version: str) ->
     output = request.output
     plan = make_plan(request.recipe, specs, output=OutputForm(output.computed_as), aliases=request.aliases)
     check_groups_describable(plan)
-    empty(specs)
+    clear_in_steps(specs)
     if output.is_packed:
         packed_format.check_names((spec.name, spec.dtype, spec.shape) for spec in plan.results)
     metadata = _result_metadata(plan, request, file, version) if output.has_file else {}

@@ -7,7 +7,7 @@ the other beyond what the streams allow.
 import asyncio
 from collections.abc import AsyncIterator
 
-from pruning_engine.runtime.emptying import empty
+from pruning_engine.runtime.clear_in_steps import clear_in_steps
 from pruning_proto.framing import Data
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.calls.prune_call import CallResources, EarlyEnd, PruneCall
@@ -55,7 +55,7 @@ class ServedCall:
         if not self.call.parts:
             running.discard(self)
             return
-        freeing = task.get_loop().run_in_executor(None, empty, self.call.parts)
+        freeing = task.get_loop().run_in_executor(None, clear_in_steps, self.call.parts)
         freeing.add_done_callback(lambda _: running.discard(self))
 
     def _progress(self) -> pb.PruneResponse:

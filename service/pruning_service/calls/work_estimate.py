@@ -4,10 +4,10 @@ from collections import Counter
 from math import inf
 from typing import Final
 
+from pruning_engine.execution.parameters import ReceivedParameter
 from pruning_engine.planning.plan import Plan
 from pruning_proto.safetensors.header import Layout
 from pruning_service.resources.engine_worker import LIGHT_BYTES
-from pruning_service.streams.tensor_reader import ReceivedParameter
 
 TENSOR_BYTES: Final = 16 * 1024
 """What is done for a tensor without entries takes at least as long as processing this many bytes."""

@@ -6,10 +6,14 @@ sent, each released as it leaves.
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from pruning_engine.planning.plan import PlannedParameter
 from pruning_proto.safetensors import header as safetensors_header
-from pruning_service.outputs.output import FinishedParameter, InputOrder, ResultTensor
+from pruning_service.outputs.output import FinishedParameter, InputOrder
+
+if TYPE_CHECKING:
+    from pruning_engine.execution.parameters import ResultTensor
 
 
 class DeferredOutput:

@@ -5,22 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from pruning_engine.buffer import Buffer
-from pruning_engine.checkpoints.parameters import TensorSpec
+from pruning_engine.execution.parameters import ResultTensor
 from pruning_engine.planning.plan import PlannedParameter
-
-
-@dataclass(frozen=True, slots=True)
-class ResultTensor:
-    """A tensor of a result: what the file's header says of it, and its elements."""
-
-    spec: TensorSpec
-    buffer: Buffer
-
-    @property
-    def data(self) -> memoryview:
-        """Its bytes in C order; a view where they are stored so."""
-        return self.buffer.data
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import numpy as np
 
 from pruning_engine.buffer import Buffer
 from pruning_engine.checkpoints.parameters import TensorSpec
+from pruning_engine.execution.parameters import ResultTensor
 from pruning_engine.planning.plan import PlannedParameter
 from pruning_engine.runtime.threads import in_parallel
 from pruning_proto.packed import codec
@@ -19,7 +20,7 @@ from pruning_proto.packed import format as packed_format
 from pruning_proto.packed.codec import Array
 from pruning_proto.packed.format import ENTRIES, Packable, Piece
 from pruning_service.outputs.deferred import DeferredOutput
-from pruning_service.outputs.output import FinishedParameter, ResultTensor
+from pruning_service.outputs.output import FinishedParameter
 
 _Span = tuple[int, int]
 

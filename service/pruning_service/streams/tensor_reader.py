@@ -5,14 +5,15 @@ the last of its tensors has been read: its weight, its pair's mask, its auxiliar
 """
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 import numpy as np
 
 from pruning_engine.buffer import Buffer
-from pruning_engine.planning.plan import Plan, PlannedParameter
+from pruning_engine.execution.parameters import ReceivedParameter
+from pruning_engine.planning.plan import Plan
 from pruning_proto.reasons import Reason
 from pruning_proto.safetensors import header as safetensors_header
 from pruning_proto.safetensors.header import PREFIX_BYTES, Layout, TensorEntry
@@ -32,24 +33,6 @@ class HeaderLimits:
 
     header_bytes: int
     max_tensors: int
-
-
-@dataclass(slots=True)
-class ReceivedParameter:
-    """A parameter and its tensors read so far, by name."""
-
-    planned: PlannedParameter
-    tensors: dict[str, Buffer] = field(default_factory=dict)
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether all its tensors have been read."""
-        return len(self.tensors) == len(self.planned.sources)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all its tensors that have been read."""
-        return sum(buffer.nbytes for buffer in self.tensors.values())
 
 
 class TensorReader:

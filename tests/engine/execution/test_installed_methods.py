@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pruning_engine import CheckpointError, MismatchError, Recipe, RecipeError, Rule, prune_state_dict
-from pruning_engine.execution.prune import spec_of
+from pruning_engine.execution.state_dict import spec_of
 from pruning_engine.planning.planner import make_plan
 from pruning_engine.recipe import Argument, Count, CustomMask, Method
 from pruning_engine.scores.installed_methods import installed_methods

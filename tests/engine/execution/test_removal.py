@@ -8,9 +8,11 @@ import torch
 from torch import nn
 
 from pruning_engine import get_threads, prune_state_dict, prune_state_dict_, set_threads
-from pruning_engine.execution.prune import Parameter, Pruning, spec_of
-from pruning_engine.kernels.cpu.slices import moved_, selected, without_fallen
-from pruning_engine.kernels.cuda.backend import TorchBackend
+from pruning_engine.execution.executor import Pruning
+from pruning_engine.execution.state_dict import spec_of
+from pruning_engine.kernels.cpu.backend import NumpyBackend
+from pruning_engine.kernels.cuda.backend import TorchBackend, selected
+from pruning_engine.kernels.remaining import remaining
 from pruning_engine.planning.planner import make_plan
 from pruning_engine.recipe import (
     ChannelSlice,
@@ -25,6 +27,8 @@ from pruning_engine.recipe import (
     Scope,
     Score,
 )
+from pruning_engine.torch_tensors import to_buffer, to_tensor
+from tests.engine.buffers import received, results
 from tests.engine.packed import pack, unpack
 from tests.engine.rules import l1
 from tests.engine.tied import MLP, ONE, Tensors, falls, group, mlp, units
@@ -243,7 +247,7 @@ def test_what_is_left_moves_to_the_front_of_its_own_memory(shape: tuple[int, ...
     positions = np.flatnonzero(np.random.default_rng(1).random(shape[dim]) < 0.6)
     expected = weight.index_select(dim, torch.from_numpy(positions))
     place = weight.data_ptr()
-    moved = moved_(weight, dim, positions)
+    moved = to_tensor(NumpyBackend().take(to_buffer(weight), dim, positions, in_place=True))
     assert moved.data_ptr() == place
     assert torch.equal(moved, expected)
 
@@ -354,20 +358,17 @@ def test_the_backend_of_other_devices_gives_the_same(score: Score) -> None:
     recipe = Recipe((l1(Fraction(0.2), "a"), units(group("a:0", "b:1"), score=score, amount=amount)), 1)
     specs = [spec_of(name, tensor) for name, tensor in state_dict.items()]
     plan = make_plan(recipe, specs, output=OutputForm.REMOVED)
-    pruning = Pruning(plan, backend=TorchBackend(torch.device("cpu")))
-    left = pruning.add_all(
-        [Parameter(planned, {planned.name: state_dict[planned.name]}) for planned in plan.parameters]
-    )
+    pruning = Pruning(plan, in_place=False, backend=TorchBackend(torch.device("cpu")))
+    found = results(pruning.add_all([received(planned, state_dict) for planned in plan.parameters]))
     expected = prune_state_dict(state_dict, recipe, output="removed")
     assert pruning.report().groups == expected.report.groups
-    found = {name: tensor for one in left for name, tensor in one.tensors.items()}
     assert all(torch.equal(found[name], expected.state_dict[name]) for name in found)  # type: ignore[arg-type]
 
 
 def test_what_is_not_contiguous_is_copied_and_not_moved() -> None:
     weight = torch.randn(2, 3, 2, 2).contiguous(memory_format=torch.channels_last)
-    left = without_fallen(weight, {1: np.array([True, False, True])}, in_place=True)
-    assert torch.equal(left, weight[:, (0, 2)])
+    left = remaining(NumpyBackend(), to_buffer(weight), {1: np.array([True, False, True])}, in_place=True)
+    assert torch.equal(to_tensor(left), weight[:, (0, 2)])
 
 
 def test_a_stream_needs_no_memory_for_a_second_model() -> None:
@@ -375,11 +376,9 @@ def test_a_stream_needs_no_memory_for_a_second_model() -> None:
     recipe = Recipe((units(MLP), l1(Fraction(0.1), "up.weight")), 1)
     plan = make_plan(recipe, [spec_of(*each) for each in state_dict.items()], output=OutputForm.REMOVED)
     pruning = Pruning(plan, in_place=True)
-    left = pruning.add_all(
-        [Parameter(planned, {planned.name: state_dict[planned.name]}) for planned in plan.parameters]
-    )
+    found = results(pruning.add_all([received(planned, state_dict) for planned in plan.parameters]))
     expected = prune_state_dict(mlp(1, 2, 3, 4), recipe, output="removed").state_dict
-    for name, tensor in ((name, tensor) for one in left for name, tensor in one.tensors.items()):
+    for name, tensor in found.items():
         assert tensor.data_ptr() == state_dict[name].data_ptr()
         assert torch.equal(tensor, expected[name])  # type: ignore[arg-type]
 

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from pruning_engine.kernels.channel_layout import channel_layout
 from pruning_engine.kernels.cpu.backend import NumpyBackend
 from pruning_engine.kernels.cuda.backend import TorchBackend
+from pruning_engine.kernels.packed_mask import PackedMask
 from pruning_engine.runtime.scratch_buffers import PIECE_ENTRIES, buffer
 from pruning_engine.selection.channels import exact_channel_sums
+from tests.engine.buffers import bits, flat, pack
 
 SHAPES = [(2, 1001), (1001, 2), (3, 5, 67), (1, 9), (9, 1)]
 
@@ -32,17 +34,21 @@ def test_blocks_follow_each_other_and_none_is_larger_than_asked(shape: list[int]
 @pytest.mark.parametrize("dim", [0, 1])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_what_is_cut_small_ranks_as_what_is_whole(shape: tuple[int, ...], dim: int) -> None:
-    flat = torch.randint(-9, 9, shape).reshape(-1).to(torch.float32)  # small integers, whose sums are exact
+    weight = torch.randint(-9, 9, shape).reshape(-1).to(torch.float32)  # small integers, whose sums are exact
+    flags = torch.rand(len(weight)) < 0.5
     layout = channel_layout(shape, dim)
-    alive = NumpyBackend().pack(torch.rand(len(flat)) < 0.5)
+    full = PackedMask.full(len(weight))
     whole = NumpyBackend()
-    for cut in (NumpyBackend(64), TorchBackend(torch.device("cpu"), 64)):
-        assert cut.norms(flat, alive, layout, 2.0).tolist() == whole.norms(flat, alive, layout, 2.0).tolist()
-        assert cut.norms(flat, None, layout, 1.0).tolist() == whole.norms(flat, None, layout, 1.0).tolist()
-        living = cut.living_channels(alive, layout)
-        assert living.tolist() == whole.living_channels(alive, layout).tolist()
-        living[::2] = False
-        assert cut.spread(living, alive, layout).tolist() == whole.spread(living, alive, layout).tolist()
+    at_once, kept = flat(whole, weight), pack(whole, flags)
+    cuts = (NumpyBackend(64), TorchBackend(torch.device("cpu"), 64))
+    for cut in cuts:
+        numbers, mask = flat(cut, weight), pack(cut, flags)
+        assert cut.norms(numbers, mask, layout, 2.0).tolist() == whole.norms(at_once, kept, layout, 2.0).tolist()
+        assert cut.norms(numbers, full, layout, 1.0).tolist() == whole.norms(at_once, full, layout, 1.0).tolist()
+        unpruned = cut.unpruned_channels(mask, layout)
+        assert unpruned.tolist() == whole.unpruned_channels(kept, layout).tolist()
+        unpruned[::2] = False
+        assert bits(cut.spread(unpruned, mask, layout)) == bits(whole.spread(unpruned, kept, layout))
 
 
 @pytest.mark.parametrize("dim", [0, 1])
@@ -51,7 +57,8 @@ def test_exact_sums_of_long_channels_are_rounded_once(dim: int) -> None:
     weight = torch.randn(shape, dtype=torch.float64)
     layout = channel_layout(shape, dim)
     numbers = torch.arange(2).numpy()
-    sums = exact_channel_sums(NumpyBackend(), weight.reshape(-1), None, layout, numbers, 1.0)
+    backend = NumpyBackend()
+    sums = exact_channel_sums(backend, flat(backend, weight), PackedMask.full(weight.numel()), layout, numbers, 1.0)
     assert sums.tolist() == [math.fsum(channel.abs().tolist()) for channel in weight.unbind(dim)]
 
 
@@ -59,7 +66,8 @@ def test_exact_sums_of_long_channels_near_the_end_of_the_range() -> None:
     weight = torch.full((1, 100_000), 1e300, dtype=torch.float64)
     weight[0, ::2] = 1.0
     layout = channel_layout((1, 100_000), 0)
-    sums = exact_channel_sums(NumpyBackend(), weight.reshape(-1), None, layout, torch.arange(1).numpy(), 1.0)
+    backend, full, numbers = NumpyBackend(), PackedMask.full(100_000), torch.arange(1).numpy()
+    sums = exact_channel_sums(backend, flat(backend, weight), full, layout, numbers, 1.0)
     assert sums.tolist() == [math.fsum(weight[0].tolist())]
 
 
@@ -70,9 +78,9 @@ def test_long_channels_that_differ_somewhere_are_not_alike(dim: int, at: int) ->
     backend = NumpyBackend(1 << 12)
     layout = channel_layout((2, 200_000) if dim == 0 else (200_000, 2), dim)
     numbers = torch.arange(2).numpy()
-    assert backend.are_alike(weight.movedim(0, dim).reshape(-1), layout, numbers)
+    assert backend.are_alike(flat(backend, weight.movedim(0, dim)), layout, numbers)
     weight[1, at] = 2.0
-    assert not backend.are_alike(weight.movedim(0, dim).reshape(-1), layout, numbers)
+    assert not backend.are_alike(flat(backend, weight.movedim(0, dim)), layout, numbers)
 
 
 def test_what_is_longer_than_a_piece_is_not_kept() -> None:

@@ -10,6 +10,7 @@ from pruning_engine import prune_state_dict
 from pruning_engine.kernels import channel_norms as norms
 from pruning_engine.norm import NamedNorm, Norm, power_of
 from pruning_engine.recipe import Channels, Count, Magnitude, Rule
+from pruning_engine.selection.channels import cut
 from tests.engine.rules import recipe
 
 EXACT = [0.0, 0.5, 1.0, 2.0, 3.0, 4.0, NamedNorm.FRO]
@@ -70,10 +71,10 @@ def test_other_powers_rank_by_their_norm(power: float) -> None:
 
 def test_the_largest_that_fell_is_told_exactly_also_if_all_fall() -> None:
     ranks = np.array([1.0, 2.0])
-    cut = norms.cut(ranks, 2, 2.0, 4, lambda places: ranks[places] + 0.5)
+    found = cut(ranks, 2, 2.0, 4, lambda places: ranks[places] + 0.5)
 
-    assert cut.falls.tolist() == [True, True]
-    assert cut.largest_fallen == 2.5
+    assert found.pruned.tolist() == [True, True]
+    assert found.largest_pruned == 2.5
 
 
 @pytest.mark.parametrize("dim", [0, 1, 2])

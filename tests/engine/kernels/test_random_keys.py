@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from pruning_engine import prune_state_dict
-from pruning_engine.kernels.cpu.candidates import RandomKeys
-from pruning_engine.kernels.cuda.candidates import RandomKeys as TorchRandomKeys
+from pruning_engine.kernels.cpu.keys import RandomKeys
+from pruning_engine.kernels.cuda.keys import RandomKeys as TorchRandomKeys
 from pruning_engine.kernels.random_keys import key_of, score
 from pruning_engine.recipe import Count, Random, Rule
 from tests.engine.rules import recipe

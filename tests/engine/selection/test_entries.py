@@ -9,8 +9,11 @@ import torch
 from pruning_engine.kernels.backend import Backend, Candidates
 from pruning_engine.kernels.cpu.backend import NumpyBackend
 from pruning_engine.kernels.cuda.backend import TorchBackend
+from pruning_engine.kernels.packed_mask import PackedMask
 from pruning_engine.runtime.threads import get_threads, set_threads
-from pruning_engine.selection.entries import DEFAULT, NanKeyError, Tuning, select
+from pruning_engine.selection.entries import TUNING, NanKeyError, Tuning, select
+from pruning_engine.torch_tensors import name_of
+from tests.engine.buffers import flat, pack, unpack
 
 BACKENDS = [NumpyBackend(8), NumpyBackend(), TorchBackend(torch.device("cpu"), 8)]
 IDS = ["numpy in pieces of 8", "numpy", "torch in pieces of 8"]
@@ -18,15 +21,16 @@ MISLED = Tuning(whole=1, density=0.3, deviations=0.0)
 """A sample that tells hardly anything: most passes only narrow the range."""
 
 
-def contender(backend: Backend, values: torch.Tensor, alive: torch.Tensor | None = None) -> Candidates:
-    return backend.magnitudes(values, values.dtype, backend.pack(alive) if alive is not None else None)
+def candidates(backend: Backend, values: torch.Tensor, unpruned: torch.Tensor | None = None) -> Candidates:
+    mask = pack(backend, unpruned) if unpruned is not None else PackedMask.full(values.numel())
+    return backend.magnitudes(flat(backend, values), name_of(values.dtype), mask)
 
 
 def kept(
-    backend: Backend, values: torch.Tensor, count: int, alive: torch.Tensor | None = None, tuning: Tuning = DEFAULT
+    backend: Backend, values: torch.Tensor, count: int, unpruned: torch.Tensor | None = None, tuning: Tuning = TUNING
 ) -> torch.Tensor:
-    (bits,) = select([contender(backend, values, alive)], count, tuning=tuning).kept
-    return backend.unpack(bits, values.numel())
+    (mask,) = select([candidates(backend, values, unpruned)], count, tuning=tuning).kept
+    return unpack(backend, mask)
 
 
 def largest(values: torch.Tensor, count: int) -> torch.Tensor:
@@ -45,7 +49,7 @@ def threads() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("backend", BACKENDS, ids=IDS)
-@pytest.mark.parametrize("tuning", [DEFAULT, MISLED], ids=["well sampled", "misled"])
+@pytest.mark.parametrize("tuning", [TUNING, MISLED], ids=["well sampled", "misled"])
 @pytest.mark.parametrize("count", [0, 1, 7, 8, 9, 49, 99, 100])
 def test_the_least_fall(backend: Backend, tuning: Tuning, count: int) -> None:
     values = torch.randn(100, generator=torch.Generator().manual_seed(count))
@@ -53,7 +57,7 @@ def test_the_least_fall(backend: Backend, tuning: Tuning, count: int) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS, ids=IDS)
-@pytest.mark.parametrize("tuning", [DEFAULT, MISLED], ids=["well sampled", "misled"])
+@pytest.mark.parametrize("tuning", [TUNING, MISLED], ids=["well sampled", "misled"])
 @pytest.mark.parametrize("count", [0, 1, 30, 31, 65, 99, 100])
 def test_among_equals_the_first_fall(backend: Backend, tuning: Tuning, count: int) -> None:
     values = torch.tensor([1.0, 0.0, 2.0] * 33 + [1.0])
@@ -63,15 +67,15 @@ def test_among_equals_the_first_fall(backend: Backend, tuning: Tuning, count: in
 @pytest.mark.parametrize("backend", BACKENDS, ids=IDS)
 def test_dead_entries_neither_compete_nor_come_back(backend: Backend) -> None:
     values = torch.arange(1.0, 21.0)
-    alive = torch.arange(20) % 2 == 1
-    assert torch.nonzero(kept(backend, values, 4, alive)).view(-1).tolist() == [9, 11, 13, 15, 17, 19]
+    unpruned = torch.arange(20) % 2 == 1
+    assert torch.nonzero(kept(backend, values, 4, unpruned)).view(-1).tolist() == [9, 11, 13, 15, 17, 19]
 
 
 @pytest.mark.parametrize("backend", BACKENDS, ids=IDS)
 def test_ties_fall_in_the_order_of_the_contenders(backend: Backend) -> None:
-    equal = [contender(backend, torch.ones(10)) for _ in range(3)]
+    equal = [candidates(backend, torch.ones(10)) for _ in range(3)]
     result = select(equal, 15)
-    assert [int(backend.unpack(bits, 10).sum()) for bits in result.kept] == [0, 5, 10]
+    assert [int(unpack(backend, mask).sum()) for mask in result.kept] == [0, 5, 10]
 
 
 @pytest.mark.parametrize("backend", BACKENDS, ids=IDS)
@@ -80,12 +84,12 @@ def test_nan_is_found_however_many_fall(backend: Backend, count: int) -> None:
     values = torch.ones(10)
     values[9] = torch.nan
     with pytest.raises(NanKeyError):
-        select([contender(backend, values)], count)
+        select([candidates(backend, values)], count)
 
 
 def test_more_than_are_alive_cannot_fall() -> None:
     with pytest.raises(ValueError, match="11 of 10"):
-        select([contender(NumpyBackend(), torch.ones(10))], 11)
+        select([candidates(NumpyBackend(), torch.ones(10))], 11)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.int64], ids=str)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from math import inf
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pruning_engine.execution.prune import Parameter, Pruning, spec_of
+from pruning_engine.execution.executor import Pruning
+from pruning_engine.execution.state_dict import spec_of
 from pruning_engine.kernels.backend import Backend
 from pruning_engine.kernels.cpu.backend import NumpyBackend
 from pruning_engine.kernels.cuda.backend import TorchBackend
@@ -35,8 +37,10 @@ from pruning_engine.recipe import (
     Selector,
     Sparsity,
 )
-from pruning_engine.selection.entries import DEFAULT, Tuning
+from pruning_engine.selection import entries
+from pruning_engine.selection.entries import TUNING, Tuning
 from tests.engine import oracle
+from tests.engine.buffers import received, results
 from tests.engine.packed import unpack
 
 FLOATS = [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2]
@@ -113,25 +117,25 @@ def cases(draw: st.DrawFn) -> Case:
     return Case(weights, companions, chain, draw(st.integers(0, 2**64 - 1)))
 
 
-def masks(case: Case, backend: Backend, tuning: Tuning) -> dict[str, torch.Tensor]:
+def masks(case: Case, backend: Backend) -> dict[str, torch.Tensor]:
     state_dict = case.weights | case.companions
     specs = [spec_of(name, tensor) for name, tensor in state_dict.items()]
     plan = make_plan(Recipe(tuple(case.rules), case.seed), specs, output=OutputForm.MASK)
-    pruning = Pruning(plan, backend=backend, tuning=tuning)
+    pruning = Pruning(plan, in_place=False, backend=backend)
     found = {}
     for planned in reversed(plan.parameters):
-        for left in pruning.add(Parameter(planned, {name: state_dict[name] for name in planned.sources})):
-            (bits,) = left.tensors.values()
-            found[left.planned.name] = unpack(bits, case.weights[left.planned.name])
+        for state in pruning.add(received(planned, state_dict)):
+            (bits,) = results([state]).values()
+            found[state.planned.name] = unpack(bits, case.weights[state.planned.name])
     return found
 
 
 @pytest.mark.parametrize(
     ("backend", "tuning"),
     [
-        (NumpyBackend(), DEFAULT),
+        (NumpyBackend(), TUNING),
         (NumpyBackend(8), MISLED),
-        (TorchBackend(torch.device("cpu")), DEFAULT),
+        (TorchBackend(torch.device("cpu")), TUNING),
         (TorchBackend(torch.device("cpu"), 16), MISLED),
     ],
     ids=["numpy", "numpy in pieces, misled", "torch", "torch in pieces, misled"],
@@ -143,7 +147,8 @@ def masks(case: Case, backend: Backend, tuning: Tuning) -> dict[str, torch.Tenso
 def test_the_engine_prunes_what_the_oracle_prunes(backend: Backend, tuning: Tuning, case: Case) -> None:
     expected = oracle.prune(case.weights, case.rules, case.seed, case.companions)
     before = {name: tensor.clone() for name, tensor in (case.weights | case.companions).items()}
-    found = masks(case, backend, tuning)
+    with mock.patch.object(entries, "TUNING", tuning):
+        found = masks(case, backend)
     assert found.keys() == expected.keys()
     for name, mask in expected.items():
         assert torch.equal(found[name], mask), name

@@ -10,12 +10,12 @@ import pytest
 
 from pruning_engine.buffer import Buffer
 from pruning_engine.checkpoints.parameters import TensorSpec
+from pruning_engine.execution.parameters import ReceivedParameter
 from pruning_engine.planning.planner import make_plan
 from pruning_engine.recipe import Channels, Fraction, Magnitude, NamedNorm, Recipe, Rule, Scope
 from pruning_proto.safetensors.header import Layout, build, parse
 from pruning_service.calls.work_estimate import TENSOR_BYTES, WorkEstimate
 from pruning_service.resources.engine_worker import LIGHT_BYTES, SMALL_BYTES, EngineWorker
-from pruning_service.streams.tensor_reader import ReceivedParameter
 
 TENSORS: Final = (("a.weight", "F32", (4, 4, 4)), ("b.weight", "F32", (4, 4, 4)))
 """Two tensors of 256 bytes."""

@@ -1,0 +1,215 @@
+"""Carries out a plan on parameters that arrive one by one, in any order.
+
+Imports no torch, except for a recipe that has an installed method.
+"""
+
+from collections.abc import Sequence
+from time import perf_counter
+
+from pruning_engine.errors import Reason, RecipeError
+from pruning_engine.execution.parameter_state import ParameterState
+from pruning_engine.execution.parameters import ReceivedParameter
+from pruning_engine.execution.rank_units import UnitRanking
+from pruning_engine.execution.ranking import ChannelRanking, EntryRanking, make_ranking
+from pruning_engine.execution.ranking_context import RankingContext
+from pruning_engine.granularities.channel_groups import is_running_statistic
+from pruning_engine.kernels.backend import Backend
+from pruning_engine.kernels.devices import backend_for
+from pruning_engine.planning.plan import Plan, PlannedParameter
+from pruning_engine.planning.scheduler import Arrive, Finish, Run, Schedule, Step
+from pruning_engine.recipe import CustomMask, Method, Prior, Rule, Units
+from pruning_engine.report import GroupReport, Report, TensorReport
+from pruning_engine.runtime.clear_in_steps import clear_in_steps
+from pruning_engine.runtime.threads import in_parallel
+from pruning_engine.scores.installed_methods import make_method, method_class
+from pruning_engine.selection.outcome import Outcome
+from pruning_proto.formats import BY_NAME
+
+
+class Pruning:
+    """One plan being carried out.
+
+    Rules of local scope run at once; one of global scope waits for all tensors that it selects, and one of units for
+    all that are decided together. With `in_place` the weights' own memory may be overwritten. `device` is named as
+    torch names it; `backend`, which computes there, changes speed, never results.
+    """
+
+    def __init__(
+        self, plan: Plan, *, device: str = "cpu", in_place: bool = True, backend: Backend | None = None
+    ) -> None:
+        if plan.recipe.seed is None:
+            raise RecipeError(Reason.INVALID_RECIPE, "a recipe needs its seed before it is carried out", field="seed")
+        self._plan = plan
+        self._seed = plan.recipe.seed
+        self._in_place = in_place
+        self._backend = backend if backend is not None else backend_for(device)
+        self._indices = {planned.name: index for index, planned in enumerate(plan.parameters)}
+        chains = [planned.stages for planned in plan.parameters]
+        barriers = [number for number, stage in enumerate(plan.stages) if stage.is_barrier]
+        self._schedule = Schedule(chains, barriers)
+        together = {barrier: self._schedule.members(barrier) for barrier in barriers}
+        # Barriers of the same parameters share one tuple of them: a recipe may have 100 rules for 100,000 tensors.
+        members = {indices: tuple(plan.parameters[index] for index in indices) for indices in set(together.values())}
+        self._waiting = {barrier: self._ranking(barrier, members[together[barrier]]) for barrier in barriers}
+        self._methods = {
+            position: method_class(rule.score.name, f"rules[{position}].score.method.name")
+            for position, rule in enumerate(plan.recipe.rules)
+            if isinstance(rule.score, Method)
+        }
+        self._received: dict[int, ReceivedParameter] = {}
+        self._states: dict[int, ParameterState] = {}
+        self._reports: dict[int, TensorReport] = {}
+        self._groups: list[GroupReport] = []
+        self._seconds = 0.0
+
+    def add(self, parameter: ReceivedParameter) -> list[ParameterState]:
+        """Take a parameter; return those that have now left their last rule: perhaps none, perhaps many.
+
+        Raises: CheckpointError for NaN and for masks that are not 0 and 1; MismatchError for a count above what is
+            still unpruned.
+        """
+        return self.add_all([parameter])
+
+    def add_all(self, parameters: Sequence[ReceivedParameter]) -> list[ParameterState]:
+        """Take several parameters as `add` does, side by side where no rule of global scope separates them."""
+        begin = perf_counter()
+        finished: list[ParameterState] = []
+        chains: dict[int, list[Step]] = {}
+        for parameter in parameters:
+            if parameter.planned.passes_through:
+                finished.append(self._finished(ParameterState(parameter, self._backend)))
+                continue
+            index = self._indices[parameter.planned.name]
+            self._received[index] = parameter
+            for step in self._schedule.add(index):
+                if isinstance(step, Run) and self._plan.stages[step.stage].is_barrier:
+                    finished += self._walk(chains)
+                    self._run_barrier(step)
+                else:
+                    member = step.parameters[0] if isinstance(step, Run) else step.parameter
+                    chains.setdefault(member, []).append(step)
+        finished += self._walk(chains)
+        self._seconds += perf_counter() - begin
+        return finished
+
+    def report(self) -> Report:
+        """Return what was done; call it after all parameters of the plan were added."""
+        return Report(
+            tensors=tuple(self._reports[index] for index in sorted(self._reports)),
+            seconds={"prune": self._seconds},
+            device=self._backend.device,
+            seed=self._seed,
+            reproducible=self._plan.reproducible,
+            groups=tuple(sorted(self._groups, key=lambda group: (group.rule, group.name.encode()))),
+        )
+
+    def _walk(self, chains: dict[int, list[Step]]) -> list[ParameterState]:
+        """Take the steps of several parameters, one parameter beside the other."""
+        walks = list(chains.items())
+        chains.clear()
+        found = in_parallel(lambda walk: self._walk_one(*walk), walks)
+        clear_in_steps(walks)
+        finished = [state for state in found if state is not None]
+        for state in finished:
+            if state.report is not None:
+                self._reports[self._indices[state.planned.name]] = state.report
+        return finished
+
+    def _walk_one(self, member: int, steps: Sequence[Step]) -> ParameterState | None:
+        if member in self._received:
+            self._states[member] = self._begun(self._received.pop(member))
+        for step in steps:
+            match step:
+                case Arrive(stage=stage):
+                    self._observe(stage, self._states[member], self._waiting[stage])
+                case Run(stage=stage):
+                    self._run_local(stage, self._states[member])
+                case Finish():
+                    return self._finished(self._states.pop(member))
+        return None
+
+    def _begun(self, received: ReceivedParameter) -> ParameterState:
+        rules = [self._plan.recipe.rules[position] for position in received.planned.rules]
+        state = ParameterState(received, self._backend)
+        state.begin(counts_zeros=any(_counts_zeros(rule, received.planned.name) for rule in rules))
+        return state
+
+    def _finished(self, state: ParameterState) -> ParameterState:
+        state.finish(self._plan.output, in_place=self._in_place)
+        return state
+
+    def _observe(self, stage: int, state: ParameterState, ranking: "_Ranking") -> None:
+        if _counts_zeros(self._plan.recipe.rules[self._plan.stages[stage].rule], state.planned.name):
+            state.treat_zeros_as_pruned()
+        ranking.observe(state)
+
+    def _run_local(self, stage: int, state: ParameterState) -> None:
+        position = self._plan.stages[stage].rule
+        rule = self._plan.recipe.rules[position]
+        if rule.score.ranks:
+            ranking = self._ranking(stage, (state.planned,))
+            self._observe(stage, state, ranking)
+            (outcome,) = ranking.decide([state])
+            self._keep(state, outcome)
+            return
+        if _counts_zeros(rule, state.planned.name):
+            state.treat_zeros_as_pruned()
+        if isinstance(rule.score, CustomMask):
+            self._keep(state, _custom_mask(state))
+        elif isinstance(rule.score, Method):
+            self._keep(state, self._outcome_of_method(position, rule.score, state))
+
+    def _outcome_of_method(self, position: int, score: Method, state: ParameterState) -> Outcome:
+        from pruning_engine.execution.installed_method import outcome_of_method  # noqa: PLC0415 - imports torch
+
+        field = f"rules[{position}].score.method"
+        method = make_method(self._methods[position], score.name, score.arguments, f"{field}.arguments")
+        return outcome_of_method(state, method, field)
+
+    def _run_barrier(self, step: Run) -> None:
+        states = [self._states[member] for member in step.parameters]
+        states.sort(key=lambda state: state.planned.name.encode())
+        ranking = self._waiting.pop(step.stage)
+        outcomes = ranking.decide(states)
+        for state, outcome in zip(states, outcomes, strict=True):
+            self._keep(state, outcome)
+        clear_in_steps(outcomes)
+        if isinstance(ranking, UnitRanking):
+            self._groups += ranking.reports
+
+    def _keep(self, state: ParameterState, outcome: Outcome) -> None:
+        form = BY_NAME[self._plan.output.value]
+        if outcome.weight is not None and form.has_file and not form.carries_weights:
+            raise RecipeError(
+                Reason.INVALID_RECIPE,
+                f"output: a rule changes the weights of {state.planned.name!r}, and format {form.name} carries none; "
+                f"ask for a format that does",
+                field="output",
+                tensor=state.planned.name,
+            )
+        state.keep(outcome)
+
+    def _ranking(self, number: int, members: tuple[PlannedParameter, ...]) -> "_Ranking":
+        stage = self._plan.stages[number]
+        context = RankingContext(
+            rule=self._plan.recipe.rules[stage.rule], position=stage.rule, seed=self._seed, members=members
+        )
+        if stage.groups:
+            return UnitRanking(context, stage.groups, self._backend)
+        return make_ranking(context, self._backend)
+
+
+_Ranking = EntryRanking | ChannelRanking | UnitRanking
+
+
+def _counts_zeros(rule: Rule, name: str) -> bool:
+    """Whether zeros of a parameter count as pruned under a rule. Zeros of running statistics are no sign of pruning."""
+    if rule.prior is not Prior.ZEROS:
+        return False
+    return not (isinstance(rule.granularity, Units) and is_running_statistic(name))
+
+
+def _custom_mask(state: ParameterState) -> Outcome:
+    if state.planned.custom_mask is None:
+        raise RuntimeError(f"{state.planned.name!r} has no custom mask; its plan should have been refused")
+    return Outcome(state.load_mask(state.planned.custom_mask).restrict_(state.mask))

@@ -1,0 +1,150 @@
+"""Keys of a piece of a tensor's entries, computed in a scratch buffer."""
+
+from functools import cache
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from pruning_engine.buffer import Buffer
+from pruning_engine.dtypes import element_bits, is_float
+from pruning_engine.kernels.backend import RUN_ENTRIES, Integers
+from pruning_engine.kernels.cpu.arrays import NumberReader, raw_integers, take_runs
+from pruning_engine.kernels.magnitude_keys import highest_key, largest_number, magnitude_bits
+from pruning_engine.kernels.random_keys import GOLDEN, MASK64, MIX
+from pruning_engine.runtime.scratch_buffers import buffer
+
+
+class Keys(Protocol):
+    """Reads the keys of a tensor's entries, as unsigned integers; those above `largest_number` are NaN."""
+
+    highest: int
+    largest_number: int | None
+
+    def read(self, begin: int, end: int) -> Integers:
+        """Return the keys from `begin` to `end` in a scratch buffer."""
+        ...
+
+    def runs(self, numbers: Integers) -> Integers:
+        """Return the keys of whole runs."""
+        ...
+
+
+class FloatKeys:
+    """The bits of floats without their sign."""
+
+    def __init__(self, flat: Buffer) -> None:
+        self.highest = highest_key(flat.dtype)
+        self.largest_number = largest_number(flat.dtype)
+        self._bits = raw_integers(flat)
+        self._magnitude = self._bits.dtype.type(magnitude_bits(flat.dtype))
+
+    def read(self, begin: int, end: int) -> Integers:
+        """Return the keys from `begin` to `end`."""
+        out = buffer("keys", self._bits.dtype, end - begin)
+        np.bitwise_and(self._bits[begin:end], self._magnitude, out=out)
+        return out
+
+    def runs(self, numbers: Integers) -> Integers:
+        """Return the keys of whole runs."""
+        bits: Integers = take_runs(self._bits, numbers)
+        np.bitwise_and(bits, self._magnitude, out=bits)
+        return bits
+
+
+class IntegerKeys:
+    """The absolute values of integers; unsigned, so that the least one has its own."""
+
+    largest_number: int | None = None
+
+    def __init__(self, flat: Buffer) -> None:
+        self.highest = highest_key(flat.dtype)
+        self._values = flat.array
+
+    def read(self, begin: int, end: int) -> Integers:
+        """Return the keys from `begin` to `end`."""
+        out = buffer("keys", self._values.dtype, end - begin)
+        return _unsigned(np.abs(self._values[begin:end], out=out))
+
+    def runs(self, numbers: Integers) -> Integers:
+        """Return the keys of whole runs."""
+        return _unsigned(np.abs(take_runs(self._values, numbers)))
+
+
+class ConvertedKeys:
+    """The keys of entries converted to a dtype that holds those of all tensors with candidates."""
+
+    def __init__(self, flat: Buffer, domain: str) -> None:
+        width = element_bits(domain) // 8
+        self.highest = highest_key(domain)
+        self.largest_number = largest_number(domain)
+        self._numbers = NumberReader(flat, f"f{width}")
+        self._dtype = np.dtype(f"u{width}")
+        self._magnitude = self._dtype.type(magnitude_bits(domain))
+
+    def read(self, begin: int, end: int) -> Integers:
+        """Return the keys from `begin` to `end`."""
+        bits = self._numbers.read(begin, end).view(self._dtype)
+        np.bitwise_and(bits, self._magnitude, out=bits)
+        return bits
+
+    def runs(self, numbers: Integers) -> Integers:
+        """Return the keys of whole runs."""
+        bits: Integers = self._numbers.runs(numbers).view(self._dtype) & self._magnitude
+        return bits
+
+
+class RandomKeys:
+    """splitmix64 of the index: see random_keys.py."""
+
+    highest = MASK64
+    largest_number: int | None = None
+
+    def __init__(self, key: int) -> None:
+        self._key = key
+
+    def read(self, begin: int, end: int) -> Integers:
+        """Return the keys from `begin` to `end`."""
+        out = buffer("keys", np.uint64, end - begin)
+        return _mix(np.add(_ladder(end - begin), np.uint64(self._start(begin)), out=out))
+
+    def runs(self, numbers: Integers) -> Integers:
+        """Return the keys of whole runs."""
+        index = (numbers[:, None] * RUN_ENTRIES + np.arange(RUN_ENTRIES)).reshape(-1).astype(np.uint64)
+        np.multiply(index, np.uint64(GOLDEN), out=index)
+        return _mix(np.add(index, np.uint64(self._start(0)), out=index))
+
+    def _start(self, index: int) -> int:
+        return (self._key + (index + 1) * GOLDEN) & MASK64
+
+
+def magnitude_keys(flat: Buffer, domain: str) -> Keys:
+    """Return the keys of a flat buffer's magnitudes as values of `domain`."""
+    if flat.dtype != domain:
+        return ConvertedKeys(flat, domain)
+    return FloatKeys(flat) if is_float(domain) else IntegerKeys(flat)
+
+
+@cache
+def _whole_ladder(entries: int) -> Integers:
+    return np.arange(entries, dtype=np.uint64) * np.uint64(GOLDEN)
+
+
+def _ladder(entries: int) -> Integers:
+    """Return the multiples of the golden step, of which every piece needs the same ones."""
+    return _whole_ladder(1 << max(entries - 1, 0).bit_length())[:entries]
+
+
+def _mix(values: Integers) -> Integers:
+    """Finalize in place."""
+    shifted = buffer("shifted", np.uint64, len(values))
+    for shift, factor in MIX:
+        np.right_shift(values, np.uint64(shift), out=shifted)
+        np.bitwise_xor(values, shifted, out=values)
+        if factor is not None:
+            np.multiply(values, np.uint64(factor), out=values)
+    return values
+
+
+def _unsigned(values: npt.NDArray[np.integer]) -> Integers:
+    return values.view(f"u{values.dtype.itemsize}")
