@@ -249,7 +249,7 @@ def _units(  # noqa: PLR0917 - the parts of a message
 ) -> pb.Rule:
     all_groups = [groups] if isinstance(groups, pb.Group) else list(groups)
     if not all_groups and not name:
-        description = "say what is tied: groups, built by `rules.group`, or the name of a map"
+        description = "name the coupled channels: groups, built by `rules.group`, or the name of a map"
         raise recipe_error(Reason.INVALID_RECIPE, "granularity.units", description)
     units = pb.Units(groups=all_groups, map=name, same_width=same_width)
     if head_dim is not None:

@@ -20,7 +20,7 @@ def peer(
     credentials: grpc.ServerCredentials | None = None,
     tokens: Collection[str] = (),
 ) -> Iterator[str]:
-    """Serve while inside; give the address.
+    """Serve while inside; return the address.
 
     GetCapabilities tells `name` as the version and the caller's own address as a device; Prune tells an empty plan.
     `tokens`: one of them is wanted, if there are any.
@@ -61,7 +61,7 @@ def peer(
 
 @contextmanager
 def web_server() -> Iterator[str]:
-    """Answer whatever comes as HTTP/1 does while inside; give the address."""
+    """Answer whatever comes as HTTP/1 does while inside; return the address."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=_refuse, args=(listening,))
         thread.start()

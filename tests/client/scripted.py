@@ -16,7 +16,7 @@ Capabilities: TypeAlias = Callable[[pb.GetCapabilitiesRequest, grpc.ServicerCont
 
 @contextmanager
 def scripted_server(script: Script, capabilities: Capabilities | None = None) -> Iterator[str]:
-    """Serve `script` as Prune while inside, and `capabilities` as GetCapabilities; give the address."""
+    """Serve `script` as Prune while inside, and `capabilities` as GetCapabilities; return the address."""
     handler = grpc.stream_stream_rpc_method_handler(
         script, pb.PruneRequest.FromString, pb.PruneResponse.SerializeToString
     )
@@ -59,5 +59,5 @@ def report(**fields: Any) -> pb.PruneResponse:
 
 
 def failure(reason: str, message: str = "no") -> pb.PruneResponse:
-    """A refusal told in the stream."""
+    """A refusal sent in the stream."""
     return pb.PruneResponse(failure=pb.Failure(code=3, reason=reason, message=message))

@@ -246,7 +246,7 @@ class _ResultHeader:
         try:
             self._parse()
         except LayoutError as error:
-            raise ProtocolError(f"the server's result is no sound safetensors file: {error}") from error
+            raise ProtocolError(f"the server's result is not a valid safetensors file: {error}") from error
 
     def _parse(self) -> None:
         if len(self._gathered) < PREFIX_BYTES:

@@ -114,6 +114,7 @@ class ProcessGuard:
         """Refuse to go on in another process, before anything of gRPC is touched. Raises: RuntimeError."""
         if not self.is_owner:
             raise RuntimeError(
-                f"this client belongs to process {self._process}, and is of no use in {os.getpid()}, which was forked "
-                "from it: make a new client here. Fork while no call runs, or start processes with the method 'spawn'"
+                f"this client belongs to process {self._process}, and cannot be used in {os.getpid()}, which was "
+                "forked from it: make a new client here. Fork while no call runs, or start processes with the method "
+                "'spawn'"
             )

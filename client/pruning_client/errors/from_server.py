@@ -65,13 +65,13 @@ _ADVICE: Final = (
     ("WRONG_VERSION_NUMBER", "what listens there speaks no TLS: leave TLS out (tls, --tls), or check the port"),
     (
         "create security handshaker",
-        "the files given for TLS are not sound, or the certificate and the key do not belong together",
+        "the files given for TLS are not valid, or the certificate and the key do not belong together",
     ),
     ("http1.x server", "what listens there speaks HTTP/1 and not gRPC: check the port"),
     ("Failed parsing HTTP/2", "what listens there does not speak gRPC: check the port"),
     ("lookup", "there is no host of this name: check the address"),
 )
-"""A part of gRPC's message -> what it means, in words that help. The first that matches counts.
+"""A part of gRPC's message -> what it means and what to do. The first that matches counts.
 
 Only the wording of an error depends on gRPC's here, never its class nor whether the call is tried again.
 """
@@ -162,7 +162,9 @@ def _without_reason(code: StatusCode, details: str, target: str, sent_bytes: int
     if code is StatusCode.UNAVAILABLE:
         return _unavailable(details, target, sent_bytes, is_tls=is_tls)
     if code is StatusCode.UNIMPLEMENTED:
-        return f"what answers at {target} is no pruning server of this version: it does not know pruning.v1 ({details})"
+        return (
+            f"what answers at {target} is not a pruning server of this version: it does not know pruning.v1 ({details})"
+        )
     if code is StatusCode.DEADLINE_EXCEEDED:
         late = _NO_ANSWER if sent_bytes is None else _NOT_FINISHED
         return f"{late.format(target)} allow it more with a longer timeout"

@@ -138,7 +138,7 @@ def missing_error(name: str, tensors: Mapping[str, Any]) -> MismatchError:
 
 def twice_error(name: str) -> PruningError:
     """Return the error of a tensor with two masks: `w:mask_bits` and `w_mask:mask_bits` are both for `w_mask`."""
-    return tensor_error(Reason.INVALID_ALIAS, name, "two masks are put on it; give one, and nothing was changed")
+    return tensor_error(Reason.INVALID_ALIAS, name, "two masks are for it; give one. Nothing was changed")
 
 
 @dataclass(frozen=True, slots=True)

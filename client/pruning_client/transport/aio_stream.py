@@ -28,8 +28,11 @@ from pruning_proto.framing import Data, decode_response, encode
 from pruning_proto.names import GET_CAPABILITIES_PATH, PRUNE_PATH
 from pruning_proto.v1 import pruning_pb2 as pb
 
-Begin: TypeAlias = Callable[[], Any]
-"""Begins a call of a stub whose requests are bytes, by grpc.aio's methods `write` and `done_writing`."""
+Call: TypeAlias = "grpc.aio.StreamStreamCall[bytes, pb.PruneResponse | memoryview]"
+"""A call of a stub whose requests are bytes, sent by grpc.aio's methods `write` and `done_writing`."""
+
+Begin: TypeAlias = Callable[[], Call]
+"""Begins a call."""
 
 LONG_HEADER_BYTES: Final = 64 * 1024
 """Of the header of a model of several hundred tensors. Longer plans, headers and reports are read in a thread."""
@@ -121,7 +124,7 @@ async def converse(begin: Begin, exchange: Exchange, write: Write, watcher: Watc
 
 
 async def _receive(
-    call: Any, exchange: Exchange, sender: "_Sender", writer: "_WriteBehind", report_progress: Callable[[], None]
+    call: Call, exchange: Exchange, sender: "_Sender", writer: "_WriteBehind", report_progress: Callable[[], None]
 ) -> None:
     end_timer: asyncio.TimerHandle | None = None
     try:
@@ -160,7 +163,7 @@ def _report_progress(exchange: Exchange, watcher: Watcher | None) -> None:
 class _Sender:
     """The task that sends. An exception of the caller's tensors or callback is kept as `cause`, and ends the call."""
 
-    def __init__(self, call: Any, exchange: Exchange, report_progress: Callable[[], None]) -> None:
+    def __init__(self, call: Call, exchange: Exchange, report_progress: Callable[[], None]) -> None:
         self.cause: Exception | None = None
         self._call = call
         self._exchange = exchange
@@ -266,7 +269,7 @@ class _Status:
     overwritten by it, or overwrites it a moment later. Source: https://github.com/grpc/grpc/issues/36066.
     """
 
-    def __init__(self, call: Any) -> None:
+    def __init__(self, call: Call) -> None:
         self._call = call
         self._sent: grpc.aio.AioRpcError | None = None
         self._arrived = asyncio.Event()
@@ -295,7 +298,7 @@ class _Status:
         return left is not None and left < _CLOCK_SECONDS
 
 
-async def status_error(call: Any) -> grpc.aio.AioRpcError:
+async def status_error(call: Call) -> grpc.aio.AioRpcError:
     """Return the status of a call of grpc.aio that has ended, as an error."""
     return grpc.aio.AioRpcError(
         await call.code(), await call.initial_metadata(), await call.trailing_metadata(), await call.details()

@@ -126,22 +126,22 @@ def checked(token: str) -> str:
         raise TypeError(f"a token is a string, or what gives one; got {type(token).__name__}")
     stripped = token.strip()
     if not _TOKEN.fullmatch(stripped):
-        wrong = "is empty" if not stripped else "holds a space, or what is not ASCII"
-        raise ValueError(f"the token {wrong}; it is one word, without `Bearer`")
+        problem = "is empty" if not stripped else "holds a space, or characters that are not ASCII"
+        raise ValueError(f"the token {problem}; it is one word, without `Bearer`")
     return stripped
 
 
-def _read(name: str, pem: Pem | None, wanted: re.Pattern[bytes]) -> bytes | None:
+def _read(name: str, pem: Pem | None, expected: re.Pattern[bytes]) -> bytes | None:
     if pem is None:
         return None
     where = f"{name}, {len(pem)} bytes," if isinstance(pem, bytes) else f"{name}, {_path(name, pem)},"
     content = pem if isinstance(pem, bytes) else _path(name, pem).read_bytes()
-    if wanted.search(content):
+    if expected.search(content):
         return content
     if _ENCRYPTED in content:
         raise ValueError(f"TLS: {where} is encrypted, and gRPC asks for no pass phrase: decrypt it (openssl pkey)")
-    what = "private key" if wanted is _KEY else "certificate"
-    raise ValueError(f"TLS: {where} holds no {what} in PEM (-----BEGIN ...-----)")
+    kind = "private key" if expected is _KEY else "certificate"
+    raise ValueError(f"TLS: {where} holds no {kind} in PEM (-----BEGIN ...-----)")
 
 
 def _path(name: str, path: str | PathLike[str]) -> Path:

@@ -24,8 +24,11 @@ from pruning_proto.framing import Data, decode_response, encode
 from pruning_proto.names import GET_CAPABILITIES_PATH, PRUNE_PATH
 from pruning_proto.v1 import pruning_pb2 as pb
 
-Begin: TypeAlias = Callable[[Iterator[pb.PruneRequest | Data]], Any]
-"""Begins a call with its requests; what it returns is both the call and the iterator of responses."""
+Call: TypeAlias = Any
+"""A call, and the iterator of its responses: gRPC has no public type that is both."""
+
+Begin: TypeAlias = Callable[[Iterator[pb.PruneRequest | Data]], Call]
+"""Begins a call with its requests."""
 
 Write: TypeAlias = Callable[[Data], object]
 """Takes the bytes of a result, in order."""
@@ -106,7 +109,7 @@ class _Conversation:
         self._report_progress = report_progress
         self._sender = _Sender(exchange, report_progress, self.end)
         self._end_timer: threading.Timer | None = None
-        self._call: Any = None
+        self._call: Call = None
         self._is_ended = False
 
     def end(self) -> None:
@@ -134,7 +137,7 @@ class _Conversation:
         if sender.cause is not None:
             raise sender.cause
 
-    def _receive(self, call: Any) -> None:
+    def _receive(self, call: Call) -> None:
         for message in call:
             data = self._exchange.receive(message)
             self._sender.proceed()

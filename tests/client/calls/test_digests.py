@@ -33,7 +33,7 @@ def prune(*words: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def told(input_sha256: str = "", result_sha256: str = "") -> Report:
+def reporting(input_sha256: str = "", result_sha256: str = "") -> Report:
     return report_of([pb.Report(last=True, input_sha256=input_sha256, result_sha256=result_sha256)])
 
 
@@ -52,23 +52,23 @@ def digests() -> Digests:
 
 
 def test_the_same_bytes_on_both_sides_pass(digests: Digests) -> None:
-    digests.check(told(input_sha256=sha256(b"ab"), result_sha256=sha256(b"c")), has_result=True)
-    digests.check(told(input_sha256=sha256(b"ab")), has_result=False)
+    digests.check(reporting(input_sha256=sha256(b"ab"), result_sha256=sha256(b"c")), has_result=True)
+    digests.check(reporting(input_sha256=sha256(b"ab")), has_result=False)
 
 
 @pytest.mark.parametrize(
     ("answer", "field", "message"),
     [
-        pytest.param(told(), "report.input_sha256", "told none", id="none"),
-        pytest.param(told(input_sha256=sha256(b"ab")), "report.result_sha256", "told none", id="only one"),
+        pytest.param(reporting(), "report.input_sha256", "told none", id="none"),
+        pytest.param(reporting(input_sha256=sha256(b"ab")), "report.result_sha256", "told none", id="only one"),
         pytest.param(
-            told(input_sha256=sha256(b"x"), result_sha256=sha256(b"c")),
+            reporting(input_sha256=sha256(b"x"), result_sha256=sha256(b"c")),
             "report.input_sha256",
             "received another file than was sent",
             id="input",
         ),
         pytest.param(
-            told(input_sha256=sha256(b"ab"), result_sha256=sha256(b"x")),
+            reporting(input_sha256=sha256(b"ab"), result_sha256=sha256(b"x")),
             "report.result_sha256",
             "sent another result than came",
             id="result",

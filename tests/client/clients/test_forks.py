@@ -91,13 +91,13 @@ def run(program: str) -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_client_is_refused_in_a_forked_process_and_goes_on_in_its_own(program: str) -> None:
-    told = run(program)
-    refusal, *rest = told.stdout.splitlines()
+    done = run(program)
+    refusal, *rest = done.stdout.splitlines()
     assert refusal.startswith("this client belongs to process ")
     assert "make a new client here" in refusal
-    assert (rest, told.returncode) == (["child 7", "parent peer"], 0), told.stderr
+    assert (rest, done.returncode) == (["child 7", "parent peer"], 0), done.stderr
 
 
 def test_new_client_works_in_a_forked_process() -> None:
-    told = run(SYNC.format(call='print("new", Client(sys.argv[1], retries=0).capabilities().version, flush=True)'))
-    assert told.stdout.splitlines() == ["new peer", "child 7", "parent peer"], told.stderr
+    done = run(SYNC.format(call='print("new", Client(sys.argv[1], retries=0).capabilities().version, flush=True)'))
+    assert done.stdout.splitlines() == ["new peer", "child 7", "parent peer"], done.stderr

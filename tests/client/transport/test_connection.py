@@ -197,10 +197,10 @@ def test_no_proxy_is_asked_for_this_machine(target: str) -> None:
     program = f"import sys; from pruning_client import Client; print(Client({target}).capabilities().version)"
     environment = {**os.environ, "http_proxy": f"http://{free_address()}", "no_proxy": ""}
     with peer() as address:
-        told = subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-c", program, address], env=environment, capture_output=True, text=True, check=False
         )
-    assert (told.stdout, told.returncode) == ("peer\n", 0), told.stderr
+    assert (done.stdout, done.returncode) == ("peer\n", 0), done.stderr
 
 
 @BOTH

@@ -48,10 +48,10 @@ def no_room() -> PruningError:
 
 def waits(tries: Attempts, fail: Callable[[], PruningError] = away) -> list[float]:
     """All waits, until there is no further attempt."""
-    found = []
+    waited = []
     while (wait := tries.wait_after(fail())) is not None:
-        found.append(wait)
-    return found
+        waited.append(wait)
+    return waited
 
 
 @pytest.mark.parametrize("code", StatusCode, ids=lambda code: code.name)

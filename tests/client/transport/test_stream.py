@@ -325,12 +325,12 @@ def test_error_of_the_source_reaches_the_caller(large: Path, connect: Connect) -
 
 
 def test_progress_tells_bytes_of_both_ways(large: Path, connect: Connect) -> None:
-    told: list[Progress] = []
+    reported: list[Progress] = []
     with scripted_server(echo) as address, connect(address) as client:
-        client.prune(large, HALF, progress=told.append)
+        client.prune(large, HALF, progress=reported.append)
     total = large.stat().st_size
-    assert told[-1] == Progress(sent_bytes=total, total_bytes=total, received_bytes=total, result_bytes=total)
-    assert [each.sent_bytes for each in told] == sorted(each.sent_bytes for each in told)
+    assert reported[-1] == Progress(sent_bytes=total, total_bytes=total, received_bytes=total, result_bytes=total)
+    assert [progress.sent_bytes for progress in reported] == sorted(progress.sent_bytes for progress in reported)
 
 
 class WatcherError(Exception):
