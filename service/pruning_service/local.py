@@ -106,7 +106,7 @@ class _Source:
 
     async def read(self) -> memoryview | None:
         """Return the next piece, hashed completely: the next one may have the same memory."""
-        await asyncio.sleep(0)  # so that an interrupt is noticed, and what the engine has finished goes out
+        await asyncio.sleep(0)  # so that an interrupt is noticed, and finished results are received
         try:
             piece = next(self._pieces, None)
         except Exception as error:  # noqa: BLE001 - the caller's

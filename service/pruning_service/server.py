@@ -109,7 +109,7 @@ def _servicer(settings: Settings, resources: CallResources, metrics: Metrics) ->
 async def _drain(
     server: grpc.aio.Server, servicer: PruningServicer, faults: DeviceFaults, drain_seconds: float
 ) -> None:
-    """Refuse new calls, let running ones finish, and report to those that do not in time why they end."""
+    """Refuse new calls, let running ones finish, and end those that do not in time, with the reason."""
     stopping = asyncio.create_task(server.stop(drain_seconds + FAILURE_GRACE_SECONDS))
     await asyncio.wait({stopping}, timeout=drain_seconds)
     refusal = faults.device_lost() if faults.lost.is_set() else _not_in_time(drain_seconds)

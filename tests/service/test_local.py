@@ -151,15 +151,15 @@ def test_settings_are_read_as_a_server_reads_them() -> None:
         settings_from({"PRUNING_THREADS": "0"})
 
 
-def test_local_run_imports_neither_grpc_nor_metrics() -> None:
+def test_local_run_imports_no_grpc_torch_or_metrics() -> None:
     code = textwrap.dedent(f"""
         import sys
         from pruning_proto.v1 import pruning_pb2 as pb
         from pruning_service import local
         options = pb.PruneOptions.FromString({raw.options(CONTENT).options.SerializeToString()!r})
         local.prune(options, [{CONTENT!r}], lambda message: None)
-        local.capabilities()
-        print(*sorted({{"grpc", "prometheus_client"}} & set(sys.modules)))
+        local.capabilities(local.settings_from({{"PRUNING_TOKEN_FILE": "/tokens"}}))
+        print(*sorted({{"grpc", "torch", "prometheus_client", "pydantic"}} & set(sys.modules)))
     """)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

@@ -44,7 +44,7 @@ class PipelineResult:
 
 
 class Pipeline:
-    """The way of one checkpoint."""
+    """One checkpoint on its way through the engine."""
 
     def __init__(self, request: Request, source: ByteSource, sink: ByteSink, worker: EngineWorker) -> None:
         self._request = request
@@ -121,7 +121,7 @@ class Pipeline:
 
 
 def _advance(pruning: Pruning, output: Output, received: ReceivedParameter) -> deque[FinishedParameter]:
-    """Give one parameter to the engine; return all that have now left it, as they are stored."""
+    """Hand one parameter to the engine; return all that have now left it, as they are stored."""
     pending = deque(FinishedParameter(state.planned, state.results) for state in pruning.add(received))
     encoded: deque[FinishedParameter] = deque()
     while pending:  # each is released before the next one is encoded

@@ -1,7 +1,7 @@
 """The life of one Prune call, over any pair of streams: options, reservation, plan, result, report, or why it failed.
 
 Every failure is reported twice: in the stream, by `PruneCall._report_failure`, and once the client has stopped writing
-as the status, by whoever runs the call. (A client that is still writing when its call ends mostly sees INTERNAL instead
+as the status, by the caller of `run`. (A client that is still writing when its call ends mostly sees INTERNAL instead
 of the status: grpc issue 36066.)
 """
 
@@ -127,7 +127,7 @@ class PruneCall:
                 self.refusal = await self._refusal_of(error)
                 drop_tracebacks(error)
             except asyncio.CancelledError:
-                if self.refusal is None or self._task is None:  # not `cancel`, but whoever awaits the call
+                if self.refusal is None or self._task is None:  # cancelled by whatever awaits it, not by `cancel`
                     raise
                 self._task.uncancel()
             if self.refusal is not None:
@@ -135,7 +135,7 @@ class PruneCall:
 
     def cancel(self, refusal: Refusal) -> None:
         """End the call before it is finished, for a reason outside of it, unless it is ending already."""
-        if self._task is not None and self.refusal is None:
+        if self._task is not None and not self._task.done() and self.refusal is None:
             self.refusal = refusal
             self._task.cancel()
 
@@ -153,7 +153,7 @@ class PruneCall:
             await self._send_report(await pipeline.prune(prepared), prepared)
         else:
             await self._send_plan(prepared)
-            await pipeline.end("form PLAN ends after the header")
+            await pipeline.end("format PLAN ends after the header")
         self._responses.close()
         await self._responses.drained()
 

@@ -83,6 +83,6 @@ def _rounds(text: str) -> list[object]:
     if not isinstance(rounds, list):
         raise CheckpointError(
             Reason.INVALID_HISTORY,
-            f"the file's __metadata__ has a key {HISTORY_KEY!r} that is no list of rounds; remove it",
+            f"the file's __metadata__ has a key {HISTORY_KEY!r} that is not a list of rounds; remove it",
         )
     return rounds

@@ -41,14 +41,14 @@ def check_describable(entries: Iterable[TensorEntry]) -> None:
 
 def check_groups_describable(plan: Plan) -> None:
     """Refuse a channel group whose report would not fit into one message. Raises: Refusal."""
-    for stop in plan.stages:
-        for group in stop.groups:
+    for stage in plan.stages:
+        for group in stage.groups:
             names = sum(_LONGEST_CHARACTER * len(tie.parameter) for tie in group.ties)
             if names > limits.GROUP_NAMES_BYTES:
-                path = f"recipe.rules[{stop.rule}].granularity.units"
+                path = f"recipe.rules[{stage.rule}].granularity.units"
                 raise invalid(
                     path,
-                    f"group {group.name[:80]!r} ties {len(group.ties):,} tensors, whose names take more than the "
+                    f"group {group.name[:80]!r} couples {len(group.ties):,} tensors, whose names take more than the "
                     f"{limits.GROUP_NAMES_BYTES:,} bytes that the report has for them",
                 )
 

@@ -58,7 +58,7 @@ def request_of(options: pb.PruneOptions) -> Request:
     """
     output = formats.BY_NUMBER[options.output]
     if options.canonical_zero and not output.is_packed:
-        raise invalid("canonical_zero", "it is for OUTPUT_FORM_PACKED only; ask for that form, or leave it out")
+        raise invalid("canonical_zero", "it is for OUTPUT_FORM_PACKED only; ask for that format, or leave it out")
     recipe = recipe_of(options.recipe)
     check(recipe)
     has_seed = recipe.seed is not None
@@ -106,7 +106,7 @@ def rule_message(rule: Rule) -> pb.Rule:
 def _rule(message: pb.Rule, path: str) -> Rule:
     granularity = message.granularity.WhichOneof("kind")
     if granularity and message.HasField("select") and not GRANULARITIES[granularity].takes_select:
-        raise invalid(f"{path}.select", f"a rule of {granularity} acts on the tensors of its ties; leave select out")
+        raise invalid(f"{path}.select", f"a rule of {granularity} acts on the tensors of its groups; leave select out")
     return Rule(
         score=_score(message, path),
         amount=_amount(message.amount, f"{path}.amount") if message.HasField("amount") else None,

@@ -1,6 +1,6 @@
-"""What this server does not understand in a message, by path.
+"""Parts of a message that this server does not know, by path.
 
-proto3 drops unknown fields and keeps unknown enum values, so that a newer client's rule would be half obeyed.
+proto3 drops unknown fields and keeps unknown enum values, so that a newer client's rule would be followed in part.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def reject_unknown_fields(message: Message, path: str = "") -> None:
         places = ", ".join(violation.field for violation in violations[:3])
         raise Refusal(
             reason=Reason.UNSUPPORTED_FIELD,
-            message=f"this server does not know {places}; GetCapabilities tells what it offers",
+            message=f"this server does not know {places}; GetCapabilities lists what it offers",
             violations=violations,
         )
 

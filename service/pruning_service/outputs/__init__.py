@@ -1,1 +1,1 @@
-"""What a result looks like on its way out: one class per kind of output format."""
+"""Results to the bytes of a file: one class per kind of output format."""

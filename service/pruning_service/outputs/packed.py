@@ -28,8 +28,8 @@ _Span = tuple[int, int]
 class PackedOutput(DeferredOutput):
     """An `Output` of packed tensors.
 
-    `take` returns memory of a size. With `canonical_zero` every -0.0 becomes +0.0, in place. `negative_zeros` counts
-    those that there were.
+    `take` returns memory of a size. With `canonical_zero` every -0.0 becomes +0.0, in place; `negative_zeros` counts
+    them all the same.
     """
 
     def __init__(

@@ -46,7 +46,7 @@ def is_gpu(device: str) -> bool:
 
 
 def may_have_gpu(dev: Path = _DEV) -> bool:
-    """Whether a GPU's driver is loaded here, as far as its files tell; where there are no such files, assume so."""
+    """Whether a GPU's driver is loaded here, judging by its files; on systems without such files, True."""
     return not sys.platform.startswith("linux") or any((dev / name).exists() for name in _DRIVER_FILES)
 
 

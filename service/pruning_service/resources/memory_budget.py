@@ -1,7 +1,7 @@
-"""The byte budget: what the server holds of all models together, reserved before it is received.
+"""The memory budget: the bytes that the server holds of all models together, reserved before they are received.
 
-First come, first served: a call that does not fit waits, and nobody passes it, so that a large model is not
-starved by small ones.
+First come, first served: a call that does not fit waits, and no other call passes it, so that small models do not
+starve a large one.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ class Budget:
 
     @contextmanager
     def reservation(self) -> Iterator["Reservation"]:
-        """Give a reservation of nothing, to grow; what it has grown to is given back at the end."""
+        """Yield a reservation of nothing, to grow; it is released at the end."""
         reservation = Reservation(self)
         try:
             yield reservation
@@ -61,7 +61,7 @@ class Budget:
             turn.set_result(None)
 
     def _leave(self, place: tuple[int, asyncio.Future[None]]) -> None:
-        """Give up a place in the queue, or the bytes if they were granted in the same moment."""
+        """Leave the queue, or release the bytes if they were granted in the same moment."""
         wanted_bytes, turn = place
         if turn.done():
             self.reserved_bytes -= wanted_bytes
@@ -87,7 +87,7 @@ class Reservation:
         self._budget = budget
 
     async def grow(self, to_bytes: int) -> None:
-        """Hold so many bytes in all; what is held already stays, also while waiting for more.
+        """Hold `to_bytes` in all; what is held already stays reserved, also while waiting for more.
 
         Raises: Refusal MODEL_TOO_LARGE if they can never fit, NO_ROOM if they did not in `queue_seconds`.
         """

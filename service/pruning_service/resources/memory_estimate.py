@@ -3,12 +3,11 @@
     the header, its plan and its report
     + what the engine holds at that moment
     + what arrives while the engine is at work: all tensors up to the next complete parameter
-    + results that the client has not read: up to the backlog, and what has been read of the first of them;
-      or, where their header is known only at the end, all of them; and, where each is made anew of what the engine
-      gave, the largest once more
+    + results that the client has not read: up to the backlog, and the part of the first one that has been read;
+      or all of them, if their header is known only at the end; and the largest once more, if each is encoded anew
     + what gRPC holds of messages under way
 
-The worst moment counts, with a client that reads as slowly as it may.
+The worst moment counts, with a client that reads as slowly as it is allowed to.
 """
 
 from collections import deque
@@ -30,9 +29,9 @@ UNDER_WAY_BYTES: Final = 10 * MIB
 def peak_bytes(
     plan: Plan, file: Layout, backlog_bytes: int, *, is_late: bool = False, is_made_anew: bool = False
 ) -> int:
-    """Give what to reserve for the plan of a file.
+    """Return the bytes to reserve for the plan of a file.
 
-    `is_late`: no result leaves before all are there. `is_made_anew`: each stands beside what it is made of for a while.
+    `is_late`: no result is sent before all are finished. `is_made_anew`: each is encoded into new memory.
     """
     unread = _Unread(inf if is_late else backlog_bytes)
     ahead = [*(moment.arrived_bytes for moment in plan.memory_profile[1:]), 0]
@@ -50,7 +49,7 @@ def peak_bytes(
 
 
 class _Unread:
-    """Results in memory until the client has read them, slow as it may be. One that is read in part is there whole."""
+    """Results in memory until a slow client has read them. One that is read in part is held whole."""
 
     def __init__(self, backlog_bytes: float) -> None:
         self.retained_bytes = 0

@@ -1,7 +1,7 @@
 """The client's messages, one at a time, in the order that the contract allows.
 
-A read outlives whoever waited for it: when a call fails while a message is awaited, the same read goes on into
-`discard`. (Cancelling it would close gRPC's iterator, and with it the way to end the call in good order.)
+A read outlives its caller: when a call fails while a message is awaited, the same read goes on in `discard`.
+(Cancelling it would close gRPC's iterator, and then the call could not end in good order.)
 """
 
 import asyncio

@@ -37,6 +37,6 @@ class ThroughputCheck:
         return Refusal(
             reason=Reason.CLIENT_TOO_SLOW,
             message=f"the client {self._doing} {speed:,} bytes a second over {self._seconds:.3g} s in which the server "
-            f"waited for it; at least {self._least:,} are wanted (PRUNING_MIN_BYTES_PER_SECOND)",
+            f"waited for it; at least {self._least:,} are required (PRUNING_MIN_BYTES_PER_SECOND)",
             metadata={"bytes_per_second": str(speed), "least_bytes_per_second": str(self._least)},
         )
