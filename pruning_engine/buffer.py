@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -86,6 +86,11 @@ class Buffer:
         return np.ascontiguousarray(self.array).reshape(-1).view(np.uint8).data
 
     @property
+    def _order(self) -> Literal["C", "K"]:
+        """The order of a copy's dims in memory: the same, as torch keeps it; expanded dims have none to be kept."""
+        return "C" if 0 in self.array.strides else "K"
+
+    @property
     def address(self) -> int:
         """Where its first entry is in memory."""
         return int(self.array.ctypes.data)
@@ -100,11 +105,11 @@ class Buffer:
 
     def copy(self) -> "Buffer":
         """Return a copy; its dims have the same order in memory."""
-        return Buffer(self.dtype, self.shape, self.array.copy("K"))
+        return Buffer(self.dtype, self.shape, self.array.copy(self._order))
 
     def empty_like(self) -> "Buffer":
         """Return a buffer to be filled; its dims have the same order in memory."""
-        return Buffer(self.dtype, self.shape, np.empty_like(self.array))
+        return Buffer(self.dtype, self.shape, np.empty_like(self.array, order=self._order))
 
     def fill(self, source: "Buffer") -> None:
         """Write another buffer's entries, of the same dtype and number, in C order."""

@@ -39,7 +39,7 @@ class FinalState:
 
 def results_of(state: FinalState, output: OutputForm) -> list[ResultTensor]:
     """Return the tensors of a parameter in an output format."""
-    buffers = _BUFFERS[output](state)
+    buffers = RESULTS[output](state)
     return [
         ResultTensor(spec if buffer.shape == spec.shape else TensorSpec(spec.name, spec.dtype, buffer.shape), buffer)
         for spec, buffer in zip(state.planned.results, buffers, strict=True)
@@ -88,7 +88,7 @@ def _as_it_came(state: FinalState, buffer: AnyBuffer) -> AnyBuffer:
 
 _Buffers: TypeAlias = Callable[[FinalState], list[AnyBuffer]]
 
-_BUFFERS: Final[Mapping[OutputForm, _Buffers]] = MappingProxyType(
+RESULTS: Final[Mapping[OutputForm, _Buffers]] = MappingProxyType(
     {
         OutputForm.PRUNED: lambda state: [_pruned(state)],
         OutputForm.REMOVED: lambda state: [_removed(state)],

@@ -47,7 +47,7 @@ def fp8_values(dtype: str) -> npt.NDArray[np.float32]:
 
 
 def _powers(codes: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    values: npt.NDArray[np.float32] = np.ldexp(1.0, codes - _BIAS["F8_E8M0"]).astype(np.float32)
+    values: npt.NDArray[np.float32] = np.ldexp(1.0, np.minimum(codes, 0xFE) - _BIAS["F8_E8M0"]).astype(np.float32)
     return values
 
 
