@@ -18,7 +18,7 @@ demo: $(READY) ## prune half of a real model through the service and look at the
 	$(BIN)/python -m scripts.demo
 
 test: $(READY) ## run the tests; it installs nothing. WORKERS=0 runs them one after the other
-	NO_INSTALLS=1 $(BIN)/pytest -m "not integration" -n $(WORKERS) --dist loadgroup
+	NO_INSTALLS=1 $(BIN)/pytest -m "not integration" -n $(WORKERS) --dist worksteal
 
 test-integrations: $(READY) ## run the tests that install what they need: other clients, proxies, validators, linters
 	$(BIN)/pytest -m integration

@@ -1,7 +1,7 @@
 """Model bytes to messages and back, for gRPC to use as (de)serializers of `Prune`. No sockets.
 
 A message that carries `data` is a tag, a length and the bytes. protobuf copies the bytes four to five times on their
-way; these functions copy them once and give the same wire bytes. Whatever else there is goes to protobuf. A data
+way; these functions copy them once and produce the same wire bytes. All other messages go to protobuf. A data
 message is represented by its bytes alone: any buffer on the way out, a memoryview on the way in.
 
 Source: https://protobuf.dev/programming-guides/encoding, length-delimited fields.
@@ -56,7 +56,7 @@ def _data_prefix(length: int) -> bytes:
 
 
 def _data(raw: bytes) -> memoryview | None:
-    """Give the payload of a message that is exactly one `data` field; None for all others."""
+    """Return the payload of a message that is exactly one `data` field; None for all others."""
     if len(raw) < 2 or raw[0] != _DATA_TAG:
         return None
     length = 0

@@ -1,4 +1,4 @@
-"""Numbers that client and server agree on. Those a server may set differently stand in its capabilities."""
+"""Numbers that client and server agree on. A server reports those that it may set differently in its capabilities."""
 
 from typing import Final
 

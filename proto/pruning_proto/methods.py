@@ -60,15 +60,13 @@ METHODS: Final = (
     Method("custom_from_mask", "Prunes what the mask sent beside the tensor marks 0.", _SELECT),
     Method(
         "remove_units",
-        "Prunes channels that are tied, in all tensors of their group; form REMOVED takes them out.",
+        "Prunes coupled channels, in all tensors of their group; output format REMOVED takes them out.",
         (*_RANKED, "prior", *_UNITS, _NORM, _SCORES),
     ),
-    Method(
-        "remove_random", "Prunes random channels that are tied, as remove_units does.", (*_RANKED, "prior", *_UNITS)
-    ),
+    Method("remove_random", "Prunes random coupled channels, as remove_units does.", (*_RANKED, "prior", *_UNITS)),
     Method(
         "remove_dead",
-        "Prunes tied channels of which every entry, running statistics aside, is zero or pruned.",
+        "Prunes coupled channels of which every entry, running statistics aside, is zero or pruned.",
         ("prior", *_UNITS),
     ),
 )

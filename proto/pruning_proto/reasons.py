@@ -1,7 +1,7 @@
-"""Why calls fail: one word each, as `google.rpc.ErrorInfo.reason` carries it, and the status it comes with.
+"""Why calls fail: one word per reason, as in `google.rpc.ErrorInfo.reason`, and the status that it comes with.
 
-Programs decide by these words, never by an error's text. `docs/errors.md` says what to do about each. The
-table is total: a test holds that every reason has its row, here and in the docs.
+Programs decide by these words, never by the text of an error. `docs/errors.md` says what to do about each. The table is
+total: a test checks that every reason has its row, here and in the docs.
 """
 
 from dataclasses import dataclass
@@ -38,13 +38,13 @@ class StatusCode(IntEnum):
 class Family(Enum):
     """The exception that a client raises for a reason: `pruning_client.errors` has one class for each."""
 
-    RECIPE = "the request makes no sense"
-    CHECKPOINT = "the bytes are no sound checkpoint"
-    MISMATCH = "recipe and checkpoint do not fit"
-    CAPACITY = "too large, or no room now"
-    PROTOCOL = "the stream broke the contract's order"
+    RECIPE = "the request is invalid"
+    CHECKPOINT = "the bytes are not a valid checkpoint"
+    MISMATCH = "recipe and checkpoint do not fit together"
+    CAPACITY = "too large, or no capacity right now"
+    PROTOCOL = "the stream broke the order of the contract"
     UNAVAILABLE = "not now"
-    AUTHENTICATION = "the caller is not let in"
+    AUTHENTICATION = "the caller is not authenticated"
     INTERNAL = "the server's own fault"
 
 

@@ -41,7 +41,9 @@ BASE_MB: Final = 1.0
 Figures = TypeVar("Figures")
 
 LISTENING: Final = re.compile(r"listening address=(\S+)")
-ROW: Final = re.compile(r"^\| (?P<work>[^|]+?) +\| (?P<measured>[^|]+?) +\| (?P<value>\d[\d.e+-]*) (?P<unit>[^|]*?) *\|")
+ROW: Final = re.compile(
+    r"^\| (?P<work>[^|]+?) +\| (?P<measured>[^|]+?) +\| (?P<value>\d[\d.e+-]*) (?P<unit>[^|]*?) *\|"
+)
 
 COSTS: Final = ("small calls beside", "server's peak", "model of 10 kB")
 """Rows of the service's benchmark whose value is what they cost."""

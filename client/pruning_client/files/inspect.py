@@ -71,7 +71,7 @@ def inspect_file(path: str | PathLike[str]) -> Iterator[TensorZeros]:
 def _count_packed(stored: Stored, values: TensorZeros) -> TensorZeros:
     """Return the zeros that packing left out, and those among the stored values: -0.0."""
     tensor = stored.tensor
-    zeros = None if values.zeros is None else tensor.entries - stored.there + values.zeros
+    zeros = None if values.zeros is None else tensor.entries - stored.nnz + values.zeros
     return TensorZeros(
         name=tensor.name, dtype=tensor.dtype, shape=tensor.shape, entries=tensor.entries, zeros=zeros, packed=True
     )

@@ -149,7 +149,7 @@ class _Packer:
             if count and self._canonical_zero:
                 data = self._codec.without_negative_zeros(data, entry.dtype)
             negative_zeros += count
-            nonzeros += self._codec.count_there(data, tensor)
+            nonzeros += self._codec.count_nonzero(data, tensor)
         packed = tensor if tensor is not None and tensor.gets_smaller(nonzeros) else None
         return _Survey(entry, packed, nonzeros, negative_zeros)
 

@@ -1,7 +1,7 @@
-"""What is done with the bytes of a packed tensor, piece by piece, with numpy. Imported only by who packs or unpacks.
+"""The bytes of packed tensors, piece by piece, with numpy. Imported only where files are packed or unpacked.
 
-numpy releases the interpreter's lock inside these calls, so that pieces may be worked on side by side. Entries go by as
-unsigned integers of their bits: what is no zero is what has a bit, and no dtype needs to be known to numpy.
+numpy releases the interpreter's lock inside these calls, so that several threads can work on pieces. Entries are
+read as unsigned integers of their bits: an entry is nonzero if any bit is set, and numpy need not know the dtype.
 """
 
 from collections.abc import Sequence
@@ -22,14 +22,14 @@ Bytes: TypeAlias = bytes | bytearray | memoryview | NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A piece as it is packed: its entries that are there, the mask's bytes, and how many are there in each row."""
+    """A packed piece: its nonzero entries, the bytes of its mask, and the nonzero entries of each row."""
 
     values: Array
     bits: NDArray[np.uint8]
     row_counts: NDArray[np.int64]
 
 
-def count_there(data: Bytes, tensor: Packable) -> int:
+def count_nonzero(data: Bytes, tensor: Packable) -> int:
     """Count the entries of a piece that have any bit set."""
     return int(np.count_nonzero(_entries(data, tensor)))
 
@@ -43,7 +43,7 @@ def count_negative_zeros(data: Bytes, dtype: str) -> int:
 
 
 def without_negative_zeros(data: Bytes, dtype: str) -> NDArray[np.uint8]:
-    """Give a copy of numbers of a dtype with +0.0 for each -0.0."""
+    """Return a copy of numbers of a dtype with +0.0 for each -0.0."""
     numbers, zero = _numbers(data, dtype)
     canonical = numbers.copy()
     canonical[canonical == zero] = 0
@@ -55,12 +55,12 @@ def pack(data: Bytes, tensor: Packable, piece: Piece, values: Array | None = Non
     entries = _entries(data, tensor)
     flags = entries != 0
     bits = _bits(flags, piece.rows)
-    there = np.take(entries, np.flatnonzero(flags), out=values, mode="clip")  # with "raise", `out` would be buffered
-    return Packed(there, bits, count_ones(bits, piece.rows))
+    nonzero = np.take(entries, np.flatnonzero(flags), out=values, mode="clip")  # with "raise", `out` would be buffered
+    return Packed(nonzero, bits, count_ones(bits, piece.rows))
 
 
 def unpack(values: Bytes, bits: Bytes, tensor: Packable, piece: Piece) -> NDArray[np.uint8]:
-    """Give a piece's bytes of its values and of its part of the mask.
+    """Return the bytes of a piece, from its values and its part of the mask.
 
     Raises: LayoutError if the mask marks what lies beyond the end of a row.
     """
@@ -85,7 +85,7 @@ def count_ones(bits: Bytes, rows: int) -> NDArray[np.int64]:
 
 
 def row_offsets(row_counts: Sequence[NDArray[np.int64]], tensor: Packable) -> NDArray[np.int64]:
-    """Give where each row's values begin, of the counts of all pieces in order."""
+    """Return where the values of each row begin, from the counts of all pieces in order."""
     counts = np.concatenate(row_counts).reshape(tensor.rows, -1).sum(axis=1)  # a long row has several pieces
     offsets: NDArray[np.int64] = np.cumsum(counts) - counts
     return offsets

@@ -1,8 +1,8 @@
-"""The packed format: under which names and in how many bytes a tensor's survivors stand. No data and no numpy.
+"""The packed format: names and sizes of the tensors that a packed tensor is stored as. No data and no numpy.
 
-A tensor is packed by its bits: an entry whose bits are all zero (+0.0) is left out, any other is kept as it is, and one
-bit an entry tells which. So it is lossless for every dtype. What would grow by it stays as it is. docs/packed.md has
-the format on one page; `packed_arrays` has what is done with the bytes.
+A tensor is packed by its bits: an entry whose bits are all zero (+0.0) is left out, any other is kept as it is, and a
+mask of one bit per entry says which. So packing is lossless for every dtype. A tensor that would grow stays dense.
+docs/packed.md has the format on one page; `codec` packs and unpacks the bytes.
 
 Source: the names for matrices are those of compressed-tensors 0.9 to 0.14, `sparse-bitmask`.
 """
@@ -67,12 +67,12 @@ class Packable:
 
     @property
     def entries(self) -> int:
-        """How many entries there are."""
+        """The number of entries."""
         return prod(self.shape)
 
     @property
     def rows(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         return self.shape[0] if self.is_matrix else 1
 
     @property
@@ -87,38 +87,38 @@ class Packable:
 
     @property
     def values_name(self) -> str:
-        """The tensor of the entries that are there."""
+        """The name of the tensor of nonzero entries."""
         return self._part("compressed") if self.is_matrix else f"{self.name}.values"
 
     @property
     def bits_name(self) -> str:
-        """The tensor of the mask."""
+        """The name of the tensor of the mask."""
         return self._part("bitmask") if self.is_matrix else f"{self.name}.bits"
 
     @property
     def shape_name(self) -> str:
-        """The tensor of a matrix's shape."""
+        """The name of the tensor of a matrix's shape."""
         return self._part("shape")
 
     @property
     def offsets_name(self) -> str:
-        """The tensor that tells where in the values each row of a matrix begins."""
+        """The name of the tensor that says where in the values each row of a matrix begins."""
         return self._part("row_offsets")
 
-    def parts(self, there: int) -> list[Spec]:
-        """Give the tensors that stand for it, in their order, if so many entries are there."""
+    def parts(self, nnz: int) -> list[Spec]:
+        """Return the tensors that it is stored as, in their order, where `nnz` of its entries are nonzero."""
         bits_shape = (self.rows, _whole_bytes(self.columns)) if self.is_matrix else (self.bits_bytes,)
-        found: list[Spec] = [(self.values_name, self.dtype, (there,)), (self.bits_name, "U8", bits_shape)]
+        found: list[Spec] = [(self.values_name, self.dtype, (nnz,)), (self.bits_name, "U8", bits_shape)]
         if self.is_matrix:
             found = [(self.shape_name, "I64", (2,)), *found, (self.offsets_name, "I64", (self.rows,))]
         return found
 
-    def gets_smaller(self, there: int) -> bool:
+    def gets_smaller(self, nnz: int) -> bool:
         """Whether it takes fewer bytes packed than as it is, its lines in the header included."""
         parts = 4 if self.is_matrix else 2
         offsets_bytes = 8 * (2 + self.rows) if self.is_matrix else 0
         lines_bytes = parts * (_LINE_BYTES + len(self.name))  # one more than it had, and its shape in the metadata
-        packed_bytes = there * self.width + self.bits_bytes + offsets_bytes + lines_bytes
+        packed_bytes = nnz * self.width + self.bits_bytes + offsets_bytes + lines_bytes
         return packed_bytes < self.entries * self.width
 
     def pieces(self) -> Iterator[Piece]:
@@ -143,7 +143,7 @@ class Packable:
 
 
 def packable(spec: Spec) -> Packable | None:
-    """Give a tensor as one that can be packed; None if it has no entry, or entries of less than a byte."""
+    """Return a tensor as one that can be packed; None if it has no entry, or entries of less than a byte."""
     name, dtype, shape = spec
     return Packable(name, dtype, shape) if DTYPE_BITS[dtype] % 8 == 0 and all(shape) else None
 
@@ -158,7 +158,7 @@ def check_not_packed(metadata: Mapping[str, str]) -> None:
 
 
 def check_names(tensors: Iterable[Spec]) -> None:
-    """Refuse tensors of which one has the name of what another may be packed into, whatever falls.
+    """Refuse tensors of which one has a name that another may be stored under, whatever is pruned.
 
     Raises: LayoutError.
     """
@@ -177,14 +177,14 @@ def check_names(tensors: Iterable[Spec]) -> None:
 
 
 def with_shapes(metadata: Mapping[str, str], packed: Iterable[Packable]) -> dict[str, str]:
-    """Give the metadata of a packed file: what there was, and last the shapes of what is packed, in order."""
+    """Return the metadata of a packed file: that of the dense one, then the shapes of the packed tensors, in order."""
     shapes = ",".join(f"{quoted(tensor.name)}:[{','.join(map(str, tensor.shape))}]" for tensor in packed)
     return {**metadata, PACKED_KEY: f"{{{shapes}}}"}
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A packed tensor as it stands in a file. `shape` and `offsets` are there for matrices."""
+    """A packed tensor in a file. Only matrices have `shape` and `offsets`."""
 
     tensor: Packable
     values: TensorEntry
@@ -193,15 +193,15 @@ class Stored:
     offsets: TensorEntry | None
 
     @property
-    def there(self) -> int:
-        """How many entries are there."""
+    def nnz(self) -> int:
+        """The number of nonzero entries."""
         return self.values.shape[0]
 
 
 def contents(layout: Layout) -> list[Stored | TensorEntry]:
-    """Give what is in a packed file, in the order that it was packed in: packed tensors, and those as they are.
+    """Return the content of a packed file, in the order of the dense one: packed tensors, and those that stayed dense.
 
-    Raises: LayoutError if it is no packed file, or its parts do not fit each other.
+    Raises: LayoutError if it is not a packed file, or its parts do not fit each other.
     """
     entries = {entry.name: entry for entry in layout.tensors}
     # A mask is never empty, so that of two tensors at one offset its place is certain.
@@ -211,67 +211,67 @@ def contents(layout: Layout) -> list[Stored | TensorEntry]:
 
 
 def shape_bytes(tensor: Packable) -> bytes:
-    """Give a shape as it stands in the file beside a matrix."""
+    """Return the bytes of the shape that is stored beside a matrix."""
     return struct.pack(f"<{len(tensor.shape)}q", *tensor.shape)
 
 
 def without_shapes(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Give the metadata of what a packed file was made of."""
+    """Return the metadata of the dense file."""
     return {key: value for key, value in metadata.items() if key != PACKED_KEY}
 
 
 def spec_of(content: Stored | TensorEntry) -> Spec:
-    """Give a tensor of a packed file as it was before packing."""
+    """Return name, dtype and shape of a tensor before packing."""
     tensor = content.tensor if isinstance(content, Stored) else content
     return tensor.name, tensor.dtype, tensor.shape
 
 
 def _shapes(metadata: Mapping[str, str]) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Give names and shapes of what is packed."""
+    """Return names and shapes of the packed tensors."""
     if PACKED_KEY not in metadata:
-        raise _unsound(f"its metadata has no key {PACKED_KEY!r}; was it written by `prune pack`?")
+        raise _invalid(f"its metadata has no key {PACKED_KEY!r}; was it written by `prune pack`?")
     try:
         found = json.loads(metadata[PACKED_KEY])
     except (ValueError, RecursionError) as error:
-        raise _unsound(f"what its metadata has under {PACKED_KEY!r} is no JSON") from error
+        raise _invalid(f"what its metadata has under {PACKED_KEY!r} is no JSON") from error
     if not isinstance(found, dict):
-        raise _unsound(f"its metadata must have an object under {PACKED_KEY!r}")
+        raise _invalid(f"its metadata must have an object under {PACKED_KEY!r}")
     for name, shape in found.items():
         if not isinstance(shape, list) or not all(type(size) is int and size > 0 for size in shape):
-            raise _unsound(f"the shape of {name!r} must be positive integers, got {reprlib.repr(shape)}", name)
+            raise _invalid(f"the shape of {name!r} must be positive integers, got {reprlib.repr(shape)}", name)
         yield name, tuple(shape)
 
 
 def _stored(name: str, shape: tuple[int, ...], entries: Mapping[str, TensorEntry]) -> Stored:
-    # The names of the parts do not hang on the dtype, which only they tell.
+    # The names of the parts do not depend on the dtype, which only they have.
     values_name = Packable(name, "U8", shape).values_name
     values = entries.get(values_name)
     if values is None:
-        raise _unsound(f"{name!r} is said to be packed, but {values_name!r} is missing", name)
+        raise _invalid(f"{name!r} is said to be packed, but {values_name!r} is missing", name)
     if name in entries:
-        raise _unsound(f"{name!r} is there twice, packed and as it is", name)
+        raise _invalid(f"{name!r} is there twice, packed and as it is", name)
     tensor = packable((name, values.dtype, shape))
     if tensor is None or len(values.shape) != 1:
-        raise _unsound(
+        raise _invalid(
             f"{values_name!r} must be of 1 dim and whole bytes an entry, it is {values.dtype} of shape "
             f"{list(values.shape)}",
             name,
         )
-    there = values.shape[0]
+    nnz = values.shape[0]
     parts = {}
-    for part, dtype, part_shape in tensor.parts(there):
+    for part, dtype, part_shape in tensor.parts(nnz):
         entry = entries.get(part)
         if entry is None:
-            raise _unsound(f"{name!r} is said to be packed, but {part!r} is missing", name)
+            raise _invalid(f"{name!r} is said to be packed, but {part!r} is missing", name)
         if (entry.dtype, entry.shape) != (dtype, part_shape):
-            raise _unsound(
+            raise _invalid(
                 f"{part!r} must be {dtype} of shape {list(part_shape)} for {name!r} of shape {list(shape)}, "
                 f"it is {entry.dtype} of shape {list(entry.shape)}",
                 name,
             )
         parts[part] = entry
-    if there > tensor.entries:
-        raise _unsound(f"{name!r} of {tensor.entries:,} entries cannot have {there:,} of them", name)
+    if nnz > tensor.entries:
+        raise _invalid(f"{name!r} of {tensor.entries:,} entries cannot have {nnz:,} of them", name)
     shape_part, offsets = (tensor.shape_name, tensor.offsets_name) if tensor.is_matrix else (None, None)
     return Stored(
         tensor=tensor,
@@ -282,7 +282,7 @@ def _stored(name: str, shape: tuple[int, ...], entries: Mapping[str, TensorEntry
     )
 
 
-def _unsound(wrong: str, tensor: str | None = None) -> LayoutError:
+def _invalid(wrong: str, tensor: str | None = None) -> LayoutError:
     return LayoutError(Reason.INVALID_PACKED, f"this is no sound packed file: {wrong}", tensor)
 
 

@@ -1,8 +1,8 @@
 """A safetensors header: parse it, check it, build it. No tensors and no I/O.
 
 Accepts what the official parser accepts (holes, overlap and trailing bytes are refused; key order, alignment,
-spaces around the JSON and extra fields are not its business), with two exceptions. Duplicate keys are refused:
-parsers differ on which of them wins. A tensor must be an object and its dtype a string, as the format says; the
+spaces around the JSON and extra fields are not checked), with two exceptions. Duplicate keys are refused:
+parsers differ on which one counts. A tensor must be an object and its dtype a string, as the format says; the
 official parser's JSON library also reads `["F32", [1], [0, 4]]` and `{"F32": null}`.
 
 A header may be megabytes and hostile: no call into C goes over all of it at once, but for copies of its bytes, so
@@ -27,7 +27,7 @@ from pruning_proto.safetensors.dtypes import DTYPE_BITS
 from pruning_proto.spans import spans
 
 PREFIX_BYTES: Final = 8
-"""The length of the header, little endian, that stands before it."""
+"""The length of the header, little endian, which comes before it."""
 
 _METADATA = "__metadata__"
 _LARGEST_NUMBER = 2**64 - 1
@@ -35,11 +35,11 @@ _AT_ONCE = 4096  # entries; a millisecond or two
 
 
 class LayoutError(ValueError):
-    """A header is not sound.
+    """A header is not valid.
 
     Attributes:
         reason: the word that programs compare.
-        tensor: the name of the tensor at fault, if it is one's.
+        tensor: the name of the tensor at fault, if there is one.
     """
 
     def __init__(self, reason: Reason, message: str, tensor: str | None = None) -> None:
@@ -63,7 +63,7 @@ class TensorEntry:
 class Layout:
     """What a header says.
 
-    `tensors` stand in the order of their bytes: by (begin, end, name). `header_bytes` counts the 8-byte prefix.
+    `tensors` are in the order of their bytes: by (begin, end, name). `header_bytes` counts the 8-byte prefix.
     """
 
     tensors: tuple[TensorEntry, ...]
@@ -82,7 +82,7 @@ class Layout:
 
 
 def json_bytes(prefix: bytes | bytearray | memoryview, limit: int = HEADER_BYTES_CEILING) -> int:
-    """Read the 8-byte prefix: how many bytes of JSON follow.
+    """Return how many bytes of JSON follow the 8-byte prefix.
 
     Raises: LayoutError if they are more than `limit`.
     """
@@ -98,7 +98,7 @@ def json_bytes(prefix: bytes | bytearray | memoryview, limit: int = HEADER_BYTES
 def parse(header: bytes | bytearray | memoryview, most_tensors: int | None = None) -> Layout:
     """Read the JSON that follows the prefix.
 
-    Raises: LayoutError if it is not sound, or tells of more than `most_tensors`.
+    Raises: LayoutError if it is not valid, or has more than `most_tensors`.
     """
     metadata: dict[str, str] = {}
     entries: list[TensorEntry] = []
@@ -117,7 +117,7 @@ def parse(header: bytes | bytearray | memoryview, most_tensors: int | None = Non
 
 
 def build(tensors: Iterable[tuple[str, str, tuple[int, ...]]], metadata: Mapping[str, str]) -> tuple[bytes, Layout]:
-    """Lay out (name, dtype, shape) one after the other; give the header, prefix included, and its layout.
+    """Lay out (name, dtype, shape) one after the other; return the header, prefix included, and its layout.
 
     The JSON is padded with spaces to a multiple of 8 bytes, as the official writer does.
 
@@ -180,7 +180,7 @@ def _object(texts: Mapping[str, str]) -> str:
 
 
 def _members(header: bytes) -> Iterator[tuple[str, object]]:
-    """Give the members of a header, each name once."""
+    """Return the members of a header, each name once."""
     names: set[str] = set()
     try:
         for name, value in json_steps.members(header.decode("utf-8")):

@@ -59,7 +59,7 @@ class PackedOutput(DeferredOutput):
         if tensor is None or not tensor.gets_smaller(0):
             return [result]
         pieces = list(tensor.pieces())
-        counts = in_parallel(lambda piece: codec.count_there(_part(data, tensor, piece), tensor), pieces)
+        counts = in_parallel(lambda piece: codec.count_nonzero(_part(data, tensor, piece), tensor), pieces)
         if not tensor.gets_smaller(sum(counts)):
             return [result]
         self._packed[tensor.bits_name] = tensor
