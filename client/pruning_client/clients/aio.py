@@ -36,6 +36,7 @@ def _awaited(
         return value
 
     update_wrapper(call, verb)
+    call.__qualname__ = f"AsyncClient.{verb.__name__}"
     call.__doc__ = f"Do as `Client.{verb.__name__}` does, awaited. {verb.__doc__}"
     return call
 
