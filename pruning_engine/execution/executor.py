@@ -6,18 +6,15 @@ Imports no torch, except for a recipe that has an installed method.
 from collections.abc import Sequence
 from time import perf_counter
 
-from pruning_engine.errors import Reason, RecipeError
+from pruning_engine.errors import Reason, RecipeError, RequestPart
 from pruning_engine.execution.parameter_state import ParameterState
 from pruning_engine.execution.parameters import ReceivedParameter
-from pruning_engine.execution.rank_units import UnitRanking
-from pruning_engine.execution.ranking import ChannelRanking, EntryRanking, make_ranking
-from pruning_engine.execution.ranking_context import RankingContext
-from pruning_engine.granularities.channel_groups import is_running_statistic
+from pruning_engine.granularities.ranking import Ranking, RankingContext
 from pruning_engine.kernels.backend import Backend
 from pruning_engine.kernels.devices import backend_for
 from pruning_engine.planning.plan import Plan, PlannedParameter
 from pruning_engine.planning.scheduler import Arrive, Finish, Run, Schedule, Step
-from pruning_engine.recipe import CustomMask, Method, Prior, Rule, Units
+from pruning_engine.recipe import Method, Prior, Rule, Scope
 from pruning_engine.report import GroupReport, Report, TensorReport
 from pruning_engine.runtime.clear_in_steps import clear_in_steps
 from pruning_engine.runtime.threads import in_parallel
@@ -138,7 +135,7 @@ class Pruning:
         state.finish(self._plan.output, in_place=self._in_place)
         return state
 
-    def _observe(self, stage: int, state: ParameterState, ranking: "_Ranking") -> None:
+    def _observe(self, stage: int, state: ParameterState, ranking: Ranking) -> None:
         if _counts_zeros(self._plan.recipe.rules[self._plan.stages[stage].rule], state.planned.name):
             state.treat_zeros_as_pruned()
         ranking.observe(state)
@@ -154,10 +151,10 @@ class Pruning:
             return
         if _counts_zeros(rule, state.planned.name):
             state.treat_zeros_as_pruned()
-        if isinstance(rule.score, CustomMask):
-            self._keep(state, _custom_mask(state))
-        elif isinstance(rule.score, Method):
+        if isinstance(rule.score, Method):
             self._keep(state, self._outcome_of_method(position, rule.score, state))
+        else:
+            self._keep(state, rule.score.outcome(state))
 
     def _outcome_of_method(self, position: int, score: Method, state: ParameterState) -> Outcome:
         from pruning_engine.execution.installed_method import outcome_of_method  # noqa: PLC0415 - imports torch
@@ -174,8 +171,7 @@ class Pruning:
         for state, outcome in zip(states, outcomes, strict=True):
             self._keep(state, outcome)
         clear_in_steps(outcomes)
-        if isinstance(ranking, UnitRanking):
-            self._groups += ranking.reports
+        self._groups += ranking.reports
 
     def _keep(self, state: ParameterState, outcome: Outcome) -> None:
         form = BY_NAME[self._plan.output.value]
@@ -185,31 +181,27 @@ class Pruning:
                 f"output: a rule changes the weights of {state.planned.name!r}, and format {form.name} carries none; "
                 f"ask for a format that does",
                 field="output",
+                part=RequestPart.OPTIONS,
                 tensor=state.planned.name,
             )
         state.keep(outcome)
 
-    def _ranking(self, number: int, members: tuple[PlannedParameter, ...]) -> "_Ranking":
+    def _ranking(self, number: int, members: tuple[PlannedParameter, ...]) -> Ranking:
         stage = self._plan.stages[number]
+        rule = self._plan.recipe.rules[stage.rule]
         context = RankingContext(
-            rule=self._plan.recipe.rules[stage.rule], position=stage.rule, seed=self._seed, members=members
+            score=rule.score,
+            amount=rule.amount,
+            is_global=rule.scope is Scope.GLOBAL,
+            position=stage.rule,
+            seed=self._seed,
+            members=members,
+            groups=stage.groups,
+            backend=self._backend,
         )
-        if stage.groups:
-            return UnitRanking(context, stage.groups, self._backend)
-        return make_ranking(context, self._backend)
-
-
-_Ranking = EntryRanking | ChannelRanking | UnitRanking
+        return rule.granularity.ranking(context)
 
 
 def _counts_zeros(rule: Rule, name: str) -> bool:
-    """Whether zeros of a parameter count as pruned under a rule. Zeros of running statistics are no sign of pruning."""
-    if rule.prior is not Prior.ZEROS:
-        return False
-    return not (isinstance(rule.granularity, Units) and is_running_statistic(name))
-
-
-def _custom_mask(state: ParameterState) -> Outcome:
-    if state.planned.custom_mask is None:
-        raise RuntimeError(f"{state.planned.name!r} has no custom mask; its plan should have been refused")
-    return Outcome(state.load_mask(state.planned.custom_mask).restrict_(state.mask))
+    """Whether zeros of a parameter count as pruned under a rule."""
+    return rule.prior is Prior.ZEROS and rule.granularity.counts_zeros_of(name)

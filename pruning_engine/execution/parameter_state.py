@@ -11,6 +11,7 @@ from pruning_engine.kernels.packed_mask import PackedMask, has_spare_bits_set, s
 from pruning_engine.recipe import OutputForm
 from pruning_engine.report import TensorReport
 from pruning_engine.selection.outcome import Outcome
+from pruning_proto.names import MASK_BITS
 
 
 class ParameterState:
@@ -20,7 +21,7 @@ class ParameterState:
     and releases everything else. A parameter that passes through needs only `finish`.
 
     Attributes:
-        weight: flat in C order, on the backend's device; so are `scores`, if it has any.
+        weight: flat in C order, on the backend's device.
         mask: the entries that are unpruned.
         prior: the mask that it came with.
         kept: of dims along which coupled channels were pruned, the positions that remain.
@@ -29,7 +30,6 @@ class ParameterState:
     """
 
     weight: Flat
-    scores: Flat | None
     mask: PackedMask
     prior: PackedMask
 
@@ -40,18 +40,18 @@ class ParameterState:
         self.results: list[ResultTensor] = []
         self.report: TensorReport | None = None
         self._tensors = dict(received.tensors)
+        self._auxiliary: dict[str, Flat] = {}
         self._is_changed = False
         self._threshold: float | None = None
         self._pruned_before = 0
 
     def begin(self, *, counts_zeros: bool) -> None:
-        """Read the weights, scores and prior mask. `counts_zeros`: report zeros as pruned before.
+        """Read the weights and the prior mask. `counts_zeros`: report zeros as pruned before.
 
         Raises: CheckpointError if the prior mask holds something other than 0 and 1.
         """
         planned = self.planned
         self.weight = self.load(planned.weight)
-        self.scores = self.load(planned.scores) if planned.scores is not None else None
         self.mask = self.prior = self._prior_mask()
         self._pruned_before = self._pruned(self.nonzero() if counts_zeros else self.mask)
 
@@ -67,6 +67,16 @@ class ParameterState:
             raise CheckpointError(
                 Reason.MASK_NOT_BINARY, f"mask {name!r} holds something other than 0 and 1", tensor=name
             ) from error
+
+    def auxiliary(self, suffix: str) -> Flat:
+        """Return one of the parameter's auxiliary tensors, flat on the backend's device."""
+        if suffix not in self._auxiliary:
+            self._auxiliary[suffix] = self.load(self.planned.auxiliary[suffix].name)
+        return self._auxiliary[suffix]
+
+    def auxiliary_mask(self, suffix: str) -> PackedMask:
+        """Return an auxiliary mask of one element per entry. Raises: CheckpointError if it is not 0 and 1."""
+        return self.load_mask(self.planned.auxiliary[suffix].name)
 
     def nonzero(self) -> PackedMask:
         """Mark the entries that are neither zero nor pruned."""
@@ -109,7 +119,8 @@ class ParameterState:
 
     def _release(self) -> None:
         self._tensors.clear()
-        del self.weight, self.scores, self.mask, self.prior
+        self._auxiliary.clear()
+        del self.weight, self.mask, self.prior
 
     def _report(self) -> TensorReport:
         return TensorReport(
@@ -122,13 +133,14 @@ class ParameterState:
 
     def _prior_mask(self) -> PackedMask:
         planned = self.planned
-        if planned.mask is not None:
-            mask = self.load_mask(planned.mask)
-            del self._tensors[planned.mask]
+        if planned.pair_mask is not None:
+            mask = self.load_mask(planned.pair_mask.name)
+            del self._tensors[planned.pair_mask.name]
             return mask
-        if planned.mask_bits is None:
+        if MASK_BITS not in planned.auxiliary:
             return PackedMask.full(planned.entries)
-        return self._prior_bits(planned.mask_bits, self._tensors.pop(planned.mask_bits))
+        name = planned.auxiliary[MASK_BITS].name
+        return self._prior_bits(name, self._tensors.pop(name))
 
     def _prior_bits(self, name: str, tensor: AnyBuffer) -> PackedMask:
         mask = self.backend.from_bits(self.backend.load(tensor), self.planned.entries)

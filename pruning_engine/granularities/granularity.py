@@ -1,9 +1,10 @@
-"""What every granularity states about itself. Validation, planning and the service read this only."""
+"""What every granularity states about itself and does. Validation, planning and execution know no single one."""
 
 from typing import ClassVar, NoReturn
 
 from pruning_engine.checkpoints.parameters import TensorDescription
 from pruning_engine.errors import MismatchError, Reason
+from pruning_engine.granularities.ranking import Ranking, RankingContext
 from pruning_engine.scores.score import Score
 
 
@@ -21,17 +22,28 @@ class Granularity:
     holders: ClassVar[str] = "the selected tensors"
     """What holds the pieces that compete in global scope."""
 
+    takes_amount: ClassVar[bool] = True
+    """Whether a rule says how many pieces are pruned; if not, the granularity does."""
+
+    takes_scope: ClassVar[bool] = True
+    """Whether tensors can compete."""
+
     takes_select: ClassVar[bool] = True
     """Whether a rule's patterns say on which tensors it acts; if not, the granularity names them."""
 
-    takes_norm: ClassVar[bool] = True
+    takes_norm: ClassVar[bool] = False
     """Whether a piece is worth a norm over its entries."""
 
     takes_nuclear_norm: ClassVar[bool] = False
     """Whether a piece can be a matrix."""
 
+    prunes_entries: ClassVar[bool] = False
+    """Whether a piece is a single entry, so that scores of entries can rank it."""
+
     is_removable: ClassVar[bool] = False
     """Whether what it prunes can be taken out, so that tensors become smaller."""
+
+    # Checks
 
     def check(self, path: str) -> None:
         """Refuse values that are invalid for any checkpoint. `path`: of this granularity in the recipe.
@@ -45,20 +57,16 @@ class Granularity:
         Raises: MismatchError naming the parameter and the rule's field.
         """
 
-    def pieces(self, shape: tuple[int, ...]) -> int:
-        """Return the most pieces of one tensor that can be pruned; a prior mask may leave fewer."""
-        raise NotImplementedError
+    def pieces(self, score: Score, shape: tuple[int, ...]) -> int:
+        """Return the most pieces that can be pruned of those that compete; a prior mask may leave fewer."""
+        raise NotImplementedError(f"{type(self).__name__} does not count pieces of a tensor")
 
-    def ranking_bytes(self, shape: tuple[int, ...]) -> int:  # noqa: ARG002 - what most take
-        """Return the bytes that ranking the pieces of one tensor takes beyond its masks."""
-        return 0
-
-    def refuse_count(self, count: int, unpruned: int, position: int, holder: str | None) -> NoReturn:
+    def refuse_count(self, count: int, unpruned: int, position: int, holder: str | None, part: str = "") -> NoReturn:
         """Refuse a count above what is unpruned. `holder`: the tensor or group at fault; None: all of them together.
 
-        Raises: MismatchError naming the rule's amount.
+        `part`: of what part of the holder, such as "a row of ". Raises: MismatchError naming the rule's amount.
         """
-        where = f"{self.holder} {holder!r} has" if holder is not None else f"{self.holders} have"
+        where = f"{part}{self.holder} {holder!r} has" if holder is not None else f"{self.holders} have"
         raise MismatchError(
             Reason.COUNT_TOO_LARGE,
             f"rules[{position}].amount: {count:,} {self.field} are to be pruned, but {where} only {unpruned:,} still "
@@ -66,3 +74,29 @@ class Granularity:
             field=f"rules[{position}].amount.count",
             tensor=holder if self.holder == "tensor" else None,
         )
+
+    # Ranking
+
+    def ranking_bytes(self, score: Score, shape: tuple[int, ...]) -> int:
+        """Return the bytes that ranking the pieces of one tensor takes beyond its masks."""
+        return score.ranking_bytes(shape)
+
+    def counts_zeros_of(self, name: str) -> bool:  # noqa: ARG002 - of most
+        """Whether zeros of a parameter count as pruned where a rule says so."""
+        return True
+
+    def ranking(self, context: RankingContext) -> Ranking:
+        """Return a rule at work in these pieces."""
+        raise NotImplementedError(f"{type(self).__name__} does not rank")
+
+    def count_to_prune(
+        self, context: RankingContext, unpruned: int, total: int, holder: str | None = None, part: str = ""
+    ) -> int:
+        """Return how many of `unpruned` pieces out of `total` a rule prunes.
+
+        Raises: MismatchError if it counts more than are unpruned.
+        """
+        count = context.amount_of(unpruned, total)
+        if count > unpruned:
+            self.refuse_count(count, unpruned, context.position, holder or context.only_member, part)
+        return count

@@ -4,8 +4,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pruning_engine.granularities.builtin_groups import check_map
-from pruning_engine.granularities.channel_groups import ChannelGroup, check_group, check_least, refuse
+from pruning_engine.granularities.channel_groups import (
+    ChannelGroup,
+    check_group,
+    check_least,
+    is_running_statistic,
+    refuse,
+)
 from pruning_engine.granularities.granularity import Granularity
+from pruning_engine.granularities.ranking import Ranking, RankingContext
+from pruning_engine.granularities.unit_ranking import UnitRanking
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +28,7 @@ class Units(Granularity):
     holder: ClassVar[str] = "group"
     holders: ClassVar[str] = "the groups"
     takes_select: ClassVar[bool] = False
+    takes_norm: ClassVar[bool] = True
     is_removable: ClassVar[bool] = True
 
     groups: tuple[ChannelGroup, ...] = ()
@@ -38,3 +47,11 @@ class Units(Granularity):
         for position, group in enumerate(self.groups):
             check_group(group, f"{path}.groups[{position}]")
         check_map(self.map, self.head_dim, path)
+
+    def counts_zeros_of(self, name: str) -> bool:
+        """Whether zeros count as pruned: not those of running statistics, which are values like others."""
+        return not is_running_statistic(name)
+
+    def ranking(self, context: RankingContext) -> Ranking:
+        """Return a rule that prunes the coupled channels of its groups."""
+        return UnitRanking(self, context, self.round_to)

@@ -4,7 +4,7 @@
 device. Both compute the same bits. Tensors are flat buffers: `Buffer` on the host, `DeviceBuffer` on a device.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -96,6 +96,41 @@ class Candidates(Protocol):
 
     def is_nan(self, key: int) -> bool:
         """Whether entries of this key are NaN."""
+        ...
+
+    def in_groups(self, layout: ChannelLayout) -> "GroupedCandidates":
+        """Return the candidates in groups: those of each channel of a layout."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class GroupCut:
+    """The largest key that was pruned in some groups (None if none was), and whether a candidate was NaN."""
+
+    largest_pruned: int | None
+    has_nan: bool
+
+
+class GroupedCandidates(Protocol):
+    """The candidates of one tensor in groups of entries that compete. A piece is a range of groups."""
+
+    def pieces(self) -> Sequence[tuple[int, int]]:
+        """Return where each piece begins and ends."""
+        ...
+
+    def blank(self) -> Any:
+        """Return what `prune` marks kept entries in."""
+        ...
+
+    def prune(self, piece: tuple[int, int], to_prune: Callable[[int, int], int], kept: Any) -> GroupCut:
+        """Mark in `kept` what stays of the groups of a piece; among equal entries of a group the first are pruned.
+
+        `to_prune`: how many of a group's candidates out of its entries to prune. With NaN nothing is marked.
+        """
+        ...
+
+    def packed(self, kept: Any) -> PackedMask:
+        """Return the mask of what `prune` has marked in every piece."""
         ...
 
 

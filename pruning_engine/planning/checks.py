@@ -111,10 +111,10 @@ def check_counts(recipe: Recipe, parameters: Parameters, selected: Sequence[tupl
     for position, rule in enumerate(recipe.rules):
         if not isinstance(rule.amount, Count) or not rule.granularity.takes_select:
             continue
-        key = rule.select, rule.granularity
+        key = rule.select, rule.granularity, rule.score
         if key not in pieces:
             pieces[key] = [
-                (name, rule.granularity.pieces(weight.shape))
+                (name, rule.granularity.pieces(rule.score, weight.shape))
                 for (name, weight), rules in zip(parameters.weights.items(), selected, strict=True)
                 if position in rules
             ]
@@ -128,4 +128,4 @@ def _check_count(rule: Rule, position: int, pieces: Sequence[tuple[str, int]]) -
     together = [(None, sum(most for _, most in pieces))]
     for holder, most in together if rule.scope is Scope.GLOBAL else pieces:
         if rule.amount.value > most:
-            rule.granularity.refuse_count(rule.amount.value, most, position, holder)
+            rule.granularity.refuse_count(rule.amount.value, most, position, holder, rule.score.compares_within)

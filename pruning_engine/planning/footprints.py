@@ -1,31 +1,32 @@
 """How many bytes each parameter of a plan takes while it is held."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pruning_engine.checkpoints.auxiliary_tensors import packed_bytes
 from pruning_engine.checkpoints.parameters import tensor_bytes
 from pruning_engine.granularities.channels import CHANNEL_BYTES
-from pruning_engine.granularities.granularity import Granularity
 from pruning_engine.planning.memory import Footprint
 from pruning_engine.planning.plan import PlannedParameter
 from pruning_engine.planning.stages import Groups
-from pruning_engine.recipe import Prior, Recipe
+from pruning_engine.recipe import Prior, Recipe, Rule
 
 
 class Footprints:
-    """What each parameter takes while it is held. Cached for each set of rules: a recipe may have 100 of them."""
+    """What each parameter takes while it is held. Cached by rules and shape: a recipe may have 100 rules."""
 
     def __init__(self, recipe: Recipe, groups: Groups) -> None:
         self._recipe = recipe
         self._positions = _coupled_positions(groups)
-        self._demands: dict[tuple[int, ...], tuple[bool, frozenset[Granularity]]] = {}
+        self._demands: dict[tuple[int, ...], _Demands] = {}
 
     def of(self, parameter: PlannedParameter) -> Footprint:
         """Return the footprint of one parameter."""
-        counts_zeros, granularities = self._of_rules(parameter.rules)
+        if parameter.rules not in self._demands:
+            self._demands[parameter.rules] = _Demands([self._recipe.rules[position] for position in parameter.rules])
+        demands = self._demands[parameter.rules]
         positions = self._positions.get(parameter.name, 0)
-        ranking = max((granularity.ranking_bytes(parameter.shape) for granularity in granularities), default=0)
-        masks = _masks(parameter, counts_zeros=counts_zeros, keeps_prior=bool(positions))
+        ranking = demands.ranking_bytes(parameter.shape)
+        masks = _masks(parameter, counts_zeros=demands.counts_zeros, keeps_prior=bool(positions))
         return Footprint(
             sources=parameter.sources,
             stages=parameter.stages,
@@ -35,13 +36,21 @@ class Footprints:
             made_bytes=parameter.entries if len(parameter.results) > 1 and parameter.rules else 0,
         )
 
-    def _of_rules(self, rules: tuple[int, ...]) -> tuple[bool, frozenset[Granularity]]:
-        """Return whether one of these rules counts zeros as pruned, and the granularities that they rank."""
-        if rules not in self._demands:
-            asked = [self._recipe.rules[position] for position in rules]
-            counts_zeros = any(rule.prior is Prior.ZEROS for rule in asked)
-            self._demands[rules] = counts_zeros, frozenset(rule.granularity for rule in asked)
-        return self._demands[rules]
+
+class _Demands:
+    """What a set of rules needs of each parameter that they select."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self.counts_zeros = any(rule.prior is Prior.ZEROS for rule in rules)
+        self._pairs = {(rule.granularity, rule.score) for rule in rules}
+        self._ranking_bytes: dict[tuple[int, ...], int] = {}
+
+    def ranking_bytes(self, shape: tuple[int, ...]) -> int:
+        """Return the bytes that the rule that needs most takes for its ranking."""
+        if shape not in self._ranking_bytes:
+            needed = (granularity.ranking_bytes(score, shape) for granularity, score in self._pairs)
+            self._ranking_bytes[shape] = max(needed, default=0)
+        return self._ranking_bytes[shape]
 
 
 def _coupled_positions(groups: Groups) -> Mapping[str, int]:

@@ -7,7 +7,6 @@ from pruning_engine.planning.memory import MemoryStep
 from pruning_engine.planning.name_patterns import NotSelected
 from pruning_engine.planning.stages import Stage
 from pruning_engine.recipe import OutputForm, Recipe
-from pruning_proto.names import CUSTOM_MASK, MASK_BITS, SCORES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,29 +61,6 @@ class PlannedParameter:
     def mask(self) -> str | None:
         """The name of the mask of a pair `w_orig` and `w_mask`."""
         return None if self.pair_mask is None else self.pair_mask.name
-
-    @property
-    def mask_bits(self) -> str | None:
-        """The name of its packed prior mask."""
-        return self._auxiliary_name(MASK_BITS)
-
-    @property
-    def custom_mask(self) -> str | None:
-        """The name of the mask that custom_mask applies."""
-        return self._auxiliary_name(CUSTOM_MASK)
-
-    @property
-    def scores(self) -> str | None:
-        """The name of its importance scores."""
-        return self._auxiliary_name(SCORES)
-
-    @property
-    def scores_dtype(self) -> str | None:
-        """The dtype of its importance scores."""
-        return self.auxiliary[SCORES].dtype if SCORES in self.auxiliary else None
-
-    def _auxiliary_name(self, suffix: str) -> str | None:
-        return self.auxiliary[suffix].name if suffix in self.auxiliary else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

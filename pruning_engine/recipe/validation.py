@@ -1,9 +1,14 @@
 """What is refused about a recipe whatever the checkpoint: values out of range, and parts that do not go together."""
 
+from typing import Final
+
 from pruning_engine.errors import Reason, RecipeError
 from pruning_engine.granularities.entries import Entries
+from pruning_engine.granularities.table import GRANULARITIES
 from pruning_engine.norm import NamedNorm
 from pruning_engine.recipe.recipe import Recipe, Rule, Scope, Selector
+
+_OF_ENTRIES: Final = tuple(field for field, granularity in GRANULARITIES.items() if granularity.prunes_entries)
 
 
 def check(recipe: Recipe) -> None:
@@ -38,23 +43,28 @@ def _check_select(rule: Rule, path: str) -> None:
 
 
 def _check_combination(rule: Rule, path: str) -> None:
-    """Refuse a score that does not go with the granularity, and a part that the score does not take."""
+    """Refuse a score that does not go with the granularity, and a part that either does not take."""
     name, only = rule.score.field, rule.score.only_granularity
+    if rule.score.ranks and not rule.score.ranks_channels and not rule.granularity.prunes_entries:
+        _refuse(
+            f"{path}.granularity",
+            f"{name} ranks entries, and {rule.granularity.field} are not; use {' or '.join(_OF_ENTRIES)}",
+        )
     if only not in (None, Entries.field, rule.granularity.field):
         _refuse(f"{path}.granularity", f"{name} needs granularity {only}; add it")
-    if rule.score.ranks:
-        return
-    for part, is_given in (
-        ("amount", rule.amount is not None),
-        ("scope", rule.scope is not Scope.LOCAL),
-        ("granularity", only is not None and rule.granularity.field != only),
+    takes_amount = rule.score.ranks and rule.granularity.takes_amount
+    takes_scope = rule.score.ranks and rule.granularity.takes_scope and rule.score.takes_scope
+    for part, is_refused, owner in (
+        ("amount", rule.amount is not None and not takes_amount, rule.score.ranks),
+        ("scope", rule.scope is not Scope.LOCAL and not takes_scope, rule.score.ranks and rule.score.takes_scope),
+        ("granularity", only is not None and rule.granularity.field != only, False),
     ):
-        if is_given:
-            _refuse_part(name, part, path)
+        if is_refused:
+            _refuse_part(rule.granularity.field if owner else name, part, path)
 
 
 def _check_amount(rule: Rule, path: str) -> None:
-    if not rule.score.ranks:
+    if not rule.score.ranks or not rule.granularity.takes_amount:
         return
     if rule.amount is None:
         _refuse(f"{path}.amount", "a fraction, a count or a sparsity is required")

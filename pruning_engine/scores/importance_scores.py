@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from pruning_engine.checkpoints.parameters import AuxiliaryOf
 from pruning_engine.norm import Norm, is_reproducible
 from pruning_engine.scores.magnitude import as_norm, check_norm
 from pruning_engine.scores.score import Score
@@ -33,6 +34,10 @@ class ImportanceScores(Score):
     def is_reproducible(self) -> bool:
         """Whether its norm ranks channels the same on every device."""
         return self.norm is None or is_reproducible(self.norm)
+
+    def ranked(self, auxiliary: AuxiliaryOf) -> str | None:
+        """Return the suffix of the scores, where the parameter has them."""
+        return SCORES if SCORES in auxiliary else None
 
     def check(self, path: str) -> None:
         """Refuse a norm that is not a number. Raises: RecipeError."""

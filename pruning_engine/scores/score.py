@@ -1,17 +1,37 @@
-"""What every score states about itself. Validation, planning and the service read this, and know no single score."""
+"""What every score states about itself and does. Validation, planning and rankings know no single score."""
 
-from typing import ClassVar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NoReturn
 
 from pruning_engine.checkpoints.parameters import AuxiliaryOf, TensorDescription
-from pruning_engine.errors import MismatchError, Reason
+from pruning_engine.errors import CheckpointError, MismatchError, Reason
+from pruning_engine.kernels.backend import Backend, Candidates
+from pruning_engine.kernels.channel_layout import ChannelLayout
+from pruning_engine.kernels.magnitude_keys import domain_of
 from pruning_engine.norm import Norm
+from pruning_engine.scores.parameters import ArrivedParameter, DescribedParameter
+from pruning_engine.selection.outcome import Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoringContext:
+    """What the candidates of one rule share: its position in the recipe, the recipe's seed, and where to compute.
+
+    `domain`: the dtype in which magnitudes are compared; see `Score.domain`.
+    """
+
+    position: int
+    seed: int
+    backend: Backend
+    domain: str
 
 
 class Score:
     """How a rule tells which entries are the least important. Scores are frozen values.
 
     A score that ranks orders entries, channels or coupled channels, so that a rule can prune an amount of them. One
-    that does not rank decides by itself what is pruned.
+    that does not rank decides by itself what is pruned: see `outcome`.
     """
 
     __slots__ = ()
@@ -24,6 +44,15 @@ class Score:
 
     is_random: ClassVar[bool] = False
     """Whether the recipe's seed decides."""
+
+    takes_scope: ClassVar[bool] = True
+    """Whether tensors can compete; if not, entries of one tensor compete within parts of it: see `compared`."""
+
+    compares_within: ClassVar[str] = ""
+    """In messages: the part of a tensor whose entries compete, such as "an output channel of ", if not all do."""
+
+    ranks_channels: ClassVar[bool] = True
+    """Whether it can rank whole channels, and not only entries."""
 
     only_granularity: ClassVar[str | None] = None
     """The field of the one granularity that it goes with; None: any."""
@@ -48,6 +77,8 @@ class Score:
     def is_reproducible(self) -> bool:
         """Whether the same request prunes the same entries on every device."""
         return True
+
+    # Checks
 
     def check(self, path: str) -> None:
         """Refuse values that are invalid for any checkpoint. `path`: of this score in the recipe.
@@ -77,3 +108,50 @@ class Score:
                     field=f"{path}.score",
                     tensor=name,
                 )
+
+    # Ranking
+
+    def compared(self, shape: tuple[int, ...]) -> ChannelLayout | None:  # noqa: ARG002 - most compare all entries
+        """Return the parts of a tensor whose entries compete with each other only; None: all entries compete."""
+        return None
+
+    def ranked(self, auxiliary: AuxiliaryOf) -> str | None:  # noqa: ARG002 - most rank the weights
+        """Return the suffix of the auxiliary tensor whose magnitudes are ranked; None: the weights are."""
+        return None
+
+    def domain(self, parameters: Sequence[DescribedParameter]) -> str:
+        """Return the dtype in which the magnitudes of these parameters are compared."""
+        return domain_of({self._ranked_dtype(parameter) for parameter in parameters})
+
+    def candidates(self, parameter: ArrivedParameter, context: ScoringContext) -> Candidates:
+        """Return the unpruned entries, in the order of their importance.
+
+        Raises: CheckpointError if an auxiliary tensor holds a value that the score does not allow.
+        """
+        suffix = self.ranked(parameter.planned.auxiliary)
+        flat = parameter.weight if suffix is None else parameter.auxiliary(suffix)
+        return context.backend.magnitudes(flat, context.domain, parameter.mask)
+
+    def ranking_bytes(self, shape: tuple[int, ...]) -> int:  # noqa: ARG002 - what most take
+        """Return the bytes that the candidates of one tensor take beyond their masks."""
+        return 0
+
+    def refuse_nan(self, parameter: DescribedParameter, position: int) -> NoReturn:
+        """Refuse NaN among what is ranked. Raises: CheckpointError."""
+        suffix = self.ranked(parameter.auxiliary)
+        name = parameter.weight if suffix is None else parameter.auxiliary[suffix].name
+        raise CheckpointError(
+            Reason.NAN_WEIGHTS if suffix is None else Reason.NAN_SCORES,
+            f"tensor {name!r} holds NaN among the entries that rules[{position}] ranks; NaN has no rank",
+            tensor=name,
+        )
+
+    # Without a ranking
+
+    def outcome(self, parameter: ArrivedParameter) -> Outcome:
+        """Return what a score that does not rank decides; by default nothing is pruned."""
+        return Outcome(parameter.mask)
+
+    def _ranked_dtype(self, parameter: DescribedParameter) -> str:
+        suffix = self.ranked(parameter.auxiliary)
+        return parameter.dtype if suffix is None else parameter.auxiliary[suffix].dtype

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from pruning_engine.kernels.backend import RUN_ENTRIES, Integers, Split
+from pruning_engine.kernels.backend import RUN_ENTRIES, GroupedCandidates, Integers, Split
+from pruning_engine.kernels.channel_layout import ChannelLayout
 from pruning_engine.kernels.cpu.arrays import bits_at, count_ones, pieces, take_runs, unpacked
+from pruning_engine.kernels.cpu.groups import NumpyGroups
 from pruning_engine.kernels.cpu.keys import Keys
 from pruning_engine.kernels.packed_mask import PackedMask, packed_bytes, packed_slice
 from pruning_engine.runtime.scratch_buffers import buffer
@@ -100,6 +102,10 @@ class NumpyCandidates:
     def is_nan(self, key: int) -> bool:
         """Whether entries of this key are NaN."""
         return self._largest_number is not None and key > self._largest_number
+
+    def in_groups(self, layout: ChannelLayout) -> GroupedCandidates:
+        """Return the candidates in groups."""
+        return NumpyGroups(self._keys, self._mask, layout, self._step)
 
     def _mask_of(self, piece: tuple[int, int]) -> _Packed | None:
         return None if self._mask is None else self._mask[packed_slice(*piece)]

@@ -29,6 +29,10 @@ class Keys(Protocol):
         """Return the keys of whole runs."""
         ...
 
+    def at(self, positions: Integers) -> Integers:
+        """Return the keys at `positions`."""
+        ...
+
 
 class FloatKeys:
     """The bits of floats without their sign."""
@@ -51,6 +55,11 @@ class FloatKeys:
         np.bitwise_and(bits, self._magnitude, out=bits)
         return bits
 
+    def at(self, positions: Integers) -> Integers:
+        """Return the keys at `positions`."""
+        keys: Integers = self._bits[positions] & self._magnitude
+        return keys
+
 
 class IntegerKeys:
     """The absolute values of integers; unsigned, so that the least one has its own."""
@@ -69,6 +78,10 @@ class IntegerKeys:
     def runs(self, numbers: Integers) -> Integers:
         """Return the keys of whole runs."""
         return _unsigned(np.abs(take_runs(self._values, numbers)))
+
+    def at(self, positions: Integers) -> Integers:
+        """Return the keys at `positions`."""
+        return _unsigned(np.abs(self._values[positions]))
 
 
 class ConvertedKeys:
@@ -93,6 +106,11 @@ class ConvertedKeys:
         bits: Integers = self._numbers.runs(numbers).view(self._dtype) & self._magnitude
         return bits
 
+    def at(self, positions: Integers) -> Integers:
+        """Return the keys at `positions`."""
+        bits: Integers = self._numbers.at(positions).view(self._dtype) & self._magnitude
+        return bits
+
 
 class RandomKeys:
     """splitmix64 of the index: see random_keys.py."""
@@ -110,7 +128,11 @@ class RandomKeys:
 
     def runs(self, numbers: Integers) -> Integers:
         """Return the keys of whole runs."""
-        index = (numbers[:, None] * RUN_ENTRIES + np.arange(RUN_ENTRIES)).reshape(-1).astype(np.uint64)
+        return self.at((numbers[:, None] * RUN_ENTRIES + np.arange(RUN_ENTRIES)).reshape(-1))
+
+    def at(self, positions: Integers) -> Integers:
+        """Return the keys at `positions`."""
+        index = positions.astype(np.uint64)
         np.multiply(index, np.uint64(GOLDEN), out=index)
         return _mix(np.add(index, np.uint64(self._start(0)), out=index))
 

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from pruning_engine.kernels.backend import RUN_ENTRIES, Integers, Split
+from pruning_engine.kernels.backend import RUN_ENTRIES, GroupedCandidates, Integers, Split
+from pruning_engine.kernels.channel_layout import ChannelLayout
 from pruning_engine.kernels.cpu.arrays import pieces
 from pruning_engine.kernels.cuda.bits import bits_at, count_bits, pack_bits, unpack_bits
+from pruning_engine.kernels.cuda.groups import TorchGroups
 from pruning_engine.kernels.cuda.keys import Keys
 from pruning_engine.kernels.packed_mask import Bits, PackedMask, packed_bytes, packed_slice
 
@@ -84,6 +86,10 @@ class TorchCandidates:
     def is_nan(self, key: int) -> bool:
         """Whether entries of this key are NaN."""
         return self._keys.largest_number is not None and key > self._keys.largest_number
+
+    def in_groups(self, layout: ChannelLayout) -> GroupedCandidates:
+        """Return the candidates in groups."""
+        return TorchGroups(self._keys, self._mask, layout, self._step)
 
     @staticmethod
     def _unpruned_in(mask: Bits, piece: tuple[int, int]) -> torch.Tensor:

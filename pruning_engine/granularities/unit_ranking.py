@@ -1,4 +1,4 @@
-"""A rule of units at work on groups that are decided together: which units are pruned, in all of a group's tensors.
+"""A rule of coupled channels at work: which units of its groups are pruned, in all tensors of each group.
 
     importance (unit_importance.py)  ->  how many each group keeps  ->  which (unit_order.py)  ->  masks and positions
 
@@ -10,51 +10,51 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from pruning_engine.execution.parameter_state import ParameterState
-from pruning_engine.execution.ranking_context import RankingContext, norm_of
-from pruning_engine.execution.unit_importance import Place, Scored, position_sums, unpruned_units
-from pruning_engine.execution.unit_order import ByChance, ByNorm, Order
 from pruning_engine.granularities.channel_groups import is_running_statistic
+from pruning_engine.granularities.granularity import Granularity
+from pruning_engine.granularities.ranking import RankingContext
 from pruning_engine.granularities.resolved_groups import ResolvedGroup, ResolvedSlice
+from pruning_engine.granularities.unit_importance import Place, Scored, position_sums, unpruned_units
+from pruning_engine.granularities.unit_order import ByChance, ByNorm, Order
 from pruning_engine.kernels import channel_norms as norms
-from pruning_engine.kernels.backend import Backend, BoolArray, Floats
+from pruning_engine.kernels.backend import BoolArray, Floats
 from pruning_engine.kernels.channel_layout import channel_layout
 from pruning_engine.kernels.packed_mask import PackedMask
-from pruning_engine.recipe import Dead, Random, Scope, Units
 from pruning_engine.report import GroupReport
+from pruning_engine.scores.parameters import ArrivedParameter
 from pruning_engine.selection.outcome import Outcome
 
 
 class UnitRanking:
     """Prunes units, of each group alone or of all groups together."""
 
-    def __init__(self, context: RankingContext, groups: Sequence[ResolvedGroup], backend: Backend) -> None:
-        assert isinstance(context.rule.granularity, Units)  # noqa: S101 - else it is another ranking
+    def __init__(self, granularity: Granularity, context: RankingContext, round_to: int) -> None:
+        self._granularity = granularity
         self._context = context
-        self._round_to = context.rule.granularity.round_to
-        self._groups = groups
-        self._backend = backend
-        self._norm = norm_of(context.rule)
-        self._is_global = context.rule.scope is Scope.GLOBAL
-        self._ranks_by_norm = not isinstance(context.rule.score, Random | Dead)
-        self._tied = _tied(groups)
+        self._round_to = round_to
+        self._groups = context.groups
+        self._backend = context.backend
+        self._norm = context.norm
+        self._is_global = context.is_global
+        self._ranks_by_norm = context.ranks_by_norm
+        self._coupled = _coupled_slices(context.groups)
         self._scored: dict[str, Scored] = {}
         self._sums: dict[Place, Floats] = {}
         self._unpruned: dict[Place, BoolArray] = {}
         self.reports: list[GroupReport] = []
 
-    def observe(self, state: ParameterState) -> None:
+    def observe(self, state: ArrivedParameter) -> None:
         """Take note of a parameter that has arrived."""
         name = state.planned.name
         counts = not is_running_statistic(name)
-        for dim, ties in self._tied[name].items():
+        for dim, ties in self._coupled[name].items():
             if counts:
                 self._unpruned[name, dim] = self._unpruned_positions(state, dim)
             scored = [tie for _, tie in ties if tie.scored]
             if scored and self._ranks_by_norm:
                 self._sums[name, dim] = self._position_sums(state, dim, scored)
 
-    def decide(self, states: Sequence[ParameterState]) -> list[Outcome]:
+    def decide(self, states: Sequence[ArrivedParameter]) -> list[Outcome]:
         """Prune the least important units, in all of their tensors."""
         unpruned = [unpruned_units(group, self._unpruned) for group in self._groups]
         order = self._order()
@@ -67,22 +67,23 @@ class UnitRanking:
         largest = [largest for _, largest in choices]
         return [self._outcome(state, kept, largest) for state in states]
 
-    def _unpruned_positions(self, state: ParameterState, dim: int) -> BoolArray:
-        """Mark the positions along a dim that have an unpruned entry; for the score `dead`, one that is not zero."""
+    def _unpruned_positions(self, state: ArrivedParameter, dim: int) -> BoolArray:
+        """Mark the positions along a dim that have an unpruned entry; without a ranking, one that is not zero."""
         layout = channel_layout(state.planned.shape, dim)
-        mask = state.nonzero() if isinstance(self._context.rule.score, Dead) else state.mask
+        mask = state.mask if self._context.score.ranks else state.nonzero()
         return self._backend.unpruned_channels(mask, layout)
 
-    def _position_sums(self, state: ParameterState, dim: int, ties: Sequence[ResolvedSlice]) -> Floats:
+    def _position_sums(self, state: ArrivedParameter, dim: int, ties: Sequence[ResolvedSlice]) -> Floats:
         """Sum along a dim, over what was sent: no earlier rule changes what a unit is worth."""
-        if self._context.by_scores(state.planned) and state.scores is not None:
-            one = Scored(state.scores, PackedMask.full(state.planned.entries))
-        else:
+        suffix = self._context.score.ranked(state.planned.auxiliary)
+        if suffix is None:
             one = Scored(state.weight, state.prior)
+        else:
+            one = Scored(state.auxiliary(suffix), PackedMask.full(state.planned.entries))
         self._scored[state.planned.name] = one
         sums = position_sums(self._backend, one, channel_layout(state.planned.shape, dim), self._norm)
         if any(np.isnan(sums[tie.positions()]).any() for tie in ties):
-            self._context.refuse_nan(state.planned)
+            self._context.score.refuse_nan(state.planned, self._context.position)
         return sums
 
     def _order(self) -> Order:
@@ -106,18 +107,21 @@ class UnitRanking:
     def _numbers(self, unpruned: Sequence[BoolArray], order: Order) -> list[int]:
         """How many units the amount leaves in each group."""
         counts = [int(np.count_nonzero(flags)) for flags in unpruned]
-        if isinstance(self._context.rule.score, Dead):
+        if not self._context.score.ranks:
             return counts
         if not self._is_global:
             groups = zip(counts, self._groups, strict=True)
-            return [count - self._context.count_to_prune(count, group.units, group.name) for count, group in groups]
-        to_prune = self._context.count_to_prune(sum(counts), sum(group.units for group in self._groups))
+            return [count - self._count(count, group.units, group.name) for count, group in groups]
+        to_prune = self._count(sum(counts), sum(group.units for group in self._groups))
         pruned = order.least(dict(enumerate(unpruned)), to_prune).pruned
         if any(count and np.count_nonzero(pruned[index]) == count for index, count in enumerate(counts)):
             others = {index: self._but_the_best(index, flags, order) for index, flags in enumerate(unpruned)}
             most = sum(int(np.count_nonzero(flags)) for flags in others.values())
             pruned = order.least(others, min(to_prune, most)).pruned
         return [count - int(np.count_nonzero(pruned[index])) for index, count in enumerate(counts)]
+
+    def _count(self, unpruned: int, total: int, group: str | None = None) -> int:
+        return self._granularity.count_to_prune(self._context, unpruned, total, group)
 
     @staticmethod
     def _but_the_best(index: int, unpruned: BoolArray, order: Order) -> BoolArray:
@@ -138,9 +142,9 @@ class UnitRanking:
         kept &= ~least.pruned[index]
         return kept, least.largest
 
-    def _outcome(self, state: ParameterState, kept: Sequence[BoolArray], largest: Sequence[float | None]) -> Outcome:
+    def _outcome(self, state: ArrivedParameter, kept: Sequence[BoolArray], largest: Sequence[float | None]) -> Outcome:
         mask, remaining = state.mask, {}
-        for dim, ties in self._tied[state.planned.name].items():
+        for dim, ties in self._coupled[state.planned.name].items():
             now = np.ones(state.planned.shape[dim], np.bool_)
             left = remaining[dim] = state.kept[dim].copy() if dim in state.kept else now.copy()
             for index, tie in ties:
@@ -149,9 +153,9 @@ class UnitRanking:
         threshold = self._threshold(state, largest)
         return Outcome(mask, is_ranked=self._ranks_by_norm, threshold=threshold, kept=remaining)
 
-    def _threshold(self, state: ParameterState, largest: Sequence[float | None]) -> float | None:
+    def _threshold(self, state: ArrivedParameter, largest: Sequence[float | None]) -> float | None:
         """Return the norm of the largest rank that was pruned: in global scope anywhere, else where the state is."""
-        here = {index for ties in self._tied[state.planned.name].values() for index, _ in ties}
+        here = {index for ties in self._coupled[state.planned.name].values() for index, _ in ties}
         indices = range(len(largest)) if self._is_global else here
         ranks = [rank for index in indices if (rank := largest[index]) is not None]
         return norms.norm_of(max(ranks), self._norm) if ranks else None
@@ -168,7 +172,7 @@ class UnitRanking:
         )
 
 
-def _tied(groups: Sequence[ResolvedGroup]) -> Mapping[str, Mapping[int, list[tuple[int, ResolvedSlice]]]]:
+def _coupled_slices(groups: Sequence[ResolvedGroup]) -> Mapping[str, Mapping[int, list[tuple[int, ResolvedSlice]]]]:
     """Return by parameter and dim the ties there, each with its group's index."""
     found: dict[str, dict[int, list[tuple[int, ResolvedSlice]]]] = {}
     for index, group in enumerate(groups):

@@ -10,9 +10,9 @@ from typing import Protocol
 
 import numpy as np
 
-from pruning_engine.execution.ranking_context import RankingContext
-from pruning_engine.execution.unit_importance import Place, Scored, exact_unit_sums, ranks_of, unit_sums
+from pruning_engine.granularities.ranking import RankingContext
 from pruning_engine.granularities.resolved_groups import ResolvedGroup
+from pruning_engine.granularities.unit_importance import Place, Scored, exact_unit_sums, ranks_of, unit_sums
 from pruning_engine.kernels.backend import Backend, BoolArray, Floats, Integers
 from pruning_engine.kernels.random_keys import key_of
 from pruning_engine.norm import Norm

@@ -1,0 +1,87 @@
+"""A ranking: one rule at work on the parameters that compete. Each granularity has its own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pruning_engine.granularities.resolved_groups import ResolvedGroup
+from pruning_engine.kernels.backend import Backend
+from pruning_engine.norm import DEFAULT_NORM, Norm
+from pruning_engine.report import GroupReport
+from pruning_engine.scores.parameters import ArrivedParameter, DescribedParameter
+from pruning_engine.scores.score import Score, ScoringContext
+from pruning_engine.selection.outcome import Outcome
+
+
+class AmountToPrune(Protocol):
+    """A fraction, a count or a sparsity: see recipe/amounts.py."""
+
+    def of(self, unpruned: int, total: int) -> int:
+        """Return how many of `unpruned` out of `total` to prune; it may be more than `unpruned`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankingContext:
+    """One rule that ranks: its score and amount, its position in the recipe, the seed, and where to compute.
+
+    `members`: the parameters that compete. `groups`: of a rule of coupled channels, those that are decided together.
+    `amount` is None for a rule that takes none.
+    """
+
+    score: Score
+    amount: AmountToPrune | None
+    is_global: bool
+    position: int
+    seed: int
+    members: Sequence[DescribedParameter]
+    groups: Sequence[ResolvedGroup]
+    backend: Backend
+
+    @property
+    def norm(self) -> Norm:
+        """The norm that ranks channels."""
+        return DEFAULT_NORM if self.score.norm is None else self.score.norm
+
+    @property
+    def ranks_by_norm(self) -> bool:
+        """Whether channels rank by their norms, and neither at random nor not at all."""
+        return self.score.ranks and not self.score.is_random
+
+    @property
+    def only_member(self) -> str | None:
+        """The name of the parameter in local scope, where there is one; None: several compete."""
+        return None if self.is_global else self.members[0].name
+
+    def amount_of(self, unpruned: int, total: int) -> int:
+        """Return how many of `unpruned` out of `total` to prune; it may be more than `unpruned`."""
+        return 0 if self.amount is None else self.amount.of(unpruned, total)
+
+    def scoring(self) -> ScoringContext:
+        """Return what the score needs to make candidates."""
+        return ScoringContext(
+            position=self.position, seed=self.seed, backend=self.backend, domain=self.score.domain(self.members)
+        )
+
+
+class Ranking(Protocol):
+    """A rule at work. It observes each parameter as it arrives, and decides when all have.
+
+    In local scope a rule is at work on one parameter at a time.
+    """
+
+    @property
+    def reports(self) -> Sequence[GroupReport]:
+        """What was done to groups of coupled channels; empty for other granularities."""
+        ...
+
+    def observe(self, parameter: ArrivedParameter) -> None:
+        """Take note of a parameter that has arrived."""
+        ...
+
+    def decide(self, parameters: Sequence[ArrivedParameter]) -> list[Outcome]:
+        """Prune the least important pieces; among equals, those of the first parameters.
+
+        Raises: CheckpointError for NaN; MismatchError for a count above what is unpruned.
+        """
+        ...

@@ -1,0 +1,169 @@
+"""The least entries of each group, on the CPU: `backend.GroupedCandidates` in numpy.
+
+Groups are the channels of a layout. Where these are contiguous, a piece is a run of flat entries and is packed at once;
+else its entries are gathered, and marked in one byte per entry.
+"""
+
+from collections.abc import Callable, Sequence
+from math import gcd
+from typing import Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from pruning_engine.kernels.backend import BoolArray, GroupCut, Integers
+from pruning_engine.kernels.channel_layout import ChannelLayout
+from pruning_engine.kernels.cpu.arrays import bits_at, unpacked
+from pruning_engine.kernels.cpu.keys import Keys
+from pruning_engine.kernels.packed_mask import PackedMask, packed_bytes, packed_slice
+from pruning_engine.runtime.scratch_buffers import buffer
+
+_Packed: TypeAlias = npt.NDArray[np.uint8]
+
+_SHORT: Final = 32
+"""Entries of a group up to which all pairs are compared; longer groups are partitioned."""
+
+
+class NumpyGroups:
+    """The candidates of one tensor, in groups. A piece is a range of groups."""
+
+    def __init__(self, keys: Keys, mask: _Packed | None, layout: ChannelLayout, step: int) -> None:
+        self._keys = keys
+        self._mask = mask
+        self._layout = layout
+        self._is_contiguous = layout.outer == 1
+        self._step = step
+
+    def pieces(self) -> Sequence[tuple[int, int]]:
+        """Return where each piece begins and ends; contiguous ones begin at whole bytes of a packed mask."""
+        if not self._layout.entries:
+            return []
+        groups = max(1, self._step // self._layout.channel_entries)
+        if self._is_contiguous:
+            whole_bytes = 8 // gcd(self._layout.channel_entries, 8)
+            groups = max(groups // whole_bytes, 1) * whole_bytes
+        count = self._layout.channels
+        return [(first, min(first + groups, count)) for first in range(0, count, groups)]
+
+    def blank(self) -> _Packed:
+        """Return what `prune` marks kept entries in: packed bits, or one byte per entry."""
+        entries = self._layout.entries
+        return np.empty(packed_bytes(entries) if self._is_contiguous else entries, np.uint8)
+
+    def packed(self, kept: _Packed) -> PackedMask:
+        """Return the mask of what `prune` has marked."""
+        bits = kept if self._is_contiguous else np.packbits(kept, bitorder="little")
+        return PackedMask(self._layout.entries, bits)
+
+    def prune(self, piece: tuple[int, int], to_prune: Callable[[int, int], int], kept: _Packed) -> GroupCut:
+        """Mark in `kept` what stays of the groups of a piece."""
+        keys, unpruned, positions = self._read(piece)
+        if self._has_nan(keys, unpruned):
+            return GroupCut(None, has_nan=True)
+        pruned, largest = least_of_rows(keys, unpruned, _counts(keys, unpruned, to_prune))
+        stays = np.logical_not(pruned, out=pruned)
+        if unpruned is not None:
+            stays &= unpruned
+        if positions is None:
+            entries = self._layout.channel_entries
+            kept[packed_slice(piece[0] * entries, piece[1] * entries)] = np.packbits(
+                stays.reshape(-1), bitorder="little"
+            )
+        else:
+            kept[positions] = stays
+        return GroupCut(largest, has_nan=False)
+
+    def _read(self, piece: tuple[int, int]) -> tuple[Integers, BoolArray | None, Integers | None]:
+        """Return the keys of a piece and which are unpruned, a row per group, and their positions if gathered."""
+        first, last = piece
+        shape = last - first, self._layout.channel_entries
+        if self._is_contiguous:
+            begin, end = first * shape[1], last * shape[1]
+            mask = None if self._mask is None else unpacked(self._mask[packed_slice(begin, end)], end - begin)
+            return (
+                self._keys.read(begin, end).reshape(shape),
+                None if mask is None else mask.reshape(shape),
+                None,
+            )
+        within = self._layout.within(0, shape[1])
+        positions = np.arange(first, last)[:, None] * self._layout.inner + within
+        mask = None if self._mask is None else bits_at(self._mask, positions.reshape(-1)).reshape(shape)
+        return self._keys.at(positions.reshape(-1)).reshape(shape), mask, positions
+
+    def _has_nan(self, keys: Integers, unpruned: BoolArray | None) -> bool:
+        limit = self._keys.largest_number
+        if limit is None or int(keys.max()) <= limit:
+            return False
+        nan = keys > keys.dtype.type(limit)
+        return bool(nan.any() if unpruned is None else (nan & unpruned).any())
+
+
+def _counts(keys: Integers, unpruned: BoolArray | None, to_prune: Callable[[int, int], int]) -> Integers:
+    """Return how many entries of each row to prune."""
+    rows, entries = keys.shape
+    if unpruned is None:
+        return np.full(rows, to_prune(entries, entries))
+    numbers, which = np.unique(np.count_nonzero(unpruned, axis=1), return_inverse=True)
+    counts: Integers = np.array([to_prune(int(number), entries) for number in numbers])[which]
+    return counts
+
+
+def least_of_rows(keys: Integers, unpruned: BoolArray | None, counts: Integers) -> tuple[BoolArray, int | None]:
+    """Mark the least `counts` unpruned keys of each row, among equals the first; return the largest key marked too.
+
+    `keys` are overwritten where pruned. Raises: nothing; `counts` must be at most what is unpruned.
+    """
+    if not counts.any():
+        return np.zeros(keys.shape, np.bool_), None
+    by = _by_pairs if keys.shape[1] <= _SHORT else _by_cuts
+    return by(keys, unpruned, counts)
+
+
+def _by_cuts(keys: Integers, unpruned: BoolArray | None, counts: Integers) -> tuple[BoolArray, int | None]:
+    """Find each row's cut by partitioning, and settle equal keys from the left."""
+    if unpruned is not None:
+        np.copyto(keys, np.iinfo(keys.dtype).max, where=~unpruned)
+    cuts = _cuts(keys, counts)
+    pruned: BoolArray = np.less(keys, cuts)
+    equal: BoolArray = np.equal(keys, cuts)
+    if unpruned is not None:
+        equal &= unpruned
+    missing = counts - np.count_nonzero(pruned, axis=1)
+    crowded = np.flatnonzero(np.count_nonzero(equal, axis=1) > missing)
+    if len(crowded):
+        some = equal[crowded]
+        equal[crowded] = some & (np.cumsum(some, axis=1, dtype=np.int32) <= missing[crowded, None])
+    pruned |= equal
+    return pruned, int(cuts[counts > 0].max())
+
+
+def _cuts(keys: Integers, counts: Integers) -> Integers:
+    """Return the largest key to be pruned of each row, in a column; 0 where none is, which no key is below."""
+    most = int(counts.max())
+    if int(counts.min()) == most:
+        cuts: Integers = np.partition(keys, most - 1, axis=1)[:, most - 1, None]
+        return cuts
+    ordered = np.sort(keys, axis=1)
+    found = np.take_along_axis(ordered, np.maximum(counts - 1, 0)[:, None], axis=1)
+    return np.where(counts[:, None] > 0, found, found.dtype.type(0))
+
+
+def _by_pairs(keys: Integers, unpruned: BoolArray | None, counts: Integers) -> tuple[BoolArray, int | None]:
+    """Rank the entries of short rows by comparing each pair: column against column, for all rows at once."""
+    columns = np.ascontiguousarray(keys.T)
+    open_ = None if unpruned is None else np.ascontiguousarray(unpruned.T)
+    ranks = buffer("ranks", np.uint8, keys.size).reshape(columns.shape)
+    ranks[:] = 0
+    for later in range(1, len(columns)):
+        for earlier in range(later):
+            is_before = columns[earlier] <= columns[later]
+            if open_ is None:
+                ranks[later] += is_before
+                ranks[earlier] += ~is_before
+            else:
+                ranks[later] += is_before & open_[earlier]
+                ranks[earlier] += ~is_before & open_[later]
+    pruned = ranks < counts
+    if open_ is not None:
+        pruned &= open_
+    return np.ascontiguousarray(pruned.T), int(columns.max(where=pruned, initial=0))
