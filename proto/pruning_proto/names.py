@@ -19,7 +19,10 @@ CUSTOM_MASK: Final = ":mask"
 MASK_BITS: Final = ":mask_bits"
 """`w:mask_bits`: a prior mask, and the mask of a result in format MASK: one bit per entry."""
 
-AUXILIARY: Final = (SCORES, CUSTOM_MASK, MASK_BITS)
+IN_NORM: Final = ":in_norm"
+"""`w:in_norm`: one norm per input channel, by which a `weighted_magnitude` rule multiplies `|w|`."""
+
+AUXILIARY: Final = (SCORES, CUSTOM_MASK, MASK_BITS, IN_NORM)
 """The suffixes of auxiliary tensors. A closed list: `kernel:0` is an ordinary name."""
 
 RESULT_SUFFIXES: Final = ("", ORIG, MASK, MASK_BITS)

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 from pruning_engine.dtypes import REAL
 from pruning_engine.errors import Reason
-from pruning_proto.names import CUSTOM_MASK, MASK_BITS, SCORES
+from pruning_proto.names import CUSTOM_MASK, IN_NORM, MASK_BITS, SCORES
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -45,6 +45,11 @@ def _packed_shape(weight: Shape) -> tuple[Shape, ...]:
     return ((packed_bytes(prod(weight)),),)
 
 
+def _one_dim(weight: Shape) -> tuple[Shape, ...]:
+    """Return the shapes of a number for each position along a dim; the rule says which dim."""
+    return tuple((size,) for size in weight)
+
+
 AUXILIARY_TENSORS: Final[Mapping[str, AuxiliaryTensor]] = MappingProxyType(
     {
         row.suffix: row
@@ -58,6 +63,7 @@ AUXILIARY_TENSORS: Final[Mapping[str, AuxiliaryTensor]] = MappingProxyType(
             ),
             AuxiliaryTensor(suffix=CUSTOM_MASK, shapes=_same_shape, dtypes=REAL, user="rule of score custom_mask"),
             AuxiliaryTensor(suffix=SCORES, shapes=_same_shape, dtypes=REAL, user="rule of score importance_scores"),
+            AuxiliaryTensor(suffix=IN_NORM, shapes=_one_dim, dtypes=REAL, user="rule of score weighted_magnitude"),
         )
     }
 )

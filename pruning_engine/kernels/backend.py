@@ -183,6 +183,15 @@ class Backend(Protocol):
         """Return the unpruned entries as candidates by magnitude, compared as values of `domain`."""
         ...
 
+    def products(
+        self, flat: Flat, factors: npt.NDArray[Any], layout: ChannelLayout, domain: str, mask: PackedMask
+    ) -> Candidates:
+        """Return the unpruned entries as candidates by magnitude times the factor of their channel.
+
+        Products are computed in `domain`, F32 or F64; factors are finite numbers from 0.
+        """
+        ...
+
     def random(self, key: int, mask: PackedMask) -> Candidates:
         """Return the unpruned entries as candidates by random scores (see random_keys.py)."""
         ...

@@ -20,6 +20,7 @@ from pruning_engine.scores.method import Argument, Method
 from pruning_engine.scores.random import Random
 from pruning_engine.scores.score import Score
 from pruning_engine.scores.table import SCORES
+from pruning_engine.scores.weighted_magnitude import WeightedMagnitude
 
 __all__ = [
     "DEFAULT_NORM",
@@ -51,6 +52,7 @@ __all__ = [
     "Selector",
     "Sparsity",
     "Units",
+    "WeightedMagnitude",
     "check",
     "score_field",
 ]

@@ -12,8 +12,12 @@ from pruning_engine.scores.magnitude import Magnitude
 from pruning_engine.scores.method import Method
 from pruning_engine.scores.random import Random
 from pruning_engine.scores.score import Score
+from pruning_engine.scores.weighted_magnitude import WeightedMagnitude
 
 SCORES: Final[Mapping[str, type[Score]]] = MappingProxyType(
-    {score.field: score for score in (Magnitude, Random, ImportanceScores, CustomMask, Identity, Method, Dead)}
+    {
+        score.field: score
+        for score in (Magnitude, Random, ImportanceScores, CustomMask, Identity, Method, Dead, WeightedMagnitude)
+    }
 )
 """Every score, by its name on the wire."""

@@ -46,6 +46,12 @@ def pieces(entries: int, step: int) -> list[tuple[int, int]]:
     return [(begin, min(begin + step, entries)) for begin in range(0, entries, step)]
 
 
+def numbers_of(tensor: Buffer, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Return the entries of a small flat buffer as float32 or float64, rounded where these do not hold them."""
+    with np.errstate(all="ignore"):
+        return NumberReader(tensor, dtype).read(0, tensor.entries).copy()
+
+
 class NumberReader:
     """Reads pieces of a flat buffer of any real dtype as float32 or float64, exactly where they hold it."""
 

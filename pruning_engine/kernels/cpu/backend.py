@@ -14,6 +14,7 @@ from pruning_engine.kernels.cpu import norms
 from pruning_engine.kernels.cpu.arrays import NumberReader, count_ones, pieces, raw_integers, unpacked
 from pruning_engine.kernels.cpu.candidates import NumpyCandidates
 from pruning_engine.kernels.cpu.keys import RandomKeys, magnitude_keys
+from pruning_engine.kernels.cpu.products import ProductKeys
 from pruning_engine.kernels.cpu.slices import moved_, taken
 from pruning_engine.kernels.magnitude_keys import magnitude_bits
 from pruning_engine.kernels.packed_mask import PackedMask, full_bits, packed_bytes, packed_slice
@@ -96,6 +97,12 @@ class NumpyBackend:
     def magnitudes(self, flat: Buffer, domain: str, mask: PackedMask) -> Candidates:
         """Return the unpruned entries as candidates by magnitude."""
         return NumpyCandidates(magnitude_keys(flat, domain), mask, self._step)
+
+    def products(
+        self, flat: Buffer, factors: npt.NDArray[Any], layout: ChannelLayout, domain: str, mask: PackedMask
+    ) -> Candidates:
+        """Return the unpruned entries as candidates by magnitude times the factor of their channel."""
+        return NumpyCandidates(ProductKeys(flat, factors, layout, domain), mask, self._step)
 
     def random(self, key: int, mask: PackedMask) -> Candidates:
         """Return the unpruned entries as candidates by random scores."""

@@ -4,9 +4,10 @@ Only counts, samples and the few collected entries come to the host. It works on
 compare it with the numpy backend where no other device is available.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from pruning_engine.buffer import Buffer
@@ -17,7 +18,7 @@ from pruning_engine.kernels.cpu.arrays import pieces
 from pruning_engine.kernels.cpu.backend import NumpyBackend
 from pruning_engine.kernels.cuda.bits import bits_at, count_bits, pack_bits, unpack_bits
 from pruning_engine.kernels.cuda.candidates import TorchCandidates
-from pruning_engine.kernels.cuda.keys import MagnitudeKeys, RandomKeys
+from pruning_engine.kernels.cuda.keys import MagnitudeKeys, ProductKeys, RandomKeys
 from pruning_engine.kernels.magnitude_keys import magnitude_bits
 from pruning_engine.kernels.packed_mask import PackedMask, full_bits, packed_slice
 from pruning_engine.norm import NamedNorm, Norm, is_reproducible, power_of
@@ -94,6 +95,12 @@ class TorchBackend:
     def magnitudes(self, flat: DeviceBuffer, domain: str, mask: PackedMask) -> Candidates:
         """Return the unpruned entries as candidates by magnitude."""
         return TorchCandidates(MagnitudeKeys(flat.tensor, domain), mask, self._step)
+
+    def products(
+        self, flat: DeviceBuffer, factors: npt.NDArray[Any], layout: ChannelLayout, domain: str, mask: PackedMask
+    ) -> Candidates:
+        """Return the unpruned entries as candidates by magnitude times the factor of their channel."""
+        return TorchCandidates(ProductKeys(flat.tensor, factors, layout, domain), mask, self._step)
 
     def random(self, key: int, mask: PackedMask) -> Candidates:
         """Return the unpruned entries as candidates by random scores."""

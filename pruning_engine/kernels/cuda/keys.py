@@ -4,11 +4,13 @@ torch's unsigned integers lack most operations, so keys are signed here: those o
 take all 64 bits have their top bit flipped, which keeps the order. On the host all keys are uint64.
 """
 
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
+import numpy.typing as npt
 import torch
 
 from pruning_engine.dtypes import is_float
+from pruning_engine.kernels.channel_layout import ChannelLayout
 from pruning_engine.kernels.magnitude_keys import highest_key, largest_number, magnitude_bits
 from pruning_engine.kernels.random_keys import GOLDEN, MASK64, MIX
 from pruning_engine.torch_tensors import TORCH_DTYPES
@@ -64,6 +66,37 @@ class MagnitudeKeys:
         if self._domain == "I64":
             return values.abs() ^ -_TOP_BIT  # the least one stays itself, which is 2^63 read without a sign
         return values.to(torch.int64).abs()
+
+
+class ProductKeys:
+    """|x| * factor, computed in `domain`, F32 or F64. Factors are finite numbers from 0, one per channel."""
+
+    offset = 0
+
+    def __init__(self, flat: torch.Tensor, factors: npt.NDArray[Any], layout: ChannelLayout, domain: str) -> None:
+        self.device = flat.device
+        self.highest = highest_key(domain)
+        self.largest_number = largest_number(domain)
+        self._flat = flat
+        self._kind = TORCH_DTYPES[domain]
+        self._factors = torch.from_numpy(factors).to(device=self.device, dtype=self._kind)
+        self._layout = layout
+
+    def read(self, begin: int, end: int) -> torch.Tensor:
+        """Return the keys from `begin` to `end`."""
+        positions = torch.arange(begin, end, device=self.device)
+        return self._keys(self._flat[begin:end], positions)
+
+    def at(self, positions: torch.Tensor) -> torch.Tensor:
+        """Return the keys at `positions`."""
+        bits = self._flat.view(_SIGNED[self._flat.dtype.itemsize])[positions]
+        return self._keys(bits.view(self._flat.dtype), positions)
+
+    def _keys(self, values: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        channels = positions // self._layout.inner % self._layout.channels
+        products = values.to(self._kind).abs() * self._factors[channels]
+        keys: torch.Tensor = products.view(_SIGNED[self._kind.itemsize]) & self.highest
+        return keys
 
 
 class RandomKeys:
