@@ -6,6 +6,7 @@ from pruning_engine.granularities.channel_groups import ChannelGroup, ChannelSli
 from pruning_engine.granularities.channels import Channels
 from pruning_engine.granularities.entries import Entries
 from pruning_engine.granularities.granularity import Granularity
+from pruning_engine.granularities.n_of_m import NOfM
 from pruning_engine.granularities.units import Units
 from pruning_engine.norm import DEFAULT_NORM, NamedNorm, Norm
 from pruning_engine.recipe.amounts import Amount, Count, Fraction, Sparsity
@@ -40,6 +41,7 @@ __all__ = [
     "ImportanceScores",
     "Magnitude",
     "Method",
+    "NOfM",
     "NamedNorm",
     "Norm",
     "OutputForm",

@@ -6,7 +6,7 @@ from pruning_engine.scores.score import Score
 from pruning_engine.scores.table import SCORES
 from pruning_proto.v1 import pruning_pb2 as pb
 
-NOT_ON_THE_WIRE_YET = {"weighted_magnitude"}
+NOT_ON_THE_WIRE_YET = {"weighted_magnitude", "n_of_m"}
 """Of the engine only, until the contract has them."""
 
 
