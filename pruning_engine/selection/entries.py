@@ -19,11 +19,11 @@ many entries apart.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import sqrt
 from typing import Any, Final
 
 import numpy as np
-from numpy.random import default_rng
 
 from pruning_engine.kernels.backend import RUN_ENTRIES, Candidates, Integers, Split
 from pruning_engine.kernels.packed_mask import PackedMask
@@ -61,8 +61,15 @@ class Tuning:
 
 TUNING: Final = Tuning()
 
-_ENTROPY: Final = default_rng()
-"""Seeded by the operating system; locks itself, so that threads may share it."""
+
+@cache
+def _entropy() -> "np.random.Generator":
+    """Return what is seeded by the operating system; it locks itself, so that threads may share it.
+
+    numpy imports `random` when it is first used, which only large tensors need: it takes 10 ms and 6 MB.
+    """
+    return np.random.default_rng()
+
 
 _THINNING: Final = 33
 """One key in this many of a sample is looked at first. Prime to the entries of a run."""
@@ -112,7 +119,7 @@ def draw_sample(candidates: Candidates, stride: int) -> Integers:
         return candidates.everything()
     runs = candidates.entries // RUN_ENTRIES
     starts = np.arange(0, runs, stride, dtype=np.int64)
-    starts += _ENTROPY.integers(0, stride, len(starts))
+    starts += _entropy().integers(0, stride, len(starts))
     return candidates.sample(starts[starts < runs])
 
 

@@ -1,13 +1,14 @@
 """`python -m pruning_service`: serve until SIGTERM or SIGINT."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
 import sys
 from collections.abc import Sequence
 
-import pruning_service.early_stop  # noqa: F401 - SIGTERM is handled while everything else is imported
+import pruning_service.startup  # noqa: F401 - SIGTERM is handled while everything else is imported
 from pruning_service.local_settings import SettingsError
 from pruning_service.observability import log_format
 from pruning_service.options import parse
@@ -40,6 +41,7 @@ async def _serve(settings: Settings, *, until_stdin_closes: bool) -> int:
     if until_stdin_closes:
         loop.add_reader(sys.stdin.fileno(), _stop_at_end, stop)
     async with running(settings) as server:
+        gc.enable()  # disabled by `startup`; all that is imported is excluded from collections by now
         _log.info(
             "listening address=%s metrics=%s health=%s %s",
             *(server.address, server.metrics_address, server.health_address, _security(settings)),

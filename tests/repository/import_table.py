@@ -48,7 +48,7 @@ TABLES: Final[Mapping[str, Table]] = {
         "modules",  # only for state dicts and for installed methods, which are written against its interface
     ),
     "pruning_service": _table(
-        early_stop="",
+        startup="",
         local_settings="",
         addresses="local_settings",
         deadlines="",
@@ -69,7 +69,7 @@ TABLES: Final[Mapping[str, Table]] = {
         rpc="calls streams resources auth observability messages status deadlines",
         listen="auth settings addresses local_settings",
         server="listen rpc calls streams auth observability resources status settings deadlines local_settings",
-        __main__="early_stop server observability resources settings options local_settings addresses",
+        __main__="startup server observability resources settings options local_settings addresses",
     ),
     "pruning_client": _table(
         errors="",
