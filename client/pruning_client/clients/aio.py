@@ -76,7 +76,7 @@ class AsyncClient(ClientBase):
     capabilities = _awaited(Client.capabilities)
 
     def _connect(self) -> None:
-        from pruning_client.transport.aio_stream import GrpcAioConnection  # noqa: PLC0415 - imports gRPC
+        from pruning_client.transport.aio_connection import GrpcAioConnection  # noqa: PLC0415 - imports gRPC
 
         self._loop = _running_loop()
         self._closed = asyncio.Event()

@@ -40,7 +40,7 @@ _Value = TypeVar("_Value")
 
 
 class Connection(Protocol):
-    """The way to a server: gRPC's, see `transport.sync_stream`, or one in the same process."""
+    """The way to a server: gRPC's, see `transport.sync_connection`, or one in the same process."""
 
     def prune(
         self, exchange: Exchange, write: Callable[[Data], object], watcher: Watcher | None, attempts: Attempts
@@ -178,7 +178,7 @@ class Client(ClientBase):
         return self._ask_capabilities(self._attempts(timeout, ALLOWANCE_SECONDS))
 
     def _connect(self) -> None:
-        from pruning_client.transport.sync_stream import GrpcConnection  # noqa: PLC0415 - imports gRPC
+        from pruning_client.transport.sync_connection import GrpcConnection  # noqa: PLC0415 - imports gRPC
 
         self._connection: Connection = GrpcConnection(self._target, self._security)
 

@@ -1,4 +1,4 @@
-"""gRPC for `Client`: a channel, and one attempt of a call over it.
+"""One attempt of a call over gRPC's sync stub, for `Client`.
 
 The state of an attempt is in `calls.exchange`. gRPC sends in a thread of its own, and a thread of ours receives, so
 that neither side waits for the other for ever; when the call ends, for whatever reason, the sender is released.
@@ -6,22 +6,13 @@ that neither side waits for the other for ever; when the call ends, for whatever
 
 import threading
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any, Final, TypeAlias
 
 import grpc
 
 from pruning_client.calls.exchange import Exchange, Watcher, model_bytes
-from pruning_client.calls.outcome import Outcome
-from pruning_client.errors import closed_error
-from pruning_client.errors.from_server import from_status
-from pruning_client.transport.addresses import Target, name_of
-from pruning_client.transport.channel import open_channel
-from pruning_client.transport.credentials import Security
 from pruning_client.transport.main_thread import run_outside_main_thread
-from pruning_client.transport.retry import Attempts
-from pruning_proto.framing import Data, decode_response, encode
-from pruning_proto.names import GET_CAPABILITIES_PATH, PRUNE_PATH
+from pruning_proto.framing import Data
 from pruning_proto.v1 import pruning_pb2 as pb
 
 Call: TypeAlias = Any
@@ -35,58 +26,6 @@ Write: TypeAlias = Callable[[Data], object]
 
 END_GRACE_SECONDS: Final = 5.0
 """How long a call may go on after its `failure`. Servers of this project end it within 2 s."""
-
-
-class GrpcConnection:
-    """A channel to a server, connected when it is first used. Raises: as `open_channel`."""
-
-    def __init__(self, target: Target, security: Security) -> None:
-        self._name = name_of(target)
-        self._security = security
-        self._is_closed = False
-        self._channel = open_channel(target, security)
-        self._prune = self._channel.stream_stream(PRUNE_PATH, encode, decode_response)
-        self._get_capabilities = self._channel.unary_unary(
-            GET_CAPABILITIES_PATH,
-            pb.GetCapabilitiesRequest.SerializeToString,
-            pb.GetCapabilitiesResponse.FromString,
-        )
-
-    def close(self) -> None:
-        """Close the channel; running calls are cancelled."""
-        self._is_closed = True
-        self._channel.close()
-
-    def prune(self, exchange: Exchange, write: Write, watcher: Watcher | None, attempts: Attempts) -> Outcome:
-        """Carry out one attempt of Prune. Raises: PruningError; whatever `write`, the source or `watcher` raise."""
-        metadata = self._security.metadata()  # the time that it takes counts as the call's
-        begin = partial(self._prune, timeout=attempts.seconds_left, metadata=metadata)
-        try:
-            converse(partial(self._unless_closed, begin), exchange, write, watcher)
-        except grpc.RpcError as error:
-            sent_bytes = exchange.sent_bytes if exchange.is_answered else None
-            raise from_status(error, self._name, sent_bytes, is_tls=self._security.is_tls) from error
-        return exchange.finish()
-
-    def capabilities(self, attempts: Attempts) -> pb.GetCapabilitiesResponse:
-        """Carry out one attempt of GetCapabilities. Raises: PruningError."""
-        metadata = self._security.metadata()  # the time that it takes counts as the call's
-        request = pb.GetCapabilitiesRequest()
-        ask = partial(self._get_capabilities, request, timeout=attempts.seconds_left, metadata=metadata)
-        try:
-            response: pb.GetCapabilitiesResponse = run_outside_main_thread(partial(self._unless_closed, ask))
-        except grpc.RpcError as error:
-            raise from_status(error, self._name, is_tls=self._security.is_tls) from error
-        return response
-
-    def _unless_closed(self, begin: Callable[..., Any], *requests: Any) -> Any:
-        """Begin a call; on a closed channel gRPC raises ValueError, with a message of its own."""
-        try:
-            return begin(*requests)
-        except ValueError as error:
-            if self._is_closed:
-                raise closed_error(self._name) from error
-            raise
 
 
 def converse(begin: Begin, exchange: Exchange, write: Write, watcher: Watcher | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What `aio_stream` relies on and grpc.aio does not promise: the status of an ended call can be read at once."""
+"""What `aio_status` relies on and grpc.aio does not promise: the status of an ended call can be read at once."""
 
 import asyncio
 from collections.abc import Generator, Iterator
@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 import pytest
 
-from pruning_client.transport.aio_stream import immediately, status_error
+from pruning_client.transport.aio_status import immediately, status_error
 from pruning_proto.framing import decode_response
 from pruning_proto.names import PRUNE_PATH
 from pruning_proto.v1 import pruning_pb2 as pb
@@ -54,7 +54,7 @@ def test_status_of_an_ended_call_waits_for_nothing() -> None:
         try:
             error = asyncio.run(status_in_the_callback(address))
         except RuntimeError as failed:
-            pytest.fail(f"grpcio {grpc.__version__} differs from {TRIED_WITH}, see aio_stream.immediately: {failed}")
+            pytest.fail(f"grpcio {grpc.__version__} differs from {TRIED_WITH}, see aio_status.immediately: {failed}")
     assert (error.code(), error.details()) == (grpc.StatusCode.ABORTED, "not today")
 
 

@@ -1,0 +1,69 @@
+"""The connection of an `AsyncClient`: a channel of grpc.aio, and each attempt of a call over it."""
+
+from functools import partial
+from typing import Any
+
+import grpc
+
+from pruning_client.calls.exchange import Exchange, Watcher
+from pruning_client.calls.outcome import Outcome
+from pruning_client.errors import closed_error
+from pruning_client.errors.from_server import from_status
+from pruning_client.transport.addresses import Target, name_of
+from pruning_client.transport.aio_stream import converse, is_long
+from pruning_client.transport.channel import open_aio_channel
+from pruning_client.transport.credentials import Metadata, Security
+from pruning_client.transport.retry import Attempts
+from pruning_client.transport.sync_stream import Write
+from pruning_client.transport.threads import in_thread
+from pruning_proto.framing import decode_response
+from pruning_proto.names import GET_CAPABILITIES_PATH, PRUNE_PATH
+from pruning_proto.v1 import pruning_pb2 as pb
+
+
+class GrpcAioConnection:
+    """A channel to a server, for the event loop that runs now. Raises: as `open_channel`."""
+
+    def __init__(self, target: Target, security: Security) -> None:
+        self._name = name_of(target)
+        self._security = security
+        self._is_closed = False
+        self._channel = open_aio_channel(target, security)
+        self._prune: Any = self._channel.stream_stream(PRUNE_PATH, None, decode_response)
+        self._get_capabilities = self._channel.unary_unary(
+            GET_CAPABILITIES_PATH,
+            pb.GetCapabilitiesRequest.SerializeToString,
+            pb.GetCapabilitiesResponse.FromString,
+        )
+
+    async def close(self) -> None:
+        """Close the channel; running calls are cancelled."""
+        self._is_closed = True
+        await self._channel.close()
+
+    async def prune(self, exchange: Exchange, write: Write, watcher: Watcher | None, attempts: Attempts) -> Outcome:
+        """Carry out one attempt of Prune. Raises: PruningError; whatever `write`, the source or `watcher` raise."""
+        metadata = await self._metadata()  # the time that it takes counts as the call's
+        begin = partial(self._prune, timeout=attempts.seconds_left, metadata=metadata)
+        try:
+            await converse(begin, exchange, write, watcher)
+        except grpc.aio.AioRpcError as error:
+            sent_bytes = exchange.sent_bytes if exchange.is_answered else None
+            raise from_status(error, self._name, sent_bytes, is_tls=self._security.is_tls) from error
+        return await in_thread(exchange.finish) if is_long(exchange) else exchange.finish()
+
+    async def capabilities(self, attempts: Attempts) -> pb.GetCapabilitiesResponse:
+        """Carry out one attempt of GetCapabilities. Raises: PruningError."""
+        metadata = await self._metadata()  # the time that it takes counts as the call's
+        request = pb.GetCapabilitiesRequest()
+        try:
+            return await self._get_capabilities(request, timeout=attempts.seconds_left, metadata=metadata)
+        except grpc.aio.AioRpcError as error:
+            raise from_status(error, self._name, is_tls=self._security.is_tls) from error
+
+    async def _metadata(self) -> Metadata:
+        """Return the metadata of an attempt. Raises: UnavailableError if this was closed meanwhile."""
+        metadata = await in_thread(self._security.metadata) if self._security.may_block else self._security.metadata()
+        if self._is_closed:  # gRPC would raise something of its own
+            raise closed_error(self._name)
+        return metadata
