@@ -10,8 +10,9 @@ import pruning_client
 
 def imports(program: str, module: str) -> bool:
     """Whether a program of its own has imported a module at its end."""
-    program = f"import sys; {program}; sys.exit({module!r} in sys.modules)"
-    return bool(subprocess.run([sys.executable, "-c", program], check=False).returncode)
+    program = f"import sys; {program}; print({module!r} in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return {"True\n": True, "False\n": False}[done.stdout]
 
 
 @pytest.mark.parametrize("module", ["torch", "numpy", "rich", "yaml", "pruning_engine", "pruning_service"])
