@@ -8,21 +8,21 @@ While the engine prunes one parameter the next one is read.
 import asyncio
 import time
 from collections import defaultdict, deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from pruning_engine.execution.executor import Pruning
-from pruning_engine.execution.parameters import ReceivedParameter
+from pruning_engine.execution.parameters import ReceivedParameter, ResultTensor
 from pruning_engine.report import Report
 from pruning_service.calls.preparation import Prepared, prepare
 from pruning_service.calls.work_estimate import WorkEstimate
 from pruning_service.messages.history import with_config
 from pruning_service.messages.recipe import Request
 from pruning_service.outputs.by_format import make_output
-from pruning_service.outputs.output import FinishedParameter, Output
+from pruning_service.outputs.output import Output
 from pruning_service.resources.engine_worker import EngineWorker
 from pruning_service.resources.memory_budget import Reservation
 from pruning_service.resources.threads import run_in_thread_if_large
@@ -31,6 +31,7 @@ from pruning_service.streams.byte_streams import ByteSink, ByteSource
 from pruning_service.streams.tensor_reader import HeaderLimits, TensorReader
 
 _Item = TypeVar("_Item")
+_Encoded: TypeAlias = tuple[str, Sequence[ResultTensor]]  # of one parameter, by its name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,37 +70,43 @@ class Pipeline:
 
         Raises: Refusal, PruningError, LayoutError.
         """
-        header_bytes, output_format = prepared.file.header_bytes, prepared.output
-        buffers = Buffers(prepared.peak_bytes, pinned=self._worker.is_gpu)
-        begin = partial(Pruning, prepared.plan, device=self._worker.device, in_place=True)
-        pruning = await run_in_thread_if_large(begin, header_bytes)
-        output = make_output(output_format, prepared.plan, buffers, canonical_zero=self._request.canonical_zero)
+        header_bytes = prepared.file.header_bytes
+        work = await run_in_thread_if_large(partial(self._begin, prepared), header_bytes)
         with self._stage("send"):
             await self._write([memoryview(prepared.header)])
-            await self._prune_parameters(prepared, buffers, pruning, output)
-            report = pruning.report()
-            finish = partial(output.finish, with_config(prepared.metadata, report.groups))
+            await self._prune_parameters(prepared, work)
+            report = work.pruning.report()
+            finish = partial(work.output.finish, with_config(prepared.metadata, report.groups))
             await self._write(await run_in_thread_if_large(finish, header_bytes))
             await self._sink.nearly_drained()
         return PipelineResult(
             report=report,
             seconds={**self._seconds, **report.seconds},
-            negative_zeros=output.negative_zeros,
-            result_bytes=self._written_bytes if output_format.has_file else None,
+            negative_zeros=work.output.negative_zeros,
+            result_bytes=self._written_bytes if prepared.output.has_file else None,
         )
 
-    async def _prune_parameters(self, prepared: Prepared, buffers: Buffers, pruning: Pruning, output: Output) -> None:
-        estimate = WorkEstimate(prepared.plan, prepared.file)
-        received = self._received(self._reader.parameters(prepared.file.tensors, prepared.plan, buffers))
-        async with aclosing(received if estimate.is_light else _one_ahead(received)) as parameters:
+    def _begin(self, prepared: Prepared) -> "_Work":
+        plan = prepared.plan
+        buffers = Buffers(prepared.peak_bytes, pinned=self._worker.is_gpu)
+        return _Work(
+            buffers=buffers,
+            pruning=Pruning(plan, device=self._worker.device, in_place=True),
+            output=make_output(prepared.output, plan, buffers, canonical_zero=self._request.canonical_zero),
+            estimate=WorkEstimate(plan, prepared.file),
+        )
+
+    async def _prune_parameters(self, prepared: Prepared, work: "_Work") -> None:
+        received = self._received(self._reader.parameters(prepared.file.tensors, prepared.plan, work.buffers))
+        async with aclosing(received if work.estimate.is_light else _one_ahead(received)) as parameters:
             async for parameter in parameters:
-                work = partial(_advance, pruning, output, parameter)
                 if parameter.planned.passes_through and not prepared.output.header_is_late:
-                    finished = work()  # there is nothing to do for it
+                    finished = work.advance(parameter)  # there is nothing to do for it
                 else:
-                    finished = await self._worker.run(work, estimate.take_cost(parameter))
+                    cost_bytes = work.estimate.take_cost(parameter)
+                    finished = await self._worker.run(partial(work.advance, parameter), cost_bytes)
                 while finished:  # each is released as it leaves: a global rule finishes all of them at once
-                    await self._write(output.add(finished.popleft()))
+                    await self._write(work.output.add(*finished.popleft()))
 
     async def _received(self, parameters: AsyncIterator[ReceivedParameter]) -> AsyncGenerator[ReceivedParameter, None]:
         with self._stage("receive"):
@@ -120,13 +127,23 @@ class Pipeline:
             self._seconds[name] += time.perf_counter() - begin
 
 
-def _advance(pruning: Pruning, output: Output, received: ReceivedParameter) -> deque[FinishedParameter]:
-    """Hand one parameter to the engine; return all that have now left it, as they are stored."""
-    pending = deque(FinishedParameter(state.planned, state.results) for state in pruning.add(received))
-    encoded: deque[FinishedParameter] = deque()
-    while pending:  # each is released before the next one is encoded
-        encoded.append(output.encode(pending.popleft()))
-    return encoded
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """The engine and the output of one file, the memory that both use, and what each parameter costs."""
+
+    buffers: Buffers
+    pruning: Pruning
+    output: Output
+    estimate: WorkEstimate
+
+    def advance(self, received: ReceivedParameter) -> deque[_Encoded]:
+        """Hand one parameter to the engine; return all that have now left it, as they are stored."""
+        finished = deque(self.pruning.add(received))
+        encoded: deque[_Encoded] = deque()
+        while finished:  # each is released before the next one is encoded
+            state = finished.popleft()
+            encoded.append((state.planned.name, self.output.encode(state.results)))
+        return encoded
 
 
 async def _one_ahead(items: AsyncIterator[_Item]) -> AsyncGenerator[_Item, None]:

@@ -5,15 +5,12 @@ sent, each released as it leaves.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from pruning_engine.execution.parameters import ResultTensor
 from pruning_engine.planning.plan import PlannedParameter
 from pruning_proto.safetensors import header as safetensors_header
-from pruning_service.outputs.output import FinishedParameter, InputOrder
-
-if TYPE_CHECKING:
-    from pruning_engine.execution.parameters import ResultTensor
+from pruning_service.outputs.output import InputOrder
 
 
 class DeferredOutput:
@@ -24,13 +21,13 @@ class DeferredOutput:
         self._order = InputOrder(parameters)
         self._held: deque[ResultTensor] = deque()
 
-    def encode(self, finished: FinishedParameter) -> FinishedParameter:
-        """Return the parameter as it is."""
-        return finished
+    def encode(self, results: Sequence[ResultTensor]) -> Sequence[ResultTensor]:
+        """Return the tensors as they are."""
+        return results
 
-    def add(self, encoded: FinishedParameter) -> Iterator[memoryview]:
-        """Hold a parameter's tensors; return nothing yet."""
-        self._held.extend(self._order.add(encoded))
+    def add(self, name: str, encoded: Sequence[ResultTensor]) -> Iterator[memoryview]:
+        """Hold the tensors of one parameter; return nothing yet."""
+        self._held.extend(self._order.add(name, encoded))
         return iter(())
 
     def finish(self, metadata: Mapping[str, str]) -> Iterator[memoryview]:

@@ -1,9 +1,10 @@
 """Formats PRUNED, MASKED, MASK and REPORT: each tensor leaves as soon as it is its turn, for its header left before."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from pruning_engine.execution.parameters import ResultTensor
 from pruning_engine.planning.plan import PlannedParameter
-from pruning_service.outputs.output import FinishedParameter, InputOrder
+from pruning_service.outputs.output import InputOrder
 
 
 class OrderedOutput:
@@ -14,13 +15,13 @@ class OrderedOutput:
     def __init__(self, parameters: Iterable[PlannedParameter]) -> None:
         self._order = InputOrder(parameters)
 
-    def encode(self, finished: FinishedParameter) -> FinishedParameter:
-        """Return the parameter as it is."""
-        return finished
+    def encode(self, results: Sequence[ResultTensor]) -> Sequence[ResultTensor]:
+        """Return the tensors as they are."""
+        return results
 
-    def add(self, encoded: FinishedParameter) -> Iterator[memoryview]:
-        """Take one parameter; return the bytes of each tensor whose turn has come."""
-        return (result.data for result in self._order.add(encoded))
+    def add(self, name: str, encoded: Sequence[ResultTensor]) -> Iterator[memoryview]:
+        """Take the tensors of one parameter; return the bytes of each tensor whose turn has come."""
+        return (result.data for result in self._order.add(name, encoded))
 
     def finish(self, metadata: Mapping[str, str]) -> Iterator[memoryview]:  # noqa: ARG002 - sent with the header
         """Return nothing: all has been sent."""

@@ -2,19 +2,10 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from pruning_engine.execution.parameters import ResultTensor
 from pruning_engine.planning.plan import PlannedParameter
-
-
-@dataclass(frozen=True, slots=True)
-class FinishedParameter:
-    """A parameter that has left the engine, and the tensors that it leaves as."""
-
-    planned: PlannedParameter
-    results: Sequence[ResultTensor]
 
 
 class Output(Protocol):
@@ -27,11 +18,11 @@ class Output(Protocol):
     def negative_zeros(self) -> int:
         """The count of -0.0 found."""
 
-    def encode(self, finished: FinishedParameter) -> FinishedParameter:
-        """Return the parameter as it is stored in the file. Work for the engine's thread."""
+    def encode(self, results: Sequence[ResultTensor]) -> Sequence[ResultTensor]:
+        """Return the tensors of one parameter as they are stored in the file. Work for the engine's thread."""
 
-    def add(self, encoded: FinishedParameter) -> Iterator[memoryview]:
-        """Take one parameter; return the bytes of all tensors that can be sent now."""
+    def add(self, name: str, encoded: Sequence[ResultTensor]) -> Iterator[memoryview]:
+        """Take the tensors of one parameter; return the bytes of all tensors that can be sent now."""
 
     def finish(self, metadata: Mapping[str, str]) -> Iterator[memoryview]:
         """Return the bytes that remain to be sent, after all parameters; `metadata` is the file's.
@@ -47,9 +38,9 @@ class InputOrder:
         self._expected = deque(parameter.name for parameter in parameters)
         self._waiting: dict[str, Sequence[ResultTensor]] = {}
 
-    def add(self, finished: FinishedParameter) -> Iterator[ResultTensor]:
-        """Take one parameter; yield the tensors of all whose turn has come."""
-        self._waiting[finished.planned.name] = finished.results
+    def add(self, name: str, results: Sequence[ResultTensor]) -> Iterator[ResultTensor]:
+        """Take the tensors of one parameter; yield those of all parameters whose turn has come."""
+        self._waiting[name] = results
         while self._expected and self._expected[0] in self._waiting:
             yield from self._waiting.pop(self._expected.popleft())
 

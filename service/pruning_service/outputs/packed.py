@@ -3,9 +3,8 @@
 The format is `pruning_proto.packed.format`; here it is made of tensors in memory, with the engine's threads.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
 import numpy as np
@@ -20,7 +19,6 @@ from pruning_proto.packed import format as packed_format
 from pruning_proto.packed.codec import Array
 from pruning_proto.packed.format import ENTRIES, Packable, Piece
 from pruning_service.outputs.deferred import DeferredOutput
-from pruning_service.outputs.output import FinishedParameter
 
 _Span = tuple[int, int]
 
@@ -40,13 +38,9 @@ class PackedOutput(DeferredOutput):
         self._canonical_zero = canonical_zero
         self._packed: dict[str, Packable] = {}
 
-    def encode(self, finished: FinishedParameter) -> FinishedParameter:
-        """Return the parameter's tensors, each packed, or as it is where packing would take more bytes."""
-        pending = deque(finished.results)
-        packed: list[ResultTensor] = []
-        while pending:
-            packed += self._pack(pending.popleft())
-        return replace(finished, results=packed)
+    def encode(self, results: Sequence[ResultTensor]) -> Sequence[ResultTensor]:
+        """Return the tensors, each packed, or as it is where packing would take more bytes."""
+        return [packed for result in results for packed in self._pack(result)]
 
     def _file_metadata(self, metadata: Mapping[str, str], names: Iterable[str]) -> Mapping[str, str]:
         """Return the file's metadata, with the shapes of the packed tensors."""
