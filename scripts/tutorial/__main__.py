@@ -14,7 +14,7 @@ from typing import Final
 import torch
 
 from pruning_client import Client
-from pruning_client.cli.local_server import embedded_server
+from scripts.embedded_server import embedded_server
 from scripts.environments import ROOT
 from scripts.tutorial import curves, digits, masks, rounds, smaller
 from scripts.tutorial.effort import SHORT, Effort

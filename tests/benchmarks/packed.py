@@ -21,11 +21,11 @@ from pruning_client import pack_file, unpack_file
 from pruning_client.checkpoints.atomic_file import replacing
 from pruning_client.checkpoints.file import FileSource
 from pruning_client.checkpoints.packed import read_packed
-from pruning_client.cli.local_server import embedded_server
 from pruning_client.clients.sync import Client
 from pruning_client.rules import l1_unstructured
 from pruning_proto.safetensors.header import build
 from scripts.demo import minilm
+from scripts.embedded_server import embedded_server
 
 SHAPE = (1024, 1024)
 

@@ -104,7 +104,7 @@ MOST_FILES: Final = 20
 """Python files in one folder."""
 
 LIBRARIES: Final[Mapping[str, frozenset[str]]] = {
-    "pruning_service": frozenset({"pruning_service", "pruning_client.cli"}),
+    "pruning_service": frozenset({"pruning_service", "pruning_client.cli.local_client"}),
     "pruning_engine": frozenset({"pruning_engine", "pruning_service"}),
     "torch": frozenset(
         {

@@ -36,6 +36,6 @@ def open_service(options: Namespace) -> AbstractContextManager[Service]:
     if options.server is not None:
         return connect(options)
     check_local(options)
-    from pruning_client.cli.local_service import local_service  # noqa: PLC0415
+    from pruning_client.cli.local_client import LocalClient  # noqa: PLC0415
 
-    return local_service(options.timeout)
+    return LocalClient(timeout=options.timeout)

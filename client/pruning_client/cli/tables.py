@@ -5,7 +5,6 @@ not imported: it costs more time than pruning a small file. Text of others is es
 written raw, one could move the cursor, color the screen, or look like one of our lines.
 """
 
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -134,7 +133,11 @@ def shape_text(shape: Sequence[int]) -> str:
 
 def terminal_width() -> int | None:
     """Return the columns of the terminal; None if the output is not a terminal, and names are not to be shortened."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    if not sys.stdout.isatty():
+        return None
+    from shutil import get_terminal_size  # noqa: PLC0415 - only for a terminal
+
+    return get_terminal_size().columns
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:

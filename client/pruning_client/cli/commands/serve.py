@@ -5,10 +5,10 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from pruning_client.cli.local_service import check_service_installed
+from pruning_client.cli.local_client import check_server_installed
 
 
 def run(words: Sequence[str]) -> NoReturn:
     """Replace this process by the server. Raises: UnavailableError if it is not installed."""
-    check_service_installed()
+    check_server_installed()
     os.execv(sys.executable, [sys.executable, "-m", "pruning_service", *words])  # noqa: S606 - no shell

@@ -12,12 +12,12 @@ import psutil  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
 from pruning_client import Client
-from pruning_client.cli.local_server import embedded_server
 from pruning_client.errors import UnavailableError
+from scripts.embedded_server import embedded_server
 
 PARENT = """
 import sys, time
-from pruning_client.cli.local_server import embedded_server
+from scripts.embedded_server import embedded_server
 with embedded_server() as server:
     print(server.address, flush=True)
     time.sleep(60)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from pruning_client.cli.private_folder import private_folder
+from scripts.private_folder import private_folder
 from tests.client.tiny_files import written
 
 OWNER = """
 import sys, tempfile, time
 tempfile.tempdir = sys.argv[1]
-from pruning_client.cli.private_folder import private_folder
+from scripts.private_folder import private_folder
 with private_folder(["log"]) as folder:
     (folder / "log").touch()
     print(folder, flush=True)

@@ -1,7 +1,7 @@
-"""A folder that only this process uses, gone when it ends; one that was killed leaves its folder to the next.
+"""A folder for one process, removed when it ends; the folder of a killed process is removed by the next one.
 
-Whoever uses a folder holds a lock on it, which the system lets go of however a process ends. So a folder of ours
-that holds something and is not locked is nobody's.
+A process holds a lock on its folder, which the system releases however the process ends. So a folder of ours that has
+files and no lock is abandoned.
 """
 
 import fcntl
@@ -60,7 +60,7 @@ def _remove_if_left(folder: Path, contents: set[str]) -> None:
     with _lock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
         files = list(folder.iterdir())
         is_ours = folder.stat().st_uid == os.getuid() and {file.name for file in files} <= contents
-        if not files or not is_ours:  # an empty one is being made; anything else is none of ours
+        if not files or not is_ours:  # an empty one is being made; anything else belongs to others
             return
         for file in files:
             file.unlink()

@@ -1,10 +1,10 @@
-"""A server of one's own: the service as a child process on a Unix socket in a private folder, while a block lasts.
+"""A server for scripts and benchmarks: a child process on a Unix socket in a private folder, while a block lasts.
 
-The child holds the reading end of a pipe and stops when it closes: at the end of the block, and also when this process
-is killed. It runs in a session of its own, so that Ctrl-C on a terminal reaches only its parent.
+`prune run` needs none: it prunes in its own process. The child holds the reading end of a pipe and stops when it
+closes: at the end of the block, and also when this process is killed. It runs in a session of its own, so that Ctrl-C
+on a terminal reaches only its parent.
 """
 
-import importlib.util
 import os
 import socket
 import subprocess
@@ -15,30 +15,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from pruning_client.cli.private_folder import private_folder
 from pruning_client.errors import UnavailableError
-
-NEEDED: Final = ("torch", "numpy", "safetensors", "grpc_health", "grpc_reflection", "prometheus_client", "re2")
-"""What the extra `service` installs: the packages by the names they are imported by."""
+from scripts.private_folder import private_folder
 
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 10.0
 _OF_OTHERS: Final = ("PRUNING_TLS_", "PRUNING_TOKEN_FILE", "PRUNING_HEALTH_LISTEN", "PRUNING_METRICS_LISTEN")
-"""Settings, by what their names begin with, for servers that others call: nobody else reaches the socket."""
+"""Settings, by prefix, that are for servers which others call: no one else reaches the socket."""
 
 _SOCKET: Final = "s"
 _LOG: Final = "log"
 _SHOWN_LINES: Final = 15
-
-
-def check_installed() -> None:
-    """Raise UnavailableError, saying what to do, if the service's packages are not installed."""
-    missing = [name for name in (*NEEDED, "pruning_service") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UnavailableError(
-            f"the service is not installed here (no {', '.join(missing)}): "
-            "pip install 'pruning-service[service]' or, to use a server elsewhere, name it with --server HOST:PORT"
-        )
 
 
 class EmbeddedServer:
@@ -50,7 +37,7 @@ class EmbeddedServer:
         self._folder = folder
 
     def exit_error(self) -> UnavailableError | None:
-        """Give how the child ended, with what it last said as notes; None while it lives."""
+        """Return how the child ended, with the end of its log as notes; None while it runs."""
         status = self._child.poll()
         if status is None:
             return None
@@ -63,11 +50,10 @@ class EmbeddedServer:
 
 @contextmanager
 def embedded_server() -> Iterator[EmbeddedServer]:
-    """Start the service, wait until it listens, and stop it at the end. PRUNING_* sets it, as any server.
+    """Start the service, wait until it listens, and stop it at the end. `PRUNING_*` variables are its settings.
 
-    Raises: UnavailableError if it is not installed, or ends or hangs while it starts.
+    Raises: UnavailableError if it ends or hangs while it starts.
     """
-    check_installed()
     with private_folder((_SOCKET, _LOG)) as folder:
         child = _start(folder)
         try:
@@ -87,7 +73,7 @@ def _start(folder: Path) -> subprocess.Popen[bytes]:
     command += ["--metrics-listen", "none", "--health-listen", "none", "--until-stdin-closes"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_OF_OTHERS)}
     with (folder / _LOG).open("wb") as log:
-        return subprocess.Popen(  # noqa: S603 - our own module, no shell
+        return subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment, start_new_session=True
         )
 
@@ -120,7 +106,7 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()
-    except BaseException:  # Ctrl-C again: do not wait for manners
+    except BaseException:  # Ctrl-C again: do not wait for a clean stop
         child.kill()
         child.wait()
         raise
