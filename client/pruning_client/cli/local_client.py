@@ -19,8 +19,6 @@ from pruning_client.calls.exchange import Exchange, Watcher
 from pruning_client.calls.outcome import Outcome
 from pruning_client.clients.sync import Client
 from pruning_client.errors import DeadlineError, InternalError, PruningError, UnavailableError
-from pruning_client.transport.addresses import Target
-from pruning_client.transport.credentials import Security
 from pruning_client.transport.retry import Attempts
 from pruning_proto.framing import Data
 from pruning_proto.v1 import pruning_pb2 as pb
@@ -51,8 +49,7 @@ class LocalClient(Client):
     def __init__(self, *, timeout: float | None = None) -> None:
         super().__init__("this process", timeout=math.inf if timeout is None else timeout, retries=0)
 
-    def _connect(self, target: Target, security: Security) -> None:  # noqa: ARG002 - there is no network
-        self._closed = False
+    def _connect(self) -> None:
         self._connection = _LocalConnection()
 
 
