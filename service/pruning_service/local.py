@@ -140,7 +140,9 @@ class _Sink:
         self._deliver(message)
 
     async def write(self, data: memoryview) -> None:
-        """Send bytes of the result."""
+        """Send bytes of the result; formats without a file have an empty header, which is not sent."""
+        if len(data) == 0:
+            return
         if self._digest is not None:
             await self._digest.take(data)
         self._deliver(data)

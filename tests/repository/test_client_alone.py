@@ -94,10 +94,10 @@ def test_packing_says_what_it_needs(client_alone: Installation, checkpoint: Path
     assert not (checkpoint.parent / "out.safetensors").exists()
 
 
-def test_server_of_its_own_needs_the_service(client_alone: Installation, checkpoint: Path) -> None:
+def test_pruning_without_a_server_says_what_it_needs(client_alone: Installation, checkpoint: Path) -> None:
     options = ["-o", "out.safetensors", "--method", "l1_unstructured", "--amount", "0.5"]
     done = client_alone.run("-m", "pruning_client", "run", "in.safetensors", *options, folder=checkpoint.parent)
     assert done.returncode != 0
-    assert "pruning-service[service]" in done.stderr
+    assert "pip install 'pruning-service[local]'" in done.stderr
     assert "--server" in done.stderr
     assert not (checkpoint.parent / "out.safetensors").exists()

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pruning_proto.framing import Data
+if TYPE_CHECKING:
+    from pruning_proto.framing import Data  # imports protobuf, which commands on files do not need
 
 
 class Replacement:
@@ -19,7 +21,7 @@ class Replacement:
         self._descriptor = descriptor
         self._target = target
 
-    def write(self, data: Data) -> None:
+    def write(self, data: "Data") -> None:
         """Append bytes, unbuffered. Raises: OSError that names the target."""
         rest = memoryview(data)
         with _naming(self._target):

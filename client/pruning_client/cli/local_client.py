@@ -100,7 +100,8 @@ class _LocalConnection:
     def capabilities(self, attempts: Attempts) -> pb.GetCapabilitiesResponse:  # noqa: ARG002 - it takes no time
         """Return what a local run offers. Raises: UnavailableError if its device is missing."""
         with self._device_checked():
-            return self._service.capabilities(self._settings)
+            response: pb.GetCapabilitiesResponse = self._service.capabilities(self._settings)
+        return response
 
     def close(self) -> None:
         """Do nothing: a local run leaves nothing open."""

@@ -1,9 +1,9 @@
-"""Reports, plans and packed files as text for people."""
+"""Reports and plans as text for people."""
 
 from typing import Final
 
+from pruning_client.cli.packed_text import negative_zeros_lines
 from pruning_client.cli.tables import Table, bytes_text, counted, percent, shape_text
-from pruning_client.files.pack import PackedFile
 from pruning_client.results.plan import Plan
 from pruning_client.results.report import GroupReport, Report
 
@@ -32,14 +32,7 @@ def report_text(report: Report, width: int | None, *, with_seed: bool) -> str:
 def packed_lines(report: Report, *, canonical_zero: bool) -> list[str]:
     """Return the lines about a packed result; its size is already printed with the groups, if there are any."""
     size = [] if report.groups else _size_lines(report)
-    return [*size, *_negative_zeros_lines(report.negative_zeros, canonical_zero=canonical_zero)]
-
-
-def packed_text(packed: PackedFile, *, canonical_zero: bool) -> str:
-    """Return the sizes of a file that was packed or unpacked."""
-    ratio = f"{bytes_text(packed.packed_bytes)} packed, {bytes_text(packed.dense_bytes)} dense: {packed.ratio:.2%}"
-    zeros = _negative_zeros_lines(packed.negative_zeros or 0, canonical_zero=canonical_zero)
-    return "\n".join([f"{packed.packed:,} of {counted(packed.tensors, 'tensor')} packed", ratio, *zeros])
+    return [*size, *negative_zeros_lines(report.negative_zeros, canonical_zero=canonical_zero)]
 
 
 def plan_text(plan: Plan, width: int | None) -> str:
@@ -67,13 +60,6 @@ def _groups_text(report: Report, width: int | None) -> str:
 
 def _size_lines(report: Report) -> list[str]:
     return [] if report.result_bytes is None else [f"the result has {bytes_text(report.result_bytes)}"]
-
-
-def _negative_zeros_lines(count: int, *, canonical_zero: bool) -> list[str]:
-    entries = f"{count:,} entr{'y' if count == 1 else 'ies'}"
-    if canonical_zero:
-        return [f"-0.0 became +0.0 in {entries}"] if count else []
-    return [f"-0.0 stays in {entries}; --canonical-zero makes it +0.0, which takes one bit"] if count else []
 
 
 def _config(group: GroupReport) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pruning_client.cli.answer import Answer
 from pruning_client.cli.arguments import add_canonical_zero, add_json
-from pruning_client.cli.report_text import packed_text
+from pruning_client.cli.packed_text import packed_text
 from pruning_client.files.pack import pack_file
 
 
