@@ -12,7 +12,7 @@ from typing import Final
 from pruning_proto.safetensors.dtypes import DTYPE_BITS
 
 FLOATING: Final = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
-"""Floating point dtypes that can be pruned. The other 8-bit ones lack a zero of the usual form."""
+"""Floating point dtypes that can be pruned. The other 8-bit ones lack a zero whose bits are all zero."""
 
 INTEGERS: Final = frozenset({"I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64"})
 """Integer dtypes. They can be pruned too, where a rule names the tensor."""

@@ -1,4 +1,4 @@
-"""safetensors files and state dicts: read without a copy, write, and refuse what is no safetensors file.
+"""safetensors files and state dicts: read without a copy, write, and refuse other files.
 
 Tensors that are read are views over the mapped file; the operating system brings their bytes in when they are first
 used. Pickles are never opened: reading one runs the code in it.
@@ -37,7 +37,7 @@ class Checkpoint:
 def load(path: str | Path) -> Checkpoint:
     """Read a safetensors file without a copy: the tensors stay views over it, writable but never written back.
 
-    Raises: CheckpointError if it is a pickle, or no sound safetensors file; OSError as opening a file does.
+    Raises: CheckpointError if it is a pickle, or not a valid safetensors file; OSError as opening a file does.
     """
     path = Path(path)
     refuse_pickle(path)
@@ -47,7 +47,7 @@ def load(path: str | Path) -> Checkpoint:
             return Checkpoint(tensors, dict(file.metadata() or {}))
     except safetensors.SafetensorError as error:
         raise CheckpointError(
-            Reason.INVALID_HEADER, f"{path} is no sound safetensors file: {error}; was it cut short in transfer?"
+            Reason.INVALID_HEADER, f"{path} is not a valid safetensors file: {error}; was it cut short in transfer?"
         ) from error
 
 

@@ -174,11 +174,11 @@ class Pruning:
         self._groups += ranking.reports
 
     def _keep(self, state: ParameterState, outcome: Outcome) -> None:
-        form = BY_NAME[self._plan.output.value]
-        if outcome.weight is not None and form.has_file and not form.carries_weights:
+        row = BY_NAME[self._plan.output.value]
+        if outcome.weight is not None and row.has_file and not row.carries_weights:
             raise RecipeError(
                 Reason.INVALID_RECIPE,
-                f"output: a rule changes the weights of {state.planned.name!r}, and format {form.name} carries none; "
+                f"output: a rule changes the weights of {state.planned.name!r}, and format {row.name} carries none; "
                 f"ask for a format that does",
                 field="output",
                 part=RequestPart.OPTIONS,

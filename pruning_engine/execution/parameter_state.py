@@ -147,7 +147,7 @@ class ParameterState:
         if has_spare_bits_set(mask.bits, self.planned.entries):
             raise CheckpointError(
                 Reason.MASK_NOT_BINARY,
-                f"{name!r}: the last {spare_bits(self.planned.entries)} bits of its last byte stand for no entry and "
+                f"{name!r}: the last {spare_bits(self.planned.entries)} bits of its last byte belong to no entry and "
                 f"must be 0",
                 tensor=name,
             )

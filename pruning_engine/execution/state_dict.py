@@ -61,8 +61,8 @@ def prune_state_dict_(
 
     Everything else is as for `prune_state_dict`. After an error, tensors that had left their last rule stay pruned.
     """
-    form = OutputForm(output)
-    return _prune(state_dict, recipe, device, form, in_place=form is not OutputForm.REMOVED)
+    chosen = OutputForm(output)
+    return _prune(state_dict, recipe, device, chosen, in_place=chosen is not OutputForm.REMOVED)
 
 
 def spec_of(name: str, tensor: torch.Tensor) -> TensorSpec:

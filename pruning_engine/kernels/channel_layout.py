@@ -52,7 +52,7 @@ class ChannelLayout:
         return outer * (self.channels * self.inner) + inner
 
     def blocks(self, entries: int) -> Sequence[Block]:
-        """Cut the tensor into blocks of so many entries at the most, in the order of their entries.
+        """Cut the tensor into blocks of at most `entries` entries, in the order of their entries.
 
         A block is of all channels, or of some of a row of them, or of a part of one, as they fit.
         """

@@ -94,7 +94,7 @@ def exact_parts(magnitudes: Floats, norm: Norm) -> Floats:
 
     As `math.fsum` does, but row by row at once: each turn cuts the leading bits off all terms on a common grid, so
     coarse that their sum is exact in any order, until nothing is left. Terms near the end of the range, where the
-    grid would be beyond it, are given as they are.
+    grid would be beyond it, are returned as they are.
 
     Source: Rump, Ogita, Oishi, "Accurate floating-point summation part I", SIAM J. Sci. Comput. 31(1), 2008,
     algorithm 3.4 (ExtractVector).

@@ -22,7 +22,7 @@ _SIGN: Final = 0x80
 
 
 def widened(bfloat16: npt.NDArray[np.uint16], out: npt.NDArray[np.uint32]) -> npt.NDArray[np.float32]:
-    """Return the numbers whose bfloat16 bits are given, computed in `out`: the upper halves of float32."""
+    """Return the numbers that bfloat16 bits stand for, computed in `out`: the upper halves of float32."""
     return np.left_shift(bfloat16, 16, out=out, dtype=np.uint32).view(np.float32)
 
 

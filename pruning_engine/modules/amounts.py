@@ -1,7 +1,7 @@
-"""Amounts and dims as torch's interface has them: what they mean, and what is refused.
+"""Amounts and dims of torch's interface: what they mean, and what is refused.
 
-An int is so many, a float a part of what is there. The state-dict face says the same with `recipe.Count` and
-`recipe.Fraction`.
+An int is a number of entries or channels, a float a part of them. The state-dict interface says the same with
+`recipe.Count` and `recipe.Fraction`.
 """
 
 from numbers import Integral, Real
@@ -15,27 +15,28 @@ _CHANNEL_DIMS = 2
 
 
 def validate_pruning_amount_init(amount: object) -> None:
-    """Refuse what can be no amount, whatever the tensor.
+    """Refuse an amount that is invalid for any tensor.
 
-    Raises: AmountTypeError (a TypeError) if it is no number; RecipeError (a ValueError) if it is out of range or NaN.
+    Raises: AmountTypeError (a TypeError) if it is not a number; RecipeError (a ValueError) out of range or for NaN.
     """
     if not isinstance(amount, Real):
         raise AmountTypeError(
             Reason.AMOUNT_OUT_OF_RANGE,
-            f"amount={amount!r} is no number; give an int (so many) or a float from 0.0 to 1.0 (a part)",
+            f"amount={amount!r} is no number; give an int (how many) or a float from 0.0 to 1.0 (which part)",
             field="amount",
         )
     fits = int(amount) >= 0 if isinstance(amount, Integral) else 0.0 <= float(amount) <= 1.0  # NaN is not
     if not fits:
         raise RecipeError(
             Reason.AMOUNT_OUT_OF_RANGE,
-            f"amount={amount} is out of range; give an int of 0 or more (so many) or a float from 0.0 to 1.0 (a part)",
+            f"amount={amount} is out of range; give an int of 0 or more (how many), "
+            f"or a float from 0.0 to 1.0 (which part)",
             field="amount",
         )
 
 
 def validate_pruning_amount(amount: float, tensor_size: int) -> None:
-    """Refuse an int above what there is. Raises: MismatchError (a ValueError)."""
+    """Refuse an int above the number of candidates. Raises: MismatchError (a ValueError)."""
     if isinstance(amount, Integral) and int(amount) > tensor_size:
         raise MismatchError(
             Reason.COUNT_TOO_LARGE,

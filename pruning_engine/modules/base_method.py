@@ -33,7 +33,7 @@ from pruning_proto.names import MASK, ORIG
 
 
 class BasePruningMethod(torch_prune.BasePruningMethod):
-    """A way to decide which entries of a tensor fall. Subclasses say how in `compute_mask`.
+    """A way to decide which entries of a tensor are pruned. Subclasses say how in `compute_mask`.
 
     `PRUNING_TYPE` says what a method is shown of a tensor that is pruned already: "unstructured", the entries that
     are left, in one row; "structured", the channels along its `dim` that have an entry left; "global", everything.
@@ -68,7 +68,7 @@ class BasePruningMethod(torch_prune.BasePruningMethod):
         mask_dtype: torch.dtype | None = None,
         **kwargs: Any,
     ) -> Method:
-        """Prune `module.name`, on top of what is pruned already; give the hook: this method, or a container.
+        """Prune `module.name`, on top of what is pruned already; return the hook: this method, or a container.
 
         `args` and `kwargs` are the method's own. `importance_scores`, of the weight's shape, are ranked in its place.
         `mask_dtype`: of the stored mask; None: a boolean one stays so, any other has the dtype of what was ranked.
@@ -97,7 +97,7 @@ class BasePruningMethod(torch_prune.BasePruningMethod):
         return pruned(t, self.compute_mask(importance_scores, default_mask=default_mask))
 
     def remove(self, module: torch.nn.Module) -> None:
-        """Make the pruning final: the parameter holds the pruned weight, with +0.0 where entries fell.
+        """Make the pruning final: the parameter holds the pruned weight, with +0.0 where entries are pruned.
 
         The hook stays; `functional.remove` takes it off too.
         """
@@ -109,7 +109,7 @@ class BasePruningMethod(torch_prune.BasePruningMethod):
         detach(module, name, weight)
 
     def mask_survivors(self, t: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Return the mask that follows a prior one: `compute_mask` on what is left, as `PRUNING_TYPE` says."""
+        """Return the mask that follows a prior one: `compute_mask` on what is unpruned, as `PRUNING_TYPE` says."""
         return mask_of_unpruned(self, t, mask)
 
     def _applied_name(self) -> str:
@@ -156,7 +156,7 @@ class PruningContainer(BasePruningMethod, torch_prune.PruningContainer):
         return mask_of_unpruned(last, t, default_mask)
 
     def mask_survivors(self, t: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Return what the last method gives: a container in a container stands for it."""
+        """Return what the last method returns: a container in a container acts as its last method."""
         return self.compute_mask(t, default_mask=mask)
 
 

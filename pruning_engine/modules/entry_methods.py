@@ -25,7 +25,7 @@ from pruning_engine.selection.entries import NanKeyError, select
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Competitor:
+class RankedTensor:
     """A tensor whose entries are ranked: their importance, which of them are unpruned, and the tensor's name."""
 
     importance: torch.Tensor
@@ -43,7 +43,7 @@ class EntryMethod(BasePruningMethod):
         self.amount = amount
 
     @abstractmethod
-    def candidates(self, competitors: Sequence[Competitor]) -> list[Candidates]:
+    def candidates(self, tensors: Sequence[RankedTensor]) -> list[Candidates]:
         """Return the unpruned entries of each tensor, ranked."""
 
     @property
@@ -51,24 +51,24 @@ class EntryMethod(BasePruningMethod):
         """Whether the ranking decides; not so if a subclass has a `compute_mask` of its own."""
         return type(self).compute_mask is EntryMethod.compute_mask
 
-    def select(self, competitors: Sequence[Competitor]) -> list[PackedMask]:
+    def select(self, tensors: Sequence[RankedTensor]) -> list[PackedMask]:
         """Return the mask of what each tensor keeps, of its unpruned entries.
 
         Raises: MismatchError if the amount is more than there are; CheckpointError for NaN.
         """
-        tensors = self.candidates(competitors)
-        count = count_to_prune(self.amount, sum(candidates.unpruned for candidates in tensors))
+        candidates = self.candidates(tensors)
+        count = count_to_prune(self.amount, sum(one.unpruned for one in candidates))
         try:
-            return select(tensors, count).kept
+            return select(candidates, count).kept
         except NanKeyError as error:
-            name = competitors[error.index].name
+            name = tensors[error.index].name
             raise CheckpointError(
                 Reason.NAN_WEIGHTS, f"tensor {name!r} holds NaN among the entries to be ranked; NaN has no rank"
             ) from error
 
     def compute_mask(self, t: torch.Tensor, default_mask: torch.Tensor) -> torch.Tensor:
         """Return `default_mask` without the least important of all entries; those that it has pruned are ranked too."""
-        (kept,) = self.select([self._competitor(t, PackedMask.full(t.numel()))])
+        (kept,) = self.select([self._ranked(t, PackedMask.full(t.numel()))])
         return times_(write_mask(kept, t.shape, default_mask.dtype, t.device), default_mask)
 
     def mask_survivors(self, t: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -76,12 +76,12 @@ class EntryMethod(BasePruningMethod):
         if not self.ranks_alone:
             return super().mask_survivors(t, mask)
         prior = packed(mask == 1)
-        (kept,) = self.select([self._competitor(t, prior)])
+        (kept,) = self.select([self._ranked(t, prior)])
         result = write_mask(kept.add_pruned_(prior), t.shape, mask_dtype(t, mask), t.device)
         return times_(result, mask.to(result.dtype))
 
-    def _competitor(self, t: torch.Tensor, mask: PackedMask) -> Competitor:
-        return Competitor(t, mask, self._tensor_name or "")
+    def _ranked(self, t: torch.Tensor, mask: PackedMask) -> RankedTensor:
+        return RankedTensor(t, mask, self._tensor_name or "")
 
 
 class L1Unstructured(EntryMethod, torch_prune.L1Unstructured):
@@ -90,13 +90,13 @@ class L1Unstructured(EntryMethod, torch_prune.L1Unstructured):
     `amount`: an int, a number of entries; a float from 0.0 to 1.0, that part of what is unpruned.
     """
 
-    def candidates(self, competitors: Sequence[Competitor]) -> list[Candidates]:
+    def candidates(self, tensors: Sequence[RankedTensor]) -> list[Candidates]:
         """Return the entries by their magnitude, compared in one dtype that holds them all."""
-        flat = [flat_numbers(each.importance) for each in competitors]
+        flat = [flat_numbers(each.importance) for each in tensors]
         domain = domain_of(numbers.dtype for numbers in flat)
         return [
             backend_of(each.importance).magnitudes(numbers, domain, each.mask)
-            for each, numbers in zip(competitors, flat, strict=True)
+            for each, numbers in zip(tensors, flat, strict=True)
         ]
 
     @classmethod
@@ -123,10 +123,10 @@ class RandomUnstructured(EntryMethod, torch_prune.RandomUnstructured):
         super().__init__(amount)
         self.seed = seed
 
-    def candidates(self, competitors: Sequence[Competitor]) -> list[Candidates]:
+    def candidates(self, tensors: Sequence[RankedTensor]) -> list[Candidates]:
         """Return the entries by random scores: see random_keys.py."""
         seed = draw_seed() if self.seed is None else self.seed
-        return [backend_of(each.importance).random(key_of(seed, 0, each.name), each.mask) for each in competitors]
+        return [backend_of(each.importance).random(key_of(seed, 0, each.name), each.mask) for each in tensors]
 
     @classmethod
     def apply(  # type: ignore[override]  # torch's signature

@@ -1,4 +1,4 @@
-"""Refusals of the module face that are also of the type that torch raises there.
+"""Errors of the module interface that are also of the type that torch raises there.
 
 So code written against torch catches them, and code written against this engine finds reason, field and tensor.
 """
@@ -15,4 +15,4 @@ class DimError(MismatchError, IndexError):
 
 
 class AmountTypeError(RecipeError, TypeError):
-    """An amount is no number."""
+    """An amount is not a number."""

@@ -1,6 +1,6 @@
-"""torch's functions on one tensor of one module: each gives the module back.
+"""torch's functions on one tensor of one module: each returns the module.
 
-What they leave on the module is told in module_state.py. `global_unstructured` has global_pruning.py to itself.
+What they leave on the module is described in storage.py. `global_unstructured` has a file of its own.
 """
 
 from typing import TypeVar
@@ -16,7 +16,7 @@ Module = TypeVar("Module", bound=torch.nn.Module)
 
 
 def identity(module: Module, name: str) -> Module:
-    """Return `module.name` the pruned form with a mask of ones."""
+    """Store `module.name` as a pruned parameter, with a mask of ones."""
     Identity.apply(module, name)
     return module
 
@@ -59,7 +59,7 @@ def custom_from_mask(module: Module, name: str, mask: torch.Tensor) -> Module:
 
 
 def remove(module: Module, name: str) -> Module:
-    """Make pruning final: `module.name` is a plain parameter again, with +0.0 where entries fell.
+    """Make pruning final: `module.name` is a plain parameter again, with +0.0 where entries are pruned.
 
     From then on nothing holds the zeros: an optimizer's next step revives them, unless `hold_masks` is asked to.
     Raises: ValueError if `module.name` is not pruned.

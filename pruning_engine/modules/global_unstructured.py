@@ -1,6 +1,6 @@
 """One amount shared out over many tensors of many modules.
 
-This engine's methods let the entries of all tensors compete where they are, with no concatenation. Any other
+This engine's methods rank the entries of all tensors where they are, with no concatenation. Any other
 unstructured method is shown them all in one row. A tied tensor counts once, and each module gets a mask of its own.
 """
 
@@ -14,7 +14,7 @@ from pruning_engine.checkpoints.shared_tensors import place_of
 from pruning_engine.errors import MismatchError, Reason
 from pruning_engine.kernels.packed_mask import PackedMask
 from pruning_engine.modules.base_method import PruningContainer, combined
-from pruning_engine.modules.entry_methods import Competitor, EntryMethod
+from pruning_engine.modules.entry_methods import EntryMethod, RankedTensor
 from pruning_engine.modules.errors import ShapeError
 from pruning_engine.modules.mask_methods import CustomFromMask
 from pruning_engine.modules.mask_tensors import mask_dtype, masked, on_device, packed, times_, write_mask
@@ -29,10 +29,10 @@ def global_unstructured(
     importance_scores: Mapping[Place, torch.Tensor] | None = None,
     **kwargs: Any,
 ) -> None:
-    """Prune the least important entries of all the tensors together; ties fall in the order of `parameters`.
+    """Prune the least important entries of all the tensors together; equal ones in the order of `parameters`.
 
     `pruning_method`: an unstructured method's class; `kwargs`, such as `amount`, are its own. `importance_scores`,
-    by (module, name), are ranked in place of the weights; those of a tied tensor count by any of its names. Where
+    by (module, name), are ranked instead of the weights; those of a tied tensor count by any of its names. Where
     selection fails, no module has changed.
 
     Raises: TypeError for a method that is not unstructured; MismatchError, CheckpointError, see errors.py.
@@ -56,7 +56,7 @@ def global_unstructured(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Slot:
-    """One of the tensors: where it is, the parameter behind it, its prior mask, and scores given for it."""
+    """One of the tensors: where it is, the parameter behind it, its prior mask, and scores for it."""
 
     module: torch.nn.Module
     name: str
@@ -109,7 +109,7 @@ def _first_of_ties(slots: Sequence[_Slot]) -> list[_Slot]:
 
 
 def _with_scores_of_ties(leader: _Slot, slots: Sequence[_Slot], first: Sequence[_Slot]) -> _Slot:
-    """Return the leader with the scores given for it under any of its names, the first ones that were."""
+    """Return the leader with the first scores that were given for it under any of its names."""
     if leader.scores is not None:
         return leader
     tied = (slot.scores for slot, its_leader in zip(slots, first, strict=True) if its_leader is leader)
@@ -130,11 +130,11 @@ def _masks(method: Method, slots: Sequence[_Slot]) -> list[torch.Tensor]:
 
 def _selected(method: EntryMethod, slots: Sequence[_Slot]) -> list[torch.Tensor]:
     priors = [PackedMask.full(slot.weight.numel()) if slot.mask is None else packed(slot.mask == 1) for slot in slots]
-    competitors = [
-        Competitor(slot.weight if slot.scores is None else slot.scores, prior, f"{index}.{slot.name}")
+    ranked = [
+        RankedTensor(slot.weight if slot.scores is None else slot.scores, prior, f"{index}.{slot.name}")
         for index, (slot, prior) in enumerate(zip(slots, priors, strict=True))
     ]
-    kept = method.select(competitors)
+    kept = method.select(ranked)
     return [_mask(slot, after, before) for slot, after, before in zip(slots, kept, priors, strict=True)]
 
 

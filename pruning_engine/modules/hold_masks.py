@@ -1,8 +1,8 @@
 """Keeps plain parameters pruned while they train.
 
 A pruned state dict, or `remove`, leaves zeros that nothing holds: the next optimizer step revives every one of them,
-by its gradient, its momentum or its weight decay. In the masked form that cannot happen to the weight, though
-`w_orig` drifts under its mask.
+by its gradient, its momentum or its weight decay. With `w_orig` and `w_mask` that cannot happen to the weight,
+though `w_orig` drifts under its mask.
 """
 
 from collections.abc import Mapping
@@ -22,20 +22,20 @@ class _ZeroAfterStep:
     pruned: list[tuple[torch.Tensor, torch.Tensor]]
 
     def __call__(self, *_: object) -> None:
-        """Zero what is pruned; optimizers also tell what they were called with."""
+        """Zero what is pruned; optimizers also pass what they were called with."""
         self.zero()
 
     @torch.no_grad()
     def zero(self) -> None:
-        for parameter, fallen in self.pruned:
-            parameter.masked_fill_(fallen.to(parameter.device), 0)
+        for parameter, is_pruned in self.pruned:
+            parameter.masked_fill_(is_pruned.to(parameter.device), 0)
 
 
 def hold_masks(optimizer: torch.optim.Optimizer, masks: Mapping[torch.Tensor, torch.Tensor]) -> RemovableHandle:
-    """Zero what the masks mark 0 or False, now and after each step; give the handle that ends it.
+    """Zero what the masks mark 0 or False, now and after each step; return the handle that ends it.
 
     `masks`: by parameter of the optimizer, each of its parameter's shape; copied. An optimizer that is pickled or
-    deep-copied forgets its hooks, as torch has it: hold the masks again on the copy.
+    deep-copied forgets its hooks, as in torch: hold the masks again on the copy.
 
     Raises: MismatchError for a tensor that the optimizer does not train; ShapeError for a mask of another shape.
     Example: hold_masks(optimizer, {p: p != 0 for p in model.parameters() if p.dim() > 1})

@@ -11,7 +11,7 @@ from pruning_engine.modules.storage import Method
 
 
 class Identity(BasePruningMethod, torch_prune.Identity):
-    """Nothing more falls; the module takes the pruned form."""
+    """Prunes nothing more; the module stores a mask."""
 
     PRUNING_TYPE: str = "unstructured"
 
@@ -29,12 +29,12 @@ class Identity(BasePruningMethod, torch_prune.Identity):
     def apply(  # type: ignore[override]  # torch's signature
         cls, module: torch.nn.Module, name: str, *, mask_dtype: torch.dtype | None = None
     ) -> Method:
-        """Return `module.name` the pruned form: see BasePruningMethod.apply."""
+        """Store `module.name` as a pruned parameter: see BasePruningMethod.apply."""
         return super().apply(module, name, mask_dtype=mask_dtype)
 
 
 class CustomFromMask(BasePruningMethod, torch_prune.CustomFromMask):
-    """What a given mask marks 0 falls."""
+    """Prunes what a given mask marks 0."""
 
     PRUNING_TYPE: str = "global"
     mask: torch.Tensor

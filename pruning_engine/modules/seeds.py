@@ -1,4 +1,4 @@
-"""Seeds of random pruning where none is given."""
+"""Seeds of random pruning for callers that pass none."""
 
 import torch
 

@@ -1,7 +1,7 @@
 """How pruning is stored on a module: the parameter `w_orig`, the buffer `w_mask`, the tensor `w`, and a hook.
 
-That is torch's form, and what torch's own `remove` and `is_pruned` look for. The hook is the pruning method, called
-before each forward. The rule that holds: after an error the module is as it was.
+That is how torch stores it, and what torch's own `remove` and `is_pruned` look for. The hook is the pruning method,
+called before each forward. After an error the module is as it was.
 """
 
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ def find_method(module: torch.nn.Module, name: str) -> Method | None:
 def parameter_of(module: torch.nn.Module, name: str) -> torch.nn.Parameter:
     """Return the parameter behind `module.name`: `w_orig` if it is pruned, else `w`.
 
-    Raises: AttributeError if the module has nothing of that name; TypeError if it is no parameter.
+    Raises: AttributeError if the module has nothing of that name; TypeError if it is not a parameter.
     """
     stored = name if find_method(module, name) is None else name + ORIG
     parameter = module._parameters.get(stored)
@@ -70,7 +70,7 @@ def mask_of(module: torch.nn.Module, name: str) -> torch.Tensor | None:
 
 
 def masked_weight(module: torch.nn.Module, method: Method) -> torch.Tensor:
-    """Return the weight under its mask as the method has it, which may be its own way."""
+    """Return the weight under its mask as the method applies it."""
     weight: torch.Tensor = method.apply_mask(module)  # type: ignore[no-untyped-call]  # torch's class
     return weight
 

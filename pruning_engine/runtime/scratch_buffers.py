@@ -1,6 +1,6 @@
 """The buffers that pieces are computed in, used again: first touch of fresh memory costs more than arithmetic.
 
-Each thread that computes has a set of its own. One that pauses may give its set to others (`give_back`), so that there
+Each thread that computes has a set of its own. One that waits may lend its set to others (`give_back`), so that there
 are never more sets than threads that compute at the same time.
 """
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 PIECE_ENTRIES: Final = 1 << 20
-"""Entries of one piece: so many that each call on it takes longer than waking a thread (see threads.py)."""
+"""Entries of one piece: enough that each call on it takes longer than waking a thread (see threads.py)."""
 
 _Set: TypeAlias = dict[tuple[str, np.dtype[Any]], npt.NDArray[Any]]
 """Buffers by purpose and dtype, a piece each; they are never freed."""
@@ -29,9 +29,9 @@ _spare: list[_Set] = []
 
 
 def buffer(purpose: str, dtype: npt.DTypeLike, entries: int) -> npt.NDArray[Any]:
-    """Return this thread's array of so many entries for a purpose. Its content is whatever was there.
+    """Return this thread's array of `entries` entries for a purpose. Its content is undefined.
 
-    What is longer than a piece is nobody's to keep: it is fresh.
+    An array longer than a piece is fresh each time.
     """
     if entries > PIECE_ENTRIES:
         return np.empty(entries, dtype)
@@ -45,7 +45,7 @@ def buffer(purpose: str, dtype: npt.DTypeLike, entries: int) -> npt.NDArray[Any]
 
 
 def give_back() -> None:
-    """Let other threads have this one's buffers: between two pieces, when it will compute nothing for a while."""
+    """Lend this thread's buffers to others: between two pieces, when it will compute nothing for a while."""
     if _mine.buffers is not None:
         _spare.append(_mine.buffers)
         _mine.buffers = None

@@ -1,7 +1,7 @@
 """Threads of the engine's own: a handful per process, started when first needed.
 
-numpy releases the interpreter's lock inside its loops, so pieces of a tensor run side by side. What is computed
-never hangs on how many threads there are: results come back in the order of the items.
+numpy releases the interpreter's lock inside its loops, so pieces of a tensor run side by side. Results do not depend
+on the number of threads: they come back in the order of the items.
 
 Long calls matter more than small buffers: a thread that waits for the interpreter's lock takes longer to wake up than a
 short call takes, so that pieces small enough for the second-level cache leave one of two cores idle.
@@ -41,7 +41,7 @@ _inside = _Inside()
 
 
 def set_threads(count: int) -> None:
-    """Use so many threads from now on, the caller's included. The default is the cores this process may use.
+    """Set the number of threads, the caller's included. The default is the cores that this process may use.
 
     Raises: ValueError if `count` is not positive.
     """
@@ -55,12 +55,12 @@ def set_threads(count: int) -> None:
 
 
 def get_threads() -> int:
-    """Return how many threads are in use, the caller's included."""
+    """Return the number of threads in use, the caller's included."""
     return _pool.count
 
 
 def in_parallel(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """Call `function` on each item; give the results in the items' order. Pauses between items, see pauses.py.
+    """Call `function` on each item; return the results in the items' order. Yields between items, see yield_points.py.
 
     Raises: what `function` raised, of several calls that of the first item. Items after one that failed may be left.
     """
@@ -77,7 +77,7 @@ def in_parallel(function: Callable[[Item], Result], items: Sequence[Item]) -> li
 
 
 def _side_by_side(function: Callable[[Item], Result], items: Sequence[Item], begin: int, workers: int) -> list[Result]:
-    """Call `function` on items from `begin` until the next pause is due; give their results, one at least."""
+    """Call `function` on items from `begin` until the next yield is due; return their results, one at least."""
     results: dict[int, Result] = {}
     errors: dict[int, BaseException] = {}
     numbers = itertools.count(begin)  # its next() is atomic under the interpreter's lock

@@ -1,8 +1,8 @@
-"""Pauses between the pieces of long work, for a caller who shares the machine among several.
+"""Yield points between the pieces of long work, for a caller that shares the machine among several.
 
-The engine cuts what it computes into pieces of a few milliseconds. Whoever calls it `with yielding(pause)` is asked
-after every few of them, and sooner where they take longer than usual: `pause` may wait, and so let others compute;
-what it raises ends the work. Between pieces no buffer is in use, and nothing is half done that others could see.
+The engine cuts what it computes into pieces of a few milliseconds. Inside `with yielding(pause)` it calls `pause` after
+every few of them, and sooner where they take longer than usual: `pause` may wait, so that others can compute; what it
+raises ends the work. Between pieces no scratch buffer is in use, and no result is half written.
 """
 
 import threading
@@ -16,10 +16,10 @@ from typing import Final, TypeVar
 Item = TypeVar("Item")
 
 PIECES: Final = 4
-"""Pieces that one thread computes between two pauses at the most."""
+"""The most pieces that one thread computes between two yields."""
 
 SECONDS: Final = 0.005
-"""After so long no further piece is begun before a pause: pieces take long where others use the machine too, and a
+"""After this time no further piece is begun before a yield: pieces take long where others use the machine too, and a
 singular value decomposition is one piece."""
 
 
@@ -34,7 +34,7 @@ _yielding = _Yielding()
 
 @dataclass(frozen=True, slots=True)
 class TimeSlice:
-    """What is computed between two pauses: so many pieces of each thread (None: all), none begun after `until`."""
+    """What is computed between two yields: at most `pieces` of each thread (None: all), none begun after `until`."""
 
     pieces: int | None
     until: float
@@ -50,7 +50,7 @@ _ENDLESS: Final = TimeSlice(None, inf)
 
 @contextmanager
 def yielding(pause: Callable[[], object] | None) -> Iterator[None]:
-    """Call `pause` now and then between the pieces of what this thread computes while inside; None: call nothing."""
+    """Call `pause` now and then between the pieces that this thread computes inside; None: call nothing."""
     before, _yielding.pause = _yielding.pause, pause
     try:
         yield
@@ -59,20 +59,20 @@ def yielding(pause: Callable[[], object] | None) -> Iterator[None]:
 
 
 def time_slice() -> TimeSlice:
-    """Begin what is computed until the next pause; without end where nobody asked for pauses."""
+    """Begin what is computed until the next yield; it has no end outside `yielding`."""
     return _ENDLESS if _yielding.pause is None else TimeSlice(PIECES, perf_counter() + SECONDS)
 
 
 def yield_now() -> None:
-    """Pause now, if somebody asked for pauses: between two steps of which each may take milliseconds."""
+    """Yield now, inside `yielding`: between two steps of which each may take milliseconds."""
     if _yielding.pause is not None:
         _yielding.pause()
 
 
 def with_yields(items: Iterable[Item], pieces: int = PIECES) -> Iterator[Item]:
-    """Return `items` in order, with pauses in between, for pieces that are computed one after the other.
+    """Return `items` in order, with yields in between, for pieces that are computed one after the other.
 
-    `pieces`: how many make a spell at the most; more than the default where items are less than pieces.
+    `pieces`: the most between two yields; more than the default where items are smaller than pieces.
     """
     done, now = 0, time_slice()
     for item in items:

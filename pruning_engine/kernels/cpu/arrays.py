@@ -90,7 +90,7 @@ class NumberReader:
 
 
 def _values_of_bytes(dtype: str, kind: np.dtype[Any]) -> npt.NDArray[Any]:
-    """Return what each byte of a one-byte dtype stands for; a bool is read as its byte, so that a 2 is seen as such."""
+    """Return the number of each byte of a one-byte dtype; a bool is read as its byte, so that a 2 is not read as 1."""
     if is_float(dtype):
         return fp8_values(dtype).astype(kind)
     return np.arange(256, dtype=np.uint8).view(np.int8 if dtype == "I8" else np.uint8).astype(kind)

@@ -1,6 +1,6 @@
-"""Some positions of a tensor's dim, taken in pieces: what is left when coupled channels are removed.
+"""Some positions of a tensor's dim, taken in pieces: what remains when coupled channels are removed.
 
-In place, what is left moves to the front of the tensor's own memory: then no memory is needed for a second model.
+In place, what remains moves to the front of the tensor's own memory: then no memory is needed for a second model.
 """
 
 from collections.abc import Iterator
@@ -61,7 +61,7 @@ def _seen(entries: Integers, layout: ChannelLayout, channels: int | None = None)
 
 
 def _pieces(layout: ChannelLayout, positions: int) -> Iterator[_Piece]:
-    """Cut what is left into pieces, in the order of its entries: some rows, or columns of one, or a part of one."""
+    """Cut what remains into pieces, in the order of its entries: some rows, or columns of one, or a part of one."""
     row = positions * layout.inner
     rows = max(1, PIECE_ENTRIES // max(1, row))
     columns = positions if row <= PIECE_ENTRIES else max(1, PIECE_ENTRIES // layout.inner)

@@ -1,4 +1,4 @@
-"""Packed bits in torch operations: see packed_mask.py for their form."""
+"""Packed bits in torch operations: see packed_mask.py for their layout."""
 
 import torch
 
