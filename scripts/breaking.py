@@ -14,7 +14,7 @@ BUF: Final = Path(sys.executable).parent / "buf"
 
 
 def main() -> int:
-    """Give 0 if nothing that was ever committed breaks, 1 if something does. Says what was compared."""
+    """Return 0 if nothing that was ever committed breaks, 1 if something does. Says what was compared."""
     if _git("rev-parse", "--is-inside-work-tree") is None:
         print("buf breaking: no git history here, nothing to compare with")
         return 0
@@ -30,7 +30,7 @@ def main() -> int:
 
 
 def _committed_versions() -> dict[str, str]:
-    """Give one commit for each different content of the .proto, by the content's hash."""
+    """Return one commit for each different content of the .proto, by the content's hash."""
     commits = _git("log", "--format=%H", "HEAD", "--", str(CONTRACT)) or ""
     versions = {_git("rev-parse", "--verify", "--quiet", f"{commit}:{CONTRACT}"): commit for commit in commits.split()}
     return {blob: commit for blob, commit in versions.items() if blob}  # a commit may have removed the file
@@ -49,7 +49,7 @@ def _is_kept(commit: str) -> bool:
 
 
 def _git(*arguments: str) -> str | None:
-    """Give what git says; None if it fails."""
+    """Return what git says; None if it fails."""
     command = ["git", "-c", "safe.directory=*", *arguments]  # a container may run as another user than cloned
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     return run.stdout.strip() if run.returncode == 0 else None

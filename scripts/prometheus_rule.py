@@ -26,7 +26,7 @@ spec:
 
 
 def prometheus_rule(alerts: str) -> str:
-    """Give the text of the PrometheusRule for the text of a rule file."""
+    """Return the text of the PrometheusRule for the text of a rule file."""
     return _HEAD + textwrap.indent(alerts, "  ")
 
 

@@ -29,7 +29,7 @@ scrape_configs:
 
 
 def program(name: str) -> str:
-    """Give the path of `prometheus` or `promtool`; skip the test where it is missing."""
+    """Return the path of `prometheus` or `promtool`; skip the test where it is missing."""
     path = shutil.which(name)
     if path is None:
         pytest.skip(f"{name} is not installed (Debian: the package prometheus)")
@@ -50,13 +50,13 @@ class Prometheus:
     address: str
 
     def ask(self, path: str, **parameters: str) -> Any:
-        """Ask the API; give the data. Raises: urllib.error.HTTPError for a query that makes no sense."""
+        """Ask the API; return the data. Raises: urllib.error.HTTPError for a query that makes no sense."""
         query = urllib.parse.urlencode(parameters)
         with urllib.request.urlopen(f"http://{self.address}/api/v1/{path}?{query}", timeout=10) as page:
             return json.load(page)["data"]
 
     def values(self, query: str) -> list[float]:
-        """Give the values that a query has now, those that are no number left out."""
+        """Return the values that a query has now, those that are no number left out."""
         values = [float(sample["value"][1]) for sample in self.ask("query", query=query)["result"]]
         return [value for value in values if value == value]  # noqa: PLR0124 - NaN is not itself
 

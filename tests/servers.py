@@ -24,7 +24,7 @@ class ServerProcess:
     health_address: str = ""
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """Send a signal and wait; give the exit status."""
+        """Send a signal and wait; return the exit status."""
         self.process.send_signal(number)
         return self.process.wait(READY_SECONDS)
 

@@ -16,7 +16,7 @@ from typing import Final
 
 from scripts.environments import ROOT
 
-YARDS: Final = (".", "proto", "service", "client")
+FOLDERS: Final = (".", "proto", "service", "client")
 """The folders of a tree that hold the import packages."""
 
 
@@ -72,6 +72,6 @@ def _environment(tree: Path, home: Path) -> Path:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True)
     borrowed = [path for path in sys.path if Path(path).name == "site-packages"]
     (packages,) = home.glob("lib/python*/site-packages")
-    paths = [*(str((tree / yard).resolve()) for yard in YARDS), *borrowed]
+    paths = [*(str((tree / folder).resolve()) for folder in FOLDERS), *borrowed]
     (packages / "build.pth").write_text("\n".join(paths) + "\n", encoding="utf-8")
     return home / "bin" / "python"

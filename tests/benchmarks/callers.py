@@ -34,7 +34,7 @@ Call = Callable[[], float]
 
 
 def raw_sink(job: Job) -> Call:
-    """Send the model's bytes in chunks to a raw sink; give the seconds of sending."""
+    """Send the model's bytes in chunks to a raw sink; return the seconds of sending."""
     chunks = [bytes(chunk) for chunk in chunks_of(transformer())]
     stub: Any = open_channel(job.address).stream_stream(SINK)
     for _ in stub(iter([b"warm"])):
@@ -43,7 +43,7 @@ def raw_sink(job: Job) -> Call:
 
 
 def raw_echo(job: Job) -> Call:
-    """Send the model's bytes to a raw echo; give the seconds of whole calls.
+    """Send the model's bytes to a raw echo; return the seconds of whole calls.
 
     What comes back is dropped; with `output` "kept" the messages are kept as they are, until all is in.
     """
@@ -60,7 +60,7 @@ def raw_echo(job: Job) -> Call:
 
 
 def ingest(job: Job) -> Call:
-    """Prune by a bare stub that drops what it reads; give the seconds of sending the body."""
+    """Prune by a bare stub that drops what it reads; return the seconds of sending the body."""
     state_dict = transformer()
     stub = open_channel(job.address).stream_stream(PRUNE_PATH, framing.encode, framing.decode_response)
     BareCall({"small.weight": next(iter(model_of(SMALL_ENTRIES).values()))}, job).run(stub)
@@ -68,7 +68,7 @@ def ingest(job: Job) -> Call:
 
 
 def prune(job: Job) -> Call:
-    """Prune with `Client`; give the seconds of whole calls, as the caller sees them."""
+    """Prune with `Client`; return the seconds of whole calls, as the caller sees them."""
     state_dict, rule = model(job), rule_of(job)
     client = Client(job.address)
     client.prune(model_of(SMALL_ENTRIES), rule)
@@ -94,7 +94,7 @@ def prune_async(job: Job) -> Call:
 
 
 def prune_file(job: Job) -> Call:
-    """Prune a file into another; give the seconds."""
+    """Prune a file into another; return the seconds."""
     client, rule = Client(job.address), rule_of(job)
     client.prune(model_of(SMALL_ENTRIES), rule)
     return lambda: seconds_of(lambda: client.prune_file(job.source, job.target, rule))
@@ -121,7 +121,7 @@ class BareCall:
         self._seconds = 0.0
 
     def run(self, stub: Any) -> float:
-        """Carry it out; give the seconds of sending."""
+        """Carry it out; return the seconds of sending."""
         for message in stub(self._requests()):
             if isinstance(message, pb.PruneResponse) and message.HasField("plan") and message.plan.last:
                 self._plan_came.set()
@@ -137,7 +137,7 @@ class BareCall:
 
 
 def time_of_sending(stub: Any, chunks: list[bytes]) -> float:
-    """Send chunks and wait for the answer; give the seconds of sending, as `BareCall` counts them."""
+    """Send chunks and wait for the answer; return the seconds of sending, as `BareCall` counts them."""
     seconds = 0.0
 
     def requests() -> Iterator[bytes]:
@@ -152,12 +152,12 @@ def time_of_sending(stub: Any, chunks: list[bytes]) -> float:
 
 
 def model(job: Job) -> dict[str, Array]:
-    """Give the model that a job is about: so many entries, else the transformer."""
+    """Return the model that a job is about: its entries, else the transformer."""
     return model_of(job.entries) if job.entries else transformer()
 
 
 def rule_of(job: Job) -> pb.Rule:
-    """Give L1 at 50 % in the job's scope."""
+    """Return L1 at 50 % in the job's scope."""
     return rules.l1_unstructured(0.5, scope="global" if job.scope == "global" else "local")
 
 
@@ -168,14 +168,14 @@ def chunks_of(state_dict: dict[str, Array]) -> list[memoryview]:
 
 
 def seconds_of(work: Callable[[], object]) -> float:
-    """Give how long `work` takes."""
+    """Return how long `work` takes."""
     begin = time.perf_counter()
     work()
     return time.perf_counter() - begin
 
 
 def repeat(call: Call, job: Job) -> list[float]:
-    """Call as often, or as long, as the job says; give how long each took."""
+    """Call as often, or as long, as the job says; return how long each took."""
     if not job.seconds:
         return [call() for _ in range(job.calls)]
     end = time.perf_counter() + job.seconds
@@ -186,11 +186,11 @@ def repeat(call: Call, job: Job) -> list[float]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Make ready, say so, and go whenever told to."""
+    """Make ready, say so, and go at each line."""
     job = Job(**json.loads(arguments[0]))
     call = KINDS[job.kind](job)
     gc.collect()
-    gc.freeze()  # else walking what the imports made falls into some calls and not into others
+    gc.freeze()  # else walking what the imports made is part of some calls and not of others
     _say("ready")
     for _ in sys.stdin:
         _say(json.dumps(repeat(call, job)))

@@ -120,7 +120,7 @@ def measure(row: Row, side: str) -> dict[str, float]:
     module = transformer(row.dtype)
     work = row.engine if side == "engine" else row.reference
     gc.collect()
-    gc.freeze()  # else walking what torch's import made, 70 ms, falls into some runs and not into others
+    gc.freeze()  # else walking what torch's import made, 70 ms, is part of some runs and not of others
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts anew
     before = _peak_bytes()
     begin = time.perf_counter()
@@ -141,13 +141,13 @@ def touch() -> None:
 
 
 def in_own_process(*arguments: str) -> str:
-    """Run this module with arguments; give what it prints."""
+    """Run this module with arguments; return what it prints."""
     command = [sys.executable, "-m", "tests.benchmarks.engine", *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def medians(row: int, side: str, times: int) -> dict[str, float]:
-    """Run one side several times, each in a process of its own; give the medians."""
+    """Run one side several times, each in a process of its own; return the medians."""
     results = []
     for _ in range(times):
         begin = time.perf_counter()
@@ -182,7 +182,7 @@ def scaling(times: int) -> Iterator[str]:
 
 
 def measure_size(millions: int) -> float:
-    """Select globally among so many million weights, in tensors of up to 16 million; give the seconds."""
+    """Select globally among `millions` million weights, in tensors of up to 16 million; return the seconds."""
     rows = [min(16, millions - begin) for begin in range(0, millions, 16)]
     state_dict = {f"{index}.weight": torch.randn(count * 1000, 1000) for index, count in enumerate(rows)}
     recipe = Recipe((GLOBAL_L1,), seed=1)

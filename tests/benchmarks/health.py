@@ -40,7 +40,7 @@ class Case:
     buffer_bytes: int = 16
 
     def requests(self) -> Iterator[pb.PruneRequest]:
-        """Give the messages of one call."""
+        """Return the messages of one call."""
         header = self.header()
         content = struct.pack("<Q", len(header)) + header
         rule = pb.Rule(
@@ -63,7 +63,7 @@ class Case:
 
 
 def entry(shape: str, begin: int, end: int) -> str:
-    """Give what a header says of one fp32 tensor."""
+    """Return what a header says of one fp32 tensor."""
     return f'{{"dtype":"F32","shape":{shape},"data_offsets":[{begin},{end}]}}'
 
 
@@ -71,27 +71,27 @@ WEIGHT = f'"a.weight":{entry("[2,2]", 0, 16)}'
 
 
 def filled(before: str, element: Callable[[int], str], after: str) -> bytes:
-    """Give a header of the largest size allowed: as many comma-separated elements between two texts as fit."""
-    room = HEADER_BYTES - len(before) - len(after)
+    """Return a header of the largest size allowed: as many comma-separated elements between two texts as fit."""
+    left = HEADER_BYTES - len(before) - len(after)
     elements: list[str] = []
-    while (room := room - len(text := element(len(elements))) - 1) >= 0:
+    while (left := left - len(text := element(len(elements))) - 1) >= 0:
         elements.append(text)
     return (before + ",".join(elements) + after).encode()
 
 
 def empty(name: str) -> str:
-    """Give a tensor of no entries at the end of the buffer of `WEIGHT`."""
+    """Return a tensor of no entries at the end of the buffer of `WEIGHT`."""
     return f'"{name}":{entry("[0]", 16, 16)}'
 
 
 def extra(element: str, brackets: str = "[]") -> Callable[[], bytes]:
-    """Give a header whose one tensor has an extra field full of `element`."""
+    """Return a header whose one tensor has an extra field full of `element`."""
     opened = f'{{"a.weight":{entry("[2,2]", 0, 16)[:-1]},"x":{brackets[0]}'
     return lambda: filled(opened, lambda index: element.replace("#", f"{index:x}"), f"{brackets[1]}}}}}")
 
 
 def gigabyte() -> bytes:
-    """Give the header of a gigabyte of weights."""
+    """Return the header of a gigabyte of weights."""
     size = (1 << 30) // GIGABYTE_TENSORS
     entries = (
         f'"a.weight{i}":{entry(f"[4096,{size // 4 // 4096}]", i * size, (i + 1) * size)}'
@@ -123,7 +123,7 @@ CASES = (
 
 
 def answers(address: str) -> list[float]:
-    """Ask for health until standard input closes; give the seconds that each answer took."""
+    """Ask for health until standard input closes; return the seconds that each answer took."""
     taken: list[float] = []
     with grpc.insecure_channel(address) as channel:
         check = health_pb2_grpc.HealthStub(channel).Check
@@ -163,7 +163,7 @@ def measure(case: Case, address: str) -> tuple[list[float], list[float], str]:
 
 
 def call(address: str, requests: list[pb.PruneRequest]) -> str:
-    """Make one call and forget its result; give how it ended."""
+    """Make one call and forget its result; return how it ended."""
     with grpc.insecure_channel(address) as channel:
         prune = channel.stream_stream(
             "/pruning.v1.PruningService/Prune", pb.PruneRequest.SerializeToString, lambda message: message
@@ -185,10 +185,10 @@ def table(word: str) -> Iterator[str]:
             if word not in case.name:
                 continue
             taken, seconds, outcome = measure(case, server.address)
-            told = [taken[len(taken) // 2], taken[int(len(taken) * 0.99)], taken[-1]]
+            figures = [taken[len(taken) // 2], taken[int(len(taken) * 0.99)], taken[-1]]
             yield (
                 f"| {case.name} | {max(seconds):.2f} | {outcome} | {len(taken)} | "
-                + " | ".join(f"{1000 * value:.1f}" for value in told)
+                + " | ".join(f"{1000 * value:.1f}" for value in figures)
                 + f" | {'' if taken[-1] <= WANTED_SECONDS else 'too slow'} |"
             )
 

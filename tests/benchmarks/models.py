@@ -25,7 +25,7 @@ LARGE_TENSOR: Final = (50_000, 1_000)
 
 
 def transformer() -> dict[str, Array]:
-    """Give 85 million random weights in the 72 matrices of 12 layers."""
+    """Return 85 million random weights in the 72 matrices of 12 layers."""
     random = np.random.default_rng()
     return {
         f"{layer}.{name}.weight": random.standard_normal(shape, np.float32)
@@ -35,7 +35,7 @@ def transformer() -> dict[str, Array]:
 
 
 def model_of(entries: int) -> dict[str, Array]:
-    """Give so many random weights in tensors of at most 50 million."""
+    """Return `entries` random weights in tensors of at most 50 million."""
     random = np.random.default_rng()
     largest = LARGE_TENSOR[0] * LARGE_TENSOR[1]
     counts = [min(largest, entries - begin) for begin in range(0, entries, largest)]

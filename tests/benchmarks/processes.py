@@ -26,7 +26,7 @@ ALL_MEMORY: Final = ("RssAnon", "RssShmem", "RssFile")
 class Job:
     """What a caller is to do each time: `kind` is one of `callers.KINDS`, each of which reads what concerns it.
 
-    It makes so many `calls`, or calls for so many `seconds` if these are given.
+    It makes `calls` calls, or calls for `seconds` if these are given.
     """
 
     kind: str
@@ -63,12 +63,12 @@ class Caller:
         self.process.stdin.flush()
 
     def seconds(self) -> list[float]:
-        """Wait until it has gone; give how long each of its calls took."""
+        """Wait until it has gone; return how long each of its calls took."""
         seconds: list[float] = json.loads(self._answer())
         return seconds
 
     def go(self) -> list[float]:
-        """Let it go and wait; give how long each of its calls took."""
+        """Let it go and wait; return how long each of its calls took."""
         self.begin()
         return self.seconds()
 
@@ -79,7 +79,7 @@ class Caller:
 
 @contextmanager
 def raw_server() -> Iterator[str]:
-    """Run a raw server while inside; give its address."""
+    """Run a raw server while inside; return its address."""
     command = [sys.executable, "-m", "tests.benchmarks.raw_server"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -112,7 +112,7 @@ class Peak:
 
     @property
     def growth(self) -> int:
-        """What the peak stands above the beginning."""
+        """The peak above the beginning."""
         return self._most - self._idle
 
     def _poll(self) -> None:
@@ -141,7 +141,7 @@ class ThreadUse:
 
 
 def use_of(process: int, work: Callable[[], object]) -> list[ThreadUse]:
-    """Give what each thread of `process` used during `work`, the busiest first."""
+    """Return what each thread of `process` used during `work`, the busiest first."""
     before = _threads(process)
     work()
     after = _threads(process)

@@ -82,7 +82,7 @@ def encoder(client: Client) -> Pair:
 
 
 def after(client: Client, model: nn.Module, rule: pb.Rule, scores: Scores | None = None) -> nn.Module:
-    """Give a copy of the model, pruned; smaller if the rule is about units. `scores`: for rules that ask for them."""
+    """Return a copy of the model, pruned; smaller if the rule is about units. `scores`: for rules that ask for them."""
     given = scores if rule.score.HasField("importance_scores") else None
     output: Literal["removed", "pruned"] = "removed" if rule.granularity.HasField("units") else "pruned"
     pruned = copy.deepcopy(model)
@@ -91,7 +91,7 @@ def after(client: Client, model: nn.Module, rule: pb.Rule, scores: Scores | None
 
 
 def loaded_minilm() -> nn.Module:
-    """Give MiniLM as transformers loads it."""
+    """Return MiniLM as transformers loads it."""
     model: nn.Module = transformers.AutoModel.from_pretrained(minilm().parent)
     return model.eval()
 
@@ -121,7 +121,7 @@ def sizes_and_times(client: Client, rounds: int) -> Iterator[str]:
 
 
 def milliseconds(pair: Pair, rounds: int) -> tuple[float, float]:
-    """Give the median time of a batch, dense and removed, by turns."""
+    """Return the median time of a batch, dense and removed, by turns."""
     seconds: tuple[list[float], list[float]] = ([], [])
     for turn in range(WARM_UP + rounds):
         for model, measured in zip((pair.dense, pair.removed), seconds, strict=True):
@@ -142,7 +142,7 @@ def operations(model: nn.Module, run: Run) -> int:
 
 
 def tensor_bytes(model: nn.Module) -> int:
-    """Give the bytes of a model's tensors."""
+    """Return the bytes of a model's tensors."""
     return sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
 
 
@@ -162,7 +162,7 @@ def similarities(client: Client) -> Iterator[str]:
 
 
 def input_scores(model: nn.Module, tokens: Any) -> Scores:
-    """Give each weight's magnitude times the norm of what it is multiplied with, over the tokens.
+    """Return each weight's magnitude times the norm of what it is multiplied with, over the tokens.
 
     Source: Sun et al. 2023 (Wanda), arXiv:2306.11695, eq. 1; ranked by matrix here, not by row.
     """
@@ -180,13 +180,13 @@ def input_scores(model: nn.Module, tokens: Any) -> Scores:
 
 
 def tokenized(sentences: Sequence[str]) -> Any:
-    """Give sentences as MiniLM reads them."""
+    """Return sentences as MiniLM reads them."""
     tokenizer: Any = transformers.AutoTokenizer.from_pretrained(minilm().parent)
     return tokenizer(list(sentences), padding=True, return_tensors="pt")
 
 
 def embeddings(tokens: Any, model: nn.Module) -> Tensor:
-    """Give each sentence's embedding: the mean over its tokens, as this model was trained."""
+    """Return each sentence's embedding: the mean over its tokens, as this model was trained."""
     hidden: Tensor = model(**tokens).last_hidden_state
     there = tokens["attention_mask"].unsqueeze(-1)
     mean: Tensor = (hidden * there).sum(1) / there.sum(1)
@@ -194,7 +194,7 @@ def embeddings(tokens: Any, model: nn.Module) -> Tensor:
 
 
 def cells(*values: str) -> str:
-    """Give one line of a table."""
+    """Return one line of a table."""
     return f"| {' | '.join(values)} |"
 
 

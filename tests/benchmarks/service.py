@@ -2,7 +2,7 @@
 
 Clients, servers and what they are measured against are processes of their own on one machine, on loopback, and hold
 random data that they made; both sides take turns, and the median of their calls counts. What is measured and against
-what stands in the functions below, a row each. Just before each large call a separate process touches and frees
+what is in the functions below, one for each row. Just before each large call a separate process touches and frees
 memory: a virtual machine's host takes back what is free for two seconds, and to get it again costs more than the work.
 """
 
@@ -60,7 +60,7 @@ class Figure:
         return self.value <= wanted if self.is_cost else self.value >= wanted
 
     def line(self) -> str:
-        """Give the line of the table."""
+        """Return the line of the table."""
         must, goal = (_wanted(wanted, self.is_cost) for wanted in (self.must, self.goal))
         return _cells(self.work, self.measured, f"{self.value:.3g} {self.unit}".strip(), must, goal, self.mark)
 
@@ -198,7 +198,7 @@ ROWS: Final[dict[str, Row]] = {
 
 
 def sides(bench: Bench, *jobs: Job) -> list[Timing]:
-    """Let the callers of the jobs take turns; give how long each one's calls took."""
+    """Let the callers of the jobs take turns; return how long each one's calls took."""
     seconds: list[list[float]] = [[] for _ in jobs]
     with ExitStack() as stack:
         callers = [stack.enter_context(Caller(job)) for job in jobs]
@@ -216,14 +216,14 @@ def touch() -> None:
 
 
 def _at_once(callers: list[Caller]) -> list[float]:
-    """Let callers go together; give the seconds of all their calls."""
+    """Let callers go together; return the seconds of all their calls."""
     for caller in callers:
         caller.begin()
     return [seconds for caller in callers for seconds in caller.seconds()]
 
 
 def _peaks(bench: Bench, scope: str, gigabytes: float) -> tuple[int, int, int]:
-    """Give the bytes that server and client grow by, and those of the file."""
+    """Return the bytes that server and client grow by, and those of the file."""
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "model.safetensors"), Path(folder, "pruned.safetensors")
         write_large(source, int(gigabytes * 1e9))

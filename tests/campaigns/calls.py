@@ -24,8 +24,8 @@ class Ended:
     reason: str = ""
 
     @property
-    def told(self) -> str:
-        """OK, the reason that was told in-band and as status alike, or what the two said where they differ."""
+    def outcome(self) -> str:
+        """OK, the reason that was sent in-band and as status alike, or what the two said where they differ."""
         if self.code is grpc.StatusCode.OK:
             return "OK"
         in_band = self.messages[-1].failure.reason if self.messages else ""
@@ -60,7 +60,7 @@ class Line:
         return ended(call)
 
     def unread(self, messages: Iterable[bytes]) -> Any:
-        """Begin to send messages and read nothing; give gRPC's call."""
+        """Begin to send messages and read nothing; return gRPC's call."""
         return self._prune(iter(messages), timeout=TIMEOUT_SECONDS)
 
 
@@ -76,7 +76,7 @@ def ended(call: Any) -> Ended:
 
 
 def reason_of(error: Any) -> str:
-    """Give the reason in a status's details; empty if it has none."""
+    """Return the reason in a status's details; empty if it has none."""
     info = error_details_pb2.ErrorInfo()
     for key, value in error.trailing_metadata() or ():
         if key == "grpc-status-details-bin":
@@ -92,5 +92,5 @@ def line_to(address: str) -> Iterator[Line]:
 
 
 def encoded(requests: Iterable[pb.PruneRequest]) -> list[bytes]:
-    """Give messages as bytes."""
+    """Return messages as bytes."""
     return [request.SerializeToString() for request in requests]

@@ -62,8 +62,8 @@ def _half_closed(server: ServerProcess, name: str, cuts: list[list[bytes]], whol
         for messages in cuts:
             sent_bytes = sum(len(pb.PruneRequest.FromString(message).data) for message in messages)
             expected = "OK" if sent_bytes == len(whole) else "TRUNCATED"
-            told = line.call(messages).told
-            tally.note(None if told == expected else f"after {sent_bytes} bytes: {told}, not {expected}")
+            outcome = line.call(messages).outcome
+            tally.note(None if outcome == expected else f"after {sent_bytes} bytes: {outcome}, not {expected}")
     return _freed(server, tally, name)
 
 
@@ -71,8 +71,8 @@ def _cancelled(server: ServerProcess, name: str, cuts: list[list[bytes]]) -> Fig
     def cut() -> None:
         with line_to(server.address) as line:
             for messages in cuts:
-                told = line.cancelled(messages).told
-                tally.note(None if told.startswith("CANCELLED") else f"after {len(messages)} messages: {told}")
+                outcome = line.cancelled(messages).outcome
+                tally.note(None if outcome.startswith("CANCELLED") else f"after {len(messages)} messages: {outcome}")
 
     tally = Tally()
     return _freed(server, tally, name, _outcomes(server, cut, tally, {"CANCELLED", "TRUNCATED", "OK"}))
@@ -108,6 +108,6 @@ def _freed(server: ServerProcess, tally: Tally, name: str, measured: str = "") -
     with tally.trying("free again"):
         tally.measured.append(f"free after {seconds_until_free(server):.2f} s")
     with tally.trying("still serving"), line_to(server.address) as line:
-        assert line.call(encoded([options(SMALL), *data(SMALL)])).told == "OK"
+        assert line.call(encoded([options(SMALL), *data(SMALL)])).outcome == "OK"
     tally.measured += [measured] if measured else []
     return tally.figures(name)

@@ -46,10 +46,10 @@ def foreign_messages(server: ServerProcess) -> Iterator[Figures]:
             tally = Tally()
             for place in range(len(MESSAGES) + 1):
                 expected = later if place else first or later
-                told = line.call([*MESSAGES[:place], message, *MESSAGES[place:]]).told
+                outcome = line.call([*MESSAGES[:place], message, *MESSAGES[place:]]).outcome
                 # after the last byte every further message is one too many, whatever it holds
                 may_be = {expected, Reason.OVERLONG} if place == len(MESSAGES) else {expected}
-                tally.note(None if told in may_be else f"before message {place}: {told}, not {expected}")
+                tally.note(None if outcome in may_be else f"before message {place}: {outcome}, not {expected}")
             yield _freed(server, tally, f"{name} at every place")
         yield _freed(server, _oversized(line), "an oversized message at every place")
 
@@ -60,7 +60,7 @@ def _oversized(line: Line) -> Tally:
     for place in range(len(MESSAGES) + 1):
         ended = line.call([*MESSAGES[:place], OVERSIZED, *MESSAGES[place:]])
         is_right = ended.code is grpc.StatusCode.RESOURCE_EXHAUSTED
-        tally.note(None if is_right else f"before message {place}: {ended.told}")
+        tally.note(None if is_right else f"before message {place}: {ended.outcome}")
     return tally
 
 
@@ -95,12 +95,12 @@ def _wrong(messages: list[bytes], ended: Ended) -> str | None:
     kinds = [request.WhichOneof("message") for request in requests]
     content = b"".join(request.data for request in requests)
     if not kinds or kinds[0] != "options":
-        return None if ended.told == Reason.OPTIONS_FIRST else f"{kinds}: {ended.told}"
+        return None if ended.outcome == Reason.OPTIONS_FIRST else f"{kinds}: {ended.outcome}"
     if "options" not in kinds[1:] and len(content) == len(CONTENT) and _is_sound(content):
-        is_read = ended.told in ("OK", Reason.NAN_WEIGHTS)  # shifted by a byte, a weight may be one
-        return None if is_read else f"a file that safetensors reads: {ended.told}"
-    is_refused = ended.told in _CHECKPOINT or ended.told in (Reason.SELECTS_NOTHING, Reason.UNEXPECTED_MESSAGE)
-    return None if is_refused else f"no such file, and yet {ended.told}"
+        is_read = ended.outcome in ("OK", Reason.NAN_WEIGHTS)  # shifted by a byte, a weight may be one
+        return None if is_read else f"a file that safetensors reads: {ended.outcome}"
+    is_refused = ended.outcome in _CHECKPOINT or ended.outcome in (Reason.SELECTS_NOTHING, Reason.UNEXPECTED_MESSAGE)
+    return None if is_refused else f"no such file, and yet {ended.outcome}"
 
 
 _CHECKPOINT = {reason for reason, row in TABLE.items() if row.family is Family.CHECKPOINT}

@@ -64,7 +64,7 @@ class Tally:
 
 
 def table(figures: Iterable[Figures]) -> str:
-    """Give aligned lines, a campaign each, and below them what broke."""
+    """Return aligned lines, a campaign each, and below them what broke."""
     rows = [("campaign", "held", "tried", "seconds", "measured")]
     rows += [(f.campaign, f"{f.held:,}", f"{f.tried:,}", f"{f.seconds:.1f}", "; ".join(f.measured)) for f in figures]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
@@ -75,7 +75,7 @@ def table(figures: Iterable[Figures]) -> str:
 
 
 def complaints(figures: Figures) -> str:
-    """Give what broke, the first few; empty if nothing did."""
+    """Return what broke, the first few; empty if nothing did."""
     more = len(figures.broken) - SHOWN
     lines = [f"  {figures.campaign}: {sentence}" for sentence in figures.broken[:SHOWN]]
     return "\n".join([*lines, f"  {figures.campaign}: and {more} more"] if more > 0 else lines)

@@ -32,8 +32,8 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What the client was told of a case: the reason in-band and in the status's details, code and text."""
+class Reply:
+    """What the client received for a case: the reason in-band and in the status's details, code and text."""
 
     case: int
     in_band: str
@@ -47,7 +47,7 @@ def is_installable() -> bool:
     return node_packages.is_installable()
 
 
-def calls(address: str, cases: Sequence[Case], *, times: int, at_once: int) -> list[Told]:
+def calls(address: str, cases: Sequence[Case], *, times: int, at_once: int) -> list[Reply]:
     """Make `times` calls, the cases in turn."""
     described = [
         {
@@ -68,11 +68,11 @@ def calls(address: str, cases: Sequence[Case], *, times: int, at_once: int) -> l
         timeout=MOST_SECONDS,
     )
     assert done.returncode == 0, done.stderr
-    return [_told(json.loads(line)) for line in done.stdout.splitlines()]
+    return [_reply(json.loads(line)) for line in done.stdout.splitlines()]
 
 
-def _told(line: dict[str, Any]) -> Told:
+def _reply(line: dict[str, Any]) -> Reply:
     info = error_details_pb2.ErrorInfo()
     status = status_pb2.Status.FromString(base64.b64decode(line["details"]))
     any(detail.Unpack(info) for detail in status.details)
-    return Told(line["index"], line["inBand"], info.reason, line["code"], line["message"])
+    return Reply(line["index"], line["inBand"], info.reason, line["code"], line["message"])

@@ -87,9 +87,9 @@ def _fuzzed(
     def send(header_and_size: tuple[bytes, int]) -> None:
         header, buffer_bytes = header_and_size
         is_sound = read_by_them(header, buffer_bytes) is not None
-        told = _answer(line, header, buffer_bytes)
+        outcome = _answer(line, header, buffer_bytes)
         outcomes["taken" if is_sound else "refused"] += 1
-        tally.note(_wrong(header, buffer_bytes, told, is_sound=is_sound))
+        tally.note(_wrong(header, buffer_bytes, outcome, is_sound=is_sound))
 
     send()
     with tally.trying("free again"):
@@ -100,13 +100,13 @@ def _fuzzed(
 
 def _answer(line: Line, header: bytes, buffer_bytes: int) -> str:
     content = struct.pack("<Q", len(header)) + header + bytes(buffer_bytes)
-    return line.call(encoded([options(content, [IDENTITY]), *data(content)])).told
+    return line.call(encoded([options(content, [IDENTITY]), *data(content)])).outcome
 
 
-def _wrong(header: bytes, buffer_bytes: int, told: str, *, is_sound: bool) -> str | None:
+def _wrong(header: bytes, buffer_bytes: int, outcome: str, *, is_sound: bool) -> str | None:
     """Say what is wrong with an answer: a reason about recipe and file together means that the file was read."""
-    case = f"{header!r} with {buffer_bytes} bytes: {told}"
+    case = f"{header!r} with {buffer_bytes} bytes: {outcome}"
     if is_sound:
-        is_taken = told == "OK" or (told in TABLE and TABLE[Reason(told)].family is Family.MISMATCH)
-        return None if is_taken or told == _DUPLICATE_KEY else f"safetensors reads {case}"
-    return None if told in _REFUSES_THE_FILE else f"safetensors refuses {case}"
+        is_taken = outcome == "OK" or (outcome in TABLE and TABLE[Reason(outcome)].family is Family.MISMATCH)
+        return None if is_taken or outcome == _DUPLICATE_KEY else f"safetensors reads {case}"
+    return None if outcome in _REFUSES_THE_FILE else f"safetensors refuses {case}"

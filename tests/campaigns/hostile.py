@@ -190,7 +190,7 @@ KINDS: tuple[Hostility, ...] = (
 
 
 def hostile_streams(server: ServerProcess, *, streams: int, at_once: int, seed: int = 1) -> Figures:
-    """Let loose so many streams, so many at once, the kinds in turn, on a server with `SETTINGS`."""
+    """Start `streams` streams, `at_once` at a time, the kinds in turn, on a server with `SETTINGS`."""
     tally = Tally()
     ground = Ground(server.address, random.Random(seed))  # noqa: S311 - a repeatable choice, no secret
     _serves(server)
@@ -209,19 +209,19 @@ def hostile_streams(server: ServerProcess, *, streams: int, at_once: int, seed: 
     with tally.trying("the log has a line for each call, and no other"):
         others = [line.rstrip() for line in server.log[1:] if not LOG_LINE.search(line)]
         assert not others, f"{len(others)} lines: {others[:3]}"
-    told = ", ".join(f"{held_bytes / MIB:.0f} {when}" for when, held_bytes in heaps.items())
-    tally.measured.append(f"heap in MiB: {told}")
+    sizes = ", ".join(f"{held_bytes / MIB:.0f} {when}" for when, held_bytes in heaps.items())
+    tally.measured.append(f"heap in MiB: {sizes}")
     return tally.figures(f"hostile streams, {at_once} at once")
 
 
 def _at_rest(server: ServerProcess) -> int:
-    """Give a server's memory once it has had the time to give back what is free."""
+    """Return a server's memory once it has had the time to give back what is free."""
     time.sleep(REST_SECONDS)
     return anonymous_bytes(server.process.pid)
 
 
 def _wave(server: ServerProcess, ground: Ground, tally: Tally, numbers: range) -> int:
-    """Let loose one wave; wait until the server holds nothing of it; give its memory then."""
+    """Start one wave; wait until the server holds nothing of it; return its memory then."""
     with ThreadPoolExecutor(len(numbers)) as pool:
         kinds = [KINDS[number % len(KINDS)] for number in numbers]
         streams = [pool.submit(kind, ground) for kind in kinds]
@@ -235,8 +235,8 @@ def _wave(server: ServerProcess, ground: Ground, tally: Tally, numbers: range) -
 
 def _serves(server: ServerProcess) -> None:
     with line_to(server.address) as line:
-        told = line.call(encoded([options(SMALL), *data(SMALL)])).told
-    assert told == "OK", told
+        outcome = line.call(encoded([options(SMALL), *data(SMALL)])).outcome
+    assert outcome == "OK", outcome
 
 
 def _then_silence(messages: list[bytes]) -> Iterator[bytes]:

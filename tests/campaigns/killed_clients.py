@@ -17,7 +17,7 @@ from tests.servers import ServerProcess
 
 TENSORS: Final = 16
 MOMENT_SECONDS: Final = 0.6
-"""A victim lives so long at most: about one call of each scope."""
+"""A victim lives this long at most: about one call of each scope."""
 
 
 def weights(path: Path, total_bytes: int) -> Path:
@@ -31,7 +31,7 @@ def weights(path: Path, total_bytes: int) -> Path:
 def killed_clients(
     server: ServerProcess, folder: Path, *, kills: int, most_seconds: float = 1.0, seed: int = 1
 ) -> Figures:
-    """Kill so many clients, one after the other, each somewhere in a call of 64 MiB."""
+    """Kill `kills` clients, one after the other, each somewhere in a call of 64 MiB."""
     tally = Tally()
     chance = random.Random(seed)  # noqa: S311 - a repeatable choice, no secret
     source = weights(folder / "source.safetensors", 64 * MIB)
@@ -51,7 +51,7 @@ def killed_clients(
 
 
 def _kill(server: ServerProcess, source: Path, target: Path, after_seconds: float) -> bool:
-    """Start a client and kill it so long after it began; tell whether it was in the middle of a call."""
+    """Start a client and kill it `after_seconds` later; return whether it was in the middle of a call."""
     command: list[str | Path] = [sys.executable, "-m", "tests.campaigns.victim", server.address, source, target]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as victim:
         assert victim.stdout is not None

@@ -29,7 +29,7 @@ class Call:
     """Whether a plan came: the server had taken the call."""
 
     def watch(self, progress: Progress) -> None:
-        """Take what the client tells."""
+        """Take what the client reports."""
         self.attempts = progress.attempt
         self.is_answered = self.is_answered or progress.result_bytes is not None
 
@@ -108,7 +108,7 @@ def under_load(client: str, addresses: Sequence[str], work: Work, calls: list[Ca
 
 
 def expected_digest(address: str, source: Path, folder: Path) -> str:
-    """Give the digest of what one server makes of a file, undisturbed."""
+    """Return the digest of what one server makes of a file, undisturbed."""
     target = folder / "expected.safetensors"
     with Client(address) as client:
         client.prune_file(source, target, RULE)
@@ -116,7 +116,7 @@ def expected_digest(address: str, source: Path, folder: Path) -> str:
 
 
 def digest(path: Path) -> str:
-    """Give a file's SHA-256."""
+    """Return a file's SHA-256."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -1,4 +1,4 @@
-"""A name that stands for several servers, as a headless Service's does in Kubernetes: a name server of one name.
+"""A name of several servers, as a headless Service's does in Kubernetes: a name server of one name.
 
 It knows as much of RFC 1035 as resolvers ask of it: the address records of its name now, and of all else that there is
 nothing.
@@ -30,7 +30,7 @@ class Names:
         self.port = port
 
     def target(self, port: int) -> str:
-        """Give what to call for servers that all listen on `port`: gRPC asks this name server, and no other."""
+        """Return what to call for servers that all listen on `port`: gRPC asks this name server, and no other."""
         return f"dns://127.0.0.1:{self.port}/{NAME}:{port}"
 
     def answer(self, query: bytes) -> bytes:

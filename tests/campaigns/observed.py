@@ -43,7 +43,7 @@ def is_free(server: ServerProcess) -> bool:
 
 
 def seconds_until_free(server: ServerProcess, most_seconds: float = 20) -> float:
-    """Wait until nothing is held; give how long that took.
+    """Wait until nothing is held; return how long that took.
 
     Raises: AssertionError if something is still held after `most_seconds`.
     """
@@ -58,7 +58,7 @@ def seconds_until_free(server: ServerProcess, most_seconds: float = 20) -> float
 
 
 def anonymous_bytes(process_id: int) -> int:
-    """Give a process's resident anonymous memory: its heap, without the files that it has mapped."""
+    """Return a process's resident anonymous memory: its heap, without the files that it has mapped."""
     status = Path(f"/proc/{process_id}/status").read_text(encoding="ascii")
     kilobytes = re.search(r"^RssAnon:\s+(\d+) kB$", status, re.MULTILINE)
     assert kilobytes

@@ -27,7 +27,7 @@ Proxy: TypeAlias = Callable[[Sequence[str], Path], AbstractContextManager[str]]
 
 @contextmanager
 def no_proxy(addresses: Sequence[str], folder: Path) -> Iterator[str]:
-    """Give the one server's own address."""
+    """Return the one server's own address."""
     (address,) = addresses
     yield address
 
@@ -43,7 +43,7 @@ def envoy(addresses: Sequence[str], folder: Path) -> Iterator[str]:
 
 @contextmanager
 def envoy_by_name(names: Names, port: int, folder: Path) -> Iterator[str]:
-    """Run Envoy before all servers that a name stands for, now and later: what `deploy/proxies` says of Kubernetes."""
+    """Run Envoy before all servers of a name, now and later: what `deploy/proxies` says of Kubernetes."""
     config = _envoy_config()
     _set_endpoints(config, [f"{NAME}:{port}"])
     resolver = {
@@ -138,7 +138,7 @@ def _socket(address: str) -> dict[str, str | int]:
 
 
 def free_port() -> int:
-    """Give a port that is free now: these proxies cannot tell which one they found."""
+    """Return a port that is free now: these proxies cannot report which one they found."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -55,7 +55,7 @@ class Wrong:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """What a client was told: of which case, the reason, and the text where it was another one."""
+    """What a client received: of which case, the reason, and the text where it was another one."""
 
     wrong: Wrong
     reason: str | None
@@ -67,7 +67,7 @@ Caller: TypeAlias = Callable[[str, list[Wrong], int], list[Arrival]]
 
 
 def files(folder: Path, tail_bytes: int) -> list[Wrong]:
-    """Write the files: what is at fault first, then a tail of zeros, which take no room on most file systems."""
+    """Write the files: what is at fault first, then a tail of zeros, which take no space on most file systems."""
     nan = struct.pack("<f", math.nan) + bytes(4 * (ENTRIES - 1))
     half = struct.pack("<f", 0.5) + bytes(4 * (ENTRIES - 1))
     sound = bytes(4 * ENTRIES)
@@ -95,7 +95,7 @@ def _write(path: Path, first: Mapping[str, bytes], tail_bytes: int) -> tuple[Pat
 
 
 def overlong(folder: Path, tail_bytes: int) -> Wrong:
-    """Give a sound file with a tail that was not announced; our own clients refuse to send it."""
+    """Return a sound file with a tail that was not announced; our own clients refuse to send it."""
     path, announced_bytes = _write(folder / "overlong.safetensors", {"0.weight": bytes(4 * ENTRIES)}, 0)
     os.truncate(path, announced_bytes + tail_bytes)
     return Wrong(Reason.OVERLONG, pb.Recipe(rules=[l1(0.5)]), path, announced_bytes)
@@ -142,14 +142,14 @@ def by_async_client(address: str, wrongs: list[Wrong], times: int) -> list[Arriv
 
 def by_grpc_js(address: str, wrongs: list[Wrong], times: int) -> list[Arrival]:
     """Call with grpc-js. The last message in-band is what counts; the status must not say otherwise."""
-    told = grpc_js.calls(
+    outcome = grpc_js.calls(
         address, [grpc_js.Case(wrong.options, wrong.file) for wrong in wrongs], times=times, at_once=AT_ONCE
     )
     return [
         Arrival(wrongs[one.case], one.in_band, f"status {one.code} {one.in_status!r} {one.message!r}")
         if one.in_status in ("", one.in_band)
         else Arrival(wrongs[one.case], None, f"in-band {one.in_band!r}, in the status {one.in_status!r}")
-        for one in told
+        for one in outcome
     ]
 
 

@@ -1,6 +1,6 @@
 """Three servers under load, of which one is killed, one added and one drained while calls run. No call may fail.
 
-They stand behind one name, as behind a headless Service in Kubernetes: the same port at an IP address each, those of
+They have one name, as behind a headless Service in Kubernetes: the same port at an IP address each, those of
 127.0.0.0/8. Calls reach them by the client's own turns, or by Envoy, which asks their health.
 """
 
@@ -50,7 +50,7 @@ class Replicas:
         self._last = 0
 
     def fill(self, count: int = COUNT) -> list[ServerProcess]:
-        """Start as many as are missing, and tell the name server; give those that are new."""
+        """Start as many as are missing, and update the name server; return those that are new."""
         added = [self._start() for _ in range(count - len(self.serving))]
         self.serving += added
         self.names.addresses = [server.address.rpartition(":")[0] for server in self.serving]
@@ -61,7 +61,7 @@ class Replicas:
         return self._stack.enter_context(running_server(listen=f"127.0.0.{self._last}:{self.port}"))
 
     def stop(self, number: signal.Signals, after_seconds: float) -> int:
-        """Stop the oldest in the middle of its calls; the name still stands for it. Give its exit status."""
+        """Stop the oldest in the middle of its calls; the name still resolves to it. Return its exit status."""
         server = self.serving.pop(0)
         stop_in_a_call(server, number, after_seconds)
         return server.process.wait(60)
@@ -99,7 +99,7 @@ PATHS: Final[Mapping[str, _Path]] = MappingProxyType({"round-robin": _round_robi
 
 
 def replaced(running: Replicas, folder: Path, client: str, path: str, *, rounds: int, seed: int = 1) -> Figures:
-    """Kill one, add one and drain one, so many times, under the load of one client that tries again."""
+    """Kill one, add one and drain one, `rounds` times, under the load of one client that tries again."""
     tally = Tally()
     chance = random.Random(seed)  # noqa: S311 - a repeatable choice, no secret
     running.fill()
@@ -128,7 +128,7 @@ def replaced(running: Replicas, folder: Path, client: str, path: str, *, rounds:
 
 
 def _seconds_until_called(servers: list[ServerProcess]) -> float:
-    """Wait until each has pruned; give how long that took. Raises: AssertionError if one is passed over."""
+    """Wait until each has pruned; return how long that took. Raises: AssertionError if one is passed over."""
     begin = time.monotonic()
     for server in servers:
         assert wait_until(partial(has_been_called, server, "Prune"), FOUND_SECONDS), (

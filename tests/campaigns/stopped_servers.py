@@ -1,7 +1,7 @@
 """Servers stopped under load, with a second one beside: killed (SIGKILL) or told to stop (SIGTERM).
 
 Clients that try again finish on the other one, with the same result to the byte, directly and behind Envoy. And of a
-server that is told to stop, a client that never tries again still gets whatever was under way.
+server that is told to stop, a client without retries still gets whatever was under way.
 """
 
 import random

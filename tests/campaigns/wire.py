@@ -12,7 +12,7 @@ _READ_BYTES = 1 << 16
 
 
 def log_call(address: str, messages: Iterable[bytes]) -> bytes:
-    """Make one call through a relay; give all that the client sent: HTTP/2's preface, settings, headers, data."""
+    """Make one call through a relay; return all that the client sent: HTTP/2's preface, settings, headers, data."""
     sent = bytearray()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         relay = threading.Thread(target=_relay, args=(listener, address, sent))
@@ -20,7 +20,7 @@ def log_call(address: str, messages: Iterable[bytes]) -> bytes:
         with line_to(f"127.0.0.1:{listener.getsockname()[1]}") as line:
             ended = line.call(messages)
         relay.join()
-    assert ended.told == "OK", ended.told
+    assert ended.outcome == "OK", ended.outcome
     return bytes(sent)
 
 

@@ -22,7 +22,7 @@ def complaint(document: dict[str, Any]) -> str:
 
 
 def unknown(given: Any, known: Any, path: str = "") -> list[str]:
-    """Give the paths of what was given and did not come through."""
+    """Return the paths of what was given and did not come through."""
     if isinstance(given, dict) and isinstance(known, dict):
         return [
             path_of_it

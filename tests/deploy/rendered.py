@@ -29,7 +29,7 @@ class Rendered:
     objects: Sequence[Manifest]
 
     def one(self, kind: str) -> Manifest:
-        """Give the only object of a kind."""
+        """Return the only object of a kind."""
         (found,) = (item for item in self.objects if item["kind"] == kind)
         return found
 

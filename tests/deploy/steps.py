@@ -19,7 +19,7 @@ def argo_workflow() -> dict[str, Any]:
 
 
 def argo_command(workflow: Mapping[str, Any], **values: str) -> list[str]:
-    """Give the words of its only step, with the workflow's parameters filled in, and `values` in place of some."""
+    """Return the words of its only step, with the workflow's parameters filled in, and `values` in place of some."""
     parameters = {each["name"]: each["value"] for each in workflow["spec"]["arguments"]["parameters"]}
     assert values.keys() <= parameters.keys()
     places = {f"workflow.parameters.{name}": value for name, value in (parameters | values).items()}

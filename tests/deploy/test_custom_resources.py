@@ -28,7 +28,7 @@ MISSPELLED = {"port": "metrics", "intervall": "15s"}
 
 
 def objects() -> dict[str, Manifest]:
-    """Give what is checked: the overlay's and the example's, and two that are wrong."""
+    """Return what is checked: the overlay's and the example's, and two that are wrong."""
     overlay = [item for item in rendered("overlays/monitoring").objects if item["apiVersion"] in PACKAGES]
     sound = {f"{item['kind']} {item['metadata']['name']}": item for item in (*overlay, *example("certificate.yaml"))}
     monitor = rendered("overlays/monitoring").one("ServiceMonitor")
@@ -40,15 +40,15 @@ def objects() -> dict[str, Manifest]:
 
 @pytest.fixture(scope="module")
 def complaints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Compile the objects as constants of their types, one a line; give what is said of those that are not valid."""
+    """Compile the objects as constants of their types, one a line; return what is said of those that are not valid."""
     folder, packages = tmp_path_factory.mktemp("objects"), node_modules(MODELS)
     (folder / "node_modules").symlink_to(packages)
     (folder / "objects.ts").write_text("\n".join(constant(*named) for named in enumerate(objects().values())))
     (folder / "tsconfig.json").write_text(json.dumps({"compilerOptions": COMPILER, "files": ["objects.ts"]}))
     command = ["node", str(packages / "typescript" / "bin" / "tsc"), "--project", str(folder)]
-    told = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    found = re.findall(r"^objects\.ts\((\d+),\d+\): (.*(?:\n .*)*)", told.stdout, re.MULTILINE)
-    assert len(found) == told.stdout.count("error TS"), told.stdout
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    found = re.findall(r"^objects\.ts\((\d+),\d+\): (.*(?:\n .*)*)", done.stdout, re.MULTILINE)
+    assert len(found) == done.stdout.count("error TS"), done.stdout
     return {list(objects())[int(line) - 1]: text for line, text in found}
 
 

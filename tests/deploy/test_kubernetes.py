@@ -1,4 +1,4 @@
-"""The manifests: each folder renders, is valid to the last field, and says what the server needs to be told."""
+"""The manifests: each folder renders, is valid to the last field, and has all the settings that the server needs."""
 
 import json
 import subprocess
@@ -105,8 +105,8 @@ def test_probes_speak_grpc_to_the_health_port(folder: str, probe: str) -> None:
 
 @every_folder
 def test_ports_are_those_that_the_server_is_told(folder: str) -> None:
-    told = {rendered(folder).environment[f"PRUNING_{name}LISTEN"] for name in ("", "HEALTH_", "METRICS_")}
-    assert told == {f"0.0.0.0:{port['containerPort']}" for port in rendered(folder).container["ports"]}
+    listening = {rendered(folder).environment[f"PRUNING_{name}LISTEN"] for name in ("", "HEALTH_", "METRICS_")}
+    assert listening == {f"0.0.0.0:{port['containerPort']}" for port in rendered(folder).container["ports"]}
 
 
 @every_folder

@@ -1,4 +1,4 @@
-"""What linters say of the Dockerfile and of the manifests: nothing, but for what is explained where it stands."""
+"""What linters say of the Dockerfile and of the manifests: nothing, except what is explained in place."""
 
 import subprocess
 from pathlib import Path

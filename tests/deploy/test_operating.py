@@ -17,7 +17,7 @@ NAMES = [alert["alert"] for alert in ALERTS]
 
 
 def sections() -> dict[str, str]:
-    """Give what is said of each alert."""
+    """Return what is said of each alert."""
     found = re.findall(r'<a id="alert-(\w+)"></a>\n### (\w+)\n(.*?)(?=\n<a id=|\Z)', PAGE, re.DOTALL)
     assert [name.lower() for _, name, _ in found] == [anchor for anchor, _, _ in found]
     return {name: text for _, name, text in found}

@@ -59,9 +59,9 @@ def wrong_with(*workflows: Mapping[str, Any]) -> list[str]:
     command = [python_with("hera", HERA), Path(__file__).with_name("argo_models.py")]
     done = subprocess.run(command, input=json.dumps(workflows), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert isinstance(told, list)
-    return told
+    faults = json.loads(done.stdout)
+    assert isinstance(faults, list)
+    return faults
 
 
 @pytest.mark.integration

@@ -41,7 +41,7 @@ class Container:
         return finished(self.engine, "exec", self.name, *command)
 
     def stop(self, seconds: int) -> tuple[int, float]:
-        """Send SIGTERM, and SIGKILL after `seconds`; give its exit status and how long it took."""
+        """Send SIGTERM, and SIGKILL after `seconds`; return its exit status and how long it took."""
         began = time.monotonic()
         self.engine.run("stop", f"--time={seconds}", self.name)
         return int(self.engine.run("inspect", "--format={{.State.ExitCode}}", self.name)), time.monotonic() - began

@@ -24,7 +24,7 @@ NEARLY_DATA = st.builds(lambda length, payload: b"\x7a" + length + payload, VARI
 
 
 def read_by_us(decode: Decode, raw: bytes) -> bytes | None:
-    """Give the message read, written again; None if it is refused."""
+    """Return the message read, written again; None if it is refused."""
     try:
         return framing.encode(decode(raw))
     except DecodeError:
@@ -32,7 +32,7 @@ def read_by_us(decode: Decode, raw: bytes) -> bytes | None:
 
 
 def read_by_protobuf(message: type[Message], raw: bytes) -> bytes | None:
-    """Give the message that protobuf reads, written again; None if it is refused."""
+    """Return the message that protobuf reads, written again; None if it is refused."""
     try:
         return message.FromString(raw).SerializeToString()
     except DecodeError:

@@ -26,8 +26,8 @@ class Example:
 
 
 def examples_in(document: str) -> list[Example]:
-    """Give the marked blocks of a Markdown document. Raises: ValueError for a mark before anything else."""
+    """Return the marked blocks of a Markdown document. Raises: ValueError for a mark before anything else."""
     found = [Example(block["language"], block["code"], block["file"]) for block in _MARKED.finditer(document)]
     if len(_MARK.findall(document)) != len(found):
-        raise ValueError("each mark stands on the line before a fenced block with a language, and some do not")
+        raise ValueError("marks precede a fenced block with a language by one line, and some do not")
     return found

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-YARDS: Final = {
+FOLDERS: Final = {
     "pruning_proto": "proto",
     "pruning_service": "service",
     "pruning_client": "client",
@@ -33,9 +33,9 @@ class Import:
 
 def modules_of(package: str) -> dict[str, Path]:
     """Return the hand-written modules of a package by their full names."""
-    yard = ROOT / YARDS[package]
-    files = sorted((yard / package).rglob("*.py"))
-    return {_module_name(file.relative_to(yard)): file for file in files if not file.name.endswith("_pb2.py")}
+    folder = ROOT / FOLDERS[package]
+    files = sorted((folder / package).rglob("*.py"))
+    return {_module_name(file.relative_to(folder)): file for file in files if not file.name.endswith("_pb2.py")}
 
 
 def imports_of(package: str) -> list[Import]:

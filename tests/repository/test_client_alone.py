@@ -34,8 +34,8 @@ def test_what_the_service_needs_is_not_there(client_alone: Installation, package
 @pytest.mark.parametrize("package", ["pruning_client", "pruning_proto"])
 def test_importing_brings_in_nothing_heavy(client_alone: Installation, package: str) -> None:
     script = f"import sys, {package}; print(sorted({{'torch', 'numpy', 'rich', 'yaml'}} & set(sys.modules)))"
-    told = client_alone.run("-W", "error", "-c", script)
-    assert (told.stdout, told.stderr) == ("[]\n", "")
+    done = client_alone.run("-W", "error", "-c", script)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
 @pytest.mark.parametrize("package", ["service", "proto", "client", "tests", "scripts", "deploy"])

@@ -1,4 +1,4 @@
-"""`docs/errors.md` tells every reason with the status and the exception that the table of reasons gives it."""
+"""`docs/errors.md` has every reason, with its status and its exception in the table of reasons."""
 
 import re
 from pathlib import Path

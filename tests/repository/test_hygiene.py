@@ -18,12 +18,12 @@ NOT_OURS_TO_SAY = {
 
 
 def project_files() -> list[Path]:
-    """Give the files that are or would be committed, this one left out: it has to name what it looks for."""
+    """Return the files that are or would be committed, this one left out: it has to name what it looks for."""
     listing = ["git", "-c", "safe.directory=*", "ls-files", "--cached", "--others", "--exclude-standard"]
-    told = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=False)
-    if told.returncode:
-        pytest.skip(f"git knows no files here: {told.stderr.strip()}")
-    files = [ROOT / name for name in told.stdout.splitlines()]
+    done = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"git knows no files here: {done.stderr.strip()}")
+    files = [ROOT / name for name in done.stdout.splitlines()]
     return [file for file in files if file.is_file() and file != THIS]
 
 

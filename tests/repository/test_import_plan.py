@@ -20,7 +20,7 @@ from tests.repository.import_table import (
     TABLES,
 )
 from tests.repository.installed import PROJECT
-from tests.repository.modules import ROOT, YARDS, Import, imports_of, modules_of
+from tests.repository.modules import FOLDERS, ROOT, Import, imports_of, modules_of
 
 MAY_IMPORT = {
     "pruning_proto": {"grpc", "google", "numpy"},
@@ -56,7 +56,7 @@ CLIENT_NEEDS = PROJECT["project"]["dependencies"]
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 SERVICE_NEEDS = CLIENT_NEEDS + EXTRAS["local"] + EXTRAS["service"]
 
-PACKAGES = pytest.mark.parametrize("package", YARDS)
+PACKAGES = pytest.mark.parametrize("package", FOLDERS)
 
 
 def is_cyclic(imports: dict[str, set[str]]) -> bool:
@@ -108,9 +108,9 @@ def levels_of(table: Mapping[str, Iterable[str]]) -> dict[str, int]:
     return levels
 
 
-def python_files(yard: str) -> Iterator[Path]:
+def python_files(folder: str) -> Iterator[Path]:
     """Return the files of a folder, those of the environments beside the engine's left out."""
-    root = ROOT / ("pruning_engine" if yard == "." else yard)
+    root = ROOT / ("pruning_engine" if folder == "." else folder)
     return root.rglob("*.py")
 
 
@@ -133,7 +133,7 @@ def test_engine_takes_only_constants_from_the_contract() -> None:
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_library_is_imported_only_where_the_plan_allows(library: str) -> None:
     allowed = LIBRARIES[library] | LIBRARIES_NOT_YET.get(library, frozenset())
-    importers = {one.importer for package in YARDS for one in imports_of(package) if imports(one, library)}
+    importers = {one.importer for package in FOLDERS for one in imports_of(package) if imports(one, library)}
     assert {importer for importer in importers if not is_in(importer, allowed)} == set()
 
 
@@ -158,7 +158,9 @@ def test_plan_itself_has_no_cycle_and_few_levels(package: str) -> None:
 
 
 def test_no_folder_has_too_many_files() -> None:
-    folders = Counter(file.parent for yard in (*YARDS.values(), "tests", "scripts") for file in python_files(yard))
+    folders = Counter(
+        file.parent for folder in (*FOLDERS.values(), "tests", "scripts") for file in python_files(folder)
+    )
     assert {str(folder.relative_to(ROOT)): count for folder, count in folders.items() if count > MOST_FILES} == {}
 
 
@@ -177,7 +179,7 @@ def test_no_folder_has_too_many_files() -> None:
 )
 def test_package_imports_only_what_the_project_declares(package: str, needs: list[str]) -> None:
     provided_by = packages_distributions()
-    outside = {one.package for one in imports_of(package)} - set(YARDS)
+    outside = {one.package for one in imports_of(package)} - set(FOLDERS)
     assert {top for top in outside if not distributions_of(provided_by[top]) & distributions_of(needs)} == set()
 
 
@@ -197,4 +199,4 @@ def test_cycle_would_be_seen() -> None:
 
 @pytest.mark.parametrize("name", ["utils", "util", "common", "helpers", "helper", "misc"])
 def test_no_module_is_a_grab_bag(name: str) -> None:
-    assert [module for package in YARDS for module in modules_of(package) if name in module.split(".")] == []
+    assert [module for package in FOLDERS for module in modules_of(package) if name in module.split(".")] == []

@@ -1,4 +1,4 @@
-"""`docs/metrics.md` tells every metric that a server has, with its type and its labels, and none that it has not."""
+"""`docs/metrics.md` has every metric of a server, with its type and its labels, and no other."""
 
 import re
 
@@ -24,7 +24,7 @@ UNITS = {"seconds": "seconds", "bytes": "bytes", "ratio": "ratio"}
 
 
 def families() -> dict[str, Metric]:
-    """Give what a server that has done nothing tells, by the names that a query has."""
+    """Return the metrics of a server that has done nothing, by the names that a query has."""
     metrics = Metrics("0", "cpu")
     MetricsInterceptor(metrics, pb.DESCRIPTOR.services_by_name.values())
     return {
@@ -61,9 +61,9 @@ def test_name_ends_in_the_unit_of_the_row(name: str) -> None:
 
 @pytest.mark.parametrize("label", ["stage", "outcome", "scope", "granularity"])
 def test_values_of_a_label_are_told(label: str) -> None:
-    told = re.search(rf"`{label}`: ([^.]+)\.", DOCUMENT)
-    assert told
-    assert values_of(label) <= set(re.findall(r"`(\w+)`", told[1]))
+    documented = re.search(rf"`{label}`: ([^.]+)\.", DOCUMENT)
+    assert documented
+    assert values_of(label) <= set(re.findall(r"`(\w+)`", documented[1]))
 
 
 def test_stages_are_those_of_the_series() -> None:

@@ -1,4 +1,4 @@
-"""The alerts and the dashboard as files: tested, told apart, and about metrics that there are."""
+"""The alerts and the dashboard as files: tested, distinct, and about metrics that exist."""
 
 import json
 import re
@@ -36,7 +36,7 @@ def expectations(alert: str) -> Iterator[bool]:
 
 
 def metrics_in(query: str) -> set[str]:
-    """Give the names in a query that look like metrics of ours or of a process."""
+    """Return the names in a query that look like metrics of ours or of a process."""
     return set(re.findall(r"\b(?:job:)?(?:grpc_server|pruning|process)_[\w:]+", query))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.repository.modules import YARDS, modules_of
+from tests.repository.modules import FOLDERS, modules_of
 
 UNPICKLING = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 RUNNING = {"code", "codeop", "runpy"}
@@ -47,7 +47,7 @@ SERVER = ("pruning_proto", "pruning_service", "pruning_engine")
 
 
 def ways_to_run_code(source: str) -> Iterator[str]:
-    """Give what in a module could run code that is not the project's own."""
+    """Return what in a module could run code that is not the project's own."""
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Import(names=names):
@@ -68,7 +68,7 @@ def ways_to_run_code(source: str) -> Iterator[str]:
                 yield "weights_only=False"
 
 
-@pytest.mark.parametrize("package", YARDS)
+@pytest.mark.parametrize("package", FOLDERS)
 def test_nothing_runs_what_it_is_given(package: str) -> None:
     found = [
         (module, way)

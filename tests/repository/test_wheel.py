@@ -1,4 +1,4 @@
-"""What a wheel holds, and that the version stands in one place."""
+"""What a wheel holds, and that the version is written in one place."""
 
 import importlib.metadata
 import zipfile
@@ -9,7 +9,7 @@ import pytest
 
 from pruning_proto.v1.pruning_pb2 import GetCapabilitiesRequest, GetCapabilitiesResponse
 from tests.repository.installed import PROJECT, Installation
-from tests.repository.modules import YARDS
+from tests.repository.modules import FOLDERS
 from tests.servers import ServerProcess
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]  # the first time, environments are made
@@ -20,7 +20,7 @@ def files(wheel: Path) -> list[str]:
     return zipfile.ZipFile(wheel).namelist()
 
 
-@pytest.mark.parametrize("package", YARDS)
+@pytest.mark.parametrize("package", FOLDERS)
 def test_package_ships_its_types(files: list[str], package: str) -> None:
     assert f"{package}/py.typed" in files
 
@@ -31,7 +31,7 @@ def test_contract_is_shipped(files: list[str]) -> None:
 
 def test_nothing_but_the_four_packages_is_shipped(files: list[str]) -> None:
     tops = {file.partition("/")[0] for file in files}
-    assert {top for top in tops if not top.endswith(".dist-info")} == set(YARDS)
+    assert {top for top in tops if not top.endswith(".dist-info")} == set(FOLDERS)
 
 
 def test_wheel_and_metadata_have_the_version_of_the_project(wheel: Path) -> None:
@@ -41,8 +41,8 @@ def test_wheel_and_metadata_have_the_version_of_the_project(wheel: Path) -> None
 
 
 def test_command_line_tells_the_version_of_the_project(client_alone: Installation) -> None:
-    told = client_alone.run("-m", "pruning_client", "--version")
-    assert told.stdout.split() == ["prune", PROJECT["project"]["version"]]
+    done = client_alone.run("-m", "pruning_client", "--version")
+    assert done.stdout.split() == ["prune", PROJECT["project"]["version"]]
 
 
 def test_server_tells_the_version_of_the_project(server: ServerProcess) -> None:

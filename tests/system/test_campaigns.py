@@ -33,7 +33,7 @@ WAYS = [
 
 
 def broken(campaigns: Iterable[Figures]) -> list[str]:
-    """Give what broke in campaigns that tried something."""
+    """Return what broke in campaigns that tried something."""
     figures = list(campaigns)
     assert all(each.tried for each in figures)
     return [complaints(each) for each in figures if each.broken]

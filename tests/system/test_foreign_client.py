@@ -55,7 +55,7 @@ def call(
 
 
 def request(recipe: Json, output: str = "OUTPUT_FORM_PRUNED") -> list[Json]:
-    """Give the messages of one call: the options, and the file in pieces that are cut anywhere."""
+    """Return the messages of one call: the options, and the file in pieces that are cut anywhere."""
     options = {"recipe": recipe, "output": output, "totalBytes": str(len(CHECKPOINT))}
     pieces = [CHECKPOINT[begin : begin + 37] for begin in range(0, len(CHECKPOINT), 37)]
     return [{"options": options}, *({"data": base64.b64encode(piece).decode()} for piece in pieces)]
@@ -70,13 +70,13 @@ def answers(text: str) -> Iterator[Json]:
 
 
 def result_of(done: subprocess.CompletedProcess[str]) -> bytes:
-    """Give the file that the answers carry."""
+    """Return the file that the answers carry."""
     assert done.returncode == 0, done.stderr
     return b"".join(base64.b64decode(answer["data"]) for answer in answers(done.stdout) if "data" in answer)
 
 
 def details_of(done: subprocess.CompletedProcess[str]) -> dict[str, bytes]:
-    """Give the details of the status by their type, as buf prints them: in base64 without its padding."""
+    """Return the details of the status by their type, as buf prints them: in base64 without its padding."""
     details = json.loads(done.stderr)["details"]
     return {detail["type"]: base64.b64decode(detail["value"] + "==") for detail in details}
 
@@ -99,9 +99,9 @@ def test_plan_comes_first_and_the_report_last(server: ServerProcess, schema: lis
 
 
 def test_capabilities_are_told(server: ServerProcess, schema: list[str]) -> None:
-    (told,) = answers(call(server, "GetCapabilities", schema, [{}]).stdout)
-    assert "l1_unstructured" in {method["name"] for method in told["methods"]}
-    assert "F32" in told["prunableDtypes"]
+    (answer,) = answers(call(server, "GetCapabilities", schema, [{}]).stdout)
+    assert "l1_unstructured" in {method["name"] for method in answer["methods"]}
+    assert "F32" in answer["prunableDtypes"]
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_refusal_is_told_in_band_and_as_the_status(
     details = details_of(done)
     assert ErrorInfo.FromString(details["google.rpc.ErrorInfo"]).reason == reason
     assert field in {one.field for one in BadRequest.FromString(details["google.rpc.BadRequest"]).field_violations}
-    assert done.returncode == 3 << 3  # INVALID_ARGUMENT, as buf tells it
+    assert done.returncode == 3 << 3  # INVALID_ARGUMENT, as buf reports it
 
 
 def test_unsound_file_is_refused_by_the_tensor(server: ServerProcess, schema: list[str]) -> None:

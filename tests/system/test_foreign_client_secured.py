@@ -1,4 +1,4 @@
-"""The foreign client of `test_foreign_client` at a server with mTLS and tokens: what it shows, and what it is told."""
+"""The foreign client of `test_foreign_client` at a server with mTLS and tokens: what it shows, and what it receives."""
 
 import shutil
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ def tls(certificates: Certificates) -> list[str]:
 
 
 def knowing(token: str) -> list[str]:
-    """Give the options of one who asks the server by reflection, with a token."""
+    """Return the options of one who asks the server by reflection, with a token."""
     return ["--reflect-protocol", "grpc-v1alpha", "--reflect-header", "*", "-H", f"authorization: Bearer {token}"]
 
 
@@ -48,5 +48,5 @@ def test_refusal_is_told_with_its_reason(secured: ServerProcess, tls: list[str],
     shutil.copy(CONTRACT, tmp_path)
     done = call(secured, "Prune", [*tls, "--schema", str(tmp_path)], request(L1_HALF), scheme="https")
     assert "google.rpc.ErrorInfo" in details_of(done)
-    (told,) = answers(done.stdout)
-    assert told["failure"]["reason"] == "UNAUTHENTICATED"
+    (answer,) = answers(done.stdout)
+    assert answer["failure"]["reason"] == "UNAUTHENTICATED"

@@ -38,13 +38,13 @@ def test_result_is_exactly_what_was_asked(before: Tensors, pruned: Path) -> None
 
 
 def test_ties_at_the_cut_fall_by_name_and_index(before: Tensors, pruned: Path) -> None:
-    """An oracle that sorts: stable, over the tensors by name, so that equals fall in that order."""
+    """An oracle that sorts: stable, over the tensors by name, so that equal ones are pruned in that order."""
     after = load_file(pruned / "model.safetensors")
     names = sorted(name for name in before if (before[name] != after[name]).any())
     magnitudes = np.concatenate([np.abs(before[name]).ravel() for name in names])
-    fallen = np.zeros(magnitudes.size, bool)
-    fallen[np.argsort(magnitudes, kind="stable")[: round(0.5 * magnitudes.size)]] = True
-    assert np.array_equal(np.concatenate([after[name].ravel() == 0 for name in names]), fallen)
+    chosen = np.zeros(magnitudes.size, bool)
+    chosen[np.argsort(magnitudes, kind="stable")[: round(0.5 * magnitudes.size)]] = True
+    assert np.array_equal(np.concatenate([after[name].ravel() == 0 for name in names]), chosen)
 
 
 def test_transformers_loads_it(pruned: Path) -> None:

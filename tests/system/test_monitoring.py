@@ -45,7 +45,7 @@ def queries() -> Iterator[Any]:
 
 
 def examples() -> list[str]:
-    """Give the queries of docs/metrics.md; one that goes over several lines is indented."""
+    """Return the queries of docs/metrics.md; one that goes over several lines is indented."""
     blocks = re.findall(
         r"^```promql\n(.*?)^```$", (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8"), re.M | re.S
     )
@@ -74,7 +74,7 @@ def load(server: ServerProcess) -> Iterator[None]:
 
 
 def too_large() -> list[pb.PruneRequest]:
-    """Give what begins to send a model of 4 TB."""
+    """Return what begins to send a model of 4 TB."""
     tensor = {"dtype": "F32", "shape": [1_000_000, 1_000_000], "data_offsets": [0, 4 * 10**12]}
     content = raw.with_header(json.dumps({"a.weight": tensor}).encode())
     return [raw.options(content, total_bytes=len(content) + 4 * 10**12), *raw.data(content)]

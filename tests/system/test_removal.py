@@ -24,7 +24,7 @@ SENTENCES = [
 
 
 @pytest.fixture(scope="module")
-def told(server: ServerProcess, small: Path) -> dict[str, Any]:
+def report(server: ServerProcess, small: Path) -> dict[str, Any]:
     """What the command said while it made `small`."""
     words = ["--output", "removed", "--map", "bert_ffn", "--amount", "0.5", "--same-width", "--round-to", "8"]
     command: list[str | Path] = [
@@ -58,7 +58,7 @@ def loaded(folder: Path) -> Any:
 
 
 def embedded(model: Any) -> Tensor:
-    """Give the sentences' embeddings, the mean over their tokens, of length 1."""
+    """Return the sentences' embeddings, the mean over their tokens, of length 1."""
     batch = transformers.AutoTokenizer.from_pretrained(minilm().parent)(SENTENCES, padding=True, return_tensors="pt")
     with torch.no_grad():
         states = model.eval()(**batch).last_hidden_state
@@ -66,20 +66,20 @@ def embedded(model: Any) -> Tensor:
     return torch.nn.functional.normalize((states * seen).sum(1) / seen.sum(1))
 
 
-def test_report_names_the_units_that_are_left(told: dict[str, Any]) -> None:
-    assert [len(group["kept"]) for group in told["groups"]] == [768] * 6
-    assert told["groups"][0]["name"] == "encoder.layer.0"
-    assert told["groups"][0]["kept"] == sorted(set(told["groups"][0]["kept"]))
+def test_report_names_the_units_that_are_left(report: dict[str, Any]) -> None:
+    assert [len(group["kept"]) for group in report["groups"]] == [768] * 6
+    assert report["groups"][0]["name"] == "encoder.layer.0"
+    assert report["groups"][0]["kept"] == sorted(set(report["groups"][0]["kept"]))
 
 
-def test_file_is_smaller_by_what_was_removed(told: dict[str, Any], small: Path) -> None:
+def test_file_is_smaller_by_what_was_removed(report: dict[str, Any], small: Path) -> None:
     removed = 6 * 768 * (384 + 1 + 384) * 4
     sizes = [(folder / "model.safetensors").stat().st_size for folder in (minilm().parent, small)]
-    assert told["result_bytes"] == sizes[1]
+    assert report["result_bytes"] == sizes[1]
     assert abs(sizes[0] - sizes[1] - removed) < 4096
 
 
-def test_transformers_loads_it_and_it_still_tells_sentences_apart(told: dict[str, Any], small: Path) -> None:
+def test_transformers_loads_it_and_it_still_tells_sentences_apart(report: dict[str, Any], small: Path) -> None:
     model = loaded(small)
     assert model.config.intermediate_size == 768
     alike = embedded(model) @ embedded(model).T
@@ -87,7 +87,7 @@ def test_transformers_loads_it_and_it_still_tells_sentences_apart(told: dict[str
     assert alike[0, 2] < 0.3
 
 
-def test_it_loads_into_a_model_built_at_its_old_size(told: dict[str, Any], small: Path) -> None:
+def test_it_loads_into_a_model_built_at_its_old_size(report: dict[str, Any], small: Path) -> None:
     fresh = transformers.BertModel(transformers.AutoConfig.from_pretrained(minilm().parent))
     keys = load_pruned(fresh, small / "model.safetensors", strict=False)
     assert keys.missing_keys == ()

@@ -23,7 +23,7 @@ def three() -> Iterator[Replicas]:
 
 
 def is_called(client: Client, server: ServerProcess) -> bool:
-    """Call anyone; tell whether it, or a call before it, came to this server."""
+    """Call any server; return whether this or an earlier call came to `server`."""
     client.capabilities()
     return has_been_called(server, "GetCapabilities")
 

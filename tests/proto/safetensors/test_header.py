@@ -13,7 +13,7 @@ F32_PAIR = b'{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'
 
 
 def header_of(fields: str) -> bytes:
-    """Give a header with one tensor `w` that has exactly these fields."""
+    """Return a header with one tensor `w` that has exactly these fields."""
     return ('{"w":{' + fields + "}}").encode()
 
 

@@ -1,4 +1,4 @@
-"""Our reading of a header is the official parser's, whatever the bytes: the exceptions stand at the end."""
+"""Our reading of a header is the official parser's, whatever the bytes: the exceptions are at the end."""
 
 import json
 import math
@@ -65,7 +65,7 @@ ODD_TEXTS = TEXTS | st.sampled_from(
 
 
 def read_by_us(header: bytes, buffer_bytes: int) -> Entries | None:
-    """Give what we read, sorted by name; None if it is refused."""
+    """Return what we read, sorted by name; None if it is refused."""
     try:
         read = layout.parse(header)
     except layout.LayoutError:
@@ -78,7 +78,7 @@ def read_by_us(header: bytes, buffer_bytes: int) -> Entries | None:
 
 
 def read_by_them(header: bytes, buffer_bytes: int) -> Entries | None:
-    """Give what the official parser reads, sorted by name; None if it is refused."""
+    """Return what the official parser reads, sorted by name; None if it is refused."""
     try:
         tensors = safetensors.deserialize(struct.pack("<Q", len(header)) + header + bytes(buffer_bytes))  # type: ignore[no-untyped-call]
     except safetensors.SafetensorError:
