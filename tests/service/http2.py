@@ -40,5 +40,5 @@ def windowless_call(address: str, path: str, message: bytes) -> Iterator[None]:
 
 
 def _field(name: str, value: str) -> bytes:
-    """Give a header field, a literal that no table keeps. Source: RFC 7541, section 6.2.2."""
+    """Return a header field, a literal that no table keeps. Source: RFC 7541, section 6.2.2."""
     return b"\0" + b"".join(bytes([len(text)]) + text.encode() for text in (name, value))

@@ -89,7 +89,7 @@ def with_header(header: bytes, buffer: bytes = b"") -> bytes:
 
 
 def f32(*values: float) -> bytes:
-    """Give float32 values as bytes."""
+    """Return float32 values as bytes."""
     return struct.pack(f"<{len(values)}f", *values)
 
 
@@ -99,14 +99,14 @@ def options(
     output: pb.OutputForm = pb.OUTPUT_FORM_PRUNED,
     **fields: object,
 ) -> pb.PruneRequest:
-    """Give the first message for a file; by default half of the entries of every default tensor fall by magnitude."""
+    """Return the first message for a file; by default half of each default target is pruned by magnitude."""
     recipe = pb.Recipe(rules=[l1(0.5)] if rules is None else rules, seed=7)
     given = {"total_bytes": len(content)} | fields
     return pb.PruneRequest(options=pb.PruneOptions(recipe=recipe, output=output, **given))  # type: ignore[arg-type]
 
 
 def l1(fraction: float, **fields: object) -> pb.Rule:
-    """Give the rule l1_unstructured(fraction)."""
+    """Return the rule l1_unstructured(fraction)."""
     score = pb.Score(magnitude=pb.Magnitude())
     return pb.Rule(score=score, amount=pb.Amount(fraction=fraction), **fields)  # type: ignore[arg-type]
 
@@ -122,7 +122,7 @@ def prune(address: str, content: bytes, **fields: object) -> Outcome:
 
 
 def wait_until(holds: Callable[[], bool], seconds: float = 20) -> bool:
-    """Wait until something holds, for `seconds` at most; tell whether it does."""
+    """Wait until something holds, for `seconds` at most; return whether it does."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if holds():

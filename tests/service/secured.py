@@ -17,12 +17,12 @@ TOKEN = "0123456789abcdef-s3cret"  # noqa: S105 - opens nothing
 
 
 def over_tls(server: Signed, **others: str) -> dict[str, str]:
-    """Give the settings of a server that speaks TLS."""
+    """Return the settings of a server that speaks TLS."""
     return {"tls_certificate": str(server.certificate), "tls_key": str(server.key), **others}
 
 
 def showing(certificates: Certificates, own: Signed) -> Tls:
-    """Give what a client needs that trusts the CA and shows a certificate of its own."""
+    """Return what a client needs that trusts the CA and shows a certificate of its own."""
     return Tls(ca=certificates.ca, certificate=own.certificate, key=own.key)
 
 
@@ -48,7 +48,7 @@ def health_of(address: str, service: str = "") -> Any:
 
 
 def capabilities_on(channel: grpc.Channel) -> Any:
-    """Give what calls GetCapabilities on a connection, its messages as bytes."""
+    """Return what calls GetCapabilities on a connection, its messages as bytes."""
     return channel.unary_unary("/pruning.v1.PruningService/GetCapabilities")
 
 

@@ -42,10 +42,13 @@ def test_an_error_of_ours_tells_the_request_id_and_not_its_text() -> None:
 
 def test_an_engine_error_names_field_and_tensor() -> None:
     error = MismatchError(EngineReason.COUNT_TOO_LARGE, "too many", field="rules[0].amount.count", tensor="a.weight")
-    told = failure(refusal_of(error, "id"), "id")
+    sent = failure(refusal_of(error, "id"), "id")
 
-    assert [violation.field for violation in told.violations] == ["recipe.rules[0].amount.count", 'tensors["a.weight"]']
-    assert dict(told.metadata) == {"field": "recipe.rules[0].amount.count", "tensor": "a.weight", "request_id": "id"}
+    assert [violation.field for violation in sent.violations] == [
+        "recipe.rules[0].amount.count",
+        'tensors["a.weight"]',
+    ]
+    assert dict(sent.metadata) == {"field": "recipe.rules[0].amount.count", "tensor": "a.weight", "request_id": "id"}
 
 
 def test_the_status_has_googles_details() -> None:

@@ -1,4 +1,4 @@
-"""A method that somebody wrote against torch, installed on a server, prunes through the service by its name."""
+"""A method written against torch and installed on a server prunes through the service by its name."""
 
 import os
 from collections.abc import Iterator

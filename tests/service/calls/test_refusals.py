@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a request is refused with its reason and the field or tensor by name."""
+"""Every invalid request is refused with its reason and the name of the field or tensor."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Tied channels over the wire: the same choice as the engine's, in every form, and all that can be wrong with it."""
+"""Coupled channels over the wire: the engine's choice in every output format, and every refusal."""
 
 import json
 from pathlib import Path

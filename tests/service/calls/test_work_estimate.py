@@ -1,4 +1,4 @@
-"""Small work goes its own way: on the event loop, or past large work that has its turn."""
+"""Small work does not wait for large work: it runs on the event loop, or in turns of its own."""
 
 import asyncio
 import threading

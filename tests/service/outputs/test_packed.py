@@ -43,7 +43,7 @@ RULES = {
 
 
 def pruned_and_packed(server: ServerProcess, folder: Path, rules: list[pb.Rule], *, canonical_zero: bool) -> bytes:
-    """Give what comes of pruning here and packing there."""
+    """Return what comes of pruning here and packing there."""
     (folder / "pruned").write_bytes(prune(server.address, MODEL, rules=rules).data)
     pack_file(folder / "pruned", folder / "packed", canonical_zero=canonical_zero)
     return (folder / "packed").read_bytes()

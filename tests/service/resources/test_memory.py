@@ -1,4 +1,4 @@
-"""The peak that a plan tells is the peak that is measured, and what a call held is free when it has ended."""
+"""The peak that a plan announces is the peak that is measured, and a call's memory is free when it has ended."""
 
 import re
 import threading
@@ -37,7 +37,7 @@ class Peak:
 
 @contextmanager
 def watched(server: ServerProcess) -> Iterator[Peak]:
-    """Give the most that the server holds while inside, above what it holds now."""
+    """Return the most that the server holds while inside, above what it holds now."""
     idle, peak, over = held_bytes(server), Peak(), threading.Event()
 
     def watch() -> None:
@@ -54,7 +54,7 @@ def watched(server: ServerProcess) -> Iterator[Peak]:
 
 
 def prune_slowly(server: ServerProcess, scope: "pb.Scope", output: "pb.OutputForm", pause: float) -> int:
-    """Prune a model of `TENSORS` tensors, waiting before each message that is read; give the peak that was told."""
+    """Prune a model of `TENSORS` tensors, waiting before each message that is read; return the announced peak."""
     weights = np.random.default_rng().standard_normal(SHAPE, dtype=np.float32).reshape(-1).view(np.uint8).data
     header, layout = build([(f"l{i}.weight", "F32", SHAPE) for i in range(TENSORS)], {})
 
@@ -68,15 +68,15 @@ def prune_slowly(server: ServerProcess, scope: "pb.Scope", output: "pb.OutputFor
 
     # Without probing the window stays small, so that what is unread waits in the server.
     options = [("grpc.max_receive_message_length", 4 * MIB), ("grpc.http2.bdp_probe", 0)]
-    told = 0
+    announced = 0
     with grpc.insecure_channel(server.address, options) as channel:
         call = channel.stream_stream("/pruning.v1.PruningService/Prune", framing.encode, framing.decode_response)
         for message in call(requests(), timeout=100):
             if isinstance(message, memoryview):
                 time.sleep(pause)
             elif message.WhichOneof("message") == "plan":
-                told = message.plan.peak_bytes
-    return told
+                announced = message.plan.peak_bytes
+    return announced
 
 
 @pytest.mark.parametrize(
@@ -95,26 +95,26 @@ def test_the_peak_that_is_told_is_the_peak_that_is_measured(
         prune_slowly(server, scope, output, 0.0)  # threads, buffers for pieces: what a server has once
         assert wait_until(lambda: held_bytes(server) < 320 * MIB)
         with watched(server) as peak:
-            told = prune_slowly(server, scope, output, pause)
-        assert 0.9 * told < peak.bytes < 1.1 * told
+            announced = prune_slowly(server, scope, output, pause)
+        assert 0.9 * announced < peak.bytes < 1.1 * announced
 
 
 def test_packed_results_stay_within_what_is_told() -> None:
-    """Of the result nobody knows before how small it gets: what is told is what would be held if nothing did."""
+    """How small the result gets is known at the end: the announced peak is that of one that is no smaller."""
     model_bytes = TENSORS * SHAPE[0] * SHAPE[1] * 4
     with running_server() as server:
         prune_slowly(server, pb.SCOPE_LOCAL, pb.OUTPUT_FORM_PACKED, 0.0)
         for scope in (pb.SCOPE_LOCAL, pb.SCOPE_GLOBAL):
             assert wait_until(lambda: held_bytes(server) < 320 * MIB)
             with watched(server) as peak:
-                told = prune_slowly(server, scope, pb.OUTPUT_FORM_PACKED, 0.0)
-            assert model_bytes < told < 1.6 * model_bytes
-            assert peak.bytes < 1.1 * told
+                announced = prune_slowly(server, scope, pb.OUTPUT_FORM_PACKED, 0.0)
+            assert model_bytes < announced < 1.6 * model_bytes
+            assert peak.bytes < 1.1 * announced
 
 
 def test_what_a_call_held_goes_back_to_the_system() -> None:
     with running_server() as server:
         prune_slowly(server, pb.SCOPE_GLOBAL, pb.OUTPUT_FORM_PRUNED, 0.0)
         before = held_bytes(server)
-        told = prune_slowly(server, pb.SCOPE_GLOBAL, pb.OUTPUT_FORM_PRUNED, 0.0)
-        assert wait_until(lambda: held_bytes(server) - before < told / 10)
+        announced = prune_slowly(server, pb.SCOPE_GLOBAL, pb.OUTPUT_FORM_PRUNED, 0.0)
+        assert wait_until(lambda: held_bytes(server) - before < announced / 10)

@@ -1,4 +1,4 @@
-"""An error that was told holds nothing of its call: Python frees it at once, without looking for garbage."""
+"""A reported error holds nothing of its call: Python frees it at once, without looking for garbage."""
 
 import gc
 import weakref
@@ -21,7 +21,7 @@ def _no_collection() -> Iterator[None]:
 
 
 def failed(model: Model) -> Exception:
-    """Give an error that went through frames in which `model` is, as the one that another led to."""
+    """Return an error that went through frames in which `model` is, as the one that another led to."""
     try:
         try:
             raise ValueError(id(model))

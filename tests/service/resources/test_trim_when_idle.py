@@ -1,4 +1,4 @@
-"""A server that rests gives back what calls have freed."""
+"""An idle server returns the memory that calls have freed."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Turns: who waited longest is next, and whoever gives the turn up and wants it again stands last."""
+"""Turns: the thread that has waited longest is next; one that asks again is last."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""The door of the main port: who is let in, and how those see it who are not."""
+"""Who may call the main port, and what rejected callers see."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -61,7 +61,7 @@ def large(tmp_path: Path) -> Path:
 
 
 def in_flight(server: ServerProcess) -> float:
-    """Give how many Prune calls have begun and not ended, refused ones too."""
+    """Return how many Prune calls have begun and not ended, refused ones too."""
     prune_calls = [
         (name, value) for (name, labels), value in samples(server).items() if ("grpc_method", "Prune") in labels
     ]
@@ -73,13 +73,13 @@ def in_flight(server: ServerProcess) -> float:
 
 
 def writing_until(over: Event) -> Iterator[bytes]:
-    """Give a call's first message; the rest never comes."""
+    """Return a call's first message; the rest never comes."""
     yield OPTIONS.SerializeToString()
     over.wait(60)
 
 
 def code_of(call: Any) -> grpc.StatusCode:
-    """Give the status that a call of several messages ends with."""
+    """Return the status that a call of several messages ends with."""
     with suppress(grpc.RpcError):
         list(call)
     code: grpc.StatusCode = call.code()

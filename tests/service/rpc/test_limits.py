@@ -1,4 +1,4 @@
-"""What a server refuses to exceed: calls, streams of a connection, tensors, bytes of a message; and that it says so."""
+"""Limits of a server: calls, streams of a connection, tensors, bytes of a message; and that it reports them."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -35,7 +35,7 @@ def small() -> Iterator[ServerProcess]:
 
 @contextmanager
 def calls_under_way(server: ServerProcess, number: int) -> Iterator[None]:
-    """Have so many Prune calls under way, each on a connection of its own."""
+    """Keep `number` Prune calls under way, each on its own connection."""
     assert wait_until(lambda: samples(server)["pruning_requests_in_flight", ()] == 0)
     with ExitStack() as calls:
         for _ in range(number):

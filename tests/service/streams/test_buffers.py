@@ -1,4 +1,4 @@
-"""Buffers of one call: used again, never more than promised, and gone with the call."""
+"""Buffers of one call: used again, never more than announced, and freed with the call."""
 
 import gc
 

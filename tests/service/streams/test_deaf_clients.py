@@ -1,4 +1,4 @@
-"""Clients that take nothing: their calls end all the same, and hold nothing that is not reserved."""
+"""Clients that read nothing: their calls end all the same, and hold no memory that is not reserved."""
 
 import math
 import threading

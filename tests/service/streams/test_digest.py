@@ -1,4 +1,4 @@
-"""Digests for audit: of the file as it came and of the result, in the report and in the log, only where asked."""
+"""Digests for audit: of the file and of the result, in the report and in the log, only if asked for."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""A client that moves too little while the server waits for it is ended; other waiting does not count."""
+"""A call whose client is too slow while the server waits for it is ended; other waiting does not count."""
 
 import time
 from collections.abc import Iterator
