@@ -29,6 +29,7 @@ REAL: Final = REAL_FLOATS | INTEGERS | {"BOOL"}
 _TORCH_BITS: Final[Mapping[str, int]] = MappingProxyType(
     {
         "complex32": 32,
+        "bcomplex32": 32,  # torch 2.14
         "complex128": 128,
         "float4_e2m1fn_x2": 8,
         "qint8": 8,
