@@ -11,10 +11,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
+from pruning_service.calls.call_streams import EarlyEnd, Requests, Responses
 from pruning_service.calls.pipeline import Pipeline, PipelineResult
 from pruning_service.calls.preparation import Prepared
 from pruning_service.deadlines import DISCARD_SECONDS
@@ -26,58 +27,9 @@ from pruning_service.resources.garbage_collection import FEW_TENSORS
 from pruning_service.resources.memory_budget import Budget, Reservation
 from pruning_service.resources.threads import run_in_thread_if_large
 from pruning_service.status import Refusal, drop_tracebacks, failure, refusal_of
-from pruning_service.streams.byte_streams import ByteSink, ByteSource
 from pruning_service.streams.tensor_reader import HeaderLimits
 
 _log: Final = logging.getLogger(__name__)
-
-
-class Requests(ByteSource, Protocol):
-    """What the client sends: options, then the bytes of a file."""
-
-    async def options(self) -> pb.PruneOptions:
-        """Return the options. Raises: Refusal."""
-
-    async def sha256(self) -> str:
-        """Return the digest of the bytes read, if the options ask for it; else an empty text."""
-
-    async def discard(self, seconds: float) -> None:
-        """Read and drop the rest, for `seconds` at most."""
-
-
-class Responses(ByteSink, Protocol):
-    """What the client is sent: messages, and the bytes of a result between them."""
-
-    def send(self, message: pb.PruneResponse) -> None:
-        """Send a message behind all bytes written before."""
-
-    def take_digest(self) -> None:
-        """Take the digest of all bytes that are sent from now on."""
-
-    async def sha256(self) -> str:
-        """Return the digest of the bytes sent, if one is taken; else an empty text."""
-
-    async def drained(self) -> None:
-        """Wait until the client has taken everything."""
-
-    def drop(self) -> None:
-        """Drop what the client has not taken yet."""
-
-    async def is_taken(self, seconds: float) -> bool:
-        """Return whether the client takes everything within `seconds`."""
-
-    def close(self) -> None:
-        """Send no more."""
-
-
-class EarlyEnd(Protocol):
-    """Ends a call whose client does not take its messages."""
-
-    async def send_status(self, refusal: Refusal) -> None:
-        """End the call with a status, behind what the client has not taken yet."""
-
-    def reset(self) -> None:
-        """End the call without a status."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator
 from pruning_engine.runtime.clear_in_steps import clear_in_steps
 from pruning_proto.framing import Data
 from pruning_proto.v1 import pruning_pb2 as pb
-from pruning_service.calls.prune_call import CallResources, EarlyEnd, PruneCall
+from pruning_service.calls.call_streams import EarlyEnd
+from pruning_service.calls.prune_call import CallResources, PruneCall
 from pruning_service.deadlines import HEARTBEAT_SECONDS
 from pruning_service.streams.request_stream import RequestStream
 from pruning_service.streams.response_stream import ResponseStream
