@@ -44,9 +44,7 @@ def file(tmp_path: Path) -> Path:
 
 def modules_after(*words: str | Path) -> set[str]:
     """The modules that a process has imported when its command is done."""
-    program = (
-        "import sys; from pruning_client.cli.main import main; assert main(sys.argv[1:]) == 0; print(*sys.modules)"
-    )
+    program = "import sys; from pruning_client.cli.main import run; assert run(sys.argv[1:]) == 0; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program, *map(str, words)], capture_output=True, text=True, check=True)
     return set(done.stdout.splitlines()[-1].split())
 
@@ -234,8 +232,7 @@ def writes_in(process: "subprocess.Popen[bytes]", folder: Path) -> bool:
 def test_interrupted_run_leaves_nothing_behind(tmp_path: Path, number: int, status: int) -> None:
     file, out = slow(tmp_path, 1000), written(tmp_path / "out", b"old")
     words = [sys.executable, "-m", "pruning_client", "run", str(file), "-o", str(out), *SLOW]
-    restore = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # ignored in what runs in a shell's background
-    with subprocess.Popen(words, stderr=subprocess.PIPE, preexec_fn=restore) as process:  # noqa: PLW1509
+    with subprocess.Popen(words, stderr=subprocess.PIPE) as process:
         wait_for(lambda: writes_in(process, tmp_path))
         process.send_signal(number)
         _, stderr = process.communicate(timeout=60)
