@@ -151,19 +151,36 @@ def _cuts(keys: Integers, counts: Integers) -> Integers:
 def _by_pairs(keys: Integers, unpruned: BoolArray | None, counts: Integers) -> tuple[BoolArray, int | None]:
     """Rank the entries of short rows by comparing each pair: column against column, for all rows at once."""
     columns = np.ascontiguousarray(keys.T)
-    open_ = None if unpruned is None else np.ascontiguousarray(unpruned.T)
     ranks = buffer("ranks", np.uint8, keys.size).reshape(columns.shape)
+    if unpruned is None:
+        _rank_all(columns, ranks)
+        pruned: BoolArray = ranks < counts.astype(np.uint8)
+    else:
+        are_candidates = np.ascontiguousarray(unpruned.T)
+        _rank_candidates(columns, are_candidates, ranks)
+        pruned = (ranks < counts.astype(np.uint8)) & are_candidates
+    # Multiplied, since numpy's maximum with a condition takes forty times as long.
+    largest = int(np.multiply(columns, pruned, out=columns).max())
+    return np.ascontiguousarray(pruned.T), largest
+
+
+def _rank_all(columns: Integers, ranks: _Packed) -> None:
+    """Count for each entry those of its row that are pruned before it: smaller ones, and equal earlier ones."""
+    ranks[:] = np.arange(len(columns) - 1, -1, -1, dtype=np.uint8)[:, None]
+    is_before = np.empty(columns.shape[1], np.bool_)
+    one = is_before.view(np.uint8)
+    for later in range(1, len(columns)):
+        for earlier in range(later):
+            np.less_equal(columns[earlier], columns[later], out=is_before)
+            ranks[later] += one
+            ranks[earlier] -= one
+
+
+def _rank_candidates(columns: Integers, are_candidates: BoolArray, ranks: _Packed) -> None:
+    """Count as `_rank_all` does, but only entries that can be pruned."""
     ranks[:] = 0
     for later in range(1, len(columns)):
         for earlier in range(later):
             is_before = columns[earlier] <= columns[later]
-            if open_ is None:
-                ranks[later] += is_before
-                ranks[earlier] += ~is_before
-            else:
-                ranks[later] += is_before & open_[earlier]
-                ranks[earlier] += ~is_before & open_[later]
-    pruned = ranks < counts
-    if open_ is not None:
-        pruned &= open_
-    return np.ascontiguousarray(pruned.T), int(columns.max(where=pruned, initial=0))
+            ranks[later] += is_before & are_candidates[earlier]
+            ranks[earlier] += ~is_before & are_candidates[later]
