@@ -4,11 +4,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from pruning_engine.checkpoints.parameters import TensorSpec
 from pruning_engine.planning.plan import Plan
 from pruning_engine.planning.planner import make_plan
 from pruning_engine.recipe import OutputForm
-from pruning_engine.runtime.clear_in_steps import clear_in_steps
 from pruning_proto.formats import OutputFormat
 from pruning_proto.packed import format as packed_format
 from pruning_proto.safetensors import header as safetensors_header
@@ -52,11 +50,9 @@ def prepare(request: Request, file: Layout, backlog_bytes: int, version: str) ->
     """
     check_describable(file.tensors)
     packed_format.check_not_packed(file.metadata)
-    specs = [TensorSpec(entry.name, entry.dtype, entry.shape) for entry in file.tensors]
     output = request.output
-    plan = make_plan(request.recipe, specs, output=OutputForm(output.computed_as), aliases=request.aliases)
+    plan = make_plan(request.recipe, file.tensors, output=OutputForm(output.computed_as), aliases=request.aliases)
     check_groups_describable(plan)
-    clear_in_steps(specs)
     if output.is_packed:
         packed_format.check_names((spec.name, spec.dtype, spec.shape) for spec in plan.results)
     metadata = _result_metadata(plan, request, file, version) if output.has_file else {}
