@@ -1,6 +1,6 @@
-"""The import plan as tables, which `test_import_plan.py` holds against the source. Each arrow points down.
+"""The import plan as tables, which `test_import_plan.py` compares with the source. Each arrow points down.
 
-A unit is a subpackage, or a file that lies beside the subpackages. The tables list what each unit may import of its own
+A unit is a subpackage, or a file beside the subpackages. The tables list what each unit may import of its own
 package, from the bottom up. The package's own `__init__.py` is the interface: it may import everything, and only it may
 name everything. Adding an arrow here is a decision about the architecture: say why in `docs/architecture.md`.
 """
@@ -39,10 +39,10 @@ TABLES: Final[Mapping[str, Table]] = {
         kernels="root runtime",
         checkpoints="root",
         selection="root runtime kernels",
-        scores="root runtime kernels selection checkpoints",
+        scores="root kernels selection checkpoints",
         granularities="root runtime kernels selection checkpoints scores",
         recipe="root scores granularities",
-        modules="root runtime kernels selection checkpoints",
+        modules="root kernels selection checkpoints",
         planning="root runtime checkpoints scores granularities recipe",
         execution="root runtime kernels selection checkpoints scores granularities recipe planning "
         "modules",  # only for state dicts and for installed methods, which are written against its interface
@@ -58,18 +58,18 @@ TABLES: Final[Mapping[str, Table]] = {
         local_environment="settings local_settings",
         options="settings setting_fields",
         probe="addresses local_settings",
-        resources="status local_settings",
+        resources="status",
         messages="status",
-        auth="status settings addresses local_settings",
+        auth="status settings local_settings",
         observability="addresses local_settings",
         streams="resources messages status",
-        outputs="streams resources",
+        outputs="streams",
         calls="outputs streams resources messages status deadlines local_settings",
         local="calls streams resources messages status local_settings local_environment",
-        rpc="calls streams resources auth observability messages status deadlines",
+        rpc="calls streams auth observability messages status deadlines",
         listen="auth settings addresses local_settings",
-        server="listen rpc calls streams auth observability resources status settings deadlines local_settings",
-        __main__="startup server observability resources settings options local_settings addresses",
+        server="listen rpc calls streams auth observability resources status settings deadlines",
+        __main__="startup server observability resources settings options local_settings",
     ),
     "pruning_client": _table(
         errors="",
@@ -80,24 +80,18 @@ TABLES: Final[Mapping[str, Table]] = {
         masks="checkpoints frameworks errors",
         files="masks checkpoints errors",
         results="masks checkpoints frameworks errors",
-        calls="results recipes checkpoints errors",
+        calls="results checkpoints errors",
         transport="calls errors",
-        clients="transport calls results recipes checkpoints errors",
-        huggingface="clients calls results checkpoints errors",
+        clients="transport calls results checkpoints errors",
+        huggingface="calls results checkpoints errors",
         numpy="checkpoints frameworks",
         torch="recipes checkpoints frameworks errors",
-        cli="huggingface clients transport calls results files masks checkpoints rules recipes errors",
+        cli="huggingface clients transport calls results files checkpoints rules errors",
         __main__="cli",
     ),
 }
 
-NOT_YET: Final[frozenset[tuple[str, str]]] = frozenset(
-    {
-        # (importer's unit, imported unit): arrows of the old layout that are still to go
-    }
-)
-
-MOST_LEVELS: Final = {"pruning_proto": 3, "pruning_engine": 8, "pruning_service": 9, "pruning_client": 10}
+MOST_LEVELS: Final = {"pruning_proto": 3, "pruning_engine": 8, "pruning_service": 8, "pruning_client": 9}
 """Import levels of each package's units, its `__init__.py` and `__main__.py` left out."""
 
 MOST_FILES: Final = 20
@@ -129,7 +123,6 @@ LIBRARIES: Final[Mapping[str, frozenset[str]]] = {
             "pruning_service.resources.devices",
             "pruning_service.streams",
             "pruning_client.frameworks.numpy",
-            "pruning_client.numpy",
         }
     ),
     "grpc": frozenset(
@@ -153,9 +146,6 @@ LIBRARIES: Final[Mapping[str, frozenset[str]]] = {
     "cloudpickle": frozenset({"pruning_client.torch.channel_groups"}),
 }
 """The modules and subpackages that may import a library, or another package, at run time; what is not here is free."""
-
-LIBRARIES_NOT_YET: Final[Mapping[str, frozenset[str]]] = {}
-"""What the old layout still does."""
 
 CONSTANTS: Final = frozenset(
     {"pruning_proto.names", "pruning_proto.formats", "pruning_proto.spans", "pruning_proto.safetensors.dtypes"}

@@ -12,10 +12,8 @@ import pytest
 from tests.repository.import_table import (
     CONSTANTS,
     LIBRARIES,
-    LIBRARIES_NOT_YET,
     MOST_FILES,
     MOST_LEVELS,
-    NOT_YET,
     ROOT_FILES,
     TABLES,
 )
@@ -132,17 +130,14 @@ def test_engine_takes_only_constants_from_the_contract() -> None:
 
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_library_is_imported_only_where_the_plan_allows(library: str) -> None:
-    allowed = LIBRARIES[library] | LIBRARIES_NOT_YET.get(library, frozenset())
     importers = {one.importer for package in FOLDERS for one in imports_of(package) if imports(one, library)}
-    assert {importer for importer in importers if not is_in(importer, allowed)} == set()
+    assert {importer for importer in importers if not is_in(importer, LIBRARIES[library])} == set()
 
 
 @PACKAGES
 def test_unit_imports_only_what_its_row_allows(package: str) -> None:
     table = TABLES[package]
-    assert {
-        arrow for arrow in arrows_of(package) - NOT_YET if unit_name(arrow[1]) not in table[unit_name(arrow[0])]
-    } == set()
+    assert {arrow for arrow in arrows_of(package) if unit_name(arrow[1]) not in table[unit_name(arrow[0])]} == set()
 
 
 @PACKAGES
