@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from tests.client.tiny_files import checkpoint, written
 from tests.servers import ServerProcess
@@ -276,3 +276,18 @@ def lines_of(terminal: int) -> Iterator[bytes]:
     with suppress(OSError):  # the end, as Linux reports it
         while data := os.read(terminal, 4096):
             yield data
+
+
+def test_folder_of_a_model_is_pruned_into_a_new_one(tmp_path: Path) -> None:
+    model, small = tmp_path / "model", tmp_path / "small"
+    model.mkdir()
+    save_file({"fc1.weight": ENTRIES, "fc2.weight": ENTRIES.T.copy()}, model / "model.safetensors")
+    written(model / "config.json", b'{"intermediate_size": 40}')
+    group = "{ties: [fc1.weight:0, fc2.weight:1], config: {intermediate_size: 1}}"
+    rule = f"{{score: {{magnitude: {{}}}}, amount: {{fraction: 0.5}}, granularity: {{units: {{groups: [{group}]}}}}}}"
+    recipe = written(tmp_path / "recipe.yaml", f"rules: [{rule}]".encode())
+    done = prune("run", model, "-o", small, "--recipe", recipe, "--output", "removed")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads((small / "config.json").read_text()) == {"intermediate_size": 20}
+    assert load_file(small / "model.safetensors")["fc1.weight"].shape == (20, 40)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "recipe.yaml", "small"]
