@@ -1,5 +1,5 @@
-# Everything that one types here; CI types the same. `make` alone lists it.
-# The one thing to have is Python 3.11 or later: what else is needed is set up in .venv and .cache, never elsewhere.
+# All commands of this repository; CI uses the same ones. `make` alone lists them.
+# It needs Python 3.11 or later. Everything else is set up in .venv and .cache, never elsewhere.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -12,7 +12,7 @@ export BUF_CACHE_DIR := $(CURDIR)/.cache/buf
 .PHONY: help demo test test-integrations check proto tutorial bench soak image test-image clean
 
 help: ## list these targets
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 26
 
 demo: $(READY) ## prune half of a real model through the service and look at the result
 	$(BIN)/python -m scripts.demo
@@ -34,8 +34,8 @@ check: $(READY) ## lint, formatting, types, and the contract against its earlier
 proto: $(READY) ## generate the stubs from the .proto
 	$(BIN)/python -m scripts.stubs proto
 
-tutorial: $(READY) ## prune a LeNet in every way, fine-tune it, make it smaller: docs/tutorial.md as it runs
-	@# PASSIVE: threads that spin while they wait take a busy machine's cores from those that work
+tutorial: $(READY) ## run docs/tutorial.md: prune a LeNet in every way, fine-tune it, make it smaller
+	@# PASSIVE: threads that spin while they wait would take cores from others that work
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m scripts.tutorial
 
 # The commit that `make bench` compares this tree with.
@@ -50,7 +50,7 @@ bench: $(READY) ## measure the engine, the service, packed files and smaller mod
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.benchmarks.removal
 	$(BIN)/python -m tests.benchmarks.against $(AGAINST)
 
-soak: $(READY) ## try to break the service, in full (three quarters of an hour); nginx and node take part where they are installed
+soak: $(READY) ## try to break the service, for three quarters of an hour; nginx and node take part if installed
 	$(BIN)/python -m tests.campaigns
 
 # ENGINE=docker or podman; STAND_IN=1 where no registry of images can be reached (scripts/stand_in.py).
@@ -67,8 +67,8 @@ clean: ## remove everything that make made
 	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build
 
 $(READY): pyproject.toml constraints.txt
-	@command -v $(PYTHON) >/dev/null || { echo "make: there is no $(PYTHON) here; install Python 3.11 or later, or say PYTHON=/path/to/it" >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("make: Python 3.11 or later is needed, $(PYTHON) is %d.%d; say PYTHON=/path/to/a/later/one" % sys.version_info[:2])'
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not installed; install Python 3.11 or later, or set PYTHON=/path/to/it" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("make: Python 3.11 or later is needed, $(PYTHON) is %d.%d; set PYTHON=/path/to/a/later/one" % sys.version_info[:2])'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@
