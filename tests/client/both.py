@@ -1,4 +1,4 @@
-"""Both clients under one face, so that a test holds for each: `AsyncClient` on an event loop in a thread."""
+"""Both clients with one interface, so that a test holds for each: `AsyncClient` on an event loop in a thread."""
 
 import asyncio
 import threading
@@ -11,7 +11,7 @@ import pytest
 from pruning_client import AsyncClient, Client
 
 Connect: TypeAlias = Callable[..., AbstractContextManager[Client]]
-"""Takes what a client takes, gives one while inside."""
+"""Takes the arguments of a client, and enters with one."""
 
 
 @contextmanager
@@ -21,9 +21,9 @@ def async_client(*arguments: Any, **options: Any) -> Iterator[Client]:
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
-        face = _Face(loop, arguments, options)
-        yield cast("Client", face)
-        face.close()
+        interface = _Interface(loop, arguments, options)
+        yield cast("Client", interface)
+        interface.close()
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
@@ -31,7 +31,7 @@ def async_client(*arguments: Any, **options: Any) -> Iterator[Client]:
         loop.close()
 
 
-class _Face:
+class _Interface:
     def __init__(self, loop: asyncio.AbstractEventLoop, arguments: Any, options: Any) -> None:
         async def make() -> AsyncClient:
             return AsyncClient(*arguments, **options)

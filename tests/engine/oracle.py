@@ -35,7 +35,7 @@ class Candidate:
 
 
 def prune(weights: Tensors, rules: list[Rule], seed: int, companions: Tensors | None = None) -> dict[str, torch.Tensor]:
-    """Give the boolean mask of each weight after the rules, which all act on every weight."""
+    """Return the boolean mask of each weight after the rules, which all act on every weight."""
     companions = companions or {}
     masks = {name: _prior(weight, companions.get(f"{name}:mask_bits")) for name, weight in weights.items()}
     for position, rule in enumerate(rules):

@@ -21,7 +21,7 @@ Tensors = dict[str, torch.Tensor]
 
 
 def group(*ties: str | ChannelSlice, units: int | None = None, for_each: str = "", **config: int) -> ChannelGroup:
-    """Give a group of ties, of which some are written short: `gate_proj.weight:0`."""
+    """Return a group of ties, of which some are written short: `gate_proj.weight:0`."""
     return ChannelGroup(ties=tuple(map(_tie, ties)), units=units, for_each=for_each, config=config)
 
 
@@ -39,7 +39,7 @@ def units(
     scope: Scope = Scope.LOCAL,
     **fields: object,
 ) -> Rule:
-    """Give a rule of units."""
+    """Return a rule of units."""
     asked = Units(groups=groups, **fields)  # type: ignore[arg-type]
     return Rule(score=score, amount=amount, scope=scope, granularity=asked)
 
@@ -50,12 +50,12 @@ def falls(state_dict: Tensors, *rules: Rule, output: str = "pruned", device: str
 
 
 def kept(state_dict: Tensors, *rules: Rule) -> list[tuple[int, ...]]:
-    """Give the units that are left, group by group."""
+    """Return the units that are left, group by group."""
     return [found.kept for found in falls(state_dict, *rules).report.groups]
 
 
 def mlp(*norms: float, name: str = "") -> Tensors:
-    """Give two weights and a bias whose hidden units have these norms."""
+    """Return two weights and a bias whose hidden units have these norms."""
     rows = torch.tensor(norms, dtype=torch.float32)
     prefix = f"{name}." if name else ""
     return {

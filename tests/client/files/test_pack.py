@@ -48,7 +48,7 @@ def names_in(path: Path) -> list[str]:
 
 
 def packed(folder: Path, content: bytes, *, canonical_zero: bool = False) -> Path:
-    """Give a packed file of these bytes."""
+    """Return a packed file of these bytes."""
     pack_file(written(folder / "dense", content), folder / "packed", canonical_zero=canonical_zero)
     return folder / "packed"
 

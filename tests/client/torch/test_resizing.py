@@ -21,7 +21,7 @@ GPT2_LINEAR = transformers.pytorch_utils.Conv1D(6, 4)  # type: ignore[no-untyped
 
 
 def state_of(module: nn.Module) -> dict[str, Tensor]:
-    """Give copies of a module's tensors."""
+    """Return copies of a module's tensors."""
     return {name: tensor.clone() for name, tensor in module.state_dict().items()}
 
 

@@ -35,7 +35,7 @@ from tests.engine.tied import MLP, ONE, Tensors, falls, group, mlp, units
 
 
 def loaded(module: nn.Module, state_dict: dict[str, object]) -> nn.Module:
-    """Give a module with these tensors, whose sizes fit."""
+    """Return a module with these tensors, whose sizes fit."""
     module.load_state_dict(state_dict)
     return module.eval()
 

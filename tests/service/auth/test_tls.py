@@ -265,7 +265,7 @@ DAYIKoZIhvcNAgkFADAdBglghkgBZQMEASoEEBAAAAAAAAAAAAAAAAAAAAAEgZAA
 
 
 def _copied(signed: Signed, folder: Path) -> Signed:
-    """Give the same certificate in files of a folder of their own."""
+    """Return the same certificate in files of a folder of their own."""
     folder.mkdir(exist_ok=True)
     copy = Signed(folder / "tls.crt", folder / "tls.key")
     shutil.copy(signed.certificate, copy.certificate)
@@ -274,7 +274,7 @@ def _copied(signed: Signed, folder: Path) -> Signed:
 
 
 def _linked(signed: Signed, folder: Path) -> Signed:
-    """Give the same certificate as Kubernetes mounts it."""
+    """Return the same certificate as Kubernetes mounts it."""
     _copied(signed, folder / "1")
     (folder / "data").symlink_to("1")
     linked = Signed(folder / "tls.crt", folder / "tls.key")
@@ -299,7 +299,7 @@ def _listening(served: Signed, client_ca: Path | None = None) -> Iterator[str]:
 
 
 def _met_at(address: str) -> bytes:
-    """Give the certificate that a new connection meets."""
+    """Return the certificate that a new connection meets."""
     host, port = host_and_port(address, "address")
     return ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate((host, port), timeout=20))
 

@@ -104,7 +104,7 @@ Calling = Callable[[grpc.aio.Channel, "Counted"], Awaitable[None]]
 
 
 def requests_of(kind: str, word: bytes) -> Any:
-    """Give what a client sends: `word` last, after one message where there can be more."""
+    """Return what a client sends: `word` last, after one message where there can be more."""
     return iter([b"go on", word]) if kind in STREAMS_REQUESTS else word
 
 
@@ -174,7 +174,7 @@ class Counted:
 
 
 def count(kind: str, style: dict[str, Any], calling: Calling) -> Counted:
-    """Give the counts after `calling`, once the server is through with it."""
+    """Return the counts after `calling`, once the server is through with it."""
     metrics = Metrics("0", "cpu")
 
     async def main() -> Counted:
