@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from pruning_engine.dtypes import element_bits
+from pruning_engine.dtypes import tensor_bytes
 
 CARRIERS: Final[Mapping[str, np.dtype[Any]]] = MappingProxyType(
     {
@@ -64,7 +64,7 @@ class Buffer:
         Raises: ValueError if there are more or fewer bytes than dtype and shape take.
         """
         flat = data.reshape(-1).view(np.uint8) if isinstance(data, np.ndarray) else np.frombuffer(data, np.uint8)
-        nbytes = _nbytes(dtype, shape)
+        nbytes = tensor_bytes(dtype, prod(shape))
         if len(flat) != nbytes:
             raise ValueError(f"a tensor {dtype} of shape {list(shape)} takes {nbytes:,} bytes, got {len(flat):,}")
         carrier = CARRIERS.get(dtype)
@@ -78,7 +78,7 @@ class Buffer:
     @property
     def nbytes(self) -> int:
         """The bytes that its entries take in C order, without gaps."""
-        return _nbytes(self.dtype, self.shape)
+        return tensor_bytes(self.dtype, self.entries)
 
     @property
     def data(self) -> memoryview:
@@ -114,7 +114,3 @@ class Buffer:
     def fill(self, source: "Buffer") -> None:
         """Write another buffer's entries, of the same dtype and number, in C order."""
         np.copyto(self.array, source.array.reshape(self.array.shape))
-
-
-def _nbytes(dtype: str, shape: tuple[int, ...]) -> int:
-    return (prod(shape) * element_bits(dtype) + 7) // 8

@@ -59,3 +59,13 @@ def element_bits(name: str) -> int:
 def is_float(name: str) -> bool:
     """Whether a dtype is a real floating point one that can be read as numbers."""
     return name in REAL_FLOATS
+
+
+def tensor_bytes(name: str, entries: int) -> int:
+    """Return the bytes of a tensor's entries, without gaps. Raises: KeyError for an unknown dtype."""
+    return (entries * element_bits(name) + 7) // 8
+
+
+def packed_bytes(entries: int) -> int:
+    """Return the bytes of a mask of one bit per entry."""
+    return (entries + 7) // 8

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from pruning_engine.buffer import CARRIERS, Buffer
-from pruning_engine.dtypes import element_bits
+from pruning_engine.dtypes import tensor_bytes
 
 TORCH_DTYPES: Final[Mapping[str, torch.dtype]] = MappingProxyType(
     {
@@ -80,7 +80,7 @@ class DeviceBuffer:
     @property
     def nbytes(self) -> int:
         """The bytes that its entries take."""
-        return (self.entries * element_bits(self.dtype) + 7) // 8
+        return tensor_bytes(self.dtype, self.entries)
 
     @property
     def address(self) -> int:

@@ -10,7 +10,7 @@ from math import prod
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
-from pruning_engine.dtypes import REAL
+from pruning_engine.dtypes import REAL, packed_bytes
 from pruning_engine.errors import Reason
 from pruning_proto.names import CUSTOM_MASK, IN_NORM, MASK_BITS, SCORES
 
@@ -30,11 +30,6 @@ class AuxiliaryTensor:
     dtypes: frozenset[str]
     user: str
     dtype_reason: Reason = Reason.UNPRUNABLE_DTYPE
-
-
-def packed_bytes(entries: int) -> int:
-    """Return the bytes of a mask of one bit per entry."""
-    return (entries + 7) // 8
 
 
 def _same_shape(weight: Shape) -> tuple[Shape, ...]:

@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from pruning_engine.dtypes import packed_bytes
+
 Bits: TypeAlias = Any
 """Packed bits: a flat uint8 array of the backend that works on them, numpy's or torch's."""
 
@@ -56,11 +58,6 @@ class PackedMask:
         """Prune every entry, in this mask's memory."""
         if self.bits is not None:
             self.bits[:] = 0
-
-
-def packed_bytes(entries: int) -> int:
-    """Return the bytes of a packed mask."""
-    return (entries + 7) // 8
 
 
 def packed_slice(begin: int, end: int) -> slice:

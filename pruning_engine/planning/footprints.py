@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from pruning_engine.checkpoints.auxiliary_tensors import packed_bytes
 from pruning_engine.checkpoints.parameters import tensor_bytes
+from pruning_engine.dtypes import packed_bytes
 from pruning_engine.granularities.channels import CHANNEL_BYTES
 from pruning_engine.planning.memory import Footprint
 from pruning_engine.planning.plan import PlannedParameter

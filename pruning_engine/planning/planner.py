@@ -8,7 +8,6 @@ from math import prod
 from types import MappingProxyType
 from typing import Final
 
-from pruning_engine.checkpoints.auxiliary_tensors import packed_bytes
 from pruning_engine.checkpoints.parameters import (
     NO_AUXILIARY,
     Parameters,
@@ -16,6 +15,7 @@ from pruning_engine.checkpoints.parameters import (
     TensorSpec,
     find_parameters,
 )
+from pruning_engine.dtypes import packed_bytes
 from pruning_engine.errors import MismatchError, Reason
 from pruning_engine.granularities.units import Units
 from pruning_engine.planning import checks

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pruning_engine.buffer import CARRIERS, Buffer
-from pruning_engine.dtypes import is_float
+from pruning_engine.dtypes import is_float, packed_bytes
 from pruning_engine.kernels.backend import AnyBuffer, BoolArray, Candidates, Floats, Integers, NotBinaryError
 from pruning_engine.kernels.channel_layout import ChannelLayout
 from pruning_engine.kernels.cpu import norms
@@ -17,7 +17,7 @@ from pruning_engine.kernels.cpu.keys import RandomKeys, magnitude_keys
 from pruning_engine.kernels.cpu.products import ProductKeys
 from pruning_engine.kernels.cpu.slices import moved_, taken
 from pruning_engine.kernels.magnitude_keys import magnitude_bits
-from pruning_engine.kernels.packed_mask import PackedMask, full_bits, packed_bytes, packed_slice
+from pruning_engine.kernels.packed_mask import PackedMask, full_bits, packed_slice
 from pruning_engine.norm import Norm
 from pruning_engine.runtime.scratch_buffers import PIECE_ENTRIES, buffer
 from pruning_engine.runtime.threads import in_parallel

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from pruning_engine.dtypes import packed_bytes
 from pruning_engine.kernels.backend import RUN_ENTRIES, GroupedCandidates, Integers, Split
 from pruning_engine.kernels.channel_layout import ChannelLayout
 from pruning_engine.kernels.cpu.arrays import bits_at, count_ones, pieces, take_runs, unpacked
 from pruning_engine.kernels.cpu.groups import NumpyGroups
 from pruning_engine.kernels.cpu.keys import Keys
-from pruning_engine.kernels.packed_mask import PackedMask, packed_bytes, packed_slice
+from pruning_engine.kernels.packed_mask import PackedMask, packed_slice
 from pruning_engine.runtime.scratch_buffers import buffer
 
 _Packed = npt.NDArray[np.uint8]

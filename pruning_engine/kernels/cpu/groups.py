@@ -11,11 +11,12 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from pruning_engine.dtypes import packed_bytes
 from pruning_engine.kernels.backend import BoolArray, GroupCut, Integers
 from pruning_engine.kernels.channel_layout import ChannelLayout
 from pruning_engine.kernels.cpu.arrays import bits_at, unpacked
 from pruning_engine.kernels.cpu.keys import Keys
-from pruning_engine.kernels.packed_mask import PackedMask, packed_bytes, packed_slice
+from pruning_engine.kernels.packed_mask import PackedMask, packed_slice
 from pruning_engine.runtime.scratch_buffers import buffer
 
 _Packed: TypeAlias = npt.NDArray[np.uint8]

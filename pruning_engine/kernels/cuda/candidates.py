@@ -5,13 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from pruning_engine.dtypes import packed_bytes
 from pruning_engine.kernels.backend import RUN_ENTRIES, GroupedCandidates, Integers, Split
 from pruning_engine.kernels.channel_layout import ChannelLayout
 from pruning_engine.kernels.cpu.arrays import pieces
 from pruning_engine.kernels.cuda.bits import bits_at, count_bits, pack_bits, unpack_bits
 from pruning_engine.kernels.cuda.groups import TorchGroups
 from pruning_engine.kernels.cuda.keys import Keys
-from pruning_engine.kernels.packed_mask import Bits, PackedMask, packed_bytes, packed_slice
+from pruning_engine.kernels.packed_mask import Bits, PackedMask, packed_slice
 
 
 class TorchCandidates:

@@ -6,11 +6,12 @@ from math import gcd
 import numpy as np
 import torch
 
+from pruning_engine.dtypes import packed_bytes
 from pruning_engine.kernels.backend import GroupCut
 from pruning_engine.kernels.channel_layout import ChannelLayout
 from pruning_engine.kernels.cuda.bits import bits_at, pack_bits, unpack_bits
 from pruning_engine.kernels.cuda.keys import Keys
-from pruning_engine.kernels.packed_mask import Bits, PackedMask, packed_bytes, packed_slice
+from pruning_engine.kernels.packed_mask import Bits, PackedMask, packed_slice
 
 
 class TorchGroups:
