@@ -4,6 +4,7 @@ Only the module of the command that was called is imported: others may need more
 """
 
 import argparse
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -126,4 +127,5 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
         from importlib.metadata import version  # noqa: PLC0415
 
-        parser.exit(message=f"prune {version('pruning-service')}\n")
+        sys.stdout.write(f"prune {version('pruning-service')}\n")
+        parser.exit()

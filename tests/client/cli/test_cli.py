@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import grpc
@@ -303,6 +304,11 @@ def test_reader_that_leaves_early_is_no_disaster(file: Path) -> None:
         process.stdout.close()
         assert process.stderr is not None
         assert process.stderr.read() == b""
+
+
+def test_version_goes_to_stdout() -> None:
+    done = prune("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"prune {version('pruning-service')}\n", "")
 
 
 def test_output_that_cannot_be_written_is_said_before_anything_is_sent(server: ServerProcess, file: Path) -> None:
