@@ -8,6 +8,8 @@ scores, amounts and granularities of a recipe are imported from `pruning_engine.
     runtime         threads, yield points and scratch memory
     kernels         arithmetic over one flat tensor, on the CPU and on a GPU
     selection       the exact k least entries or channels
+    scores          by what importance: one file per score
+    granularities   in which pieces: one file per granularity
     planning        what will be done, from names, dtypes and shapes alone
     execution       a plan carried out, on buffers or on a state dict
     modules         the interface of torch.nn.utils.prune

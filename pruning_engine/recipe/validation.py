@@ -1,5 +1,6 @@
 """What is refused about a recipe whatever the checkpoint: values out of range, and parts that do not go together."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from pruning_engine.errors import Reason, RecipeError
@@ -27,7 +28,8 @@ def check(recipe: Recipe) -> None:
 def _check_rule(rule: Rule, path: str) -> None:
     rule.granularity.check(f"{path}.granularity.{rule.granularity.field}")
     _check_select(rule, path)
-    _check_combination(rule, path)
+    _check_granularity(rule, path)
+    _check_parts(rule, path)
     _check_amount(rule, path)
     _check_norm(rule, f"{path}.score.{rule.score.field}.norm")
     rule.score.check(f"{path}.score.{rule.score.field}")
@@ -42,25 +44,25 @@ def _check_select(rule: Rule, path: str) -> None:
         )
 
 
-def _check_combination(rule: Rule, path: str) -> None:
-    """Refuse a score that does not go with the granularity, and a part that either does not take."""
-    name, only = rule.score.field, rule.score.only_granularity
-    if rule.score.ranks and not rule.score.ranks_channels and not rule.granularity.prunes_entries:
-        _refuse(
-            f"{path}.granularity",
-            f"{name} ranks entries, and {rule.granularity.field} are not; use {' or '.join(_OF_ENTRIES)}",
-        )
-    if only not in (None, Entries.field, rule.granularity.field):
+def _check_granularity(rule: Rule, path: str) -> None:
+    """Refuse a granularity that the score does not go with."""
+    name, only, field = rule.score.field, rule.score.only_granularity, rule.granularity.field
+    if only == Entries.field and field != only:
+        _refuse_part(name, "granularity", path)
+    if only not in (None, field):
         _refuse(f"{path}.granularity", f"{name} needs granularity {only}; add it")
-    takes_amount = rule.score.ranks and rule.granularity.takes_amount
-    takes_scope = rule.score.ranks and rule.granularity.takes_scope and rule.score.takes_scope
-    for part, is_refused, owner in (
-        ("amount", rule.amount is not None and not takes_amount, rule.score.ranks),
-        ("scope", rule.scope is not Scope.LOCAL and not takes_scope, rule.score.ranks and rule.score.takes_scope),
-        ("granularity", only is not None and rule.granularity.field != only, False),
-    ):
-        if is_refused:
-            _refuse_part(rule.granularity.field if owner else name, part, path)
+    if not rule.score.ranks_channels and not rule.granularity.prunes_entries:
+        _refuse(f"{path}.granularity", f"{name} ranks entries, and {field} are not; use {' or '.join(_OF_ENTRIES)}")
+
+
+def _check_parts(rule: Rule, path: str) -> None:
+    """Refuse an amount or a scope that the score or the granularity does not take."""
+    score, granularity = rule.score, rule.granularity
+    if rule.amount is not None:
+        _refuse_untaken("amount", path, {score.field: score.ranks, granularity.field: granularity.takes_amount})
+    if rule.scope is not Scope.LOCAL:
+        takes_scope = score.ranks and score.takes_scope
+        _refuse_untaken("scope", path, {score.field: takes_scope, granularity.field: granularity.takes_scope})
 
 
 def _check_amount(rule: Rule, path: str) -> None:
@@ -87,6 +89,12 @@ def _check_norm(rule: Rule, path: str) -> None:
             f"{path}: the nuclear norm is for granularity channels; {rule.granularity.field} take p",
             field=f"{path}.named",
         )
+
+
+def _refuse_untaken(part: str, path: str, takers: Mapping[str, bool]) -> None:
+    for name, takes_it in takers.items():
+        if not takes_it:
+            _refuse_part(name, part, path)
 
 
 def _refuse_part(name: str, part: str, path: str) -> None:
