@@ -66,7 +66,7 @@ def exact_unit_sums(
     """Return the sums of the units `numbers`, ascending, exact and rounded once."""
     ties = [tie for tie in group.ties if tie.scored and tie.unit_entries]
     if len(numbers) > 1 and all(_are_alike(backend, tie, scored[tie.parameter], numbers) for tie in ties):
-        # Constant tensors, whose units are all close, are no reason to be slow.
+        # Constant tensors, whose units are all close, must not be slow.
         return np.repeat(exact_unit_sums(backend, group, scored, numbers[:1], norm), len(numbers))
     parts: list[Floats] = []
     for tie in ties:

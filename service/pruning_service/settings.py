@@ -272,7 +272,7 @@ def _check_plaintext(settings: Settings, remedy: str) -> None:
         )
     if settings.token_file is not None and not settings.allow_plaintext_tokens:
         raise SettingsError(
-            f"{reached}, and tokens would travel in the clear, where whoever reads one can use it: {remedy}; or, "
+            f"{reached}, and tokens would travel in plaintext, where whoever reads one can use it: {remedy}; or, "
             f"where a proxy or a mesh encrypts, {variable_of('allow_plaintext_tokens')}=true "
             f"({option_of('allow_plaintext_tokens')})"
         )

@@ -174,7 +174,7 @@ def _unreadable(tensor: Tensor) -> str | None:
         )
     if tensor.device.type in _ADDRESSABLE and tensor.numel() > 0 and tensor.data_ptr() == 0:
         return (
-            f"its {tensor.numel():,} entries have no memory: it only stands for others, or was let go of (a sharded "
+            f"its {tensor.numel():,} entries have no memory: it is a placeholder, or its storage was freed (a sharded "
             "model does so between its steps); gather the whole state dict first"
         )
     return None

@@ -54,7 +54,7 @@ def joined(addresses: Sequence[str]) -> str:
     if None in ips or len(versions) > 1:
         raise ValueError(
             "several addresses are IP addresses with ports, all IPv4 or all IPv6; for hosts by name give one DNS name "
-            f"that stands for all of them, HOST:PORT, and calls take turns among them; got {name_of(addresses)}"
+            f"that resolves to all of them, HOST:PORT, and calls take turns among them; got {name_of(addresses)}"
         )
     version = versions.pop()
     notation = "{}" if version == 4 else "[{}]"

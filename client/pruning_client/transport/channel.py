@@ -22,7 +22,7 @@ _OPTIONS: Final = (
     # a fast line come to 60 MB. 4 MiB fill a line of 40 MB/s over 100 ms.
     ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.lookahead_bytes", 4 * MIB),
-    # Calls take turns among all addresses that a name stands for, or a list gives; one that is away is passed over.
+    # Calls take turns among all addresses of a name or a list; one that does not answer is skipped.
     ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})),
     # A server that was started again is found by a retry about a second later; gRPC's own waits grow to two minutes.
     ("grpc.initial_reconnect_backoff_ms", 200),

@@ -283,7 +283,7 @@ def _stored(name: str, shape: tuple[int, ...], entries: Mapping[str, TensorEntry
 
 
 def _invalid(wrong: str, tensor: str | None = None) -> LayoutError:
-    return LayoutError(Reason.INVALID_PACKED, f"this is no sound packed file: {wrong}", tensor)
+    return LayoutError(Reason.INVALID_PACKED, f"this is not a valid packed file: {wrong}", tensor)
 
 
 def _whole_bytes(bits: int) -> int:
