@@ -17,6 +17,7 @@ from typing import Final
 
 from pruning_client.calls.exchange import Exchange, Watcher
 from pruning_client.calls.outcome import Outcome
+from pruning_client.cli import garbage
 from pruning_client.clients.sync import Client
 from pruning_client.errors import DeadlineError, InternalError, PruningError, UnavailableError
 from pruning_client.transport.retry import Attempts
@@ -60,7 +61,8 @@ class _LocalConnection:
     """
 
     def __init__(self) -> None:
-        self._service = _service()
+        with garbage.importing():
+            self._service = _service()
         try:
             self._settings = self._service.settings_from(os.environ)
         except ValueError as error:

@@ -3,7 +3,6 @@
 Exit status: 0 done, 1 failure, 2 the request, a path or the file is invalid, 130 interrupted, 143 terminated.
 """
 
-import gc
 import os
 import signal
 import sys
@@ -11,12 +10,9 @@ from collections.abc import Sequence
 from io import TextIOWrapper
 from typing import Final
 
-from pruning_client.cli import error_output
+from pruning_client.cli import error_output, garbage
 from pruning_client.cli.arguments import UsageError, parse
 from pruning_client.errors import PruningError
-
-_COLLECTED_OBJECTS: Final = 50_000
-"""New objects between two collections. Python's 700 make importing a tenth slower: modules are not garbage."""
 
 INTERRUPTED: Final = 130
 TERMINATED: Final = 143
@@ -24,12 +20,11 @@ TERMINATED: Final = 143
 
 def main() -> int:
     """Run the command of this process; return the exit status."""
-    gc.set_threshold(_COLLECTED_OBJECTS)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that unfinished files are removed
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal's encoding may lack the letters of a name
     status = run(sys.argv[1:])
-    gc.freeze()  # the process ends: it does not search its memory for garbage
+    garbage.keep_all()
     return status
 
 
@@ -37,7 +32,9 @@ def run(words: Sequence[str]) -> int:
     """Run one command; return the exit status."""
     as_json = words[:1] != ["serve"] and "--json" in words  # also for words that cannot be parsed
     try:
-        answer = parse(words)()
+        with garbage.importing():
+            command = parse(words)
+        answer = command()
         sys.stdout.write(answer.as_json() if as_json else answer.as_text())
         sys.stdout.flush()
     except KeyboardInterrupt:
