@@ -55,9 +55,12 @@ def prune(
     settings = settings or read_local_settings({})
     set_threads(settings.threads)
     device = find_device(settings.device)
-    with closing(EngineWorker(device)) as worker:
+    with (
+        closing(EngineWorker(device)) as worker,
+        closing(_prune(_Source(options, pieces), _Sink(receive), settings, worker)) as call,
+    ):
         try:
-            asyncio.run(_prune(_Source(options, pieces), _Sink(receive), settings, worker))
+            asyncio.run(call)  # an interrupt before it starts leaves `call` to be closed
         except _CallerFailed as failed:
             error = failed.error
         else:
