@@ -40,7 +40,13 @@ PACKED_KEY: Final = "pruning.packed.v1"
 """A JSON object: the shape of each packed tensor by name. It makes a file a packed one."""
 
 FRAMEWORK_KEY: Final = "format"
-"""The framework that a file was written for, "pt" or "np", as safetensors has it."""
+"""The framework that a file was written for, as loaders expect it."""
+
+FRAMEWORK: Final = "pt"
+"""The value of `format` where a file has none: transformers 4 and accelerate refuse metadata without a known one."""
+
+SHARDING_KEY: Final = "DCP_SHARDING_INFO"
+"""A JSON object: where the slices of a file begin in their tensors, as torch's distributed checkpoints have it."""
 
 # RPCs and the metadata of calls.
 

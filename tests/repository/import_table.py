@@ -30,7 +30,7 @@ TABLES: Final[Mapping[str, Table]] = {
         reasons="",
         spans="",
         framing="v1",
-        safetensors="limits reasons spans",
+        safetensors="limits names reasons spans",
         packed="names reasons safetensors spans",
     ),
     "pruning_engine": _table(

@@ -124,6 +124,7 @@ def _file(path: Path) -> Source:
     if is_index(path):
         return ShardsSource(path)
     file = FileSource(path)
+    file.check_not_sharded()
     return PackedSource(file) if is_packed(file.layout) else file
 
 

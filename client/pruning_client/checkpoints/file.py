@@ -14,6 +14,7 @@ from typing import IO, BinaryIO, Final, Protocol, TypeAlias
 from pruning_client.errors import CheckpointError, layout_error
 from pruning_proto.limits import CHUNK_BYTES, HEADER_BYTES_CEILING
 from pruning_proto.reasons import Reason
+from pruning_proto.safetensors.distributed import check_not_sharded
 from pruning_proto.safetensors.header import PREFIX_BYTES, Layout, LayoutError, json_bytes, parse
 from pruning_proto.spans import spans
 
@@ -104,6 +105,13 @@ class FileSource:
                 return piece
 
             yield part
+
+    def check_not_sharded(self) -> None:
+        """Refuse a file that may hold slices of tensors. Raises: CheckpointError."""
+        try:
+            check_not_sharded(self.layout.metadata)
+        except LayoutError as error:
+            raise layout_error(error, self.path) from error
 
     def _read_header(self, file: BinaryIO) -> tuple[bytes, Layout]:
         prefix = file.read(PREFIX_BYTES)

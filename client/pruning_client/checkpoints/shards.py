@@ -35,6 +35,8 @@ class ShardsSource:
         self.path = fspath(path)
         file_of = self._read_index(Path(path))
         self._shards = [FileSource(Path(path).parent / name) for name in sorted(set(file_of.values()))]
+        for shard in self._shards:
+            shard.check_not_sharded()
         self._check_complete(file_of)
         entries = [entry for shard in self._shards for entry in shard.layout.tensors]
         metadata = {key: value for shard in self._shards for key, value in shard.layout.metadata.items()}

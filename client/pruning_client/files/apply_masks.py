@@ -40,6 +40,7 @@ def apply_file(model: str | PathLike[str], masks: str | PathLike[str], out: str 
     tensor is missing, has two masks or another number of entries, or cannot be pruned. In all cases `out` is unchanged.
     """
     source, bits = FileSource(model), FileSource(masks)
+    source.check_not_sharded()
     _check_dense(source)
     mask_of = _matched(source, bits)
     tensors = [(entry.name, entry.dtype, entry.shape) for entry in source.layout.tensors]

@@ -18,7 +18,7 @@ from pruning_proto.reasons import Reason
 from pruning_proto.safetensors.dtypes import WITHOUT_ZERO
 from pruning_proto.safetensors.header import TensorEntry
 
-FORMAT: Final = "np"
+FORMAT: Final = "pt"  # transformers knows no "np"
 
 _NAMES: Final = {
     "bool": "BOOL",

@@ -10,6 +10,7 @@ from pruning_engine.recipe import OutputForm
 from pruning_proto.formats import OutputFormat
 from pruning_proto.packed import format as packed_format
 from pruning_proto.safetensors import header as safetensors_header
+from pruning_proto.safetensors.distributed import check_not_sharded
 from pruning_proto.safetensors.header import Layout
 from pruning_service.messages.history import with_round
 from pruning_service.messages.plan_and_report import check_describable, check_groups_describable
@@ -50,6 +51,7 @@ def prepare(request: Request, file: Layout, backlog_bytes: int, version: str) ->
     """
     check_describable(file.tensors)
     packed_format.check_not_packed(file.metadata)
+    check_not_sharded(file.metadata)
     output = request.output
     plan = make_plan(request.recipe, file.tensors, output=OutputForm(output.computed_as), aliases=request.aliases)
     check_groups_describable(plan)

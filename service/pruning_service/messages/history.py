@@ -14,18 +14,21 @@ from google.protobuf.json_format import MessageToDict
 from pruning_engine.errors import CheckpointError, Reason
 from pruning_engine.recipe import Channels, Method, Recipe, Rule, Units
 from pruning_engine.report import GroupReport
-from pruning_proto.names import CONFIG_KEY, HISTORY_KEY
+from pruning_proto.names import CONFIG_KEY, FRAMEWORK, FRAMEWORK_KEY, HISTORY_KEY
 from pruning_service.messages.recipe import rule_message
 
 
 def with_round(metadata: Mapping[str, str], recipe: Recipe, version: str) -> dict[str, str]:
     """Return the metadata with one more round under HISTORY_KEY, and every other key as it came.
 
+    A file without a framework gets one: loaders accept a file without metadata, but not metadata without it.
+
     Raises: CheckpointError if the value under HISTORY_KEY is not a history.
     """
     rounds = _rounds(metadata.get(HISTORY_KEY, "[]"))
     rounds.append({"recipe": recipe_json(recipe), "version": version})
-    return {**metadata, HISTORY_KEY: json.dumps(rounds, ensure_ascii=False, separators=(",", ":"))}
+    framework = {} if FRAMEWORK_KEY in metadata else {FRAMEWORK_KEY: FRAMEWORK}
+    return {**framework, **metadata, HISTORY_KEY: json.dumps(rounds, ensure_ascii=False, separators=(",", ":"))}
 
 
 def with_config(metadata: Mapping[str, str], groups: Sequence[GroupReport]) -> dict[str, str]:

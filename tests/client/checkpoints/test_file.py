@@ -97,3 +97,10 @@ def test_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
 def test_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError, match="is a folder"):
         FileSource(tmp_path)
+
+
+def test_shard_of_a_distributed_checkpoint_is_refused_by_name(tmp_path: Path) -> None:
+    source = FileSource(written(tmp_path / "in", checkpoint({}, {"DCP_SHARDING_INFO": "{}"})))
+    with pytest.raises(CheckpointError, match="consolidate_safetensors_files") as caught:
+        source.check_not_sharded()
+    assert str(tmp_path / "in") in str(caught.value)

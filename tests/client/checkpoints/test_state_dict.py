@@ -101,9 +101,9 @@ def test_scores_may_be_of_another_library() -> None:
     assert source.framework is torch_framework()
 
 
-@pytest.mark.parametrize(("one", "form"), [(torch.ones(1), "pt"), (np.ones(1), "np")], ids=["torch", "numpy"])
-def test_metadata_tells_the_format_that_loaders_ask_for(one: Any, form: str) -> None:
-    assert StateDictSource({"a": one}).layout.metadata == {"format": form}
+@pytest.mark.parametrize("one", [torch.ones(1), np.ones(1)], ids=["torch", "numpy"])
+def test_metadata_has_the_format_that_loaders_ask_for(one: Any) -> None:
+    assert StateDictSource({"a": one}).layout.metadata == {"format": "pt"}
 
 
 @pytest.mark.parametrize("value", [1.0, "text", None, [1.0]], ids=repr)

@@ -86,6 +86,9 @@ CASES = [
     refused("hole", Reason.INVALID_OFFSETS, "w2", header(
         f'{{"w1": {entry("F32", [1], 0, 4)}, "w2": {entry("F32", [1], 8, 12)}}}', bytes(12),
     )),
+    refused("a shard of torch's distributed checkpoint", Reason.INVALID_HEADER, "consolidate_safetensors_files", header(
+        f'{{"__metadata__": {{"DCP_SHARDING_INFO": "{{}}"}}, "w.weight": {entry("F32", [1, 1], 0, 4)}}}', bytes(4),
+    )),
     refused("no rules", Reason.INVALID_RECIPE, "rules", asked()),
     refused("no score", Reason.INVALID_RECIPE, "recipe.rules[0].score", asked(pb.Rule(amount=pb.Amount(count=1)))),
     refused("no amount", Reason.INVALID_RECIPE, "recipe.rules[0].amount", asked(pb.Rule(score=l1(0).score))),

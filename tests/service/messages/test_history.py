@@ -26,7 +26,7 @@ from pruning_engine.recipe import (
     Units,
 )
 from pruning_proto.v1 import pruning_pb2 as pb
-from pruning_service.messages.history import recipe_json
+from pruning_service.messages.history import recipe_json, with_round
 from pruning_service.messages.recipe import recipe_of
 
 TIED = ChannelGroup(
@@ -63,3 +63,15 @@ def test_a_recipe_stands_there_as_the_contract_has_it(rule: Rule) -> None:
     message = ParseDict(recipe_json(recipe), pb.Recipe())
 
     assert recipe_of(message) == recipe
+
+
+@pytest.mark.parametrize(
+    ("metadata", "framework"),
+    [
+        pytest.param({}, "pt", id="no metadata"),
+        pytest.param({"a": "b"}, "pt", id="no format"),
+        pytest.param({"format": "mlx"}, "mlx", id="another format"),
+    ],
+)
+def test_history_comes_with_a_format(metadata: dict[str, str], framework: str) -> None:
+    assert with_round(metadata, Recipe((Rule(score=Identity()),)), "1")["format"] == framework
