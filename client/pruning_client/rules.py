@@ -25,7 +25,7 @@ builder does not know its rule's position: the paths in its errors begin inside 
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
 from os import PathLike
 from typing import Final, Literal, TypeAlias, TypeVar
@@ -45,6 +45,7 @@ __all__ = [
     "l1_unstructured",
     "ln_structured",
     "load_recipe",
+    "n_of_m",
     "random_structured",
     "random_unstructured",
     "remove_dead",
@@ -52,11 +53,13 @@ __all__ = [
     "remove_units",
     "sparsity",
     "tie",
+    "weighted_magnitude",
 ]
 
 Patterns: TypeAlias = str | Iterable[str]
 ScopeName: TypeAlias = Literal["local", "global"]
 PriorName: TypeAlias = Literal["mask", "zeros"]
+ScoreName: TypeAlias = Literal["magnitude", "random", "importance_scores", "weighted_magnitude"]
 NormLike: TypeAlias = float | int | Literal["fro", "nuc"]
 Groups: TypeAlias = pb.Group | Iterable[pb.Group]
 
@@ -132,6 +135,49 @@ def ln_structured(
     """Prune the channels along `dim` of the smallest Ln norm; `n` is any of torch's: a number, "fro" or "nuc"."""
     score = _score(n, scope, importance_scores)
     return _channels(_ranking(_rule(score, include, exclude, prior), amount, scope), dim)
+
+
+def weighted_magnitude(
+    amount: AmountLike,
+    dim: int = 1,
+    *,
+    include: Patterns = (),
+    exclude: Patterns = (),
+    prior: PriorName = "mask",
+) -> pb.Rule:
+    """Prune, in each output channel, the weights of the smallest |w| times the norm of their input channel.
+
+    The norms are sent as `w:in_norm` beside `w`, in the state dict or in the file: one number per input channel, such
+    as the L2 norm of that channel's inputs over a calibration set. `dim` is the dim of the input channels. `amount`
+    applies to each output channel.
+
+    Source: Sun et al., "A Simple and Effective Pruning Approach for Large Language Models" (Wanda), arXiv:2306.11695.
+    """
+    rule = _rule(_weighted(dim), include, exclude, prior)
+    rule.amount.CopyFrom(amount_of(amount))
+    return rule
+
+
+def n_of_m(
+    n: int,
+    m: int,
+    *,
+    score: ScoreName = "magnitude",
+    dim: int = 1,
+    include: Patterns = (),
+    exclude: Patterns = (),
+    prior: PriorName = "mask",
+) -> pb.Rule:
+    """Keep the `n` most important of each `m` consecutive weights along the last dim: 2:4 is `n_of_m(2, 4)`.
+
+    `score` says what is important: "magnitude", "random", "importance_scores" (the scores that are sent) or
+    "weighted_magnitude" (see there; `dim` is for this score).
+    """
+    rule = _rule(_n_of_m_score(score, dim), include, exclude, prior)
+    path = "granularity.n_of_m"
+    rule.granularity.n_of_m.m = _integer(m, f"{path}.m", 2, 2**32)
+    rule.granularity.n_of_m.n = _integer(n, f"{path}.n", 1, int(m))
+    return rule
 
 
 def remove_units(
@@ -237,11 +283,14 @@ def _ranking(rule: pb.Rule, amount: AmountLike, scope: str) -> pb.Rule:
 
 
 def _channels(rule: pb.Rule, dim: int) -> pb.Rule:
-    if not isinstance(dim, Integral) or not -(2**31) <= dim < 2**31:
-        description = f"a dim is an integer of 32 bits, got {dim!r}"
-        raise recipe_error(Reason.INVALID_RECIPE, "granularity.channels.dim", description)
-    rule.granularity.channels.dim = int(dim)
+    rule.granularity.channels.dim = _dim(dim, "granularity.channels.dim")
     return rule
+
+
+def _dim(dim: int, field: str) -> int:
+    if not isinstance(dim, Integral) or not -(2**31) <= dim < 2**31:
+        raise recipe_error(Reason.INVALID_RECIPE, field, f"a dim is an integer of 32 bits, got {dim!r}")
+    return int(dim)
 
 
 def _units(  # noqa: PLR0917 - the parts of a message
@@ -253,18 +302,33 @@ def _units(  # noqa: PLR0917 - the parts of a message
         raise recipe_error(Reason.INVALID_RECIPE, "granularity.units", description)
     units = pb.Units(groups=all_groups, map=name, same_width=same_width)
     if head_dim is not None:
-        units.head_dim = _at_least_one(head_dim, "head_dim", 2**64)
+        units.head_dim = _integer(head_dim, "granularity.units.head_dim", 1, 2**64)
     if round_to != 1:
-        units.round_to = _at_least_one(round_to, "round_to", 2**32)
+        units.round_to = _integer(round_to, "granularity.units.round_to", 1, 2**32)
     rule.granularity.units.CopyFrom(units)
     return rule
 
 
-def _at_least_one(value: int, field: str, end: int) -> int:
-    if not isinstance(value, Integral) or not 1 <= value < end:
-        description = f"this is an integer, 1 to {end - 1}, got {value!r}"
-        raise recipe_error(Reason.INVALID_RECIPE, f"granularity.units.{field}", description)
+def _integer(value: int, field: str, least: int, end: int) -> int:
+    if not isinstance(value, Integral) or not least <= value < end:
+        description = f"this is an integer, {least} to {end - 1}, got {value!r}"
+        raise recipe_error(Reason.INVALID_RECIPE, field, description)
     return int(value)
+
+
+def _n_of_m_score(name: str, dim: int) -> pb.Score:
+    score = _choice(_SCORES, name, "score")(dim)
+    if dim != 1 and not score.HasField("weighted_magnitude"):
+        description = f"a dim is for score 'weighted_magnitude', got score {name!r}; leave out dim"
+        raise recipe_error(Reason.INVALID_RECIPE, "score.weighted_magnitude.dim", description)
+    return score
+
+
+def _weighted(dim: int) -> pb.Score:
+    weighted = pb.WeightedMagnitude()
+    if dim != 1:
+        weighted.dim = _dim(dim, "score.weighted_magnitude.dim")
+    return pb.Score(weighted_magnitude=weighted)
 
 
 def _score(norm: NormLike | None, scope: str, importance_scores: bool) -> pb.Score:
@@ -303,3 +367,12 @@ def _choice(choices: Mapping[str, _T], name: str, field: str) -> _T:
         allowed = " or ".join(repr(choice) for choice in choices)
         raise recipe_error(Reason.INVALID_RECIPE, field, f"this is {allowed}, got {name!r}")
     return choices[name]
+
+
+_SCORES: Final[Mapping[str, Callable[[int], pb.Score]]] = {
+    "magnitude": lambda _: pb.Score(magnitude=pb.Magnitude()),
+    "random": lambda _: pb.Score(random=pb.RandomScore()),
+    "importance_scores": lambda _: pb.Score(importance_scores=pb.ImportanceScores()),
+    "weighted_magnitude": _weighted,
+}
+"""Scores of single weights, each made with the dim of the input channels."""

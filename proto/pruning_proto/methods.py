@@ -1,7 +1,7 @@
 """The catalogue of methods: what the server offers, the client builds and the command line takes options for.
 
-The methods of `torch.nn.utils.prune`, and the removal of coupled channels, which torch does not have. torch's
-`global_unstructured` is any of the unstructured ones in global scope.
+The methods of `torch.nn.utils.prune`, and what torch does not have: Wanda's metric, N:M sparsity and the removal of
+coupled channels. torch's `global_unstructured` is any of the unstructured ones in global scope.
 """
 
 from collections.abc import Mapping
@@ -16,18 +16,23 @@ _STRUCTURED: Final = (*_UNSTRUCTURED, "granularity.channels.dim")
 _UNITS: Final = tuple(f"granularity.units.{field}" for field in ("groups", "map", "head_dim", "round_to", "same_width"))
 _NORM: Final = "score.magnitude.norm"
 _SCORES: Final = "score.importance_scores"
+_INPUT_DIM: Final = "score.weighted_magnitude.dim"
 
 ARGUMENTS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "amount": "amount",
         "scope": "scope",
         "granularity.channels.dim": "dim",
+        "granularity.n_of_m.n": "n",
+        "granularity.n_of_m.m": "m",
         "granularity.units.map": "map",
         "granularity.units.head_dim": "head_dim",
         "granularity.units.round_to": "round_to",
         "granularity.units.same_width": "same_width",
         "score.magnitude.norm": "n",
         "score.importance_scores": "importance_scores",
+        "score.weighted_magnitude.dim": "dim",
+        "score": "score",
     }
 )
 """The name that builders and the command line have for a field of a Rule; fields that every rule has are left out."""
@@ -57,6 +62,16 @@ METHODS: Final = (
     ),
     Method("random_structured", "Prunes random channels along a dim.", _STRUCTURED),
     Method("ln_structured", "Prunes the channels of least norm along a dim.", (*_STRUCTURED, _NORM, _SCORES)),
+    Method(
+        "weighted_magnitude",
+        "Prunes, in each output channel, the entries of least magnitude times the norm of their input channel.",
+        ("amount", *_SELECT, _INPUT_DIM),
+    ),
+    Method(
+        "n_of_m",
+        "Keeps the n most important of each m consecutive entries along the last dim, such as 2 of 4.",
+        (*_SELECT, "granularity.n_of_m.n", "granularity.n_of_m.m", "score", _INPUT_DIM),
+    ),
     Method("custom_from_mask", "Prunes what the mask sent beside the tensor marks 0.", _SELECT),
     Method(
         "remove_units",

@@ -1,7 +1,7 @@
 """A state dict as a source, and the bytes of a result as a state dict. Knows names; of tensors only their adaptors.
 
-Tied tensors are sent once and tied again in the result. Auxiliary tensors (`w:scores`, `w:mask`, `w:mask_bits`) are
-sent directly before their parameter, so that it can be pruned as soon as it has arrived.
+Tied tensors are sent once and tied again in the result. Auxiliary tensors (`w:scores`, `w:in_norm` and the others of
+`names.AUXILIARY`) are sent directly before their parameter, so that it can be pruned as soon as it has arrived.
 """
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -122,12 +122,14 @@ def _framework(name: str, tensor: object) -> Framework:
 def _tied_names(state_dict: StateDict, frameworks: Mapping[str, Framework]) -> dict[str, str]:
     """Map the later names of tied tensors to the first.
 
-    Names of torch's masked pairs are not tied: a shared `w_orig` has a mask for each of its names.
+    Names of torch's masked pairs are not tied: a shared `w_orig` has a mask for each of its names. Auxiliary tensors
+    are not tied either: layers with the same input share one `w:in_norm`, and each needs it.
     """
     first: dict[Hashable, str] = {}
     aliases = {}
     for name, tensor in state_dict.items():
-        identity = None if _is_masked_pair(name, state_dict) else frameworks[name].identity(tensor)
+        is_own = _owner(name) is not None or _is_masked_pair(name, state_dict)
+        identity = None if is_own else frameworks[name].identity(tensor)
         if identity is not None and first.setdefault(identity, name) != name:
             aliases[name] = first[identity]
     return aliases

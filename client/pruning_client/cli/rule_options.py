@@ -4,7 +4,7 @@ import argparse
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 from pruning_client import rules
 from pruning_client.calls.request import Rules
@@ -13,8 +13,11 @@ from pruning_client.errors import RecipeError, in_rule
 from pruning_proto.methods import METHODS
 from pruning_proto.v1 import pruning_pb2 as pb
 
-_ARGUMENTS: Final = {method.name: method.arguments for method in METHODS}
-"""The methods, each with the arguments that its builder takes beyond those that every rule has."""
+_ARGUMENTS: Final = {method.name: method.arguments for method in METHODS} | {"n_of_m": ("n_of_m", "score", "dim")}
+"""The methods, each with the arguments that its builder takes beyond those that every rule has.
+
+The builder's n and m are one option, `--n-of-m 2:4`; `--n` is the norm of other methods.
+"""
 
 _FLAGS: Final = {
     "amount": "--amount",
@@ -23,6 +26,8 @@ _FLAGS: Final = {
     "importance_scores": "--importance-scores",
     "dim": "--dim",
     "n": "--n",
+    "n_of_m": "--n-of-m",
+    "score": "--score",
     "map": "--map",
     "head_dim": "--head-dim",
     "round_to": "--round-to",
@@ -47,8 +52,8 @@ def rules_of(options: Namespace) -> Rules:
         if options.method or arguments or options.include or options.exclude or options.prior != "mask":
             raise UsageError("--recipe replaces --method and its options; give one or the other")
         return rules.load_recipe(options.recipe)
-    if options.method is None and options.map is not None:
-        options.method = "remove_units"
+    if options.method is None:
+        options.method = _implied_method(options)
     if options.method is None:
         raise UsageError(f"--method or --recipe is required; methods: {', '.join(_ARGUMENTS)}")
     _check_fit(options.method, arguments)
@@ -72,9 +77,27 @@ def _add_rule(rule: argparse._ArgumentGroup) -> None:
     rule.add_argument(
         "--global", dest="scope", action="store_const", const="global", help="rank the weights of all tensors together"
     )
-    rule.add_argument("--dim", type=int, metavar="D", help="structured: the dim whose channels are pruned; default: 0")
+    rule.add_argument(
+        "--dim",
+        type=int,
+        metavar="D",
+        help="structured: the dim whose channels are pruned, default: 0; weighted_magnitude: the dim of the input "
+        "channels, default: 1",
+    )
     rule.add_argument(
         "--n", type=_norm, metavar="N", help="ln_structured, remove_units: a number, inf, fro or nuc; default: 2"
+    )
+    rule.add_argument(
+        "--n-of-m",
+        type=_pattern,
+        metavar="N:M",
+        help="2:4: keep 2 of each 4 consecutive weights along the last dim; without --method it means n_of_m",
+    )
+    rule.add_argument(
+        "--score",
+        choices=get_args(rules.ScoreName),
+        metavar="S",
+        help=f"n_of_m: what is important, {', '.join(get_args(rules.ScoreName))}; default: magnitude",
     )
     rule.add_argument(
         "--include", action="append", default=[], metavar="G", help="glob of tensor names, or re:REGEX; repeatable"
@@ -85,6 +108,9 @@ def _add_rule(rule: argparse._ArgumentGroup) -> None:
     rule.add_argument("--prior", choices=("mask", "zeros"), default="mask", help="zeros: zeros count as pruned")
     rule.add_argument(
         "--importance-scores", action="store_const", const=True, help="rank by `w:scores` of the file instead of w"
+    )
+    rule.description = (
+        "weighted_magnitude needs `w:in_norm` beside each weight w in the file: one norm per input channel."
     )
 
 
@@ -109,21 +135,34 @@ def _arguments(options: Namespace) -> dict[str, object]:
     return {name: getattr(options, name) for name in _FLAGS if getattr(options, name) is not None}
 
 
+def _implied_method(options: Namespace) -> str | None:
+    """Return the method of options that only one method takes."""
+    if options.map is not None:
+        return "remove_units"
+    return "n_of_m" if options.n_of_m is not None else None
+
+
 def _check_fit(method: str, arguments: Mapping[str, object]) -> None:
     takes = _ARGUMENTS[method]
     for argument in arguments:
         if argument not in takes and not (argument == "sparsity" and "amount" in takes):
-            raise UsageError(f"{method} takes no {_FLAGS[argument]}")
+            hint = "; leave out --method, and choose with --score" if argument == "n_of_m" else ""
+            raise UsageError(f"{method} takes no {_FLAGS[argument]}{hint}")
     if "map" in takes and "map" not in arguments:
         raise UsageError(f"{method} needs --map; other groups are given in a --recipe")
     if "amount" in takes and not {"amount", "sparsity"} & arguments.keys():
         raise UsageError(f"{method} needs --amount or --sparsity")
+    if "n_of_m" in takes and "n_of_m" not in arguments:
+        raise UsageError(f"{method} needs --n-of-m, such as --n-of-m 2:4")
 
 
 def _rule(options: Namespace, arguments: dict[str, object]) -> pb.Rule:
     if options.sparsity is not None:
         del arguments["sparsity"]
         arguments["amount"] = rules.sparsity(options.sparsity)
+    if options.n_of_m is not None:
+        del arguments["n_of_m"]
+        arguments["n"], arguments["m"] = options.n_of_m
     if "map" not in _ARGUMENTS[options.method]:
         arguments |= {"include": options.include, "exclude": options.exclude}
     elif options.include or options.exclude:
@@ -137,6 +176,13 @@ def _amount(text: str) -> rules.AmountLike:
         return int(text)
     except ValueError:
         return number(text, "a part such as 0.5 or a count such as 1000")
+
+
+def _pattern(text: str) -> tuple[int, int]:
+    n, separator, m = text.partition(":")
+    if not (separator and n.isdecimal() and m.isdecimal()):
+        raise argparse.ArgumentTypeError(f"this is N:M, such as 2:4; got {text!r}")
+    return int(n), int(m)
 
 
 def _norm(text: str) -> rules.NormLike:

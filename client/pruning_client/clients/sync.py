@@ -105,11 +105,12 @@ class Client(ClientBase):
         """Prune a state dict, or a safetensors file, into memory.
 
         `importance_scores` and `masks` map parameter names to tensors of the same shape, for rules with
-        `importance_scores=True` and `custom_from_mask`. Prior masks go in the state dict, as `w:mask_bits` of an
-        earlier result or as torch's `w_orig` and `w_mask`. `seed` replaces the recipe's; without either one is
-        drawn if a rule is random, and the report has it. `digests` asks for SHA-256 of what was sent and received, in
-        the report. `canonical_zero`, for output "packed", writes -0.0 as +0.0, which takes less. A packed file is
-        unpacked and then pruned.
+        `importance_scores=True` and `custom_from_mask`. The norms of `weighted_magnitude` go in the state dict, as
+        `w:in_norm` of shape [input channels of w]. So do prior masks, as `w:mask_bits` of an earlier result or as
+        torch's `w_orig` and `w_mask`. `seed` replaces the recipe's; without either one is drawn if a rule is random,
+        and the report has it. `digests` asks for SHA-256 of what was sent and received, in the report.
+        `canonical_zero`, for output "packed", writes -0.0 as +0.0, which takes less. A packed file is unpacked and
+        then pruned.
         """
         self._check_usable()
         options = PruneOptions(output=format_of(output), seed=seed, digests=digests, canonical_zero=canonical_zero)

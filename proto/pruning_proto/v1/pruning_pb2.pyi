@@ -133,7 +133,7 @@ class Selector(_message.Message):
     def __init__(self, include: _Optional[_Iterable[str]] = ..., exclude: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Score(_message.Message):
-    __slots__ = ("magnitude", "random", "importance_scores", "custom_mask", "identity", "method", "dead")
+    __slots__ = ("magnitude", "random", "importance_scores", "custom_mask", "identity", "method", "dead", "weighted_magnitude")
     MAGNITUDE_FIELD_NUMBER: _ClassVar[int]
     RANDOM_FIELD_NUMBER: _ClassVar[int]
     IMPORTANCE_SCORES_FIELD_NUMBER: _ClassVar[int]
@@ -141,6 +141,7 @@ class Score(_message.Message):
     IDENTITY_FIELD_NUMBER: _ClassVar[int]
     METHOD_FIELD_NUMBER: _ClassVar[int]
     DEAD_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTED_MAGNITUDE_FIELD_NUMBER: _ClassVar[int]
     magnitude: Magnitude
     random: RandomScore
     importance_scores: ImportanceScores
@@ -148,7 +149,8 @@ class Score(_message.Message):
     identity: Identity
     method: CustomMethod
     dead: Dead
-    def __init__(self, magnitude: _Optional[_Union[Magnitude, _Mapping]] = ..., random: _Optional[_Union[RandomScore, _Mapping]] = ..., importance_scores: _Optional[_Union[ImportanceScores, _Mapping]] = ..., custom_mask: _Optional[_Union[CustomMask, _Mapping]] = ..., identity: _Optional[_Union[Identity, _Mapping]] = ..., method: _Optional[_Union[CustomMethod, _Mapping]] = ..., dead: _Optional[_Union[Dead, _Mapping]] = ...) -> None: ...
+    weighted_magnitude: WeightedMagnitude
+    def __init__(self, magnitude: _Optional[_Union[Magnitude, _Mapping]] = ..., random: _Optional[_Union[RandomScore, _Mapping]] = ..., importance_scores: _Optional[_Union[ImportanceScores, _Mapping]] = ..., custom_mask: _Optional[_Union[CustomMask, _Mapping]] = ..., identity: _Optional[_Union[Identity, _Mapping]] = ..., method: _Optional[_Union[CustomMethod, _Mapping]] = ..., dead: _Optional[_Union[Dead, _Mapping]] = ..., weighted_magnitude: _Optional[_Union[WeightedMagnitude, _Mapping]] = ...) -> None: ...
 
 class Magnitude(_message.Message):
     __slots__ = ("norm",)
@@ -188,6 +190,12 @@ class Dead(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class WeightedMagnitude(_message.Message):
+    __slots__ = ("dim",)
+    DIM_FIELD_NUMBER: _ClassVar[int]
+    dim: int
+    def __init__(self, dim: _Optional[int] = ...) -> None: ...
+
 class CustomMethod(_message.Message):
     __slots__ = ("name", "arguments")
     class ArgumentsEntry(_message.Message):
@@ -216,14 +224,16 @@ class Argument(_message.Message):
     def __init__(self, integer: _Optional[int] = ..., number: _Optional[float] = ..., text: _Optional[str] = ..., flag: bool = ...) -> None: ...
 
 class Granularity(_message.Message):
-    __slots__ = ("entries", "channels", "units")
+    __slots__ = ("entries", "channels", "units", "n_of_m")
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
     CHANNELS_FIELD_NUMBER: _ClassVar[int]
     UNITS_FIELD_NUMBER: _ClassVar[int]
+    N_OF_M_FIELD_NUMBER: _ClassVar[int]
     entries: Entries
     channels: Channels
     units: Units
-    def __init__(self, entries: _Optional[_Union[Entries, _Mapping]] = ..., channels: _Optional[_Union[Channels, _Mapping]] = ..., units: _Optional[_Union[Units, _Mapping]] = ...) -> None: ...
+    n_of_m: NOfM
+    def __init__(self, entries: _Optional[_Union[Entries, _Mapping]] = ..., channels: _Optional[_Union[Channels, _Mapping]] = ..., units: _Optional[_Union[Units, _Mapping]] = ..., n_of_m: _Optional[_Union[NOfM, _Mapping]] = ...) -> None: ...
 
 class Entries(_message.Message):
     __slots__ = ()
@@ -234,6 +244,14 @@ class Channels(_message.Message):
     DIM_FIELD_NUMBER: _ClassVar[int]
     dim: int
     def __init__(self, dim: _Optional[int] = ...) -> None: ...
+
+class NOfM(_message.Message):
+    __slots__ = ("n", "m")
+    N_FIELD_NUMBER: _ClassVar[int]
+    M_FIELD_NUMBER: _ClassVar[int]
+    n: int
+    m: int
+    def __init__(self, n: _Optional[int] = ..., m: _Optional[int] = ...) -> None: ...
 
 class Units(_message.Message):
     __slots__ = ("groups", "map", "head_dim", "round_to", "same_width")

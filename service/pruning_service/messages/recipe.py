@@ -123,20 +123,18 @@ def _score(message: pb.Rule, path: str) -> Score:
     kind = message.score.WhichOneof("kind")
     if kind is None:
         raise invalid(f"{path}.score", f"a score is required: {_either(SCORES)}")
-    if not SCORES[kind].ranks:
-        _refuse_ranking(message, SCORES[kind], path)
+    _refuse_explicit_defaults(message, SCORES[kind], path)
     return read(SCORES[kind], getattr(message.score, kind), f"{path}.score.{kind}")
 
 
-def _refuse_ranking(message: pb.Rule, score: type[Score], path: str) -> None:
-    """Refuse parts that only a ranking rule takes, also in their default values."""
-    given = {
-        "scope": message.scope != pb.SCOPE_UNSPECIFIED,
-        "granularity": message.HasField("granularity") and score.only_granularity == Entries.field,
-    }
-    for field, is_given in given.items():
-        if is_given:
-            raise invalid(f"{path}.{field}", f"{score.field} takes no {field}; leave it out")
+def _refuse_explicit_defaults(message: pb.Rule, score: type[Score], path: str) -> None:
+    """Refuse parts that the rule does not take and that have their default value; `check` refuses other values."""
+    granularity = GRANULARITIES[message.granularity.WhichOneof("kind") or Entries.field]
+    takes_scope = score.ranks and score.takes_scope
+    if message.scope != pb.SCOPE_UNSPECIFIED and not (takes_scope and granularity.takes_scope):
+        raise invalid(f"{path}.scope", f"{(granularity if takes_scope else score).field} takes no scope; leave it out")
+    if message.HasField("granularity") and not score.ranks and score.only_granularity == Entries.field:
+        raise invalid(f"{path}.granularity", f"{score.field} takes no granularity; leave it out")
 
 
 def _granularity(message: pb.Granularity, path: str) -> Granularity:
