@@ -173,11 +173,7 @@ def n_of_m(
     `score` says what is important: "magnitude", "random", "importance_scores" (the scores that are sent) or
     "weighted_magnitude" (see there; `dim` is for this score).
     """
-    rule = _rule(_n_of_m_score(score, dim), include, exclude, prior)
-    path = "granularity.n_of_m"
-    rule.granularity.n_of_m.m = _integer(m, f"{path}.m", 2, 2**32)
-    rule.granularity.n_of_m.n = _integer(n, f"{path}.n", 1, int(m))
-    return rule
+    return _n_of_m(_rule(_n_of_m_score(score, dim), include, exclude, prior), n, m)
 
 
 def remove_units(
@@ -302,18 +298,30 @@ def _units(  # noqa: PLR0917 - the parts of a message
         raise recipe_error(Reason.INVALID_RECIPE, "granularity.units", description)
     units = pb.Units(groups=all_groups, map=name, same_width=same_width)
     if head_dim is not None:
-        units.head_dim = _integer(head_dim, "granularity.units.head_dim", 1, 2**64)
+        units.head_dim = _at_least_one(head_dim, "head_dim", 2**64)
     if round_to != 1:
-        units.round_to = _integer(round_to, "granularity.units.round_to", 1, 2**32)
+        units.round_to = _at_least_one(round_to, "round_to", 2**32)
     rule.granularity.units.CopyFrom(units)
     return rule
 
 
-def _integer(value: int, field: str, least: int, end: int) -> int:
-    if not isinstance(value, Integral) or not least <= value < end:
-        description = f"this is an integer, {least} to {end - 1}, got {value!r}"
-        raise recipe_error(Reason.INVALID_RECIPE, field, description)
+def _at_least_one(value: int, field: str, end: int) -> int:
+    if not isinstance(value, Integral) or not 1 <= value < end:
+        description = f"this is an integer, 1 to {end - 1}, got {value!r}"
+        raise recipe_error(Reason.INVALID_RECIPE, f"granularity.units.{field}", description)
     return int(value)
+
+
+def _n_of_m(rule: pb.Rule, n: int, m: int) -> pb.Rule:
+    """Set the pattern; the largest m is the server's to decide."""
+    if not isinstance(m, Integral) or not 2 <= m < 2**32:
+        description = f"the entries of a group are an integer of 2 or more, got {m!r}"
+        raise recipe_error(Reason.INVALID_RECIPE, "granularity.n_of_m.m", description)
+    if not isinstance(n, Integral) or not 1 <= n < m:
+        description = f"the kept entries of a group of {m} are 1 to {m - 1}, got {n!r}"
+        raise recipe_error(Reason.INVALID_RECIPE, "granularity.n_of_m.n", description)
+    rule.granularity.n_of_m.n, rule.granularity.n_of_m.m = int(n), int(m)
+    return rule
 
 
 def _n_of_m_score(name: str, dim: int) -> pb.Score:

@@ -155,3 +155,64 @@ def test_the_arguments_of_an_installed_method_keep_their_types() -> None:
     assert rule.score.method.name == "mine"
     assert kinds == {"amount": "integer", "part": "number", "on": "flag", "how": "text"}
     assert list(rule.select.include) == ["*.weight"]
+
+
+def test_weighted_magnitude_takes_an_amount_of_each_output_channel() -> None:
+    rule = rules.weighted_magnitude(0.5, include="*.weight", exclude="head.*", prior="zeros")
+    assert rule.score == pb.Score(weighted_magnitude=pb.WeightedMagnitude())
+    assert (rule.amount, rule.scope, rule.prior) == (pb.Amount(fraction=0.5), pb.SCOPE_UNSPECIFIED, pb.PRIOR_ZEROS)
+    assert rule.select == pb.Selector(include=["*.weight"], exclude=["head.*"])
+
+
+@pytest.mark.parametrize("dim", [0, -1])
+def test_dim_of_input_channels_is_set_if_it_is_not_1(dim: int) -> None:
+    assert rules.weighted_magnitude(1, dim).score.weighted_magnitude.dim == dim
+    assert rules.n_of_m(2, 4, score="weighted_magnitude", dim=dim).score.weighted_magnitude.dim == dim
+    assert not rules.weighted_magnitude(1, 1).score.weighted_magnitude.HasField("dim")
+
+
+def test_weighted_magnitude_out_of_range_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"amount\.fraction"):
+        rules.weighted_magnitude(1.5)
+    with pytest.raises(RecipeError, match=r"score\.weighted_magnitude\.dim: a dim is an integer"):
+        rules.weighted_magnitude(0.5, dim=2**31)
+
+
+@pytest.mark.parametrize(
+    ("name", "score"),
+    [
+        ("magnitude", pb.Score(magnitude=pb.Magnitude())),
+        ("random", pb.Score(random=pb.RandomScore())),
+        ("importance_scores", pb.Score(importance_scores=pb.ImportanceScores())),
+        ("weighted_magnitude", pb.Score(weighted_magnitude=pb.WeightedMagnitude())),
+    ],
+)
+def test_n_of_m_takes_any_score_of_weights(name: rules.ScoreName, score: pb.Score) -> None:
+    rule = rules.n_of_m(2, 4, score=name, prior="zeros")
+    granularity = pb.Granularity(n_of_m=pb.NOfM(n=2, m=4))
+    assert rule == pb.Rule(score=score, granularity=granularity, prior=pb.PRIOR_ZEROS)
+
+
+def test_n_of_m_ranks_by_magnitude_by_default() -> None:
+    assert rules.n_of_m(1, 2) == rules.n_of_m(1, 2, score="magnitude")
+
+
+@pytest.mark.parametrize(
+    ("n", "m", "field"),
+    [(0, 4, "n"), (4, 4, "n"), (-1, 4, "n"), (0.5, 4, "n"), (0, 1, "m"), (2, 2**32, "m"), (2, "4", "m")],
+)
+def test_n_of_m_out_of_range_is_refused(n: int, m: int, field: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        rules.n_of_m(n, m)
+    assert caught.value.metadata["field"] == f"granularity.n_of_m.{field}"
+
+
+def test_score_that_n_of_m_lacks_is_refused_with_those_it_has() -> None:
+    build: Callable[..., pb.Rule] = rules.n_of_m
+    with pytest.raises(RecipeError, match="'importance_scores' or 'weighted_magnitude', got 'l2'"):
+        build(2, 4, score="l2")
+
+
+def test_dim_for_a_score_without_input_channels_is_refused() -> None:
+    with pytest.raises(RecipeError, match="a dim is for score 'weighted_magnitude', got score 'random'"):
+        rules.n_of_m(2, 4, score="random", dim=0)

@@ -66,6 +66,14 @@ def test_companions_come_directly_before_their_parameter() -> None:
     assert names(source) == ["a:mask_bits", "a:mask", "a", "b:scores", "b"]
 
 
+@pytest.mark.parametrize("norm", [torch.ones(2), np.ones(2, np.float32)], ids=["torch", "numpy"])
+def test_norm_that_layers_share_is_sent_for_each_of_them(norm: Any) -> None:
+    weights = {name: norm.reshape(1, 2) + position for position, name in enumerate(("q.weight", "k.weight"))}
+    source = StateDictSource({**weights, "q.weight:in_norm": norm, "k.weight:in_norm": norm})
+    assert names(source) == ["q.weight:in_norm", "q.weight", "k.weight:in_norm", "k.weight"]
+    assert source.aliases == {}
+
+
 @pytest.mark.parametrize("companion", ["w:scores", "w_orig:scores"])
 def test_companion_comes_before_the_original_of_a_masked_pair(companion: str) -> None:
     state = {"w_orig": torch.ones(2), "w_mask": torch.ones(2), companion: torch.ones(2)}

@@ -77,6 +77,47 @@ def test_run_takes_every_method(server: ServerProcess, file: Path, out: Path, op
     assert (report["pruned"], report["out"]) == (pruned, str(out))
 
 
+@pytest.fixture
+def file_with_norms(tmp_path: Path) -> Path:
+    tensors = {
+        "fc.weight": (F32, (2, 4), floats(1, -4, 3, 2, 8, 7, 6, 5)),
+        "fc.weight:in_norm": (F32, (4,), floats(9, 1, 1, 1)),
+    }
+    return written(tmp_path / "in.safetensors", checkpoint(tensors))
+
+
+@pytest.mark.parametrize("has_server", [True, False], ids=["server", "one process"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(["--method", "weighted_magnitude", "--amount", "2"], id="weighted magnitude"),
+        pytest.param(["--method", "weighted_magnitude", "--sparsity", "0.5", "--dim", "-1"], id="sparsity, dim"),
+        pytest.param(["--n-of-m", "2:4", "--score", "weighted_magnitude"], id="n of m"),
+        pytest.param(["--method", "n_of_m", "--n-of-m=2:4", "--score", "weighted_magnitude", "--dim", "1"], id="all"),
+    ],
+)
+def test_run_multiplies_by_norms_of_the_file(
+    server: ServerProcess, file_with_norms: Path, out: Path, options: list[str], has_server: bool
+) -> None:
+    place = ["--server", server.address] if has_server else []
+    done = prune("run", file_with_norms, "-o", out, *options, *place)
+    assert (done.returncode, done.stderr) == (0, "")
+    result = {name: tensor.tolist() for name, tensor in load_file(out).items()}
+    assert result == {"fc.weight": [[1.0, -4.0, 0.0, 0.0], [8.0, 7.0, 0.0, 0.0]]}
+
+
+def test_run_keeps_two_of_four_by_magnitude(file: Path, out: Path) -> None:
+    done = prune("run", file, "-o", out, "--n-of-m", "1:2")
+    assert done.returncode == 0
+    assert load_file(out)["fc.weight"].tolist() == [[0.0, -4.0], [3.0, 0.0]]
+
+
+def test_norms_that_the_file_lacks_are_asked_for(file: Path, out: Path) -> None:
+    done = prune("run", file, "-o", out, "--method", "weighted_magnitude", "--amount", "0.5")
+    assert done.returncode == 2
+    assert "needs the auxiliary tensor 'fc.weight:in_norm'" in done.stderr
+
+
 def test_run_takes_a_recipe(server: ServerProcess, file: Path, out: Path, tmp_path: Path) -> None:
     recipe = written(tmp_path / "recipe.yaml", b"rules: [{score: {magnitude: {}}, amount: {count: 1}}]")
     done = prune("run", file, "-o", out, "--recipe", recipe, "--output", "mask", "--server", server.address)
@@ -251,6 +292,21 @@ def test_serve_becomes_the_server() -> None:
         pytest.param(["-o", "x", *L1, "--recipe", "r.yaml"], "one or the other", id="method and recipe"),
         pytest.param(["-o", "x", "--method", "l1_unstructured", "--amount", "nan"], "0.0 to 1.0, got nan", id="NaN"),
         pytest.param(["-o", "x", "--method", "l2"], "invalid choice: 'l2'", id="unknown method"),
+        pytest.param(["-o", "x", "--n-of-m", "2-4"], "--n-of-m: this is N:M, such as 2:4; got '2-4'", id="no N:M"),
+        pytest.param(["-o", "x", "--n-of-m", "4:2"], "the kept entries of a group of 2 are 1 to 1, got 4", id="4:2"),
+        pytest.param(["-o", "x", "--n-of-m", "2:64"], "the entries of a group are 2 to 32, got 64", id="2:64"),
+        pytest.param(["-o", "x", "--n-of-m", "2:4", "--amount", "1"], "n_of_m takes no --amount", id="amount of N:M"),
+        pytest.param(["-o", "x", "--n-of-m", "2:4", "--global"], "n_of_m takes no --global", id="scope of N:M"),
+        pytest.param(["-o", "x", "--n-of-m", "2:4", "--n", "1"], "n_of_m takes no --n", id="norm of N:M"),
+        pytest.param(
+            ["-o", "x", *L1, "--n-of-m", "2:4"], "leave out --method, and choose with --score", id="N:M of L1"
+        ),
+        pytest.param(["-o", "x", *L1, "--score", "random"], "l1_unstructured takes no --score", id="score of L1"),
+        pytest.param(["-o", "x", "--method", "n_of_m"], "n_of_m needs --n-of-m", id="no pattern"),
+        pytest.param(["-o", "x", "--n-of-m", "1:2", "--score", "l2"], "invalid choice: 'l2'", id="unknown score"),
+        pytest.param(
+            ["-o", "x", "--method", "weighted_magnitude"], "needs --amount or --sparsity", id="no amount, Wanda"
+        ),
         pytest.param(["-o", "x", *L1, "--server", "http://x"], "HOST:PORT", id="URL"),
     ],
 )

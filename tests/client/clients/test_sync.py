@@ -55,6 +55,23 @@ def test_half_of_a_state_dict_falls(client: Client) -> None:
     assert (result.report.entries, result.report.pruned, result.report.sparsity) == (4, 2, 0.5)
 
 
+def test_norms_are_sent_in_the_state_dict(client: Client) -> None:
+    norm = torch.tensor([10.0, 1.0])
+    given = weights(q=MATRIX, k=MATRIX) | {"q.weight:in_norm": norm, "k.weight:in_norm": norm}
+    result = client.prune(given, rules.weighted_magnitude(0.5))
+    assert {name: tensor.tolist() for name, tensor in result.state_dict.items()} == {
+        "q.weight": [[1.0, 0.0], [3.0, 0.0]],
+        "k.weight": [[1.0, 0.0], [3.0, 0.0]],
+    }
+
+
+def test_arrays_are_pruned_two_of_four(client: Client) -> None:
+    given = {"fc.weight": np.array([[1, -4, 3, 2]], np.float32), "fc.weight:in_norm": np.array([9, 1, 1, 1], "f2")}
+    result = client.prune(given, rules.n_of_m(2, 4, score="weighted_magnitude"))
+    assert result.state_dict["fc.weight"].tolist() == [[1.0, -4.0, 0.0, 0.0]]
+    assert list(result.state_dict) == ["fc.weight"]
+
+
 def test_state_dict_given_is_left_as_it_is(client: Client) -> None:
     given = weights(fc=MATRIX)
     client.prune(given, HALF)

@@ -42,6 +42,24 @@ def test_file_says_what_the_builders_say(tmp_path: Path) -> None:
     assert recipe == pb.Recipe(rules=[rule], seed=2**64 - 1)
 
 
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("score: {weighted_magnitude: {}}, amount: {fraction: 0.5}", rules.weighted_magnitude(0.5)),
+        ("score: {weighted_magnitude: {dim: 0}}, amount: {count: 3}", rules.weighted_magnitude(3, 0)),
+        ("score: {magnitude: {}}, granularity: {n_of_m: {n: 2, m: 4}}", rules.n_of_m(2, 4)),
+        (
+            "score: {weightedMagnitude: {}}, granularity: {nOfM: {n: 1, m: 4}}",
+            rules.n_of_m(1, 4, score="weighted_magnitude"),
+        ),
+    ],
+    ids=["weighted magnitude", "input channels along dim 0", "n of m", "both, named as in JSON"],
+)
+def test_file_has_rules_with_norms_and_patterns(tmp_path: Path, text: str, rule: pb.Rule) -> None:
+    rule.ClearField("prior")  # builders write the default
+    assert load(tmp_path, f"rules: [{{{text}}}]").rules[0] == rule
+
+
 @pytest.mark.parametrize(("word", "value"), [(".inf", math.inf), ("-.inf", -math.inf), ("Infinity", math.inf)])
 def test_infinity_may_be_written_as_yaml_or_as_json_does(tmp_path: Path, word: str, value: float) -> None:
     recipe = load(tmp_path, f"rules: [{{score: {{magnitude: {{norm: {{p: {word}}}}}}}}}]")
@@ -71,6 +89,12 @@ def test_infinity_may_be_written_as_yaml_or_as_json_does(tmp_path: Path, word: s
             "rules[0].score.importance_scores.fall_back_to_weights",
             INVALID,
             id="number for a flag",
+        ),
+        pytest.param(
+            "rules: [{granularity: {n_of_m: {n: two}}}]", "rules[0].granularity.n_of_m.n", INVALID, id="word for n"
+        ),
+        pytest.param(
+            "rules: [{granularity: {n_of_m: 2:4}}]", "rules[0].granularity.n_of_m", INVALID, id="2:4 for a mapping"
         ),
         pytest.param("rules: [{select: {include: w}}]", "rules[0].select.include", INVALID, id="text for a list"),
         pytest.param("rules: [{select: {include: [1]}}]", "rules[0].select.include[0]", INVALID, id="number for text"),

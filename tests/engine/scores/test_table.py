@@ -6,20 +6,17 @@ from pruning_engine.scores.score import Score
 from pruning_engine.scores.table import SCORES
 from pruning_proto.v1 import pruning_pb2 as pb
 
-NOT_ON_THE_WIRE_YET = {"weighted_magnitude", "n_of_m"}
-"""Of the engine only, until the contract has them."""
-
 
 def kinds_of(message: str) -> set[str]:
     return {field.name for field in pb.DESCRIPTOR.message_types_by_name[message].oneofs_by_name["kind"].fields}
 
 
 def test_scores_are_those_of_the_contract() -> None:
-    assert set(SCORES) - NOT_ON_THE_WIRE_YET == kinds_of("Score")
+    assert set(SCORES) == kinds_of("Score")
 
 
 def test_granularities_are_those_of_the_contract() -> None:
-    assert set(GRANULARITIES) - NOT_ON_THE_WIRE_YET == kinds_of("Granularity")
+    assert set(GRANULARITIES) == kinds_of("Granularity")
 
 
 def test_no_score_or_granularity_is_missing_from_its_table() -> None:

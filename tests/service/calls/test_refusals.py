@@ -22,6 +22,8 @@ NAN = file({"a.weight": ("F32", [2, 2], f32(1, 2, math.nan, 4))})
 CUSTOM = pb.Rule(score=pb.Score(custom_mask=pb.CustomMask()))
 SCORES = pb.Rule(score=pb.Score(importance_scores=pb.ImportanceScores()), amount=pb.Amount(fraction=0.5))
 CHANNELS = l1(0.5, granularity=pb.Granularity(channels=pb.Channels(dim=2)))
+WANDA = pb.Rule(score=pb.Score(weighted_magnitude=pb.WeightedMagnitude()), amount=pb.Amount(fraction=0.5))
+ACROSS = pb.Rule(score=pb.Score(weighted_magnitude=pb.WeightedMagnitude(dim=2)), amount=pb.Amount(fraction=0.5))
 
 
 def header(text: str, buffer: bytes = b"") -> list[pb.PruneRequest]:
@@ -40,6 +42,12 @@ def asked(*rules: pb.Rule, content: bytes = SOUND, **fields: object) -> list[pb.
 def beside(name: str, dtype: str, shape: list[int], value: bytes, rule: pb.Rule) -> list[pb.PruneRequest]:
     content = file({"a.weight": ("F32", [2, 2], f32(1, 2, 3, 4)), name: (dtype, shape, value)})
     return asked(rule, content=content)
+
+
+def n_of_m(n: int, m: int, **fields: object) -> pb.Rule:
+    granularity = pb.Granularity(n_of_m=pb.NOfM(n=n, m=m))
+    score = pb.Score(magnitude=pb.Magnitude())
+    return pb.Rule(**{"score": score, "granularity": granularity} | fields)  # type: ignore[arg-type]
 
 
 def refused(name: str, reason: Reason, names: str, requests: list[pb.PruneRequest]) -> object:
@@ -146,6 +154,64 @@ CASES = [
     refused("a mask that is missing", Reason.MISSING_COMPANION, "a.weight", asked(CUSTOM)),
     refused("a mask that is not 0 and 1", Reason.MASK_NOT_BINARY, "a.weight", beside(
         "a.weight:mask", "F32", [2, 2], f32(1, 0, 0.5, 1), CUSTOM,
+    )),
+    refused("norms that are missing", Reason.MISSING_COMPANION, "a.weight", asked(WANDA)),
+    refused("norms that no rule uses", Reason.UNUSED_COMPANION, "a.weight:in_norm", beside(
+        "a.weight:in_norm", "F32", [2], f32(1, 2), l1(0.5),
+    )),
+    refused("norms for no parameter", Reason.ORPHAN_COMPANION, "b.weight:in_norm", beside(
+        "b.weight:in_norm", "F32", [2], f32(1, 2), l1(0.5),
+    )),
+    refused("norms of another length", Reason.SHAPE_MISMATCH, "a.weight:in_norm", beside(
+        "a.weight:in_norm", "F32", [3], f32(1, 2, 3), WANDA,
+    )),
+    refused("norms of the weight's shape", Reason.SHAPE_MISMATCH, "a.weight:in_norm", beside(
+        "a.weight:in_norm", "F32", [2, 2], f32(1, 2, 3, 4), WANDA,
+    )),
+    refused("complex norms", Reason.UNPRUNABLE_DTYPE, "a.weight:in_norm", beside(
+        "a.weight:in_norm", "C64", [2], f32(1, 0, 1, 0), WANDA,
+    )),
+    refused("an infinite norm", Reason.INVALID_AUXILIARY, "a.weight:in_norm", beside(
+        "a.weight:in_norm", "F32", [2], f32(1, math.inf), WANDA,
+    )),
+    refused("a negative norm", Reason.INVALID_AUXILIARY, "a.weight:in_norm", beside(
+        "a.weight:in_norm", "F32", [2], f32(-1, 1), WANDA,
+    )),
+    refused("a norm that is NaN", Reason.INVALID_AUXILIARY, "a.weight:in_norm", beside(
+        "a.weight:in_norm", "F32", [2], f32(1, math.nan), WANDA,
+    )),
+    refused("no such input channels", Reason.DIM_OUT_OF_RANGE, "recipe.rules[0].score.weighted_magnitude.dim", beside(
+        "a.weight:in_norm", "F32", [2], f32(1, 1), ACROSS,
+    )),
+    refused("weighted magnitude without an amount", Reason.INVALID_RECIPE, "recipe.rules[0].amount", asked(
+        pb.Rule(score=WANDA.score),
+    )),
+    refused("weighted magnitude of channels", Reason.INVALID_RECIPE, "recipe.rules[0].granularity", asked(
+        pb.Rule(score=WANDA.score, amount=WANDA.amount, granularity=CHANNELS.granularity),
+    )),
+    *(
+        refused(f"{name} for weighted magnitude", Reason.INVALID_RECIPE, "recipe.rules[0].scope", asked(
+            pb.Rule(score=WANDA.score, amount=WANDA.amount, scope=scope),
+        ))
+        for name, scope in (("the scope local", pb.SCOPE_LOCAL), ("the scope global", pb.SCOPE_GLOBAL))
+    ),
+    refused("0 of 0", Reason.INVALID_RECIPE, "recipe.rules[0].granularity.n_of_m.m", asked(n_of_m(0, 0))),
+    refused("2 of 64", Reason.INVALID_RECIPE, "recipe.rules[0].granularity.n_of_m.m", asked(n_of_m(2, 64))),
+    refused("0 of 2", Reason.INVALID_RECIPE, "recipe.rules[0].granularity.n_of_m.n", asked(n_of_m(0, 2))),
+    refused("2 of 2", Reason.INVALID_RECIPE, "recipe.rules[0].granularity.n_of_m.n", asked(n_of_m(2, 2))),
+    refused("no whole groups", Reason.SHAPE_MISMATCH, "recipe.rules[0].granularity.n_of_m.m", asked(n_of_m(2, 4))),
+    refused("an amount for n of m", Reason.INVALID_RECIPE, "recipe.rules[0].amount", asked(
+        n_of_m(1, 2, amount=pb.Amount(fraction=0.5)),
+    )),
+    *(
+        refused(f"{name} for n of m", Reason.INVALID_RECIPE, "recipe.rules[0].scope", asked(n_of_m(1, 2, scope=scope)))
+        for name, scope in (("the scope local", pb.SCOPE_LOCAL), ("the scope global", pb.SCOPE_GLOBAL))
+    ),
+    refused("a norm for n of m", Reason.INVALID_NORM, "recipe.rules[0].score", asked(
+        n_of_m(1, 2, score=pb.Score(magnitude=pb.Magnitude(norm=pb.Norm(p=2)))),
+    )),
+    refused("n of m for identity", Reason.INVALID_RECIPE, "recipe.rules[0].granularity", asked(
+        n_of_m(1, 2, score=pb.Score(identity=pb.Identity())),
     )),
     refused("an alias of nothing", Reason.INVALID_ALIAS, 'aliases["c.weight"]', asked(
         l1(0.5), aliases={"c.weight": "b.weight"},

@@ -16,6 +16,7 @@ from pruning_engine.recipe import (
     Magnitude,
     Method,
     NamedNorm,
+    NOfM,
     Prior,
     Random,
     Recipe,
@@ -24,6 +25,7 @@ from pruning_engine.recipe import (
     Selector,
     Sparsity,
     Units,
+    WeightedMagnitude,
 )
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.messages.history import recipe_json, with_round
@@ -55,6 +57,8 @@ TIED = ChannelGroup(
         Rule(score=Identity(), select=Selector(exclude=("ä",))),
         Rule(score=Dead(), granularity=Units(map="llama_kv_groups", head_dim=2**40, same_width=True)),
         Rule(score=Random(), amount=Count(1), granularity=Units(groups=(TIED,), round_to=8)),
+        Rule(score=WeightedMagnitude(), amount=Fraction(0.5)),
+        Rule(score=WeightedMagnitude(0), granularity=NOfM(2, 4), prior=Prior.ZEROS),
     ],
     ids=lambda rule: type(rule.score).__name__,
 )

@@ -13,12 +13,14 @@ from pruning_engine.recipe import (
     Fraction,
     Magnitude,
     Method,
+    NOfM,
     Prior,
     Recipe,
     Rule,
     Scope,
     Selector,
     Units,
+    WeightedMagnitude,
 )
 from pruning_proto.names import HISTORY_KEY
 from pruning_service.messages.history import with_round
@@ -55,6 +57,18 @@ def test_bytes_of_a_round_are_always_the_same() -> None:
         '{"score":{"magnitude":{"norm":{"p":"Infinity"}}},"granularity":{"units":{"groups":[{"ties":'
         '[{"tensor":"b","dim":1,"mayBeMissing":true,"scored":false}],"config":{"z":"1","a":"2"}}]}},'
         '"amount":{"count":"1"},"prior":"PRIOR_ZEROS"}],"seed":"18446744073709551615"},"version":"1.0"}]'
+    )
+
+
+def test_bytes_of_a_round_of_wandas_metric_and_n_of_m() -> None:
+    rules = (
+        Rule(score=WeightedMagnitude(), amount=Fraction(0.5)),
+        Rule(score=WeightedMagnitude(0), granularity=NOfM(2, 4)),
+    )
+    assert with_round({}, Recipe(rules), "1.0")[HISTORY_KEY] == (
+        '[{"recipe":{"rules":['
+        '{"score":{"weightedMagnitude":{}},"amount":{"fraction":0.5}},'
+        '{"score":{"weightedMagnitude":{"dim":0}},"granularity":{"nOfM":{"n":2,"m":4}}}]},"version":"1.0"}]'
     )
 
 
