@@ -112,5 +112,14 @@ class Buffer:
         return Buffer(self.dtype, self.shape, np.empty_like(self.array, order=self._order))
 
     def fill(self, source: "Buffer") -> None:
-        """Write another buffer's entries, of the same dtype and number, in C order."""
+        """Write another buffer's entries, of the same dtype and number, in C order.
+
+        Raises: RuntimeError, as torch does, for an expanded tensor: its entries share memory, and one would overwrite
+            another.
+        """
+        if any(stride == 0 and size > 1 for stride, size in zip(self.array.strides, self.shape, strict=True)):
+            raise RuntimeError(
+                f"a tensor of shape {list(self.shape)} that is expanded, so that entries share memory, cannot be "
+                f"written in place; copy it first"
+            )
         np.copyto(self.array, source.array.reshape(self.array.shape))

@@ -217,6 +217,13 @@ def test_in_place_the_own_memory_is_pruned() -> None:
     assert torch.equal(state_dict["other.weight"], pruned(WEIGHT, l1()))
 
 
+def test_an_expanded_tensor_is_not_pruned_in_place() -> None:
+    row = torch.tensor([[1.0, -3.0, 2.0]])
+    with pytest.raises(RuntimeError, match=r"shape \[2, 3\] that is expanded.*copy it first"):
+        prune_state_dict_({"weight": row.expand(2, 3)}, recipe(l1()))
+    assert row.tolist() == [[1.0, -3.0, 2.0]]
+
+
 def test_tied_tensors_are_counted_and_pruned_once_and_tied_again() -> None:
     tied = WEIGHT.clone()
     result = prune_state_dict({"a.weight": tied, "b.weight": tied}, recipe(l1()))
