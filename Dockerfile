@@ -54,6 +54,7 @@ LABEL org.opencontainers.image.version=${VERSION} \
       org.opencontainers.image.vendor="pruning-service"
 ENV PATH=/app/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONSAFEPATH=1 \
     HOME=/tmp
 USER 65532:65532
 STOPSIGNAL SIGTERM
@@ -73,8 +74,8 @@ ENV PRUNING_LISTEN=0.0.0.0:50051 \
     PRUNING_METRICS_LISTEN=0.0.0.0:9464 \
     PRUNING_HEALTH_LISTEN=0.0.0.0:50052
 EXPOSE 50051 50052 9464
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-m", "pruning_service.probe"]
-ENTRYPOINT ["python", "-m", "pruning_service"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-P", "-m", "pruning_service.probe"]
+ENTRYPOINT ["python", "-P", "-m", "pruning_service"]
 
 FROM server AS cuda
 LABEL org.opencontainers.image.title="pruning-service cuda" \

@@ -69,7 +69,7 @@ def _address(folder: Path) -> str:
 
 
 def _start(folder: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "pruning_service", "--listen", _address(folder)]
+    command = [sys.executable, "-P", "-m", "pruning_service", "--listen", _address(folder)]
     command += ["--metrics-listen", "none", "--health-listen", "none", "--until-stdin-closes"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_OF_OTHERS)}
     with (folder / _LOG).open("wb") as log:

@@ -96,7 +96,7 @@ def test_it_says_on_the_health_port_that_it_serves(container: Container) -> None
 
 def test_health_check_of_the_image_asks_that_port(container: Container) -> None:
     health = f"PRUNING_HEALTH_LISTEN={container.health_address}"
-    asked = ["exec", f"--env={health}", container.name, "python", "-m", "pruning_service.probe"]
+    asked = ["exec", f"--env={health}", container.name, "python", "-P", "-m", "pruning_service.probe"]
     assert finished(container.engine, *asked).returncode == 0
 
 

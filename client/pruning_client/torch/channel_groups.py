@@ -7,10 +7,12 @@ the same shapes and random values: no weights are copied, and the child can veri
 
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
@@ -26,8 +28,8 @@ TIMEOUT_SECONDS: Final = 120.0
 
 _NEEDED: Final = ("torch_pruning", "cloudpickle")
 _CHILD: Final = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from pruning_client.torch.channel_groups_child import main; sys.exit(main(float(sys.argv[2])))"
+    "import json, sys; sys.path[:], last = json.loads(sys.argv[1]); "
+    "from pruning_client.torch.channel_groups_child import main; sys.path += last; sys.exit(main(float(sys.argv[2])))"
 )
 _BY_HAND: Final = "name them yourself with `rules.group`, or use a map that the server knows"
 
@@ -115,7 +117,8 @@ def random_parameter(shape: Sequence[int]) -> nn.Parameter:
 
 
 def _ask_child(packed: bytes, timeout_seconds: float) -> dict[str, Any]:
-    command = [sys.executable, "-c", _CHILD, json.dumps(sys.path), str(timeout_seconds)]
+    # -P: without it, the child imports json from the current folder if there is one.
+    command = [sys.executable, "-P", "-c", _CHILD, json.dumps(_import_path()), str(timeout_seconds)]
     try:
         done = subprocess.run(command, input=packed, capture_output=True, timeout=timeout_seconds, check=False)  # noqa: S603 - this Python
     except subprocess.TimeoutExpired as error:
@@ -129,6 +132,18 @@ def _ask_child(packed: bytes, timeout_seconds: float) -> dict[str, Any]:
         last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
         return {"error": f"the child process ended with status {done.returncode} {' '.join(last)}".strip()}
     return answer
+
+
+def _import_path() -> tuple[list[str], list[str]]:
+    """Return the child's path, and what to add once it has imported its own modules: the current folder.
+
+    The model's classes may come from there, but nothing there may replace what is installed. (To be last on the path
+    would not do: a `google.py` anywhere on it replaces `google.protobuf`, whose `google` is a namespace package.)
+    """
+    here = os.path.realpath(os.curdir)
+    own = os.path.realpath(Path(__file__).parents[2])  # of pruning_client
+    last = [entry for entry in sys.path if os.path.realpath(entry) == here != own]
+    return [entry for entry in sys.path if entry not in last], last
 
 
 def _group(group: dict[str, Any]) -> pb.Group:

@@ -11,4 +11,5 @@ from pruning_client.cli.local_client import check_server_installed
 def run(words: Sequence[str]) -> NoReturn:
     """Replace this process by the server. Raises: UnavailableError if it is not installed."""
     check_server_installed()
-    os.execv(sys.executable, [sys.executable, "-m", "pruning_service", *words])  # noqa: S606 - no shell
+    # -P: without it, Python imports from the current folder first, which may be a downloaded model's.
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "pruning_service", *words])  # noqa: S606 - no shell
