@@ -28,6 +28,21 @@ HEADER_BYTES_CEILING: Final = 100_000_000
 RULES: Final = 100
 """Rules in one recipe."""
 
+PATTERNS: Final = 1000
+"""Patterns with wildcards in one recipe: ten for each of the most rules. Each is matched with every name."""
+
+REGULAR_EXPRESSIONS: Final = 100
+"""Patterns after `re:` in one recipe. Each may take a MiB while a call is planned."""
+
+PATTERN_BYTES: Final = 4096
+"""Bytes of one pattern: an alternative of about 100 full names."""
+
+ALIASES: Final = 10_000
+"""Aliases in one request. Models tie a few tensors; a checkpoint of 10,000 that are all tied is not known."""
+
+OPTIONS_BYTES: Final = 2 * MIB
+"""Bytes of the options. Groups written by hand for a model of 100 layers take about 100 KiB."""
+
 VIOLATIONS: Final = 20
 """Violations named in one error; metadata of a call breaks at 8 KiB."""
 

@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Final, TypeAlias
 
@@ -33,6 +32,13 @@ DEFAULT_EXCLUDE: Final = (
 _DEFAULT_DIMS: Final = 2
 _WILDCARDS: Final = frozenset("*?[")
 _REGEX: Final = "re:"
+
+EXPRESSION_BYTES: Final = 1024 * 1024
+"""What RE2 may take for one regular expression: enough for 16,000 instructions, and the longest pattern makes a few
+thousand. Its default is 8 MiB. If it does not suffice for speed, RE2 still matches, in linear time."""
+
+_CACHED_CHARS: Final = 128
+"""The longest glob whose compiled form is kept between calls."""
 
 _Matcher: TypeAlias = Callable[[str], bool]
 _Node: TypeAlias = dict[str, "_Node"]
@@ -126,8 +132,21 @@ def _matcher(pattern: str, path: str) -> _Matcher:
     return _glob(pattern)
 
 
-@lru_cache(maxsize=256)  # the default targets alone have eight, for every call of a server
 def _glob(pattern: str) -> _Matcher:
+    """Compile a glob. Only short ones are kept: a caller chooses how long they are, and caches outlive its call."""
+    if len(pattern) <= _CACHED_CHARS:
+        return _cached_glob(pattern)
+    matcher = _compile_glob(pattern)
+    re.purge()  # `re` keeps the last 512 expressions
+    return matcher
+
+
+@lru_cache(maxsize=256)  # the default targets alone have eight, for every call of a server
+def _cached_glob(pattern: str) -> _Matcher:
+    return _compile_glob(pattern)
+
+
+def _compile_glob(pattern: str) -> _Matcher:
     match = re.compile(fnmatch.translate(pattern)).match
     return lambda name: match(name) is not None
 
@@ -138,6 +157,8 @@ def _regex(expression: str, path: str) -> _Matcher:
 
     options = re2.Options()
     options.log_errors = False
+    options.never_capture = True  # 10,000 groups would take gigabytes, for a match that nobody asks for
+    options.max_mem = EXPRESSION_BYTES
     try:
         match = re2.compile(expression, options).fullmatch
     except re2.error as error:
@@ -146,6 +167,8 @@ def _regex(expression: str, path: str) -> _Matcher:
             f"{path}: {expression!r} is not a regular expression in RE2's syntax: {error}",
             field=path,
         ) from error
+    finally:
+        re2.purge()  # it keeps the last 128 expressions, of up to EXPRESSION_BYTES each
     return lambda name: match(name) is not None
 
 
@@ -163,19 +186,21 @@ class NameTree:
         """Return the prefixes that a glob matches segment by segment, and that a dot and more follows."""
         found: list[tuple[str, _Node]] = [("", self._root)]
         for wanted in pattern.split("."):
+            matches = None if wanted == "*" or not _WILDCARDS & set(wanted) else _glob(wanted)
             found = [
                 (f"{prefix}.{segment}" if prefix else segment, child)
                 for prefix, node in found
-                for segment, child in _matching(node, wanted)
+                for segment, child in _matching(node, wanted, matches)
             ]
         return [prefix for prefix, node in found if node]
 
 
-def _matching(node: _Node, wanted: str) -> Iterator[tuple[str, _Node]]:
-    if not _WILDCARDS & set(wanted):
+def _matching(node: _Node, wanted: str, matches: _Matcher | None) -> Iterator[tuple[str, _Node]]:
+    """Return the children of a segment's name, or those that `matches`; of `*`, all."""
+    if matches is None and wanted != "*":
         if wanted in node:
             yield wanted, node[wanted]
         return
     for segment, child in node.items():
-        if wanted == "*" or fnmatchcase(segment, wanted):
+        if matches is None or matches(segment):
             yield segment, child

@@ -31,7 +31,8 @@ class Limits:
     """What a server refuses to exceed; 0 where it does not report it.
 
     Units: bytes. `rules` is how many one recipe may have, `tensors` how many one file; `calls` how many may be under
-    way on the server, and `streams_per_connection` how many of them on one connection.
+    way on the server, and `streams_per_connection` how many of them on one connection. `patterns`
+    (with wildcards), `regular_expressions` (after `re:`) and `aliases` are how many one request may have.
     """
 
     message_bytes: int
@@ -42,6 +43,11 @@ class Limits:
     tensors: int
     streams_per_connection: int
     calls: int
+    patterns: int = 0
+    regular_expressions: int = 0
+    pattern_bytes: int = 0
+    aliases: int = 0
+    options_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +89,11 @@ def capabilities_of(response: pb.GetCapabilitiesResponse) -> Capabilities:
             tensors=limits.tensors,
             streams_per_connection=limits.streams_per_connection,
             calls=limits.calls,
+            patterns=limits.patterns,
+            regular_expressions=limits.regular_expressions,
+            pattern_bytes=limits.pattern_bytes,
+            aliases=limits.aliases,
+            options_bytes=limits.options_bytes,
         ),
         versions=dict(response.versions),
         maps=tuple(

@@ -543,7 +543,7 @@ class Method(_message.Message):
     def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., parameters: _Optional[_Iterable[str]] = ..., installed: bool = ...) -> None: ...
 
 class Limits(_message.Message):
-    __slots__ = ("message_bytes", "header_bytes", "memory_bytes", "chunk_bytes", "rules", "tensors", "streams_per_connection", "calls")
+    __slots__ = ("message_bytes", "header_bytes", "memory_bytes", "chunk_bytes", "rules", "tensors", "streams_per_connection", "calls", "patterns", "regular_expressions", "pattern_bytes", "aliases", "options_bytes")
     MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
     HEADER_BYTES_FIELD_NUMBER: _ClassVar[int]
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -552,6 +552,11 @@ class Limits(_message.Message):
     TENSORS_FIELD_NUMBER: _ClassVar[int]
     STREAMS_PER_CONNECTION_FIELD_NUMBER: _ClassVar[int]
     CALLS_FIELD_NUMBER: _ClassVar[int]
+    PATTERNS_FIELD_NUMBER: _ClassVar[int]
+    REGULAR_EXPRESSIONS_FIELD_NUMBER: _ClassVar[int]
+    PATTERN_BYTES_FIELD_NUMBER: _ClassVar[int]
+    ALIASES_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_BYTES_FIELD_NUMBER: _ClassVar[int]
     message_bytes: int
     header_bytes: int
     memory_bytes: int
@@ -560,4 +565,9 @@ class Limits(_message.Message):
     tensors: int
     streams_per_connection: int
     calls: int
-    def __init__(self, message_bytes: _Optional[int] = ..., header_bytes: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., chunk_bytes: _Optional[int] = ..., rules: _Optional[int] = ..., tensors: _Optional[int] = ..., streams_per_connection: _Optional[int] = ..., calls: _Optional[int] = ...) -> None: ...
+    patterns: int
+    regular_expressions: int
+    pattern_bytes: int
+    aliases: int
+    options_bytes: int
+    def __init__(self, message_bytes: _Optional[int] = ..., header_bytes: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., chunk_bytes: _Optional[int] = ..., rules: _Optional[int] = ..., tensors: _Optional[int] = ..., streams_per_connection: _Optional[int] = ..., calls: _Optional[int] = ..., patterns: _Optional[int] = ..., regular_expressions: _Optional[int] = ..., pattern_bytes: _Optional[int] = ..., aliases: _Optional[int] = ..., options_bytes: _Optional[int] = ...) -> None: ...

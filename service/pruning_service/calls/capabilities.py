@@ -42,6 +42,11 @@ def _limits(settings: LocalSettings) -> pb.Limits:
         tensors=settings.max_tensors,
         streams_per_connection=settings.max_streams_per_connection,
         calls=settings.max_calls,
+        patterns=limits.PATTERNS,
+        regular_expressions=limits.REGULAR_EXPRESSIONS,
+        pattern_bytes=limits.PATTERN_BYTES,
+        aliases=limits.ALIASES,
+        options_bytes=limits.OPTIONS_BYTES,
     )
 
 

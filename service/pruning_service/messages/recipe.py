@@ -21,10 +21,11 @@ from pruning_engine.recipe import (
     check,
 )
 from pruning_engine.scores.table import SCORES
-from pruning_proto import formats, limits
+from pruning_proto import formats
 from pruning_proto.formats import OutputFormat
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.messages.fields import invalid, read, write
+from pruning_service.messages.request_limits import check_limits
 
 _SCOPES = {pb.SCOPE_UNSPECIFIED: Scope.LOCAL, pb.SCOPE_LOCAL: Scope.LOCAL, pb.SCOPE_GLOBAL: Scope.GLOBAL}
 _PRIORS = {pb.PRIOR_UNSPECIFIED: Prior.MASK, pb.PRIOR_MASK: Prior.MASK, pb.PRIOR_ZEROS: Prior.ZEROS}
@@ -59,6 +60,7 @@ def request_of(options: pb.PruneOptions) -> Request:
     output = formats.BY_NUMBER[options.output]
     if options.canonical_zero and not output.is_packed:
         raise invalid("canonical_zero", "it is for OUTPUT_FORM_PACKED only; ask for that format, or leave it out")
+    check_limits(options)
     recipe = recipe_of(options.recipe)
     check(recipe)
     has_seed = recipe.seed is not None
@@ -77,8 +79,6 @@ def recipe_of(message: pb.Recipe) -> Recipe:
 
     Raises: Refusal INVALID_RECIPE with the path of a part that is missing.
     """
-    if len(message.rules) > limits.RULES:
-        raise invalid("recipe.rules", f"at most {limits.RULES} rules are allowed, got {len(message.rules)}")
     return Recipe(
         rules=tuple(_rule(rule, f"recipe.rules[{position}]") for position, rule in enumerate(message.rules)),
         seed=message.seed if message.HasField("seed") else None,

@@ -1,12 +1,20 @@
 """Which tensors a rule acts on, by pattern."""
 
 import re
+import resource
 from pathlib import Path
 
 import pytest
+import re2  # type: ignore[import-untyped]
 
 from pruning_engine import Reason, RecipeError
-from pruning_engine.planning.name_patterns import DEFAULT_EXCLUDE, DEFAULT_INCLUDE, NotSelected, compile_selector
+from pruning_engine.planning.name_patterns import (
+    DEFAULT_EXCLUDE,
+    DEFAULT_INCLUDE,
+    NameTree,
+    NotSelected,
+    compile_selector,
+)
 from pruning_engine.recipe import Selector
 
 PROTO = Path(__file__).parents[3] / "proto" / "pruning_proto" / "v1" / "pruning.proto"
@@ -96,3 +104,26 @@ def test_a_pattern_that_is_not_sound_is_refused_by_its_path(pattern: str, field:
 
 def test_a_regex_takes_linear_time() -> None:
     assert not selects(Selector(("re:(a+)+b",)), "a" * 5000)
+
+
+def test_capture_groups_cost_no_memory() -> None:
+    names = [f"layer.{number}.weight" for number in range(100)]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    choice = compile_selector(Selector(("re:" + "()" * 10_000 + ".*",)), "select")
+    assert all(choice.refuses([name], "F32", 2) is None for name in names)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024  # KiB
+
+
+def test_long_patterns_are_not_kept() -> None:
+    marker = "never seen elsewhere"
+    compile_selector(Selector((f"*{marker}" + "?" * 1000, "re:" + marker)), "select")
+    assert not [key for key in re._cache if marker in str(key)]  # type: ignore[attr-defined]
+    assert re2._Regexp._make.cache_info().currsize == 0
+
+
+def test_every_child_of_many_prefixes_is_found() -> None:
+    tree = NameTree([f"layers.{number}.{part}.weight" for number in range(3) for part in ("mlp", "attn")])
+    assert tree.prefixes("layers.*.mlp") == ["layers.0.mlp", "layers.1.mlp", "layers.2.mlp"]
+    assert tree.prefixes("layers.[12].a?tn") == ["layers.1.attn", "layers.2.attn"]
+    assert tree.prefixes("layers.*") == ["layers.0", "layers.1", "layers.2"]
+    assert tree.prefixes("*.0.none") == []

@@ -129,6 +129,24 @@ CASES = [
     refused("a bad regular expression", Reason.INVALID_PATTERN, "recipe.rules[0].select.include[0]", asked(
         l1(0.5, select=pb.Selector(include=["re:("])),
     )),
+    refused("a long regular expression", Reason.INVALID_PATTERN, "recipe.rules[0].select.exclude[1]", asked(
+        l1(0.5, select=pb.Selector(exclude=["a", "re:" + "()" * 2047])),
+    )),
+    refused("a long glob", Reason.INVALID_PATTERN, "recipe.rules[1].select.include[0]", asked(
+        l1(0.5), l1(0.5, select=pb.Selector(include=["\N{SNOWMAN}" * 1366])),
+    )),
+    refused("too many regular expressions", Reason.INVALID_RECIPE, "at most 100 regular expressions", asked(
+        l1(0.5, select=pb.Selector(exclude=[f"re:{number}" for number in range(101)])),
+    )),
+    refused("too many globs in two rules", Reason.INVALID_RECIPE, "at most 1,000 patterns with wildcards", asked(
+        l1(0.5, select=pb.Selector(include=["*"] * 501)), l1(0.5, select=pb.Selector(exclude=["a?"] * 500)),
+    )),
+    refused("too many globs of groups", Reason.INVALID_RECIPE, "at most 1,000 patterns with wildcards", asked(
+        pb.Rule(granularity=pb.Granularity(units=pb.Units(groups=[pb.Group(for_each="*")] * 1001))),
+    )),
+    refused("too many aliases", Reason.INVALID_RECIPE, "at most 10,000 aliases", asked(
+        l1(0.5), aliases={str(number): "a.weight" for number in range(10_001)},
+    )),
     refused("selects nothing", Reason.SELECTS_NOTHING, "recipe.rules[0].select", asked(
         l1(0.5, select=pb.Selector(include=["nowhere*"])),
     )),

@@ -114,3 +114,5 @@ def test_capabilities_tell_the_limits(small: ServerProcess) -> None:
         told = client.capabilities().limits
     assert (told.tensors, told.streams_per_connection, told.calls) == (2, 2, 3)
     assert told.message_bytes == limits.MESSAGE_BYTES
+    assert (told.patterns, told.regular_expressions, told.aliases) == (1000, 100, 10_000)
+    assert (told.pattern_bytes, told.options_bytes) == (limits.PATTERN_BYTES, limits.OPTIONS_BYTES)

@@ -1,0 +1,62 @@
+"""Limits of what is counted in a request, checked before any of it is compiled or matched.
+
+Names without wildcards are not counted: they are looked up, not matched. The bytes of the options limit them.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from pruning_proto import limits
+from pruning_proto.reasons import Reason
+from pruning_proto.v1 import pruning_pb2 as pb
+from pruning_service.messages.fields import invalid
+from pruning_service.status import Refusal, Violation
+
+_EXPRESSION: Final = "re:"
+_WILDCARDS: Final = frozenset("*?[")
+
+
+def check_limits(options: pb.PruneOptions) -> None:
+    """Refuse more rules, patterns or aliases than a request may have. Raises: Refusal."""
+    rules = options.recipe.rules
+    _check("recipe.rules", len(rules), limits.RULES, "rules")
+    _check("aliases", len(options.aliases), limits.ALIASES, "aliases")
+    globs = expressions = 0
+    for path, pattern in _patterns(rules):
+        is_expression = pattern.startswith(_EXPRESSION)
+        expressions += is_expression
+        globs += not is_expression and not _WILDCARDS.isdisjoint(pattern)
+        _check_length(path, pattern)
+    _check("recipe.rules", expressions, limits.REGULAR_EXPRESSIONS, "regular expressions (patterns after `re:`)")
+    _check("recipe.rules", globs, limits.PATTERNS, "patterns with wildcards")
+
+
+def _patterns(rules: Iterable[pb.Rule]) -> Iterator[tuple[str, str]]:
+    """Return every pattern of a recipe and its path."""
+    for position, rule in enumerate(rules):
+        path = f"recipe.rules[{position}]"
+        yield from ((f"{path}.select.include[{at}]", pattern) for at, pattern in enumerate(rule.select.include))
+        yield from ((f"{path}.select.exclude[{at}]", pattern) for at, pattern in enumerate(rule.select.exclude))
+        groups = rule.granularity.units.groups
+        yield from (
+            (f"{path}.granularity.units.groups[{at}].for_each", group.for_each) for at, group in enumerate(groups)
+        )
+
+
+def _check(path: str, found: int, most: int, what: str) -> None:
+    if found > most:
+        raise invalid(path, f"at most {most:,} {what} are allowed, got {found:,}")
+
+
+def _check_length(path: str, pattern: str) -> None:
+    if len(pattern) * 4 <= limits.PATTERN_BYTES:  # a character has at most 4 bytes
+        return
+    found = len(pattern.encode())
+    if found > limits.PATTERN_BYTES:
+        text = f"a pattern has at most {limits.PATTERN_BYTES:,} bytes, got {found:,}; use several patterns"
+        raise Refusal(
+            reason=Reason.INVALID_PATTERN,
+            message=f"{path}: {text}",
+            violations=(Violation(path, text),),
+            metadata={"field": path},
+        )
