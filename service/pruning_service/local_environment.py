@@ -5,8 +5,10 @@
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
+from pruning_proto.limits import HEADER_BYTES_CEILING
 from pruning_service.local_settings import PREFIX, LocalSettings, default_memory_bytes, default_threads
 
 _SERVERS_ONLY: Final = (
@@ -15,9 +17,15 @@ _SERVERS_ONLY: Final = (
 )
 """What the variables of ports and their protection begin with. A local run has no port."""
 
+_MAX_TENSORS: Final = HEADER_BYTES_CEILING // 50
+"""More than a header of the format's largest size can hold: no entry takes less than 50 bytes. The limits of a server
+protect it from its callers; a local run reads whatever the format allows."""
+
 
 def read_local_settings(environment: Mapping[str, str]) -> LocalSettings:
     """Return the settings of a local run from `PRUNING_*` variables; those of ports and their protection are ignored.
+
+    The header may be as large as the format allows, unless a variable limits it.
 
     Raises: SettingsError for an invalid value, and for a variable that no setting has.
     """
@@ -27,7 +35,17 @@ def read_local_settings(environment: Mapping[str, str]) -> LocalSettings:
         if name.startswith(PREFIX) and not name.startswith(_SERVERS_ONLY)
     }
     if not given:
-        return LocalSettings(threads=default_threads(), memory_bytes=default_memory_bytes())
+        return LocalSettings(
+            threads=default_threads(),
+            memory_bytes=default_memory_bytes(),
+            header_bytes=HEADER_BYTES_CEILING,
+            max_tensors=_MAX_TENSORS,
+        )
     from pruning_service.settings import read_settings  # noqa: PLC0415 - pydantic is slow to import
 
-    return read_settings(given).local
+    settings = read_settings(given).local
+    return replace(
+        settings,
+        header_bytes=settings.header_bytes if "PRUNING_HEADER_BYTES" in given else HEADER_BYTES_CEILING,
+        max_tensors=settings.max_tensors if "PRUNING_MAX_TENSORS" in given else _MAX_TENSORS,
+    )

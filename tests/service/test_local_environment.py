@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
+from pruning_proto.limits import HEADER_BYTES_CEILING
 from pruning_service.local_environment import read_local_settings
-from pruning_service.local_settings import LocalSettings, SettingsError, default_memory_bytes
+from pruning_service.local_settings import SettingsError, default_memory_bytes
 from pruning_service.settings import Settings
 
 PRINT_PYDANTIC = """
@@ -17,8 +19,22 @@ print([name for name in sys.modules if name.startswith("pydantic")])
 """
 
 
-def test_without_variables_they_are_those_of_a_server() -> None:
-    assert read_local_settings({}) == Settings().local
+def test_without_variables_they_are_those_of_a_server_but_for_the_header() -> None:
+    settings = read_local_settings({})
+    assert settings.header_bytes == HEADER_BYTES_CEILING
+    assert replace(settings, header_bytes=Settings().header_bytes, max_tensors=Settings().max_tensors) == (
+        Settings().local
+    )
+
+
+def test_variable_limits_the_header() -> None:
+    settings = read_local_settings({"PRUNING_HEADER_BYTES": "1000", "PRUNING_MAX_TENSORS": "7"})
+    assert (settings.header_bytes, settings.max_tensors) == (1000, 7)
+
+
+def test_no_header_of_the_format_has_too_many_tensors() -> None:
+    shortest = b'"":{"dtype":"U8","shape":[],"data_offsets":[0,1]},'
+    assert read_local_settings({}).max_tensors * len(shortest) >= HEADER_BYTES_CEILING
 
 
 def test_without_variables_pydantic_is_not_imported() -> None:
@@ -28,7 +44,7 @@ def test_without_variables_pydantic_is_not_imported() -> None:
 
 def test_variables_set_them() -> None:
     settings = read_local_settings({"PRUNING_THREADS": "3", "PRUNING_DEVICE": "cpu"})
-    assert settings == LocalSettings(threads=3, device="cpu", memory_bytes=default_memory_bytes())
+    assert settings == replace(read_local_settings({}), threads=3, device="cpu", memory_bytes=default_memory_bytes())
 
 
 @pytest.mark.parametrize(

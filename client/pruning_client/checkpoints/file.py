@@ -11,15 +11,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import IO, BinaryIO, Final, Protocol, TypeAlias
 
+from pruning_client.checkpoints.other_formats import READ_BYTES, description_of
 from pruning_client.errors import CheckpointError, layout_error
 from pruning_proto.limits import CHUNK_BYTES, HEADER_BYTES_CEILING
 from pruning_proto.reasons import Reason
 from pruning_proto.safetensors.distributed import check_not_sharded
 from pruning_proto.safetensors.header import PREFIX_BYTES, Layout, LayoutError, json_bytes, parse
 from pruning_proto.spans import spans
-
-_PICKLES: Final = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
-"""The first bytes of `torch.save`'s files: a ZIP archive, or a bare pickle of torch before 1.6 or `pickle.dump`."""
 
 Part: TypeAlias = Callable[[int, int], memoryview]
 """Returns bytes of a buffer, from one offset to another, counted as a TensorEntry counts them."""
@@ -114,10 +112,12 @@ class FileSource:
             raise layout_error(error, self.path) from error
 
     def _read_header(self, file: BinaryIO) -> tuple[bytes, Layout]:
-        prefix = file.read(PREFIX_BYTES)
-        self._check_beginning(prefix)
+        beginning = file.read(READ_BYTES)
+        self._check_beginning(beginning)
+        prefix = beginning[:PREFIX_BYTES]
         try:
             length = json_bytes(prefix)
+            file.seek(PREFIX_BYTES)
             text = file.read(length)
             if len(text) < length:
                 raise LayoutError(
@@ -128,13 +128,10 @@ class FileSource:
             raise layout_error(error, self.path) from error
 
     def _check_beginning(self, beginning: bytes) -> None:
-        length = int.from_bytes(beginning, "little")  # a header of 640 bytes begins as a pickle does: 80 02
-        if beginning.startswith(_PICKLES) and length > HEADER_BYTES_CEILING:
-            raise self._error(
-                Reason.INVALID_HEADER,
-                "this is a pickle (torch.save), which can run code when read and is not accepted; "
-                "load it with torch.load and write it with safetensors.torch.save_file",
-            )
+        length = int.from_bytes(beginning[:PREFIX_BYTES], "little")  # one of 640 bytes begins as a pickle does: 80 02
+        known = description_of(beginning) if length > HEADER_BYTES_CEILING else None
+        if known is not None:
+            raise self._error(Reason.INVALID_HEADER, known)
         if len(beginning) < PREFIX_BYTES:
             raise self._error(Reason.TRUNCATED, f"{len(beginning)} bytes are no safetensors file")
 

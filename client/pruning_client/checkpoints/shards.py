@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from pruning_client.checkpoints.file import FileSource
+from pruning_client.checkpoints.other_formats import READ_BYTES, description_of
 from pruning_client.errors import CheckpointError, layout_error
 from pruning_proto.reasons import Reason
 from pruning_proto.safetensors.header import LayoutError, build
@@ -55,7 +56,8 @@ class ShardsSource:
             file_of = json.loads(path.read_bytes())["weight_map"]
             names = {Path(name).name for name in file_of.values()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise self._error("has no `weight_map` of tensors to files") from error
+            known = _known(path)
+            raise self._error(known or "has no `weight_map` of tensors to files") from error
         if names != set(file_of.values()) or not file_of:
             raise self._error("`weight_map` must name files of the same folder")
         return dict(file_of)
@@ -74,3 +76,9 @@ class ShardsSource:
 
     def _error(self, description: str) -> CheckpointError:
         return CheckpointError(f"{self.path}: {description}", reason=Reason.INVALID_HEADER)
+
+
+def _known(path: Path) -> str | None:
+    """Return what a file is that is no index, if it is another format than JSON."""
+    beginning = path.read_bytes()[:READ_BYTES]
+    return None if beginning.lstrip().startswith(b"{") else description_of(beginning)

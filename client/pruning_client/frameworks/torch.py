@@ -43,6 +43,10 @@ _NAMES: Final = {
 }
 if hasattr(torch, "float8_e8m0fnu"):  # torch 2.7
     _NAMES[torch.float8_e8m0fnu] = "F8_E8M0"
+_PAIRS: Final[torch.dtype | None] = getattr(torch, "float4_e2m1fn_x2", None)
+"""The dtype, since torch 2.8, whose elements are two numbers each; the format counts the numbers."""
+if _PAIRS is not None:
+    _NAMES[_PAIRS] = "F4"
 _DTYPES: Final = {name: dtype for dtype, name in _NAMES.items()}
 _ADDRESSABLE: Final = ("cpu", "cuda")
 """Devices on which a tensor with entries has an address."""
@@ -62,6 +66,12 @@ def describe(name: str, tensor: Tensor) -> tuple[str, tuple[int, ...]]:
         raise tensor_error(Reason.UNKNOWN_DTYPE, name, problem)
     if tensor.dtype not in _NAMES:
         raise tensor_error(Reason.UNKNOWN_DTYPE, name, f"safetensors has no {tensor.dtype}; convert it first")
+    if tensor.dtype is _PAIRS:
+        if tensor.dim() == 0:
+            raise tensor_error(
+                Reason.UNKNOWN_DTYPE, name, "safetensors has no pair of numbers without a dim; reshape it"
+            )
+        return _NAMES[tensor.dtype], (*tensor.shape[:-1], 2 * tensor.shape[-1])
     return _NAMES[tensor.dtype], tuple(tensor.shape)
 
 
@@ -97,11 +107,27 @@ def tensor(entry: TensorEntry, data: memoryview) -> Tensor:
             entry.name,
             f"torch cannot read {entry.dtype}; write the result to a file with `result.save(path)`",
         )
+    shape = _shape(entry, dtype)
     if len(data) == 0:
-        return torch.empty(entry.shape, dtype=dtype)
-    if _is_aligned(data, dtype.itemsize):
-        return torch.frombuffer(data, dtype=dtype).reshape(entry.shape)
-    return torch.frombuffer(bytearray(data), dtype=dtype).reshape(entry.shape)
+        return torch.empty(shape, dtype=dtype)
+    aligned = data if _is_aligned(data, dtype.itemsize) else bytearray(data)
+    if dtype == _PAIRS:  # torch makes no tensor of it from memory
+        return torch.frombuffer(aligned, dtype=torch.uint8).view(dtype).reshape(shape)
+    return torch.frombuffer(aligned, dtype=dtype).reshape(shape)
+
+
+def _shape(entry: TensorEntry, dtype: torch.dtype) -> tuple[int, ...]:
+    """Return the shape as torch counts it."""
+    if dtype is not _PAIRS:
+        return entry.shape
+    if not entry.shape or entry.shape[-1] % 2:
+        raise tensor_error(
+            Reason.UNKNOWN_DTYPE,
+            entry.name,
+            f"torch reads F4 in pairs along the last dim, and its shape is {list(entry.shape)}; write the result to a "
+            "file with `result.save(path)`",
+        )
+    return (*entry.shape[:-1], entry.shape[-1] // 2)
 
 
 def check_changeable(name: str, tensor: Tensor) -> None:
@@ -113,6 +139,8 @@ def check_changeable(name: str, tensor: Tensor) -> None:
         )
     dtype, _ = describe(name, tensor)
     problem = f"{tensor.dtype} has no zero" if dtype == WITHOUT_ZERO else _unchangeable(tensor)
+    if tensor.dtype is _PAIRS:
+        problem = f"each element of {tensor.dtype} is two numbers"
     if problem is not None:
         raise unchangeable_error(name, problem)
 

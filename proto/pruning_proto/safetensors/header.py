@@ -109,7 +109,9 @@ def parse(header: bytes | bytearray | memoryview, most_tensors: int | None = Non
             entries.append(_entry(name, value))
             if most_tensors is not None and len(entries) > most_tensors:
                 raise LayoutError(
-                    Reason.TOO_MANY_TENSORS, f"the file has more than {most_tensors:,} tensors, the most that are read"
+                    Reason.TOO_MANY_TENSORS,
+                    f"the file has more than {most_tensors:,} tensors, the most that this "
+                    "server accepts (its setting PRUNING_MAX_TENSORS)",
                 )
     entries = _sorted(entries)
     _check_contiguous(entries)

@@ -92,7 +92,9 @@ class Pipeline:
         return _Work(
             buffers=buffers,
             pruning=Pruning(plan, device=self._worker.device, in_place=True),
-            output=make_output(prepared.output, plan, buffers, canonical_zero=self._request.canonical_zero),
+            output=make_output(
+                prepared.output, plan, prepared.last, buffers, canonical_zero=self._request.canonical_zero
+            ),
             estimate=WorkEstimate(plan, prepared.file),
         )
 

@@ -1,15 +1,17 @@
 """What follows from a request and the header of a file, before any weight has been received."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
+from pruning_engine.checkpoints.parameters import TensorSpec
 from pruning_engine.planning.plan import Plan
 from pruning_engine.planning.planner import make_plan
 from pruning_engine.recipe import OutputForm
 from pruning_proto.formats import OutputFormat
 from pruning_proto.packed import format as packed_format
 from pruning_proto.safetensors import header as safetensors_header
+from pruning_proto.safetensors.alignment import postponed
 from pruning_proto.safetensors.distributed import check_not_sharded
 from pruning_proto.safetensors.header import Layout
 from pruning_service.messages.history import with_round
@@ -23,7 +25,8 @@ class Prepared:
     """What will be done with a file, and what is known of its result.
 
     `metadata` is the result's. `header` is the result's too, empty where there is no file or where it is known only
-    after everything has been pruned. `peak_bytes` is what to reserve.
+    after everything has been pruned; `last` names the tensors that come last there, in their order, so that all are
+    aligned; of a packed file, those that come last in the dense one. `peak_bytes` is what to reserve.
     """
 
     file: Layout
@@ -31,6 +34,7 @@ class Prepared:
     output: OutputFormat
     metadata: Mapping[str, str]
     header: bytes
+    last: Sequence[str]
     peak_bytes: int
 
     @property
@@ -59,13 +63,16 @@ def prepare(request: Request, file: Layout, backlog_bytes: int, version: str) ->
         packed_format.check_names((spec.name, spec.dtype, spec.shape) for spec in plan.results)
     metadata = _result_metadata(plan, request, file, version) if output.has_file else {}
     has_header = output.has_file and not output.header_is_late
+    last = _last_in_file(plan) if has_header or output.is_packed else []
     return Prepared(
         file=file,
         plan=plan,
         output=output,
         metadata=metadata,
-        header=_result_header(plan, metadata) if has_header else b"",
-        peak_bytes=peak_bytes(plan, file, backlog_bytes, is_late=output.header_is_late, is_made_anew=output.is_packed),
+        header=_result_header(plan, last, metadata) if has_header else b"",
+        last=[spec.name for spec in last],
+        peak_bytes=sum(spec.nbytes for spec in last if has_header)
+        + peak_bytes(plan, file, backlog_bytes, is_late=output.header_is_late, is_made_anew=output.is_packed),
     )
 
 
@@ -74,5 +81,12 @@ def _result_metadata(plan: Plan, request: Request, file: Layout, version: str) -
     return with_round(file.metadata, recipe, version)
 
 
-def _result_header(plan: Plan, metadata: Mapping[str, str]) -> bytes:
-    return safetensors_header.build(((spec.name, spec.dtype, spec.shape) for spec in plan.results), metadata)[0]
+def _last_in_file(plan: Plan) -> list[TensorSpec]:
+    """Return the tensors that are held until all others have been sent, so that every tensor is aligned."""
+    return [plan.results[position] for position in postponed([(spec.dtype, spec.nbytes) for spec in plan.results])]
+
+
+def _result_header(plan: Plan, last: Sequence[TensorSpec], metadata: Mapping[str, str]) -> bytes:
+    held = {spec.name for spec in last}
+    specs = chain((spec for spec in plan.results if spec.name not in held), last) if held else plan.results
+    return safetensors_header.build(((spec.name, spec.dtype, spec.shape) for spec in specs), metadata)[0]

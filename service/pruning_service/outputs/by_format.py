@@ -1,5 +1,7 @@
 """The output that a format needs, by the columns of `pruning_proto.formats`."""
 
+from collections.abc import Sequence
+
 from pruning_engine.planning.plan import Plan
 from pruning_proto.formats import OutputFormat
 from pruning_service.outputs.deferred import DeferredOutput
@@ -9,10 +11,15 @@ from pruning_service.outputs.packed import PackedOutput
 from pruning_service.streams.buffers import Buffers
 
 
-def make_output(output_format: OutputFormat, plan: Plan, buffers: Buffers, *, canonical_zero: bool) -> Output:
-    """Return the output of a result in a format; what it makes anew is in memory of `buffers`."""
+def make_output(
+    output_format: OutputFormat, plan: Plan, last: Sequence[str], buffers: Buffers, *, canonical_zero: bool
+) -> Output:
+    """Return the output of a result in a format; what it makes anew is in memory of `buffers`.
+
+    `last` names the tensors that come last in the (dense) file, in their order, where that is known already.
+    """
     if output_format.is_packed:
-        return PackedOutput(plan.parameters, buffers.take_pageable, canonical_zero=canonical_zero)
+        return PackedOutput(plan.parameters, last, buffers.take_pageable, canonical_zero=canonical_zero)
     if output_format.header_is_late:
         return DeferredOutput(plan.parameters)
-    return OrderedOutput(plan.parameters)
+    return OrderedOutput(plan.parameters, last)

@@ -1,7 +1,7 @@
 """Format REMOVED: a file whose header is known only once all tensors are there, since their sizes depend on the data.
 
-The tensors are held in the order of the input, in as few bytes as they take. Then the header is built, and they are
-sent, each released as it leaves.
+The tensors are held in the order of the input, in as few bytes as they take. Then the header is built, with tensors of
+odd sizes last, and they are sent, each released as it leaves.
 """
 
 from collections import deque
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pruning_engine.execution.parameters import ResultTensor
 from pruning_engine.planning.plan import PlannedParameter
 from pruning_proto.safetensors import header as safetensors_header
+from pruning_proto.safetensors.alignment import postponed
 from pruning_service.outputs.output import InputOrder
 
 
@@ -36,9 +37,18 @@ class DeferredOutput:
         Raises: LayoutError if two tensors have the same name.
         """
         self._order.check_complete()
+        self._align()
         described = ((held.spec.name, held.spec.dtype, held.spec.shape) for held in self._held)
         names = [held.spec.name for held in self._held]
         return self._send(safetensors_header.build(described, self._file_metadata(metadata, names))[0])
+
+    def _align(self) -> None:
+        """Put the tensors in an order in which each is aligned."""
+        last = postponed([(held.spec.dtype, held.spec.nbytes) for held in self._held])
+        if last:
+            held, positions = list(self._held), set(last)
+            self._held = deque(each for position, each in enumerate(held) if position not in positions)
+            self._held.extend(held[position] for position in last)
 
     def _file_metadata(self, metadata: Mapping[str, str], names: Iterable[str]) -> Mapping[str, str]:  # noqa: ARG002
         """Return the file's metadata, once all its tensors are there, by these names in order."""

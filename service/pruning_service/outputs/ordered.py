@@ -8,12 +8,16 @@ from pruning_service.outputs.output import InputOrder
 
 
 class OrderedOutput:
-    """An `Output` whose file's header was known before any tensor; in format REPORT nothing is left to send."""
+    """An `Output` whose file's header was known before any tensor; in format REPORT nothing is left to send.
+
+    The tensors that `last` names, which others need for their alignment, are held until all others have been sent.
+    """
 
     negative_zeros = 0
 
-    def __init__(self, parameters: Iterable[PlannedParameter]) -> None:
+    def __init__(self, parameters: Iterable[PlannedParameter], last: Sequence[str] = ()) -> None:
         self._order = InputOrder(parameters)
+        self._last: dict[str, ResultTensor | None] = dict.fromkeys(last)
 
     def encode(self, results: Sequence[ResultTensor]) -> Sequence[ResultTensor]:
         """Return the tensors as they are."""
@@ -21,9 +25,13 @@ class OrderedOutput:
 
     def add(self, name: str, encoded: Sequence[ResultTensor]) -> Iterator[memoryview]:
         """Take the tensors of one parameter; return the bytes of each tensor whose turn has come."""
-        return (result.data for result in self._order.add(name, encoded))
+        for result in self._order.add(name, encoded):
+            if result.spec.name in self._last:
+                self._last[result.spec.name] = result
+            else:
+                yield result.data
 
     def finish(self, metadata: Mapping[str, str]) -> Iterator[memoryview]:  # noqa: ARG002 - sent with the header
-        """Return nothing: all has been sent."""
+        """Return the bytes of the tensors that come last."""
         self._order.check_complete()
-        return iter(())
+        return (held.data for held in self._last.values() if held is not None)

@@ -26,21 +26,39 @@ _Span = tuple[int, int]
 class PackedOutput(DeferredOutput):
     """An `Output` of packed tensors.
 
-    `take` returns memory of a size. With `canonical_zero` every -0.0 becomes +0.0, in place; `negative_zeros` counts
-    them all the same.
+    `last` names the tensors that come last in the dense file, in their order. `take` returns memory of a size. With
+    `canonical_zero` every -0.0 becomes +0.0, in place; `negative_zeros` counts them all the same.
     """
 
     def __init__(
-        self, parameters: Iterable[PlannedParameter], take: Callable[[int], Array], *, canonical_zero: bool
+        self,
+        parameters: Iterable[PlannedParameter],
+        last: Sequence[str],
+        take: Callable[[int], Array],
+        *,
+        canonical_zero: bool,
     ) -> None:
         super().__init__(parameters)
+        self._last: dict[str, list[ResultTensor]] = {name: [] for name in last}
         self._take = take
         self._canonical_zero = canonical_zero
         self._packed: dict[str, Packable] = {}
 
     def encode(self, results: Sequence[ResultTensor]) -> Sequence[ResultTensor]:
         """Return the tensors, each packed, or as it is where packing would take more bytes."""
-        return [packed for result in results for packed in self._pack(result)]
+        encoded = []
+        for result in results:
+            parts = self._pack(result)
+            if result.spec.name in self._last:
+                self._last[result.spec.name] = parts
+            else:
+                encoded += parts
+        return encoded
+
+    def _align(self) -> None:
+        """Put the parts in the order of the dense file, whose tensors are aligned when it is unpacked."""
+        for parts in self._last.values():
+            self._held.extend(parts)
 
     def _file_metadata(self, metadata: Mapping[str, str], names: Iterable[str]) -> Mapping[str, str]:
         """Return the file's metadata, with the shapes of the packed tensors."""

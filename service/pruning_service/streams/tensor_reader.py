@@ -50,7 +50,13 @@ class TensorReader:
         if self._total_bytes < PREFIX_BYTES:
             raise self._mismatch("a safetensors file begins with 8 bytes of header length")
         prefix = await self._read_bytes(PREFIX_BYTES)
-        json_bytes = self._header_bytes = safetensors_header.json_bytes(prefix, limits.header_bytes)
+        json_bytes = self._header_bytes = safetensors_header.json_bytes(prefix)
+        if json_bytes > limits.header_bytes:
+            raise Refusal(
+                reason=Reason.HEADER_TOO_LARGE,
+                message=f"the file's header takes {json_bytes:,} bytes; this server accepts at most "
+                f"{limits.header_bytes:,} (its setting PRUNING_HEADER_BYTES)",
+            )
         if PREFIX_BYTES + json_bytes > self._total_bytes:
             raise self._mismatch(f"its header alone takes {PREFIX_BYTES + json_bytes:,}")
         await reservation.grow(json_bytes)  # no more while it comes: a client may take its time

@@ -43,7 +43,8 @@ def test_file_without_tensors_has_no_pieces(tmp_path: Path) -> None:
         pytest.param(b"\x80\x03}q\x00(X\x01", Reason.INVALID_HEADER, "pickle", id="pickle, protocol 3"),
         pytest.param(b"\x80\x04\x95\x08\0\0\0\0\0\0\0", Reason.INVALID_HEADER, "pickle", id="pickle, protocol 4"),
         pytest.param(b"\x80\x05\x95\x08\0\0\0\0\0\0\0", Reason.INVALID_HEADER, "pickle", id="pickle, protocol 5"),
-        pytest.param(b"GGUF\x03\0\0\0aaaa", Reason.HEADER_TOO_LARGE, "is this a safetensors file", id="another format"),
+        pytest.param(b"GGUF\x03\0\0\0aaaa", Reason.INVALID_HEADER, "is a GGUF file", id="GGUF"),
+        pytest.param(b"\xff" * 9, Reason.HEADER_TOO_LARGE, "is this a safetensors file", id="another format"),
         pytest.param(b"\x02\0\0\0\0\0\0\0[]", Reason.INVALID_HEADER, "no JSON object", id="no object"),
     ],
 )

@@ -62,6 +62,7 @@ def test_numpy_array_of_any_dtype_comes_back(dtype: str) -> None:
         pytest.param(torch.tensor(3.0), id="scalar"),
         pytest.param(torch.empty(0, 3), id="empty"),
         pytest.param(torch.tensor([1 + 2j], dtype=torch.complex64).conj(), id="lazy conjugate"),
+        pytest.param(torch.tensor([1 + 2j], dtype=torch.complex64).conj().imag, id="lazy negative"),
     ],
 )
 def test_torch_tensor_of_any_strides_comes_back(tensor: Tensor) -> None:

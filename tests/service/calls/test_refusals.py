@@ -71,7 +71,7 @@ CASES = [
     refused("a message after the end", Reason.OVERLONG, "total_bytes", [options(SOUND), *data(SOUND), *data(b"x")]),
     refused("more bytes announced", Reason.TOTAL_BYTES_MISMATCH, "total_bytes", asked(l1(0.5), total_bytes=999)),
     refused("fewer bytes announced", Reason.TOTAL_BYTES_MISMATCH, "total_bytes", asked(l1(0.5), total_bytes=100)),
-    refused("header too large", Reason.HEADER_TOO_LARGE, "8,388,608", [
+    refused("header too large", Reason.HEADER_TOO_LARGE, "8,388,608 (its setting PRUNING_HEADER_BYTES)", [
         options(SOUND, total_bytes=1 << 40), *data((9 << 20).to_bytes(8, "little")),
     ]),
     refused("a zip or pickle", Reason.HEADER_TOO_LARGE, "safetensors", [
