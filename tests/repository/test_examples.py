@@ -1,6 +1,7 @@
-"""The examples of README and docs run as they are printed."""
+"""The examples of README and docs run as they are printed, and excerpts of code are in the files that they name."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,9 @@ from tests.servers import ServerProcess
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "deploy" / "pipelines" / "README.md"]
 PRINTED_SERVER = "localhost:50051"
+EXTENDING = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+EXCERPTS = re.findall(r"^<!-- from: (\S+) -->\n```\w+\n(.*?)^```$", EXTENDING, re.M | re.S)
+ELLIPSIS = re.compile(r"^ +\.\.\.\n", re.M)
 INTERPRETERS = {"python": [sys.executable, "-c"], "bash": ["bash", "-euo", "pipefail", "-c"]}
 
 
@@ -80,3 +84,15 @@ def test_marked_blocks_are_found() -> None:
 def test_mark_that_does_nothing_is_refused(document: str) -> None:
     with pytest.raises(ValueError, match="some do not"):
         examples_in(document)
+
+
+def test_every_excerpt_names_its_file() -> None:
+    assert len(EXCERPTS) == len(re.findall(r"^```\w+$", EXTENDING, re.M))
+
+
+@pytest.mark.parametrize(("file", "code"), EXCERPTS, ids=[file.rpartition("/")[2] for file, _ in EXCERPTS])
+def test_excerpt_is_in_its_file(file: str, code: str) -> None:
+    content = (ROOT / file).read_text(encoding="utf-8")
+    places = [content.find(part) for part in ELLIPSIS.split(code)]
+    assert -1 not in places
+    assert places == sorted(places)
