@@ -1,22 +1,24 @@
-"""Each difference from torch that docs/torch.md lists names tests that exist."""
-
-import re
+"""Each difference from torch that docs/torch.md lists has tests: `differences.py`, beside these, names them."""
 
 import pytest
 
+from tests.engine.modules.differences import DIFFERENCES
 from tests.repository.modules import ROOT
 
 TABLE = [
     line for line in (ROOT / "docs" / "torch.md").read_text(encoding="utf-8").splitlines() if line.startswith("| ")
 ]
-ROWS = [line for line in TABLE if not line.startswith(("| | torch", "| ---"))]
-REFERENCE = re.compile(r"`(?P<file>test_\w+\.py)?(?:::(?P<test>test_\w+))?`")
+ROWS = [line.split("|")[1].strip() for line in TABLE if not line.startswith(("| | torch", "| ---"))]
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: str(row).split("|")[1].strip())
+def test_every_test_belongs_to_a_difference() -> None:
+    assert DIFFERENCES.keys() <= set(ROWS)
+
+
+@pytest.mark.parametrize("row", ROWS)
 def test_a_difference_names_its_test(row: str) -> None:
-    references = [match for match in REFERENCE.finditer(row.rsplit("|", 2)[1]) if match[0] != "``"]
-    assert references
-    (path,) = (ROOT / "tests" / "engine").rglob(str(references[0]["file"]))
-    source = path.read_text(encoding="utf-8")
-    assert all(f"def {match['test'] or 'test_'}" in source for match in references)
+    assert DIFFERENCES[row]
+    for reference in DIFFERENCES[row]:
+        file, _, test = reference.partition("::")
+        (path,) = (ROOT / "tests" / "engine").rglob(file)
+        assert f"def {test or 'test_'}" in path.read_text(encoding="utf-8")

@@ -45,7 +45,7 @@ def plan_text(plan: Plan, width: int | None) -> str:
     foot = (f"{selected} of {counted(len(rows), 'tensor')} selected", "", "", "")
     table = Table(("tensor", "dtype", "shape", "rules"), rows, foot).render(width)
     result = "" if plan.result_bytes is None else f", the result has {bytes_text(plan.result_bytes)}"
-    return f"{table}\n\nthe server would hold at most {bytes_text(plan.peak_bytes)}{result}; on {plan.device}"
+    return f"{table}\n\npruning would take at most {bytes_text(plan.peak_bytes)} of memory{result}; on {plan.device}"
 
 
 def _groups_text(report: Report, width: int | None) -> str:

@@ -1,4 +1,4 @@
-"""Three faces, one core: tensors, modules and state dicts lose the same entries, and feed each other."""
+"""Three interfaces, one core: tensors, modules and state dicts are pruned alike, and each takes what another left."""
 
 import pytest
 import torch
