@@ -41,7 +41,7 @@ def test_zeros_count_as_pruned_before_where_a_rule_says_so() -> None:
     assert (report.pruned_before, report.pruned) == (1, 2)
 
 
-def test_the_threshold_is_the_largest_magnitude_that_fell() -> None:
+def test_threshold_is_the_largest_pruned_magnitude() -> None:
     assert only(l1(Count(2))).threshold == 4.0
 
 
@@ -74,11 +74,11 @@ def test_in_global_scope_the_threshold_is_among_all_tensors() -> None:
     ],
     ids=["nothing fell", "random entries", "random channels", "identity"],
 )
-def test_there_is_no_threshold_without_a_magnitude_that_fell(rule: Rule) -> None:
+def test_no_threshold_without_a_pruned_magnitude(rule: Rule) -> None:
     assert only(rule).threshold is None
 
 
-def test_everything_that_falls_has_a_threshold_too() -> None:
+def test_pruning_everything_has_a_threshold_too() -> None:
     assert only(l1(Fraction(1.0))).threshold == 8.0
 
 
@@ -87,7 +87,7 @@ def test_reproducible_says_whether_every_device_gives_the_same(norm: Norm, repro
     assert prune_state_dict({"weight": WEIGHT}, recipe(ln(norm))).report.reproducible is reproducible
 
 
-def test_the_report_tells_the_seed_and_the_device() -> None:
+def test_report_has_seed_and_device() -> None:
     report = prune_state_dict({"weight": WEIGHT}, recipe(l1(), seed=7)).report
     assert (report.seed, report.device) == (7, "cpu")
     assert report.seconds["prune"] > 0

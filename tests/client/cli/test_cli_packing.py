@@ -101,7 +101,7 @@ def test_run_writes_a_packed_file(server: ServerProcess, file: Path) -> None:
     ],
     ids=["packed already", "masks for a packed file", "not packed", "not there", "no target", "another form"],
 )
-def test_what_makes_no_sense_is_refused(packed: Path, words: list[str], says: str) -> None:
+def test_invalid_values_are_refused(packed: Path, words: list[str], says: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pruning_client", *words], capture_output=True, text=True, check=False, cwd=packed.parent
     )

@@ -75,7 +75,7 @@ def prune_by(name: str, arguments: dict[str, Argument], state_dict: dict[str, to
     return result
 
 
-def test_the_names_of_installed_methods_are_told() -> None:
+def test_names_of_installed_methods_are_reported() -> None:
     assert {"every", "rows"} <= set(installed_methods())
 
 
@@ -99,7 +99,7 @@ def test_it_acts_on_what_earlier_rules_have_left() -> None:
     assert prune_state_dict(state_dict, Recipe(rules)).report.tensors[0].pruned == 3
 
 
-def test_a_result_of_an_installed_method_is_not_told_as_reproducible() -> None:
+def test_installed_method_is_not_reported_as_reproducible() -> None:
     spec = spec_of("weight", torch.ones(2, 2))
     assert not make_plan(Recipe((Rule(score=Method("rows")),)), [spec]).reproducible
 

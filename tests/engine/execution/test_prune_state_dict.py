@@ -30,7 +30,7 @@ def pruned(weight: torch.Tensor, *rules: Rule, **companions: torch.Tensor) -> to
     return result
 
 
-def test_the_smallest_half_falls() -> None:
+def test_smallest_half_is_pruned() -> None:
     assert torch.equal(pruned(WEIGHT, l1()), torch.tensor([[0.0, -4.0, 0.0], [3.0, 0.0, 6.0]]))
 
 
@@ -42,7 +42,7 @@ def test_kept_negative_zero_stays() -> None:
     assert pruned(torch.tensor([[-0.0, 1.0]]), l1(Count(0))).signbit().tolist() == [[True, False]]
 
 
-def test_a_count_is_exact_among_equals_and_the_first_fall() -> None:
+def test_count_is_exact_among_equals_and_first_are_pruned() -> None:
     assert pruned(torch.ones(2, 3), l1(Count(2))).tolist() == [[0, 0, 1], [1, 1, 1]]
 
 
@@ -95,7 +95,7 @@ def test_identity_prunes_nothing_but_gives_a_mask() -> None:
     assert torch.equal(result.state_dict["weight_mask"], torch.ones(2, 3, dtype=torch.bool))  # type: ignore[arg-type]
 
 
-def test_whole_channels_fall() -> None:
+def test_whole_channels_are_pruned() -> None:
     assert pruned(WEIGHT, ln(1.0)).tolist() == [[0, 0, 0], [3, -0.5, 6]]
 
 
@@ -103,7 +103,7 @@ def test_channels_count_along_negative_dims_too() -> None:
     assert pruned(WEIGHT, ln(1.0, dim=-1, amount=Count(1))).tolist() == [[0, -4, 2], [0, -0.5, 6]]
 
 
-def test_a_dead_channel_is_no_candidate() -> None:
+def test_pruned_channel_is_not_a_candidate() -> None:
     bits = pack(torch.tensor([[0, 0, 0], [1, 1, 1], [1, 1, 1]], dtype=torch.bool))
     result = pruned(torch.tensor([[9.0] * 3, [1.0] * 3, [2.0] * 3]), ln(2.0, amount=Count(1)), mask_bits=bits)
     assert result.tolist() == [[0, 0, 0], [0, 0, 0], [2, 2, 2]]
@@ -122,7 +122,7 @@ def test_global_scope_shares_one_amount() -> None:
     assert result.state_dict["b"] is not state_dict["b"]
 
 
-def test_ties_between_tensors_fall_by_name_whatever_their_order() -> None:
+def test_equal_scores_are_pruned_by_tensor_name_in_any_order() -> None:
     state_dict = {"b": torch.ones(1, 2), "a": torch.ones(1, 2)}
     result = prune_state_dict(state_dict, recipe(l1(Count(3), "*", scope=Scope.GLOBAL)))
     assert torch.equal(result.state_dict["a"], torch.zeros(1, 2))  # type: ignore[arg-type]
@@ -149,7 +149,7 @@ def test_the_least_integer_has_the_largest_magnitude() -> None:
     assert torch.equal(result.state_dict["w"], torch.tensor([[-128, 0, 0, 0]], dtype=torch.int8))  # type: ignore[arg-type]
 
 
-def test_mask_form_returns_only_bits_of_what_is_selected() -> None:
+def test_format_mask_returns_only_bits_of_selected_tensors() -> None:
     result = prune_state_dict({"weight": WEIGHT, "bias": torch.ones(2)}, recipe(l1()), output=OutputForm.MASK)
     assert list(result.state_dict) == ["weight:mask_bits"]
     assert result.state_dict["weight:mask_bits"].tolist() == [0b101010]  # type: ignore[attr-defined]
@@ -161,7 +161,7 @@ def test_bits_that_come_out_go_in_as_the_prior_mask() -> None:
     assert torch.equal(second.state_dict["weight:mask_bits"], first["weight:mask_bits"])  # type: ignore[arg-type]
 
 
-def test_masked_form_keeps_the_weights_whole() -> None:
+def test_format_masked_keeps_all_weights() -> None:
     state_dict = prune_state_dict({"weight": WEIGHT}, recipe(l1()), output="masked").state_dict
     assert list(state_dict) == ["weight_orig", "weight_mask"]
     assert torch.equal(state_dict["weight_orig"], WEIGHT)  # type: ignore[arg-type]
@@ -174,13 +174,13 @@ def test_a_masked_pair_is_pruned_further_and_folded() -> None:
     assert result["l.weight"].tolist() == [[0, -4, 0], [3, 0, 6]]  # type: ignore[attr-defined]
 
 
-def test_a_pair_that_no_rule_selects_is_folded_in_form_pruned() -> None:
+def test_unselected_pair_is_folded_in_format_pruned() -> None:
     pair = {"bias_orig": torch.tensor([1.0, 2.0]), "bias_mask": torch.tensor([True, False]), "weight": WEIGHT}
     result = prune_state_dict(pair, recipe(l1())).state_dict
     assert torch.equal(result["bias"], torch.tensor([1.0, 0.0]))  # type: ignore[arg-type]
 
 
-def test_a_pair_that_no_rule_selects_passes_in_form_masked() -> None:
+def test_unselected_pair_passes_in_format_masked() -> None:
     pair = {"bias_orig": torch.tensor([1.0, 2.0]), "bias_mask": torch.tensor([True, False]), "weight": WEIGHT}
     result = prune_state_dict(pair, recipe(l1()), output="masked").state_dict
     assert result["bias_orig"] is pair["bias_orig"]
@@ -195,7 +195,7 @@ def test_unselected_values_pass_as_the_same_objects() -> None:
     assert result["_extra_state"] is state_dict["_extra_state"]
 
 
-def test_the_report_form_returns_no_tensors() -> None:
+def test_format_report_returns_no_tensors() -> None:
     result = prune_state_dict({"weight": WEIGHT}, recipe(l1()), output="report")
     assert result.state_dict == {}
     assert result.report.pruned == 3
@@ -250,7 +250,7 @@ def test_one_weight_under_two_masks_is_two_parameters() -> None:
     assert [tensor.pruned_before for tensor in report.tensors] == [0, 3]
 
 
-def test_an_exclude_of_any_name_of_a_tied_tensor_wins() -> None:
+def test_exclude_of_any_name_of_shared_tensor_wins() -> None:
     rule = Rule(score=l1().score, amount=Fraction(0.5), select=Selector(exclude=("head.*",)))
     state_dict = {"a.weight": WEIGHT, "head.weight": WEIGHT, "b.weight": WEIGHT.clone()}
     assert [tensor.name for tensor in prune_state_dict(state_dict, recipe(rule)).report.tensors] == ["b.weight"]

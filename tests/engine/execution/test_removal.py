@@ -227,7 +227,7 @@ def test_the_input_stays_as_it_was() -> None:
     assert all(torch.equal(before[name], state_dict[name]) for name in before)
 
 
-def test_nothing_is_lost_where_nothing_falls() -> None:
+def test_nothing_is_lost_if_nothing_is_pruned() -> None:
     state_dict = mlp(1, 2)
     result = falls(state_dict, units(MLP, amount=Fraction(0.0)), output="removed")
     assert all(torch.equal(result.state_dict[name], state_dict[name]) for name in state_dict)  # type: ignore[arg-type]
@@ -270,7 +270,7 @@ def test_zeros_now_and_removal_later() -> None:
     assert all(torch.equal(later.state_dict[name], at_once.state_dict[name]) for name in at_once.state_dict)  # type: ignore[arg-type]
 
 
-def test_the_forms_agree_on_what_falls() -> None:
+def test_formats_agree_on_what_is_pruned() -> None:
     state_dict = mlp(3, 1, 4, 2)
     masked = falls(state_dict, units(MLP), output="masked").state_dict
     bits = falls(state_dict, units(MLP), output="mask").state_dict
@@ -278,7 +278,7 @@ def test_the_forms_agree_on_what_falls() -> None:
     assert torch.equal(unpack(bits["down.weight:mask_bits"], state_dict["down.weight"])[0], masked["up.bias_mask"])  # type: ignore[arg-type]
 
 
-def test_tied_parameters_stay_tied_and_a_tie_may_name_either() -> None:
+def test_tied_parameters_stay_tied_and_a_slice_may_name_either() -> None:
     shared = torch.tensor([[1.0, 0], [2, 0]])
     state_dict = {"encoder.weight": shared, "decoder.weight": shared, "bias": torch.ones(2)}
     result = falls(state_dict, units(group("decoder.weight:0", "bias:0")), output="removed").state_dict
@@ -329,7 +329,7 @@ def test_entries_taken_out_count_as_pruned() -> None:
     assert (report.entries, report.pruned) == (20, 10)
 
 
-def test_form_report_tells_the_same_groups() -> None:
+def test_format_report_has_the_same_groups() -> None:
     rule = units(MLP)
     assert falls(mlp(1, 2), rule, output="report").report.groups == falls(mlp(1, 2), rule).report.groups
 
@@ -391,5 +391,5 @@ def test_a_group_of_local_scope_leaves_when_it_is_complete(scope: Scope, models:
     assert models * one < plan.peak_bytes < models * one + 200 * 999 * 8
 
 
-def test_form_removed_is_a_word_too() -> None:
+def test_format_removed_may_be_given_as_a_word() -> None:
     assert OutputForm("removed") is OutputForm.REMOVED

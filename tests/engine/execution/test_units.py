@@ -28,7 +28,7 @@ from tests.engine.tied import MLP, ONE, Tensors, falls, group, kept, mlp, units
 INF = float("inf")
 
 
-def test_units_of_least_norm_fall_in_every_tied_tensor() -> None:
+def test_units_of_least_norm_are_pruned_in_every_coupled_tensor() -> None:
     state_dict = mlp(3, 1, 4, 2)
     result = falls(state_dict, units(MLP))
     assert result.report.groups[0].kept == (0, 2)
@@ -60,11 +60,11 @@ def test_the_norm_decides(norm: float, stays: int) -> None:
     assert kept(weights, rule) == [(stays,)]
 
 
-def test_equal_units_fall_from_the_first() -> None:
+def test_equal_units_are_pruned_from_the_first() -> None:
     assert kept(mlp(1, 1, 1, 1), units(MLP)) == [(2, 3)]
 
 
-def test_equal_units_of_several_groups_fall_by_the_groups_names() -> None:
+def test_equal_units_of_several_groups_are_pruned_by_group_name() -> None:
     state_dict = mlp(1, 1, name="b") | mlp(1, 1, name="a")
     rule = units(group("up.weight:0", "down.weight:1", for_each="*"), amount=ONE, scope=Scope.GLOBAL)
     assert kept(state_dict, rule) == [(1,), (0, 1)]
@@ -75,7 +75,7 @@ def test_equal_units_of_several_groups_fall_by_the_groups_names() -> None:
     [(Fraction(0.25), 3), (Fraction(0.375), 2), (Count(3), 1), (Sparsity(0.5), 2), (Fraction(0.0), 4)],
     ids=["fraction", "halves to even", "count", "sparsity", "nothing"],
 )
-def test_as_many_units_fall_as_are_asked(amount: Amount, left: int) -> None:
+def test_requested_number_of_units_is_pruned(amount: Amount, left: int) -> None:
     assert len(kept(mlp(1, 2, 3, 4), units(MLP, amount=amount))[0]) == left
 
 
@@ -101,7 +101,7 @@ def test_groups_of_global_scope_compete_by_the_mean_of_an_entry() -> None:
     assert kept(wide | narrow, rule) == [(1,), (0, 1)]  # by their sums, 16 against 8, one of the narrow ones would fall
 
 
-def test_one_unit_of_each_group_stays_in_global_scope_and_others_fall_instead() -> None:
+def test_global_scope_keeps_one_unit_of_each_group() -> None:
     state_dict = mlp(1, 2, name="a") | mlp(10, 20, 30, name="b")
     rule = units(group("up.weight:0", "down.weight:1", for_each="*"), amount=Count(3), scope=Scope.GLOBAL)
     assert kept(state_dict, rule) == [(1,), (2,)]
@@ -114,7 +114,7 @@ def test_groups_of_the_same_width_keep_as_many_as_the_widest() -> None:
     assert kept(state_dict, rule) == [(0, 1, 2, 3), (0, 1, 2, 3)]
 
 
-def test_groups_that_a_config_counts_have_the_same_width_and_tell_it() -> None:
+def test_groups_counted_in_config_have_and_report_one_width() -> None:
     state_dict = mlp(1, 2, 3, 4, name="a") | mlp(10, 20, name="b")
     tied = group("up.weight:0", "down.weight:1", for_each="*", width=3)
     reports = falls(state_dict, units(tied)).report.groups
@@ -160,12 +160,12 @@ def test_random_units_of_two_groups_of_one_name_are_not_the_same() -> None:
     assert first != second
 
 
-def test_dead_units_fall_and_a_row_of_zeros_with_a_bias_is_not_dead() -> None:
+def test_dead_units_are_pruned_and_zero_row_with_bias_is_not_dead() -> None:
     state_dict = mlp(0, 0, 3) | {"up.bias": torch.tensor([0.0, 1, 0])}
     assert kept(state_dict, units(MLP, amount=None, score=Dead())) == [(1, 2)]
 
 
-def test_running_statistics_keep_no_unit_alive() -> None:
+def test_running_statistics_keep_no_unit_from_being_dead() -> None:
     state_dict = mlp(0, 1) | {"up.bias": torch.zeros(2), "norm.running_mean": torch.ones(2)}
     tied = group("up.weight:0", "up.bias:0", "norm.running_mean:0", "down.weight:1")
     assert kept(state_dict, units(tied, amount=None, score=Dead())) == [(1,)]
@@ -216,12 +216,12 @@ def test_dead_units_first_then_a_part_of_the_others() -> None:
     assert kept(state_dict, dead, half) == [(1, 2, 3, 4), (1, 4)]
 
 
-def test_the_threshold_is_the_largest_norm_that_fell() -> None:
+def test_threshold_is_the_largest_pruned_norm() -> None:
     report = falls(mlp(3, 1, 4, 2), units(MLP)).report
     assert {tensor.threshold for tensor in report.tensors} == {2.0}
 
 
-def test_units_that_differ_in_the_last_bit_of_their_sums_are_told_apart() -> None:
+def test_units_whose_sums_differ_in_the_last_bit_are_distinguished() -> None:
     large = torch.full((2, 1), 2.0**53, dtype=torch.float64)
     small = torch.tensor([[1.0], [0.0]], dtype=torch.float64)  # lost when one is added, but not when both are
     state_dict = {"a": large, "b": small, "c": small.clone()}

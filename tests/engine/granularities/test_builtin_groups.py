@@ -68,7 +68,7 @@ def outputs(model: torch.nn.Module, inputs: torch.Tensor) -> torch.Tensor:
     ids=["llama_mlp", "llama_kv_groups", "bert_ffn"],
 )
 @pytest.mark.parametrize("scope", list(Scope))
-def test_a_model_built_from_the_config_that_is_told_computes_the_same(make, asked, scope: Scope) -> None:  # type: ignore[no-untyped-def]
+def test_model_built_from_reported_config_computes_the_same(make, asked, scope: Scope) -> None:  # type: ignore[no-untyped-def]
     model = make()
     rule = units(scope=scope, **asked)
     zeros, small = falls(model.state_dict(), rule), falls(model.state_dict(), rule, output="removed")

@@ -43,7 +43,7 @@ def test_channels_that_differ_in_the_last_bit_rank_by_it() -> None:
     assert result.any(dim=1).tolist() == [True, True, False]
 
 
-def test_channels_of_the_same_sum_fall_in_order() -> None:
+def test_channels_of_equal_sum_are_pruned_in_order() -> None:
     weight = torch.tensor([[3.0, 4.0], [4.0, 3.0], [5.0, 0.0], [0.0, 5.0]])
     rule = Rule(score=Magnitude(2.0), amount=Count(2), granularity=Channels())
     result = prune_state_dict({"weight": weight}, recipe(rule)).state_dict["weight"]
@@ -69,7 +69,7 @@ def test_other_powers_rank_by_their_norm(power: float) -> None:
     assert result.report.tensors[0].threshold == pytest.approx(float(least))
 
 
-def test_the_largest_that_fell_is_told_exactly_also_if_all_fall() -> None:
+def test_largest_pruned_is_reported_exactly_even_if_all_are_pruned() -> None:
     ranks = np.array([1.0, 2.0])
     found = cut(ranks, 2, 2.0, 4, lambda places: ranks[places] + 0.5)
 

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Final
 
 DIFFERENCES: Final[Mapping[str, tuple[str, ...]]] = {
-    "equal weights": ("test_methods.py::test_equal_magnitudes_fall_in_flat_order",),
+    "equal weights": ("test_methods.py::test_equal_magnitudes_are_pruned_in_flat_order",),
     "norms of channels": ("test_channel_norms.py",),
     "NaN in the weights": ("test_methods.py::test_nan_has_no_rank",),
     "an amount of NaN": ("test_methods.py::test_an_amount_out_of_range_is_refused_up_front",),
-    "`amount=True`": ("test_methods.py::test_an_int_is_so_many_and_a_float_a_part_with_halves_to_even",),
+    "`amount=True`": ("test_methods.py::test_int_is_a_count_and_float_a_fraction_rounded_half_to_even",),
     "an error while pruning again": ("test_form.py::test_a_failed_pruning_leaves_the_module_as_it_was",),
     "a parameter that is None": ("test_form.py::test_only_a_parameter_can_be_pruned",),
     "pruning again after an optimizer step": (
@@ -22,7 +22,7 @@ DIFFERENCES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "`compute_mask` of a container": ("test_container.py::test_the_last_method_acts_on_what_the_mask_has_left",),
     "a generator passed to `global_unstructured`": ("test_global.py::test_a_generator_of_parameters_will_do",),
-    "shared tensors in `global_unstructured`": ("test_global.py::test_a_tied_tensor_counts_and_is_pruned_once",),
+    "shared tensors in `global_unstructured`": ("test_global.py::test_shared_tensor_counts_and_is_pruned_once",),
     "masks from `global_unstructured`": ("test_global.py::test_masks_of_different_modules_share_no_storage",),
     "an error in `global_unstructured`": ("test_global.py::test_where_selection_fails_no_module_has_changed",),
     "an empty list of `parameters`": ("test_global.py::test_parameters_must_be_some",),
@@ -30,7 +30,7 @@ DIFFERENCES: Final[Mapping[str, tuple[str, ...]]] = {
         "test_methods.py::test_a_channels_last_weight_is_pruned_in_c_order_and_keeps_its_layout",
     ),
     "8-bit floats": ("test_methods.py::test_a_module_of_any_dtype_is_pruned",),
-    "random masks": ("test_methods.py::test_random_masks_of_bfloat16_have_no_ties",),
+    "random masks": ("test_methods.py::test_random_scores_of_bfloat16_weights_differ",),
     "seed of random masks": (
         "test_methods.py::test_the_same_seed_gives_the_same_mask",
         "test_methods.py::test_without_a_seed_torch_manual_seed_governs",
@@ -52,7 +52,7 @@ DIFFERENCES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "8-bit floats without a zero (e8m0)": ("test_edges.py::test_a_dtype_without_zero_is_refused",),
     "a module with its own attribute `w_orig` beside `w`": ("test_edges.py::test_a_name_that_is_taken_is_refused",),
-    "`importance_scores` of a shared tensor": ("test_edges.py::test_scores_of_a_tied_tensor_count_under_any_name",),
+    "`importance_scores` of a shared tensor": ("test_edges.py::test_scores_of_shared_tensor_count_under_any_name",),
     "a structured method on a vector that is already pruned": (
         "test_edges.py::test_a_vector_has_no_channels_also_if_it_is_pruned",
     ),

@@ -53,7 +53,7 @@ def test_the_pruning_type_says_what_a_method_is_shown(kind: str, shape: list[int
     assert torch.equal(mask, prior)
 
 
-def test_channels_wholly_dead_do_not_count() -> None:
+def test_fully_pruned_channels_do_not_count() -> None:
     container = prune.PruningContainer(prune.LnStructured(0.5, n=1, dim=0))
     prior = torch.tensor([[0.0, 0.0], [1.0, 1.0], [1.0, 1.0]])
     weight = torch.tensor([[9.0, 9.0], [2.0, 2.0], [1.0, 1.0]])

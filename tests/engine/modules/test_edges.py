@@ -30,7 +30,7 @@ def test_8_bit_floats_of_any_number_are_pruned(dtype: torch.dtype, entries: int)
 
 
 @pytest.mark.parametrize("dtype", FLOAT8, ids=str)
-def test_one_channel_of_one_8_bit_float_falls(dtype: torch.dtype) -> None:
+def test_one_channel_of_one_8_bit_float_is_pruned(dtype: torch.dtype) -> None:
     module = module_of(torch.ones(1, 1).to(dtype))
     prune.ln_structured(module, "w", 1, n=2, dim=0)
 
@@ -38,7 +38,7 @@ def test_one_channel_of_one_8_bit_float_falls(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("dtype", FLOAT8, ids=str)
-def test_the_only_channel_of_8_bit_floats_falls(dtype: torch.dtype) -> None:
+def test_only_channel_of_8_bit_floats_is_pruned(dtype: torch.dtype) -> None:
     pruned = prune.RandomStructured(1.0, dim=0).prune(torch.ones(1, 3).to(dtype))
 
     assert pruned.float().tolist() == [[0.0, 0.0, 0.0]]
@@ -64,7 +64,7 @@ def test_a_name_that_is_taken_is_refused() -> None:
     assert module.get_parameter("w_orig").tolist() == [0.0, 0.0, 0.0]
 
 
-def test_scores_of_a_tied_tensor_count_under_any_name() -> None:
+def test_scores_of_shared_tensor_count_under_any_name() -> None:
     one, other = nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)
     other.weight = one.weight
     scores = torch.tensor([[4.0, 1.0], [3.0, 2.0]])

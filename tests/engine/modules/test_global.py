@@ -36,14 +36,14 @@ def custom_mask_of(module: torch.nn.Module) -> torch.Tensor:
     return hook.mask
 
 
-def test_the_least_of_all_entries_fall() -> None:
+def test_least_of_all_entries_are_pruned() -> None:
     first, second = row(1, 2, 3, 4), row(0.5, 2.5)
     prune.global_unstructured([(first, "weight"), (second, "weight")], prune.L1Unstructured, amount=3)
     assert weight_of(first).tolist() == [0, 0, 3, 4]
     assert weight_of(second).tolist() == [0, 2.5]
 
 
-def test_ties_fall_in_the_callers_order() -> None:
+def test_equal_scores_are_pruned_in_the_callers_order() -> None:
     first, second = row(1, 1), row(1, 1)
     prune.global_unstructured([(second, "weight"), (first, "weight")], prune.L1Unstructured, amount=3)
     assert mask_of(first).tolist() == [0, 1]
@@ -90,7 +90,7 @@ def tied() -> tuple[torch.nn.Module, torch.nn.Module, torch.nn.Module]:
 
 
 @pytest.mark.parametrize("method", [prune.L1Unstructured, torch_prune.L1Unstructured], ids=["ours", "torch's"])
-def test_a_tied_tensor_counts_and_is_pruned_once(method: Callable[..., torch_prune.BasePruningMethod]) -> None:
+def test_shared_tensor_counts_and_is_pruned_once(method: Callable[..., torch_prune.BasePruningMethod]) -> None:
     first, second, other = tied()
     places = [(module, "weight") for module in (first, second, other)]
     prune.global_unstructured(places, method, amount=0.5)
@@ -98,7 +98,7 @@ def test_a_tied_tensor_counts_and_is_pruned_once(method: Callable[..., torch_pru
     assert first.weight_orig is second.weight_orig
 
 
-def test_a_tied_tensor_counts_once_in_the_next_round_too() -> None:
+def test_shared_tensor_counts_once_in_next_round_too() -> None:
     first, second, other = tied()
     places = [(module, "weight") for module in (first, second, other)]
     for _ in range(2):

@@ -19,11 +19,11 @@ def mask_from(method: prune.BasePruningMethod, t: torch.Tensor) -> list[object]:
     return mask
 
 
-def test_l1_lets_the_least_magnitudes_fall() -> None:
+def test_l1_prunes_the_least_magnitudes() -> None:
     assert mask_from(prune.L1Unstructured(3), ROWS) == [[0, 0, 0], [1, 1, 1]]
 
 
-def test_equal_magnitudes_fall_in_flat_order() -> None:
+def test_equal_magnitudes_are_pruned_in_flat_order() -> None:
     assert mask_from(prune.L1Unstructured(2), torch.ones(2, 2)) == [[0, 0], [1, 1]]
 
 
@@ -32,7 +32,7 @@ def test_equal_magnitudes_fall_in_flat_order() -> None:
     [(0, 0), (0.0, 0), (1, 1), (1.0, 5), (True, 1), (0.5, 2), (0.3, 2), (Fraction(3, 5), 3), (5, 5)],
     ids=str,
 )
-def test_an_int_is_so_many_and_a_float_a_part_with_halves_to_even(amount: float, falls: int) -> None:
+def test_int_is_a_count_and_float_a_fraction_rounded_half_to_even(amount: float, falls: int) -> None:
     mask = prune.L1Unstructured(amount).compute_mask(torch.arange(5.0), default_mask=torch.ones(5))
     assert int((mask == 0).sum()) == falls
 
@@ -50,7 +50,7 @@ def test_the_prior_mask_given_to_a_method_stays_as_it_was() -> None:
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 4, 0.5, 1.5, math.inf, "fro"], ids=str)
-def test_ln_lets_the_channel_of_least_norm_fall(n: float | str) -> None:
+def test_ln_prunes_the_channel_of_least_norm(n: float | str) -> None:
     channels = torch.tensor([[3.0, 3.0, 3.0], [0.0, 2.0, 2.0], [4.0, 4.0, 4.0]])
     assert mask_from(prune.LnStructured(1, n, dim=0), channels) == [[1, 1, 1], [0, 0, 0], [1, 1, 1]]
 
@@ -65,7 +65,7 @@ def test_the_nuclear_norm_ranks_matrices() -> None:
     assert mask.sum(dim=(1, 2)).tolist() == [4, 0]
 
 
-def test_random_channels_fall_whole() -> None:
+def test_random_channels_are_pruned_whole() -> None:
     mask = prune.RandomStructured(0.5, dim=1).compute_mask(torch.ones(3, 4), default_mask=torch.ones(3, 4))
     assert sorted(mask.sum(dim=0).tolist()) == [0, 0, 3, 3]
 
@@ -79,7 +79,7 @@ def test_a_custom_mask_joins_the_prior_one() -> None:
     assert method.compute_mask(torch.ones(3), default_mask=torch.tensor([1.0, 1.0, 0.0])).tolist() == [1, 0, 0]
 
 
-def test_prune_gives_plus_zero_where_entries_fall() -> None:
+def test_pruned_entries_become_plus_zero() -> None:
     pruned = prune.L1Unstructured(1).prune(torch.tensor([-1.0, 2.0]))
     assert pruned.tolist() == [0.0, 2.0]
     assert not torch.signbit(pruned).any()
@@ -127,7 +127,7 @@ def test_a_channels_last_weight_is_pruned_in_c_order_and_keeps_its_layout() -> N
     assert mask_of(module).stride() == weight.stride()
 
 
-def test_random_masks_of_bfloat16_have_no_ties() -> None:
+def test_random_scores_of_bfloat16_weights_differ() -> None:
     method = prune.RandomUnstructured(0.5, seed=7)
     narrow, wide = (method.prune(torch.ones(1000, dtype=dtype)) for dtype in (torch.bfloat16, torch.float64))
     assert torch.equal(narrow.double(), wide)

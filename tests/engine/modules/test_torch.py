@@ -101,7 +101,7 @@ NORMS = [1, 2, 3, 4, 0.5, 1.5, -1, math.inf, -math.inf, "fro"]
 
 @pytest.mark.parametrize("dim", [0, 1, 2, -1])
 @pytest.mark.parametrize("n", NORMS, ids=str)
-def test_channels_fall_as_in_torch(n: float | str, dim: int) -> None:
+def test_channels_are_pruned_as_in_torch(n: float | str, dim: int) -> None:
     weight = torch.randn(5, 6, 7, generator=torch.Generator().manual_seed(1))
     ours, theirs = module_of(weight.clone()), module_of(weight.clone())
     for face, module in ((prune, ours), (torch_prune, theirs)):
@@ -114,7 +114,7 @@ AMOUNTS = [0, 1, 7, 30, 0.1, 0.25, 0.5, 1.0]
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64], ids=str)
 @pytest.mark.parametrize("amount", AMOUNTS, ids=repr)
-def test_three_rounds_of_entries_fall_as_in_torch(amount: float, dtype: torch.dtype) -> None:
+def test_three_rounds_prune_entries_as_in_torch(amount: float, dtype: torch.dtype) -> None:
     numbers = torch.randperm(120, generator=torch.Generator().manual_seed(2)) + 1
     weight = torch.where(numbers % 2 == 0, numbers, -numbers).view(4, 5, 6).to(dtype)
     ours, theirs = module_of(weight.clone()), module_of(weight.clone())

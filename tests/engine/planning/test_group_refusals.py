@@ -63,7 +63,7 @@ def rule(**fields: object) -> Rule:
         (rule(score=CustomMask(), amount=None), "rules[0].granularity"),
     ],
 )
-def test_a_rule_that_makes_no_sense_for_any_checkpoint(asked: Rule, field: str) -> None:
+def test_rule_that_is_invalid_for_every_checkpoint(asked: Rule, field: str) -> None:
     error = refusal(mlp(1, 2), asked)
     assert isinstance(error, RecipeError)
     assert (error.reason, error.field) == (Reason.INVALID_RECIPE, field)
@@ -240,11 +240,11 @@ def test_nan_among_what_is_ranked() -> None:
     assert (error.reason, error.tensor) == (Reason.NAN_WEIGHTS, "down.weight")
 
 
-def test_nan_in_what_is_tied_but_does_not_count() -> None:
+def test_nan_in_coupled_tensor_that_is_not_scored() -> None:
     falls(mlp(1, 2) | {"up.bias": torch.tensor([1.0, float("nan")])}, units(MLP))
 
 
-def test_more_ties_than_any_checkpoint_has() -> None:
+def test_more_channel_slices_than_any_checkpoint_has() -> None:
     state_dict = {f"{at}.w": torch.ones(1) for at in range(500)}
     error = refusal(state_dict, units(*(group("w:0", for_each="*") for _ in range(401))))
     assert (error.reason, error.field) == (Reason.INVALID_RECIPE, f"{UNITS}.groups")
@@ -263,7 +263,7 @@ def test_query_heads_that_are_no_multiple_of_the_key_heads() -> None:
     assert refusal(state_dict, units(map="llama_kv_groups", head_dim=4)).reason is Reason.TIE_MISFIT
 
 
-def test_form_removed_without_units() -> None:
+def test_format_removed_without_units() -> None:
     with pytest.raises(RecipeError, match="granularity `units`") as caught:
         prune_state_dict({"weight": torch.ones(2, 2)}, recipe(l1()), output="removed")
     assert caught.value.field == "output"

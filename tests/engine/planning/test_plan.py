@@ -75,7 +75,7 @@ def test_what_is_no_pair_stays_as_it_is(others: list[TensorSpec]) -> None:
     assert plan.parameters[0].passes_through
 
 
-def test_companions_belong_to_their_parameter_and_do_not_leave() -> None:
+def test_auxiliary_tensors_belong_to_their_parameter_and_are_not_returned() -> None:
     plan = planned(
         spec("w:scores", 2, 2),
         spec("w", 2, 2),
@@ -86,7 +86,7 @@ def test_companions_belong_to_their_parameter_and_do_not_leave() -> None:
     assert plan.results == (spec("w", 2, 2),)
 
 
-def test_only_the_closed_list_of_suffixes_makes_a_companion() -> None:
+def test_only_listed_suffixes_make_an_auxiliary_tensor() -> None:
     assert [each.name for each in planned(spec("weight", 2, 2), spec("kernel:0", 2)).parameters] == [
         "weight",
         "kernel:0",

@@ -45,7 +45,7 @@ def test_nan_in_global_scope_names_its_tensor() -> None:
 
 
 @pytest.mark.parametrize("rule", [l1(Count(1)), ln(2.0, dim=1, amount=Count(1))], ids=["entries", "channels"])
-def test_nan_in_a_dead_entry_does_not_matter(rule: Rule) -> None:
+def test_nan_in_a_pruned_entry_does_not_matter(rule: Rule) -> None:
     bits = pack(torch.tensor([True, False, True]))
     prune_state_dict({"weight": torch.tensor([[1.0, NAN, 2.0]]), "weight:mask_bits": bits}, recipe(rule))
 

@@ -143,7 +143,7 @@ def test_all_whose_turn_has_come_leave_together() -> None:
     assert most([held("a", (0,)), held("b", (0,)), large], order, {0}) == 100
 
 
-def test_a_moment_tells_what_came_for_it_and_what_leaves_in_it() -> None:
+def test_memory_step_has_arrived_and_released_bytes() -> None:
     parameters = [held("a", (0,)), held("b", ()), held("c", (0,))]
     assert list(memory_profile(parameters, arrivals("a", "b", "c"), {0})) == [
         MemoryStep(arrived_bytes=8, held_bytes=9, left_bytes=()),

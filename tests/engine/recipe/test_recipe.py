@@ -41,7 +41,7 @@ NAN = float("nan")
         (Sparsity(1.0), 8, 10, 8),
     ],
 )
-def test_how_many_fall(amount: Amount, unpruned: int, total: int, falls: int) -> None:
+def test_number_of_pruned_entries(amount: Amount, unpruned: int, total: int, falls: int) -> None:
     assert amount.of(unpruned, total) == falls
 
 
@@ -68,7 +68,7 @@ def test_how_many_fall(amount: Amount, unpruned: int, total: int, falls: int) ->
         (Recipe((Rule(score=Identity(), granularity=Channels()),)), Reason.INVALID_RECIPE, "rules[0].granularity"),
     ],
 )
-def test_what_makes_no_sense_is_refused(recipe: Recipe, reason: Reason, field: str) -> None:
+def test_invalid_values_are_refused(recipe: Recipe, reason: Reason, field: str) -> None:
     with pytest.raises(RecipeError) as caught:
         check(recipe)
     assert (caught.value.reason, caught.value.field) == (reason, field)

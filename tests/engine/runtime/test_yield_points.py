@@ -28,7 +28,7 @@ def two_threads() -> Iterator[None]:
     set_threads(before)
 
 
-def test_there_is_a_pause_after_so_many_pieces() -> None:
+def test_thread_yields_after_a_number_of_pieces() -> None:
     pauses: list[str] = []
     with yielding(lambda: pauses.append("pause")):
         assert list(with_yields(range(2 * PIECES + 1))) == list(range(2 * PIECES + 1))
@@ -36,7 +36,7 @@ def test_there_is_a_pause_after_so_many_pieces() -> None:
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_each_thread_has_so_many_pieces_between_two_pauses() -> None:
+def test_each_thread_yields_after_a_number_of_pieces() -> None:
     done: list[int] = []
     seen = []
     with yielding(lambda: seen.append(len(done))):
@@ -47,7 +47,7 @@ def test_each_thread_has_so_many_pieces_between_two_pauses() -> None:
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_pieces_that_take_long_have_a_pause_after_each() -> None:
+def test_thread_yields_after_each_long_piece() -> None:
     done: list[float] = []
     seen: list[int] = []
 
@@ -65,7 +65,7 @@ def test_pieces_that_take_long_have_a_pause_after_each() -> None:
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_nobody_pauses_while_another_thread_computes_for_the_same_call() -> None:
+def test_no_thread_yields_while_another_computes_for_the_call() -> None:
     def nested(_: int) -> None:
         list(with_yields(range(5 * PIECES)))
         yield_now()
@@ -93,7 +93,7 @@ def test_nobody_is_asked_outside() -> None:
     ],
     ids=["l1", "global", "random", "channels", "channels along dim 1, global"],
 )
-def test_pauses_change_no_result(rule: Rule) -> None:
+def test_yielding_changes_no_result(rule: Rule) -> None:
     asked = Recipe(rules=(rule,), seed=3)
     plain = prune_state_dict(MODEL, asked, output=OutputForm.MASK)
     pauses: list[int] = []
@@ -106,7 +106,7 @@ def test_pauses_change_no_result(rule: Rule) -> None:
         assert torch.equal(mask, paused.state_dict[name])  # type: ignore[arg-type]
 
 
-def test_what_a_pause_raises_ends_the_work() -> None:
+def test_error_raised_while_yielding_ends_the_work() -> None:
     def end() -> None:
         raise EndedError
 

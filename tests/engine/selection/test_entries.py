@@ -51,7 +51,7 @@ def threads() -> Iterator[None]:
 @pytest.mark.parametrize("backend", BACKENDS, ids=IDS)
 @pytest.mark.parametrize("tuning", [TUNING, MISLED], ids=["well sampled", "misled"])
 @pytest.mark.parametrize("count", [0, 1, 7, 8, 9, 49, 99, 100])
-def test_the_least_fall(backend: Backend, tuning: Tuning, count: int) -> None:
+def test_least_are_pruned(backend: Backend, tuning: Tuning, count: int) -> None:
     values = torch.randn(100, generator=torch.Generator().manual_seed(count))
     assert torch.equal(kept(backend, values, count, tuning=tuning), largest(values, count))
 
@@ -59,20 +59,20 @@ def test_the_least_fall(backend: Backend, tuning: Tuning, count: int) -> None:
 @pytest.mark.parametrize("backend", BACKENDS, ids=IDS)
 @pytest.mark.parametrize("tuning", [TUNING, MISLED], ids=["well sampled", "misled"])
 @pytest.mark.parametrize("count", [0, 1, 30, 31, 65, 99, 100])
-def test_among_equals_the_first_fall(backend: Backend, tuning: Tuning, count: int) -> None:
+def test_first_of_equals_are_pruned(backend: Backend, tuning: Tuning, count: int) -> None:
     values = torch.tensor([1.0, 0.0, 2.0] * 33 + [1.0])
     assert torch.equal(kept(backend, values, count, tuning=tuning), largest(values, count))
 
 
 @pytest.mark.parametrize("backend", BACKENDS, ids=IDS)
-def test_dead_entries_neither_compete_nor_come_back(backend: Backend) -> None:
+def test_pruned_entries_neither_compete_nor_come_back(backend: Backend) -> None:
     values = torch.arange(1.0, 21.0)
     unpruned = torch.arange(20) % 2 == 1
     assert torch.nonzero(kept(backend, values, 4, unpruned)).view(-1).tolist() == [9, 11, 13, 15, 17, 19]
 
 
 @pytest.mark.parametrize("backend", BACKENDS, ids=IDS)
-def test_ties_fall_in_the_order_of_the_contenders(backend: Backend) -> None:
+def test_equal_scores_are_pruned_in_order_of_candidates(backend: Backend) -> None:
     equal = [candidates(backend, torch.ones(10)) for _ in range(3)]
     result = select(equal, 15)
     assert [int(unpack(backend, mask).sum()) for mask in result.kept] == [0, 5, 10]
@@ -80,14 +80,14 @@ def test_ties_fall_in_the_order_of_the_contenders(backend: Backend) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS, ids=IDS)
 @pytest.mark.parametrize("count", [0, 1, 10], ids=["none falls", "one falls", "all fall"])
-def test_nan_is_found_however_many_fall(backend: Backend, count: int) -> None:
+def test_nan_is_found_for_any_count(backend: Backend, count: int) -> None:
     values = torch.ones(10)
     values[9] = torch.nan
     with pytest.raises(NanKeyError):
         select([candidates(backend, values)], count)
 
 
-def test_more_than_are_alive_cannot_fall() -> None:
+def test_count_above_the_unpruned_is_refused() -> None:
     with pytest.raises(ValueError, match="11 of 10"):
         select([candidates(NumpyBackend(), torch.ones(10))], 11)
 

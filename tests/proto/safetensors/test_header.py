@@ -235,7 +235,7 @@ def test_written_header_is_read_back() -> None:
     [(["w", "w"], Reason.DUPLICATE_NAME), (["__metadata__"], Reason.INVALID_HEADER)],
     ids=["a name twice", "the format's own name"],
 )
-def test_names_that_cannot_be_told_apart_are_not_written(names: list[str], reason: Reason) -> None:
+def test_ambiguous_names_are_not_written(names: list[str], reason: Reason) -> None:
     with pytest.raises(LayoutError) as refused:
         layout.build([(name, "U8", (1,)) for name in names], {})
     assert refused.value.reason is reason
