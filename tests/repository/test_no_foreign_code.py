@@ -33,6 +33,7 @@ EXCEPTIONS = {
         PLUGINS,
     ): "methods that whoever runs the server installed",
     ("pruning_client.recipes.yaml_file", "yaml.load"): "with a loader that is a SafeLoader",
+    ("pruning_client.frameworks.torch", "torch.load"): "with weights_only=True, for the caller's own `prune convert`",
     ("pruning_client", "import_module"): "submodules of its own, by a table of its public names",
     ("pruning_client.cli.arguments", "import_module"): "submodules of its own, by a table of its commands",
     (

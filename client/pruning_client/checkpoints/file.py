@@ -59,7 +59,7 @@ class FileSource:
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = fspath(path)
-        _check_regular(Path(path))
+        check_regular(Path(path))
         with Path(path).open("rb") as file:
             self._version = _version(file)
             self.header, self.layout = self._read_header(file)
@@ -148,7 +148,7 @@ class FileSource:
         return CheckpointError(f"{self.path}: {description}", reason=reason)
 
 
-def _check_regular(path: Path) -> None:
+def check_regular(path: Path) -> None:
     """Refuse what cannot be read twice, before opening it could block for ever. Raises: OSError."""
     mode = path.stat().st_mode
     if stat.S_ISDIR(mode):

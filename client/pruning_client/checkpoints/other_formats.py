@@ -6,6 +6,7 @@ from typing import Final
 READ_BYTES: Final = 512
 """Bytes of a file's beginning that tell what it is."""
 
+_PICKLES: Final = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 _ZIP: Final = b"PK\x03\x04"
 _ZIP_NAME = 30
 """Where a ZIP archive has the name of its first member; its length is in the two bytes at 26."""
@@ -41,7 +42,7 @@ _FORMATS: Final = (
     _Format((b"\x93numpy",), "this is a .npy file of numpy; write its array with safetensors.numpy.save_file"),
     _Format((b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ"), "this is a compressed file; unpack it first"),
     _Format(
-        (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),
+        _PICKLES,
         f"this is a pickle (torch.save or pickle.dump), {_CONVERT}",
     ),
     _Format(
@@ -64,6 +65,11 @@ def description_of(beginning: bytes) -> str | None:
         if text.startswith(tuple(each.lower() for each in known.beginnings)):
             return known.description
     return None
+
+
+def is_torch_saved(beginning: bytes) -> bool:
+    """Whether a file may be of `torch.save`, from its first READ_BYTES."""
+    return beginning.startswith((_ZIP, *_PICKLES)) and b".npy" not in beginning[_ZIP_NAME : _ZIP_NAME + 256]
 
 
 def _zip(beginning: bytes) -> str:

@@ -20,6 +20,7 @@ examples:
   prune run model.safetensors --recipe recipe.yaml --plan --server gpu-box:50051
   prune apply model.safetensors masks.safetensors -o pruned.safetensors
   prune pack pruned.safetensors -o packed.safetensors
+  prune convert pytorch_model.bin -o model.safetensors
   prune inspect pruned.safetensors
   prune serve --listen 127.0.0.1:50051
 """
@@ -47,6 +48,9 @@ _COMMANDS: Final = {
         "pack", "write a smaller file, lossless: what is not zero, and one bit per entry; needs no server"
     ),
     "unpack": _Command("unpack", "write the file that a packed one was made from; needs no server"),
+    "convert": _Command(
+        "convert", "write a file of torch.save (.bin, .pt, .pth) as safetensors; needs torch, no server"
+    ),
     "inspect": _Command("inspect", "print the sparsity of a file, tensor by tensor; needs no server"),
     "methods": _Command("methods", "print the methods, outputs and limits of a server"),
     "serve": _Command("serve", "run a server: prune serve --help"),

@@ -1,4 +1,6 @@
-"""The command line `prune`: run, apply, pack, unpack, inspect, methods, serve. Results to stdout, all else to stderr.
+"""The command line `prune`: run, apply, pack, unpack, convert, inspect, methods, serve.
+
+Results go to stdout, all else to stderr.
 
 Exit status: 0 done, 1 failure, 2 the request, a path or the file is invalid, 130 interrupted, 143 terminated.
 """

@@ -3,7 +3,7 @@
 In memory are a few pieces of the model, and the mask of one tensor. `masks` applies masks to a caller's own tensors.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from math import prod
 from os import PathLike
@@ -16,7 +16,7 @@ from pruning_client.masks.bits import keep_marked, kept
 from pruning_client.masks.masks import check_fits, mask_entries, missing_error, read_whole, twice_error
 from pruning_proto.names import MASK, ORIG
 from pruning_proto.packed.format import check_not_packed
-from pruning_proto.safetensors.alignment import postponed
+from pruning_proto.safetensors.alignment import aligned
 from pruning_proto.safetensors.dtypes import DTYPE_BITS, WITHOUT_ZERO
 from pruning_proto.safetensors.header import LayoutError, TensorEntry, build
 
@@ -44,7 +44,7 @@ def apply_file(model: str | PathLike[str], masks: str | PathLike[str], out: str 
     source.check_not_sharded()
     _check_dense(source)
     mask_of = _matched(source, bits)
-    entries = _aligned(source.layout.tensors)
+    entries = aligned(source.layout.tensors)
     tensors = [(entry.name, entry.dtype, entry.shape) for entry in entries]
     header, _ = build(tensors, {**source.layout.metadata, **bits.layout.metadata})
     pruned = 0
@@ -57,13 +57,6 @@ def apply_file(model: str | PathLike[str], masks: str | PathLike[str], out: str 
                 file.write(piece)
     masked = sum(prod(entry.shape) for entry in entries if entry.name in mask_of)
     return Applied(tensors=len(mask_of), entries=masked, pruned=pruned)
-
-
-def _aligned(entries: Sequence[TensorEntry]) -> Sequence[TensorEntry]:
-    """Return the tensors in the order of the result, in which each is aligned."""
-    last = postponed([(entry.dtype, entry.end - entry.begin) for entry in entries])
-    held = set(last)
-    return [*(entry for position, entry in enumerate(entries) if position not in held), *(entries[at] for at in last)]
 
 
 def _check_dense(source: FileSource) -> None:

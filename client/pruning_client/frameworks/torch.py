@@ -6,13 +6,14 @@ memory. Masks are applied with torch's own operations, so that numpy is not need
 """
 
 import ctypes
+import zipfile
 from collections.abc import Hashable
 from typing import Final
 
 import torch
 from torch import Tensor, nn
 
-from pruning_client.errors import tensor_error, unchangeable_error
+from pruning_client.errors import CheckpointError, tensor_error, unchangeable_error
 from pruning_client.frameworks.blocks import BLOCK_BYTES, blocks, has_no_overlap
 from pruning_proto.names import MASK, ORIG
 from pruning_proto.reasons import Reason
@@ -128,6 +129,29 @@ def _shape(entry: TensorEntry, dtype: torch.dtype) -> tuple[int, ...]:
             "file with `result.save(path)`",
         )
     return (*entry.shape[:-1], entry.shape[-1] // 2)
+
+
+def read_weights(path: str) -> object:
+    """Return what `torch.save` wrote into a file, if it holds tensors and plain values only: no code is run.
+
+    The tensors of a ZIP archive, which `torch.save` writes since torch 1.6, are read when they are used.
+    Raises: OSError. CheckpointError if the file is damaged, or needs other classes.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except OSError:
+        raise
+    except Exception as error:
+        raise CheckpointError(
+            f"{path}: torch cannot read it with weights_only=True ({_first_sentence(error)}); it is damaged, or holds "
+            "more than tensors, such as a whole model: save its state dict with safetensors.torch.save_model where its "
+            "code is",
+            reason=Reason.INVALID_HEADER,
+        ) from error
+
+
+def _first_sentence(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0].rstrip(".")
 
 
 def check_changeable(name: str, tensor: Tensor) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from pruning_proto.safetensors.dtypes import DTYPE_BITS
+from pruning_proto.safetensors.header import TensorEntry
 
 _SIZES: Final = {dtype: bits // 8 for dtype, bits in DTYPE_BITS.items()}
 """Bytes of one element; 0 where that is no whole number, for such tensors may begin anywhere."""
@@ -27,6 +28,13 @@ def postponed(tensors: Sequence[tuple[str, int]]) -> list[int]:
         if nbytes % largest:
             by_size[_SIZES[dtype]].append(position)
     return [position for positions in by_size.values() for position in positions]
+
+
+def aligned(entries: Sequence[TensorEntry]) -> list[TensorEntry]:
+    """Return the tensors of a file in an order in which all are aligned; their offsets are those of the file."""
+    last = postponed([(entry.dtype, entry.end - entry.begin) for entry in entries])
+    held = set(last)
+    return [*(entry for position, entry in enumerate(entries) if position not in held), *(entries[at] for at in last)]
 
 
 def _is_aligned(tensors: Sequence[tuple[str, int]]) -> bool:
