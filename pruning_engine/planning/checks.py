@@ -4,8 +4,11 @@ from collections.abc import Mapping, Sequence
 
 from pruning_engine.checkpoints.auxiliary_tensors import AUXILIARY_TENSORS
 from pruning_engine.checkpoints.parameters import NO_AUXILIARY, AuxiliaryOf, Parameters
+from pruning_engine.checkpoints.quantized import find_quantized
 from pruning_engine.errors import MismatchError, Reason, RecipeError, RequestPart
 from pruning_engine.granularities.resolved_groups import ResolvedGroup
+from pruning_engine.granularities.units import Units
+from pruning_engine.planning.name_patterns import is_literal
 from pruning_engine.recipe import Count, OutputForm, Recipe, Rule, Scope
 from pruning_engine.scores.score import Score
 from pruning_proto import formats
@@ -28,6 +31,31 @@ def check_output(recipe: Recipe, output: OutputForm) -> None:
             field="output",
             part=RequestPart.OPTIONS,
         )
+
+
+def check_not_quantized(recipe: Recipe, parameters: Parameters) -> None:
+    """Refuse rules by patterns or default targets where weights are quantized: they would select the few others.
+
+    Raises: MismatchError.
+    """
+    position = next((at for at, rule in enumerate(recipe.rules) if not _names_tensors(rule)), None)
+    found = None if position is None else find_quantized(parameters.weights)
+    if found is not None:
+        raise MismatchError(
+            Reason.UNPRUNABLE_DTYPE,
+            f"the checkpoint is quantized ({found.format}): tensor {found.tensor!r} holds codes, not weights, and "
+            f"rules[{position}] could only prune what was left in high precision; prune the model before it is "
+            "quantized, and quantize the result. To prune tensors of high precision alone, include them by their "
+            "full names",
+            field=f"rules[{position}].select",
+            tensor=found.tensor,
+        )
+
+
+def _names_tensors(rule: Rule) -> bool:
+    """Whether a rule names all its tensors in full."""
+    include = rule.select.include
+    return bool(include) and all(map(is_literal, include)) and not isinstance(rule.granularity, Units)
 
 
 def check_groups(recipe: Recipe, groups: Mapping[int, Sequence[ResolvedGroup]], parameters: Parameters) -> None:

@@ -102,7 +102,7 @@ def compile_selector(selector: Selector, path: str) -> Choice:
         include = tuple(_matcher(pattern, path) for pattern in DEFAULT_INCLUDE)
         return Choice(frozenset(), include, (*default, *excludes), _DEFAULT_DIMS, path)
     _refuse_empty(selector.include, f"{path}.include")
-    literals = frozenset(pattern for pattern in selector.include if _is_literal(pattern))
+    literals = frozenset(pattern for pattern in selector.include if is_literal(pattern))
     include = tuple(
         _matcher(pattern, f"{path}.include[{i}]")
         for i, pattern in enumerate(selector.include)
@@ -122,7 +122,8 @@ def _refuse_empty(patterns: Iterable[str], path: str) -> None:
             raise RecipeError(Reason.INVALID_PATTERN, f"{field}: a pattern must not be empty", field=field)
 
 
-def _is_literal(pattern: str) -> bool:
+def is_literal(pattern: str) -> bool:
+    """Whether a pattern of a selector is a name written in full."""
     return not pattern.startswith(_REGEX) and not _WILDCARDS & set(pattern)
 
 

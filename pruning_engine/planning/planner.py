@@ -47,6 +47,7 @@ def make_plan(
     checks.check_available(recipe)
     checks.check_output(recipe, output)
     parameters = find_parameters(tensors, aliases)
+    checks.check_not_quantized(recipe, parameters)
     groups = _groups(recipe, parameters)
     selected = select(recipe, parameters, groups, output)
     checks.check_parameters(recipe, parameters, [each.rules for each in selected])

@@ -27,6 +27,7 @@ from pruning_client.huggingface.config_json import (
     read_config,
     updated_config,
 )
+from pruning_client.huggingface.quantization import check_not_quantized
 from pruning_client.results.output_format import Output
 from pruning_client.results.report import Report
 from pruning_proto.formats import FORMATS
@@ -119,6 +120,7 @@ def prune_folder(  # noqa: PLR0913 - one keyword for each option, as of `Client.
         check_groups_counted(recipe)
     config = read_config(Path(source) / CONFIG)
     check_head_dims(config, recipe)
+    check_not_quantized(config, recipe)
     check_new(target)
     partial = Path(target).with_name(f".prune-{secrets.token_hex(8)}.part")
     try:

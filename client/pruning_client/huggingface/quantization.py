@@ -1,0 +1,61 @@
+"""Quantized models, by `quantization_config` of their config.json; FP8 models are not refused.
+
+The server recognizes most of them by the names of their tensors, too; this finds the others before anything is sent.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pruning_client.errors import MismatchError
+from pruning_proto.reasons import Reason
+from pruning_proto.v1 import pruning_pb2 as pb
+
+_FIELD: Final = "quantization_config"
+
+_METHODS: Final = frozenset(
+    {
+        *("gptq", "awq", "bitsandbytes", "hqq", "quanto", "aqlm", "eetq", "higgs", "vptq", "spqr", "mxfp4"),
+        *("auto-round", "intel/auto-round", "bitnet", "torchao", "fp_quant"),
+    }
+)
+"""Values of `quant_method` whose weights are codes."""
+
+_PACKED: Final = frozenset(
+    {"pack-quantized", "int-quantized", "nvfp4-pack-quantized", "mxfp4-pack-quantized", "marlin-24"}
+)
+"""Values of `format` of compressed-tensors whose weights are codes."""
+
+
+def check_not_quantized(config: Mapping[str, Any], recipe: pb.Recipe) -> None:
+    """Refuse rules by patterns or default targets for a quantized model. Raises: MismatchError."""
+    name = _quantization(config.get(_FIELD))
+    if name is None or all(_names_tensors(rule) for rule in recipe.rules):
+        return
+    raise MismatchError(
+        f"by its config.json ({_FIELD}) the model is quantized ({name}): its tensors hold codes, not weights; prune "
+        "the model before it is quantized, and quantize the result. To prune tensors of high precision alone, include "
+        "them by their full names",
+        reason=Reason.UNPRUNABLE_DTYPE,
+        metadata={"field": _FIELD},
+    )
+
+
+def _quantization(fields: object) -> str | None:
+    if not isinstance(fields, dict):
+        return None
+    method, layout = fields.get("quant_method"), fields.get("format")
+    if method == "compressed-tensors":
+        return f"{method}, {layout}" if layout in _PACKED else None
+    if method == "modelopt":
+        algorithm = str(fields.get("quant_algo"))
+        return None if algorithm.upper() == "FP8" else f"{method}, {algorithm}"
+    if fields.get("load_in_4bit") or fields.get("load_in_8bit"):
+        return "bitsandbytes"
+    return method if method in _METHODS else None
+
+
+def _names_tensors(rule: pb.Rule) -> bool:
+    """Whether a rule names all its tensors in full."""
+    include = rule.select.include
+    is_pattern = any(name.startswith("re:") or set(name) & set("*?[") for name in include)
+    return bool(include) and not is_pattern and not rule.granularity.HasField("units")
