@@ -25,9 +25,10 @@ def find_quantized(tensors: Tensors) -> QuantizedWeight | None:
     """Return the first quantized weight of a checkpoint; None if none is recognized."""
     for name in tensors:
         if name.endswith(_ENDINGS):
-            for ending, recognize in _SIGNS:
-                if name.endswith(ending) and (found := recognize(name.removesuffix(ending), tensors)):
-                    return found
+            ending, recognize = next(sign for sign in _SIGNS if name.endswith(sign[0]))
+            found = recognize(name.removesuffix(ending), tensors)
+            if found is not None:
+                return found
     return None
 
 
@@ -78,12 +79,12 @@ def _scaled(stem: str, tensors: Tensors) -> QuantizedWeight | None:
 _FLOATS: Final = frozenset({"F64", "F32", "F16", "BF16"})
 
 _SIGNS: Final[tuple[tuple[str, Callable[[str, Tensors], QuantizedWeight | None]], ...]] = (
+    (".weight_scale", _scaled),  # first: FP8 models have as many of these as weights
     (".qweight", _gptq_or_awq),
     (".weight_packed", _compressed_tensors),
     (".absmax", _bitsandbytes),
     (".SCB", _bitsandbytes_8bit),
     ("_blocks", _mx_blocks),
-    (".weight_scale", _scaled),
 )
 """How names of a quantized weight's tensors end -> what recognizes it by the rest of the name."""
 
