@@ -2,6 +2,9 @@
 
 from typing import Final
 
+FIRST_MESSAGE_SECONDS: Final = 10.0
+"""How long a call of one message may take to send it: it has 4 MiB at most, and a few bytes usually."""
+
 HEARTBEAT_SECONDS: Final = 5.0
 """The longest silence towards a client; proxies cut idle streams."""
 

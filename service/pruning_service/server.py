@@ -9,7 +9,6 @@ from importlib.metadata import version
 from typing import Final
 
 import grpc
-from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 
 from pruning_engine.runtime.threads import set_threads
@@ -21,6 +20,7 @@ from pruning_service.calls.capabilities import capabilities
 from pruning_service.calls.prune_call import CallResources
 from pruning_service.deadlines import FAILURE_GRACE_SECONDS
 from pruning_service.listen import bind, options
+from pruning_service.observability import serving_status
 from pruning_service.observability.health import health_served
 from pruning_service.observability.metrics import Metrics
 from pruning_service.observability.metrics_server import metrics_served
@@ -33,6 +33,7 @@ from pruning_service.resources.memory_budget import Budget
 from pruning_service.resources.process_memory import trim_when_idle
 from pruning_service.rpc.authentication import AuthInterceptor
 from pruning_service.rpc.concurrency_limit import ConcurrencyLimiter
+from pruning_service.rpc.first_message import FirstMessageDeadline
 from pruning_service.rpc.rejections import Rejector
 from pruning_service.rpc.servicer import PruningServicer, StreamLimits
 from pruning_service.settings import Settings
@@ -71,28 +72,30 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         async with health_served(server, SERVICE, settings.health_listen) as health_port:
             address = bind(server, settings)
             await server.start()
-            await health_port.turn_on()
+            health_port.turn_on()
             try:
                 calls = servicer.running
                 collecting = collect_between_calls(lambda: sum(served.call.tensors for served in calls))
                 async with collecting, trim_when_idle(calls):
                     yield Running(address, metrics_address, health_port.address, faults.lost)
             finally:
-                await health_port.turn_off()
+                health_port.turn_off()
                 await _drain(server, servicer, faults, 0.0 if faults.lost.is_set() else settings.drain_seconds)
 
 
 def _server(settings: Settings, servicer: PruningServicer, callers: Callers, metrics: Metrics) -> grpc.aio.Server:
-    """Return the main server. Its interceptors from outside in: a call is counted, authenticated, and has a place."""
+    """Return the main server. Its interceptors from outside in: a call sends its message in time, is counted, is
+    authenticated, and has a place."""
     rejector = Rejector(metrics)
     interceptors = (
+        FirstMessageDeadline(),
         MetricsInterceptor(metrics, pb.DESCRIPTOR.services_by_name.values()),
         AuthInterceptor(callers, rejector),
         ConcurrencyLimiter(settings.max_calls, rejector),
     )
     server = grpc.aio.server(interceptors=interceptors, options=options(settings))
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, servicer.handlers()),))
-    reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    reflection.enable_server_reflection((SERVICE, serving_status.SERVICE_NAME, reflection.SERVICE_NAME), server)
     return server
 
 

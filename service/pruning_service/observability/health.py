@@ -3,6 +3,9 @@
 The separate port has threads of its own. They answer at once however busy the event loop is, and they answer
 NOT_SERVING where the main port would not answer: when the loop has been blocked for HANGING_SECONDS. The port is
 plaintext, because it reveals only whether the server serves.
+
+gRPC's synchronous server gives every call a thread, from its first byte on. So that unfinished calls do not keep probes
+waiting, a call that has not sent its message after MESSAGE_SECONDS is ended, and few calls may watch.
 """
 
 import asyncio
@@ -10,27 +13,65 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Any, Final
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 from pruning_service.addresses import NOWHERE, host_and_port
 from pruning_service.local_settings import PREFIX, SettingsError
+from pruning_service.observability.main_health import MainHealth
+from pruning_service.observability.serving_status import (
+    CHECK,
+    REQUEST_BYTES,
+    SERVICE_NAME,
+    WATCH,
+    HealthRefusedError,
+    ServingStatus,
+    parsed,
+)
 
 HANGING_SECONDS: Final = 30.0
 """How long the event loop may be blocked before the server counts as hanging; under load it is blocked below 1 s."""
 
+MESSAGE_SECONDS: Final = 0.5
+"""How long a call may take from its first byte until its message is complete."""
+
 _HEARTBEAT_SECONDS: Final = 1.0
-_THREADS: Final = 2
-_REQUEST_BYTES: Final = 4096
-_CALLS: Final = 100
-_SERVING: Final = health_pb2.HealthCheckResponse.SERVING
-_NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
+_WATCH_SECONDS: Final = 0.1
+_THREADS: Final = 32
+_WATCHERS: Final = 8
+_CALLS: Final = 1000
+_CALLS_OF_A_CONNECTION: Final = 16
 
 _log = logging.getLogger(__name__)
+
+
+class _Unfinished:
+    """The calls whose message has not come yet."""
+
+    def __init__(self) -> None:
+        self._begins: dict[grpc.ServicerContext, float] = {}
+
+    def message(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+        """Wait for the message of a call. Raises: HealthRefusedError if none comes; what gRPC raises if it ends."""
+        self._begins[context] = time.monotonic()
+        try:
+            raw = next(requests, None)
+        finally:
+            self._begins.pop(context, None)
+        if raw is None:
+            raise HealthRefusedError(grpc.StatusCode.INVALID_ARGUMENT, "the call has no message")
+        return raw
+
+    def end_late_ones(self) -> None:
+        """End the calls that have waited too long."""
+        now = time.monotonic()
+        for context, begin in list(self._begins.items()):
+            if now - begin > MESSAGE_SECONDS:
+                context.cancel()
 
 
 class HealthPort:
@@ -42,21 +83,24 @@ class HealthPort:
     """
 
     def __init__(self, listen: str, service: str, hanging_seconds: float = HANGING_SECONDS) -> None:
-        self._services = (service, health.OVERALL_HEALTH)
         self._hanging_seconds = hanging_seconds
         self._is_on = False
-        self._is_serving = True
         self._last_beat = time.monotonic()
-        self._status = health.HealthServicer()
-        self._set_status(is_serving=False)
+        self._status = ServingStatus(service)
+        self._unfinished = _Unfinished()
+        self._watchers = threading.BoundedSemaphore(_WATCHERS)
         self._ended = threading.Event()
-        self._watchdog = threading.Thread(target=self._watch, name="health-watchdog", daemon=True)
+        self._watchdog = threading.Thread(target=self._watch_loop, name="health-watchdog", daemon=True)
         self._server = grpc.server(
             ThreadPoolExecutor(_THREADS, thread_name_prefix="health"),
-            options=(("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", _REQUEST_BYTES)),
+            options=(
+                ("grpc.so_reuseport", 0),
+                ("grpc.max_receive_message_length", REQUEST_BYTES),
+                ("grpc.max_concurrent_streams", _CALLS_OF_A_CONNECTION),
+            ),
             maximum_concurrent_rpcs=_CALLS,
         )
-        health_pb2_grpc.add_HealthServicer_to_server(self._status, self._server)
+        self._server.add_generic_rpc_handlers((self._handlers(),))
         self.address = self._bind(listen)
         self._server.start()
         self._watchdog.start()
@@ -70,11 +114,11 @@ class HealthPort:
         """Report SERVING, as long as the event loop runs."""
         self.beat()
         self._is_on = True
-        self._set_status(is_serving=True)
+        self._status.set(is_serving=True)
 
     def turn_off(self) -> None:
         """Report NOT_SERVING from now on."""
-        self._status.enter_graceful_shutdown()
+        self._status.turn_off()
 
     def beat(self) -> None:
         """Record that the event loop runs."""
@@ -86,6 +130,44 @@ class HealthPort:
         self._watchdog.join()
         self._server.stop(grace=None).wait()
 
+    def _handlers(self) -> grpc.GenericRpcHandler:
+        # On the wire they are unary. As streams, they begin before their message has come, and can end without it.
+        write = health_pb2.HealthCheckResponse.SerializeToString
+        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+            CHECK: grpc.stream_unary_rpc_method_handler(self._check, None, write),
+            WATCH: grpc.stream_stream_rpc_method_handler(self._watch, None, write),
+        }
+        return grpc.method_handlers_generic_handler(SERVICE_NAME, handlers)
+
+    def _check(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> health_pb2.HealthCheckResponse:
+        try:
+            return self._status.check(self._unfinished.message(requests, context))
+        except HealthRefusedError as refused:
+            context.abort(refused.code, str(refused))
+            raise  # not reached
+
+    def _watch(
+        self, requests: Iterator[bytes], context: grpc.ServicerContext
+    ) -> Iterator[health_pb2.HealthCheckResponse]:
+        if not self._watchers.acquire(blocking=False):
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{_WATCHERS} calls watch already; use Check")
+        try:
+            yield from self._statuses(parsed(self._unfinished.message(requests, context)), context)
+        except HealthRefusedError as refused:
+            context.abort(refused.code, str(refused))
+        finally:
+            self._watchers.release()
+
+    def _statuses(self, service: str, context: grpc.ServicerContext) -> Iterator[health_pb2.HealthCheckResponse]:
+        """Yield the status of a service whenever it changes, at first at once."""
+        reported = None
+        while context.is_active() and not self._ended.is_set():
+            status = self._status.of(service)
+            if status != reported:
+                reported = status
+                yield health_pb2.HealthCheckResponse(status=status)
+            self._ended.wait(_WATCH_SECONDS)
+
     def _bind(self, listen: str) -> str:
         host, _ = host_and_port(listen, f"{PREFIX}HEALTH_LISTEN")
         try:
@@ -95,18 +177,14 @@ class HealthPort:
                 f"cannot serve health on {listen}: is the address in use, or not of this machine?"
             ) from error
 
-    def _watch(self) -> None:
-        while not self._ended.wait(self.beat_seconds):
+    def _watch_loop(self) -> None:
+        while not self._ended.wait(min(self.beat_seconds, MESSAGE_SECONDS / 2)):
+            self._unfinished.end_late_ones()
             blocked_seconds = time.monotonic() - self._last_beat
             is_running = blocked_seconds < self._hanging_seconds
-            if self._is_on and is_running != self._is_serving:
+            if self._is_on and not self._status.is_off and is_running != self._status.is_serving:
                 _log.error("event loop %s seconds=%.1f", "runs again" if is_running else "hangs", blocked_seconds)
-                self._set_status(is_serving=is_running)
-
-    def _set_status(self, *, is_serving: bool) -> None:
-        self._is_serving = is_serving
-        for service in self._services:
-            self._status.set(service, _SERVING if is_serving else _NOT_SERVING)
+                self._status.set(is_serving=is_running)
 
 
 class Health:
@@ -114,22 +192,21 @@ class Health:
 
     def __init__(self, server: grpc.aio.Server, service: str, port: HealthPort | None) -> None:
         self.address = NOWHERE if port is None else port.address
-        self._service = service
         self._port = port
-        self._status = health.aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self._status, server)
+        self._main = MainHealth(service)
+        self._main.add_to(server)
 
-    async def turn_on(self) -> None:
+    def turn_on(self) -> None:
         """Report SERVING."""
-        await self._status.set(self._service, _SERVING)
+        self._main.turn_on()
         if self._port is not None:
             self._port.turn_on()
 
-    async def turn_off(self) -> None:
+    def turn_off(self) -> None:
         """Report NOT_SERVING until the end."""
         if self._port is not None:
             self._port.turn_off()
-        await self._status.enter_graceful_shutdown()
+        self._main.turn_off()
 
 
 @contextlib.asynccontextmanager

@@ -8,15 +8,15 @@ from contextlib import aclosing
 from typing import Any, Final
 
 import grpc
-from grpc_health.v1 import health
 
 from pruning_proto.names import PRUNE_PATH
 from pruning_service.auth.callers import Callers, caller, name_of
+from pruning_service.observability.serving_status import SERVICE_NAME
 from pruning_service.rpc.call_log import Context
 from pruning_service.rpc.rejections import Rejector
 from pruning_service.status import Refusal
 
-_HEALTH: Final = f"/{health.SERVICE_NAME}/"
+_HEALTH: Final = f"/{SERVICE_NAME}/"
 
 
 class AuthInterceptor(grpc.aio.ServerInterceptor):
