@@ -1,8 +1,8 @@
 """One checkpoint from a source of bytes through the engine into a sink of bytes.
 
-This is all of a call that has to do with tensors. It knows neither gRPC nor messages: a stream, a file or memory can be
-at either end. First `prepare`, which reads the header and plans; then `prune`, or `end` where only the plan is wanted.
-While the engine prunes one parameter the next one is read.
+This is all of a call that has to do with tensors. It knows no gRPC, and of messages only the parsed request: a
+stream, a file or memory can be at either end. First `prepare`, which reads the header and plans; then `prune`, or `end`
+where only the plan is wanted. While the engine prunes one parameter the next one is read.
 """
 
 import asyncio
