@@ -1,0 +1,134 @@
+"""Which tests check each guarantee of `docs/security.md`, by its text."""
+
+from collections.abc import Mapping
+from typing import Final
+
+GUARANTEES: Final[Mapping[str, tuple[str, ...]]] = {
+    "The server uses TLS on addresses that other machines can reach, or does not start unless plaintext "
+    "is allowed explicitly (`PRUNING_ALLOW_PLAINTEXT`).": (
+        "tests/service/test_settings.py::test_it_does_not_speak_in_the_clear_elsewhere_unless_it_is_told_to",
+        "tests/service/test_server.py::test_settings_that_make_no_sense_are_refused_before_anything_starts",
+    ),
+    "If the setting of a token file or CA is empty by mistake (`PRUNING_TOKEN_FILE=`), the server does "
+    "not start, instead of admitting all callers.": (
+        "tests/service/test_settings.py::test_empty_file_setting_is_refused",
+    ),
+    "Tokens are not accepted over plaintext from other machines unless this is allowed as well "
+    "(`PRUNING_ALLOW_PLAINTEXT_TOKENS`). The client never sends one over plaintext to another machine.": (
+        "tests/service/test_settings.py::test_tokens_do_not_travel_in_the_clear_unless_that_is_said_too",
+        "tests/client/transport/test_addresses.py::test_token_does_not_leave_this_machine_in_the_clear",
+    ),
+    "With mTLS, a client without a certificate of the CA gets no connection.": (
+        "tests/service/auth/test_tls.py::test_client_without_a_certificate_of_the_ca_gets_no_connection",
+    ),
+    "If only one side uses TLS, the error says so.": (
+        "tests/service/auth/test_tls.py::test_client_in_the_clear_is_told_of_tls",
+        "tests/service/auth/test_tls.py::test_client_over_tls_is_told_of_a_server_in_the_clear",
+    ),
+    "Certificates, keys and the client CA are renewed without a restart, however the files are replaced. "
+    "Existing connections continue.": (
+        "tests/service/auth/test_tls.py::test_certificate_is_renewed_and_connections_that_are_there_live_on",
+        "tests/service/auth/test_tls.py::test_new_connections_see_files_that_were",
+        "tests/service/auth/test_tls.py::test_ca_of_the_clients_is_renewed_too",
+    ),
+    "Invalid or mismatched certificate files never replace valid ones.": (
+        "tests/service/auth/test_tls.py::test_broken_files_leave_the_old_in_use_and_are_told_once",
+        "tests/service/auth/test_tls.py::test_files_that_do_not_fit_are_refused_by_name",
+    ),
+    "If tokens are configured, every call except health checks needs one: `Prune`, `GetCapabilities` and reflection.": (
+        "tests/service/rpc/test_authentication.py::test_caller_without_one_is_refused_whatever_it_asks",
+        "tests/service/rpc/test_authentication.py::test_reflection_wants_a_token_too",
+        "tests/service/rpc/test_authentication.py::test_health_is_open_to_everybody",
+    ),
+    "The messages of a refused call are neither parsed nor stored. Its client receives the reason, even "
+    "if it sends everything before it reads.": (
+        "tests/service/rpc/test_authentication.py::test_refusal_is_told_twice_also_to_a_client_that_writes_everything_first",
+        "tests/service/rpc/test_authentication.py::test_refused_client_that_takes_nothing_is_let_go_of",
+        "tests/service/rpc/test_authentication.py::test_refused_calls_are_taken_from_a_few_at_a_time_and_the_others_end_at_once",
+    ),
+    "A token is compared as its SHA-256, in constant time, with every line of the file. The file may "
+    "contain digests only.": (
+        "tests/service/auth/test_tokens.py::test_token_is_known_by_itself_or_its_digest",
+        "tests/service/auth/test_tokens.py::test_every_line_is_compared_in_constant_time",
+    ),
+    "A removed token is refused, and an added one accepted, from the next call on.": (
+        "tests/service/rpc/test_authentication.py::test_token_that_is_taken_away_is_refused_at_the_next_call",
+        "tests/service/auth/test_tokens.py::test_change_of_a_linked_folder_counts_too",
+        "tests/service/auth/test_tokens.py::test_last_token_that_is_taken_away_lets_nobody_in",
+    ),
+    "The log names the caller of each call, by token or certificate. It never contains a token, a key or a weight.": (
+        "tests/service/rpc/test_authentication.py::test_log_names_the_caller_and_never_a_token",
+        "tests/service/auth/test_tls.py::test_log_names_the_caller_by_its_certificate",
+        "tests/service/auth/test_tls.py::test_log_names_the_caller_of_a_refused_call_too",
+        "tests/service/auth/test_callers.py::test_name_of_a_certificate_cannot_forge_a_line_of_the_log",
+        "tests/service/auth/test_tokens.py::test_file_that_makes_no_sense_is_refused_by_its_line_and_not_shown",
+        "tests/service/test_settings.py::test_key_in_place_of_its_path_is_refused_and_not_shown",
+    ),
+    "The server logs a warning if a file with tokens or a private key is readable by all users of the machine.": (
+        "tests/service/auth/test_tokens.py::test_token_that_everybody_on_the_machine_can_read_is_told",
+        "tests/service/auth/test_tls.py::test_key_that_everybody_on_the_machine_can_read_is_told",
+    ),
+    "A call states the memory that it needs, and is refused before it sends its tensors if that memory is "
+    "not available. It uses no more than it reserved.": (
+        "tests/service/resources/test_memory_budget.py",
+        "tests/service/resources/test_memory.py",
+    ),
+    "Headers, tensors, messages, calls and streams per connection are limited. `GetCapabilities` reports the limits.": (
+        "tests/service/calls/test_refusals.py",
+        "tests/service/rpc/test_limits.py::test_file_of_too_many_tensors_is_refused",
+        "tests/service/rpc/test_limits.py::test_message_above_the_most_bytes_is_refused_unread",
+        "tests/service/rpc/test_limits.py::test_call_above_the_most_is_refused_for_now",
+        "tests/service/rpc/test_limits.py::test_call_above_the_most_of_a_connection_waits_for_one_to_end",
+        "tests/service/rpc/test_limits.py::test_capabilities_tell_the_limits",
+    ),
+    "Clients that hold memory but hardly send or read are disconnected.": (
+        "tests/service/streams/test_throughput.py",
+        "tests/service/streams/test_deaf_clients.py",
+    ),
+    "Patterns are limited in number and length, and so are aliases. A regular expression takes linear "
+    "time and at most 1 MiB, whatever its groups. No pattern of a caller of more than 128 characters is "
+    "kept after its call.": (
+        "tests/service/calls/test_refusals.py",
+        "tests/engine/planning/test_name_patterns.py",
+    ),
+    "Malicious headers, truncated or reordered streams, and patterns designed to be slow are refused and "
+    "leave nothing behind.": (
+        "tests/system/test_campaigns.py",
+        "tests/proto/safetensors/test_header_like_the_official_parser.py",
+    ),
+    "Nothing from a request or a file is ever executed: no pickle, no eval.": (
+        "tests/repository/test_no_foreign_code.py::test_nothing_runs_what_it_is_given",
+        "tests/service/calls/test_refusals.py::test_pickle_is_refused_and_never_opened",
+    ),
+    "The server runs no code other than its own and that of methods that its operator installed under the "
+    "entry point group `pruning_engine.methods`, which callers select by name.": (
+        "tests/repository/test_no_foreign_code.py::test_server_has_one_door_for_installed_code_and_no_other_exception",
+        "tests/service/calls/test_installed_methods.py",
+    ),
+    "No command, and no child process, imports a Python file from the current folder.": (
+        "tests/system/test_current_folder.py",
+        "tests/repository/test_no_foreign_code.py::test_every_child_of_a_package_starts_without_the_current_folder",
+    ),
+    "Health checks on their own port need neither TLS nor tokens. They report NOT_SERVING while the "
+    "server drains, after its device failed permanently, and when its event loop was blocked for 30 s.": (
+        "tests/service/observability/test_health_port.py::test_probe_needs_neither_tls_nor_a_token",
+        "tests/service/observability/test_health_port.py::test_server_that_drains_says_not_serving_while_calls_run",
+        "tests/service/resources/test_device_faults.py::test_a_lost_device_ends_the_calls_beside_and_health",
+        "tests/service/observability/test_health_port.py::test_event_loop_that_hangs_turns_health_off_and_one_that_runs_again_turns_it_on",
+    ),
+    "No caller can keep a health check of another waiting, or the server from stopping: by watching "
+    "without reading, by calls that never send their message, or by messages above 256 bytes, which are "
+    "not parsed. At most 256 calls watch on the main port and 8 on the health port.": (
+        "tests/service/observability/test_hostile_health.py",
+    ),
+    "A unary call that does not send its message within 10 s is ended.": (
+        "tests/service/observability/test_hostile_health.py::test_message_that_does_not_come_ends_its_call",
+    ),
+    "Idle connections to the metrics port are closed.": (
+        "tests/service/observability/test_metrics_server.py::test_connection_that_asks_for_nothing_is_let_go_of_without_a_word",
+    ),
+    "Refusals are counted by reason and logged, one line per call.": (
+        "tests/service/rpc/test_authentication.py::test_refusal_is_one_line_in_the_log_and_counted",
+    ),
+}
+"""Files, with the function where single tests check a guarantee."""
