@@ -9,8 +9,8 @@ import os
 import secrets
 import shutil
 import stat
+from collections.abc import Collection
 from errno import EEXIST, ENOENT
-from fnmatch import fnmatch
 from os import PathLike
 from pathlib import Path
 from typing import Final, Protocol
@@ -27,6 +27,7 @@ from pruning_client.huggingface.config_json import (
     read_config,
     updated_config,
 )
+from pruning_client.huggingface.copied_files import described, is_never_copied, left_out
 from pruning_client.huggingface.quantization import check_not_quantized
 from pruning_client.results.output_format import Output
 from pruning_client.results.report import Report
@@ -37,16 +38,6 @@ WEIGHTS: Final = "model.safetensors"
 
 FOLDER_OUTPUTS: Final = tuple(row.name for row in FORMATS if row.is_loadable)
 """Output formats that a model can be loaded from."""
-
-_LEFT_OUT: Final = (
-    *(WEIGHTS, "model-*.safetensors", INDEX),
-    *("pytorch_model*.bin", "pytorch_model*.index.json", "tf_model*.h5", "flax_model*.msgpack", "rust_model.ot"),
-    *("*.onnx", "*.gguf", "openvino_model*"),
-)
-"""The weights, and files that hold the same weights in another format and would not be pruned."""
-
-_NEVER_COPIED: Final = (".git", ".prune-*.part")
-"""A repository, and unfinished results."""
 
 
 class FilePruner(Protocol):
@@ -110,8 +101,8 @@ def prune_folder(  # noqa: PLR0913 - one keyword for each option, as of `Client.
     """Prune a Hugging Face model's folder into a new one that `from_pretrained` loads.
 
     The weights become one `model.safetensors`. With output "removed" the fields of `config.json` that count units are
-    set from the report; other files are copied, except for weights in other formats. The target is written whole or
-    not at all, and must not exist.
+    set from the report; other files are copied, except for those that hold the weights unpruned (`not_copied`). The
+    target is written whole or not at all, and must not exist.
     Raises: PruningError, OSError as `Client.prune_file`. MismatchError if `config.json` cannot express what is left.
     """
     _check_output(output)
@@ -124,7 +115,7 @@ def prune_folder(  # noqa: PLR0913 - one keyword for each option, as of `Client.
     check_new(target)
     partial = Path(target).with_name(f".prune-{secrets.token_hex(8)}.part")
     try:
-        _copy_rest(Path(source), partial)
+        _copy_rest(Path(source), partial, left_out(Path(source), weights, has_removed=output == "removed"))
         report = client.prune_file(
             weights,
             partial / WEIGHTS,
@@ -152,15 +143,19 @@ def _check_output(output: str) -> None:
         raise recipe_error(Reason.INVALID_RECIPE, "output", description)
 
 
-def _copy_rest(source: Path, partial: Path) -> None:
-    """Copy all files but the weights; links, as a download's cache has them, become files."""
+def not_copied(source: str | PathLike[str], output: Output) -> list[str]:
+    """Return what `prune_folder` leaves out besides the weights, because it holds them unpruned; as paths in it."""
+    return described(Path(source), weights_of(source), has_removed=output == "removed")
 
-    def left_out(folder: str, names: list[str]) -> list[str]:
-        patterns = (*_LEFT_OUT, *_NEVER_COPIED) if Path(folder) == source else _NEVER_COPIED
-        return [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
+
+def _copy_rest(source: Path, partial: Path, out: Collection[Path]) -> None:
+    """Copy all files but those left out; links, as a download's cache has them, become files."""
+
+    def ignored(folder: str, names: list[str]) -> list[str]:
+        return [name for name in names if is_never_copied(name) or Path(folder) / name in out]
 
     try:
-        shutil.copytree(source, partial, ignore=left_out)
+        shutil.copytree(source, partial, ignore=ignored)
     except shutil.Error as error:  # one text for each file that failed
         failed, _, why = error.args[0][0]
         raise OSError(None, str(why), failed) from error

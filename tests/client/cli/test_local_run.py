@@ -291,3 +291,15 @@ def test_folder_of_a_model_is_pruned_into_a_new_one(tmp_path: Path) -> None:
     assert json.loads((small / "config.json").read_text()) == {"intermediate_size": 20}
     assert load_file(small / "model.safetensors")["fc1.weight"].shape == (20, 40)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "recipe.yaml", "small"]
+
+
+def test_folder_lists_what_it_does_not_copy(file: Path) -> None:
+    model = file.with_name("model")
+    model.mkdir()
+    file.rename(model / "model.safetensors")
+    (model / "config.json").write_text("{}")
+    (model / "pytorch_model.bin").write_bytes(b"the same weights, not pruned")
+    done = prune("run", model, "-o", file.with_name("out"), *L1)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "not copied, because it would not be pruned: pytorch_model.bin" in done.stdout.splitlines()
+    assert sorted(path.name for path in file.with_name("out").iterdir()) == ["config.json", "model.safetensors"]

@@ -2,6 +2,7 @@
 
 import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import get_args
@@ -17,8 +18,8 @@ from pruning_client.cli.report_text import packed_lines, plan_text, report_text
 from pruning_client.cli.rule_options import add_rule_options, rules_of
 from pruning_client.cli.server_options import add_server_options
 from pruning_client.cli.service import Service, open_service
-from pruning_client.cli.tables import terminal_width
-from pruning_client.huggingface.folder import FOLDER_OUTPUTS, check_new, is_folder, prune_folder, weights_of
+from pruning_client.cli.tables import printable, terminal_width
+from pruning_client.huggingface.folder import FOLDER_OUTPUTS, check_new, is_folder, not_copied, prune_folder, weights_of
 from pruning_client.results.output_format import Output
 from pruning_client.results.report import Report
 from pruning_proto.v1.pruning_pb2 import Recipe
@@ -80,13 +81,15 @@ def _run(options: Namespace) -> Answer:
     recipe = recipe_of(rules_of(options), options.seed)
     _check_out(options)
     _check_source(options)
+    is_copied = is_folder(options.source) and options.out is not None
+    left_out = not_copied(options.source, options.output) if is_copied else []  # before the result is there, too
     with open_service(options) as service:
         if options.plan:
             plan = service.plan(_weights(options), recipe)
             return Answer(plan.to_dict(), plan_text(plan, terminal_width()))
         with _progress(options) as progress:
             report = _prune(service, recipe, options, progress)
-    return _answer(report, recipe, options)
+    return _answer(report, recipe, options, left_out)
 
 
 def _check_out(options: Namespace) -> None:
@@ -143,13 +146,16 @@ def _prune(service: Service, recipe: Recipe, options: Namespace, progress: Watch
     )
 
 
-def _answer(report: Report, recipe: Recipe, options: Namespace) -> Answer:
+def _answer(report: Report, recipe: Recipe, options: Namespace, left_out: Sequence[str]) -> Answer:
     lines = [report_text(report, terminal_width(), with_seed=is_random(recipe))]
     if options.output == "packed":
         lines += packed_lines(report, canonical_zero=options.canonical_zero)
     if options.out is None:
         return Answer(report.to_dict(), "\n".join(lines))
-    return Answer(report.to_dict() | {"out": str(options.out)}, "\n".join([*lines, f"wrote {options.out}"]))
+    if left_out:
+        lines.append(printable(f"not copied, because it would not be pruned: {', '.join(left_out)}"))
+    fields = {"out": str(options.out)} | ({"not_copied": list(left_out)} if is_folder(options.source) else {})
+    return Answer(report.to_dict() | fields, "\n".join([*lines, f"wrote {options.out}"]))
 
 
 def _progress(options: Namespace) -> AbstractContextManager[Watcher | None]:
