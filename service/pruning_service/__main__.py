@@ -6,7 +6,9 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
+from typing import Final, NoReturn
 
 import pruning_service.startup  # noqa: F401 - SIGTERM is handled while everything else is imported
 from pruning_service.local_settings import SettingsError
@@ -16,6 +18,9 @@ from pruning_service.resources.devices import DeviceError
 from pruning_service.resources.process_memory import configure_allocator
 from pruning_service.server import running
 from pruning_service.settings import Settings, read_settings
+
+LEAVE_SECONDS: Final = 10.0
+"""How long after the drain the process may take to end, before it ends itself."""
 
 _log = logging.getLogger("pruning_service")
 
@@ -47,9 +52,26 @@ async def _serve(settings: Settings, *, until_stdin_closes: bool) -> int:
             *(server.address, server.metrics_address, server.health_address, _security(settings)),
         )
         await _first_of(stop, server.device_lost)
+        _leave_at_the_latest(settings.drain_seconds + LEAVE_SECONDS)
         _log.info("stopping drain_seconds=%g", settings.drain_seconds)
     _log.info("stopped")
     return 1 if server.device_lost.is_set() else 0
+
+
+def _leave_at_the_latest(seconds: float) -> None:
+    """End the process after `seconds`, or at the next signal, whatever still runs."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.remove_signal_handler(number)
+        signal.signal(number, lambda *_: _leave("a second signal"))
+    timer = threading.Timer(seconds, _leave, [f"not stopped after {seconds:g} s"])
+    timer.daemon = True
+    timer.start()
+
+
+def _leave(why: str) -> NoReturn:
+    os.write(sys.stderr.fileno(), f"leaving at once: {why}\n".encode())  # a log's lock may be held by what is stuck
+    os._exit(1)  # threads that still work for a call would keep the process
 
 
 def _security(settings: Settings) -> str:

@@ -109,6 +109,15 @@ GUARANTEES: Final[Mapping[str, tuple[str, ...]]] = {
         "tests/system/test_current_folder.py",
         "tests/repository/test_no_foreign_code.py::test_every_child_of_a_package_starts_without_the_current_folder",
     ),
+    "The process ends 10 s after the drain, or at a second SIGTERM or SIGINT, whatever its threads still do.": (
+        "tests/service/test_server.py::test_a_second_signal_ends_a_drain",
+        "tests/service/test_server.py::test_thread_that_never_ends_does_not_keep_the_process",
+    ),
+    "Options have at most 2 MiB. At most 20 unknown fields are named, and none are looked for in a data message of "
+    "more than 1 KiB beside its data.": ("tests/service/calls/test_refusals.py",),
+    "Many channel groups in a small file are not planned or pruned on the event loop.": (
+        "tests/service/calls/test_work_estimate.py::test_many_groups_are_no_light_work_however_few_tensors",
+    ),
     "Health checks on their own port need neither TLS nor tokens. They report NOT_SERVING while the "
     "server drains, after its device failed permanently, and when its event loop was blocked for 30 s.": (
         "tests/service/observability/test_health_port.py::test_probe_needs_neither_tls_nor_a_token",

@@ -18,6 +18,7 @@ from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 from tests.servers import ServerProcess, running_server
 from tests.service.raw import data, f32, file, l1, options, prune, wait_until
+from tests.service.secured import open_call
 
 CONTENT = file({"a.weight": ("F32", [2, 2], f32(4, -1, 3, -2))})
 
@@ -253,3 +254,31 @@ def test_it_stops_when_stdin_closes() -> None:
 
     assert process.returncode == 0
     assert "stopped" in rest
+
+
+def test_a_second_signal_ends_a_drain() -> None:
+    with (
+        running_server(drain_seconds="60") as server,
+        grpc.insecure_channel(server.address) as channel,
+        open_call(channel, options(CONTENT)),
+    ):
+        server.process.terminate()
+        assert wait_until(lambda: any("stopping" in line for line in server.log))
+        server.process.terminate()
+        assert server.process.wait(20) == 1
+
+
+STUCK = """
+import asyncio, threading
+from pruning_service.__main__ import _leave_at_the_latest
+async def main():
+    threading.Thread(target=threading.Event().wait).start()  # not a daemon: Python waits for it
+    _leave_at_the_latest(0.2)
+asyncio.run(main())
+"""
+
+
+def test_thread_that_never_ends_does_not_keep_the_process() -> None:
+    ended = subprocess.run([sys.executable, "-c", STUCK], stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert "not stopped after 0.2 s" in ended.stderr

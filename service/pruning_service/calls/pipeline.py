@@ -59,7 +59,7 @@ class Pipeline:
         """Read the header and plan. Raises: Refusal, PruningError, LayoutError."""
         file = await self._reader.header(limits, reservation)
         work = partial(prepare, self._request, file, self._sink.backlog_bytes, version)
-        return await run_in_thread_if_large(work, file.header_bytes)
+        return await run_in_thread_if_large(work, file.header_bytes + self._request.options_bytes)
 
     async def end(self, why: str) -> None:
         """Read no tensors. Raises: Refusal if there are any bytes after the header."""
@@ -70,14 +70,14 @@ class Pipeline:
 
         Raises: Refusal, PruningError, LayoutError.
         """
-        header_bytes = prepared.file.header_bytes
-        work = await run_in_thread_if_large(partial(self._begin, prepared), header_bytes)
+        described_bytes = prepared.file.header_bytes + self._request.options_bytes
+        work = await run_in_thread_if_large(partial(self._begin, prepared), described_bytes)
         with self._stage("send"):
             await self._write([memoryview(prepared.header)])
             await self._prune_parameters(prepared, work)
             report = work.pruning.report()
             finish = partial(work.output.finish, with_config(prepared.metadata, report.groups))
-            await self._write(await run_in_thread_if_large(finish, header_bytes))
+            await self._write(await run_in_thread_if_large(finish, described_bytes))
             await self._sink.nearly_drained()
         return PipelineResult(
             report=report,

@@ -142,7 +142,7 @@ class PruneCall:
 
     async def _send(self, messages: Iterator[pb.PruneResponse], prepared: Prepared) -> None:
         described: list[pb.PruneResponse] = await run_in_thread_if_large(
-            lambda: list(messages), prepared.file.header_bytes
+            lambda: list(messages), prepared.file.header_bytes + (self.request.options_bytes if self.request else 0)
         )
         for message in described:
             self._responses.send(message)

@@ -12,6 +12,9 @@ from pruning_service.resources.engine_worker import LIGHT_BYTES
 TENSOR_BYTES: Final = 16 * 1024
 """What is done for a tensor without entries takes at least as long as processing this many bytes."""
 
+POSITION_BYTES: Final = 256
+"""What is done for a coupled position of a tensor, and for a unit, takes at least as long as processing this."""
+
 
 class WorkEstimate:
     """The work of one call, parameter by parameter. Units: bytes that the engine processes, at most.
@@ -20,7 +23,7 @@ class WorkEstimate:
     """
 
     def __init__(self, plan: Plan, file: Layout) -> None:
-        self._whole = (file.buffer_bytes + TENSOR_BYTES * len(file.tensors)) * len(plan.recipe.rules)
+        self._whole = (file.buffer_bytes + TENSOR_BYTES * len(file.tensors)) * len(plan.recipe.rules) + _coupled(plan)
         self.is_light = self._whole <= LIGHT_BYTES
         self._is_known = plan.reproducible  # not of an installed method, or of singular values
         barriers = {number for number, stage in enumerate(plan.stages) if stage.is_barrier}
@@ -38,3 +41,11 @@ class WorkEstimate:
         waited_at = [stage for stage in planned.stages if stage in self._missing]
         self._missing.subtract(waited_at)
         return own if all(self._missing[stage] for stage in waited_at) else self._whole
+
+
+def _coupled(plan: Plan) -> int:
+    """Return the work of groups: it depends on their number and their units, not on the bytes of their tensors."""
+    groups = [group for stage in plan.stages for group in stage.groups]
+    positions = sum(tie.units * tie.unit_positions for group in groups for tie in group.ties)
+    units = sum(group.units for group in groups)
+    return TENSOR_BYTES * sum(len(group.ties) for group in groups) + POSITION_BYTES * (positions + units)

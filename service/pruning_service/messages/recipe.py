@@ -41,7 +41,8 @@ class Request:
     """What a call asks for.
 
     `recipe` has its seed, given or drawn here; `is_seed_reported` says whether a result depends on it, or the caller
-    gave it, so that the same request leaves the same bytes.
+    gave it, so that the same request leaves the same bytes. `options_bytes` is how long it was: planning and describing
+    take time for that as for the header.
     """
 
     recipe: Recipe
@@ -50,6 +51,7 @@ class Request:
     aliases: Mapping[str, str]
     canonical_zero: bool = False
     digests: bool = False
+    options_bytes: int = 0
 
 
 def request_of(options: pb.PruneOptions) -> Request:
@@ -71,6 +73,7 @@ def request_of(options: pb.PruneOptions) -> Request:
         aliases=dict(options.aliases),
         canonical_zero=options.canonical_zero,
         digests=options.digests,
+        options_bytes=options.ByteSize(),
     )
 
 

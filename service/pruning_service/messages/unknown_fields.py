@@ -4,11 +4,13 @@ proto3 drops unknown fields and keeps unknown enum values, so that a newer clien
 """
 
 from collections.abc import Iterator
+from itertools import islice
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
+from pruning_proto import limits
 from pruning_proto.reasons import Reason
 from pruning_service.status import Refusal, Violation
 
@@ -16,9 +18,9 @@ from pruning_service.status import Refusal, Violation
 def reject_unknown_fields(message: Message, path: str = "") -> None:
     """Refuse a message of which any part, however deep, is unknown here.
 
-    Raises: Refusal UNSUPPORTED_FIELD with a violation for each part.
+    Raises: Refusal UNSUPPORTED_FIELD with a violation for each part, for 20 at most.
     """
-    violations = tuple(_unknown(message, path))
+    violations = tuple(islice(_unknown(message, path), limits.VIOLATIONS))
     if violations:
         places = ", ".join(violation.field for violation in violations[:3])
         raise Refusal(

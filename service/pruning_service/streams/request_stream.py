@@ -8,8 +8,9 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
+from pruning_proto import limits
 from pruning_proto.reasons import Reason
 from pruning_proto.v1.pruning_pb2 import PruneOptions, PruneRequest
 from pruning_service.messages.unknown_fields import reject_unknown_fields
@@ -17,6 +18,9 @@ from pruning_service.resources.threads import run_in_thread_if_large
 from pruning_service.status import Refusal
 from pruning_service.streams.digest import Digest
 from pruning_service.streams.throughput import ThroughputCheck
+
+MOST_BESIDE_DATA: Final = 1024
+"""Bytes of a data message beside its data that are looked at, to name what is unknown: it happens on the event loop."""
 
 Message: TypeAlias = PruneRequest | memoryview
 
@@ -42,7 +46,10 @@ class RequestStream:
             )
         if isinstance(message, memoryview) or message.WhichOneof("message") == "data":
             raise Refusal(reason=Reason.OPTIONS_FIRST, message="data came before options; send options first")
-        await run_in_thread_if_large(partial(_check, message), message.ByteSize())
+        if (size := message.ByteSize()) > limits.OPTIONS_BYTES:
+            text = f"options have at most {limits.OPTIONS_BYTES:,} bytes, got {size:,}"
+            raise Refusal(reason=Reason.INVALID_RECIPE, message=f"{text}; name fewer tensors or groups")
+        await run_in_thread_if_large(partial(_check, message), size)
         if message.WhichOneof("message") is None:
             raise Refusal(reason=Reason.OPTIONS_FIRST, message="the first message is empty; send options first")
         if message.options.digests:
@@ -117,7 +124,12 @@ def _check(message: PruneRequest) -> None:
 
 
 def _data_of(message: PruneRequest) -> memoryview:
-    reject_unknown_fields(message)
+    beside = message.ByteSize() - len(message.data)
+    if beside > MOST_BESIDE_DATA and message.WhichOneof("message") != "options":
+        text = f"a data message has {beside:,} bytes that this server does not know; send the data alone"
+        raise Refusal(reason=Reason.UNSUPPORTED_FIELD, message=text)
+    if beside <= MOST_BESIDE_DATA:
+        reject_unknown_fields(message)
     if message.WhichOneof("message") == "options":
         raise Refusal(reason=Reason.UNEXPECTED_MESSAGE, message="options came a second time; send them once")
     return memoryview(message.data)

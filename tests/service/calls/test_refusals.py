@@ -144,6 +144,12 @@ CASES = [
     refused("too many globs of groups", Reason.INVALID_RECIPE, "at most 1,000 patterns with wildcards", asked(
         pb.Rule(granularity=pb.Granularity(units=pb.Units(groups=[pb.Group(for_each="*")] * 1001))),
     )),
+    refused("too many bytes of options", Reason.INVALID_RECIPE, "2,097,152 bytes", asked(
+        l1(0.5), *[l1(0.5, select=pb.Selector(exclude=["a" * 4000] * 6)) for _ in range(90)],
+    )),
+    refused("a data message of unknown fields", Reason.UNSUPPORTED_FIELD, "send the data alone", [
+        options(SOUND), pb.PruneRequest.FromString(b"\xc0\x0c\x01" * 100_000),
+    ]),
     refused("too many aliases", Reason.INVALID_RECIPE, "at most 10,000 aliases", asked(
         l1(0.5), aliases={str(number): "a.weight" for number in range(10_001)},
     )),

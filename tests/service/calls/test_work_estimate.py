@@ -12,7 +12,18 @@ from pruning_engine.buffer import Buffer
 from pruning_engine.checkpoints.parameters import TensorSpec
 from pruning_engine.execution.parameters import ReceivedParameter
 from pruning_engine.planning.planner import make_plan
-from pruning_engine.recipe import Channels, Fraction, Magnitude, NamedNorm, Recipe, Rule, Scope
+from pruning_engine.recipe import (
+    ChannelGroup,
+    Channels,
+    ChannelSlice,
+    Fraction,
+    Magnitude,
+    NamedNorm,
+    Recipe,
+    Rule,
+    Scope,
+    Units,
+)
 from pruning_proto.safetensors.header import Layout, build, parse
 from pruning_service.calls.work_estimate import TENSOR_BYTES, WorkEstimate
 from pruning_service.resources.engine_worker import LIGHT_BYTES, SMALL_BYTES, EngineWorker
@@ -97,3 +108,17 @@ def test_only_small_work_passes_large_work_that_has_its_turn(effort_bytes: float
         return other in done
 
     assert asyncio.run(is_done_meanwhile()) == passes
+
+
+def test_many_groups_are_no_light_work_however_few_tensors() -> None:
+    groups = tuple(ChannelGroup(ties=(ChannelSlice("a.weight", offset=at),), units=1) for at in range(64))
+    rule = Rule(score=Magnitude(), amount=Fraction(0.5), granularity=Units(groups=groups))
+    layout = file([("a.weight", "F32", (64, 1))])
+    plan = make_plan(Recipe((rule,)), [TensorSpec("a.weight", "F32", (64, 1))])
+
+    assert not WorkEstimate(plan, layout).is_light
+    assert WorkEstimate(make_plan(Recipe((LOCAL,)), plan_tensors(layout)), layout).is_light
+
+
+def plan_tensors(layout: Layout) -> list[TensorSpec]:
+    return [TensorSpec(entry.name, entry.dtype, entry.shape) for entry in layout.tensors]
