@@ -152,7 +152,7 @@ def _refuse_alias(alias: str, tensor: str, text: str) -> None:
 def _auxiliary(
     specs: Mapping[str, TensorDescription], weights: Mapping[str, object], other_names: Mapping[str, Iterable[str]]
 ) -> dict[str, AuxiliaryOf]:
-    """Return the auxiliary tensors by parameter and suffix, in the order of the table."""
+    """Return the auxiliary tensors by parameter, in the order of the weights, and by suffix, in that of the table."""
     owner = {other: name for name, others in other_names.items() for other in others}
     found: dict[str, dict[str, TensorDescription]] = {}
     for name, spec in specs.items():
@@ -175,8 +175,9 @@ def _auxiliary(
             )
         found[parameter][suffix] = spec
     return {
-        name: {suffix: by_suffix[suffix] for suffix in AUXILIARY_TENSORS if suffix in by_suffix}
-        for name, by_suffix in found.items()
+        name: {suffix: found[name][suffix] for suffix in AUXILIARY_TENSORS if suffix in found[name]}
+        for name in weights
+        if name in found
     }
 
 

@@ -51,6 +51,11 @@ def test_the_bytes_of_a_tensor(dtype: str, shape: tuple[int, ...], nbytes: int) 
     assert TensorSpec("w", dtype, shape).nbytes == nbytes
 
 
+def test_of_several_faulty_auxiliary_tensors_that_of_the_first_weight_is_named() -> None:
+    tensors = [spec("b:mask_bits", 9, dtype="U8"), spec("a", 2), spec("a:mask_bits", 9, dtype="U8"), spec("b", 2)]
+    assert refusal(l1(), *tensors).tensor == "a:mask_bits"
+
+
 def test_a_pair_is_one_parameter_of_its_plain_name() -> None:
     plan = planned(spec("l.weight_orig", 2, 2), spec("l.weight_mask", 2, 2, dtype="BOOL"))
     (parameter,) = plan.parameters
