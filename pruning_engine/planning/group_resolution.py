@@ -17,6 +17,7 @@ from pruning_engine.granularities.channel_groups import ChannelGroup, ChannelSli
 from pruning_engine.granularities.resolved_groups import ResolvedGroup, ResolvedSlice
 from pruning_engine.granularities.units import Units
 from pruning_engine.planning.name_patterns import NameTree
+from pruning_engine.runtime.yield_points import with_yields
 
 MOST_TIES: Final = 200_000
 """Ties of one rule, all groups together: twice the number of tensors that fit into a header."""
@@ -27,6 +28,9 @@ MOST_INDICES: Final = 10_000_000
 MOST_UNITS: Final = 1_000_000
 """Units of one group: their numbers fit into one message of a report."""
 
+
+_GROUPS_BETWEEN_YIELDS: Final = 64
+"""Groups that are resolved between two yields, unless they take long."""
 
 _SCORED_DIMS: Final = 2
 
@@ -53,7 +57,8 @@ def find_groups(units: Units, parameters: Parameters, path: str) -> tuple[Resolv
         for other in parameters.names(name)
     }
     asked = _within_limits(_asked(units, by_name, path), path)
-    found = sorted((each.resolved(by_name) for each in asked), key=lambda group: group.sort_key)
+    resolved = (each.resolved(by_name) for each in with_yields(asked, _GROUPS_BETWEEN_YIELDS))
+    found = sorted(resolved, key=lambda group: group.sort_key)
     refuse_shared(found, path)
     _refuse_half_filled(asked, found, by_name)
     return tuple(found)
@@ -249,7 +254,7 @@ def _asked(units: Units, by_name: _ByName, path: str) -> Iterator[_Asked]:
             key = _width_key(units, found.group, ("map", found.pattern))
             yield _Asked(found.name, found.prefix, found.group, f"{path}.map", key)
     tree = NameTree(by_name) if any(group.for_each for group in units.groups) else None
-    for position, group in enumerate(units.groups):
+    for position, group in with_yields(enumerate(units.groups), _GROUPS_BETWEEN_YIELDS):
         place = f"{path}.groups[{position}]"
         key = _width_key(units, group, position)
         if tree is None or not group.for_each:

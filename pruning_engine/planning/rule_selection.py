@@ -2,12 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from pruning_engine.checkpoints.parameters import Parameters, TensorDescription
 from pruning_engine.errors import MismatchError, Reason
 from pruning_engine.planning.name_patterns import NotSelected, compile_selector
 from pruning_engine.planning.stages import Groups
 from pruning_engine.recipe import OutputForm, Recipe, Selector
+from pruning_engine.runtime.yield_points import with_yields
+
+_NAMES_BETWEEN_YIELDS: Final = 256
+"""Names that are matched between two yields, unless 1,000 patterns make them take long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +26,8 @@ class Selected:
 def select(recipe: Recipe, parameters: Parameters, groups: Groups, output: OutputForm) -> list[Selected]:
     """Return the rules of each parameter. Raises: MismatchError for a rule that selects none."""
     selection = _Selection(recipe, _coupled(groups, output))
-    found = [selection.of(name, parameters.names(name), weight) for name, weight in parameters.weights.items()]
+    weights = with_yields(parameters.weights.items(), _NAMES_BETWEEN_YIELDS)
+    found = [selection.of(name, parameters.names(name), weight) for name, weight in weights]
     _refuse_idle_rules(recipe, [each.rules for each in found])
     return found
 

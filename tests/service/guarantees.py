@@ -115,6 +115,9 @@ GUARANTEES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "Options have at most 2 MiB. At most 20 unknown fields are named, and none are looked for in a data message of "
     "more than 1 KiB beside its data.": ("tests/service/calls/test_refusals.py",),
+    "Planning has threads of its own and takes at most 60 s. It ends soon after its caller has left.": (
+        "tests/service/resources/test_planning_threads.py",
+    ),
     "Many channel groups in a small file are not planned or pruned on the event loop.": (
         "tests/service/calls/test_work_estimate.py::test_many_groups_are_no_light_work_however_few_tensors",
     ),

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 from pruning_engine.granularities.table import GRANULARITIES
 from pruning_engine.recipe import (
@@ -25,7 +26,7 @@ from pruning_proto import formats
 from pruning_proto.formats import OutputFormat
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.messages.fields import invalid, read, write
-from pruning_service.messages.request_limits import check_limits
+from pruning_service.messages.request_limits import check_limits, expressions
 
 _SCOPES = {pb.SCOPE_UNSPECIFIED: Scope.LOCAL, pb.SCOPE_LOCAL: Scope.LOCAL, pb.SCOPE_GLOBAL: Scope.GLOBAL}
 _PRIORS = {pb.PRIOR_UNSPECIFIED: Prior.MASK, pb.PRIOR_MASK: Prior.MASK, pb.PRIOR_ZEROS: Prior.ZEROS}
@@ -35,14 +36,17 @@ _AMOUNTS: Mapping[str, Callable[[float], Amount]] = {
     Sparsity.field: Sparsity,
 }
 
+EXPRESSION_BYTES: Final = 4096
+"""What a regular expression counts as, however short: `(.{30}){30}` takes milliseconds to compile."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What a call asks for.
 
     `recipe` has its seed, given or drawn here; `is_seed_reported` says whether a result depends on it, or the caller
-    gave it, so that the same request leaves the same bytes. `options_bytes` is how long it was: planning and describing
-    take time for that as for the header.
+    gave it, so that the same request leaves the same bytes. `options_bytes` is how much planning and
+    describing have to do for it, as for a header of that length.
     """
 
     recipe: Recipe
@@ -73,7 +77,7 @@ def request_of(options: pb.PruneOptions) -> Request:
         aliases=dict(options.aliases),
         canonical_zero=options.canonical_zero,
         digests=options.digests,
-        options_bytes=options.ByteSize(),
+        options_bytes=options.ByteSize() + EXPRESSION_BYTES * expressions(options),
     )
 
 

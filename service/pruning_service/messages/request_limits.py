@@ -31,6 +31,11 @@ def check_limits(options: pb.PruneOptions) -> None:
     _check("recipe.rules", globs, limits.PATTERNS, "patterns with wildcards")
 
 
+def expressions(options: pb.PruneOptions) -> int:
+    """Return the number of regular expressions in a request."""
+    return sum(pattern.startswith(_EXPRESSION) for _, pattern in _patterns(options.recipe.rules))
+
+
 def _patterns(rules: Iterable[pb.Rule]) -> Iterator[tuple[str, str]]:
     """Return every pattern of a recipe and its path."""
     for position, rule in enumerate(rules):

@@ -1,0 +1,67 @@
+"""Planning runs in threads of its own, and ends when its caller leaves or its time is over."""
+
+import asyncio
+import itertools
+import threading
+import time
+
+import pytest
+
+from pruning_engine.checkpoints.parameters import TensorSpec
+from pruning_engine.planning.planner import make_plan
+from pruning_engine.recipe import ChannelGroup, ChannelSlice, Fraction, Magnitude, Recipe, Rule, Selector, Units
+from pruning_engine.runtime.yield_points import with_yields, yielding
+from pruning_service.resources.threads import SMALL_BYTES, run_in_thread_if_large
+from pruning_service.status import Refusal
+
+LARGE = SMALL_BYTES + 1
+
+
+def work_without_end(began: threading.Event, ended: threading.Event) -> None:
+    try:
+        for _ in with_yields(itertools.count(), 1):
+            began.set()
+            time.sleep(0.001)
+    finally:
+        ended.set()
+
+
+def test_work_ends_when_its_caller_has_left() -> None:
+    began, ended = threading.Event(), threading.Event()
+
+    async def leave() -> None:
+        task = asyncio.create_task(run_in_thread_if_large(lambda: work_without_end(began, ended), LARGE))
+        await asyncio.to_thread(began.wait, 30)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(leave())
+    assert ended.is_set()
+
+
+def test_work_beyond_its_time_is_refused() -> None:
+    work = run_in_thread_if_large(lambda: work_without_end(threading.Event(), threading.Event()), LARGE, 0.05)
+    with pytest.raises(Refusal, match="planning took more than 0"):
+        asyncio.run(work)
+
+
+class StoppedError(Exception):
+    """Ends a plan at its first yield."""
+
+
+def stop() -> None:
+    raise StoppedError
+
+
+GLOBS = Rule(score=Magnitude(), amount=Fraction(0.5), select=Selector(include=("*a*",)))
+COUPLED = Rule(
+    score=Magnitude(), amount=Fraction(0.5), granularity=Units(groups=(ChannelGroup(ties=(ChannelSlice("a.0"),)),))
+)
+
+
+@pytest.mark.parametrize("rule", [GLOBS, COUPLED], ids=["names", "groups"])
+def test_plan_has_yield_points(rule: Rule) -> None:
+    tensors = [TensorSpec(f"a.{number}", "F32", (2, 2)) for number in range(300)]
+    with yielding(stop), pytest.raises(StoppedError):
+        make_plan(Recipe((rule,)), tensors)
