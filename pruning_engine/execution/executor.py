@@ -6,7 +6,7 @@ Imports no torch, except for a recipe that has an installed method.
 from collections.abc import Sequence
 from time import perf_counter
 
-from pruning_engine.errors import Reason, RecipeError, RequestPart
+from pruning_engine.errors import Reason, RecipeError
 from pruning_engine.execution.parameter_state import ParameterState
 from pruning_engine.execution.parameters import ReceivedParameter
 from pruning_engine.granularities.ranking import Ranking, RankingContext
@@ -20,7 +20,6 @@ from pruning_engine.runtime.clear_in_steps import clear_in_steps
 from pruning_engine.runtime.threads import in_parallel
 from pruning_engine.scores.installed_methods import make_method, method_class
 from pruning_engine.selection.outcome import Outcome
-from pruning_proto.formats import BY_NAME
 
 
 class Pruning:
@@ -38,6 +37,7 @@ class Pruning:
             raise RecipeError(Reason.INVALID_RECIPE, "a recipe needs its seed before it is carried out", field="seed")
         self._plan = plan
         self._seed = plan.recipe.seed
+        self._changes_weights = any(rule.score.changes_weights for rule in plan.recipe.rules)
         self._in_place = in_place
         self._backend = backend if backend is not None else backend_for(device)
         self._indices = {planned.name: index for index, planned in enumerate(plan.parameters)}
@@ -174,16 +174,8 @@ class Pruning:
         self._groups += ranking.reports
 
     def _keep(self, state: ParameterState, outcome: Outcome) -> None:
-        row = BY_NAME[self._plan.output.value]
-        if outcome.weight is not None and row.has_file and not row.carries_weights:
-            raise RecipeError(
-                Reason.INVALID_RECIPE,
-                f"output: a rule changes the weights of {state.planned.name!r}, and format {row.name} carries none; "
-                f"ask for a format that does",
-                field="output",
-                part=RequestPart.OPTIONS,
-                tensor=state.planned.name,
-            )
+        if outcome.weight is not None and not self._changes_weights:  # the plan has neither checked nor counted them
+            raise RuntimeError(f"a score that does not state changes_weights changed those of {state.planned.name!r}")
         state.keep(outcome)
 
     def _ranking(self, number: int, members: tuple[PlannedParameter, ...]) -> Ranking:

@@ -22,8 +22,22 @@ def check_available(recipe: Recipe) -> None:
 
 
 def check_output(recipe: Recipe, output: OutputForm) -> None:
-    """Refuse to remove channels where no rule names any. Raises: RecipeError."""
-    if formats.BY_NAME[output].needs_units and not any(rule.granularity.is_removable for rule in recipe.rules):
+    """Refuse an output format that does not go with the rules. Raises: RecipeError.
+
+    Channels can be removed only where a rule names some, and new weights need a format that carries weights.
+    """
+    row = formats.BY_NAME[output]
+    changing = [position for position, rule in enumerate(recipe.rules) if rule.score.changes_weights]
+    if changing and row.has_file and not row.carries_weights:
+        carrying = ", ".join(each.name for each in formats.FORMATS if each.carries_weights)
+        raise RecipeError(
+            Reason.INVALID_RECIPE,
+            f"output: rules[{changing[0]}] changes weights, and format {row.name} does not carry them; ask for one of "
+            f"{carrying}",
+            field="output",
+            part=RequestPart.OPTIONS,
+        )
+    if row.needs_units and not any(rule.granularity.is_removable for rule in recipe.rules):
         raise RecipeError(
             Reason.INVALID_RECIPE,
             f"output: format {output.name} takes out what a rule of granularity `units` prunes, and the recipe has no "

@@ -31,7 +31,10 @@ class Footprints:
             sources=parameter.sources,
             stages=parameter.stages,
             source_bytes=sum(map(tensor_bytes, parameter.tensors)),
-            mask_bytes=masks * packed_bytes(parameter.entries) + ranking + CHANNEL_BYTES * positions,
+            mask_bytes=masks * packed_bytes(parameter.entries)
+            + ranking
+            + CHANNEL_BYTES * positions
+            + (tensor_bytes(parameter.spec) if demands.changes_weights else 0),
             result_bytes=sum(spec.nbytes for spec in parameter.results),
             made_bytes=parameter.entries if len(parameter.results) > 1 and parameter.rules else 0,
         )
@@ -42,6 +45,7 @@ class _Demands:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self.counts_zeros = any(rule.prior is Prior.ZEROS for rule in rules)
+        self.changes_weights = any(rule.score.changes_weights for rule in rules)
         self._pairs = {(rule.granularity, rule.score) for rule in rules}
         self._ranking_bytes: dict[tuple[int, ...], int] = {}
 

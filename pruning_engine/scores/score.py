@@ -57,6 +57,9 @@ class Score:
     only_granularity: ClassVar[str | None] = None
     """The field of the one granularity that it goes with; None: any."""
 
+    changes_weights: ClassVar[bool] = False
+    """Whether its outcomes have new weights: it then needs an output format that carries them, and a second copy."""
+
     auxiliary: ClassVar[tuple[str, ...]] = ()
     """The suffixes of the auxiliary tensors that it uses."""
 

@@ -15,7 +15,8 @@ from pruning_engine.kernels.cpu.backend import NumpyBackend
 from pruning_engine.kernels.packed_mask import PackedMask
 from pruning_engine.planning.plan import Plan
 from pruning_engine.planning.planner import make_plan
-from pruning_engine.recipe import Fraction, Magnitude, OutputForm, Rule
+from pruning_engine.recipe import Fraction, Identity, Magnitude, OutputForm, Rule
+from pruning_engine.scores.parameters import ArrivedParameter
 from pruning_engine.selection.outcome import Outcome
 
 WEIGHT = [1.0, -4.0, 3.0, -2.0]
@@ -81,9 +82,48 @@ def test_masked_results_carry_changed_weights() -> None:
     assert mask.buffer.array.tolist() == [[0, 1], [1, 0]]
 
 
-def test_format_without_weights_refuses_a_rule_that_changes_them() -> None:
-    pruning = Pruning(plan(OutputForm.MASK))
+class Doubled(Identity):
+    """Keeps what is unpruned, and doubles it."""
+
+    field = "doubled"
+    changes_weights = True
+
+    def outcome(self, parameter: ArrivedParameter) -> Outcome:
+        flat = parameter.weight.host()
+        return Outcome(parameter.mask, weight=Buffer(flat.dtype, flat.shape, flat.array * 2))
+
+
+DOUBLED = Recipe((Rule(score=Doubled()), *RECIPE.rules), 1)
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        pytest.param(OutputForm.PRUNED, [[[0.0, -8.0], [6.0, 0.0]]], id="pruned"),
+        pytest.param(OutputForm.MASKED, [[[2.0, -8.0], [6.0, -4.0]], [[0, 1], [1, 0]]], id="masked"),
+        pytest.param(OutputForm.REPORT, [], id="report"),
+    ],
+)
+def test_new_weights_reach_later_rules_and_the_result(output: OutputForm, expected: list[object]) -> None:
+    made = make_plan(DOUBLED, [TensorSpec("weight", "F32", (2, 2))], output=output)
+    found = prune_buffers(made, {"weight": weight()})
+    assert [result.buffer.array.tolist() for result in found.results["weight"]] == expected
+    assert [tensor.threshold for tensor in found.report.tensors] == [4.0]
+
+
+def test_format_without_weights_is_refused_before_any_are_sent() -> None:
+    with pytest.raises(RecipeError, match=r"rules\[0\] changes weights, and format mask does not carry them"):
+        make_plan(DOUBLED, [TensorSpec("weight", "F32", (2, 2))], output=OutputForm.MASK)
+
+
+def test_plan_counts_the_second_copy_of_weights() -> None:
+    specs = [TensorSpec("weight", "F32", (1000, 1000))]
+    peaks = [max(step.held_bytes for step in make_plan(recipe, specs).memory_profile) for recipe in (RECIPE, DOUBLED)]
+    assert peaks[1] - peaks[0] >= 4_000_000
+
+
+def test_score_that_does_not_state_its_changes_is_a_fault() -> None:
     state = ParameterState(ReceivedParameter(plan().parameters[0], {"weight": weight()}), NumpyBackend())
     state.begin(counts_zeros=False)
-    with pytest.raises(RecipeError, match="format mask carries none"):
-        pruning._keep(state, Outcome(state.mask, weight=state.weight))
+    with pytest.raises(RuntimeError, match="changes_weights"):
+        Pruning(plan())._keep(state, Outcome(state.mask, weight=state.weight))
