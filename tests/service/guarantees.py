@@ -115,6 +115,10 @@ GUARANTEES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "Options have at most 2 MiB. At most 20 unknown fields are named, and none are looked for in a data message of "
     "more than 1 KiB beside its data.": ("tests/service/calls/test_refusals.py",),
+    "Memory for options of more than 64 KiB, and for more than 8 regular expressions, is reserved before "
+    "rules are made of them.": (
+        "tests/service/rpc/test_limits.py::test_what_options_take_is_reserved_before_it_is_planned",
+    ),
     "Planning has threads of its own and takes at most 60 s. It ends soon after its caller has left.": (
         "tests/service/resources/test_planning_threads.py",
     ),

@@ -25,6 +25,7 @@ from pruning_service.resources.device_faults import DeviceFaults
 from pruning_service.resources.engine_worker import EngineWorker
 from pruning_service.resources.garbage_collection import FEW_TENSORS
 from pruning_service.resources.memory_budget import Budget, Reservation
+from pruning_service.resources.memory_estimate import expressions_bytes, options_bytes
 from pruning_service.resources.threads import run_in_thread_if_large
 from pruning_service.status import Refusal, drop_tracebacks, failure, refusal_of
 from pruning_service.streams.tensor_reader import HeaderLimits
@@ -93,7 +94,10 @@ class PruneCall:
 
     async def _prune(self, reservation: Reservation) -> None:
         options = await self._requests.options()
-        request = self.request = await run_in_thread_if_large(partial(request_of, options), options.ByteSize())
+        size = options.ByteSize()
+        await reservation.keep(options_bytes(size))
+        request = self.request = await run_in_thread_if_large(partial(request_of, options), size)
+        await reservation.keep(expressions_bytes(request.expressions))
         pipeline = Pipeline(request, self._requests, self._responses, self._resources.worker)
         prepared = await pipeline.prepare(self._resources.limits, reservation, self._resources.version)
         self._note_size(prepared)

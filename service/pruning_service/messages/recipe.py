@@ -46,7 +46,8 @@ class Request:
 
     `recipe` has its seed, given or drawn here; `is_seed_reported` says whether a result depends on it, or the caller
     gave it, so that the same request leaves the same bytes. `options_bytes` is how much planning and
-    describing have to do for it, as for a header of that length.
+    describing have to do for it, as for a header of that length, and `expressions` is the number of
+    regular expressions.
     """
 
     recipe: Recipe
@@ -56,6 +57,7 @@ class Request:
     canonical_zero: bool = False
     digests: bool = False
     options_bytes: int = 0
+    expressions: int = 0
 
 
 def request_of(options: pb.PruneOptions) -> Request:
@@ -70,6 +72,7 @@ def request_of(options: pb.PruneOptions) -> Request:
     recipe = recipe_of(options.recipe)
     check(recipe)
     has_seed = recipe.seed is not None
+    regular_expressions = expressions(options)
     return Request(
         recipe=recipe if has_seed else replace(recipe, seed=secrets.randbits(64) if recipe.is_random else 0),
         is_seed_reported=has_seed or recipe.is_random,
@@ -77,7 +80,8 @@ def request_of(options: pb.PruneOptions) -> Request:
         aliases=dict(options.aliases),
         canonical_zero=options.canonical_zero,
         digests=options.digests,
-        options_bytes=options.ByteSize() + EXPRESSION_BYTES * expressions(options),
+        options_bytes=options.ByteSize() + EXPRESSION_BYTES * regular_expressions,
+        expressions=regular_expressions,
     )
 
 

@@ -84,13 +84,20 @@ class Reservation:
 
     def __init__(self, budget: Budget) -> None:
         self.held_bytes = 0
+        self._kept_bytes = 0
         self._budget = budget
 
+    async def keep(self, kept_bytes: int) -> None:
+        """Hold `kept_bytes` until the end, beside whatever `grow` asks for. Raises: what `grow` raises."""
+        self._kept_bytes += kept_bytes
+        await self.grow(0)
+
     async def grow(self, to_bytes: int) -> None:
-        """Hold `to_bytes` in all; what is held already stays reserved, also while waiting for more.
+        """Hold `to_bytes` and what is kept; what is held already stays reserved, also while waiting for more.
 
         Raises: Refusal MODEL_TOO_LARGE if they can never fit, NO_ROOM if they did not in `queue_seconds`.
         """
+        to_bytes += self._kept_bytes
         if to_bytes > self._budget.total_bytes:
             raise Refusal(
                 reason=Reason.MODEL_TOO_LARGE,

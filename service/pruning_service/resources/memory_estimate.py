@@ -22,8 +22,30 @@ from pruning_proto.safetensors.header import Layout
 HEADER_COST: Final = 25
 """Bytes that a header, its plan and its report take at most for each byte of JSON (measured: 16 MiB take up to 400)."""
 
+OPTIONS_COST: Final = 128
+"""Bytes that options take at most for each byte of theirs: the indices of a group take about 100 (seen in a review)."""
+
+UNCHARGED_OPTIONS_BYTES: Final = 64 * 1024
+"""Options up to this length are not reserved for, nor is this part of longer ones: they take 8 MiB at most."""
+
+EXPRESSION_BYTES: Final = MIB
+"""What a regular expression takes at most while a call is planned: RE2's limit is set to that."""
+
+UNCHARGED_EXPRESSIONS: Final = 8
+"""Regular expressions that are not reserved for."""
+
 UNDER_WAY_BYTES: Final = 10 * MIB
 """What gRPC's buffers and windows hold of a stream each way (measured: 0 to 16 MiB, both ways together 5 to 30)."""
+
+
+def options_bytes(message_bytes: int) -> int:
+    """Return the bytes to reserve for options before anything is made of them."""
+    return OPTIONS_COST * max(0, message_bytes - UNCHARGED_OPTIONS_BYTES)
+
+
+def expressions_bytes(expressions: int) -> int:
+    """Return the bytes to reserve for regular expressions before they are compiled."""
+    return EXPRESSION_BYTES * max(0, expressions - UNCHARGED_EXPRESSIONS)
 
 
 def peak_bytes(

@@ -16,7 +16,7 @@ from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 from tests.client.tiny_files import weight, written
 from tests.servers import ServerProcess, running_server
-from tests.service.raw import Outcome, call, f32, file, options, prune, wait_until
+from tests.service.raw import Outcome, call, f32, file, l1, options, prune, wait_until
 from tests.service.secured import capabilities_on, health_of, open_call
 from tests.service.test_server import capabilities, samples
 
@@ -116,3 +116,18 @@ def test_capabilities_tell_the_limits(small: ServerProcess) -> None:
     assert told.message_bytes == limits.MESSAGE_BYTES
     assert (told.patterns, told.regular_expressions, told.aliases) == (1000, 100, 10_000)
     assert (told.pattern_bytes, told.options_bytes) == (limits.PATTERN_BYTES, limits.OPTIONS_BYTES)
+
+
+@pytest.mark.parametrize(
+    "select",
+    [
+        pytest.param(pb.Selector(exclude=["a" * 1000] * 1000), id="1 MB of names"),
+        pytest.param(pb.Selector(exclude=[f"re:{number}" for number in range(100)]), id="100 regular expressions"),
+    ],
+)
+def test_what_options_take_is_reserved_before_it_is_planned(select: pb.Selector) -> None:
+    with running_server(memory_bytes=str(64 * limits.MIB)) as server:
+        outcome = prune(server.address, CONTENT, rules=[l1(0.5, select=select)])
+        assert outcome.failure.reason == Reason.MODEL_TOO_LARGE
+        assert prune(server.address, CONTENT, rules=[l1(0.5, select=pb.Selector(exclude=select.exclude[:8]))]).report
+        assert samples(server)["pruning_reserved_bytes", ()] == 0
