@@ -22,7 +22,7 @@ def validate_pruning_amount_init(amount: object) -> None:
     if not isinstance(amount, Real):
         raise AmountTypeError(
             Reason.AMOUNT_OUT_OF_RANGE,
-            f"amount={amount!r} is not a number; give an int (how many) or a float from 0.0 to 1.0 (which part)",
+            f"amount={amount!r} is no number; give an int (how many) or a float from 0.0 to 1.0 (which part)",
             field="amount",
         )
     fits = int(amount) >= 0 if isinstance(amount, Integral) else 0.0 <= float(amount) <= 1.0  # NaN is not

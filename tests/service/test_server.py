@@ -55,6 +55,8 @@ def test_capabilities_name_torchs_methods_and_the_forms(server: ServerProcess) -
         "l1_unstructured",
         "random_structured",
         "ln_structured",
+        "weighted_magnitude",
+        "n_of_m",
         "custom_from_mask",
         "remove_units",
         "remove_random",
