@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Final, Protocol, TypeAlias
 
 from pruning_engine.checkpoints.auxiliary_tensors import AUXILIARY_TENSORS, auxiliary_suffix
-from pruning_engine.dtypes import REAL, element_bits
+from pruning_engine.dtypes import REAL, tensor_bytes
 from pruning_engine.errors import MismatchError, Reason, RequestPart
 from pruning_proto.names import MASK, MASK_BITS, ORIG
 
@@ -51,12 +51,12 @@ class TensorSpec:
     @property
     def nbytes(self) -> int:
         """The bytes that its entries take."""
-        return tensor_bytes(self)
+        return described_bytes(self)
 
 
-def tensor_bytes(tensor: TensorDescription) -> int:
+def described_bytes(tensor: TensorDescription) -> int:
     """Return the bytes that a tensor's entries take."""
-    return (prod(tensor.shape) * element_bits(tensor.dtype) + 7) // 8
+    return tensor_bytes(tensor.dtype, prod(tensor.shape))
 
 
 AuxiliaryOf: TypeAlias = Mapping[str, TensorDescription]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from pruning_engine.checkpoints.parameters import tensor_bytes
+from pruning_engine.checkpoints.parameters import described_bytes
 from pruning_engine.dtypes import packed_bytes
 from pruning_engine.granularities.channels import CHANNEL_BYTES
 from pruning_engine.planning.memory import Footprint
@@ -30,11 +30,11 @@ class Footprints:
         return Footprint(
             sources=parameter.sources,
             stages=parameter.stages,
-            source_bytes=sum(map(tensor_bytes, parameter.tensors)),
+            source_bytes=sum(map(described_bytes, parameter.tensors)),
             mask_bytes=masks * packed_bytes(parameter.entries)
             + ranking
             + CHANNEL_BYTES * positions
-            + (tensor_bytes(parameter.spec) if demands.changes_weights else 0),
+            + (described_bytes(parameter.spec) if demands.changes_weights else 0),
             result_bytes=sum(spec.nbytes for spec in parameter.results),
             made_bytes=parameter.entries if len(parameter.results) > 1 and parameter.rules else 0,
         )

@@ -7,7 +7,7 @@ not left, the masks made, and results that wait for their turn to leave in the i
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from pruning_engine.checkpoints.parameters import TensorDescription, tensor_bytes
+from pruning_engine.checkpoints.parameters import TensorDescription, described_bytes
 from pruning_engine.planning.scheduler import Finish, Schedule, waits
 
 
@@ -50,7 +50,7 @@ def memory_profile(
     turn = held = arrived = 0
     for tensor in arrivals:
         index = owner[tensor.name]
-        arrived += tensor_bytes(tensor)
+        arrived += described_bytes(tensor)
         missing[index] -= 1
         if missing[index]:
             continue
