@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 async def _serve(settings: Settings, *, until_stdin_closes: bool) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _stop_signals():
         loop.add_signal_handler(number, stop.set)
     if until_stdin_closes:
         loop.add_reader(sys.stdin.fileno(), _stop_at_end, stop)
@@ -58,10 +58,16 @@ async def _serve(settings: Settings, *, until_stdin_closes: bool) -> int:
     return 1 if server.device_lost.is_set() else 0
 
 
+def _stop_signals() -> tuple[signal.Signals, ...]:
+    """Return the signals that stop the server: SIGHUP too, unless `nohup` has it ignored."""
+    is_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return (signal.SIGTERM, signal.SIGINT, *(() if is_ignored else (signal.SIGHUP,)))
+
+
 def _leave_at_the_latest(seconds: float) -> None:
     """End the process after `seconds`, or at the next signal, whatever still runs."""
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _stop_signals():
         loop.remove_signal_handler(number)
         signal.signal(number, lambda *_: _leave("a second signal"))
     timer = threading.Timer(seconds, _leave, [f"not stopped after {seconds:g} s"])

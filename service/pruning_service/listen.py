@@ -1,5 +1,6 @@
 """The main port: TLS or plaintext, and the limits of its connections."""
 
+import socket
 from typing import Final
 
 import grpc
@@ -51,9 +52,22 @@ def bind(server: grpc.aio.Server, settings: Settings) -> str:
     Raises: SettingsError if it cannot listen, or the files for TLS are invalid.
     """
     listen = settings.listen
+    if listen.startswith(UNIX):
+        _check_free(listen)
     credentials = tls.credentials(settings)
     try:
         port = server.add_secure_port(listen, credentials) if credentials else server.add_insecure_port(listen)
     except RuntimeError as error:
         raise SettingsError(f"cannot listen on {listen}: is the address in use, or not of this machine?") from error
     return listen if listen.startswith(UNIX) else f"{listen.rpartition(':')[0]}:{port}"
+
+
+def _check_free(listen: str) -> None:
+    """Refuse a Unix socket on which a server listens: gRPC would take the path from it. Raises: SettingsError."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(listen.removeprefix(UNIX))
+        except OSError:  # nobody listens, or gRPC reports what is wrong with the path
+            return
+    raise SettingsError(f"cannot listen on {listen}: another server listens there; stop it, or choose another path")

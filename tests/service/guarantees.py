@@ -109,6 +109,11 @@ GUARANTEES: Final[Mapping[str, tuple[str, ...]]] = {
         "tests/system/test_current_folder.py",
         "tests/repository/test_no_foreign_code.py::test_every_child_of_a_package_starts_without_the_current_folder",
     ),
+    "A second server does not take a Unix socket from the first. SIGHUP stops a server like SIGTERM, unless it is "
+    "ignored.": (
+        "tests/service/test_server.py::test_second_server_on_a_unix_socket_is_refused",
+        "tests/service/test_server.py::test_a_closed_terminal_stops_it_like_sigterm",
+    ),
     "The process ends 10 s after the drain, or at a second SIGTERM or SIGINT, whatever its threads still do.": (
         "tests/service/test_server.py::test_a_second_signal_ends_a_drain",
         "tests/service/test_server.py::test_thread_that_never_ends_does_not_keep_the_process",

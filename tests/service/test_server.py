@@ -284,3 +284,19 @@ def test_thread_that_never_ends_does_not_keep_the_process() -> None:
     ended = subprocess.run([sys.executable, "-c", STUCK], stderr=subprocess.PIPE, text=True, timeout=60, check=False)
     assert ended.returncode == 1
     assert "not stopped after 0.2 s" in ended.stderr
+
+
+def test_a_closed_terminal_stops_it_like_sigterm() -> None:
+    with running_server() as server:
+        server.process.send_signal(signal.SIGHUP)
+        assert server.process.wait(20) == 0
+        assert wait_until(lambda: any("stopped" in line for line in server.log))
+
+
+def test_second_server_on_a_unix_socket_is_refused(tmp_path: Path) -> None:
+    path = f"unix:{tmp_path / 'socket'}"
+    command = [sys.executable, "-m", "pruning_service", "--metrics-listen", "none", "--listen", path]
+    with running_server("--listen", path) as server:
+        ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+        assert capabilities(server.address).version
+    assert (ended.returncode, "another server listens there" in ended.stderr) == (2, True)
