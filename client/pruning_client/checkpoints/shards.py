@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from os import PathLike, fspath
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from pruning_client.checkpoints.file import FileSource
 from pruning_client.checkpoints.other_formats import READ_BYTES, description_of
@@ -20,6 +20,13 @@ _SUFFIX: Final = ".safetensors.index.json"
 def is_index(path: str | PathLike[str]) -> bool:
     """Whether a path has the name of an index of several safetensors files."""
     return fspath(path).endswith(_SUFFIX)
+
+
+def read_index(path: Path) -> tuple[dict[str, str], dict[str, Any]]:
+    """Return the file of each tensor, and the metadata, of a valid index. Raises: OSError."""
+    index = json.loads(path.read_bytes())
+    metadata = index.get("metadata")
+    return dict(index["weight_map"]), metadata if isinstance(metadata, dict) else {}
 
 
 class ShardsSource:

@@ -18,7 +18,8 @@ from typing import Final, Protocol
 from pruning_client.calls.exchange import Watcher
 from pruning_client.calls.request import Rules, recipe_of
 from pruning_client.checkpoints.atomic_file import replacing
-from pruning_client.checkpoints.shards import INDEX
+from pruning_client.checkpoints.shards import INDEX, is_index, read_index
+from pruning_client.checkpoints.split import shards_by_size, split_file, with_usual_names
 from pruning_client.errors import recipe_error
 from pruning_client.huggingface.config_json import (
     CONFIG,
@@ -95,14 +96,16 @@ def prune_folder(  # noqa: PLR0913 - one keyword for each option, as of `Client.
     output: Output = "removed",
     seed: int | None = None,
     digests: bool = False,
+    max_shard_bytes: int | None = None,
     progress: Watcher | None = None,
     timeout: float | None = None,
 ) -> Report:
     """Prune a Hugging Face model's folder into a new one that `from_pretrained` loads.
 
-    The weights become one `model.safetensors`. With output "removed" the fields of `config.json` that count units are
-    set from the report; other files are copied, except for those that hold the weights unpruned (`not_copied`). The
-    target is written whole or not at all, and must not exist.
+    Shards stay shards, with the same tensors in each; with `max_shard_bytes` they are made anew, of at most this size.
+    Either takes the size of the result on disk twice for a while. With output "removed" the fields of `config.json`
+    that count units are set from the report; other files are copied, except for those that hold the weights unpruned
+    (`not_copied`). The target is written whole or not at all, and must not exist.
     Raises: PruningError, OSError as `Client.prune_file`. MismatchError if `config.json` cannot express what is left.
     """
     _check_output(output)
@@ -125,6 +128,7 @@ def prune_folder(  # noqa: PLR0913 - one keyword for each option, as of `Client.
             progress=progress,
             timeout=timeout,
         )
+        _split(partial, weights, max_shard_bytes)
         if output == "removed":
             text = json.dumps(updated_config(config, report, recipe), indent=2, ensure_ascii=False)
             with replacing(partial / CONFIG) as file:
@@ -141,6 +145,18 @@ def _check_output(output: str) -> None:
         allowed = " or ".join(repr(name) for name in FOLDER_OUTPUTS)
         description = f"of a folder it is {allowed}, which a model can be loaded from; got {output!r}"
         raise recipe_error(Reason.INVALID_RECIPE, "output", description)
+
+
+def _split(folder: Path, weights: Path, max_shard_bytes: int | None) -> None:
+    """Split the new weights as the source was, or by size."""
+    file_of, metadata = read_index(weights) if is_index(weights) else ({}, {})
+    if max_shard_bytes is not None:
+        file_of = shards_by_size(folder / WEIGHTS, max_shard_bytes)
+        file_of = file_of if len(set(file_of.values())) > 1 else {}
+    else:
+        file_of = with_usual_names(file_of)
+    if file_of:
+        split_file(folder / WEIGHTS, folder / INDEX, file_of, metadata)
 
 
 def not_copied(source: str | PathLike[str], output: Output) -> list[str]:

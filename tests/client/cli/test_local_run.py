@@ -303,3 +303,21 @@ def test_folder_lists_what_it_does_not_copy(file: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "not copied, because it would not be pruned: pytorch_model.bin" in done.stdout.splitlines()
     assert sorted(path.name for path in file.with_name("out").iterdir()) == ["config.json", "model.safetensors"]
+
+
+@pytest.mark.parametrize("size", ["4kB", "0.004MB", "4000"])
+def test_folder_is_split_by_size(file: Path, size: str) -> None:
+    model = file.with_name("model")
+    model.mkdir()
+    file.rename(model / "model.safetensors")
+    (model / "config.json").write_text("{}")
+    assert prune("run", model, "-o", file.with_name("out"), *L1, "--max-shard-size", size).returncode == 0
+    shards = sorted(path.name for path in file.with_name("out").glob("*.safetensors"))
+    assert shards[0] == f"model-00001-of-{len(shards):05}.safetensors"
+    assert len(shards) > 1
+
+
+def test_invalid_shard_size_is_refused(file: Path) -> None:
+    done = prune("run", file, "-o", file.with_name("out"), *L1, "--max-shard-size", "large")
+    assert done.returncode == 2
+    assert "such as 5GB" in done.stderr

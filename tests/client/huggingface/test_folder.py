@@ -128,12 +128,26 @@ def test_links_of_a_download_become_files(server: ServerProcess, model: Path, tm
     loaded(small)
 
 
-def test_weights_in_several_files_become_one(server: ServerProcess, tmp_path: Path) -> None:
+def test_shards_stay_shards(server: ServerProcess, tmp_path: Path) -> None:
     llama().save_pretrained(tmp_path / "model", max_shard_size="8KB")
     assert not (tmp_path / "model" / "model.safetensors").exists()
     small = pruned(server, tmp_path / "model", HALF)
-    assert [path.name for path in small.iterdir() if "safetensors" in path.name] == ["model.safetensors"]
+    assert _tensors_by_file(small) == _tensors_by_file(tmp_path / "model")
     assert loaded(small).config.intermediate_size == 16
+
+
+def test_weights_are_split_by_size(server: ServerProcess, model: Path) -> None:
+    small = model.with_name("small")
+    with Client(server.address) as client:
+        prune_folder(client, model, small, HALF, max_shard_bytes=10_000)
+    sizes = [path.stat().st_size for path in small.glob("model-*-of-*.safetensors")]
+    assert len(sizes) > 1
+    assert loaded(small).config.intermediate_size == 16
+
+
+def _tensors_by_file(folder: Path) -> dict[str, list[str]]:
+    weight_map = json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"]
+    return {file: sorted(name for name in weight_map if weight_map[name] == file) for file in set(weight_map.values())}
 
 
 def test_folder_that_is_read_only_makes_one_that_can_be_written(server: ServerProcess, model: Path) -> None:

@@ -1,5 +1,7 @@
 """`prune run`: prune a file, or the folder of a Hugging Face model."""
 
+import argparse
+import re
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -56,6 +58,13 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--report", type=Path, metavar="REPORT.json", help="write what --json prints into a file, for the next step"
     )
+    parser.add_argument(
+        "--max-shard-size",
+        type=_size,
+        metavar="SIZE",
+        help="of a folder's result: split the weights into files of at most this size, such as 5GB; default: as the "
+        "source",
+    )
     add_canonical_zero(parser)
     dry = parser.add_mutually_exclusive_group()
     dry.add_argument("--plan", action="store_true", help="only print what would be pruned; the model is not read")
@@ -100,8 +109,23 @@ def _check_out(options: Namespace) -> None:
         raise UsageError(f"{dry} writes nothing; leave out -o")
     if options.plan and options.digests:
         raise UsageError("--plan reads no weights; leave out --digests")
+    if options.max_shard_size is not None and not is_folder(options.source):
+        raise UsageError("--max-shard-size is for the folder of a model; a file's result is one file")
     if options.canonical_zero and (dry is not None or options.output != "packed"):
         raise UsageError("--canonical-zero is for --output packed; give that too, or leave it out")
+
+
+def _size(text: str) -> int:
+    """Return the bytes of a size such as 5GB, 200MB or 4GiB."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kKMGT]?)(i?)B?", text.strip())
+    count = (
+        0
+        if match is None
+        else int(float(match[1]) * (1024 if match[3] else 1000) ** " KMGT".index(match[2].upper() or " "))
+    )
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"this is a number of bytes with a unit, such as 5GB or 200MB; got {text!r}")
+    return count
 
 
 def _check_source(options: Namespace) -> None:
@@ -133,6 +157,7 @@ def _prune(service: Service, recipe: Recipe, options: Namespace, progress: Watch
             recipe,
             output=options.output,
             digests=options.digests,
+            max_shard_bytes=options.max_shard_size,
             progress=progress,
         )
     return service.prune_file(
