@@ -5,7 +5,6 @@ else its entries are gathered, and marked in one byte per entry.
 """
 
 from collections.abc import Callable, Sequence
-from math import gcd
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy.typing as npt
 
 from pruning_engine.dtypes import packed_bytes
 from pruning_engine.kernels.backend import BoolArray, GroupCut, Integers
-from pruning_engine.kernels.channel_layout import ChannelLayout
+from pruning_engine.kernels.channel_layout import ChannelLayout, group_pieces
 from pruning_engine.kernels.cpu.arrays import bits_at, unpacked
 from pruning_engine.kernels.cpu.keys import Keys
 from pruning_engine.kernels.packed_mask import PackedMask, packed_slice
@@ -37,14 +36,7 @@ class NumpyGroups:
 
     def pieces(self) -> Sequence[tuple[int, int]]:
         """Return where each piece begins and ends; contiguous ones begin at whole bytes of a packed mask."""
-        if not self._layout.entries:
-            return []
-        groups = max(1, self._step // self._layout.channel_entries)
-        if self._is_contiguous:
-            whole_bytes = 8 // gcd(self._layout.channel_entries, 8)
-            groups = max(groups // whole_bytes, 1) * whole_bytes
-        count = self._layout.channels
-        return [(first, min(first + groups, count)) for first in range(0, count, groups)]
+        return group_pieces(self._layout, self._step)
 
     def blank(self) -> _Packed:
         """Return what `prune` marks kept entries in: packed bits, or one byte per entry."""

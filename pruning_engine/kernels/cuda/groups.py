@@ -1,14 +1,13 @@
 """The least entries of each group in torch operations: `backend.GroupedCandidates`, see cpu/groups.py."""
 
 from collections.abc import Callable, Sequence
-from math import gcd
 
 import numpy as np
 import torch
 
 from pruning_engine.dtypes import packed_bytes
 from pruning_engine.kernels.backend import GroupCut
-from pruning_engine.kernels.channel_layout import ChannelLayout
+from pruning_engine.kernels.channel_layout import ChannelLayout, group_pieces
 from pruning_engine.kernels.cuda.bits import bits_at, pack_bits, unpack_bits
 from pruning_engine.kernels.cuda.keys import Keys
 from pruning_engine.kernels.packed_mask import Bits, PackedMask, packed_slice
@@ -26,14 +25,7 @@ class TorchGroups:
 
     def pieces(self) -> Sequence[tuple[int, int]]:
         """Return where each piece begins and ends; contiguous ones begin at whole bytes of a packed mask."""
-        if not self._layout.entries:
-            return []
-        groups = max(1, self._step // self._layout.channel_entries)
-        if self._is_contiguous:
-            whole_bytes = 8 // gcd(self._layout.channel_entries, 8)
-            groups = max(groups // whole_bytes, 1) * whole_bytes
-        count = self._layout.channels
-        return [(first, min(first + groups, count)) for first in range(0, count, groups)]
+        return group_pieces(self._layout, self._step)
 
     def blank(self) -> torch.Tensor:
         """Return what `prune` marks kept entries in: packed bits, or one bool per entry."""
