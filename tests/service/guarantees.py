@@ -109,6 +109,14 @@ GUARANTEES: Final[Mapping[str, tuple[str, ...]]] = {
         "tests/system/test_current_folder.py",
         "tests/repository/test_no_foreign_code.py::test_every_child_of_a_package_starts_without_the_current_folder",
     ),
+    "A link in a model's folder that leaves the folder is refused by name before anything is read. Links into the "
+    "`blobs` of a Hugging Face cache are followed.": ("tests/client/huggingface/test_copied_folder.py",),
+    "No result has set-uid or set-gid. A link of another user in a folder such as `/tmp` is not followed when a result "
+    "is written.": (
+        "tests/client/huggingface/test_copied_folder.py::test_no_set_uid_or_set_gid_is_copied",
+        "tests/client/checkpoints/test_atomic_file.py::test_set_uid_and_set_gid_of_the_old_file_are_not_kept",
+        "tests/client/checkpoints/test_followed_links.py",
+    ),
     "A second server does not take a Unix socket from the first. SIGHUP stops a server like SIGTERM, unless it is "
     "ignored.": (
         "tests/service/test_server.py::test_second_server_on_a_unix_socket_is_refused",

@@ -8,10 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from pruning_client.checkpoints.followed_links import followed
 
 if TYPE_CHECKING:
     from pruning_proto.framing import Data  # imports protobuf, which commands on files do not need
+
+
+PERMISSIONS: Final = 0o777
+"""The bits of a mode that are kept. Set-uid, set-gid and sticky are not: a result is data."""
 
 
 class Replacement:
@@ -34,11 +40,11 @@ def replacing(target: str | PathLike[str]) -> Iterator[Replacement]:
     """Open a file that takes the place of `target` when the block ends well, and vanishes when it raises.
 
     It is in the target's folder, because a rename is atomic only within one file system; on Linux it has no name before
-    it is whole, so that not even SIGKILL leaves it behind. A link is followed, and the mode of an existing target is
-    kept.
+    it is whole, so that not even SIGKILL leaves it behind. A link is followed, unless it is another user's in a folder
+    such as /tmp. The permissions of an existing target are kept, but not set-uid and set-gid.
     Raises: OSError if the target cannot be written or is not a regular file; it names the target or its folder.
     """
-    path = Path(os.path.realpath(target))
+    path = followed(target)
     mode = _mode_to_keep(path)
     partial = path.with_name(f".prune-{secrets.token_hex(8)}.part")
     with _naming(path.parent):
@@ -66,7 +72,7 @@ def _mode_to_keep(path: Path) -> int | None:
         raise IsADirectoryError(errno.EISDIR, "is a folder, not a regular file", str(path))
     if not stat.S_ISREG(mode):  # replacing /dev/null would break the machine
         raise OSError(errno.EINVAL, "is not a regular file, and cannot be replaced by one", str(path))
-    return stat.S_IMODE(mode)
+    return mode & PERMISSIONS
 
 
 def _create(partial: Path) -> int:

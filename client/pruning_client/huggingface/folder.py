@@ -8,8 +8,6 @@ import json
 import os
 import secrets
 import shutil
-import stat
-from collections.abc import Collection
 from errno import EEXIST, ENOENT
 from os import PathLike
 from pathlib import Path
@@ -29,6 +27,7 @@ from pruning_client.huggingface.config_json import (
     updated_config,
 )
 from pruning_client.huggingface.copied_files import described, is_never_copied, left_out
+from pruning_client.huggingface.copied_folder import check_links, copy_folder
 from pruning_client.huggingface.quantization import check_not_quantized
 from pruning_client.results.output_format import Output
 from pruning_client.results.report import Report
@@ -107,9 +106,11 @@ def prune_folder(  # noqa: PLR0913 - one keyword for each option, as of `Client.
     that count units are set from the report; other files are copied, except for those that hold the weights unpruned
     (`not_copied`). The target is written whole or not at all, and must not exist.
     Raises: PruningError, OSError as `Client.prune_file`. MismatchError if `config.json` cannot express what is left.
+    CheckpointError for a link that leaves the folder, see `copied_folder`.
     """
     _check_output(output)
     weights, recipe = weights_of(source), recipe_of(rules, seed)
+    check_links(Path(source))
     if output == "removed":
         check_groups_counted(recipe)
     config = read_config(Path(source) / CONFIG)
@@ -118,7 +119,8 @@ def prune_folder(  # noqa: PLR0913 - one keyword for each option, as of `Client.
     check_new(target)
     partial = Path(target).with_name(f".prune-{secrets.token_hex(8)}.part")
     try:
-        _copy_rest(Path(source), partial, left_out(Path(source), weights, has_removed=output == "removed"))
+        out = left_out(Path(source), weights, has_removed=output == "removed")
+        copy_folder(Path(source), partial, lambda path: path in out or is_never_copied(path.name))
         report = client.prune_file(
             weights,
             partial / WEIGHTS,
@@ -161,18 +163,6 @@ def _split(folder: Path, weights: Path, max_shard_bytes: int | None) -> None:
 
 def not_copied(source: str | PathLike[str], output: Output) -> list[str]:
     """Return what `prune_folder` leaves out besides the weights, because it holds them unpruned; as paths in it."""
-    return described(Path(source), weights_of(source), has_removed=output == "removed")
-
-
-def _copy_rest(source: Path, partial: Path, out: Collection[Path]) -> None:
-    """Copy all files but those left out; links, as a download's cache has them, become files."""
-
-    def ignored(folder: str, names: list[str]) -> list[str]:
-        return [name for name in names if is_never_copied(name) or Path(folder) / name in out]
-
-    try:
-        shutil.copytree(source, partial, ignore=ignored)
-    except shutil.Error as error:  # one text for each file that failed
-        failed, _, why = error.args[0][0]
-        raise OSError(None, str(why), failed) from error
-    partial.chmod(partial.stat().st_mode | stat.S_IRWXU)  # the copy of a read-only folder
+    weights = weights_of(source)
+    check_links(Path(source))
+    return described(Path(source), weights, has_removed=output == "removed")

@@ -136,3 +136,11 @@ def test_writer_that_is_killed_leaves_nothing_behind(tmp_path: Path) -> None:
         assert process.stdout.readline() == b"written\n"
         process.kill()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_set_uid_and_set_gid_of_the_old_file_are_not_kept(tmp_path: Path) -> None:
+    target = written(tmp_path / "out", b"old")
+    target.chmod(0o6755)
+    with replacing(target) as file:
+        file.write(b"new")
+    assert stat.S_IMODE(target.stat().st_mode) == 0o755

@@ -119,10 +119,11 @@ def test_other_files_are_copied_but_for_weights_in_other_forms(server: ServerPro
 
 
 def test_links_of_a_download_become_files(server: ServerProcess, model: Path, tmp_path: Path) -> None:
-    links = tmp_path / "links"
-    links.mkdir()
+    links = tmp_path / "models--a--b" / "snapshots" / "1f2e"
+    links.mkdir(parents=True)
+    model.rename(tmp_path / "models--a--b" / "blobs")
     for name in ("config.json", "model.safetensors", "generation_config.json"):
-        (links / name).symlink_to(model / name)
+        (links / name).symlink_to(Path("../../blobs", name))
     small = pruned(server, links, HALF)
     assert not any(path.is_symlink() for path in small.iterdir())
     loaded(small)
