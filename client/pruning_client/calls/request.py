@@ -11,9 +11,8 @@ from numbers import Integral
 from os import PathLike
 from typing import Final, TypeAlias
 
-from pruning_client.checkpoints.file import FileSource, Source
-from pruning_client.checkpoints.packed import PackedSource, is_packed
-from pruning_client.checkpoints.shards import ShardsSource, is_index
+from pruning_client.checkpoints.file import Source
+from pruning_client.checkpoints.opened import open_source
 from pruning_client.checkpoints.state_dict import StateDict, StateDictSource
 from pruning_client.errors import recipe_error
 from pruning_proto.reasons import Reason
@@ -82,8 +81,8 @@ def request_of(
 
 
 def request_of_file(source: Path, rules: Rules, options: PruneOptions) -> PruneRequestSpec:
-    """Return what is asked of a file. Raises: as `request_of`."""
-    return PruneRequestSpec(source=_file(source), recipe=recipe_of(rules, options.seed), options=options)
+    """Return what is asked of a file, or of several behind one path. Raises: as `request_of`."""
+    return PruneRequestSpec(source=open_source(source), recipe=recipe_of(rules, options.seed), options=options)
 
 
 def recipe_of(rules: Rules, seed: int | None) -> pb.Recipe:
@@ -116,16 +115,7 @@ def _source(source: StateDict | Path, importance_scores: StateDict | None, masks
         return StateDictSource(source, importance_scores, masks)
     if importance_scores or masks:
         raise ValueError("a file brings its scores and masks along, as `w:scores` and `w:mask` beside `w`")
-    return _file(source)
-
-
-def _file(path: Path) -> Source:
-    """Return a file, or those that an index names; a packed one unpacked, because rules are about its contents."""
-    if is_index(path):
-        return ShardsSource(path)
-    file = FileSource(path)
-    file.check_not_sharded()
-    return PackedSource(file) if is_packed(file.layout) else file
+    return open_source(source)
 
 
 def _rules(rules: pb.Rule | Iterable[pb.Rule]) -> list[pb.Rule]:

@@ -1,11 +1,18 @@
-"""Where the bytes of a result go: into memory, or nowhere. A file is a sink too, see `checkpoints.atomic_file`."""
+"""Where the bytes of a result go: into a file or several, into memory, or nowhere."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from os import PathLike
 from typing import Protocol
 
 from pruning_client.calls.exchange import Exchange
+from pruning_client.checkpoints.atomic_file import replacing
 from pruning_client.checkpoints.memory import allocate
+from pruning_client.checkpoints.split import SplitFiles
 from pruning_client.errors import ProtocolError
 from pruning_proto.framing import Data
+from pruning_proto.safetensors.header import Layout
 
 
 class Sink(Protocol):
@@ -15,31 +22,78 @@ class Sink(Protocol):
         """Append bytes."""
 
 
-class MemorySink:
-    """Keeps a result in one block of memory. `buffer` holds its tensors' bytes, from the beginning of a page.
+def open_files(target: str | PathLike[str] | SplitFiles, exchange: Exchange) -> AbstractContextManager[Sink]:
+    """Return the sink of a result's file, which is written whole or not at all, or of several files."""
+    return _open_split(target, exchange) if isinstance(target, SplitFiles) else replacing(target)
 
-    The header is received first and has the size, so that nothing grows and nothing is moved.
-    """
+
+@contextmanager
+def _open_split(files: SplitFiles, exchange: Exchange) -> Iterator[Sink]:
+    try:
+        yield _SplitSink(exchange, files)
+    finally:
+        files.finish()
+
+
+class _BufferSink(ABC):
+    """Takes a result whose header, which `exchange` keeps, is received first and has all sizes."""
 
     def __init__(self, exchange: Exchange) -> None:
-        self.buffer = memoryview(b"")
         self._exchange = exchange
         self._received = 0
-        self._is_allocated = False
+        self._is_begun = False
 
     def write(self, data: Data) -> None:
         """Append bytes."""
         begin = self._received
         self._received += len(data)
         layout = self._exchange.result_layout
-        if layout is None:  # all of it belongs to the header, which `exchange` keeps
+        if layout is None:  # all of it belongs to the header
             return
-        if not self._is_allocated:
-            self.buffer = allocate(layout.buffer_bytes)
-            self._is_allocated = True
-        body = memoryview(data)[max(layout.header_bytes - begin, 0) :]
-        end = self._received - layout.header_bytes
-        self.buffer[end - len(body) : end] = body
+        if not self._is_begun:
+            self._begin(layout)
+            self._is_begun = True
+        self._append(memoryview(data)[max(layout.header_bytes - begin, 0) :])
+
+    @abstractmethod
+    def _begin(self, layout: Layout) -> None: ...
+
+    @abstractmethod
+    def _append(self, body: memoryview) -> None: ...
+
+
+class _SplitSink(_BufferSink):
+    """Writes a result into several files."""
+
+    def __init__(self, exchange: Exchange, files: SplitFiles) -> None:
+        super().__init__(exchange)
+        self._files = files
+
+    def _begin(self, layout: Layout) -> None:
+        self._files.begin(layout)
+
+    def _append(self, body: memoryview) -> None:
+        self._files.write(body)
+
+
+class MemorySink(_BufferSink):
+    """Keeps a result in one block of memory. `buffer` holds its tensors' bytes, from the beginning of a page.
+
+    Nothing grows and nothing is moved.
+    """
+
+    def __init__(self, exchange: Exchange) -> None:
+        super().__init__(exchange)
+        self.buffer = memoryview(b"")
+        self._filled = 0
+
+    def _begin(self, layout: Layout) -> None:
+        self.buffer = allocate(layout.buffer_bytes)
+
+    def _append(self, body: memoryview) -> None:
+        begin = self._filled
+        self._filled += len(body)
+        self.buffer[begin : self._filled] = body
 
 
 class NoResultSink:

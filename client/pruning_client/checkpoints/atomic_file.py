@@ -30,7 +30,7 @@ class Replacement:
     def write(self, data: "Data") -> None:
         """Append bytes, unbuffered. Raises: OSError that names the target."""
         rest = memoryview(data)
-        with _naming(self._target):
+        with naming(self._target):
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
 
@@ -47,11 +47,11 @@ def replacing(target: str | PathLike[str]) -> Iterator[Replacement]:
     path = followed(target)
     mode = _mode_to_keep(path)
     partial = path.with_name(f".prune-{secrets.token_hex(8)}.part")
-    with _naming(path.parent):
+    with naming(path.parent):
         descriptor = _create(partial)
     try:
         yield Replacement(descriptor, path)
-        with _naming(path):
+        with naming(path):
             _finish(descriptor, mode)
             _give_name(descriptor, partial)
             partial.replace(path)
@@ -105,7 +105,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def naming(path: Path) -> Iterator[None]:
     """Make errors name the path that the caller knows, never the temporary file."""
     try:
         yield

@@ -1,6 +1,7 @@
 """A checkpoint in several safetensors files, as Hugging Face's index names them, as one source."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from os import PathLike, fspath
 from pathlib import Path
@@ -13,13 +14,12 @@ from pruning_client.errors import CheckpointError, layout_error
 from pruning_proto.reasons import Reason
 from pruning_proto.safetensors.header import LayoutError, build
 
-INDEX: Final = "model.safetensors.index.json"
-_SUFFIX: Final = ".safetensors.index.json"
+_INDEX: Final = re.compile(r"\.safetensors\.index(\.[^./\\]+)?\.json$")  # with a variant, such as fp16
 
 
 def is_index(path: str | PathLike[str]) -> bool:
     """Whether a path has the name of an index of several safetensors files."""
-    return fspath(path).endswith(_SUFFIX)
+    return _INDEX.search(fspath(path)) is not None
 
 
 def read_index(path: Path) -> tuple[dict[str, str], dict[str, Any]]:

@@ -1,27 +1,39 @@
-"""A safetensors file split into shards and their index, as transformers reads them."""
+"""A result written into several safetensors files while it is received: shards, or the components of a pipeline."""
 
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from io import FileIO
 from math import prod
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from pruning_client.checkpoints.atomic_file import replacing
-from pruning_client.checkpoints.file import FileSource, Part
-from pruning_client.checkpoints.packed import chunks_of
-from pruning_proto.names import ORIG
+from pruning_client.checkpoints.atomic_file import naming, replacing
+from pruning_client.checkpoints.weight_files import WeightNames
 from pruning_proto.safetensors.alignment import aligned
-from pruning_proto.safetensors.header import TensorEntry, build
+from pruning_proto.safetensors.header import Layout, TensorEntry, build
+
+if TYPE_CHECKING:
+    from pruning_proto.framing import Data  # imports protobuf, which commands on files do not need
 
 _TOTALS: Final = ("total_size", "total_parameters")
 
 
-def shards_by_size(path: Path, most_bytes: int) -> dict[str, str]:
-    """Return the shard of each tensor so that none has more than `most_bytes`, unless a single tensor has.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The file of a tensor, as a path in the folder, and the tensor's name there."""
 
-    The names are those of transformers; there is one name if a single file is enough.
-    """
-    entries = FileSource(path).layout.tensors
+    file: str
+    name: str
+
+
+Places: TypeAlias = Callable[[Layout], Mapping[str, Place]]
+"""Returns the place of each tensor of a result, whose header it is given."""
+
+
+def shards_by_size(entries: Sequence[TensorEntry], most_bytes: int) -> dict[str, int]:
+    """Return the number of the shard of each tensor, so that none has more than `most_bytes`, unless a tensor has."""
     number, filled = 0, 0
     numbers: dict[str, int] = {}
     for entry in entries:
@@ -30,47 +42,87 @@ def shards_by_size(path: Path, most_bytes: int) -> dict[str, str]:
             number, filled = number + 1, 0
         numbers[entry.name] = number
         filled += nbytes
-    return {name: _name(at, number + 1) for name, at in numbers.items()}
+    return numbers
 
 
-def with_usual_names(shard_of: Mapping[str, str]) -> dict[str, str]:
-    """Return the same split with the names that transformers gives to shards, in the order of the names."""
-    names = sorted(set(shard_of.values()))
-    usual = {name: _name(at, len(names)) for at, name in enumerate(names)}
-    return {tensor: usual[name] for tensor, name in shard_of.items()}
+class SplitFiles:
+    """Files in a folder, which must exist and is written to; nothing is removed after a failure.
+
+    `begin` takes the header of the result, `write` its buffer from the beginning to the end, in pieces, and `finish`
+    ends it. `begin` may be called again: the files are then written anew. Each tensor is aligned in its file.
+    """
+
+    def __init__(self, folder: Path, places: Places) -> None:
+        self._folder = folder
+        self._places = places
+        self._open: tuple[str, FileIO] | None = None
+        self.contents: dict[str, list[TensorEntry]] = {}
+        """The tensors of each file, by the names that they have there."""
+
+    def begin(self, layout: Layout) -> None:
+        """Create the files, each with its header. Raises: OSError."""
+        places = self._places(layout)
+        sources: dict[str, list[TensorEntry]] = {}
+        for entry in layout.tensors:
+            sources.setdefault(places[entry.name].file, []).append(entry)
+        self._parts: list[tuple[int, str, int]] = []  # each tensor's end in the result, its file, and the shift to it
+        self.contents = {}
+        for file, entries in sources.items():
+            self._create(file, aligned(entries), places, layout.metadata)
+        self._parts.sort(key=lambda part: part[0])
+        self._at, self._next = 0, 0
+
+    def _create(
+        self, file: str, entries: Sequence[TensorEntry], places: Mapping[str, Place], metadata: Mapping[str, str]
+    ) -> None:
+        header, layout = build([(places[entry.name].name, entry.dtype, entry.shape) for entry in entries], metadata)
+        with naming(self._folder / file):
+            (self._folder / file).write_bytes(header)
+        for entry, there in zip(entries, layout.tensors, strict=True):
+            if entry.end > entry.begin:
+                self._parts.append((entry.end, file, layout.header_bytes + there.begin - entry.begin))
+        self.contents[file] = list(layout.tensors)
+
+    def write(self, data: "Data") -> None:
+        """Write the next bytes of the buffer. Raises: OSError that names the file."""
+        rest = memoryview(data)
+        while rest:
+            end, file, shift = self._parts[self._next]
+            piece = rest[: end - self._at]
+            with naming(self._folder / file):
+                self._write(file, piece, self._at + shift)
+            self._at += len(piece)
+            self._next += self._at == end
+            rest = rest[len(piece) :]
+
+    def finish(self) -> None:
+        """End the last file; also after a failure. Raises: OSError."""
+        if self._open is not None:
+            file, handle = self._open
+            self._open = None
+            with handle, naming(self._folder / file):
+                os.fsync(handle.fileno())
+
+    def _write(self, file: str, piece: memoryview, position: int) -> None:
+        if self._open is None or self._open[0] != file:
+            self.finish()
+            self._open = file, FileIO(self._folder / file, "r+")
+        handle = self._open[1]
+        handle.seek(position)
+        while piece:
+            piece = piece[handle.write(piece) :]
 
 
-def _name(position: int, count: int) -> str:
-    return f"model-{position + 1:05}-of-{count:05}.safetensors"
+def write_index(folder: Path, names: WeightNames, files: Mapping[str, Sequence[TensorEntry]], metadata: Any) -> None:
+    """Write the index of the shards in a folder; `metadata` is that of an earlier index, but for its totals.
 
-
-def split_file(path: Path, index: Path, shard_of: Mapping[str, str], metadata: Mapping[str, Any]) -> None:
-    """Replace a file by shards in its folder, and write their index last. Cost: the file's size on disk, once more.
-
-    `shard_of` names the shard of each tensor; `w_orig` counts for `w`. `metadata` is the index's, but for its totals.
     Raises: OSError.
     """
-    source = FileSource(path)
-    shards: dict[str, list[TensorEntry]] = {name: [] for name in shard_of.values()}
-    for entry in source.layout.tensors:
-        shards[shard_of.get(entry.name) or shard_of[entry.name + ORIG]].append(entry)
-    with source.reading() as part:
-        for name, entries in shards.items():
-            _write(source, aligned(entries), part, path.parent / name)
-    weight_map = {entry.name: name for name, entries in shards.items() for entry in entries}
-    text = json.dumps({"metadata": _totals(metadata, source.layout.tensors), "weight_map": weight_map}, indent=2)
-    path.unlink()
-    with replacing(index) as file:
+    weight_map = {entry.name: file for file, entries in files.items() for entry in entries}
+    entries = [entry for each in files.values() for entry in each]
+    text = json.dumps({"metadata": _totals(metadata, entries), "weight_map": weight_map}, indent=2)
+    with replacing(folder / names.index) as file:
         file.write(f"{text}\n".encode())
-
-
-def _write(source: FileSource, entries: Sequence[TensorEntry], part: Part, target: Path) -> None:
-    header, _ = build([(entry.name, entry.dtype, entry.shape) for entry in entries], source.layout.metadata)
-    with replacing(target) as file:
-        file.write(header)
-        for entry in entries:
-            for piece in chunks_of(entry, part):
-                file.write(piece)
 
 
 def _totals(metadata: Mapping[str, Any], entries: Sequence[TensorEntry]) -> dict[str, Any]:

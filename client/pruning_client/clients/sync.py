@@ -19,8 +19,8 @@ from pruning_client.calls.request import (
     request_of,
     request_of_file,
 )
-from pruning_client.calls.sinks import MemorySink, NoResultSink, Sink
-from pruning_client.checkpoints.atomic_file import replacing
+from pruning_client.calls.sinks import MemorySink, NoResultSink, Sink, open_files
+from pruning_client.checkpoints.split import SplitFiles
 from pruning_client.checkpoints.state_dict import StateDict
 from pruning_client.clients.base import ClientBase, PruneCall, SinkT, ValueT
 from pruning_client.errors import PruningError, closed_error
@@ -120,7 +120,7 @@ class Client(ClientBase):
     def prune_file(
         self,
         source: Path,
-        target: Path,
+        target: Path | SplitFiles,
         rules: Rules,
         *,
         output: Output = "pruned",
@@ -132,12 +132,13 @@ class Client(ClientBase):
     ) -> Report:
         """Prune a safetensors file into another, in little memory; `target` may be `source`.
 
-        The target is written whole or not at all: after any failure it is as it was.
+        The target is written whole or not at all: after any failure it is as it was. `source` may also be the index of
+        shards, or the `model_index.json` of a pipeline, whose tensors are then named COMPONENT.NAME.
         """
         self._check_usable()
         options = PruneOptions(output=format_of(output), seed=seed, digests=digests, canonical_zero=canonical_zero)
         prepare = partial(request_of_file, source, rules, options)
-        return self._run(PruneCall(prepare, lambda _: replacing(target), _report, progress, timeout))
+        return self._run(PruneCall(prepare, partial(open_files, target), _report, progress, timeout))
 
     def dry_run(
         self,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from pruning_client.checkpoints.file import FileSource
+from pruning_client.checkpoints.pipeline import components_of
 from pruning_client.checkpoints.shards import is_index
 from pruning_client.errors import PruningError
 
@@ -26,7 +27,7 @@ _ANYWHERE: Final = (
 )
 
 _BESIDE: Final = (
-    *("*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.json", "*.pt", "*.pth", "*.ckpt"),
+    *("*.safetensors", "*.safetensors.index*.json", "*.bin", "*.bin.index*.json", "*.pt", "*.pth", "*.ckpt"),
     *("*.h5", "*.msgpack", "*.ot", "*.npz"),
 )
 """Files of weights beside the model's own: variants, shards under any numbering, other frameworks."""
@@ -51,7 +52,7 @@ def is_never_copied(name: str) -> bool:
 def left_out(source: Path, weights: Path, *, has_removed: bool) -> frozenset[Path]:
     """Return the files and folders that are not copied.
 
-    `weights` is the model's file, or the index of several. `has_removed`: its tensors get smaller, so that adapters no
+    `weights` is what `folder.weights_of` returns. `has_removed`: its tensors get smaller, so that adapters no
     longer fit them.
     """
     return frozenset(_left_out(source, weights, has_removed=has_removed))
@@ -66,6 +67,8 @@ def described(source: Path, weights: Path, *, has_removed: bool) -> list[str]:
 
 
 def _left_out(source: Path, weights: Path, *, has_removed: bool) -> Iterator[Path]:
+    models = [each.weights for each in components_of(weights)]
+    homes = {source, *(path.parent for path in models)}
     names: frozenset[str] | None = None
     for folder, folders, files in os.walk(source, followlinks=True):
         here = Path(folder)
@@ -74,9 +77,9 @@ def _left_out(source: Path, weights: Path, *, has_removed: bool) -> Iterator[Pat
                 folders.remove(name)
                 yield here / name
         for path in (here / name for name in files):
-            is_copy = _is_copy(path, is_beside=here == source, has_removed=has_removed)
-            if not is_copy and here != source and path.suffix == ".safetensors":
-                names = _names_in(weights) if names is None else names
+            is_copy = _is_copy(path, is_beside=here in homes, has_removed=has_removed)
+            if not is_copy and here not in homes and path.suffix == ".safetensors":
+                names = frozenset[str]().union(*map(_names_in, models)) if names is None else names
                 is_copy = bool(names & _names_in(path))
             if is_copy:
                 yield path
@@ -95,9 +98,10 @@ def _any(path: Path, patterns: tuple[str, ...]) -> bool:
 
 
 def _files_of(weights: Path) -> frozenset[Path]:
-    """Return the model's own files: one, or an index and its shards."""
-    shards = _weight_map(weights).values() if is_index(weights) else ()
-    return frozenset({weights, *(weights.parent / name for name in shards)})
+    """Return the files that are pruned: one, or an index and its shards; of each component of a pipeline."""
+    models = [each.weights for each in components_of(weights)]
+    shards = [path.parent / name for path in models if is_index(path) for name in _weight_map(path).values()]
+    return frozenset((*models, *shards))
 
 
 def _names_in(path: Path) -> frozenset[str]:

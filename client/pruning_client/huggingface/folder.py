@@ -1,13 +1,15 @@
 """A Hugging Face model folder pruned into a new one: weights, the `config.json` that fits them, and all other files.
 
 The new folder is written beside its target and renamed when it is whole; an existing target is never overwritten.
-`checkpoints.shards` reads weights in several files, `config_json` computes the new `config.json`.
+`checkpoints.opened` reads weights in one file or several, `result_files` says where the new ones go, and `config_json`
+computes the new `config.json`.
 """
 
 import json
 import os
 import secrets
 import shutil
+from collections.abc import Sequence
 from errno import EEXIST, ENOENT
 from os import PathLike
 from pathlib import Path
@@ -16,9 +18,10 @@ from typing import Final, Protocol
 from pruning_client.calls.exchange import Watcher
 from pruning_client.calls.request import Rules, recipe_of
 from pruning_client.checkpoints.atomic_file import replacing
-from pruning_client.checkpoints.shards import INDEX, is_index, read_index
-from pruning_client.checkpoints.split import shards_by_size, split_file, with_usual_names
-from pruning_client.errors import recipe_error
+from pruning_client.checkpoints.pipeline import PIPELINE, Component, components_of, is_pipeline
+from pruning_client.checkpoints.split import SplitFiles
+from pruning_client.checkpoints.weight_files import WeightNames, weights_in
+from pruning_client.errors import MismatchError, recipe_error
 from pruning_client.huggingface.config_json import (
     CONFIG,
     check_groups_counted,
@@ -29,12 +32,11 @@ from pruning_client.huggingface.config_json import (
 from pruning_client.huggingface.copied_files import described, is_never_copied, left_out
 from pruning_client.huggingface.copied_folder import check_links, copy_folder
 from pruning_client.huggingface.quantization import check_not_quantized
+from pruning_client.huggingface.result_files import ResultFiles
 from pruning_client.results.output_format import Output
 from pruning_client.results.report import Report
 from pruning_proto.formats import FORMATS
 from pruning_proto.reasons import Reason
-
-WEIGHTS: Final = "model.safetensors"
 
 FOLDER_OUTPUTS: Final = tuple(row.name for row in FORMATS if row.is_loadable)
 """Output formats that a model can be loaded from."""
@@ -46,7 +48,7 @@ class FilePruner(Protocol):
     def prune_file(  # noqa: PLR0913 - one keyword for each option of a call
         self,
         source: str | PathLike[str],
-        target: str | PathLike[str],
+        target: str | PathLike[str] | SplitFiles,
         rules: Rules,
         *,
         output: Output = "pruned",
@@ -65,16 +67,25 @@ def is_folder(path: str | PathLike[str]) -> bool:
 
 
 def weights_of(folder: str | PathLike[str]) -> Path:
-    """Return the file of a model's weights, or the index of several. Raises: OSError if the folder is not a model's."""
+    """Return the file of a model's weights, the index of several, or the list of a pipeline's components.
+
+    Raises: OSError if the folder is not a model's or a pipeline's. CheckpointError if the weights are ambiguous.
+    """
     path = Path(folder)
+    if (path / PIPELINE).is_file():
+        return path / PIPELINE
     if not (path / CONFIG).is_file():
-        description = f"is no model's folder: it has no {CONFIG}; give the safetensors file"
+        description = f"is no model's folder: it has no {CONFIG} and no {PIPELINE}; give the safetensors file"
         raise FileNotFoundError(ENOENT, description, str(path))
-    for name in (WEIGHTS, INDEX):
-        if (path / name).is_file():
-            return path / name
-    description = f"has no {WEIGHTS} and no {INDEX}; other weights are not read: save the model with safetensors first"
-    raise FileNotFoundError(ENOENT, description, str(path))
+    weights = weights_in(path)
+    if weights is None:
+        transformers, diffusers = WeightNames(), WeightNames("diffusion_pytorch_model")
+        description = (
+            f"has no {transformers.file} and no {transformers.index}, nor {diffusers.file}; other weights are not read"
+            ": save the model with safetensors first"
+        )
+        raise FileNotFoundError(ENOENT, description, str(path))
+    return weights
 
 
 def check_new(target: str | PathLike[str]) -> None:
@@ -102,37 +113,43 @@ def prune_folder(  # noqa: PLR0913 - one keyword for each option, as of `Client.
     """Prune a Hugging Face model's folder into a new one that `from_pretrained` loads.
 
     Shards stay shards, with the same tensors in each; with `max_shard_bytes` they are made anew, of at most this size.
-    Either takes the size of the result on disk twice for a while. With output "removed" the fields of `config.json`
-    that count units are set from the report; other files are copied, except for those that hold the weights unpruned
-    (`not_copied`). The target is written whole or not at all, and must not exist.
+    With output "removed" the fields of `config.json` that count units are set from the report; other files are copied,
+    except for those that hold the weights unpruned (`not_copied`). The target is written whole or not at all, and must
+    not exist. In the folder of a diffusers pipeline all components with weights are pruned, as one model whose tensors
+    are named COMPONENT.NAME; channels are removed from its components one by one.
     Raises: PruningError, OSError as `Client.prune_file`. MismatchError if `config.json` cannot express what is left.
     CheckpointError for a link that leaves the folder, see `copied_folder`.
     """
     _check_output(output)
     weights, recipe = weights_of(source), recipe_of(rules, seed)
     check_links(Path(source))
+    components = components_of(weights)
     if output == "removed":
+        _check_one_model(weights, components)
         check_groups_counted(recipe)
-    config = read_config(Path(source) / CONFIG)
-    check_head_dims(config, recipe)
-    check_not_quantized(config, recipe)
+    configs = [read_config(path) for each in components if (path := each.weights.with_name(CONFIG)).is_file()]
+    for config in configs:
+        check_head_dims(config, recipe)
+        check_not_quantized(config, recipe)
     check_new(target)
+    files = ResultFiles(Path(source), components, max_shard_bytes)
     partial = Path(target).with_name(f".prune-{secrets.token_hex(8)}.part")
     try:
         out = left_out(Path(source), weights, has_removed=output == "removed")
         copy_folder(Path(source), partial, lambda path: path in out or is_never_copied(path.name))
         report = client.prune_file(
             weights,
-            partial / WEIGHTS,
+            into := files.target(partial),
             recipe,
             output=output,
             digests=digests,
             progress=progress,
             timeout=timeout,
         )
-        _split(partial, weights, max_shard_bytes)
+        if isinstance(into, SplitFiles):
+            files.write_indices(partial, into.contents)
         if output == "removed":
-            text = json.dumps(updated_config(config, report, recipe), indent=2, ensure_ascii=False)
+            text = json.dumps(updated_config(configs[0], report, recipe), indent=2, ensure_ascii=False)
             with replacing(partial / CONFIG) as file:
                 file.write(f"{text}\n".encode())
         check_new(target)
@@ -142,23 +159,20 @@ def prune_folder(  # noqa: PLR0913 - one keyword for each option, as of `Client.
     return report
 
 
+def _check_one_model(weights: Path, components: Sequence[Component]) -> None:
+    if is_pipeline(weights):
+        listed = ", ".join(str(each.weights.parent) for each in components)
+        raise MismatchError(
+            f"{weights.parent}: is the folder of a pipeline, from whose components channels are removed one by one, "
+            f"because each has its own {CONFIG}; give one of {listed}"
+        )
+
+
 def _check_output(output: str) -> None:
     if output not in FOLDER_OUTPUTS:
         allowed = " or ".join(repr(name) for name in FOLDER_OUTPUTS)
         description = f"of a folder it is {allowed}, which a model can be loaded from; got {output!r}"
         raise recipe_error(Reason.INVALID_RECIPE, "output", description)
-
-
-def _split(folder: Path, weights: Path, max_shard_bytes: int | None) -> None:
-    """Split the new weights as the source was, or by size."""
-    file_of, metadata = read_index(weights) if is_index(weights) else ({}, {})
-    if max_shard_bytes is not None:
-        file_of = shards_by_size(folder / WEIGHTS, max_shard_bytes)
-        file_of = file_of if len(set(file_of.values())) > 1 else {}
-    else:
-        file_of = with_usual_names(file_of)
-    if file_of:
-        split_file(folder / WEIGHTS, folder / INDEX, file_of, metadata)
 
 
 def not_copied(source: str | PathLike[str], output: Output) -> list[str]:

@@ -1,4 +1,4 @@
-"""A file split into shards: each tensor is in the shard that is asked for, and the index names them all."""
+"""A result split into files: each tensor is in the file that is asked for, under the name that it has there."""
 
 import json
 from pathlib import Path
@@ -7,50 +7,70 @@ import pytest
 
 from pruning_client.checkpoints.file import FileSource
 from pruning_client.checkpoints.shards import ShardsSource
-from pruning_client.checkpoints.split import shards_by_size, split_file, with_usual_names
-from tests.client.tiny_files import F32, checkpoint, floats, written
+from pruning_client.checkpoints.split import Place, SplitFiles, shards_by_size, write_index
+from pruning_client.checkpoints.weight_files import WeightNames
+from pruning_proto.safetensors.header import Layout, build
+from tests.client.tiny_files import floats
 
-INDEX = "model.safetensors.index.json"
-CONTENT = checkpoint({name: (F32, (2,), floats(at, at)) for at, name in enumerate("abc")}, {"format": "pt"})
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return written(tmp_path / "model.safetensors", CONTENT)
+_, ABC = build([(name, "F32", (2,)) for name in "abc"], {"format": "pt"})
+CONTENT = floats(0, 0, 1, 1, 2, 2)
 
 
-def test_shards_and_index_replace_the_file(file: Path) -> None:
-    split_file(file, file.with_name(INDEX), {"a": "1.safetensors", "b": "2.safetensors", "c": "1.safetensors"}, {})
-    assert sorted(path.name for path in file.parent.iterdir()) == ["1.safetensors", "2.safetensors", INDEX]
-    source = ShardsSource(file.with_name(INDEX))
-    assert b"".join(map(bytes, source.pieces())) == floats(0, 0, 2, 2, 1, 1)
-    assert FileSource(file.with_name("1.safetensors")).layout.metadata == {"format": "pt"}
+def split(folder: Path, layout: Layout, places: dict[str, Place], content: bytes, piece: int = 100) -> SplitFiles:
+    """Write a result in pieces of this size."""
+    files = SplitFiles(folder, lambda _: places)
+    files.begin(layout)
+    for begin in range(0, len(content), piece):
+        files.write(content[begin : begin + piece])
+    files.finish()
+    return files
 
 
-def test_index_has_the_new_totals(file: Path) -> None:
-    split_file(
-        file, file.with_name(INDEX), dict.fromkeys("abc", "1.safetensors"), {"total_parameters": 99, "note": "x"}
-    )
-    index = json.loads(file.with_name(INDEX).read_text())
-    assert index["metadata"] == {"note": "x", "total_size": 24, "total_parameters": 6}
+def in_files(**files: str) -> dict[str, Place]:
+    return {name: Place(f"{file}.safetensors", name) for name, file in files.items()}
 
 
-def test_folded_pair_is_in_the_shard_of_its_weight(file: Path) -> None:
-    split_file(file, file.with_name(INDEX), {"a_orig": "1.safetensors", "b": "2.safetensors", "c": "2.safetensors"}, {})
-    assert [entry.name for entry in FileSource(file.with_name("1.safetensors")).layout.tensors] == ["a"]
+@pytest.mark.parametrize("piece", [1, 3, 8, 100])
+def test_each_tensor_goes_to_its_file(tmp_path: Path, piece: int) -> None:
+    split(tmp_path, ABC, in_files(a="x", b="y", c="x"), CONTENT, piece)
+    file = FileSource(tmp_path / "x.safetensors")
+    assert [entry.name for entry in file.layout.tensors] == ["a", "c"]
+    assert b"".join(map(bytes, file.pieces())) == floats(0, 0, 2, 2)
+    assert file.layout.metadata == {"format": "pt"}
 
 
-@pytest.mark.parametrize(("most_bytes", "counts"), [(8, [1, 1, 1]), (16, [2, 1]), (24, [3]), (1, [1, 1, 1])])
-def test_shards_have_at_most_a_size(file: Path, most_bytes: int, counts: list[int]) -> None:
-    shards = list(shards_by_size(file, most_bytes).values())
-    names = [f"model-{at + 1:05}-of-{len(counts):05}.safetensors" for at in range(len(counts))]
-    assert [shards.count(name) for name in names] == counts
+def test_tensors_have_other_names_in_folders(tmp_path: Path) -> None:
+    (tmp_path / "unet").mkdir()
+    places = {name: Place("unet/w.safetensors", f"new.{name}") for name in "abc"}
+    files = split(tmp_path, ABC, places, CONTENT)
+    assert [entry.name for entry in files.contents["unet/w.safetensors"]] == ["new.a", "new.b", "new.c"]
 
 
-def test_shards_get_their_usual_names() -> None:
-    usual = with_usual_names({"a": "model.safetensors-2", "b": "model.safetensors-1", "c": "model.safetensors-2"})
-    assert usual == {
-        "a": "model-00002-of-00002.safetensors",
-        "b": "model-00001-of-00002.safetensors",
-        "c": "model-00002-of-00002.safetensors",
-    }
+def test_tensors_are_aligned_in_their_files(tmp_path: Path) -> None:
+    _, layout = build([("odd", "U8", (3,)), ("other", "U8", (1,)), ("w", "F32", (1,))], {})
+    split(tmp_path, layout, in_files(odd="x", other="y", w="x"), b"abcd" + floats(1))
+    file = FileSource(tmp_path / "x.safetensors")
+    assert [(entry.name, entry.begin) for entry in file.layout.tensors] == [("w", 0), ("odd", 4)]
+    assert b"".join(map(bytes, file.pieces())) == floats(1) + b"abc"
+
+
+def test_files_are_written_anew_for_another_attempt(tmp_path: Path) -> None:
+    files = SplitFiles(tmp_path, lambda _: in_files(a="x", b="y", c="x"))
+    for content in (floats(9, 9, 9), CONTENT):
+        files.begin(ABC)
+        files.write(content)
+        files.finish()
+    assert b"".join(map(bytes, FileSource(tmp_path / "x.safetensors").pieces())) == floats(0, 0, 2, 2)
+
+
+def test_index_names_the_files_and_has_new_totals(tmp_path: Path) -> None:
+    files = split(tmp_path, ABC, in_files(a="x", b="y", c="x"), CONTENT)
+    write_index(tmp_path, WeightNames(), files.contents, {"total_parameters": 99, "note": "x"})
+    index = tmp_path / "model.safetensors.index.json"
+    assert json.loads(index.read_text())["metadata"] == {"note": "x", "total_size": 24, "total_parameters": 6}
+    assert len(ShardsSource(index).layout.tensors) == 3
+
+
+@pytest.mark.parametrize(("most_bytes", "shards"), [(8, [0, 1, 2]), (16, [0, 0, 1]), (24, [0, 0, 0]), (1, [0, 1, 2])])
+def test_shards_have_at_most_a_size(most_bytes: int, shards: list[int]) -> None:
+    assert list(shards_by_size(ABC.tensors, most_bytes).values()) == shards

@@ -12,8 +12,7 @@ from typing import get_args
 from pruning_client.calls.exchange import Watcher
 from pruning_client.calls.request import is_random, recipe_of
 from pruning_client.checkpoints.atomic_file import replacing
-from pruning_client.checkpoints.file import FileSource
-from pruning_client.checkpoints.shards import ShardsSource, is_index
+from pruning_client.checkpoints.opened import open_source
 from pruning_client.cli.answer import Answer
 from pruning_client.cli.arguments import UsageError, add_canonical_zero, add_json
 from pruning_client.cli.report_text import packed_lines, plan_text, report_text
@@ -33,7 +32,8 @@ def add_options(parser: ArgumentParser) -> None:
         "source",
         type=Path,
         metavar="IN.safetensors",
-        help="or the folder of a Hugging Face model; its result is a folder that from_pretrained loads",
+        help="or the folder of a Hugging Face model or of a diffusers pipeline; its result is a folder that "
+        "from_pretrained loads",
     )
     parser.add_argument(
         "-o",
@@ -130,8 +130,7 @@ def _size(text: str) -> int:
 
 def _check_source(options: Namespace) -> None:
     """Refuse an invalid source or an existing target before a server is asked."""
-    weights = _weights(options)
-    ShardsSource(weights) if is_index(weights) else FileSource(weights)
+    open_source(_weights(options))
     if not is_folder(options.source):
         return
     if options.output not in FOLDER_OUTPUTS:
