@@ -14,7 +14,7 @@ export BUF_CACHE_DIR := $(CURDIR)/.cache/buf
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 26
 
-demo: $(READY) ## prune half of a real model through the service and look at the result
+demo: $(READY) ## prune half of the layers' weights of a real model and look at the result
 	$(BIN)/python -m scripts.demo
 
 test: $(READY) ## run the tests; it installs nothing. WORKERS=0 runs them one after the other

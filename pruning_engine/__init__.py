@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from pruning_engine.errors import CheckpointError, MismatchError, PruningError, Reason, RecipeError
 from pruning_engine.recipe import OutputForm, Recipe, Rule
-from pruning_engine.report import GroupReport, Report, TensorReport
+from pruning_engine.report import GroupReport, ModelTotals, ModelWarning, Report, TensorReport, WarningKind
 from pruning_engine.runtime.threads import get_threads, set_threads
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ __all__ = [
     "L1Unstructured",
     "LnStructured",
     "MismatchError",
+    "ModelTotals",
+    "ModelWarning",
     "OutputForm",
     "PruneResult",
     "PruningContainer",
@@ -73,6 +75,7 @@ __all__ = [
     "Report",
     "Rule",
     "TensorReport",
+    "WarningKind",
     "_compute_nparams_toprune",
     "_validate_pruning_amount",
     "_validate_pruning_amount_init",

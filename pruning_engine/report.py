@@ -1,7 +1,52 @@
-"""What was done: one frozen value for each selected parameter, one for each group, and one for all."""
+"""What was done: one frozen value for each selected parameter, one for each group, and one for all; and what a person
+should look at.
+"""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+NEARLY_EMPTY: Final = 0.99
+"""Above this sparsity a tensor gets a warning."""
+
+
+class WarningKind(StrEnum):
+    """What a warning is about."""
+
+    EMPTY = "empty"
+    """Every entry of a selected parameter is zero or pruned."""
+    NEARLY_EMPTY = "nearly_empty"
+    """More than 99 % of its entries are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelWarning:
+    """Something that the caller should look at; pruning succeeds all the same.
+
+    `tensor`: the parameter that it is about; None if it is not about one. `message`: what, where, and what to do.
+    """
+
+    kind: WarningKind
+    tensor: str | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelTotals:
+    """Sums over all parameters of a model, those that no rule selects included.
+
+    `weight_bytes`: of the entries as they came. `zeros_before` and `zeros`: entries that were zero or pruned before the
+    first rule, and that are in the result (those of removed units included); None if they were not counted.
+    """
+
+    tensors: int = 0
+    entries: int = 0
+    weight_bytes: int = 0
+    selected_tensors: int = 0
+    selected_entries: int = 0
+    zeros_before: int | None = None
+    zeros: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +90,8 @@ class Report:
     """What was done to all selected parameters, in the order of the input.
 
     `seconds` is wall time by stage. `reproducible`: whether the same request gives the same bytes on every device.
-    `groups` are in the order of rules, and for each rule in the order of names.
+    `groups` are in the order of rules, and for each rule in the order of names. `model` is about all parameters.
+    `warnings` are the plan's, then those about the result.
     """
 
     tensors: tuple[TensorReport, ...]
@@ -54,6 +100,8 @@ class Report:
     seed: int
     reproducible: bool
     groups: tuple[GroupReport, ...] = ()
+    model: ModelTotals = ModelTotals()
+    warnings: tuple[ModelWarning, ...] = ()
 
     @property
     def entries(self) -> int:
@@ -69,3 +117,27 @@ class Report:
     def sparsity(self) -> float:
         """The pruned part of all entries, 0.0 to 1.0."""
         return self.pruned / self.entries if self.entries else 0.0
+
+
+def nearly_empty(tensors: Iterable[TensorReport]) -> Iterator[ModelWarning]:
+    """Yield a warning for each parameter that is empty in the result, or more than 99 % sparse."""
+    for tensor in tensors:
+        if tensor.pruned > NEARLY_EMPTY * tensor.entries:
+            yield _nearly_empty(tensor)
+
+
+def _nearly_empty(tensor: TensorReport) -> ModelWarning:
+    left = tensor.entries - tensor.pruned
+    is_empty = left == 0
+    state = "is all zero: none" if is_empty else f"is {_percent(tensor.sparsity)} zero: {left:,}"
+    return ModelWarning(
+        kind=WarningKind.EMPTY if is_empty else WarningKind.NEARLY_EMPTY,
+        tensor=tensor.name,
+        message=f"{tensor.name!r} {state} of its {tensor.entries:,} weights {'is' if left <= 1 else 'are'} left; rank "
+        "each tensor on its own (local scope), exclude it, or prune less",
+    )
+
+
+def _percent(part: float) -> str:
+    """Return a part above 99 % in percent, never rounded up to 100."""
+    return f"{min(part, 0.9999):.2%}"

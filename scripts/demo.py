@@ -1,4 +1,5 @@
-"""The main job on a real model: prune half of MiniLM's weights, by the command line, and look at what came out.
+"""The main job on a real model: prune half of the weights of MiniLM's layers, a quarter of the model, by the command
+line, and look at what came out.
 
 The command starts the service for itself, streams the file through it and stops it.
 """
@@ -50,7 +51,7 @@ def minilm() -> Path:
 
 
 def claims_about(before: Tensors, after: Tensors) -> dict[str, bool]:
-    """Say what must hold of half of a model, and whether it does."""
+    """Say what must hold if half of the selected weights are pruned, and whether it does."""
     whole = f"it holds the same {len(before)} tensors"
     if before.keys() != after.keys():
         return {whole: False}
@@ -59,9 +60,13 @@ def claims_about(before: Tensors, after: Tensors) -> dict[str, bool]:
     magnitudes = np.concatenate([np.abs(before[name]).ravel() for name in selected])
     kept = np.concatenate([after[name].ravel() != 0 for name in selected])
     half = round(0.5 * kept.size)
+    entries = sum(tensor.size for tensor in before.values())
+    share = f"{half / entries:.1%} of the model's {entries:,}"
     return {
         whole: True,
-        f"{half:,} of {kept.size:,} selected entries are zero, not one more or less": bool((~kept).sum() == half),
+        f"{half:,} of {kept.size:,} selected entries are zero ({share}), not one more or less": bool(
+            (~kept).sum() == half
+        ),
         "they are those of smallest magnitude": bool(magnitudes[~kept].max() <= magnitudes[kept].min()),
         "what is kept is what it was": all(_is_kept(before[name], after[name]) for name in selected),
         f"the other {len(others)} are the same, byte for byte": all(

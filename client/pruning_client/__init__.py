@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pruning_client.masks.masks import Masks, load_masks
     from pruning_client.recipes.sparsity_schedule import PruningRound, PruningSchedule
     from pruning_client.results.capabilities import Capabilities
+    from pruning_client.results.model_totals import ModelTotals
+    from pruning_client.results.model_warning import ModelWarning
     from pruning_client.results.plan import Plan, TensorPlan
     from pruning_client.results.report import GroupReport, Report, TensorReport
     from pruning_client.results.result import Result
@@ -31,6 +33,8 @@ __all__ = [
     "Client",
     "GroupReport",
     "Masks",
+    "ModelTotals",
+    "ModelWarning",
     "PackedFile",
     "Plan",
     "Progress",
@@ -58,6 +62,8 @@ _DEFINED_IN: Final = {
     "Client": "clients.sync",
     "GroupReport": "results.report",
     "Masks": "masks.masks",
+    "ModelTotals": "results.model_totals",
+    "ModelWarning": "results.model_warning",
     "PackedFile": "files.pack",
     "Plan": "results.plan",
     "Progress": "calls.exchange",

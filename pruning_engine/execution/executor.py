@@ -15,7 +15,7 @@ from pruning_engine.kernels.devices import backend_for
 from pruning_engine.planning.plan import Plan, PlannedParameter
 from pruning_engine.planning.scheduler import Arrive, Finish, Run, Schedule, Step
 from pruning_engine.recipe import Method, Prior, Rule, Scope
-from pruning_engine.report import GroupReport, Report, TensorReport
+from pruning_engine.report import GroupReport, Report, TensorReport, nearly_empty
 from pruning_engine.runtime.clear_in_steps import clear_in_steps
 from pruning_engine.runtime.threads import in_parallel
 from pruning_engine.scores.installed_methods import make_method, method_class
@@ -91,13 +91,16 @@ class Pruning:
 
     def report(self) -> Report:
         """Return what was done; call it after all parameters of the plan were added."""
+        tensors = tuple(self._reports[index] for index in sorted(self._reports))
         return Report(
-            tensors=tuple(self._reports[index] for index in sorted(self._reports)),
+            tensors=tensors,
             seconds={"prune": self._seconds},
             device=self._backend.device,
             seed=self._seed,
             reproducible=self._plan.reproducible,
             groups=tuple(sorted(self._groups, key=lambda group: (group.rule, group.name.encode()))),
+            model=self._plan.model,
+            warnings=(*self._plan.warnings, *nearly_empty(tensors)),
         )
 
     def _walk(self, chains: dict[int, list[Step]]) -> list[ParameterState]:

@@ -7,6 +7,7 @@ from pruning_engine.planning.memory import MemoryStep
 from pruning_engine.planning.name_patterns import NotSelected
 from pruning_engine.planning.stages import Stage
 from pruning_engine.recipe import OutputForm, Recipe
+from pruning_engine.report import ModelTotals, ModelWarning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +70,8 @@ class Plan:
 
     `stages`: the rules in order; a rule of coupled channels has one for each set of groups that is decided together.
     `memory_profile`: what is held as the tensors arrive in the given order. `results`: the tensors of the result, in
-    order. `reproducible`: whether the same request gives the same bytes on every device.
+    order. `reproducible`: whether the same request gives the same bytes on every device. `model`: sums over all
+    parameters. `warnings`: what can be said before any data.
     """
 
     recipe: Recipe
@@ -79,6 +81,8 @@ class Plan:
     results: tuple[TensorSpec, ...]
     memory_profile: tuple[MemoryStep, ...]
     reproducible: bool
+    model: ModelTotals
+    warnings: tuple[ModelWarning, ...] = ()
 
     @property
     def peak_bytes(self) -> int:

@@ -12,6 +12,7 @@ from pruning_engine.checkpoints.parameters import (
     Parameters,
     TensorDescription,
     TensorSpec,
+    described_bytes,
     find_parameters,
 )
 from pruning_engine.dtypes import packed_bytes
@@ -25,6 +26,7 @@ from pruning_engine.planning.plan import Plan, PlannedParameter
 from pruning_engine.planning.rule_selection import Selected, select
 from pruning_engine.planning.stages import Groups, Stages
 from pruning_engine.recipe import OutputForm, Recipe, check
+from pruning_engine.report import ModelTotals
 from pruning_engine.runtime.clear_in_steps import clear_in_steps
 from pruning_proto import formats
 from pruning_proto.names import MASK, MASK_BITS, ORIG
@@ -71,6 +73,7 @@ def make_plan(
         results=results,
         memory_profile=tuple(memory_profile(footprint, tensors, barriers)),
         reproducible=all(rule.score.is_reproducible for rule in recipe.rules),
+        model=_totals(planned),
     )
     clear_in_steps(selected, footprint)
     return plan
@@ -132,6 +135,17 @@ def _results(
             return (TensorSpec(name + MASK_BITS, "U8", (packed_bytes(prod(weight.shape)),)),)
         case _:
             return ()
+
+
+def _totals(parameters: Sequence[PlannedParameter]) -> ModelTotals:
+    selected = [parameter.entries for parameter in parameters if parameter.rules]
+    return ModelTotals(
+        tensors=len(parameters),
+        entries=sum(parameter.entries for parameter in parameters),
+        weight_bytes=sum(described_bytes(parameter.spec) for parameter in parameters),
+        selected_tensors=len(selected),
+        selected_entries=sum(selected),
+    )
 
 
 def _refuse_collisions(results: Sequence[TensorSpec]) -> None:

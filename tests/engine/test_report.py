@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pruning_engine import TensorReport, prune_state_dict
+from pruning_engine import TensorReport, WarningKind, prune_state_dict
 from pruning_engine.recipe import (
     Channels,
     Count,
@@ -91,3 +91,25 @@ def test_report_has_seed_and_device() -> None:
     report = prune_state_dict({"weight": WEIGHT}, recipe(l1(), seed=7)).report
     assert (report.seed, report.device) == (7, "cpu")
     assert report.seconds["prune"] > 0
+
+
+def test_report_sums_over_the_whole_model() -> None:
+    state_dict = {"weight": WEIGHT, "bias": torch.ones(2, dtype=torch.float64)}
+    model = prune_state_dict(state_dict, recipe(l1(Count(1)))).report.model
+    assert (model.tensors, model.entries, model.weight_bytes) == (2, 6, 32)
+    assert (model.selected_tensors, model.selected_entries) == (1, 4)
+
+
+@pytest.mark.parametrize(
+    ("count", "kind"),
+    [(990, None), (991, WarningKind.NEARLY_EMPTY), (999, WarningKind.NEARLY_EMPTY), (1000, WarningKind.EMPTY)],
+)
+def test_tensor_that_ends_up_empty_is_warned_about(count: int, kind: WarningKind | None) -> None:
+    state_dict = {"weight": torch.ones(10, 100)}
+    warnings = prune_state_dict(state_dict, recipe(l1(Count(count)))).report.warnings
+    assert [(warning.kind, warning.tensor) for warning in warnings] == ([] if kind is None else [(kind, "weight")])
+
+
+def test_warning_says_how_much_is_left() -> None:
+    (warning,) = prune_state_dict({"weight": torch.ones(500, 100)}, recipe(l1(Count(49_999)))).report.warnings
+    assert "'weight' is 99.99% zero: 1 of its 50,000 weights is left" in warning.message

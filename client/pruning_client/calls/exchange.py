@@ -214,7 +214,7 @@ class Exchange:
             return Outcome(self.plan, None, b"", None)
         if not self._reports or not self._reports[-1].last:
             raise _incomplete("the report")
-        report = report_of(self._reports)
+        report = report_of(self._reports, self.plan)
         header, layout = self._whole_result() if self._format.has_file else (b"", None)
         if self._digests is not None:
             self._digests.check(report, has_result=layout is not None)

@@ -1,18 +1,21 @@
 """What a command found, as text for people or as JSON for programs."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pruning_client.cli.tables import printable
+from pruning_client.results.model_warning import ModelWarning
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The result of a command: `value` for programs, `text` for people."""
+    """The result of a command: `value` for programs, which has the `warnings` too, and `text` for people."""
 
     value: dict[str, Any]
     text: str
+    warnings: Sequence[ModelWarning] = ()
 
     def as_json(self) -> str:
         """Return one JSON object."""

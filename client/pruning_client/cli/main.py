@@ -1,6 +1,6 @@
 """The command line `prune`: run, apply, pack, unpack, convert, inspect, methods, serve.
 
-Results go to stdout, all else to stderr.
+Results go to stdout, all else to stderr: there `prune: warning:` begins a line about a result that may be unusable.
 
 Exit status: 0 done, 1 failure, 2 the request, a path or the file is invalid, 130 interrupted, 143 terminated.
 """
@@ -14,6 +14,7 @@ from typing import Final
 
 from pruning_client.cli import error_output, garbage
 from pruning_client.cli.arguments import UsageError, parse
+from pruning_client.cli.warnings_text import warnings_text
 from pruning_client.errors import PruningError
 
 INTERRUPTED: Final = 130
@@ -39,6 +40,8 @@ def run(words: Sequence[str]) -> int:
         answer = command()
         sys.stdout.write(answer.as_json() if as_json else answer.as_text())
         sys.stdout.flush()
+        if not as_json:
+            sys.stderr.write(warnings_text(answer.warnings))
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # the reader, such as `head`, has seen enough

@@ -1,13 +1,26 @@
 """Reports and plans as text for people."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from pruning_client.cli.packed_text import negative_zeros_lines
 from pruning_client.cli.tables import Table, bytes_text, counted, percent, shape_text
-from pruning_client.results.plan import Plan
+from pruning_client.results.model_totals import ModelTotals
+from pruning_client.results.plan import Plan, TensorPlan
 from pruning_client.results.report import GroupReport, Report
 
 _STAGES: Final = ("receive", "prune", "send")
+
+_NOT_SELECTED: Final = {
+    "name": "no rule includes its name",
+    "dtype": "its dtype is not floating point",
+    "dims": "fewer than 2 dims",
+    "excluded": "excluded",
+}
+"""Why a tensor is not selected, in words; a reason of a newer server is shown as it came."""
+
+_SHOWN: Final = 5
+"""Of the largest tensors that are not selected."""
 
 
 def report_text(report: Report, width: int | None, *, with_seed: bool) -> str:
@@ -17,15 +30,23 @@ def report_text(report: Report, width: int | None, *, with_seed: bool) -> str:
         for tensor in report.tensors
     ]
     foot = (
-        counted(len(rows), "tensor"),
+        f"{counted(len(rows), 'tensor')} selected",
         f"{report.entries:,}",
         f"{report.pruned:,}",
         percent(report.pruned, report.entries),
     )
-    table = Table(("tensor", "entries", "pruned", "sparsity"), rows, foot)
+    table = Table(("tensor", "entries", "pruned", "sparsity"), rows, foot, _whole_model(report))
     seed = f", seed {report.seed}" if with_seed else ""
     groups = [_groups_text(report, width), ""] if report.groups else []
-    lines = [*groups, table.render(width), "", _seconds(report), f"on {report.device}{seed}", *_digests(report)]
+    lines = [
+        *groups,
+        table.render(width),
+        "",
+        *_model_lines(report.model, report.largest_not_selected, width),
+        _seconds(report),
+        f"on {report.device}{seed}",
+        *_digests(report),
+    ]
     return "\n".join(lines)
 
 
@@ -45,7 +66,51 @@ def plan_text(plan: Plan, width: int | None) -> str:
     foot = (f"{selected} of {counted(len(rows), 'tensor')} selected", "", "", "")
     table = Table(("tensor", "dtype", "shape", "rules"), rows, foot).render(width)
     result = "" if plan.result_bytes is None else f", the result has {bytes_text(plan.result_bytes)}"
-    return f"{table}\n\npruning would take at most {bytes_text(plan.peak_bytes)} of memory{result}; on {plan.device}"
+    lines = [
+        table,
+        "",
+        *_model_lines(plan.model, plan.largest_not_selected, width),
+        f"pruning would take at most {bytes_text(plan.peak_bytes)} of memory{result}; on {plan.device}",
+    ]
+    return "\n".join(lines)
+
+
+def _whole_model(report: Report) -> tuple[str, str, str, str] | None:
+    """Return the row about the whole model: what was pruned is a smaller part of it."""
+    if report.model is None:
+        return None
+    entries = report.model.entries
+    return ("whole model", f"{entries:,}", f"{report.pruned:,}", percent(report.pruned, entries))
+
+
+def _model_lines(model: ModelTotals | None, not_selected: Sequence[TensorPlan], width: int | None) -> list[str]:
+    """Return how much of the model is selected and zero, and the largest tensors that are not selected."""
+    if model is None:
+        return []
+    share = percent(model.selected_entries, model.entries)
+    weights = f"{model.selected_entries:,} of {model.entries:,} parameters ({share})"
+    tensors = f"{model.selected_tensors:,} of {counted(model.tensors, 'tensor')}"
+    lines = [f"selected: {weights}, {tensors}; the model has {bytes_text(model.weight_bytes)}"]
+    if model.zeros_before is not None and model.zeros is not None:
+        before, after = percent(model.zeros_before, model.entries), percent(model.zeros, model.entries)
+        lines.append(f"zeros in the model: {model.zeros_before:,} before ({before}), {model.zeros:,} now ({after})")
+    return [*lines, *_not_selected_lines(model, not_selected, width), ""]
+
+
+def _not_selected_lines(model: ModelTotals, tensors: Sequence[TensorPlan], width: int | None) -> list[str]:
+    if not tensors:
+        return []
+    rows = [
+        (tensor.name, f"{tensor.entries:,}", percent(tensor.entries, model.entries), _why(tensor))
+        for tensor in tensors[:_SHOWN]
+    ]
+    head = ("largest not selected", "entries", "of the model", "reason")
+    return ["", Table(head, rows).render(width)]
+
+
+def _why(tensor: TensorPlan) -> str:
+    reason = tensor.not_selected or "unknown"
+    return _NOT_SELECTED.get(reason, reason)
 
 
 def _groups_text(report: Report, width: int | None) -> str:

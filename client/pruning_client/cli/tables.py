@@ -20,25 +20,33 @@ _MIN_NAME_COLUMNS: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A head, rows and perhaps a footer; the first column is names, and the others are aligned to the right."""
+    """A head, rows and perhaps a footer; the first column is names, and the others are aligned to the right.
+
+    `total` is a second row of the footer.
+    """
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     foot: Sequence[str] | None = None
+    total: Sequence[str] | None = None
 
     def render(self, width: int | None) -> str:
         """Return the lines. Names are shortened in the middle to fit `width` columns of a terminal; None: never."""
         return self._plain() if width is None else self._fitted(width)
 
+    @property
+    def _feet(self) -> list[Sequence[str]]:
+        return [foot for foot in (self.foot, self.total) if foot is not None]
+
     def _plain(self) -> str:
-        feet = [] if self.foot is None else [self.foot]
+        feet = self._feet
         rows = [[printable(cell) for cell in row] for row in (self.head, *self.rows, *feet)]
         widths = [max(map(columns, cells)) for cells in zip(*rows, strict=True)]
         rule = "─" * (sum(widths) + len(_GAP) * (len(widths) - 1))
         lines = [_line(row, widths) for row in rows]
         lines.insert(1, rule)
         if feet:
-            lines.insert(-1, rule)
+            lines.insert(-len(feet), rule)
         return "\n".join(lines)
 
     def _fitted(self, width: int) -> str:
@@ -48,8 +56,9 @@ class Table:
 
         rules = Box("    \n    \n ── \n    \n    \n ── \n    \n    \n")
         table = RichTable(box=rules, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-        table.show_footer = self.foot is not None
-        for position, (head, foot) in enumerate(zip(self.head, self.foot or [""] * len(self.head), strict=True)):
+        table.show_footer = bool(self._feet)
+        feet = ["\n".join(cells) for cells in zip(*self._feet, strict=True)] or [""] * len(self.head)
+        for position, (head, foot) in enumerate(zip(self.head, feet, strict=True)):
             if position == 0:
                 table.add_column(_Name(head), _Name(foot))
             else:
@@ -64,20 +73,20 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class _Name:
-    """A name that rich may shorten in the middle."""
+    """A name that rich may shorten in the middle; in the footer, one in each line."""
 
     text: str
 
     def __rich_measure__(self, console: "Console", options: "ConsoleOptions") -> "Measurement":
         from rich.measure import Measurement  # noqa: PLC0415
 
-        width = columns(self.text)
+        width = max(map(columns, self.text.split("\n")))
         return Measurement(min(width, _MIN_NAME_COLUMNS), width)
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
         from rich.text import Text  # noqa: PLC0415
 
-        yield Text(shorten(self.text, options.max_width))
+        yield Text("\n".join(shorten(line, options.max_width) for line in self.text.split("\n")))
 
 
 def printable(text: str) -> str:

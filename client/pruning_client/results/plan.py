@@ -1,10 +1,18 @@
 """What a server will do and what it costs, before it does it: frozen values."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from heapq import nsmallest
+from math import prod
+from typing import Any, Final
 
+from pruning_client.results.model_totals import ModelTotals
+from pruning_client.results.model_warning import ModelWarning
+from pruning_proto.safetensors.dtypes import DTYPE_BITS
 from pruning_proto.v1 import pruning_pb2 as pb
+
+LARGEST: Final = 10
+"""Of the tensors that no rule selects, those that are listed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,13 +29,24 @@ class TensorPlan:
     rules: tuple[int, ...]
     not_selected: str | None = None
 
+    @property
+    def entries(self) -> int:
+        """The number of its entries."""
+        return prod(self.shape)
+
+    @property
+    def weight_bytes(self) -> int:
+        """The bytes of its entries; 0 for a dtype that this client does not know."""
+        return (self.entries * DTYPE_BITS.get(self.dtype, 0) + 7) // 8
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What will happen to a file.
 
     `peak_bytes` is the most memory that the server needs for it at one time; `result_bytes` is the size of the
-    resulting file, None where there is none. `seed` has no meaning without a random rule.
+    resulting file, None where there is none. `seed` has no meaning without a random rule. `warnings` are what can be
+    said before the weights are read.
     """
 
     tensors: tuple[TensorPlan, ...]
@@ -36,10 +55,33 @@ class Plan:
     result_bytes: int | None
     seed: int
     device: str
+    warnings: tuple[ModelWarning, ...] = ()
+
+    @property
+    def model(self) -> ModelTotals:
+        """Sums over all tensors."""
+        selected = [tensor.entries for tensor in self.tensors if tensor.rules]
+        return ModelTotals(
+            tensors=len(self.tensors),
+            entries=sum(tensor.entries for tensor in self.tensors),
+            weight_bytes=sum(tensor.weight_bytes for tensor in self.tensors),
+            selected_tensors=len(selected),
+            selected_entries=sum(selected),
+        )
+
+    @property
+    def largest_not_selected(self) -> tuple[TensorPlan, ...]:
+        """The ten largest tensors that no rule selects, the largest first."""
+        others = (tensor for tensor in self.tensors if not tensor.rules)
+        return tuple(nsmallest(LARGEST, others, key=lambda tensor: (-tensor.entries, tensor.name)))
+
+    def with_warnings(self, *warnings: ModelWarning) -> "Plan":
+        """Return the plan with more warnings."""
+        return replace(self, warnings=(*self.warnings, *warnings))
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON can represent it."""
-        return asdict(self)
+        return asdict(self) | {"model": self.model.to_dict()}
 
 
 def plan_of(messages: Iterable[pb.Plan]) -> Plan:
@@ -53,7 +95,15 @@ def plan_of(messages: Iterable[pb.Plan]) -> Plan:
         result_bytes=last.result_bytes if last.HasField("result_bytes") else None,
         seed=last.seed,
         device=last.device,
+        warnings=tuple(warning_of(warning) for part in parts for warning in part.warnings),
     )
+
+
+def warning_of(message: pb.ModelWarning) -> ModelWarning:
+    """Return a server's warning."""
+    names = {value: name for name, value in pb.WarningKind.items()}
+    kind = names.get(message.kind, names[pb.WARNING_KIND_UNSPECIFIED]).removeprefix("WARNING_KIND_").lower()
+    return ModelWarning(kind=kind, tensor=message.tensor or None, message=message.message)
 
 
 def _tensor(tensor: pb.TensorPlan) -> TensorPlan:

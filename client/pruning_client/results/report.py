@@ -2,9 +2,12 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from pruning_client.results.model_totals import ModelTotals, model_of
+from pruning_client.results.model_warning import ModelWarning
+from pruning_client.results.plan import Plan, TensorPlan, warning_of
 from pruning_proto.v1 import pruning_pb2 as pb
 
 
@@ -55,6 +58,8 @@ class Report:
     hex, are of the files as received and as sent; None if digests were not asked for, or there is no result. `groups`
     are those of rules about units. `result_bytes` is the size of the resulting file, None where there is none.
     `negative_zeros` counts the entries of -0.0 that a packed result had before packing, 0 for other output formats.
+    `model` are sums over all tensors, selected or not; `largest_not_selected` are up to ten that no rule selects, each
+    with the reason. `warnings` are what a person should look at, such as a tensor without weights that are left.
     """
 
     tensors: tuple[TensorReport, ...]
@@ -72,22 +77,31 @@ class Report:
     groups: tuple[GroupReport, ...] = ()
     result_bytes: int | None = None
     negative_zeros: int = 0
+    model: ModelTotals | None = None
+    largest_not_selected: tuple[TensorPlan, ...] = ()
+    warnings: tuple[ModelWarning, ...] = ()
 
     @property
     def sparsity(self) -> float:
         """The pruned part of all entries of the selected parameters, 0.0 to 1.0."""
         return _part(self.pruned, self.entries)
 
+    def with_warnings(self, *warnings: ModelWarning) -> "Report":
+        """Return the report with more warnings."""
+        return replace(self, warnings=(*self.warnings, *warnings))
+
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON can represent it, sparsities included."""
         fields = asdict(self)
         fields["sparsity"] = self.sparsity
         fields["tensors"] = [_json_tensor(tensor) for tensor in self.tensors]
+        fields["model"] = None if self.model is None else self.model.to_dict()
+        fields["largest_not_selected"] = [_json_not_selected(tensor) for tensor in self.largest_not_selected]
         return fields
 
 
-def report_of(messages: Iterable[pb.Report]) -> Report:
-    """Return the report in these messages; the last one has the totals."""
+def report_of(messages: Iterable[pb.Report], plan: Plan | None = None) -> Report:
+    """Return the report in these messages; the last one has the totals. What it takes from the plan has no message."""
     parts = list(messages)
     last = parts[-1]
     return Report(
@@ -106,6 +120,9 @@ def report_of(messages: Iterable[pb.Report]) -> Report:
         groups=tuple(_group(group) for part in parts for group in part.groups),
         result_bytes=last.result_bytes if last.HasField("result_bytes") else None,
         negative_zeros=last.negative_zeros,
+        model=model_of(last.model) if last.HasField("model") else None,
+        largest_not_selected=() if plan is None else plan.largest_not_selected,
+        warnings=tuple(warning_of(warning) for part in parts for warning in part.warnings),
     )
 
 
@@ -135,6 +152,16 @@ def _json_tensor(tensor: TensorReport) -> dict[str, Any]:
     if tensor.threshold is not None and math.isinf(tensor.threshold):
         fields["threshold"] = "Infinity"  # as in protobuf's JSON mapping: JSON has no such number
     return fields
+
+
+def _json_not_selected(tensor: TensorPlan) -> dict[str, Any]:
+    return {
+        "name": tensor.name,
+        "dtype": tensor.dtype,
+        "shape": tensor.shape,
+        "entries": tensor.entries,
+        "reason": tensor.not_selected,
+    }
 
 
 def _part(pruned: int, entries: int) -> float:

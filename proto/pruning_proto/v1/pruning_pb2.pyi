@@ -39,6 +39,12 @@ class Prior(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     PRIOR_MASK: _ClassVar[Prior]
     PRIOR_ZEROS: _ClassVar[Prior]
 
+class WarningKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    WARNING_KIND_UNSPECIFIED: _ClassVar[WarningKind]
+    WARNING_KIND_EMPTY: _ClassVar[WarningKind]
+    WARNING_KIND_NEARLY_EMPTY: _ClassVar[WarningKind]
+
 class NotSelected(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     NOT_SELECTED_UNSPECIFIED: _ClassVar[NotSelected]
@@ -63,6 +69,9 @@ SCOPE_GLOBAL: Scope
 PRIOR_UNSPECIFIED: Prior
 PRIOR_MASK: Prior
 PRIOR_ZEROS: Prior
+WARNING_KIND_UNSPECIFIED: WarningKind
+WARNING_KIND_EMPTY: WarningKind
+WARNING_KIND_NEARLY_EMPTY: WarningKind
 NOT_SELECTED_UNSPECIFIED: NotSelected
 NOT_SELECTED_NAME: NotSelected
 NOT_SELECTED_DTYPE: NotSelected
@@ -331,7 +340,7 @@ class PruneResponse(_message.Message):
     def __init__(self, plan: _Optional[_Union[Plan, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class Plan(_message.Message):
-    __slots__ = ("tensors", "last", "request_id", "peak_bytes", "result_bytes", "seed", "device")
+    __slots__ = ("tensors", "last", "request_id", "peak_bytes", "result_bytes", "seed", "device", "warnings")
     TENSORS_FIELD_NUMBER: _ClassVar[int]
     LAST_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
@@ -339,6 +348,7 @@ class Plan(_message.Message):
     RESULT_BYTES_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
     tensors: _containers.RepeatedCompositeFieldContainer[TensorPlan]
     last: bool
     request_id: str
@@ -346,7 +356,18 @@ class Plan(_message.Message):
     result_bytes: int
     seed: int
     device: str
-    def __init__(self, tensors: _Optional[_Iterable[_Union[TensorPlan, _Mapping]]] = ..., last: bool = ..., request_id: _Optional[str] = ..., peak_bytes: _Optional[int] = ..., result_bytes: _Optional[int] = ..., seed: _Optional[int] = ..., device: _Optional[str] = ...) -> None: ...
+    warnings: _containers.RepeatedCompositeFieldContainer[ModelWarning]
+    def __init__(self, tensors: _Optional[_Iterable[_Union[TensorPlan, _Mapping]]] = ..., last: bool = ..., request_id: _Optional[str] = ..., peak_bytes: _Optional[int] = ..., result_bytes: _Optional[int] = ..., seed: _Optional[int] = ..., device: _Optional[str] = ..., warnings: _Optional[_Iterable[_Union[ModelWarning, _Mapping]]] = ...) -> None: ...
+
+class ModelWarning(_message.Message):
+    __slots__ = ("kind", "tensor", "message")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    TENSOR_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    kind: WarningKind
+    tensor: str
+    message: str
+    def __init__(self, kind: _Optional[_Union[WarningKind, str]] = ..., tensor: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class TensorPlan(_message.Message):
     __slots__ = ("name", "dtype", "shape", "rules", "not_selected")
@@ -371,7 +392,7 @@ class Progress(_message.Message):
     def __init__(self, received_bytes: _Optional[int] = ..., sent_bytes: _Optional[int] = ...) -> None: ...
 
 class Report(_message.Message):
-    __slots__ = ("tensors", "last", "request_id", "totals", "stage_seconds", "device", "seed", "version", "reproducible", "input_sha256", "result_sha256", "groups", "negative_zeros", "result_bytes")
+    __slots__ = ("tensors", "last", "request_id", "totals", "stage_seconds", "device", "seed", "version", "reproducible", "input_sha256", "result_sha256", "groups", "negative_zeros", "result_bytes", "model", "warnings")
     class StageSecondsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -393,6 +414,8 @@ class Report(_message.Message):
     GROUPS_FIELD_NUMBER: _ClassVar[int]
     NEGATIVE_ZEROS_FIELD_NUMBER: _ClassVar[int]
     RESULT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
     tensors: _containers.RepeatedCompositeFieldContainer[TensorReport]
     last: bool
     request_id: str
@@ -407,7 +430,27 @@ class Report(_message.Message):
     groups: _containers.RepeatedCompositeFieldContainer[GroupReport]
     negative_zeros: int
     result_bytes: int
-    def __init__(self, tensors: _Optional[_Iterable[_Union[TensorReport, _Mapping]]] = ..., last: bool = ..., request_id: _Optional[str] = ..., totals: _Optional[_Union[Totals, _Mapping]] = ..., stage_seconds: _Optional[_Mapping[str, float]] = ..., device: _Optional[str] = ..., seed: _Optional[int] = ..., version: _Optional[str] = ..., reproducible: bool = ..., input_sha256: _Optional[str] = ..., result_sha256: _Optional[str] = ..., groups: _Optional[_Iterable[_Union[GroupReport, _Mapping]]] = ..., negative_zeros: _Optional[int] = ..., result_bytes: _Optional[int] = ...) -> None: ...
+    model: ModelTotals
+    warnings: _containers.RepeatedCompositeFieldContainer[ModelWarning]
+    def __init__(self, tensors: _Optional[_Iterable[_Union[TensorReport, _Mapping]]] = ..., last: bool = ..., request_id: _Optional[str] = ..., totals: _Optional[_Union[Totals, _Mapping]] = ..., stage_seconds: _Optional[_Mapping[str, float]] = ..., device: _Optional[str] = ..., seed: _Optional[int] = ..., version: _Optional[str] = ..., reproducible: bool = ..., input_sha256: _Optional[str] = ..., result_sha256: _Optional[str] = ..., groups: _Optional[_Iterable[_Union[GroupReport, _Mapping]]] = ..., negative_zeros: _Optional[int] = ..., result_bytes: _Optional[int] = ..., model: _Optional[_Union[ModelTotals, _Mapping]] = ..., warnings: _Optional[_Iterable[_Union[ModelWarning, _Mapping]]] = ...) -> None: ...
+
+class ModelTotals(_message.Message):
+    __slots__ = ("tensors", "entries", "weight_bytes", "selected_tensors", "selected_entries", "zeros_before", "zeros")
+    TENSORS_FIELD_NUMBER: _ClassVar[int]
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SELECTED_TENSORS_FIELD_NUMBER: _ClassVar[int]
+    SELECTED_ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    ZEROS_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    ZEROS_FIELD_NUMBER: _ClassVar[int]
+    tensors: int
+    entries: int
+    weight_bytes: int
+    selected_tensors: int
+    selected_entries: int
+    zeros_before: int
+    zeros: int
+    def __init__(self, tensors: _Optional[int] = ..., entries: _Optional[int] = ..., weight_bytes: _Optional[int] = ..., selected_tensors: _Optional[int] = ..., selected_entries: _Optional[int] = ..., zeros_before: _Optional[int] = ..., zeros: _Optional[int] = ...) -> None: ...
 
 class GroupReport(_message.Message):
     __slots__ = ("rule", "name", "units", "kept", "tensors", "config")

@@ -75,7 +75,7 @@ class Pipeline:
         with self._stage("send"):
             await self._write([memoryview(prepared.header)])
             await self._prune_parameters(prepared, work)
-            report = work.pruning.report()
+            report = await run_in_thread_if_large(work.pruning.report, described_bytes)
             finish = partial(work.output.finish, with_config(prepared.metadata, report.groups))
             await self._write(await run_in_thread_if_large(finish, described_bytes))
             await self._sink.nearly_drained()

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from pruning_engine.planning.name_patterns import NotSelected
 from pruning_engine.planning.plan import Plan, PlannedParameter
-from pruning_engine.report import GroupReport, Report, TensorReport
+from pruning_engine.report import GroupReport, ModelTotals, ModelWarning, Report, TensorReport, WarningKind
 from pruning_proto import limits
 from pruning_proto.reasons import Reason
 from pruning_proto.safetensors.header import TensorEntry
@@ -22,10 +22,15 @@ _NOT_SELECTED = {
     NotSelected.EXCLUDED: pb.NOT_SELECTED_EXCLUDED,
 }
 
+_WARNING_KINDS = {
+    WarningKind.EMPTY: pb.WARNING_KIND_EMPTY,
+    WarningKind.NEARLY_EMPTY: pb.WARNING_KIND_NEARLY_EMPTY,
+}
+
 _LONGEST_CHARACTER = 4  # bytes, in UTF-8
 _LONGEST_VARINT = 10  # bytes
 
-_Described = TypeVar("_Described", pb.TensorPlan, pb.TensorReport | pb.GroupReport)
+_Described = TypeVar("_Described", pb.TensorPlan | pb.ModelWarning, pb.TensorReport | pb.GroupReport | pb.ModelWarning)
 
 
 def check_describable(entries: Iterable[TensorEntry]) -> None:
@@ -55,8 +60,13 @@ def check_groups_describable(plan: Plan) -> None:
 
 def plan_messages(plan: Plan, last: pb.Plan) -> Iterator[pb.PruneResponse]:
     """Yield the messages of a plan, none too large; the fields of `last` go with the last one."""
-    for tensors, is_last in _batches(map(_tensor_plan, plan.parameters)):
-        message = pb.Plan(tensors=tensors, last=is_last)
+    tensors: Iterator[pb.TensorPlan | pb.ModelWarning] = map(_tensor_plan, plan.parameters)
+    for batch, is_last in _batches(chain(tensors, map(_warning, plan.warnings))):
+        message = pb.Plan(
+            tensors=[each for each in batch if isinstance(each, pb.TensorPlan)],
+            warnings=[each for each in batch if isinstance(each, pb.ModelWarning)],
+            last=is_last,
+        )
         if is_last:
             message.MergeFrom(last)
         yield pb.PruneResponse(plan=message)
@@ -65,11 +75,14 @@ def plan_messages(plan: Plan, last: pb.Plan) -> Iterator[pb.PruneResponse]:
 def report_messages(report: Report, last: pb.Report) -> Iterator[pb.PruneResponse]:
     """Yield the messages of a report, none too large; the fields of `last` go with the last one, and the totals."""
     last.totals.CopyFrom(_totals(report))
-    tensors: Iterator[pb.TensorReport | pb.GroupReport] = map(_tensor_report, report.tensors)
-    for batch, is_last in _batches(chain(tensors, map(_group_report, report.groups))):
+    last.model.CopyFrom(_model(report.model))
+    tensors: Iterator[pb.TensorReport | pb.GroupReport | pb.ModelWarning] = map(_tensor_report, report.tensors)
+    groups, warnings = map(_group_report, report.groups), map(_warning, report.warnings)
+    for batch, is_last in _batches(chain(tensors, groups, warnings)):
         message = pb.Report(
             tensors=[each for each in batch if isinstance(each, pb.TensorReport)],
             groups=[each for each in batch if isinstance(each, pb.GroupReport)],
+            warnings=[each for each in batch if isinstance(each, pb.ModelWarning)],
             last=is_last,
         )
         if is_last:
@@ -105,6 +118,22 @@ def _group_report(group: GroupReport) -> pb.GroupReport:
         kept=group.kept,
         tensors=group.tensors,
         config=group.config,
+    )
+
+
+def _warning(warning: ModelWarning) -> pb.ModelWarning:
+    return pb.ModelWarning(kind=_WARNING_KINDS[warning.kind], tensor=warning.tensor or "", message=warning.message)
+
+
+def _model(model: ModelTotals) -> pb.ModelTotals:
+    return pb.ModelTotals(
+        tensors=model.tensors,
+        entries=model.entries,
+        weight_bytes=model.weight_bytes,
+        selected_tensors=model.selected_tensors,
+        selected_entries=model.selected_entries,
+        zeros_before=model.zeros_before,
+        zeros=model.zeros,
     )
 
 

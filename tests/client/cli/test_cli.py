@@ -42,12 +42,13 @@ def test_run_prunes_a_file_and_prints_a_table(server: ServerProcess, file: Path,
     done = prune("run", file, "-o", out, *L1, "--server", server.address)
     assert (done.returncode, done.stderr) == (0, "")
     assert load_file(out)["fc.weight"].tolist() == [[0.0, -4.0], [3.0, 0.0]]
-    assert done.stdout.splitlines()[:5] == [
-        "tensor     entries  pruned  sparsity",
-        "────────────────────────────────────",
-        "fc.weight        4       2    50.00%",
-        "────────────────────────────────────",
-        "1 tensor         4       2    50.00%",
+    assert done.stdout.splitlines()[:6] == [
+        "tensor             entries  pruned  sparsity",
+        "────────────────────────────────────────────",
+        "fc.weight                4       2    50.00%",
+        "────────────────────────────────────────────",
+        "1 tensor selected        4       2    50.00%",
+        "whole model              6       2    33.33%",
     ]
     assert "seconds" in done.stdout
     assert str(out) in done.stdout

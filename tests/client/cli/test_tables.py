@@ -19,6 +19,12 @@ def test_columns_align() -> None:
     ]
 
 
+def test_footer_has_a_second_row_for_the_total() -> None:
+    table = Table(("tensor", "n"), [("a.weight", "1")], ("1 selected", "1"), ("whole model", "1,000"))
+    assert table.render(None).splitlines()[-3:] == ["──────────────────", "1 selected       1", "whole model  1,000"]
+    assert table.render(80) == table.render(None)
+
+
 def test_names_are_shortened_to_fit_the_terminal() -> None:
     assert {len(line) <= 30 for line in TABLE.render(30).splitlines()} == {True}
 

@@ -95,7 +95,7 @@ def _run(options: Namespace) -> Answer:
     with open_service(options) as service:
         if options.plan:
             plan = service.plan(_weights(options), recipe)
-            return Answer(plan.to_dict(), plan_text(plan, terminal_width()))
+            return Answer(plan.to_dict(), plan_text(plan, terminal_width()), plan.warnings)
         with _progress(options) as progress:
             report = _prune(service, recipe, options, progress)
     return _answer(report, recipe, options, left_out)
@@ -175,11 +175,11 @@ def _answer(report: Report, recipe: Recipe, options: Namespace, left_out: Sequen
     if options.output == "packed":
         lines += packed_lines(report, canonical_zero=options.canonical_zero)
     if options.out is None:
-        return Answer(report.to_dict(), "\n".join(lines))
+        return Answer(report.to_dict(), "\n".join(lines), report.warnings)
     if left_out:
         lines.append(printable(f"not copied, because it would not be pruned: {', '.join(left_out)}"))
     fields = {"out": str(options.out)} | ({"not_copied": list(left_out)} if is_folder(options.source) else {})
-    return Answer(report.to_dict() | fields, "\n".join([*lines, f"wrote {options.out}"]))
+    return Answer(report.to_dict() | fields, "\n".join([*lines, f"wrote {options.out}"]), report.warnings)
 
 
 def _progress(options: Namespace) -> AbstractContextManager[Watcher | None]:

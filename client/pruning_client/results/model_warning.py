@@ -1,0 +1,20 @@
+"""What a person should look at although pruning succeeded: frozen values, from a server or from this client.
+
+Imports no protobuf: commands that read files only print warnings too.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelWarning:
+    """Something about a plan or a result that its user should look at.
+
+    `kind` is a word for programs: a server's are "empty" and "nearly_empty" (no weights, or under 1 % of them, are left
+    in a tensor), and "unspecified" for others; this client adds its own. `tensor` is the parameter that it is about,
+    None if it is not about one. `message` says what was found, where, and what to do.
+    """
+
+    kind: str
+    tensor: str | None
+    message: str
