@@ -66,7 +66,7 @@ def by_client(addresses: Sequence[str], work: Work) -> list[Call]:
                 call.error = _told(error)
         return calls
 
-    with Client(addresses, retries=work.retries) as client, ThreadPoolExecutor(AT_ONCE) as pool:
+    with Client(addresses, insecure=True, retries=work.retries) as client, ThreadPoolExecutor(AT_ONCE) as pool:
         return [call for calls in pool.map(keep_calling, range(AT_ONCE)) for call in calls]
 
 
@@ -85,7 +85,7 @@ def by_async_client(addresses: Sequence[str], work: Work) -> list[Call]:
         return calls
 
     async def several() -> list[Call]:
-        async with AsyncClient(addresses, retries=work.retries) as client:
+        async with AsyncClient(addresses, insecure=True, retries=work.retries) as client:
             calls = await asyncio.gather(*(keep_calling(client, worker) for worker in range(AT_ONCE)))
         return [call for each in calls for call in each]
 

@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,11 @@ from safetensors.torch import load_file
 
 from scripts.environments import python_with
 from scripts.images import tag
+from tests.client.certificates import Certificates
 from tests.client.tiny_files import weight, written
 from tests.deploy.steps import PIPELINES, argo_command, argo_workflow, filled
-from tests.servers import ServerProcess
+from tests.servers import ServerProcess, running_server
+from tests.service.secured import over_tls
 
 HERA = ("hera==7.1.0",)
 KUBEFLOW = ("kfp==2.17.0", "kfp-kubernetes==2.17.0")
@@ -28,6 +30,23 @@ MLFLOW = ("mlflow-skinny==3.17.2", "SQLAlchemy==2.1.9", "alembic==1.20.1")
 def model(tmp_path: Path) -> Path:
     """A checkpoint, at the name that the steps have for it."""
     return written(tmp_path / "model.safetensors", weight(1, -4, 3, -2))
+
+
+@pytest.fixture(scope="module")
+def mutual(certificates: Certificates) -> Iterator[ServerProcess]:
+    """A server as the overlay mtls sets it up."""
+    with running_server(**over_tls(certificates.server), tls_client_ca=str(certificates.ca)) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def secret(certificates: Certificates, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Secret of a client, as the steps mount it."""
+    folder = tmp_path_factory.mktemp("tls")
+    files = {"ca.crt": certificates.ca, "tls.crt": certificates.client.certificate, "tls.key": certificates.client.key}
+    for name, file in files.items():
+        written(folder / name, file.read_bytes())
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +68,12 @@ def run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, capture_output=True, text=True, check=False)
 
 
-def run_argo_step(argo: Mapping[str, Any], folder: Path, **values: str) -> subprocess.CompletedProcess[str]:
-    """Run the workflow's step here, with a folder in place of its volume."""
-    return run([word.replace("/data/", f"{folder}/") for word in argo_command(argo, **values)])
+def run_argo_step(
+    argo: Mapping[str, Any], folder: Path, secret: Path, **values: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the workflow's step here, with folders in place of its volumes."""
+    words = argo_command(argo, **values)
+    return run([word.replace("/data/", f"{folder}/").replace("/tls/", f"{secret}/") for word in words])
 
 
 def wrong_with(*workflows: Mapping[str, Any]) -> list[str]:
@@ -76,8 +98,10 @@ def test_argo_knows_all_that_the_workflow_says_and_would_refuse_what_it_does_not
     assert "valid list" in refused[1]
 
 
-def test_argo_step_prunes_and_leaves_what_it_promises(argo: dict[str, Any], server: ServerProcess, model: Path) -> None:
-    done = run_argo_step(argo, model.parent, server=server.address)
+def test_argo_step_prunes_and_leaves_what_it_promises(
+    argo: dict[str, Any], mutual: ServerProcess, secret: Path, model: Path
+) -> None:
+    done = run_argo_step(argo, model.parent, secret, server=mutual.address)
     assert (done.returncode, done.stderr) == (0, "")
     (template,) = argo["spec"]["templates"]
     pruned, report = (model.parent / Path(each["path"]).name for each in template["outputs"]["artifacts"])
@@ -94,11 +118,16 @@ def test_argo_step_prunes_and_leaves_what_it_promises(argo: dict[str, Any], serv
     ],
 )
 def test_argo_step_is_tried_again_unless_it_makes_no_sense(
-    argo: dict[str, Any], server: ServerProcess, model: Path, values: dict[str, str], status: int
+    argo: dict[str, Any],
+    mutual: ServerProcess,
+    secret: Path,
+    model: Path,
+    values: dict[str, str],
+    status: int,
 ) -> None:
     (template,) = argo["spec"]["templates"]
     assert template["retryStrategy"]["expression"] == "asInt(lastRetry.exitCode) != 2"
-    done = run_argo_step(argo, model.parent, **({"server": server.address} | values))
+    done = run_argo_step(argo, model.parent, secret, **({"server": mutual.address} | values))
     assert done.returncode == status
     assert list(model.parent.iterdir()) == [model]
 
@@ -114,17 +143,18 @@ def test_kubeflow_compiles_to_what_is_committed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("sparsity", "pruned"), [("0.5", 2), ("1", 4)], ids=["half", "1.0 as Kubeflow writes it"])
 def test_kubeflow_component_prunes(
-    kubeflow: dict[str, Any], server: ServerProcess, model: Path, sparsity: str, pruned: int
+    kubeflow: dict[str, Any], mutual: ServerProcess, secret: Path, model: Path, sparsity: str, pruned: int
 ) -> None:
     values = {
         "$.inputs.artifacts['model'].path": str(model),
         "$.outputs.artifacts['pruned'].path": str(model.parent / "pruned"),
         "$.outputs.artifacts['report'].path": str(model.parent / "report"),
         "$.inputs.parameters['sparsity']": sparsity,
-        "$.inputs.parameters['server']": server.address,
+        "$.inputs.parameters['server']": mutual.address,
     }
     container = kubeflow["deploymentSpec"]["executors"]["exec-prune"]["container"]
-    done = run([filled(word, values) for word in (*container["command"], *container["args"])])
+    words = [filled(word, values) for word in (*container["command"], *container["args"])]
+    done = run([word.replace("/tls/", f"{secret}/") for word in words])
     assert (done.returncode, done.stderr) == (0, "")
     assert int((load_file(model.parent / "pruned")["fc.weight"] == 0).sum()) == pruned
     assert json.loads((model.parent / "report").read_text())["pruned"] == pruned

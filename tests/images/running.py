@@ -1,5 +1,6 @@
 """The images, run for real and hardened. `make test-image` runs this file; the everyday suite does not collect it."""
 
+import contextlib
 import json
 import tempfile
 import threading
@@ -20,7 +21,7 @@ from pruning_engine import prune_state_dict
 from pruning_engine.recipe import Fraction, Magnitude, Recipe, Rule, Scope
 from scripts.demo import minilm
 from scripts.images import Engine, find_engine, tag
-from tests.client.certificates import made_in
+from tests.client.certificates import Certificates, Signed, made_in
 from tests.deploy.rendered import rendered
 from tests.deploy.steps import argo_command, argo_workflow
 from tests.images.containers import HARDENED, ON_LOOPBACK, Container, finished, running_container
@@ -123,12 +124,16 @@ def test_client_image_prunes_a_file_in_a_pipeline(engine: Engine, container: Con
     assert (load_file(folder / "out.safetensors")["layer.weight"] == 0).sum() == 32
 
 
-def test_step_of_the_workflow_runs_in_its_container(engine: Engine, container: Container, folder: Path) -> None:
+def test_step_of_the_workflow_runs_in_its_container(engine: Engine, folder: Path, tmp_path: Path) -> None:
     save_file({"layer.weight": torch.arange(64.0).reshape(8, 8)}, folder / "model.safetensors")
     (folder / "model.safetensors").chmod(0o644)  # written for its owner alone
-    program, *words = argo_command(argo_workflow(), server=container.address)
-    options = ["--rm", "--network=host", *HARDENED, *engine.run_options, f"--volume={folder}:/data"]
-    done = finished(engine, "run", *options, f"--entrypoint={program}", tag("client"), *words)
+    signed = made_in(tmp_path)
+    secret = secret_in(folder / "tls", signed, signed.client)
+    with mutual_container(engine, folder, signed) as container:
+        program, *words = argo_command(argo_workflow(), server=container.address)
+        volumes = [f"--volume={folder}:/data", f"--volume={secret}:/tls:ro"]
+        options = ["--rm", "--network=host", *HARDENED, *engine.run_options, *volumes]
+        done = finished(engine, "run", *options, f"--entrypoint={program}", tag("client"), *words)
     assert done.returncode == 0, done.stderr
     assert json.loads((folder / "report.json").read_text())["sparsity"] == 0.5
     assert (load_file(folder / "pruned.safetensors")["layer.weight"] == 0).sum() == 32
@@ -149,19 +154,32 @@ def test_image_says_what_it_is(engine: Engine, target: str) -> None:
     assert image["Config"]["User"] == f"{USER}:{USER}"
 
 
+def secret_in(folder: Path, signed: Certificates, own: Signed) -> Path:
+    """Write the files of a Secret of TLS, as Kubernetes mounts it."""
+    folder.mkdir()
+    for name, file in {"tls.crt": own.certificate, "tls.key": own.key, "ca.crt": signed.ca}.items():
+        (folder / name).write_bytes(file.read_bytes())
+        (folder / name).chmod(0o444)
+    return folder
+
+
+def mutual_container(
+    engine: Engine, folder: Path, signed: Certificates
+) -> contextlib.AbstractContextManager[Container]:
+    """Run the server with the settings of the overlay mtls."""
+    overlay = rendered("overlays/mtls")
+    options = [f"--env={name}={value}" for name, value in overlay.environment.items() if "_TLS_" in name]
+    (mount,) = (mount for mount in overlay.container["volumeMounts"] if mount["name"] == "tls")
+    secret = secret_in(folder / "server-tls", signed, signed.server)
+    return running_container(engine, tag("cpu"), *options, f"--volume={secret}:{mount['mountPath']}:ro")
+
+
 def test_settings_of_the_overlay_mtls_serve_who_shows_a_certificate(
     engine: Engine, folder: Path, tmp_path: Path
 ) -> None:
     signed = made_in(tmp_path)
-    secret = {"tls.crt": signed.server.certificate, "tls.key": signed.server.key, "ca.crt": signed.ca}
-    for name, file in secret.items():
-        (folder / name).write_bytes(file.read_bytes())
-        (folder / name).chmod(0o444)
-    environment = rendered("overlays/mtls").environment.items()
-    options = [f"--env={name}={value}" for name, value in environment if name.startswith("PRUNING_TLS_")]
-    (mount,) = (mount for mount in rendered("overlays/mtls").container["volumeMounts"] if mount["name"] == "tls")
     tls = Tls(ca=signed.ca, certificate=signed.client.certificate, key=signed.client.key)
-    with running_container(engine, tag("cpu"), *options, f"--volume={folder}:{mount['mountPath']}:ro") as container:
+    with mutual_container(engine, folder, signed) as container:
         with Client(container.address, tls=tls) as client:
             assert client.prune({"w.weight": torch.ones(4, 4)}, HALF).report.sparsity == 0.5
         with Client(container.address, tls=Tls(ca=signed.ca), retries=0) as client, pytest.raises(UnavailableError):

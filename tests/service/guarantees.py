@@ -18,6 +18,11 @@ GUARANTEES: Final[Mapping[str, tuple[str, ...]]] = {
         "tests/service/test_settings.py::test_tokens_do_not_travel_in_the_clear_unless_that_is_said_too",
         "tests/client/transport/test_addresses.py::test_token_does_not_leave_this_machine_in_the_clear",
     ),
+    "The client sends no model over plaintext to another machine unless it is told to (`insecure=True`, "
+    "`--insecure`).": (
+        "tests/client/transport/test_addresses.py::test_model_leaves_this_machine_in_plaintext_only_if_asked",
+        "tests/client/cli/test_cli_connection.py::test_insecure_sends_to_another_machine",
+    ),
     "With mTLS, a client without a certificate of the CA gets no connection.": (
         "tests/service/auth/test_tls.py::test_client_without_a_certificate_of_the_ca_gets_no_connection",
     ),

@@ -57,7 +57,7 @@ def test_server_that_is_added_to_a_name_is_found_though_no_other_went() -> None:
         names = stack.enter_context(name_server())
         names.addresses = ["127.0.0.1"]
         stack.enter_context(running_server(listen=f"127.0.0.1:{port}", connection_age_seconds="1"))
-        client = stack.enter_context(Client(names.target(port), retries=0))
+        client = stack.enter_context(Client(names.target(port), insecure=True, retries=0))
         client.capabilities()
         added = stack.enter_context(running_server(listen=f"127.0.0.2:{port}"))
         names.addresses.append("127.0.0.2")

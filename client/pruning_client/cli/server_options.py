@@ -18,6 +18,7 @@ _FOR_SERVERS: Final = {
     "tls_key": "--tls-key",
     "tls_server_name": "--tls-server-name",
     "token_file": "--token-file",
+    "insecure": "--insecure",
     "retries": "--retries",
 }
 """The options that have a meaning only with --server."""
@@ -51,6 +52,11 @@ def add_server_options(command: ArgumentParser) -> None:
     server.add_argument(
         "--token-file", type=Path, metavar="FILE", help="a token to send with each call; the file is read at each call"
     )
+    server.add_argument(
+        "--insecure",
+        action="store_true",
+        help="send models to another machine in plaintext, where a proxy or a mesh encrypts; tokens are never sent so",
+    )
 
 
 def check_local(options: Namespace) -> None:
@@ -72,7 +78,14 @@ def connect(options: Namespace) -> "Client":
     target = _target(options.server)
     token = None if options.token_file is None else _token_of(options.token_file)
     try:
-        return Client(target, tls=_tls(options), token=token, timeout=options.timeout, retries=retries)
+        return Client(
+            target,
+            tls=_tls(options),
+            token=token,
+            insecure=options.insecure,
+            timeout=options.timeout,
+            retries=retries,
+        )
     except ValueError as error:
         raise UsageError(str(error)) from error
 

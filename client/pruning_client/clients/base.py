@@ -53,12 +53,13 @@ class PruneCall(Generic[SinkT, ValueT]):
 class ClientBase(ABC):
     """The settings of a client, and what is the same with and without an event loop."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one keyword for each setting
         self,
         target: Target,
         *,
         tls: Tls | bool | None = None,
         token: Token | None = None,
+        insecure: bool = False,
         timeout: float | None = None,
         retries: int = RETRIES,
     ) -> None:
@@ -67,7 +68,7 @@ class ClientBase(ABC):
         self._retries = check_retries(retries)
         self._process = ProcessGuard()
         self._target = target
-        self._security = security_of(tls, token)
+        self._security = security_of(tls, token, insecure=insecure)
         self._connect()
 
     @abstractmethod

@@ -58,7 +58,8 @@ class Client(ClientBase):
     """A pruning server, reached over gRPC. One may be used by many threads.
 
     `target` is "HOST:PORT" or "unix:/PATH", or several of them, among which calls take turns; connected to when first
-    used. `tls` is True or a `Tls`, `token` a string or a function that returns one. `timeout` is the seconds that each
+    used. `tls` is True or a `Tls`, `token` a string or a function that returns one. Without TLS, only this machine is
+    called, unless `insecure` is True. `timeout` is the seconds that each
     call may take, unless the call has its own, inf for no limit; None allows 30 s and one more for every 10 MB of the
     model. A call that failed because of the server or the network is tried again, whole, up to `retries` times within
     that time.

@@ -39,8 +39,8 @@ _OPTIONS: Final = (
 def open_channel(target: Target, security: Security = NO_SECURITY) -> grpc.Channel:
     """Return a channel that connects when it is first used.
 
-    Raises: ValueError if `target` is not an address, if a token would travel in plaintext, or if a file of TLS
-    holds something else. OSError if it cannot be read.
+    Raises: ValueError if `target` is not an address, if a token or, without `insecure`, a model would travel in
+    plaintext, or if a file of TLS holds something else. OSError if it cannot be read.
     """
     address, options = _prepared(target, security)
     if security.tls is None:
@@ -63,14 +63,24 @@ def _prepared(target: Target, security: Security) -> tuple[str, _Options]:
     check(target)
     addresses = addresses_of(target)
     are_local = all(map(is_local, addresses))
-    if security.token is not None and security.tls is None and not are_local:
-        raise ValueError(
-            f"a token goes over TLS only, or to this machine: give tls=True (--tls) too, to reach {name_of(target)}"
-        )
+    if security.tls is None and not are_local:
+        _check_plaintext(name_of(target), security)
     options: _Options = [*_OPTIONS, *_authority(addresses, security.tls)]
     if are_local or len(addresses) > 1:  # a proxy would be asked for a host of the name of the whole list
         options.append(("grpc.enable_http_proxy", 0))
     return joined(addresses) if len(addresses) > 1 else addresses[0], options
+
+
+def _check_plaintext(name: str, security: Security) -> None:
+    """Refuse to send to another machine in plaintext, as a server refuses to listen so. Raises: ValueError."""
+    if security.token is not None:
+        raise ValueError(f"a token goes over TLS only, or to this machine: give tls=True (--tls) too, to reach {name}")
+    if not security.insecure:
+        raise ValueError(
+            f"a model would travel to {name} in plaintext, where others may read and change it: give tls=True (--tls), "
+            "or Tls(ca=...) (--tls-ca) for a CA of your own; or, where a proxy or a mesh encrypts, insecure=True "
+            "(--insecure)"
+        )
 
 
 def _authority(addresses: Sequence[str], tls: Tls | None) -> _Options:

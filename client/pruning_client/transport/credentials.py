@@ -77,10 +77,11 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class Security:
-    """TLS, a token, both or neither."""
+    """TLS, a token, both or neither. `insecure`: models may go to other machines in plaintext; tokens never do."""
 
     tls: Tls | None = None
     token: Token | None = field(default=None, repr=False)
+    insecure: bool = False
 
     @property
     def is_tls(self) -> bool:
@@ -105,16 +106,21 @@ class Security:
 NO_SECURITY: Final = Security()
 
 
-def security_of(tls: Tls | bool | None, token: Token | None) -> Security:
+def security_of(tls: Tls | bool | None, token: Token | None, *, insecure: bool = False) -> Security:
     """Return the security that a client's caller asks for.
 
-    Raises: TypeError or ValueError if `tls` or `token` is something else.
+    Raises: TypeError or ValueError if `tls` or `token` is something else, or `insecure` is set beside TLS.
     """
     if tls is not None and not isinstance(tls, Tls | bool):
         raise TypeError(f"tls is True, or Tls(ca=..., certificate=..., key=...); got {type(tls).__name__}")
     if token is not None and not callable(token):
         checked(token)
-    return Security(tls if isinstance(tls, Tls) else Tls() if tls else None, token)
+    if tls and insecure:
+        raise ValueError(
+            "insecure=True (--insecure) is plaintext, without TLS; leave out one of the two. To trust a certificate of "
+            "your own, give its CA: Tls(ca=...), --tls-ca"
+        )
+    return Security(tls if isinstance(tls, Tls) else Tls() if tls else None, token, insecure)
 
 
 def checked(token: str) -> str:

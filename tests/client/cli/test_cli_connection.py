@@ -59,6 +59,9 @@ def test_tls_that_does_not_fit_is_said_in_a_line() -> None:
         pytest.param(["--retries", "9"], "--retries: without --server no network is used", id="retries at nobody"),
         pytest.param(["--retries", "-1"], "retries are a whole number, 0 for none; got '-1'", id="retries below 0"),
         pytest.param(["--token-file", "t"], "--token-file: without --server no network is used", id="token for nobody"),
+        pytest.param(["--insecure"], "--insecure: without --server no network is used", id="plaintext to nobody"),
+        pytest.param(["--server", "a:1"], "in plaintext, where others may read", id="plaintext"),
+        pytest.param(["--server", "a:1", "--tls", "--insecure"], "leave out one of the two", id="TLS and plaintext"),
         pytest.param(["--server", "a:1", "--tls-cert", "c"], "a certificate without its key", id="no key"),
         pytest.param(["--server", "a:1", "--tls-ca", "none.pem"], "none.pem: No such file", id="no CA"),
         pytest.param(["--server", "a:1", "--tls-ca", __file__], "holds no certificate in PEM", id="no certificate"),
@@ -82,3 +85,11 @@ def test_token_in_the_clear_is_refused_and_not_shown(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert "a token goes over TLS only" in done.stderr
     assert TOKEN not in done.stderr
+
+
+def test_insecure_sends_to_another_machine(tmp_path: Path) -> None:
+    file = written(tmp_path / "in.safetensors", weight(1, 2))
+    rule = ("--method", "identity", "--dry-run")
+    done = prune("run", file, *rule, "--server", "no-such-host.invalid:50051", "--insecure", "--retries", "0")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "there is no host of this name" in done.stderr

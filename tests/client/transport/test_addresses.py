@@ -4,6 +4,7 @@ import pytest
 
 from pruning_client import Client, Tls
 from pruning_client.transport.addresses import check, name_of
+from tests.client.both import BOTH, Connect
 
 TOKEN = "s3cret-t0ken"  # noqa: S105 - opens nothing
 
@@ -74,28 +75,53 @@ def test_messages_name_every_address() -> None:
     assert name_of(["10.0.0.1:1", "10.0.0.2:1"]) == "10.0.0.1:1, 10.0.0.2:1"
 
 
-@pytest.mark.parametrize(
+ELSEWHERE = pytest.mark.parametrize(
     "target",
     [
         "gpu-box:50051",
         "unix-box:50051",
+        "localhost.evil.example:1",
         "127.evil.example:1",
+        "[::]:1",
+        "dns:///pruning-service.pruning.svc:50051",
         "dns://10.0.0.1/localhost:1",
         "ipv4:127.0.0.1:1,10.0.0.1:1",
+        "ipv6:[2001:db8::1]:1",
+        "vsock:2:1",
+        "xds:localhost:1",
         ["127.0.0.1:1", "10.0.0.1:1"],
     ],
     ids=str,
 )
-def test_token_does_not_leave_this_machine_in_the_clear(target: str | list[str]) -> None:
+
+
+@ELSEWHERE
+@pytest.mark.parametrize("insecure", [False, True])
+def test_token_does_not_leave_this_machine_in_the_clear(target: str | list[str], insecure: bool) -> None:
     with pytest.raises(ValueError, match=r"a token goes over TLS only, or to this machine: give tls=True \(--tls\)"):
-        Client(target, token=TOKEN)
+        Client(target, token=TOKEN, insecure=insecure)
+
+
+@ELSEWHERE
+@BOTH
+def test_model_leaves_this_machine_in_plaintext_only_if_asked(connect: Connect, target: str | list[str]) -> None:
+    with pytest.raises(ValueError, match=r"give tls=True \(--tls\).*insecure=True \(--insecure\)"), connect(target):
+        pass
+    with connect(target, insecure=True):
+        pass
+
+
+def test_insecure_beside_tls_is_refused() -> None:
+    with pytest.raises(ValueError, match="leave out one of the two"):
+        Client("gpu-box:1", tls=True, insecure=True)
 
 
 @pytest.mark.parametrize(
     "target", ["LOCALHOST:1", "127.0.0.2:1", "[::1]:1", "unix:/socket", "dns:///localhost:1", "ipv4:127.0.0.1:1"]
 )
-def test_token_goes_to_this_machine(target: str) -> None:
+def test_token_and_model_go_to_this_machine(target: str) -> None:
     Client(target, token=TOKEN).close()
+    Client(target).close()
 
 
 def test_several_addresses_over_tls_need_their_common_name() -> None:

@@ -134,7 +134,7 @@ def test_connection_that_fails_fails_at_once_and_says_what_to_do(
 ) -> None:
     with (
         where(certificates) as address,
-        connect(address, tls=how(certificates), retries=0, timeout=60) as client,
+        connect(address, tls=how(certificates), insecure=how is no_tls, retries=0, timeout=60) as client,
         pytest.raises(UnavailableError, match=message) as caught,
     ):
         client.capabilities()
