@@ -12,6 +12,7 @@ import torch
 from torch.nn.utils import prune as torch_prune
 
 from pruning_engine.errors import MismatchError, Reason
+from pruning_engine.modules.attention_output import compute_when_read, is_computed_when_read, store_again
 from pruning_engine.modules.deep_copies import copyable
 from pruning_engine.modules.mask_tensors import laid_out_like
 from pruning_proto.names import MASK, ORIG
@@ -94,6 +95,7 @@ def attach(module: torch.nn.Module, name: str, method: Method, mask: torch.Tenso
         if name in module._parameters:
             module.register_parameter(name + ORIG, orig)
             del module._parameters[name]
+        compute_when_read(module, name)
         module.register_buffer(name + MASK, laid_out_like(orig, mask))
         refresh(module, name, method)
         _store_hook(module, name, method)
@@ -101,6 +103,8 @@ def attach(module: torch.nn.Module, name: str, method: Method, mask: torch.Tenso
 
 def refresh(module: torch.nn.Module, name: str, method: Method) -> None:
     """Set `module.name` to the weight under its mask, as the method has it."""
+    if is_computed_when_read(module):
+        return
     weight = masked_weight(module, method)
     setattr(module, name, copyable(weight, getattr(module, name + ORIG), getattr(module, name + MASK)))
 
@@ -113,6 +117,7 @@ def detach(module: torch.nn.Module, name: str, weight: torch.Tensor) -> None:
     orig.data = weight.detach()
     delattr(module, name)
     del module._buffers[name + MASK]
+    store_again(module)
     setattr(module, name, orig)
 
 
@@ -140,13 +145,14 @@ def _store_hook(module: torch.nn.Module, name: str, method: Method) -> None:
 def _restored_on_error(module: torch.nn.Module, name: str) -> Iterator[None]:
     value = getattr(module, name)
     tables: tuple[dict[Any, Any], ...] = (module._parameters, module._buffers, module._forward_pre_hooks)
-    before = [dict(table) for table in tables]
+    before, kind = [dict(table) for table in tables], type(module)
     try:
         yield
     except BaseException:
         for table, entries in zip(tables, before, strict=True):
             table.clear()
             table.update(entries)
+        module.__class__ = kind
         module.__dict__.pop(name, None)
         setattr(module, name, value)  # which also mends the list that recurrent modules keep beside
         raise
