@@ -35,8 +35,10 @@ COPY deploy/requirements-client.txt ./
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     python -m pip --python /app/bin/python install --only-binary :all: --require-hashes -r requirements-client.txt
 
-# The project itself, built by the build system of pyproject.toml and installed into the same /app: the small layer on top.
+# The project itself, built by the build system of pyproject.toml and installed into the same /app: the small layer on
+# top. The compiler is for the engine's kernels, and stays here.
 FROM builder AS project
+RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 RUN python -m venv /tools && python -m venv --without-pip /app
 COPY deploy/requirements-build.txt ./
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \

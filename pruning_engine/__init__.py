@@ -20,6 +20,7 @@ This import does not import torch: the names that need it load when they are fir
 from typing import TYPE_CHECKING
 
 from pruning_engine.errors import CheckpointError, MismatchError, PruningError, Reason, RecipeError
+from pruning_engine.kernels.compiled.library import get_kernels, set_kernels
 from pruning_engine.recipe import OutputForm, Recipe, Rule
 from pruning_engine.report import GroupReport, ModelTotals, ModelWarning, Report, TensorReport, WarningKind
 from pruning_engine.runtime.threads import get_threads, set_threads
@@ -82,6 +83,7 @@ __all__ = [
     "_validate_pruning_dim",
     "_validate_structured_pruning",
     "custom_from_mask",
+    "get_kernels",
     "get_threads",
     "global_unstructured",
     "hold_masks",
@@ -94,6 +96,7 @@ __all__ = [
     "random_structured",
     "random_unstructured",
     "remove",
+    "set_kernels",
     "set_threads",
 ]
 

@@ -21,7 +21,7 @@ from pruning_service.local_environment import read_local_settings
 from pruning_service.local_settings import LocalSettings, SettingsError
 from pruning_service.messages.unknown_fields import reject_unknown_fields
 from pruning_service.resources.device_faults import DeviceFaults
-from pruning_service.resources.devices import DeviceError, find_device
+from pruning_service.resources.devices import DeviceError, find_device, use_kernels
 from pruning_service.resources.engine_worker import EngineWorker
 from pruning_service.resources.memory_budget import Budget
 from pruning_service.status import Refusal
@@ -54,6 +54,7 @@ def prune(
     """
     settings = settings or read_local_settings({})
     set_threads(settings.threads)
+    use_kernels(settings.kernels)
     device = find_device(settings.device)
     with (
         closing(EngineWorker(device)) as worker,
@@ -71,6 +72,7 @@ def prune(
 def capabilities(settings: LocalSettings | None = None) -> pb.GetCapabilitiesResponse:
     """Return what a local run offers. Raises: DeviceError."""
     settings = settings or read_local_settings({})
+    use_kernels(settings.kernels)
     return described(version(DISTRIBUTION), find_device(settings.device), settings)
 
 

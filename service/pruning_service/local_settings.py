@@ -54,6 +54,7 @@ class LocalSettings:
     """The device and the limits of a run; `docs/settings.md` describes each."""
 
     device: str = "auto"
+    kernels: str = "auto"
     threads: int
     memory_bytes: int
     header_bytes: int = limits.HEADER_BYTES

@@ -11,6 +11,7 @@ from typing import Final
 import grpc
 from grpc_reflection.v1alpha import reflection
 
+from pruning_engine.kernels.compiled.library import get_kernels
 from pruning_engine.runtime.threads import set_threads
 from pruning_proto.names import SERVICE
 from pruning_proto.reasons import Reason
@@ -26,7 +27,7 @@ from pruning_service.observability.metrics import Metrics
 from pruning_service.observability.metrics_server import metrics_served
 from pruning_service.observability.rpc_metrics import MetricsInterceptor
 from pruning_service.resources.device_faults import DeviceFaults
-from pruning_service.resources.devices import capacity_bytes, find_device, held_bytes
+from pruning_service.resources.devices import capacity_bytes, find_device, held_bytes, use_kernels
 from pruning_service.resources.engine_worker import EngineWorker
 from pruning_service.resources.garbage_collection import collect_between_calls
 from pruning_service.resources.memory_budget import Budget
@@ -131,6 +132,7 @@ def _not_in_time(drain_seconds: float) -> Refusal:
 
 def _resources(settings: Settings) -> CallResources:
     set_threads(settings.threads)
+    use_kernels(settings.kernels)
     device = find_device(settings.device)
     return CallResources(
         budget=Budget(settings.memory_bytes, settings.queue_seconds),
@@ -143,7 +145,7 @@ def _resources(settings: Settings) -> CallResources:
 
 def _metrics(resources: CallResources) -> Metrics:
     budget, device = resources.budget, resources.worker.device
-    metrics = Metrics(resources.version, device)
+    metrics = Metrics(resources.version, device, get_kernels())
     metrics.budget_bytes.set(budget.total_bytes)
     metrics.reserved_bytes.set_function(lambda: budget.reserved_bytes)
     metrics.waiting.set_function(lambda: budget.waiting)

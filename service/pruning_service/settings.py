@@ -86,6 +86,13 @@ class Settings(BaseSettings):
         choice("auto", "cpu", "cuda", "cuda:<number>"),
         pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$",
     )
+    kernels: str = setting(
+        LocalSettings.kernels,
+        "What computes on the CPU. `auto`: the compiled kernels for the processor's best instruction set, or numpy "
+        "where they were not compiled. Results do not depend on it.",
+        choice("auto", "numpy", "plain", "avx2", "avx512"),
+        pattern=r"^(auto|numpy|plain|avx2|avx512)$",
+    )
     threads: int = whole(
         Computed(default_threads, "cores - 1, at least 1"),
         "Threads of one selection on the CPU. The default leaves the event loop a core.",
@@ -195,6 +202,7 @@ class Settings(BaseSettings):
         """The part that a run without ports needs, too."""
         return LocalSettings(
             device=self.device,
+            kernels=self.kernels,
             threads=self.threads,
             memory_bytes=self.memory_bytes,
             header_bytes=self.header_bytes,

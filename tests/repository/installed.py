@@ -13,13 +13,14 @@ from scripts.environments import ROOT, python_with
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
-def build_wheel(folder: Path) -> Path:
-    """Build the wheel into `folder`, with the build system that the project names."""
+def build_wheel(folder: Path, **environment: str) -> Path:
+    """Build the wheel into `folder`, with the build system that the project names and variables of the environment."""
     python = python_with("build", PROJECT["build-system"]["requires"])
     subprocess.run(
         [python, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, ROOT],
         check=True,
         stdout=sys.stderr,
+        env={**os.environ, **environment},
     )
     (wheel,) = folder.glob("*.whl")
     return wheel

@@ -25,7 +25,7 @@ UNITS = {"seconds": "seconds", "bytes": "bytes", "ratio": "ratio"}
 
 def families() -> dict[str, Metric]:
     """Return the metrics of a server that has done nothing, by the names that a query has."""
-    metrics = Metrics("0", "cpu")
+    metrics = Metrics("0", "cpu", "numpy")
     MetricsInterceptor(metrics, pb.DESCRIPTOR.services_by_name.values())
     return {
         family.name + ("_total" if family.type == "counter" else ""): family for family in metrics.registry.collect()

@@ -8,9 +8,11 @@ import grpc
 import pytest
 
 from pruning_proto.v1.pruning_pb2 import GetCapabilitiesRequest, GetCapabilitiesResponse
-from tests.repository.installed import PROJECT, Installation
+from tests.repository.installed import PROJECT, Installation, build_wheel
 from tests.repository.modules import FOLDERS
 from tests.servers import ServerProcess
+
+KERNELS = "pruning_engine/kernels/compiled/kernels.so"
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]  # the first time, environments are made
 
@@ -32,6 +34,18 @@ def test_contract_is_shipped(files: list[str]) -> None:
 def test_nothing_but_the_four_packages_is_shipped(files: list[str]) -> None:
     tops = {file.partition("/")[0] for file in files}
     assert {top for top in tops if not top.endswith(".dist-info")} == set(FOLDERS)
+
+
+def test_kernels_are_compiled_into_the_wheel(files: list[str], wheel: Path) -> None:
+    assert KERNELS in files
+    assert "-py3-none-linux_" in wheel.name
+
+
+@pytest.mark.parametrize("variable", ["NO_COMPILED_KERNELS", "CC"])
+def test_wheel_is_built_without_a_compiler(tmp_path: Path, variable: str) -> None:
+    wheel = build_wheel(tmp_path, **{variable: "no-such-compiler"})
+    assert wheel.name.endswith("-py3-none-any.whl")
+    assert KERNELS not in zipfile.ZipFile(wheel).namelist()
 
 
 def test_wheel_and_metadata_have_the_version_of_the_project(wheel: Path) -> None:

@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
 
+from pruning_engine.kernels.compiled.library import available_kernels
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 from tests.servers import ServerProcess, running_server
@@ -218,6 +219,7 @@ def test_it_serves_on_a_unix_socket(tmp_path: Path) -> None:
         pytest.param([], {"PRUNING_HEADER_BYTES": "100000001"}, "the format's own limit", id="header limit"),
         pytest.param([], {"PRUNING_DEVICE": "tpu"}, "PRUNING_DEVICE is auto, cpu, cuda", id="device"),
         pytest.param(["--device", "cuda:99"], {}, "cuda:99", id="device not there"),
+        pytest.param(["--kernels", "mmx"], {}, "is auto, numpy, plain, avx2 or avx512", id="kernels"),
         pytest.param(["--listen", "0.0.0.0:0"], {}, "models would travel in the clear", id="in the clear"),
         pytest.param(["--listen", "nowhere"], {}, "PRUNING_LISTEN must be host:port", id="address"),
         pytest.param(
@@ -235,6 +237,15 @@ def test_settings_that_make_no_sense_are_refused_before_anything_starts(
     assert ended.returncode == 2
     assert text in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("kernels", available_kernels())
+def test_kernels_in_use_are_reported(kernels: str) -> None:
+    with running_server("--kernels", kernels) as server:
+        assert capabilities(server.address).kernels == kernels
+        (labels,) = [labels for name, labels in samples(server) if name == "pruning_build_info"]
+        assert ("kernels", kernels) in labels
+        assert prune(server.address, CONTENT).code == grpc.StatusCode.OK
 
 
 def test_a_port_in_use_is_refused(server: ServerProcess) -> None:

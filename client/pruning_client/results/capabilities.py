@@ -52,7 +52,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What a server offers: methods, output formats, dtypes it can prune, devices, limits, versions."""
+    """What a server offers: methods, output formats, dtypes it can prune, devices, limits, versions.
+
+    `kernels`: what computes on the CPU, "numpy" or an instruction set; empty where a server does not report it.
+    """
 
     version: str
     methods: tuple[Method, ...]
@@ -62,6 +65,7 @@ class Capabilities:
     limits: Limits
     versions: Mapping[str, str]
     maps: tuple[Map, ...] = ()
+    kernels: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON can represent it."""
@@ -96,6 +100,7 @@ def capabilities_of(response: pb.GetCapabilitiesResponse) -> Capabilities:
             options_bytes=limits.options_bytes,
         ),
         versions=dict(response.versions),
+        kernels=response.kernels,
         maps=tuple(
             Map(name=entry.name, description=entry.description, parameters=tuple(entry.parameters))
             for entry in response.maps

@@ -537,7 +537,7 @@ class GetCapabilitiesRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetCapabilitiesResponse(_message.Message):
-    __slots__ = ("version", "methods", "outputs", "prunable_dtypes", "devices", "limits", "versions", "maps")
+    __slots__ = ("version", "methods", "outputs", "prunable_dtypes", "devices", "limits", "versions", "maps", "kernels")
     class VersionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -553,6 +553,7 @@ class GetCapabilitiesResponse(_message.Message):
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
     MAPS_FIELD_NUMBER: _ClassVar[int]
+    KERNELS_FIELD_NUMBER: _ClassVar[int]
     version: str
     methods: _containers.RepeatedCompositeFieldContainer[Method]
     outputs: _containers.RepeatedScalarFieldContainer[OutputForm]
@@ -561,7 +562,8 @@ class GetCapabilitiesResponse(_message.Message):
     limits: Limits
     versions: _containers.ScalarMap[str, str]
     maps: _containers.RepeatedCompositeFieldContainer[Map]
-    def __init__(self, version: _Optional[str] = ..., methods: _Optional[_Iterable[_Union[Method, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[OutputForm, str]]] = ..., prunable_dtypes: _Optional[_Iterable[str]] = ..., devices: _Optional[_Iterable[str]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., versions: _Optional[_Mapping[str, str]] = ..., maps: _Optional[_Iterable[_Union[Map, _Mapping]]] = ...) -> None: ...
+    kernels: str
+    def __init__(self, version: _Optional[str] = ..., methods: _Optional[_Iterable[_Union[Method, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[OutputForm, str]]] = ..., prunable_dtypes: _Optional[_Iterable[str]] = ..., devices: _Optional[_Iterable[str]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., versions: _Optional[_Mapping[str, str]] = ..., maps: _Optional[_Iterable[_Union[Map, _Mapping]]] = ..., kernels: _Optional[str] = ...) -> None: ...
 
 class Map(_message.Message):
     __slots__ = ("name", "description", "parameters")

@@ -61,7 +61,7 @@ class NumpyCandidates:
         mask = self._mask_of(piece)
         flags = buffer("flags", np.bool_, end - begin)
         packed = self._pack(np.greater_equal(keys, keys.dtype.type(low), out=flags), mask)
-        _bits(kept)[packed_slice(begin, end)] = packed
+        bits_of(kept)[packed_slice(begin, end)] = packed
         has_nan = self._has_nan(keys, mask)
         if low == high:
             np.equal(keys, keys.dtype.type(low), out=flags)
@@ -84,7 +84,7 @@ class NumpyCandidates:
 
     def drop(self, begin: int, positions: Integers, kept: PackedMask) -> None:
         """Clear the bits of entries at `positions` from `begin`."""
-        packed = _bits(kept)[begin // 8 :]
+        packed = bits_of(kept)[begin // 8 :]
         np.bitwise_and.at(packed, positions >> 3, ~(np.uint8(1) << (positions & 7).astype(np.uint8)))
 
     def drop_equal(self, piece: tuple[int, int], key: int, count: int, kept: PackedMask) -> None:
@@ -98,7 +98,7 @@ class NumpyCandidates:
         equal = np.flatnonzero(flags)
         if count < len(equal):
             flags[equal[count] :] = False
-        _bits(kept)[packed_slice(begin, end)] &= ~np.packbits(flags, bitorder="little")
+        bits_of(kept)[packed_slice(begin, end)] &= ~np.packbits(flags, bitorder="little")
 
     def is_nan(self, key: int) -> bool:
         """Whether entries of this key are NaN."""
@@ -122,7 +122,8 @@ class NumpyCandidates:
         return bool(self._pack(nan, mask).any())
 
 
-def _bits(kept: PackedMask) -> _Packed:
+def bits_of(kept: PackedMask) -> _Packed:
+    """Return the bits of a mask that is being filled."""
     bits: _Packed | None = kept.bits
     if bits is None:
         raise RuntimeError("a mask to be filled needs its bits; `blank` makes one")

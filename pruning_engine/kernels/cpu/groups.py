@@ -18,7 +18,7 @@ from pruning_engine.kernels.cpu.keys import Keys
 from pruning_engine.kernels.packed_mask import PackedMask, packed_slice
 from pruning_engine.runtime.scratch_buffers import buffer
 
-_Packed: TypeAlias = npt.NDArray[np.uint8]
+Packed: TypeAlias = npt.NDArray[np.uint8]
 
 _SHORT: Final = 32
 """Entries of a group up to which all pairs are compared; longer groups are partitioned."""
@@ -27,7 +27,7 @@ _SHORT: Final = 32
 class NumpyGroups:
     """The candidates of one tensor, in groups. A piece is a range of groups."""
 
-    def __init__(self, keys: Keys, mask: _Packed | None, layout: ChannelLayout, step: int) -> None:
+    def __init__(self, keys: Keys, mask: Packed | None, layout: ChannelLayout, step: int) -> None:
         self._keys = keys
         self._mask = mask
         self._layout = layout
@@ -38,17 +38,17 @@ class NumpyGroups:
         """Return where each piece begins and ends; contiguous ones begin at whole bytes of a packed mask."""
         return group_pieces(self._layout, self._step)
 
-    def blank(self) -> _Packed:
+    def blank(self) -> Packed:
         """Return what `prune` marks kept entries in: packed bits, or one byte per entry."""
         entries = self._layout.entries
         return np.empty(packed_bytes(entries) if self._is_contiguous else entries, np.uint8)
 
-    def packed(self, kept: _Packed) -> PackedMask:
+    def packed(self, kept: Packed) -> PackedMask:
         """Return the mask of what `prune` has marked."""
         bits = kept if self._is_contiguous else np.packbits(kept, bitorder="little")
         return PackedMask(self._layout.entries, bits)
 
-    def prune(self, piece: tuple[int, int], to_prune: Callable[[int, int], int], kept: _Packed) -> GroupCut:
+    def prune(self, piece: tuple[int, int], to_prune: Callable[[int, int], int], kept: Packed) -> GroupCut:
         """Mark in `kept` what stays of the groups of a piece."""
         keys, unpruned, positions = self._read(piece)
         if self._has_nan(keys, unpruned):
@@ -157,7 +157,7 @@ def _by_pairs(keys: Integers, unpruned: BoolArray | None, counts: Integers) -> t
     return np.ascontiguousarray(pruned.T), largest
 
 
-def _rank_all(columns: Integers, ranks: _Packed) -> None:
+def _rank_all(columns: Integers, ranks: Packed) -> None:
     """Count for each entry those of its row that are pruned before it: smaller ones, and equal earlier ones."""
     ranks[:] = np.arange(len(columns) - 1, -1, -1, dtype=np.uint8)[:, None]
     is_before = np.empty(columns.shape[1], np.bool_)
@@ -169,7 +169,7 @@ def _rank_all(columns: Integers, ranks: _Packed) -> None:
             ranks[earlier] -= one
 
 
-def _rank_candidates(columns: Integers, are_candidates: BoolArray, ranks: _Packed) -> None:
+def _rank_candidates(columns: Integers, are_candidates: BoolArray, ranks: Packed) -> None:
     """Count as `_rank_all` does, but only entries that can be pruned."""
     ranks[:] = 0
     for later in range(1, len(columns)):

@@ -40,24 +40,24 @@ class FloatKeys:
     def __init__(self, flat: Buffer) -> None:
         self.highest = highest_key(flat.dtype)
         self.largest_number = largest_number(flat.dtype)
-        self._bits = raw_integers(flat)
-        self._magnitude = self._bits.dtype.type(magnitude_bits(flat.dtype))
+        self.bits = raw_integers(flat)
+        self.magnitude = self.bits.dtype.type(magnitude_bits(flat.dtype))
 
     def read(self, begin: int, end: int) -> Integers:
         """Return the keys from `begin` to `end`."""
-        out = buffer("keys", self._bits.dtype, end - begin)
-        np.bitwise_and(self._bits[begin:end], self._magnitude, out=out)
+        out = buffer("keys", self.bits.dtype, end - begin)
+        np.bitwise_and(self.bits[begin:end], self.magnitude, out=out)
         return out
 
     def runs(self, numbers: Integers) -> Integers:
         """Return the keys of whole runs."""
-        bits: Integers = take_runs(self._bits, numbers)
-        np.bitwise_and(bits, self._magnitude, out=bits)
+        bits: Integers = take_runs(self.bits, numbers)
+        np.bitwise_and(bits, self.magnitude, out=bits)
         return bits
 
     def at(self, positions: Integers) -> Integers:
         """Return the keys at `positions`."""
-        keys: Integers = self._bits[positions] & self._magnitude
+        keys: Integers = self.bits[positions] & self.magnitude
         return keys
 
 
@@ -124,7 +124,7 @@ class RandomKeys:
     def read(self, begin: int, end: int) -> Integers:
         """Return the keys from `begin` to `end`."""
         out = buffer("keys", np.uint64, end - begin)
-        return _mix(np.add(_ladder(end - begin), np.uint64(self._start(begin)), out=out))
+        return _mix(np.add(_ladder(end - begin), np.uint64(self.start(begin)), out=out))
 
     def runs(self, numbers: Integers) -> Integers:
         """Return the keys of whole runs."""
@@ -134,9 +134,10 @@ class RandomKeys:
         """Return the keys at `positions`."""
         index = positions.astype(np.uint64)
         np.multiply(index, np.uint64(GOLDEN), out=index)
-        return _mix(np.add(index, np.uint64(self._start(0)), out=index))
+        return _mix(np.add(index, np.uint64(self.start(0)), out=index))
 
-    def _start(self, index: int) -> int:
+    def start(self, index: int) -> int:
+        """Return what is mixed into the key of one entry."""
         return (self._key + (index + 1) * GOLDEN) & MASK64
 
 

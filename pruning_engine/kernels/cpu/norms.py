@@ -1,6 +1,6 @@
 """Norms of channels on the CPU: in fp64, block by block, so that no fp64 copy of the tensor is ever made."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from math import inf
 from types import MappingProxyType
@@ -30,9 +30,14 @@ def channel_norms(flat: Buffer, mask: PackedMask, layout: ChannelLayout, norm: N
     if norm is NamedNorm.NUC:
         each = partial(_nuclear_norm, flat, mask, layout)
         return np.array(in_parallel(each, range(layout.channels)), np.float64)
+    reduce = partial(_reduce_block, NumberReader(flat, np.float64), mask, power_of(norm))
+    return combined(reduce, layout, norm, step)
+
+
+def combined(reduce: Callable[[Block], Floats], layout: ChannelLayout, norm: Norm, step: int) -> Floats:
+    """Return what ranks each channel, from what `reduce` makes of blocks: a number for each of their channels."""
     power = power_of(norm)
     blocks = layout.blocks(step)
-    reduce = partial(_reduce_block, NumberReader(flat, np.float64), mask, power)
     combine = _COMBINE.get(power, np.add)
     result = np.full(layout.channels, inf if power == -inf else 0.0)
     at_once = max(_FEW_BLOCKS, 4 * step // layout.channels)  # what they are reduced to has a number for each channel

@@ -6,6 +6,7 @@ from typing import Final
 
 from pruning_engine.dtypes import PRUNABLE
 from pruning_engine.granularities.builtin_groups import MAPS
+from pruning_engine.kernels.compiled.library import get_kernels
 from pruning_engine.scores.installed_methods import installed_methods
 from pruning_proto import limits
 from pruning_proto.formats import FORMATS
@@ -24,6 +25,7 @@ def capabilities(package_version: str, device: str, settings: LocalSettings) -> 
         outputs=[f"OUTPUT_FORM_{row.name.upper()}" for row in FORMATS],
         prunable_dtypes=sorted(PRUNABLE),
         devices=[device],
+        kernels=get_kernels(),
         limits=_limits(settings),
         maps=[
             pb.Map(name=name, description=each.description, parameters=each.parameters) for name, each in MAPS.items()

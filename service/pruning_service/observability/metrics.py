@@ -51,7 +51,7 @@ CODES: Final = {
 class Metrics:
     """The metrics of one server, in their own registry."""
 
-    def __init__(self, version: str, device: str) -> None:
+    def __init__(self, version: str, device: str, kernels: str) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call] # they double every series, and no dashboard reads them
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
@@ -62,9 +62,9 @@ class Metrics:
         Gauge(
             "pruning_build_info",
             "Always 1; the labels describe the server.",
-            ("version", "device"),
+            ("version", "device", "kernels"),
             registry=self.registry,
-        ).labels(version, device).set(1)
+        ).labels(version, device, kernels).set(1)
 
     def rpc(self, kind: str, service: str, method: str) -> "RpcSeries":
         """Return the series of one RPC, and create them. `kind` is the middleware's word for how the RPC streams."""

@@ -8,6 +8,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from pruning_engine.kernels.compiled.library import set_kernels
+
 CPU: Final = "cpu"
 
 _DRIVER_FILES: Final = ("nvidiactl", "nvidia0", "nvhost-gpu", "dxg", "kfd")
@@ -38,6 +40,17 @@ def find_device(name: str) -> str:
             "pip install 'pruning-service[service]', or set PRUNING_DEVICE=cpu"
         )
     return _cuda(name, int(index or 0))
+
+
+def use_kernels(name: str) -> None:
+    """Let the engine compute with some kernels, or with `auto` with the fastest.
+
+    Raises: DeviceError if this machine does not have them.
+    """
+    try:
+        set_kernels(name)
+    except ValueError as error:
+        raise DeviceError(f"PRUNING_KERNELS: {error}") from None
 
 
 def is_gpu(device: str) -> bool:

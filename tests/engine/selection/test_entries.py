@@ -14,9 +14,10 @@ from pruning_engine.runtime.threads import get_threads, set_threads
 from pruning_engine.selection.entries import TUNING, NanKeyError, Tuning, select
 from pruning_engine.torch_tensors import name_of
 from tests.engine.buffers import flat, pack, unpack
+from tests.engine.kernels.levels import COMPILED, compiled
 
-BACKENDS = [NumpyBackend(8), NumpyBackend(), TorchBackend(torch.device("cpu"), 8)]
-IDS = ["numpy in pieces of 8", "numpy", "torch in pieces of 8"]
+BACKENDS = [NumpyBackend(8), NumpyBackend(), TorchBackend(torch.device("cpu"), 8), *compiled(8)]
+IDS = ["numpy in pieces of 8", "numpy", "torch in pieces of 8", *COMPILED]
 MISLED = Tuning(whole=1, density=0.3, deviations=0.0)
 """A sample that tells hardly anything: most passes only narrow the range."""
 

@@ -32,6 +32,7 @@ from pruning_engine.recipe import (
     WeightedMagnitude,
 )
 from tests.engine.buffers import received, results
+from tests.engine.kernels.levels import COMPILED, compiled
 from tests.engine.packed import pack, unpack
 
 DTYPES = [
@@ -145,8 +146,8 @@ def found(case: Case, backend: Backend) -> torch.Tensor:
 
 @pytest.mark.parametrize(
     "backend",
-    [NumpyBackend(), NumpyBackend(8), TorchBackend(torch.device("cpu")), TorchBackend(torch.device("cpu"), 16)],
-    ids=["numpy", "numpy in pieces", "torch", "torch in pieces"],
+    [NumpyBackend(8), *compiled(8), TorchBackend(torch.device("cpu")), TorchBackend(torch.device("cpu"), 16)],
+    ids=["numpy in pieces", *COMPILED, "torch", "torch in pieces"],
 )
 @settings(
     max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors]

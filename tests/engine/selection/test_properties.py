@@ -41,6 +41,7 @@ from pruning_engine.selection import entries
 from pruning_engine.selection.entries import TUNING, Tuning
 from tests.engine import oracle
 from tests.engine.buffers import received, results
+from tests.engine.kernels.levels import COMPILED, compiled
 from tests.engine.packed import unpack
 
 FLOATS = [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2]
@@ -135,10 +136,11 @@ def masks(case: Case, backend: Backend) -> dict[str, torch.Tensor]:
     [
         (NumpyBackend(), TUNING),
         (NumpyBackend(8), MISLED),
+        *((backend, MISLED) for backend in compiled(8)),
         (TorchBackend(torch.device("cpu")), TUNING),
         (TorchBackend(torch.device("cpu"), 16), MISLED),
     ],
-    ids=["numpy", "numpy in pieces, misled", "torch", "torch in pieces, misled"],
+    ids=["numpy", "numpy in pieces, misled", *COMPILED, "torch", "torch in pieces, misled"],
 )
 @settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors]

@@ -65,7 +65,7 @@ def test_promtool_finds_nothing_wrong(server: ServerProcess) -> None:
 
 
 def test_series_are_there_at_zero_before_anything_happens() -> None:
-    metrics = Metrics("0", "cpu")
+    metrics = Metrics("0", "cpu", "numpy")
     MetricsInterceptor(metrics, pb.DESCRIPTOR.services_by_name.values())
     value = metrics.registry.get_sample_value
 

@@ -175,7 +175,7 @@ class Counted:
 
 def count(kind: str, style: dict[str, Any], calling: Calling) -> Counted:
     """Return the counts after `calling`, once the server is through with it."""
-    metrics = Metrics("0", "cpu")
+    metrics = Metrics("0", "cpu", "numpy")
 
     async def main() -> Counted:
         server = grpc.aio.server(interceptors=(MetricsInterceptor(metrics),))
@@ -288,7 +288,7 @@ def test_calls_add_up(kind: str) -> None:
 
 
 def test_method_that_there_is_not_leaves_no_trace() -> None:
-    metrics = Metrics("0", "cpu")
+    metrics = Metrics("0", "cpu", "numpy")
 
     async def main() -> None:
         server = grpc.aio.server(interceptors=(MetricsInterceptor(metrics),))

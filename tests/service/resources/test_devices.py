@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pruning_service.resources.devices import DeviceError, find_device, is_gpu, may_have_gpu
+from pruning_service.resources.devices import DeviceError, find_device, is_gpu, may_have_gpu, use_kernels
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="drivers are looked for in /dev")
 
@@ -32,6 +32,11 @@ def test_cpu_is_always_there() -> None:
 def test_other_names_are_refused(name: str) -> None:
     with pytest.raises(DeviceError, match="PRUNING_DEVICE is auto, cpu, cuda or cuda:<number>"):
         find_device(name)
+
+
+def test_missing_kernels_are_refused() -> None:
+    with pytest.raises(DeviceError, match="PRUNING_KERNELS: kernels must be auto, numpy"):
+        use_kernels("mmx")
 
 
 def without_torch(expression: str) -> str:

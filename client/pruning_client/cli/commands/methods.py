@@ -26,7 +26,8 @@ def run(options: Namespace) -> Answer:
 
 def _text(capabilities: Capabilities, width: int | None) -> str:
     limits = capabilities.limits
-    lines = [f"pruning server {capabilities.version} on {', '.join(capabilities.devices)}", ""]
+    kernels = f", {capabilities.kernels} kernels" if capabilities.kernels else ""
+    lines = [f"pruning server {capabilities.version} on {', '.join(capabilities.devices)}{kernels}", ""]
     for method in capabilities.methods:
         lines += [method.name, *_indented(method.description, width)]
         if method.parameters:

@@ -1,0 +1,80 @@
+"""The CPU backend with compiled kernels. What kernels.c has no loop for is left to numpy."""
+
+from functools import partial
+from typing import Final
+
+import numpy as np
+
+from pruning_engine.buffer import Buffer
+from pruning_engine.kernels.backend import Candidates, Floats
+from pruning_engine.kernels.channel_layout import Block, ChannelLayout
+from pruning_engine.kernels.compiled.candidates import CompiledCandidates
+from pruning_engine.kernels.compiled.library import address, kernels_of
+from pruning_engine.kernels.compiled.splits import MagnitudeSplit, RandomSplit
+from pruning_engine.kernels.cpu import norms
+from pruning_engine.kernels.cpu.arrays import pieces, raw_integers
+from pruning_engine.kernels.cpu.backend import NumpyBackend
+from pruning_engine.kernels.cpu.keys import FloatKeys, RandomKeys, magnitude_keys
+from pruning_engine.kernels.packed_mask import PackedMask
+from pruning_engine.norm import NamedNorm, Norm, power_of
+from pruning_engine.runtime.scratch_buffers import PIECE_ENTRIES
+from pruning_engine.runtime.threads import in_parallel
+
+_SUMS: Final = {"F32": "f32", "F64": "f64", "BF16": "bf16"}
+"""Dtypes whose channels kernels.c can sum up."""
+
+
+class CompiledBackend(NumpyBackend):
+    """`NumpyBackend` with loops in C, of an instruction set of this machine: the same bits."""
+
+    def __init__(self, level: str, piece_entries: int = PIECE_ENTRIES) -> None:
+        super().__init__(piece_entries)
+        self._kernels = kernels_of(level)
+
+    def apply(self, flat: Buffer, mask: PackedMask, out: Buffer) -> None:
+        """Write the entries that are kept, and +0.0 for the others."""
+        if mask.bits is None or not _are_contiguous(flat, out):
+            super().apply(flat, mask, out)
+            return
+        source, target, bits = raw_integers(flat), raw_integers(out), mask.bits
+        apply = self._kernels.function(f"apply_{source.itemsize * 8}")
+
+        def apply_piece(piece: tuple[int, int]) -> None:
+            begin, end = piece
+            apply(address(source[begin:]), end - begin, address(bits[begin // 8 :]), address(target[begin:]))
+
+        in_parallel(apply_piece, pieces(flat.entries, self._step))
+
+    def magnitudes(self, flat: Buffer, domain: str, mask: PackedMask) -> Candidates:
+        """Return the unpruned entries as candidates by magnitude."""
+        keys = magnitude_keys(flat, domain)
+        if not (isinstance(keys, FloatKeys) and _are_contiguous(flat)):
+            return super().magnitudes(flat, domain, mask)
+        return CompiledCandidates(keys, MagnitudeSplit(self._kernels, keys), self._kernels, mask, self._step)
+
+    def random(self, key: int, mask: PackedMask) -> Candidates:
+        """Return the unpruned entries as candidates by random scores."""
+        keys = RandomKeys(key)
+        return CompiledCandidates(keys, RandomSplit(self._kernels, keys), self._kernels, mask, self._step)
+
+    def norms(self, flat: Buffer, mask: PackedMask, layout: ChannelLayout, norm: Norm) -> Floats:
+        """Return what ranks each channel."""
+        if not (mask.is_full and flat.dtype in _SUMS and _is_summed(norm) and _are_contiguous(flat)):
+            return super().norms(flat, mask, layout, norm)
+        reduce = partial(self._sums, flat, is_squared=power_of(norm) == 2.0)
+        return norms.combined(reduce, layout, norm, self._step)
+
+    def _sums(self, flat: Buffer, block: Block, *, is_squared: bool) -> Floats:
+        sums = np.zeros(block.shape[1])
+        add = self._kernels.function(f"sums_{_SUMS[flat.dtype]}")
+        add(address(flat.array[block.begin :]), *block.shape, is_squared, address(sums))
+        return sums
+
+
+def _is_summed(norm: Norm) -> bool:
+    return norm is not NamedNorm.NUC and power_of(norm) in (1.0, 2.0)
+
+
+def _are_contiguous(*flat: Buffer) -> bool:
+    """Whether tensors have no gaps between their entries, as the loops in C assume; views of torch tensors may."""
+    return all(each.array.flags.c_contiguous for each in flat)

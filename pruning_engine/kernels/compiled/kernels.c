@@ -1,0 +1,603 @@
+/* The hot loops of the CPU backend: one pass over memory each, at about the speed of reading it.
+
+   compiled.py loads this file's library with ctypes, which releases the interpreter's lock during each call. Every
+   function computes the same bits as the numpy code beside it, which is the reference and the fallback.
+
+   A loop works on blocks of 64 entries, so that a block's comparisons are one 64-bit word of a packed mask: flat in C
+   order, the lowest bit first, 1 = kept. A last short block is copied to a padded one. Each loop exists for several
+   instruction sets: plain C, AVX2 and AVX-512; `pruning_levels` says which this processor has, and every function takes
+   the one to use. */
+
+#include <stdint.h>
+#include <string.h>
+
+#define EXPORT __attribute__((visibility("default")))
+#define INLINE static inline __attribute__((always_inline))
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#define X86 1
+#define AVX2 __attribute__((target("avx2,fma,f16c,bmi,bmi2,popcnt,lzcnt")))
+#define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c,bmi,bmi2,popcnt,lzcnt")))
+#endif
+#define PLAIN
+
+enum { LEVEL_PLAIN, LEVEL_AVX2, LEVEL_AVX512, LEVELS };
+
+/* Return the highest level that this processor has. */
+EXPORT int pruning_levels(void)
+{
+#ifdef X86
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512dq"))
+        return LEVEL_AVX512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"))
+        return LEVEL_AVX2;
+#endif
+    return LEVEL_PLAIN;
+}
+
+/* Entries in memory: tensors of a file may begin at any byte. */
+#define UNALIGNED __attribute__((aligned(1), may_alias))
+typedef uint8_t entry_8;
+typedef uint16_t UNALIGNED entry_16;
+typedef uint32_t UNALIGNED entry_32;
+typedef uint64_t UNALIGNED entry_64;
+typedef float UNALIGNED entry_f32;
+typedef double UNALIGNED entry_f64;
+
+/* What one pass found: unpruned entries with keys of `low` or more, those within the bracket, and whether one is NaN. */
+typedef struct {
+    int64_t kept, inside, has_nan;
+} Found;
+
+/* A bracket of keys, both ends included, and the largest key that is not NaN. */
+typedef struct {
+    uint64_t low, high, largest_number;
+} Bracket;
+
+/* Bits of 64 comparisons: with `low`, with `high`, and with the largest number. */
+typedef struct {
+    uint64_t at_least, at_most, nan;
+} Compared;
+
+/* Load and store the word of a packed mask that begins at a byte; the last one may be short. Masks are little-endian. */
+INLINE uint64_t load_word(const uint8_t *bits, int64_t bytes)
+{
+    uint64_t word = 0;
+    if (bytes >= 8) {
+        memcpy(&word, bits, 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        word = __builtin_bswap64(word);
+#endif
+        return word;
+    }
+    for (int64_t at = 0; at < bytes; at++)
+        word |= (uint64_t)bits[at] << (8 * at);
+    return word;
+}
+
+INLINE void store_word(uint8_t *bits, int64_t bytes, uint64_t word)
+{
+    if (bytes >= 8) {
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        word = __builtin_bswap64(word);
+#endif
+        memcpy(bits, &word, 8);
+        return;
+    }
+    for (int64_t at = 0; at < bytes; at++)
+        bits[at] = (uint8_t)(word >> (8 * at));
+}
+
+INLINE uint64_t first_bits(int64_t count) { return count >= 64 ? ~0ull : (1ull << count) - 1; }
+
+/* ---- Comparing 64 keys ----------------------------------------------------------------------------------------- */
+
+/* Eight bytes of 0 or 1 to eight bits, the first byte to the lowest: the product moves each to the top byte. */
+INLINE uint64_t bits_of_bytes(const uint8_t flags[64])
+{
+    uint64_t word = 0;
+    for (int at = 0; at < 64; at += 8) {
+        uint64_t eight = 0;
+        for (int byte = 0; byte < 8; byte++)
+            eight |= (uint64_t)flags[at + byte] << (8 * byte);
+        word |= (eight * 0x0102040810204080ull >> 56) << at;
+    }
+    return word;
+}
+
+#define COMPARE_PLAIN(TYPE, NAME)                                                                                      \
+    INLINE Compared NAME(const TYPE *entries, TYPE magnitude, const Bracket *bracket)                                  \
+    {                                                                                                                  \
+        uint8_t at_least[64], at_most[64], nan[64];                                                                    \
+        const TYPE low = (TYPE)bracket->low, high = (TYPE)bracket->high, number = (TYPE)bracket->largest_number;       \
+        for (int at = 0; at < 64; at++) {                                                                              \
+            const TYPE key = entries[at] & magnitude;                                                                  \
+            at_least[at] = key >= low;                                                                                 \
+            at_most[at] = key <= high;                                                                                 \
+            nan[at] = key > number;                                                                                    \
+        }                                                                                                              \
+        return (Compared){bits_of_bytes(at_least), bits_of_bytes(at_most), bits_of_bytes(nan)};                        \
+    }
+
+COMPARE_PLAIN(entry_8, compare_plain_8)
+COMPARE_PLAIN(entry_16, compare_plain_16)
+COMPARE_PLAIN(entry_32, compare_plain_32)
+COMPARE_PLAIN(entry_64, compare_plain_64)
+
+#ifdef X86
+/* Without unsigned comparisons in AVX2, both sides are moved by the sign bit and compared as signed integers. */
+#define COMPARE_AVX2(TYPE, NAME, SET1, GREATER, LANES, MOVEMASK, SIGN)                                                 \
+    AVX2 INLINE Compared NAME(const TYPE *entries, TYPE magnitude, const Bracket *bracket)                             \
+    {                                                                                                                  \
+        const __m256i all = SET1(magnitude), sign = SET1(SIGN);                                                        \
+        const __m256i low = _mm256_xor_si256(SET1((TYPE)bracket->low), sign);                                          \
+        const __m256i high = _mm256_xor_si256(SET1((TYPE)bracket->high), sign);                                        \
+        const __m256i number = _mm256_xor_si256(SET1((TYPE)bracket->largest_number), sign);                            \
+        uint64_t below = 0, above = 0, nan = 0;                                                                        \
+        for (int at = 0; at < 64; at += LANES) {                                                                       \
+            const __m256i loaded = _mm256_loadu_si256((const __m256i *)(entries + at));                                \
+            const __m256i key = _mm256_xor_si256(_mm256_and_si256(loaded, all), sign);                                 \
+            below |= (uint64_t)MOVEMASK(GREATER(low, key)) << at;                                                      \
+            above |= (uint64_t)MOVEMASK(GREATER(key, high)) << at;                                                     \
+            nan |= (uint64_t)MOVEMASK(GREATER(key, number)) << at;                                                     \
+        }                                                                                                              \
+        return (Compared){~below, ~above, nan};                                                                        \
+    }
+
+AVX2 INLINE uint32_t mask_8(__m256i flags) { return (uint32_t)_mm256_movemask_epi8(flags); }
+AVX2 INLINE uint32_t mask_16(__m256i flags)
+{
+    const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(flags), _mm256_extracti128_si256(flags, 1));
+    return (uint32_t)_mm_movemask_epi8(bytes);
+}
+AVX2 INLINE uint32_t mask_32(__m256i flags) { return (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(flags)); }
+AVX2 INLINE uint32_t mask_64(__m256i flags) { return (uint32_t)_mm256_movemask_pd(_mm256_castsi256_pd(flags)); }
+
+COMPARE_AVX2(entry_8, compare_avx2_8, _mm256_set1_epi8, _mm256_cmpgt_epi8, 32, mask_8, (char)0x80)
+COMPARE_AVX2(entry_16, compare_avx2_16, _mm256_set1_epi16, _mm256_cmpgt_epi16, 16, mask_16, (short)0x8000)
+COMPARE_AVX2(entry_32, compare_avx2_32, _mm256_set1_epi32, _mm256_cmpgt_epi32, 8, mask_32, (int)0x80000000)
+COMPARE_AVX2(entry_64, compare_avx2_64, _mm256_set1_epi64x, _mm256_cmpgt_epi64, 4, mask_64, INT64_MIN)
+
+#define COMPARE_AVX512(BITS, LANES, SET1)                                                                              \
+    AVX512 INLINE Compared compare_avx512_##BITS(const entry_##BITS *entries, entry_##BITS magnitude,                  \
+                                                 const Bracket *bracket)                                               \
+    {                                                                                                                  \
+        const __m512i all = SET1(magnitude), low = SET1((entry_##BITS)bracket->low);                                   \
+        const __m512i high = SET1((entry_##BITS)bracket->high);                                                        \
+        const __m512i number = SET1((entry_##BITS)bracket->largest_number);                                            \
+        uint64_t at_least = 0, at_most = 0, nan = 0;                                                                   \
+        for (int at = 0; at < 64; at += LANES) {                                                                       \
+            const __m512i key = _mm512_and_si512(_mm512_loadu_si512(entries + at), all);                               \
+            at_least |= (uint64_t)_mm512_cmpge_epu##BITS##_mask(key, low) << at;                                       \
+            at_most |= (uint64_t)_mm512_cmple_epu##BITS##_mask(key, high) << at;                                       \
+            nan |= (uint64_t)_mm512_cmpgt_epu##BITS##_mask(key, number) << at;                                         \
+        }                                                                                                              \
+        return (Compared){at_least, at_most, nan};                                                                     \
+    }
+
+COMPARE_AVX512(8, 64, _mm512_set1_epi8)
+COMPARE_AVX512(16, 32, _mm512_set1_epi16)
+COMPARE_AVX512(32, 16, _mm512_set1_epi32)
+COMPARE_AVX512(64, 8, _mm512_set1_epi64)
+#endif
+
+/* ---- Splitting magnitudes at a bracket -------------------------------------------------------------------------- */
+
+/* Write into `kept` which unpruned entries have keys of `low` or more, and collect the ones within the bracket.
+
+   A key is an entry's bits and `magnitude`. `mask`: the prior mask from the first entry on, or NULL. `positions` and
+   `keys`: room for `count` numbers, or both NULL to count only. */
+#define SPLIT(TARGET, TYPE, NAME, COMPARE)                                                                             \
+    TARGET static void NAME(const TYPE *entries, int64_t count, uint64_t magnitude, const Bracket *bracket,            \
+                            const uint8_t *mask, uint8_t *kept, uint32_t *positions, TYPE *keys, Found *found)         \
+    {                                                                                                                  \
+        int64_t kept_count = 0, inside_count = 0;                                                                      \
+        uint64_t any_nan = 0;                                                                                          \
+        TYPE last[64] = {0};                                                                                           \
+        for (int64_t begin = 0; begin < count; begin += 64) {                                                          \
+            const int64_t entries_left = count - begin, bytes_left = (entries_left + 7) / 8;                           \
+            const TYPE *block = entries + begin;                                                                       \
+            uint64_t valid = mask ? load_word(mask + begin / 8, bytes_left) : ~0ull;                                   \
+            if (entries_left < 64) {                                                                                   \
+                memcpy(last, block, (size_t)entries_left * sizeof(TYPE));                                              \
+                block = last;                                                                                          \
+                valid &= first_bits(entries_left);                                                                     \
+            }                                                                                                          \
+            const Compared compared = COMPARE(block, (TYPE)magnitude, bracket);                                        \
+            const uint64_t stays = compared.at_least & valid;                                                          \
+            uint64_t inside = stays & compared.at_most;                                                                \
+            any_nan |= compared.nan & valid;                                                                           \
+            store_word(kept + begin / 8, bytes_left, stays);                                                           \
+            kept_count += __builtin_popcountll(stays);                                                                 \
+            if (!positions) {                                                                                          \
+                inside_count += __builtin_popcountll(inside);                                                          \
+                continue;                                                                                              \
+            }                                                                                                          \
+            for (; inside; inside &= inside - 1) {                                                                     \
+                const int at = __builtin_ctzll(inside);                                                                \
+                positions[inside_count] = (uint32_t)(begin + at);                                                      \
+                keys[inside_count++] = block[at] & (TYPE)magnitude;                                                    \
+            }                                                                                                          \
+        }                                                                                                              \
+        *found = (Found){kept_count, inside_count, any_nan != 0};                                                      \
+    }
+
+SPLIT(PLAIN, entry_8, split_plain_8, compare_plain_8)
+SPLIT(PLAIN, entry_16, split_plain_16, compare_plain_16)
+SPLIT(PLAIN, entry_32, split_plain_32, compare_plain_32)
+SPLIT(PLAIN, entry_64, split_plain_64, compare_plain_64)
+#ifdef X86
+SPLIT(AVX2, entry_8, split_avx2_8, compare_avx2_8)
+SPLIT(AVX2, entry_16, split_avx2_16, compare_avx2_16)
+SPLIT(AVX2, entry_32, split_avx2_32, compare_avx2_32)
+SPLIT(AVX2, entry_64, split_avx2_64, compare_avx2_64)
+SPLIT(AVX512, entry_8, split_avx512_8, compare_avx512_8)
+SPLIT(AVX512, entry_16, split_avx512_16, compare_avx512_16)
+SPLIT(AVX512, entry_32, split_avx512_32, compare_avx512_32)
+SPLIT(AVX512, entry_64, split_avx512_64, compare_avx512_64)
+#define BY_LEVEL(LEVEL, NAME, BITS)                                                                                    \
+    ((LEVEL) >= LEVEL_AVX512 ? NAME##_avx512_##BITS : (LEVEL) == LEVEL_AVX2 ? NAME##_avx2_##BITS : NAME##_plain_##BITS)
+#else
+#define BY_LEVEL(LEVEL, NAME, BITS) NAME##_plain_##BITS
+#endif
+
+#define EXPORT_SPLIT(BITS)                                                                                             \
+    EXPORT void pruning_split_##BITS(int level, const entry_##BITS *entries, int64_t count, uint64_t magnitude,        \
+                                     const Bracket *bracket, const uint8_t *mask, uint8_t *kept, uint32_t *positions,  \
+                                     entry_##BITS *keys, Found *found)                                                 \
+    {                                                                                                                  \
+        (void)level;                                                                                                   \
+        BY_LEVEL(level, split, BITS)(entries, count, magnitude, bracket, mask, kept, positions, keys, found);          \
+    }
+
+EXPORT_SPLIT(8)
+EXPORT_SPLIT(16)
+EXPORT_SPLIT(32)
+EXPORT_SPLIT(64)
+
+/* ---- Splitting random scores ------------------------------------------------------------------------------------ */
+
+/* splitmix64's finalizer, as random_keys.py defines it. */
+INLINE uint64_t mixed(uint64_t value)
+{
+    value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9ull;
+    value = (value ^ (value >> 27)) * 0x94D049BB133111EBull;
+    return value ^ (value >> 31);
+}
+
+#define GOLDEN 0x9E3779B97F4A7C15ull
+
+/* The same as SPLIT for keys mixed(start + index * GOLDEN), which are computed 64 at a time and compared in the cache.
+   The loop over 64 keys is plain C, which the compiler vectorizes for the instruction set. */
+#define SPLIT_RANDOM(TARGET, NAME, COMPARE)                                                                            \
+    TARGET static void NAME(uint64_t start, int64_t count, const Bracket *bracket, const uint8_t *mask, uint8_t *kept, \
+                            uint32_t *positions, uint64_t *keys, Found *found)                                         \
+    {                                                                                                                  \
+        int64_t kept_count = 0, inside_count = 0;                                                                      \
+        uint64_t block[64];                                                                                            \
+        for (int64_t begin = 0; begin < count; begin += 64) {                                                          \
+            const int64_t entries_left = count - begin, bytes_left = (entries_left + 7) / 8;                           \
+            const uint64_t valid = (mask ? load_word(mask + begin / 8, bytes_left) : ~0ull) & first_bits(entries_left);\
+            for (uint64_t at = 0; at < 64; at++)                                                                       \
+                block[at] = mixed(start + ((uint64_t)begin + at) * GOLDEN);                                            \
+            const Compared compared = COMPARE(block, ~0ull, bracket);                                                  \
+            const uint64_t stays = compared.at_least & valid;                                                          \
+            store_word(kept + begin / 8, bytes_left, stays);                                                           \
+            kept_count += __builtin_popcountll(stays);                                                                 \
+            for (uint64_t inside = stays & compared.at_most; inside; inside &= inside - 1) {                           \
+                const int at = __builtin_ctzll(inside);                                                                \
+                if (positions) {                                                                                       \
+                    positions[inside_count] = (uint32_t)(begin + at);                                                  \
+                    keys[inside_count] = block[at];                                                                    \
+                }                                                                                                      \
+                inside_count++;                                                                                        \
+            }                                                                                                          \
+        }                                                                                                              \
+        *found = (Found){kept_count, inside_count, 0};                                                                 \
+    }
+
+SPLIT_RANDOM(PLAIN, split_random_plain_64, compare_plain_64)
+#ifdef X86
+SPLIT_RANDOM(AVX2, split_random_avx2_64, compare_avx2_64)
+SPLIT_RANDOM(AVX512, split_random_avx512_64, compare_avx512_64)
+#endif
+
+EXPORT void pruning_split_random(int level, uint64_t start, int64_t count, const Bracket *bracket, const uint8_t *mask,
+                                 uint8_t *kept, uint32_t *positions, uint64_t *keys, Found *found)
+{
+    (void)level;
+    BY_LEVEL(level, split_random, 64)(start, count, bracket, mask, kept, positions, keys, found);
+}
+
+/* ---- Applying a mask -------------------------------------------------------------------------------------------- */
+
+/* Write the entries that are kept, and all bits 0 (+0.0) for the others; `out` may be `entries`. Blocks that keep
+   everything, or nothing, are moved or cleared without looking at bits. */
+#define APPLY(TARGET, TYPE, NAME)                                                                                      \
+    TARGET static void NAME(const TYPE *entries, int64_t count, const uint8_t *mask, TYPE *out)                        \
+    {                                                                                                                  \
+        for (int64_t begin = 0; begin < count; begin += 64) {                                                          \
+            const int64_t entries_left = count - begin < 64 ? count - begin : 64;                                      \
+            const uint64_t word = load_word(mask + begin / 8, (entries_left + 7) / 8);                                 \
+            if (entries == out && word == ~0ull)                                                                       \
+                continue;                                                                                              \
+            if (entries_left < 64) {                                                                                   \
+                for (int64_t at = 0; at < entries_left; at++)                                                          \
+                    out[begin + at] = (TYPE)(entries[begin + at] & -(TYPE)(word >> at & 1));                           \
+                continue;                                                                                              \
+            }                                                                                                          \
+            NAME##_block(entries + begin, word, out + begin);                                                          \
+        }                                                                                                              \
+    }
+
+#define APPLY_PLAIN_BLOCK(TYPE, NAME)                                                                                  \
+    INLINE void NAME##_block(const TYPE *entries, uint64_t word, TYPE *out)                                            \
+    {                                                                                                                  \
+        for (int at = 0; at < 64; at++)                                                                                \
+            out[at] = (TYPE)(entries[at] & -(TYPE)(word >> at & 1));                                                   \
+    }
+
+APPLY_PLAIN_BLOCK(entry_8, apply_plain_8)
+APPLY_PLAIN_BLOCK(entry_16, apply_plain_16)
+APPLY_PLAIN_BLOCK(entry_32, apply_plain_32)
+APPLY_PLAIN_BLOCK(entry_64, apply_plain_64)
+APPLY(PLAIN, entry_8, apply_plain_8)
+APPLY(PLAIN, entry_16, apply_plain_16)
+APPLY(PLAIN, entry_32, apply_plain_32)
+APPLY(PLAIN, entry_64, apply_plain_64)
+
+#ifdef X86
+/* Each lane takes its bit of the word: all lanes hold some of its bytes, and test one bit each. */
+#define APPLY_AVX2_BLOCK(TYPE, NAME, LANES, SET1, EQUAL, CHOSEN)                                                       \
+    AVX2 INLINE void NAME##_block(const TYPE *entries, uint64_t word, TYPE *out)                                       \
+    {                                                                                                                  \
+        for (int at = 0; at < 64; at += LANES) {                                                                       \
+            const __m256i bit = CHOSEN, part = SET1((TYPE)(word >> at));                                               \
+            const __m256i kept = EQUAL(_mm256_and_si256(part, bit), bit);                                              \
+            const __m256i loaded = _mm256_loadu_si256((const __m256i *)(entries + at));                                \
+            _mm256_storeu_si256((__m256i *)(out + at), _mm256_and_si256(loaded, kept));                                \
+        }                                                                                                              \
+    }
+
+#define BITS_16 _mm256_setr_epi16(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, -32768)
+#define BITS_32 _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128)
+#define BITS_64 _mm256_setr_epi64x(1, 2, 4, 8)
+APPLY_AVX2_BLOCK(entry_16, apply_avx2_16, 16, _mm256_set1_epi16, _mm256_cmpeq_epi16, BITS_16)
+APPLY_AVX2_BLOCK(entry_32, apply_avx2_32, 8, _mm256_set1_epi32, _mm256_cmpeq_epi32, BITS_32)
+APPLY_AVX2_BLOCK(entry_64, apply_avx2_64, 4, _mm256_set1_epi64x, _mm256_cmpeq_epi64, BITS_64)
+AVX2 INLINE void apply_avx2_8_block(const uint8_t *entries, uint64_t word, uint8_t *out)
+{
+    const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201ull);
+    const __m256i byte = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
+    for (int at = 0; at < 64; at += 32) {
+        const __m256i part = _mm256_shuffle_epi8(_mm256_set1_epi32((int)(word >> at)), byte);
+        const __m256i kept = _mm256_cmpeq_epi8(_mm256_and_si256(part, bit), bit);
+        const __m256i loaded = _mm256_loadu_si256((const __m256i *)(entries + at));
+        _mm256_storeu_si256((__m256i *)(out + at), _mm256_and_si256(loaded, kept));
+    }
+}
+APPLY(AVX2, entry_8, apply_avx2_8)
+APPLY(AVX2, entry_16, apply_avx2_16)
+APPLY(AVX2, entry_32, apply_avx2_32)
+APPLY(AVX2, entry_64, apply_avx2_64)
+
+#define APPLY_AVX512_BLOCK(BITS, LANES)                                                                                \
+    AVX512 INLINE void apply_avx512_##BITS##_block(const entry_##BITS *entries, uint64_t word, entry_##BITS *out)      \
+    {                                                                                                                  \
+        for (int at = 0; at < 64; at += LANES)                                                                         \
+            _mm512_storeu_si512(out + at, _mm512_maskz_mov_epi##BITS((__mmask##LANES)(word >> at),                     \
+                                                                     _mm512_loadu_si512(entries + at)));               \
+    }
+
+APPLY_AVX512_BLOCK(8, 64)
+APPLY_AVX512_BLOCK(16, 32)
+APPLY_AVX512_BLOCK(32, 16)
+APPLY_AVX512_BLOCK(64, 8)
+APPLY(AVX512, entry_8, apply_avx512_8)
+APPLY(AVX512, entry_16, apply_avx512_16)
+APPLY(AVX512, entry_32, apply_avx512_32)
+APPLY(AVX512, entry_64, apply_avx512_64)
+#endif
+
+#define EXPORT_APPLY(BITS)                                                                                             \
+    EXPORT void pruning_apply_##BITS(int level, const entry_##BITS *entries, int64_t count, const uint8_t *mask,       \
+                                     entry_##BITS *out)                                                                \
+    {                                                                                                                  \
+        (void)level;                                                                                                   \
+        BY_LEVEL(level, apply, BITS)(entries, count, mask, out);                                                       \
+    }
+
+EXPORT_APPLY(8)
+EXPORT_APPLY(16)
+EXPORT_APPLY(32)
+EXPORT_APPLY(64)
+
+/* ---- Norms of channels ------------------------------------------------------------------------------------------ */
+
+INLINE double value_of_f32(float entry) { return entry; }
+INLINE double value_of_f64(double entry) { return entry; }
+INLINE double value_of_bf16(entry_16 entry)
+{
+    const uint32_t bits = (uint32_t)entry << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+#define TERM(VALUE, IS_SQUARED) ((IS_SQUARED) ? (VALUE) * (VALUE) : __builtin_fabs(VALUE))
+
+/* Add |x| or x^2 of entries [outer, channels, inner] to the sums of their channels, in fp64. The order of additions is
+   not numpy's: selection/channels.py sums again, exactly, wherever the order could decide. */
+#define SUM(TARGET, TYPE, NAME, VALUE_OF, IS_SQUARED)                                                                  \
+    TARGET static void NAME(const TYPE *entries, int64_t outer, int64_t channels, int64_t inner, double *sums)         \
+    {                                                                                                                  \
+        for (int64_t row = 0; row < outer; row++, entries += channels * inner) {                                       \
+            if (inner == 1) {                                                                                          \
+                for (int64_t channel = 0; channel < channels; channel++) {                                             \
+                    const double value = VALUE_OF(entries[channel]);                                                   \
+                    sums[channel] += TERM(value, IS_SQUARED);                                                          \
+                }                                                                                                      \
+                continue;                                                                                              \
+            }                                                                                                          \
+            for (int64_t channel = 0; channel < channels; channel++) {                                                 \
+                const TYPE *span = entries + channel * inner;                                                          \
+                double lanes[32] = {0}, total = 0.0;                                                                   \
+                int64_t at = 0;                                                                                        \
+                for (; at + 32 <= inner; at += 32)                                                                     \
+                    for (int lane = 0; lane < 32; lane++) {                                                            \
+                        const double value = VALUE_OF(span[at + lane]);                                                \
+                        lanes[lane] += TERM(value, IS_SQUARED);                                                        \
+                    }                                                                                                  \
+                for (; at < inner; at++) {                                                                             \
+                    const double value = VALUE_OF(span[at]);                                                           \
+                    total += TERM(value, IS_SQUARED);                                                                  \
+                }                                                                                                      \
+                for (int lane = 0; lane < 32; lane++)                                                                  \
+                    total += lanes[lane];                                                                              \
+                sums[channel] += total;                                                                                \
+            }                                                                                                          \
+        }                                                                                                              \
+    }
+
+#define SUMS(TARGET, TYPE, NAME, LEVEL)                                                                                \
+    SUM(TARGET, TYPE, sum_##LEVEL##_##NAME, value_of_##NAME, 0)                                                        \
+    SUM(TARGET, TYPE, squares_##LEVEL##_##NAME, value_of_##NAME, 1)
+
+SUMS(PLAIN, entry_f32, f32, plain)
+SUMS(PLAIN, entry_f64, f64, plain)
+SUMS(PLAIN, entry_16, bf16, plain)
+#ifdef X86
+SUMS(AVX2, entry_f32, f32, avx2)
+SUMS(AVX2, entry_f64, f64, avx2)
+SUMS(AVX2, entry_16, bf16, avx2)
+SUMS(AVX512, entry_f32, f32, avx512)
+SUMS(AVX512, entry_f64, f64, avx512)
+SUMS(AVX512, entry_16, bf16, avx512)
+#endif
+
+#define EXPORT_SUMS(TYPE, NAME)                                                                                        \
+    EXPORT void pruning_sums_##NAME(int level, const TYPE *entries, int64_t outer, int64_t channels, int64_t inner,    \
+                                    int is_squared, double *sums)                                                      \
+    {                                                                                                                  \
+        (void)level;                                                                                                   \
+        if (is_squared)                                                                                                \
+            BY_LEVEL(level, squares, NAME)(entries, outer, channels, inner, sums);                                     \
+        else                                                                                                           \
+            BY_LEVEL(level, sum, NAME)(entries, outer, channels, inner, sums);                                         \
+    }
+
+EXPORT_SUMS(entry_f32, f32)
+EXPORT_SUMS(entry_f64, f64)
+EXPORT_SUMS(entry_16, bf16)
+
+/* ---- The least entries of short groups --------------------------------------------------------------------------- */
+
+/* Keep all but the least entries of each group of `size` consecutive ones, among equals the first are pruned.
+
+   64 groups are ranked at once, one lane each: an entry's rank is the number of unpruned entries of its group that are
+   pruned before it. `counts[n]` says how many of a group's n unpruned entries to prune. Loops over lanes are plain C,
+   which the compiler vectorizes. `largest`: the largest pruned key; `largest_number`: keys above it are NaN. */
+enum { TILE = 64, LONGEST = 32 };
+
+#define GROUPS(TARGET, TYPE, ENTRY, NAME)                                                                              \
+    TARGET INLINE int64_t NAME##_of(const int64_t size, const ENTRY *entries, int64_t groups, TYPE magnitude,          \
+                                    TYPE largest_number, const uint8_t *counts, const uint8_t *mask, uint8_t *kept,    \
+                                    uint64_t *largest)                                                                 \
+    {                                                                                                                  \
+        TYPE keys[LONGEST][TILE], valid[LONGEST][TILE], ranks[LONGEST][TILE], count[TILE], tile[LONGEST * TILE];       \
+        TYPE most[TILE] = {0}, highest[TILE] = {0};                                                                    \
+        uint8_t flags[LONGEST * TILE];                                                                                 \
+        for (int64_t first = 0; first < groups; first += TILE) {                                                       \
+            const int64_t lanes = groups - first < TILE ? groups - first : TILE;                                       \
+            const int64_t bits = lanes * size, bytes = (bits + 7) / 8;                                                 \
+            if (lanes < TILE)                                                                                          \
+                memset(tile, 0, sizeof tile);                                                                          \
+            memcpy(tile, entries + first * size, (size_t)bits * sizeof(TYPE));                                         \
+            for (int64_t at = 0; at < size; at++)                                                                      \
+                for (int lane = 0; lane < TILE; lane++)                                                                \
+                    keys[at][lane] = tile[lane * size + at] & magnitude;                                               \
+            for (int64_t begin = 0; begin < TILE * size; begin += 64) {                                                \
+                const int64_t bytes_left = bytes - begin / 8 > 0 ? bytes - begin / 8 : 0;                              \
+                uint64_t word = mask ? load_word(mask + first * size / 8 + begin / 8, bytes_left) : ~0ull;             \
+                word &= bits > begin ? first_bits(bits - begin) : 0;                                                   \
+                for (int at = 0; at < 64; at++)                                                                        \
+                    flags[begin + at] = word >> at & 1;                                                                \
+            }                                                                                                          \
+            for (int64_t at = 0; at < size; at++)                                                                      \
+                for (int lane = 0; lane < TILE; lane++)                                                                \
+                    valid[at][lane] = flags[lane * size + at];                                                         \
+            memset(ranks, 0, (size_t)size * sizeof ranks[0]);                                                          \
+            memset(count, 0, sizeof count);                                                                            \
+            for (int64_t later = 0; later < size; later++)                                                             \
+                for (int64_t earlier = 0; earlier < later; earlier++)                                                  \
+                    for (int lane = 0; lane < TILE; lane++) {                                                          \
+                        const TYPE is_before = keys[earlier][lane] <= keys[later][lane];                               \
+                        ranks[later][lane] += is_before & valid[earlier][lane];                                        \
+                        ranks[earlier][lane] += (is_before ^ 1) & valid[later][lane];                                  \
+                    }                                                                                                  \
+            for (int64_t at = 0; at < size; at++)                                                                      \
+                for (int lane = 0; lane < TILE; lane++)                                                                \
+                    count[lane] += valid[at][lane];                                                                    \
+            for (int lane = 0; lane < TILE; lane++)                                                                    \
+                count[lane] = counts[count[lane]];                                                                     \
+            for (int64_t at = 0; at < size; at++)                                                                      \
+                for (int lane = 0; lane < TILE; lane++) {                                                              \
+                    const TYPE is_valid = valid[at][lane], is_pruned = is_valid & (ranks[at][lane] < count[lane]);     \
+                    const TYPE pruned_key = is_pruned ? keys[at][lane] : 0, valid_key = is_valid ? keys[at][lane] : 0; \
+                    most[lane] = pruned_key > most[lane] ? pruned_key : most[lane];                                    \
+                    highest[lane] = valid_key > highest[lane] ? valid_key : highest[lane];                             \
+                    valid[at][lane] = is_valid & (is_pruned ^ 1);                                                      \
+                }                                                                                                      \
+            for (int64_t at = 0; at < size; at++)                                                                      \
+                for (int lane = 0; lane < TILE; lane++)                                                                \
+                    flags[lane * size + at] = (uint8_t)valid[at][lane];                                                \
+            for (int64_t begin = 0; begin < bits; begin += 64)                                                         \
+                store_word(kept + first * size / 8 + begin / 8, bytes - begin / 8, bits_of_bytes(flags + begin));      \
+        }                                                                                                              \
+        TYPE all_most = 0, all_highest = 0;                                                                            \
+        for (int lane = 0; lane < TILE; lane++) {                                                                      \
+            all_most = most[lane] > all_most ? most[lane] : all_most;                                                  \
+            all_highest = highest[lane] > all_highest ? highest[lane] : all_highest;                                   \
+        }                                                                                                              \
+        *largest = all_most;                                                                                           \
+        return all_highest > largest_number;                                                                           \
+    }                                                                                                                  \
+    TARGET static int64_t NAME(const ENTRY *entries, int64_t groups, int64_t size, TYPE magnitude, TYPE largest_number,\
+                               const uint8_t *counts, const uint8_t *mask, uint8_t *kept, uint64_t *largest)           \
+    {                                                                                                                  \
+        if (size == 4) /* known to the compiler, the rows and columns of a tile become shuffles */                     \
+            return NAME##_of(4, entries, groups, magnitude, largest_number, counts, mask, kept, largest);              \
+        if (size == 8)                                                                                                 \
+            return NAME##_of(8, entries, groups, magnitude, largest_number, counts, mask, kept, largest);              \
+        return NAME##_of(size, entries, groups, magnitude, largest_number, counts, mask, kept, largest);               \
+    }
+
+#define GROUPS_OF(TARGET, LEVEL)                                                                                       \
+    GROUPS(TARGET, uint8_t, entry_8, groups_##LEVEL##_8)                                                               \
+    GROUPS(TARGET, uint16_t, entry_16, groups_##LEVEL##_16)                                                            \
+    GROUPS(TARGET, uint32_t, entry_32, groups_##LEVEL##_32)                                                            \
+    GROUPS(TARGET, uint64_t, entry_64, groups_##LEVEL##_64)
+
+GROUPS_OF(PLAIN, plain)
+#ifdef X86
+GROUPS_OF(AVX2, avx2)
+GROUPS_OF(AVX512, avx512)
+#endif
+
+#define EXPORT_GROUPS(BITS)                                                                                            \
+    EXPORT int pruning_groups_##BITS(int level, const entry_##BITS *entries, int64_t groups, int64_t size,             \
+                                     uint64_t magnitude, uint64_t largest_number, const uint8_t *counts,               \
+                                     const uint8_t *mask, uint8_t *kept, uint64_t *largest)                            \
+    {                                                                                                                  \
+        (void)level;                                                                                                   \
+        return (int)BY_LEVEL(level, groups, BITS)(entries, groups, size, (uint##BITS##_t)magnitude,                    \
+                                                  (uint##BITS##_t)largest_number, counts, mask, kept, largest);        \
+    }
+
+EXPORT_GROUPS(8)
+EXPORT_GROUPS(16)
+EXPORT_GROUPS(32)
+EXPORT_GROUPS(64)

@@ -1,0 +1,79 @@
+"""One pass over a piece of a tensor, for each kind of key: `splits` of kernels.c."""
+
+import ctypes
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from pruning_engine.kernels.backend import Integers, Split
+from pruning_engine.kernels.compiled.library import Bracket, Found, Kernels, address
+from pruning_engine.kernels.cpu.keys import FloatKeys, RandomKeys
+from pruning_engine.kernels.random_keys import MASK64
+from pruning_engine.runtime.scratch_buffers import buffer
+
+Packed = npt.NDArray[np.uint8]
+
+
+class PieceSplit(Protocol):
+    """Splits pieces at brackets: `Candidates.split`, on the packed bits of the piece."""
+
+    def __call__(self, piece: tuple[int, int], low: int, high: int, mask: Packed | None, kept: Packed) -> Split:
+        """Write `kept`, and look into the bracket. `mask`: the prior mask of the piece, if it has one."""
+        ...
+
+
+class MagnitudeSplit:
+    """Keys are the bits of floats without their sign."""
+
+    def __init__(self, kernels: Kernels, keys: FloatKeys) -> None:
+        self._bits = keys.bits
+        self._magnitude = int(keys.magnitude)
+        self._largest_number = MASK64 if keys.largest_number is None else keys.largest_number
+        self._split = kernels.function(f"split_{self._bits.itemsize * 8}")
+
+    def __call__(self, piece: tuple[int, int], low: int, high: int, mask: Packed | None, kept: Packed) -> Split:
+        """Split one piece."""
+        begin, end = piece
+        positions, keys = _collected(low, high, end - begin, self._bits.dtype)
+        found = Found()
+        bracket = Bracket(low, high, self._largest_number)
+        self._split(
+            *(address(self._bits[begin:end]), end - begin, self._magnitude, ctypes.addressof(bracket)),
+            *(address(mask), address(kept), address(positions), address(keys), ctypes.addressof(found)),
+        )
+        return _split_of(found, positions, keys)
+
+
+class RandomSplit:
+    """Keys are random scores of the index."""
+
+    def __init__(self, kernels: Kernels, keys: RandomKeys) -> None:
+        self._start = keys.start
+        self._split = kernels.function("split_random")
+
+    def __call__(self, piece: tuple[int, int], low: int, high: int, mask: Packed | None, kept: Packed) -> Split:
+        """Split one piece."""
+        begin, end = piece
+        positions, keys = _collected(low, high, end - begin, np.dtype(np.uint64))
+        found = Found()
+        bracket = Bracket(low, high, MASK64)
+        self._split(
+            *(self._start(begin), end - begin, ctypes.addressof(bracket), address(mask), address(kept)),
+            *(address(positions), address(keys), ctypes.addressof(found)),
+        )
+        return _split_of(found, positions, keys)
+
+
+def _collected(low: int, high: int, entries: int, dtype: np.dtype[Any]) -> tuple[Integers | None, Integers | None]:
+    """Return scratch memory for what is inside a bracket; none for a single key, whose entries are counted only."""
+    if low == high:
+        return None, None
+    return buffer("positions", np.uint32, entries), buffer("inside", dtype, entries)
+
+
+def _split_of(found: Found, positions: Integers | None, keys: Integers | None) -> Split:
+    if positions is None or keys is None:
+        return Split(found.kept, found.inside, None, None, bool(found.has_nan))
+    count = found.inside
+    return Split(found.kept, count, positions[:count].copy(), keys[:count].copy(), bool(found.has_nan))

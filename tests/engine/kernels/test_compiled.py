@@ -1,0 +1,174 @@
+"""The compiled kernels compute the bits that numpy computes, on every instruction set of this machine."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pruning_engine import get_kernels, set_kernels
+from pruning_engine.buffer import CARRIERS, Buffer
+from pruning_engine.kernels.channel_layout import ChannelLayout, channel_layout
+from pruning_engine.kernels.compiled.backend import CompiledBackend
+from pruning_engine.kernels.compiled.library import PATH, available_kernels, load
+from pruning_engine.kernels.cpu.backend import NumpyBackend
+from pruning_engine.kernels.magnitude_keys import highest_key, largest_number
+from pruning_engine.kernels.packed_mask import PackedMask, full_bits, packed_slice
+from tests.engine.kernels.levels import COMPILED
+
+pytestmark = pytest.mark.skipif(load() is None, reason="the compiled kernels are not installed: no C compiler")
+
+NUMPY = NumpyBackend()
+FLOATS = ["F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"]
+SIZES = [1, 7, 8, 63, 64, 65, 200, 4097]
+each_level = pytest.mark.parametrize("level", COMPILED)
+each_dtype = pytest.mark.parametrize("dtype", FLOATS)
+each_size = pytest.mark.parametrize("entries", SIZES)
+
+
+@pytest.fixture(autouse=True)
+def same_kernels_afterwards() -> Iterator[None]:
+    before = get_kernels()
+    yield
+    set_kernels(before)
+
+
+def weights(dtype: str, entries: int, seed: int = 0) -> Buffer:
+    """Return normal floats of few different magnitudes, with both zeros and infinity; they begin at an odd address."""
+    generator = np.random.default_rng(seed)
+    carrier = CARRIERS[dtype]
+    top = largest_number(dtype) or 0
+    keys = generator.integers(0, top + 1, entries, dtype=np.uint64) & ~np.uint64(7)
+    keys[generator.random(entries) < 0.1] = 0
+    keys[generator.random(entries) < 0.01] = top
+    signs = generator.integers(0, 2, entries, dtype=np.uint64) << np.uint64(carrier.itemsize * 8 - 1)
+    memory = np.empty(entries * carrier.itemsize + 1, np.uint8)
+    array = memory[1:].view(carrier)
+    array.view(f"u{carrier.itemsize}")[:] = (keys | signs).astype(f"u{carrier.itemsize}")
+    return Buffer(dtype, (entries,), array)
+
+
+def prior(entries: int, seed: int = 1) -> PackedMask:
+    bits = np.random.default_rng(seed).integers(0, 256, len(full_bits(entries)), dtype=np.uint8) & full_bits(entries)
+    return PackedMask(entries, bits)
+
+
+def masks(entries: int) -> Sequence[PackedMask]:
+    return PackedMask.full(entries), prior(entries)
+
+
+def split(backend: NumpyBackend, candidates: Any, low: int, high: int) -> tuple[Any, ...]:
+    """Return what a pass wrote and found, comparable."""
+    kept = candidates.blank()
+    entries = candidates.entries
+    found = candidates.split((0, entries), low, high, kept)
+    collected = [None if part is None else part.tolist() for part in (found.positions, found.keys)]
+    return kept.bits[packed_slice(0, entries)].tolist(), found.kept, found.inside, found.has_nan, *collected
+
+
+@each_level
+@each_dtype
+@each_size
+def test_splits_of_magnitudes_are_equal(level: str, dtype: str, entries: int) -> None:
+    flat = weights(dtype, entries)
+    top = highest_key(dtype)
+    for mask in masks(entries):
+        for low, high in [(0, 0), (0, top), (top // 3, top // 2), (top // 2 & ~7, top // 2 & ~7), (1, 8), (top, top)]:
+            expected = split(NUMPY, NUMPY.magnitudes(flat, dtype, mask), low, high)
+            backend = CompiledBackend(level)
+            assert split(backend, backend.magnitudes(flat, dtype, mask), low, high) == expected
+
+
+@each_level
+@each_dtype
+def test_nan_is_found_unless_it_is_pruned(level: str, dtype: str) -> None:
+    flat = weights(dtype, 100)
+    flat.array.view(f"u{flat.array.itemsize}")[90] = highest_key(dtype)
+    kept = full_bits(100)
+    kept[90 // 8] = 0
+    backend = CompiledBackend(level)
+    assert split(backend, backend.magnitudes(flat, dtype, PackedMask.full(100)), 1, 2)[3] is True
+    assert split(backend, backend.magnitudes(flat, dtype, PackedMask(100, kept)), 1, 2)[3] is False
+
+
+@each_level
+@each_size
+def test_splits_of_random_scores_are_equal(level: str, entries: int) -> None:
+    backend = CompiledBackend(level)
+    for mask in masks(entries):
+        for low, high in [(0, 2**64 - 1), (2**62, 2**63 + 2**61), (2**63, 2**63), (2**64 - 1, 2**64 - 1)]:
+            expected = split(NUMPY, NUMPY.random(12345, mask), low, high)
+            assert split(backend, backend.random(12345, mask), low, high) == expected
+
+
+@each_level
+@each_size
+@pytest.mark.parametrize("dtype", [*FLOATS, "I8", "I16", "I32", "I64", "C64"])
+@pytest.mark.parametrize("in_place", [False, True], ids=["", "in place"])
+def test_masks_are_applied_alike(level: str, entries: int, dtype: str, in_place: bool) -> None:
+    memory = np.random.default_rng(2).integers(0, 256, entries * CARRIERS[dtype].itemsize, dtype=np.uint8)
+    for mask in masks(entries):
+        results = []
+        for backend in (NUMPY, CompiledBackend(level)):
+            flat = Buffer(dtype, (entries,), memory.copy().view(CARRIERS[dtype]))
+            out = flat if in_place else backend.empty(dtype, entries)
+            backend.apply(flat, mask, out)
+            results.append(out.array.tobytes())
+        assert results[0] == results[1]
+
+
+@each_level
+def test_views_with_gaps_are_computed_too(level: str) -> None:
+    backend = CompiledBackend(level, 64)
+    whole = weights("F32", 2000).array.copy()
+    gaps = Buffer("F32", (1000,), whole[::2])
+    mask = prior(1000)
+    out = Buffer("F32", (1000,), whole[::2].copy())
+    backend.apply(gaps, mask, gaps)
+    NUMPY.apply(out, mask, out)
+    assert gaps.array.tobytes() == out.array.tobytes()
+    expected = split(NUMPY, NUMPY.magnitudes(gaps, "F32", mask), 1, 1 << 30)
+    assert split(backend, backend.magnitudes(gaps, "F32", mask), 1, 1 << 30) == expected
+
+
+@each_level
+@pytest.mark.parametrize("dtype", ["F64", "F32", "BF16"])
+@pytest.mark.parametrize("norm", [1.0, 2.0])
+@pytest.mark.parametrize("shape", [(5, 7), (70, 3, 33), (1, 100), (128, 64)], ids=str)
+def test_norms_differ_by_rounding_only(level: str, dtype: str, norm: float, shape: tuple[int, ...]) -> None:
+    entries = int(np.prod(shape))
+    flat = weights("F32", entries) if dtype == "F32" else Buffer(dtype, (entries,), weights("BF16", entries).array)
+    if dtype == "F64":
+        flat = Buffer(dtype, (entries,), np.random.default_rng(0).standard_normal(entries))
+    for dim in range(len(shape)):
+        layout: ChannelLayout = channel_layout(shape, dim)
+        mask = PackedMask.full(entries)
+        expected = NUMPY.norms(flat, mask, layout, norm)
+        np.testing.assert_allclose(CompiledBackend(level, 64).norms(flat, mask, layout, norm), expected, rtol=1e-13)
+
+
+@each_level
+@each_dtype
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 8, 16, 31, 32, 33])
+def test_groups_are_pruned_alike(level: str, dtype: str, size: int) -> None:
+    shape = (150, size)
+    flat, layout = weights(dtype, 150 * size), channel_layout(shape, 0)
+    for mask in masks(150 * size):
+        results = []
+        for backend in (NUMPY, CompiledBackend(level)):
+            grouped = backend.magnitudes(flat, dtype, mask).in_groups(layout)
+            kept = grouped.blank()
+            cuts = [grouped.prune(piece, lambda number, _: number // 2, kept) for piece in grouped.pieces()]
+            results.append((grouped.packed(kept).bits.tolist(), cuts))  # type: ignore[union-attr]
+        assert results[0] == results[1]
+
+
+def test_kernels_can_be_chosen() -> None:
+    for name in available_kernels():
+        set_kernels(name)
+        assert get_kernels() == name
+    set_kernels("auto")
+    assert get_kernels() == available_kernels()[-1]
+    with pytest.raises(ValueError, match="kernels must be auto, numpy, plain"):
+        set_kernels("mmx")
+    assert PATH.exists()
