@@ -6,10 +6,11 @@ of its library is met: a library that was never imported has no tensors.
 
 import importlib.util
 import sys
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from pruning_client.frameworks.names_on_disk import in_module
 from pruning_proto.safetensors.header import TensorEntry
 
 
@@ -43,10 +44,18 @@ class Framework(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Tensors:
-    """Tensors to change, by name; and `computed`, what a module computed of torch's `w_orig` and `w_mask`, by name."""
+    """Tensors to change, by name; and `computed`, what a module computed of torch's `w_orig` and `w_mask`, by name.
+
+    `module` is the module that has them, if it is one.
+    """
 
     by_name: Mapping[str, Any]
     computed: Mapping[str, Any]
+    module: Any = None
+
+    def renamed(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the module's names of those that are names of its file."""
+        return {} if self.module is None else in_module(names, self.module, self.by_name)
 
 
 def framework_of(tensor: object) -> Framework | None:
@@ -68,7 +77,7 @@ def tensors_of(target: object) -> Tensors:
         raise TypeError(f"masks are applied to a state dict or a torch module, got {type(target).__name__}")
     import pruning_client.frameworks.torch as adaptor  # noqa: PLC0415 - torch is imported only when asked for
 
-    return Tensors(adaptor.tensors_of(target), adaptor.computed_weights(target))
+    return Tensors(adaptor.tensors_of(target), adaptor.computed_weights(target), target)
 
 
 def default_framework() -> Framework:

@@ -6,7 +6,7 @@ refused before the first entry is changed.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from os import PathLike
 from typing import Any, TypeVar
@@ -48,16 +48,19 @@ class Masks:
     def apply_to(self, target: Target) -> Target:
         """Prune the tensors of a state dict or a torch module in place; return the same object.
 
-        Parameters are found by name; those without a mask stay as they are. Tensors may have any device, strides and
-        dtype, also another than the one that was pruned, and may be tied. For torch's pairs (`w_orig`, `w_mask`) the
-        mask is multiplied into `w_mask`. No second model is made: temporary tensors take a few MB.
+        Parameters are found by name, those of a transformers model also by their names in its file; those without a
+        mask stay as they are. Tensors may have any device, strides and dtype, also another than the one that was
+        pruned, and may be tied. For torch's pairs (`w_orig`, `w_mask`) the mask is multiplied into `w_mask`. No second
+        model is made: temporary tensors take a few MB.
 
         Raises: MismatchError, and nothing is changed, if a parameter is missing, has another shape, has two masks, or
         cannot be changed entry by entry. TypeError for other objects. For masks in a file: OSError or CheckpointError,
         also half way, if the file cannot be read.
         """
         tensors = tensors_of(target)
-        matched = list(_matched(self._masks, tensors))
+        renamed = tensors.renamed(name for mask in self._masks for name in mask.names)
+        masks = [replace(mask, names=tuple(renamed.get(name, name) for name in mask.names)) for mask in self._masks]
+        matched = list(_matched(masks, tensors))
         for mask, targets in matched:
             bits = mask.read()
             for masked in targets:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pruning_client.checkpoints.file import FileSource
 from pruning_client.checkpoints.packed import is_packed, read_packed
+from pruning_client.frameworks.names_on_disk import in_module
 from pruning_client.frameworks.torch import (
     FORMAT,
     apply_mask_,
@@ -79,9 +80,9 @@ def load_pruned(
     `source` is a state dict, a `Result` of output "removed", or the path of a safetensors file. Modules whose tensors
     have other shapes are resized first: Linear, Conv1d to Conv3d (groups and depthwise too), BatchNorm, LayerNorm,
     RMSNorm, Embedding, and transformers' Conv1D. Dtypes and devices stay the model's, and tied parameters stay tied.
-    `groups` are those of convolutions, by their paths, where shapes can be read in two ways; a depthwise one needs
-    none. `strict` and the result are as of torch's `load_state_dict`. An optimizer holds the old parameters: create it
-    afterwards.
+    Names are the module's, or those that transformers gives the model's tensors in files. `groups` are those of
+    convolutions, by their paths, where shapes can be read in two ways; a depthwise one needs none. `strict` and the
+    result are as of torch's `load_state_dict`. An optimizer holds the old parameters: create it afterwards.
     Raises: MismatchError, and the model is unchanged: for names that are missing or unexpected while `strict`, for
     a module of another type that would have to be resized, and for shapes that no such module can have. TypeError if
     `model` is not a module or `source` not a checkpoint; CheckpointError or OSError for a file.
@@ -89,7 +90,11 @@ def load_pruned(
     if not isinstance(model, nn.Module):
         raise TypeError(f"tensors are loaded into a torch module, got {type(model).__name__}")
     tensors, metadata = _opened(source)
-    return load(model, tensors, _groups_in(metadata) | dict(groups or {}), strict)
+    renamed = in_module(tensors, model, model.state_dict())
+    named = {renamed.get(name, name): tensor for name, tensor in tensors.items()}
+    paths = {name.rpartition(".")[0]: other.rpartition(".")[0] for name, other in renamed.items()}
+    known = _groups_in(metadata) | dict(groups or {})
+    return load(model, named, {paths.get(path, path): count for path, count in known.items()}, strict)
 
 
 def _opened(source: Loadable) -> tuple[Mapping[str, Tensor], Mapping[str, str]]:

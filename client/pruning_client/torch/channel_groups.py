@@ -14,13 +14,14 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from pruning_client.errors import DeadlineError, MismatchError
+from pruning_client.frameworks.names_on_disk import names_on_disk
 from pruning_client.recipes import channel_groups
 from pruning_proto.v1 import pruning_pb2 as pb
 
@@ -32,6 +33,9 @@ _CHILD: Final = (
     "from pruning_client.torch.channel_groups_child import main; sys.path += last; sys.exit(main(float(sys.argv[2])))"
 )
 _BY_HAND: Final = "name them yourself with `rules.group`, or use a map that the server knows"
+
+
+Names: TypeAlias = Literal["file", "module"]
 
 
 class DerivedGroups(list[pb.Group]):
@@ -49,6 +53,7 @@ def derive_groups(
     model: nn.Module,
     example_inputs: Tensor | Sequence[Any] | Mapping[str, Any],
     *,
+    names: Names = "file",
     timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> DerivedGroups:
     """Find the coupled channels of a module, for `rules.remove_units(groups=...)`.
@@ -57,15 +62,19 @@ def derive_groups(
     ones are enough. Each group that torch-pruning finds is tried: it is returned if removing its channels gives the
     same outputs as setting them to zero. Groups that change the shape of an output, or mix attention heads, are left
     out. Needs the extra `derive`: `pip install 'pruning-service[derive]'`. The module is not changed.
+    `names`: transformers names some models' tensors differently in a "file" and in the "module"; the groups are for one
+    of the two. For other models both are the same. Names in `left_out` are those of layers, and so the module's.
     Raises: MismatchError if the module cannot be sent to a child process, cannot be run there, or has no such groups.
     DeadlineError after `timeout_seconds`. ImportError without the extra. TypeError if it is not a module.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"groups are derived from a torch module, got {type(model).__name__}")
+    if names not in get_args(Names):
+        raise ValueError(f"names is 'file' or 'module', got {names!r}")
     answer = _ask_child(_packed(model, example_inputs), timeout_seconds)
     if "error" in answer:
         raise MismatchError(f"no groups can be derived: {answer['error']}; {_BY_HAND}")
-    groups = [_group(group) for group in answer["groups"]]
+    groups = _named(answer, names_on_disk(model) if names == "file" else {})
     if not groups:
         left_out = "; ".join(f"{name}: {why}" for name, why in answer["left_out"].items()) or "it has no such layers"
         raise MismatchError(f"this module has no channels that can be removed ({left_out}); {_BY_HAND}")
@@ -146,6 +155,22 @@ def _import_path() -> tuple[list[str], list[str]]:
     return [entry for entry in sys.path if entry not in last], last
 
 
-def _group(group: dict[str, Any]) -> pb.Group:
-    slices = [channel_groups.tie(**channel_slice) for channel_slice in group["ties"]]
+def _named(answer: Mapping[str, Any], on_disk: Mapping[str, str | None]) -> list[pb.Group]:
+    """Return the groups with the names of a file, where they are others; note in the answer which cannot have any."""
+    groups = []
+    for group in answer["groups"]:
+        tensors = [each["tensor"] for each in group["ties"]]
+        changed = next((name for name in tensors if name in on_disk and on_disk[name] is None), None)
+        if changed is None:
+            groups.append(_group(group, on_disk))
+        else:
+            answer["left_out"][tensors[0].rpartition(".")[0]] = f"{changed!r} is split or merged in the model's file"
+    return groups
+
+
+def _group(group: dict[str, Any], renamed: Mapping[str, str | None]) -> pb.Group:
+    slices = [
+        channel_groups.tie(**{**each, "tensor": renamed.get(each["tensor"]) or each["tensor"]})
+        for each in group["ties"]
+    ]
     return channel_groups.group(slices, units=group["units"])
