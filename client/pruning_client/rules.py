@@ -28,7 +28,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
 from os import PathLike
-from typing import Final, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from pruning_client.errors import is_text, recipe_error
 from pruning_client.recipes.amounts import AmountLike as AmountLike  # noqa: PLC0414 - a name of this module
@@ -39,6 +39,7 @@ from pruning_proto.v1 import pruning_pb2 as pb
 
 __all__ = [
     "custom_from_mask",
+    "dump_recipe",
     "group",
     "identity",
     "installed_method",
@@ -247,13 +248,27 @@ def installed_method(
 
 
 def load_recipe(path: str | PathLike[str]) -> pb.Recipe:
-    """Read a recipe from a YAML file: the protobuf JSON mapping of `pruning.v1.Recipe`.
+    """Read a recipe from a YAML file: rules as methods with arguments, or as the JSON mapping of `pruning.v1.Rule`.
 
     Raises: OSError if it cannot be read. RecipeError if it is not a recipe; its text has the path of the field.
     """
     from pruning_client.recipes import yaml_file  # noqa: PLC0415 - imports yaml only for those who read a file
 
-    return yaml_file.load(path)
+    return yaml_file.load(path, _BUILDERS)
+
+
+def dump_recipe(recipe: pb.Recipe) -> str:
+    """Return a recipe as the text of a file that `load_recipe` reads: each rule as a method with its arguments."""
+    from pruning_client.recipes import yaml_file  # noqa: PLC0415 - imports yaml only for those who write a file
+
+    return yaml_file.dump(recipe, _BUILDERS)
+
+
+def recipe_content(recipe: pb.Recipe) -> dict[str, Any]:
+    """Return what `dump_recipe` writes, as JSON can represent it; the seed of 64 bits is text."""
+    from pruning_client.recipes.content import json_of  # noqa: PLC0415 - for the command line's reports only
+
+    return json_of(recipe, _BUILDERS)
 
 
 def _argument(value: float | int | str | bool) -> pb.Argument:
@@ -384,3 +399,12 @@ _SCORES: Final[Mapping[str, Callable[[int], pb.Score]]] = {
     "weighted_magnitude": _weighted,
 }
 """Scores of single weights, each made with the dim of the input channels."""
+
+_BUILDERS: Final[Mapping[str, Callable[..., pb.Rule]]] = {
+    builder.__name__: builder
+    for builder in (
+        *(identity, random_unstructured, l1_unstructured, random_structured, ln_structured, weighted_magnitude),
+        *(n_of_m, custom_from_mask, remove_units, remove_random, remove_dead, installed_method),
+    )
+}
+"""What a recipe file may name as a rule's method."""

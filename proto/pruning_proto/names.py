@@ -48,6 +48,11 @@ FRAMEWORK: Final = "pt"
 SHARDING_KEY: Final = "DCP_SHARDING_INFO"
 """A JSON object: where the slices of a file begin in their tensors, as torch's distributed checkpoints have it."""
 
+# Environment variables.
+
+SERVER_VARIABLE: Final = "PRUNING_SERVER"
+"""The servers of the command line where it has no `--server`. Not a setting of a server, which ignores it."""
+
 # RPCs and the metadata of calls.
 
 SERVICE: Final = "pruning.v1.PruningService"

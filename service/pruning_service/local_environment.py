@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from pruning_proto.limits import HEADER_BYTES_CEILING
+from pruning_proto.names import SERVER_VARIABLE
 from pruning_service.local_settings import PREFIX, LocalSettings, default_memory_bytes, default_threads
 
 _SERVERS_ONLY: Final = (
@@ -32,7 +33,7 @@ def read_local_settings(environment: Mapping[str, str]) -> LocalSettings:
     given = {
         name: text
         for name, text in environment.items()
-        if name.startswith(PREFIX) and not name.startswith(_SERVERS_ONLY)
+        if name.startswith(PREFIX) and not name.startswith(_SERVERS_ONLY) and name != SERVER_VARIABLE
     }
     if not given:
         return LocalSettings(

@@ -12,6 +12,7 @@ from pydantic import ValidationError, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from pruning_proto import limits
+from pruning_proto.names import SERVER_VARIABLE
 from pruning_service.addresses import NOWHERE, is_local
 from pruning_service.local_settings import PREFIX, LocalSettings, SettingsError, default_memory_bytes, default_threads
 from pruning_service.setting_fields import (
@@ -239,9 +240,13 @@ def option_of(name: str) -> str:
 
 def _check_known(environment: Mapping[str, str]) -> None:
     known = {variable_of(name) for name in Settings.model_fields}
-    given = {name for name in environment if name.startswith(PREFIX) and not _SERVICE_LINK.fullmatch(name)}
+    given = {name for name in environment if name.startswith(PREFIX) and not _is_of_others(name)}
     if unknown := sorted(given - known):
         raise SettingsError(f"unknown settings: {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+
+
+def _is_of_others(name: str) -> bool:
+    return name == SERVER_VARIABLE or _SERVICE_LINK.fullmatch(name) is not None
 
 
 def _sentence(error: ValidationError, texts: Mapping[str, Any], options: Mapping[str, str]) -> str:

@@ -11,16 +11,22 @@ from pruning_client.results.model_warning import ModelWarning
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The result of a command: `value` for programs, which has the `warnings` too, and `text` for people."""
+    """The result of a command: `value` for programs, which has the `warnings` too, and `text` for people.
+
+    `is_beside_result`: standard output has the resulting file, so that this belongs on standard error.
+    """
 
     value: dict[str, Any]
     text: str
     warnings: Sequence[ModelWarning] = ()
+    is_beside_result: bool = False
 
     def as_json(self) -> str:
         """Return one JSON object."""
         return json.dumps(self.value, indent=2) + "\n"
 
     def as_text(self) -> str:
-        """Return lines that are safe to print on a terminal."""
+        """Return lines that are safe to print on a terminal; nothing for an empty text."""
+        if not self.text:
+            return ""
         return "\n".join(map(printable, self.text.split("\n"))) + "\n"

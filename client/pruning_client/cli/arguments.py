@@ -6,7 +6,7 @@ Only the module of the command that was called is imported: others may need more
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any, Final, NoReturn
 
@@ -22,6 +22,7 @@ examples:
   prune pack pruned.safetensors -o packed.safetensors
   prune convert pytorch_model.bin -o model.safetensors
   prune inspect pruned.safetensors
+  prune recipe --method l1_unstructured --amount 0.5 --global > recipe.yaml
   prune serve --listen 127.0.0.1:50051
 """
 
@@ -52,15 +53,35 @@ _COMMANDS: Final = {
         "convert", "write a file of torch.save (.bin, .pt, .pth) as safetensors; needs torch, no server"
     ),
     "inspect": _Command("inspect", "print the sparsity of a file, tensor by tensor; needs no server"),
+    "recipe": _Command("recipe", "print the recipe of a rule's options as YAML, for `run --recipe`; needs no server"),
     "methods": _Command("methods", "print the methods, outputs and limits of a server"),
     "serve": _Command("serve", "run a server: prune serve --help"),
 }
 
 
 def parse(words: Sequence[str]) -> Callable[[], Answer]:
-    """Return the command that the words call, with its options. Raises: UsageError. SystemExit after --help."""
+    """Return the command that the words call, with its options.
+
+    Raises: UsageError. SystemExit after --help.
+    """
     if words[:1] == ["serve"]:
         return lambda: _module("serve").run(words[1:])  # the server parses its own options
+    options = _parser(words).parse_args(list(_joined(words)))
+    return lambda: _silenced(_module(options.command).run(options), options)
+
+
+def help_text() -> str:
+    """Return the commands and examples, as `prune --help` prints them."""
+    return _parser(()).format_help()
+
+
+def _silenced(answer: Answer, options: argparse.Namespace) -> Answer:
+    """Return an answer that prints nothing but its warnings, if the options ask for that."""
+    return replace(answer, text="") if getattr(options, "quiet", False) else answer
+
+
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """Return the parser of all commands; of the options, it knows those of the command that the words call."""
     top = _Parser(
         prog="prune",
         description="Prune neural networks: a safetensors file in, a pruned safetensors file out.",
@@ -75,13 +96,19 @@ def parse(words: Sequence[str]) -> Callable[[], Answer]:
         parser = subparsers.add_parser(name, help=command.help, description=description, allow_abbrev=False)
         if words[:1] == [name]:
             _module(name).add_options(parser)
-    options = top.parse_args(list(_joined(words)))
-    return lambda: _module(options.command).run(options)
+    return top
 
 
-def add_json(command: argparse.ArgumentParser) -> None:
+def add_json(command: argparse._ActionsContainer) -> None:
     """Add --json."""
     command.add_argument("--json", action="store_true", help="print one JSON object; errors too, on stderr")
+
+
+def add_quiet(command: argparse.ArgumentParser) -> None:
+    """Add --quiet and --json, of which one may be given."""
+    printed = command.add_mutually_exclusive_group()
+    printed.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors and warnings")
+    add_json(printed)
 
 
 def add_canonical_zero(command: argparse.ArgumentParser) -> None:

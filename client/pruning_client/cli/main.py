@@ -13,7 +13,7 @@ from io import TextIOWrapper
 from typing import Final
 
 from pruning_client.cli import error_output, garbage
-from pruning_client.cli.arguments import UsageError, parse
+from pruning_client.cli.arguments import UsageError, help_text, parse
 from pruning_client.cli.warnings_text import warnings_text
 from pruning_client.errors import PruningError
 
@@ -33,13 +33,17 @@ def main() -> int:
 
 def run(words: Sequence[str]) -> int:
     """Run one command; return the exit status."""
+    if not words:
+        sys.stderr.write(help_text())
+        return error_output.REFUSED
     as_json = words[:1] != ["serve"] and "--json" in words  # also for words that cannot be parsed
     try:
         with garbage.importing():
             command = parse(words)
         answer = command()
-        sys.stdout.write(answer.as_json() if as_json else answer.as_text())
-        sys.stdout.flush()
+        stream = sys.stderr if answer.is_beside_result else sys.stdout
+        stream.write(answer.as_json() if as_json else answer.as_text())
+        stream.flush()
         if not as_json:
             sys.stderr.write(warnings_text(answer.warnings))
     except KeyboardInterrupt:

@@ -1,11 +1,13 @@
 """The options that name a server, and the client of the server that they name. Errors are about the options."""
 
+import os
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pruning_client.cli.arguments import UsageError, number
+from pruning_proto.names import SERVER_VARIABLE
 
 if TYPE_CHECKING:
     from pruning_client.clients.sync import Client
@@ -31,7 +33,8 @@ def add_server_options(command: ArgumentParser) -> None:
         "--server",
         action="append",
         metavar="HOST:PORT",
-        help="default: none, the file is pruned in this process; repeatable: calls take turns",
+        help=f"repeatable: calls take turns; default: the variable {SERVER_VARIABLE}, with spaces between several; "
+        "without both the file is pruned in this process",
     )
     server.add_argument(
         "--timeout",
@@ -59,6 +62,17 @@ def add_server_options(command: ArgumentParser) -> None:
     )
 
 
+def take_server_of_environment(options: Namespace) -> None:
+    """Set the servers of the environment's variable where the options name none.
+
+    Raises: UsageError if the variable contains something else than addresses.
+    """
+    servers = os.environ.get(SERVER_VARIABLE, "").split()
+    if options.server is None and servers:
+        options.server = servers
+        _check(servers, SERVER_VARIABLE)
+
+
 def check_local(options: Namespace) -> None:
     """Refuse options that have no meaning without --server. Raises: UsageError."""
     flags = [flag for name, flag in _FOR_SERVERS.items() if getattr(options, name)]
@@ -75,7 +89,7 @@ def connect(options: Namespace) -> "Client":
     from pruning_client.transport.retry import RETRIES  # noqa: PLC0415
 
     retries = RETRIES if options.retries is None else options.retries
-    target = _target(options.server)
+    target = _check(options.server, "--server")
     token = None if options.token_file is None else _token_of(options.token_file)
     try:
         return Client(
@@ -90,14 +104,15 @@ def connect(options: Namespace) -> "Client":
         raise UsageError(str(error)) from error
 
 
-def _target(servers: list[str]) -> str | list[str]:
+def _check(servers: list[str], named_by: str) -> str | list[str]:
+    """Return the target that the addresses are. Raises: UsageError that says what named them."""
     from pruning_client.transport.addresses import check  # noqa: PLC0415
 
     target = servers[0] if len(servers) == 1 else servers
     try:
         check(target)
     except ValueError as error:
-        raise UsageError(f"--server: {error}") from error
+        raise UsageError(f"{named_by}: {error}") from error
     return target
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pruning_client.calls.exchange import Watcher
-from pruning_client.cli.server_options import check_local, connect
+from pruning_client.cli.server_options import check_local, connect, take_server_of_environment
 from pruning_client.huggingface.folder import FilePruner
 from pruning_client.results.capabilities import Capabilities
 from pruning_client.results.plan import Plan
@@ -33,6 +33,7 @@ def open_service(options: Namespace) -> AbstractContextManager[Service]:
     Raises: UsageError if the options do not fit each other. OSError if a file cannot be read. UnavailableError if no
     server is named, and the packages that a local run needs are not installed.
     """
+    take_server_of_environment(options)
     if options.server is not None:
         return connect(options)
     check_local(options)

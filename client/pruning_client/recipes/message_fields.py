@@ -2,7 +2,7 @@
 
 The paths are the server's: `recipe.rules[0].amount.fraction`. Scalars are read by protobuf's JSON mapping; this module
 adds the paths, and refuses what YAML would accept: `yes` for a number. A tie may have its short form,
-`gate_proj.weight:0`.
+`gate_proj.weight:0`, an enum's value its plain word, `global`, and a kind without fields its name, `score: magnitude`.
 """
 
 import math
@@ -31,12 +31,18 @@ SCALARS: Final = {
 
 
 def fill(message: Message, content: object, path: str) -> None:
-    """Set the fields that `content` names; null leaves a field as it is.
+    """Set the fields that `content` names; null leaves a field as it is. A message of the same type is copied.
 
     Raises: RecipeError with the path of the first field that is wrong.
     """
     if isinstance(message, Tie) and isinstance(content, str):
         message.CopyFrom(tie_of(content, path))
+        return
+    if isinstance(content, type(message)):
+        message.CopyFrom(content)
+        return
+    if isinstance(content, str) and content in _kinds(message):
+        getattr(message, content).SetInParent()
         return
     if not isinstance(content, dict):
         fields = ", ".join(message.DESCRIPTOR.fields_by_name)
@@ -50,6 +56,40 @@ def fill(message: Message, content: object, path: str) -> None:
         if value is not None:
             _take(taken, field, path)
             _set(message, field, value, f"{path}.{field.name}")
+
+
+def with_plain_words(message: Message, content: dict[str, Any]) -> dict[str, Any]:
+    """Return protobuf's JSON mapping of a message as `fill` also reads it: plain words, and integers as numbers."""
+    shown: dict[str, Any] = {}
+    for field, value in message.ListFields():
+        text = content[field.name]
+        if field.enum_type is not None:
+            shown[field.name] = _plain_words(field.enum_type)[text]
+        elif field.message_type is None:
+            shown[field.name] = list(value) if field.is_repeated else text if isinstance(value, float) else value
+        elif field.message_type.GetOptions().map_entry:
+            shown[field.name] = {key: _map_value(value[key], text[key]) for key in sorted(value)}
+        elif field.is_repeated:
+            shown[field.name] = [with_plain_words(*pair) for pair in zip(value, text, strict=True)]
+        else:
+            shown[field.name] = with_plain_words(value, text)
+    return shown
+
+
+def _map_value(value: Any, text: Any) -> Any:
+    return with_plain_words(value, text) if isinstance(value, Message) else value
+
+
+def _kinds(message: Message) -> list[str]:
+    """Return the names of the kinds, one of which a message is, that are messages themselves."""
+    return [field.name for oneof in message.DESCRIPTOR.oneofs for field in oneof.fields if field.message_type]
+
+
+def _plain_words(enum: Any) -> dict[str, str]:
+    """Return the plain word of each value that may be given: `global` of `SCOPE_GLOBAL`."""
+    names = [value.name for value in enum.values]
+    prefix = names[0].removesuffix("UNSPECIFIED")
+    return {name: name.removeprefix(prefix).lower() for name in names}
 
 
 def _field(message: Message, key: object, path: str) -> FieldDescriptor:
@@ -112,6 +152,9 @@ def _set_scalar(message: Message, field: FieldDescriptor, value: object, content
     is_flag = field.type == FieldDescriptor.TYPE_BOOL
     if isinstance(value, bool) is not is_flag:  # protobuf would take true for 1.0
         raise _refused(field, value, path)
+    if field.enum_type is not None and isinstance(value, str):
+        words = {word: name for name, word in _plain_words(field.enum_type).items()}
+        content = {field.name: words.get(value, value)}
     try:
         message.MergeFrom(json_format.ParseDict(content, type(message)()))  # ParseDict empties a list that it adds to
     except (json_format.ParseError, TypeError, ValueError) as error:
@@ -119,8 +162,13 @@ def _set_scalar(message: Message, field: FieldDescriptor, value: object, content
 
 
 def _refused(field: FieldDescriptor, value: object, path: str) -> RecipeError:
-    expected = "one of " + ", ".join(field.enum_type.values_by_name) if field.enum_type else SCALARS[field.type]
+    expected = f"one of {_given_words(field)}" if field.enum_type else SCALARS[field.type]
     return recipe_error(_reason(field, value), path, f"this is {expected}; got {_shown(value)}")
+
+
+def _given_words(field: FieldDescriptor) -> str:
+    words = {name: word for name, word in _plain_words(field.enum_type).items() if word != "unspecified"}
+    return f"{', '.join(words.values())}, or in full {', '.join(words)}"
 
 
 def _reason(field: FieldDescriptor, value: object) -> Reason:

@@ -1,11 +1,14 @@
-"""A recipe file: the YAML of the protobuf JSON mapping of `pruning.v1.Recipe`.
+"""A recipe file: the YAML of the protobuf JSON mapping of `pruning.v1.Recipe`, with rules that may be in short form.
 
     rules:
-      - score: {magnitude: {}}
-        scope: SCOPE_GLOBAL
+      - method: l1_unstructured       # see `short_rules`
+        amount: 0.5
+        scope: global
+      - score: {magnitude: {}}        # see `message_fields`
+        scope: global
         amount: {fraction: 0.5}
 
-Parsing, and refusing what is wrong by its path, is `recipe_fields`'; here is only the reading of YAML.
+Here is only the reading and writing of YAML, and which rules are short ones.
 """
 
 from os import PathLike, fspath
@@ -15,19 +18,22 @@ from typing import Any
 import yaml
 
 from pruning_client.errors import RecipeError
+from pruning_client.recipes.content import content_of
 from pruning_client.recipes.message_fields import fill
+from pruning_client.recipes.short_rules import METHOD, Builders, rule_of
 from pruning_proto.reasons import Reason
 from pruning_proto.v1.pruning_pb2 import Recipe
 
 
-def load(path: str | PathLike[str]) -> Recipe:
+def load(path: str | PathLike[str], builders: Builders) -> Recipe:
     """Read a recipe file.
 
     Raises: OSError if it cannot be read. RecipeError if it is not a recipe, with the path of the field.
     """
     recipe = Recipe()
     try:
-        fill(recipe, yaml.load(Path(path).read_bytes(), Loader=_Loader), "recipe")  # noqa: S506 - a SafeLoader
+        content = yaml.load(Path(path).read_bytes(), Loader=_Loader)  # noqa: S506 - a SafeLoader
+        fill(recipe, _with_built_rules(content, builders), "recipe")
     except RecipeError as error:
         raise RecipeError(
             f"recipe file {fspath(path)}: {error}",
@@ -39,6 +45,23 @@ def load(path: str | PathLike[str]) -> Recipe:
         description = f"recipe file {fspath(path)}: not YAML that a recipe may use: {_in_one_line(error)}"
         raise RecipeError(description, reason=Reason.INVALID_RECIPE) from error
     return recipe
+
+
+def dump(recipe: Recipe, builders: Builders) -> str:
+    """Return a recipe as the text of a file that `load` reads: rules in short form, where there is one for them."""
+    return yaml.safe_dump(content_of(recipe, builders), sort_keys=False, allow_unicode=True, width=120)
+
+
+def _with_built_rules(content: object, builders: Builders) -> object:
+    """Return the content of a file with the messages of its short rules in their places."""
+    rules = content.get("rules") if isinstance(content, dict) else None
+    if not isinstance(rules, list):
+        return content
+    built = [
+        rule_of(rule, position, builders) if isinstance(rule, dict) and METHOD in rule else rule
+        for position, rule in enumerate(rules)
+    ]
+    return {**content, "rules": built} if isinstance(content, dict) else content
 
 
 class _Loader(yaml.SafeLoader):

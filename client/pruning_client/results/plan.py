@@ -81,7 +81,8 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON can represent it."""
-        return asdict(self) | {"model": self.model.to_dict()}
+        seed = str(self.seed)  # as in protobuf's JSON mapping: many readers have 53 bits
+        return asdict(self) | {"model": self.model.to_dict(), "seed": seed}
 
 
 def plan_of(messages: Iterable[pb.Plan]) -> Plan:

@@ -94,6 +94,7 @@ class Report:
         """Return everything as JSON can represent it, sparsities included."""
         fields = asdict(self)
         fields["sparsity"] = self.sparsity
+        fields["seed"] = str(self.seed)  # as in protobuf's JSON mapping: many readers have 53 bits
         fields["tensors"] = [_json_tensor(tensor) for tensor in self.tensors]
         fields["model"] = None if self.model is None else self.model.to_dict()
         fields["largest_not_selected"] = [_json_not_selected(tensor) for tensor in self.largest_not_selected]

@@ -363,6 +363,36 @@ def test_reader_that_leaves_early_is_no_disaster(file: Path) -> None:
         assert process.stderr.read() == b""
 
 
+def test_no_command_prints_the_help() -> None:
+    done = prune()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == prune("--help").stdout
+
+
+@pytest.mark.parametrize("words", [["--dry-run"], ["--plan"]], ids=["report", "plan"])
+def test_seed_of_64_bits_is_text_in_json(server: ServerProcess, file: Path, words: list[str]) -> None:
+    options = ["--method", "random_unstructured", "--amount", "1", "--seed", str(2**64 - 1), *words, "--json"]
+    told = json.loads(prune("run", file, *options, "--server", server.address).stdout)
+    assert (told["seed"], told["recipe"]["seed"]) == (str(2**64 - 1),) * 2
+
+
+def test_report_says_what_was_asked(server: ServerProcess, file: Path, out: Path) -> None:
+    done = prune(
+        "run", file, "-o", out, *L1, "--global", "--include", "fc.weight", "--server", server.address, "--json"
+    )
+    told = json.loads(done.stdout)
+    rule = {"method": "l1_unstructured", "amount": {"fraction": 0.5}, "scope": "global", "include": ["fc.weight"]}
+    assert told["recipe"] == {"rules": [rule]}
+    assert (told["source"], told["out"], told["output"]) == (str(file), str(out), "pruned")
+
+
+def test_recipe_of_a_report_can_be_run_again(file: Path, out: Path, tmp_path: Path) -> None:
+    done = prune("run", file, "-o", out, "--method", "random_unstructured", "--amount", "2", "--json")
+    recipe = written(tmp_path / "recipe.yaml", json.dumps(json.loads(done.stdout)["recipe"]).encode())
+    assert prune("run", file, "-o", tmp_path / "again", "--recipe", recipe).returncode == 0
+    assert (tmp_path / "again").read_bytes() == out.read_bytes()
+
+
 def test_version_goes_to_stdout() -> None:
     done = prune("--version")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"prune {version('pruning-service')}\n", "")

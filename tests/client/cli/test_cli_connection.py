@@ -1,6 +1,7 @@
 """The command line's options about a server: TLS, tokens, several servers."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +15,13 @@ from tests.client.tiny_files import weight, written
 TOKEN = "s3cret-t0ken"  # noqa: S105 - opens nothing
 
 
-def prune(*words: str | Path) -> subprocess.CompletedProcess[str]:
+def prune(*words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "pruning_client", *map(str, words)], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "pruning_client", *map(str, words)],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -93,3 +98,37 @@ def test_insecure_sends_to_another_machine(tmp_path: Path) -> None:
     done = prune("run", file, *rule, "--server", "no-such-host.invalid:50051", "--insecure", "--retries", "0")
     assert (done.returncode, done.stdout) == (1, "")
     assert "there is no host of this name" in done.stderr
+
+
+def test_environment_names_the_server() -> None:
+    with peer() as address:
+        done = prune("methods", PRUNING_SERVER=address)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("pruning server peer")
+
+
+def test_environment_names_several_servers() -> None:
+    with peer() as address:
+        assert prune("methods", PRUNING_SERVER=f"{free_address()} {address}").returncode == 0
+
+
+def test_option_counts_more_than_the_environment() -> None:
+    with peer() as address:
+        assert prune("methods", "--server", address, PRUNING_SERVER=free_address()).returncode == 0
+
+
+def test_empty_variable_names_no_server() -> None:
+    done = prune("methods", PRUNING_SERVER="")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_variable_that_is_no_address_is_named() -> None:
+    done = prune("methods", PRUNING_SERVER="http://gpu-box")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: PRUNING_SERVER: a server's address is HOST:PORT")
+
+
+@pytest.mark.parametrize(("name", "is_known"), [("PRUNING_SERVER", True), ("PRUNING_SERVERS", False)])
+def test_server_ignores_the_variable_of_clients(name: str, is_known: bool) -> None:
+    done = prune("serve", "--listen", "nowhere", **{name: "gpu-box:50051"})
+    assert ("unknown settings" in done.stderr) is not is_known

@@ -4,7 +4,8 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from pruning_client.cli.answer import Answer
-from pruning_client.cli.arguments import add_json
+from pruning_client.cli.arguments import add_quiet
+from pruning_client.cli.result_path import result_path
 from pruning_client.cli.tables import printable
 from pruning_client.files.convert import Converted, convert_file
 
@@ -17,14 +18,15 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("source", type=Path, metavar="IN.bin|.pt|.pth")
     parser.add_argument("-o", dest="out", type=Path, metavar="OUT.safetensors", required=True, help="a new file")
     parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
-    add_json(parser)
+    parser.set_defaults(no_clobber=False)  # without --force, a file that exists is refused anyway
+    add_quiet(parser)
 
 
 def run(options: Namespace) -> Answer:
     """Write the safetensors file. Raises: as `convert_file`."""
-    converted = convert_file(options.source, options.out, force=options.force)
-    lines = [*_lines(converted), f"wrote {options.out}"]
-    return Answer(converted.to_dict() | {"out": str(options.out)}, "\n".join(map(printable, lines)))
+    with result_path(options) as out:
+        converted = convert_file(options.source, out.path, force=options.force)
+    return out.answer(converted.to_dict(), "\n".join(map(printable, _lines(converted))))
 
 
 def _lines(converted: Converted) -> list[str]:

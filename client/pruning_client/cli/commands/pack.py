@@ -4,8 +4,9 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from pruning_client.cli.answer import Answer
-from pruning_client.cli.arguments import add_canonical_zero, add_json
+from pruning_client.cli.arguments import add_canonical_zero, add_quiet
 from pruning_client.cli.packed_text import packed_text
+from pruning_client.cli.result_path import add_overwriting, result_path
 from pruning_client.files.pack import pack_file
 
 
@@ -14,11 +15,13 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("source", type=Path, metavar="IN.safetensors")
     parser.add_argument("-o", dest="out", type=Path, metavar="OUT.safetensors", required=True, help="may be IN")
     add_canonical_zero(parser)
-    add_json(parser)
+    add_overwriting(parser)
+    add_quiet(parser)
 
 
 def run(options: Namespace) -> Answer:
     """Write the packed file. Raises: as `pack_file`."""
-    packed = pack_file(options.source, options.out, canonical_zero=options.canonical_zero)
+    with result_path(options) as out:
+        packed = pack_file(options.source, out.path, canonical_zero=options.canonical_zero)
     text = packed_text(packed, canonical_zero=options.canonical_zero)
-    return Answer(packed.to_dict() | {"out": str(options.out)}, f"{text}\nwrote {options.out}")
+    return out.answer(packed.to_dict(), text)

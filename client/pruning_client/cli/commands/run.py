@@ -4,18 +4,19 @@ import argparse
 import re
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from pruning_client.calls.exchange import Watcher
 from pruning_client.calls.request import is_random, recipe_of
 from pruning_client.checkpoints.atomic_file import replacing
 from pruning_client.checkpoints.opened import open_source
 from pruning_client.cli.answer import Answer
-from pruning_client.cli.arguments import UsageError, add_canonical_zero, add_json
+from pruning_client.cli.arguments import UsageError, add_canonical_zero, add_quiet
 from pruning_client.cli.report_text import packed_lines, plan_text, report_text
+from pruning_client.cli.result_path import STDOUT, add_overwriting, result_path
 from pruning_client.cli.rule_options import add_rule_options, rules_of
 from pruning_client.cli.server_options import add_server_options
 from pruning_client.cli.service import Service, open_service
@@ -23,6 +24,7 @@ from pruning_client.cli.tables import printable, terminal_width
 from pruning_client.huggingface.folder import FOLDER_OUTPUTS, check_new, is_folder, not_copied, prune_folder, weights_of
 from pruning_client.results.output_format import Output
 from pruning_client.results.report import Report
+from pruning_client.rules import recipe_content
 from pruning_proto.v1.pruning_pb2 import Recipe
 
 
@@ -40,7 +42,7 @@ def add_options(parser: ArgumentParser) -> None:
         dest="out",
         type=Path,
         metavar="OUT.safetensors",
-        help="the result; a file may be IN itself, a folder must not exist",
+        help="the result; a file may be IN itself, a folder must not exist; -: standard output",
     )
     parser.add_argument(
         "--output",
@@ -69,9 +71,10 @@ def add_options(parser: ArgumentParser) -> None:
     dry = parser.add_mutually_exclusive_group()
     dry.add_argument("--plan", action="store_true", help="only print what would be pruned; the model is not read")
     dry.add_argument("--dry-run", action="store_true", help="only print the report; nothing is written")
+    add_overwriting(parser)
     add_rule_options(parser)
     add_server_options(parser)
-    add_json(parser)
+    add_quiet(parser)
 
 
 def run(options: Namespace) -> Answer:
@@ -90,15 +93,16 @@ def _run(options: Namespace) -> Answer:
     recipe = recipe_of(rules_of(options), options.seed)
     _check_out(options)
     _check_source(options)
-    is_copied = is_folder(options.source) and options.out is not None
-    left_out = not_copied(options.source, options.output) if is_copied else []  # before the result is there, too
     with open_service(options) as service:
         if options.plan:
             plan = service.plan(_weights(options), recipe)
-            return Answer(plan.to_dict(), plan_text(plan, terminal_width()), plan.warnings)
+            return Answer(_asked(recipe, options) | plan.to_dict(), plan_text(plan, terminal_width()), plan.warnings)
         with _progress(options) as progress:
-            report = _prune(service, recipe, options, progress)
-    return _answer(report, recipe, options, left_out)
+            if options.dry_run:
+                report = service.dry_run(_weights(options), recipe, digests=options.digests, progress=progress)
+                lines = _lines(report, recipe, options)
+                return Answer(_asked(recipe, options) | report.to_dict(), "\n".join(lines), report.warnings)
+            return _prune(service, recipe, options, progress)
 
 
 def _check_out(options: Namespace) -> None:
@@ -135,7 +139,7 @@ def _check_source(options: Namespace) -> None:
         return
     if options.output not in FOLDER_OUTPUTS:
         raise UsageError(f"the result of a folder can be loaded: --output {' or '.join(FOLDER_OUTPUTS)}")
-    if options.out is not None:
+    if options.out is not None and not options.force and str(options.out) != STDOUT:
         check_new(options.out)
 
 
@@ -145,23 +149,36 @@ def _weights(options: Namespace) -> Path:
     return weights_of(source) if is_folder(source) else source
 
 
-def _prune(service: Service, recipe: Recipe, options: Namespace, progress: Watcher | None) -> Report:
-    if options.dry_run:
-        return service.dry_run(_weights(options), recipe, digests=options.digests, progress=progress)
-    if is_folder(options.source):
-        return prune_folder(
-            service,
-            options.source,
-            options.out,
-            recipe,
-            output=options.output,
-            digests=options.digests,
-            max_shard_bytes=options.max_shard_size,
-            progress=progress,
-        )
+def _prune(service: Service, recipe: Recipe, options: Namespace, progress: Watcher | None) -> Answer:
+    left_out = not_copied(options.source, options.output) if is_folder(options.source) else []
+    with result_path(options) as out:
+        prune = _prune_folder if is_folder(options.source) else _prune_file
+        report = prune(service, recipe, out.path, options, progress)
+    lines = _lines(report, recipe, options)
+    if left_out:
+        lines.append(printable(f"not copied, because it would not be pruned: {', '.join(left_out)}"))
+    fields = {"not_copied": list(left_out)} if is_folder(options.source) else {}
+    answer = out.answer(_asked(recipe, options) | report.to_dict() | fields, "\n".join(lines))
+    return replace(answer, warnings=report.warnings)
+
+
+def _prune_folder(service: Service, recipe: Recipe, out: Path, options: Namespace, progress: Watcher | None) -> Report:
+    return prune_folder(
+        service,
+        options.source,
+        out,
+        recipe,
+        output=options.output,
+        digests=options.digests,
+        max_shard_bytes=options.max_shard_size,
+        progress=progress,
+    )
+
+
+def _prune_file(service: Service, recipe: Recipe, out: Path, options: Namespace, progress: Watcher | None) -> Report:
     return service.prune_file(
         options.source,
-        options.out,
+        out,
         recipe,
         output=options.output,
         digests=options.digests,
@@ -170,21 +187,21 @@ def _prune(service: Service, recipe: Recipe, options: Namespace, progress: Watch
     )
 
 
-def _answer(report: Report, recipe: Recipe, options: Namespace, left_out: Sequence[str]) -> Answer:
+def _asked(recipe: Recipe, options: Namespace) -> dict[str, Any]:
+    """Return what was asked, for programs: the recipe, which --recipe reads again, and of which file."""
+    return {"source": str(options.source), "output": options.output, "recipe": recipe_content(recipe)}
+
+
+def _lines(report: Report, recipe: Recipe, options: Namespace) -> list[str]:
     lines = [report_text(report, terminal_width(), with_seed=is_random(recipe))]
     if options.output == "packed":
         lines += packed_lines(report, canonical_zero=options.canonical_zero)
-    if options.out is None:
-        return Answer(report.to_dict(), "\n".join(lines), report.warnings)
-    if left_out:
-        lines.append(printable(f"not copied, because it would not be pruned: {', '.join(left_out)}"))
-    fields = {"out": str(options.out)} | ({"not_copied": list(left_out)} if is_folder(options.source) else {})
-    return Answer(report.to_dict() | fields, "\n".join([*lines, f"wrote {options.out}"]), report.warnings)
+    return lines
 
 
 def _progress(options: Namespace) -> AbstractContextManager[Watcher | None]:
     """Return a progress bar, if somebody watches."""
-    if options.json or not sys.stderr.isatty():
+    if options.json or options.quiet or not sys.stderr.isatty():
         return nullcontext()
     from pruning_client.cli.progress import progress_bar  # noqa: PLC0415 - rich is imported only for a terminal
 

@@ -4,8 +4,9 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from pruning_client.cli.answer import Answer
-from pruning_client.cli.arguments import add_json
+from pruning_client.cli.arguments import add_quiet
 from pruning_client.cli.packed_text import packed_text
+from pruning_client.cli.result_path import add_overwriting, result_path
 from pruning_client.files.pack import unpack_file
 
 
@@ -13,11 +14,13 @@ def add_options(parser: ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("source", type=Path, metavar="PACKED.safetensors")
     parser.add_argument("-o", dest="out", type=Path, metavar="OUT.safetensors", required=True, help="may be PACKED")
-    add_json(parser)
+    add_overwriting(parser)
+    add_quiet(parser)
 
 
 def run(options: Namespace) -> Answer:
     """Write the dense file. Raises: as `unpack_file`."""
-    packed = unpack_file(options.source, options.out)
+    with result_path(options) as out:
+        packed = unpack_file(options.source, out.path)
     text = packed_text(packed, canonical_zero=False)
-    return Answer(packed.to_dict() | {"out": str(options.out)}, f"{text}\nwrote {options.out}")
+    return out.answer(packed.to_dict(), text)
