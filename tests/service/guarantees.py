@@ -23,6 +23,11 @@ GUARANTEES: Final[Mapping[str, tuple[str, ...]]] = {
         "tests/client/transport/test_addresses.py::test_model_leaves_this_machine_in_plaintext_only_if_asked",
         "tests/client/cli/test_cli_connection.py::test_insecure_sends_to_another_machine",
     ),
+    "A client keeps nothing of a server's answer that the request cannot have: plan and report name tensors of the "
+    "file, each once, and are bounded in bytes; names, dtypes and shapes of the result are compared with the request, "
+    "or with the groups of the report where channels are removed. A result that does not end is refused.": (
+        "tests/client/calls/test_malicious_server.py",
+    ),
     "With mTLS, a client without a certificate of the CA gets no connection.": (
         "tests/service/auth/test_tls.py::test_client_without_a_certificate_of_the_ca_gets_no_connection",
     ),

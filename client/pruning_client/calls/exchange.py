@@ -3,7 +3,8 @@
 A shell around it (gRPC's in `transport`, the command line's in one process) sends `opening()` and then `body()`, after
 the plan if `waits_for_plan`. Meanwhile it hands every received message to `receive`, and writes the bytes that this
 returns to the result. When the call has ended it calls `finish`.
-The rule: nothing counts before the whole plan, the whole result and the whole report have come, and then OK.
+The rule: nothing counts before the whole plan, the whole result and the whole report have come, and then OK. Nothing is
+kept that the request cannot have: `described_tensors` bounds plan and report, `expected_result` the result.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -12,7 +13,9 @@ from itertools import chain
 from typing import Final, TypeAlias
 
 from pruning_client.calls.chunks import chunks
+from pruning_client.calls.described_tensors import DescribedTensors
 from pruning_client.calls.digests import Digests
+from pruning_client.calls.expected_result import check_header, check_removed, most_header_bytes
 from pruning_client.calls.outcome import Outcome
 from pruning_client.calls.request import PruneRequestSpec
 from pruning_client.errors import ProtocolError, PruningError
@@ -73,7 +76,9 @@ class Exchange:
         self._attempt = attempt
         self._plans: list[pb.Plan] = []
         self._reports: list[pb.Report] = []
-        self._result = _ResultHeader()
+        self._request = request
+        self._described = DescribedTensors(request)
+        self._result = _ResultHeader(request)
         self._digests = Digests() if request.options.digests else None
 
     @property
@@ -166,6 +171,7 @@ class Exchange:
     def _receive_plan(self, plan: pb.Plan) -> None:
         if self.plan is not None:
             raise _out_of_order("a plan after the last one")
+        self._described.check_plan(plan)
         self._plans.append(plan)
         if plan.last:
             self.plan = plan_of(self._plans)
@@ -176,7 +182,9 @@ class Exchange:
         if self._reports or not self._format.has_file:
             raise _out_of_order("data where none belongs")
         self.received_bytes += len(data)
-        self._result.add(data)
+        layout = self._result.add(data)
+        if layout is not None:
+            check_header(layout, self._request, self.plan)
         self._check_size(self.plan)
         if self._digests is not None:
             self._digests.received(data)
@@ -199,6 +207,7 @@ class Exchange:
     def _receive_report(self, report: pb.Report) -> None:
         if self.plan is None or (self._reports and self._reports[-1].last):
             raise _out_of_order("a report before the plan or after the last one")
+        self._described.check_report(report)
         self._reports.append(report)
 
     def finish(self) -> Outcome:
@@ -216,6 +225,8 @@ class Exchange:
             raise _incomplete("the report")
         report = report_of(self._reports, self.plan)
         header, layout = self._whole_result() if self._format.has_file else (b"", None)
+        if layout is not None and self._format.needs_units:
+            check_removed(layout, self._request, self.plan, report)
         if self._digests is not None:
             self._digests.check(report, has_result=layout is not None)
         return Outcome(self.plan, report, header, layout)
@@ -234,24 +245,27 @@ class Exchange:
 class _ResultHeader:
     """The header of the result, gathered from chunks that are cut anywhere."""
 
-    def __init__(self) -> None:
+    def __init__(self, request: PruneRequestSpec) -> None:
+        self._most_bytes = most_header_bytes(request)
         self._gathered = bytearray()
         self.header = b""
         self.layout: Layout | None = None
 
-    def add(self, data: memoryview) -> None:
+    def add(self, data: memoryview) -> Layout | None:
+        """Take bytes of the result; return the header if these complete it."""
         if self.layout is not None:
-            return
+            return None
         self._gathered += data
         try:
             self._parse()
         except LayoutError as error:
             raise ProtocolError(f"the server's result is not a valid safetensors file: {error}") from error
+        return self.layout
 
     def _parse(self) -> None:
         if len(self._gathered) < PREFIX_BYTES:
             return
-        end = PREFIX_BYTES + json_bytes(self._gathered[:PREFIX_BYTES])
+        end = PREFIX_BYTES + json_bytes(self._gathered[:PREFIX_BYTES], self._most_bytes)
         if len(self._gathered) >= end:
             self.header = bytes(self._gathered[:end])
             self.layout = parse(self.header[PREFIX_BYTES:])

@@ -78,7 +78,7 @@ def _takes_long(exchange: Exchange, message: pb.PruneResponse | memoryview) -> b
     """Whether `receive` would block the event loop: it reads a long plan or header, or computes a digest."""
     if isinstance(message, memoryview):
         return exchange.takes_digests or (is_long(exchange) and exchange.result_layout is None)
-    return is_long(exchange) and message.HasField("plan")
+    return is_long(exchange) and (message.HasField("plan") or message.HasField("report"))
 
 
 def is_long(exchange: Exchange) -> bool:

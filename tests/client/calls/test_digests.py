@@ -134,7 +134,7 @@ def test_digests_of_a_result_as_it_came_pass(scripted: str, file: Path, tmp_path
 
 
 def test_result_that_was_changed_on_its_way_never_counts(scripted: str, tmp_path: Path) -> None:
-    another = written(tmp_path / "another", weight(9, 9))
+    another = written(tmp_path / "another", weight(9, 9, 9, 9))
     with Client(scripted) as client, pytest.raises(ProtocolError, match="sent another result than came"):
         client.prune_file(another, tmp_path / "out", HALF, digests=True)
     assert not (tmp_path / "out").exists()

@@ -87,11 +87,14 @@ def test_result_counts_once_plan_data_and_report_are_whole(exchange: Exchange) -
     assert exchange.received_bytes == len(SOUND)
 
 
-def test_plan_and_report_may_come_in_parts(exchange: Exchange) -> None:
-    first = pb.PruneResponse(plan=pb.Plan(tensors=[pb.TensorPlan(name="a", rules=[0])]))
-    last = plan(len(SOUND), tensors=[pb.TensorPlan(name="b", not_selected=pb.NOT_SELECTED_DIMS)])
+def test_plan_and_report_may_come_in_parts(tmp_path: Path) -> None:
+    two = checkpoint({"a": ("U8", (2, 2), bytes(4)), "b": ("U8", (1,), bytes(1))})
+    exchange = Exchange(asking(FileSource(written(tmp_path / "two", two))))
+    a = pb.TensorPlan(name="a", dtype="U8", shape=[2, 2], rules=[0])
+    b = pb.TensorPlan(name="b", dtype="U8", shape=[1], not_selected=pb.NOT_SELECTED_DIMS)
     some = pb.PruneResponse(report=pb.Report(tensors=[pb.TensorReport(name="a", entries=4, pruned=2)]))
-    receive(exchange, [first, last, data(SOUND), some, REPORT])
+    first = pb.PruneResponse(plan=pb.Plan(tensors=[a]))
+    receive(exchange, [first, plan(len(two), tensors=[b]), data(two), some, REPORT])
     outcome = exchange.finish()
     assert [(tensor.name, tensor.rules, tensor.not_selected) for tensor in outcome.plan.tensors] == [
         ("a", (0,), None),
