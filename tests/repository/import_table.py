@@ -112,6 +112,7 @@ LIBRARIES: Final[Mapping[str, frozenset[str]]] = {
             "pruning_engine.torch_tensors",
             "pruning_service.resources.devices",  # of GPUs only
             "pruning_client.frameworks.torch",
+            "pruning_client.huggingface.transformers_child",  # a process of its own
             "pruning_client.torch",
         }
     ),
@@ -143,6 +144,7 @@ LIBRARIES: Final[Mapping[str, frozenset[str]]] = {
     "yaml": frozenset({"pruning_client.recipes.yaml_file"}),
     "re2": frozenset({"pruning_engine.planning.name_patterns"}),
     "torch_pruning": frozenset({"pruning_client.torch.channel_groups_child"}),
+    "transformers": frozenset({"pruning_client.huggingface.transformers_child"}),
     "cloudpickle": frozenset({"pruning_client.torch.channel_groups"}),
 }
 """The modules and subpackages that may import a library, or another package, at run time; what is not here is free."""

@@ -1,19 +1,20 @@
 """The `config.json` of a Hugging Face model whose channels were removed: its fields are set from the report."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from pruning_client.errors import MismatchError, recipe_error
+from pruning_client.huggingface.config_fields import CONFIG as CONFIG  # noqa: PLC0414 - a name of this module
+from pruning_client.huggingface.config_fields import PER_LAYER, Place, name_of, new_values, value_at
+from pruning_client.huggingface.experts import check_experts
 from pruning_client.results.report import GroupReport, Report
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 
-CONFIG: Final = "config.json"
-
-_DERIVED: Final = ("num_key_value_heads", "head_dim")
-"""Fields that a config may lack: they follow from others as long as nothing is removed."""
+_NEED_HEAD_DIM: Final = frozenset({"llama_kv_groups"})
+"""The built-in maps that take the size of an attention head."""
 
 _NAME_THE_FIELD: Final = (
     "a folder's config.json has to state how many units are left: name its field and what one unit counts for, such as "
@@ -32,15 +33,38 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def check_head_dims(config: dict[str, Any], recipe: pb.Recipe) -> None:
+def with_head_dims(config: Mapping[str, Any], recipe: pb.Recipe) -> pb.Recipe:
+    """Return the recipe with the size of the model's heads where a map needs it and the rule leaves it out.
+
+    Nothing is filled in where the config does not say it, or says several: then the server asks for it.
+    """
+    known = _head_sizes(config)
+    if len(known) != 1:
+        return recipe
+    completed = pb.Recipe()
+    completed.CopyFrom(recipe)
+    for rule in completed.rules:
+        if rule.granularity.units.map in _NEED_HEAD_DIM and not rule.granularity.units.head_dim:
+            rule.granularity.units.head_dim = min(known)
+    return completed
+
+
+def check_head_dims(config: Mapping[str, Any], recipe: pb.Recipe) -> None:
     """Refuse heads of another size than the model's: such groups may fit its shapes, but would split its heads."""
-    known = {size for part in _parts_with(config, "num_attention_heads") if (size := _head_size(part))}
+    known = _head_sizes(config)
     for position, rule in enumerate(recipe.rules):
         head_dim = rule.granularity.units.head_dim
         if head_dim and known and head_dim not in known:
             description = f"by its {CONFIG} the model's is {' or '.join(map(str, sorted(known)))}, got {head_dim}"
             field = f"recipe.rules[{position}].granularity.units.head_dim"
             raise recipe_error(Reason.INVALID_RECIPE, field, description)
+
+
+def _head_sizes(config: Mapping[str, Any]) -> set[int]:
+    """Return the sizes of attention heads, of all submodels that have groups of heads, or else of all."""
+    parts = list(_parts_with(config, "num_attention_heads"))
+    grouped = [part for part in parts if "num_key_value_heads" in part]
+    return {size for part in grouped or parts if (size := _head_size(part))}
 
 
 def _head_size(config: Mapping[str, Any]) -> int | None:
@@ -63,10 +87,12 @@ def check_groups_counted(recipe: pb.Recipe) -> None:
 def updated_config(config: dict[str, Any], report: Report, recipe: pb.Recipe) -> dict[str, Any]:
     """Return the config that fits the pruned weights. Raises: MismatchError if its fields cannot express them."""
     updated: dict[str, Any] = json.loads(json.dumps(config))
-    for name, value in _fields(report.groups, recipe).items():
-        part = _part_with(updated, name)
-        part[name] = value
-        _check_heads(part)
+    for place, value in _new_values(config, report.groups, recipe).items():
+        part = value_at(updated, place[:-1])
+        part[place[-1]] = value
+        if isinstance(part, dict):
+            _check_heads(part)
+            check_experts(part)
     return updated
 
 
@@ -80,52 +106,32 @@ def _check_heads(config: Mapping[str, Any]) -> None:
         )
 
 
-def _fields(groups: tuple[GroupReport, ...], recipe: pb.Recipe) -> dict[str, int]:
-    """Return the fields that count units, each with the one value that all groups share."""
-    fields: dict[str, int] = {}
-    first: dict[str, str] = {}  # the group that set a field first
+def _new_values(config: Mapping[str, Any], groups: tuple[GroupReport, ...], recipe: pb.Recipe) -> dict[Place, int]:
+    """Return the values that count units, each the one that all groups share. Raises: MismatchError."""
+    values: dict[Place, int] = {}
+    first: dict[Place, str] = {}  # the group that set a value first
     last = {(group.name, group.tensors): group for group in groups}  # a later rule acts on what the earlier ones left
     for group in last.values():
         if not group.config and len(group.kept) < group.units:
             raise MismatchError(
                 f"group {group.name!r} lost units, and no field of config.json counts them; {_NAME_THE_FIELD}"
             )
-        for name, value in (*group.config.items(), *_head_dim(group, recipe)):
-            if fields.setdefault(name, value) != value:
+        units = recipe.rules[group.rule].granularity.units
+        is_mapped = bool(units.map) and not any(group.config.keys() <= set(each.config) for each in units.groups)
+        for place, value in new_values(config, group, units.head_dim, is_mapped=is_mapped).items():
+            if values.setdefault(place, value) != value:
                 raise MismatchError(
-                    f"config.json has one {name} for all layers, but {first[name]!r} has {fields[name]} now and "
-                    f"{group.name!r} has {value}; ask for the same width (--same-width)"
+                    f"config.json has one {name_of(place)} for all layers, but {first[place]!r} has {values[place]} "
+                    f"now and {group.name!r} has {value}; ask for the same width (--same-width)"
                 )
-            first.setdefault(name, group.name)
-    return fields
+            first.setdefault(place, group.name)
+    return values
 
 
-def _head_dim(group: GroupReport, recipe: pb.Recipe) -> list[tuple[str, int]]:
-    """Return the size of a head if their number changes: it no longer follows from the hidden size."""
-    head_dim = recipe.rules[group.rule].granularity.units.head_dim
-    return [("head_dim", head_dim)] if head_dim and "num_attention_heads" in group.config else []
-
-
-def _part_with(config: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return the part of a config that has a field. Raises: MismatchError if none has it, or several have."""
-    parts = _parts_with(config, name)
-    if not parts and name in _DERIVED:
-        return config
-    if not parts:
-        raise MismatchError(
-            f"{CONFIG} has no field {name}, which should count the units that are left; correct the name in the "
-            f"group's config, or write the field into {CONFIG} first"
-        )
-    if len(parts) > 1:
-        raise MismatchError(
-            f"{CONFIG} has {name} in several parts, and it is not known in which of them it changed; prune the "
-            "safetensors file and load it with `pruning_client.torch.load_pruned`"
-        )
-    return parts[0]
-
-
-def _parts_with(config: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    """Return the parts of a config that have a field: the config itself, or the configs of submodels nested in it."""
+def _parts_with(config: Mapping[str, Any], name: str) -> Iterator[Mapping[str, Any]]:
+    """Return the parts of a config that have a field: the config itself, and the configs of submodels nested in it."""
     if name in config:
-        return [config]
-    return [part for part in config.values() if isinstance(part, dict) and name in part]
+        yield config
+    for key, part in config.items():
+        if isinstance(part, dict) and key != PER_LAYER:
+            yield from _parts_with(part, name)

@@ -28,10 +28,12 @@ from pruning_client.huggingface.config_json import (
     check_head_dims,
     read_config,
     updated_config,
+    with_head_dims,
 )
 from pruning_client.huggingface.copied_files import described, is_never_copied, left_out
 from pruning_client.huggingface.copied_folder import check_links, copy_folder
 from pruning_client.huggingface.quantization import check_not_quantized
+from pruning_client.huggingface.result_check import check_result
 from pruning_client.huggingface.result_files import ResultFiles
 from pruning_client.results.output_format import Output
 from pruning_client.results.report import Report
@@ -129,6 +131,7 @@ def prune_folder(  # noqa: PLR0913 - one keyword for each option, as of `Client.
         check_groups_counted(recipe)
     configs = [read_config(path) for each in components if (path := each.weights.with_name(CONFIG)).is_file()]
     for config in configs:
+        recipe = with_head_dims(config, recipe)
         check_head_dims(config, recipe)
         check_not_quantized(config, recipe)
     check_new(target)
@@ -149,7 +152,9 @@ def prune_folder(  # noqa: PLR0913 - one keyword for each option, as of `Client.
         if isinstance(into, SplitFiles):
             files.write_indices(partial, into.contents)
         if output == "removed":
-            text = json.dumps(updated_config(configs[0], report, recipe), indent=2, ensure_ascii=False)
+            new_config = updated_config(configs[0], report, recipe)
+            check_result((configs[0], weights), (new_config, weights_in(partial) or weights), report.groups)
+            text = json.dumps(new_config, indent=2, ensure_ascii=False)
             with replacing(partial / CONFIG) as file:
                 file.write(f"{text}\n".encode())
         check_new(target)

@@ -182,7 +182,7 @@ def _drop_config(model: Path) -> None:
 
 def _nest_config(model: Path) -> None:
     field = {"intermediate_size": 32}
-    (model / "config.json").write_text(json.dumps({"text_config": field, "vision_config": field}))
+    (model / "config.json").write_text(json.dumps({"first_config": field, "second_config": field}))
 
 
 def _drop_weights(model: Path) -> None:

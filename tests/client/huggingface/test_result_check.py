@@ -1,0 +1,69 @@
+"""Results whose tensors are not those of their config.json, for models that transformers does not know."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pruning_client.errors import MismatchError
+from pruning_client.huggingface.result_check import check_result
+from pruning_client.results.report import GroupReport
+from pruning_proto.safetensors.header import build
+
+BEFORE = {"model_type": "ours", "width": 6}
+AFTER = {"model_type": "ours", "width": 3}
+
+Shapes = dict[str, tuple[int, ...]]
+OLD: Shapes = {"l.0.mlp.up.weight": (6, 4), "l.0.mlp.down.weight": (4, 6), "l.0.mlp.down.bias": (4,)}
+NEW: Shapes = {**OLD, "l.0.mlp.up.weight": (3, 4), "l.0.mlp.down.weight": (4, 3)}
+GROUP = GroupReport(
+    rule=0,
+    name="l.0.mlp",
+    units=6,
+    kept=(0, 1, 2),
+    tensors=("l.0.mlp.up.weight", "l.0.mlp.down.weight"),
+    config={"width": 3},
+)
+
+
+def written(path: Path, shapes: Shapes) -> Path:
+    """Write a file of these tensors, all zeros."""
+    header, layout = build([(name, "F32", shape) for name, shape in shapes.items()], {})
+    path.write_bytes(header + bytes(layout.buffer_bytes))
+    return path
+
+
+def check(folder: Path, extra: Shapes, extra_after: Shapes, before: Any = BEFORE, after: Any = AFTER) -> None:
+    old = written(folder / "old.safetensors", OLD | extra)
+    new = written(folder / "new.safetensors", NEW | extra_after)
+    check_result((before, old), (after, new), [GROUP])
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        pytest.param({}, id="nothing else"),
+        pytest.param({"l.0.mlp.norm.weight": (4,)}, id="a norm of the outputs"),
+        pytest.param({"l.0.norm.weight": (6,)}, id="elsewhere"),
+    ],
+)
+def test_result_passes(tmp_path: Path, extra: Shapes) -> None:
+    check(tmp_path, extra, extra)
+
+
+@pytest.mark.parametrize("shape", [(6,), (6, 5), (5, 6)])
+def test_tensor_that_kept_the_old_number_is_named(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    extra = {"l.0.mlp.sub_norm.weight": shape}
+    with pytest.raises(MismatchError, match=r"width is 3 now.*'l\.0\.mlp\.sub_norm\.weight' of shape .* still has 6"):
+        check(tmp_path, extra, extra)
+
+
+def test_layer_that_was_not_pruned_is_named(tmp_path: Path) -> None:
+    other: Shapes = {"l.1.mlp.up.weight": (6, 4)}
+    with pytest.raises(MismatchError, match=r"'l\.1\.mlp\.up\.weight' has shape \[6, 4\] and 'l\.0\.mlp\.up\.weight'"):
+        check(tmp_path, other, other)
+
+
+def test_layers_with_sizes_of_their_own_may_differ(tmp_path: Path) -> None:
+    other: Shapes = {"l.1.mlp.up.weight": (6, 4)}
+    check(tmp_path, other, other, {"width": [6, 6]}, {"width": [3, 6]})
