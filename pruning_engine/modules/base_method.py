@@ -13,6 +13,7 @@ import torch
 from torch.nn.utils import prune as torch_prune
 
 from pruning_engine.errors import Reason
+from pruning_engine.modules.calls import check_tensor
 from pruning_engine.modules.errors import ShapeError
 from pruning_engine.modules.mask_tensors import masked, pruned
 from pruning_engine.modules.storage import (
@@ -198,6 +199,7 @@ def _apply(
 
 
 def _check_shape(what: str, tensor: torch.Tensor, shape: torch.Size, of: str) -> None:
+    check_tensor(tensor, what)
     if tensor.shape != shape:
         raise ShapeError(
             Reason.SHAPE_MISMATCH,

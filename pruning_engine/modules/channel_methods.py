@@ -20,6 +20,7 @@ from pruning_engine.modules.amounts import (
     validate_structured_pruning,
 )
 from pruning_engine.modules.base_method import BasePruningMethod
+from pruning_engine.modules.calls import shows_right_call
 from pruning_engine.modules.mask_tensors import backend_of, flat_numbers, mask_dtype, times
 from pruning_engine.modules.seeds import draw_seed
 from pruning_engine.modules.storage import Method
@@ -83,6 +84,7 @@ class LnStructured(ChannelMethod, torch_prune.LnStructured):
     `n`: p of a vector norm, also 0, inf and -inf; "fro", which is 2; "nuc", for tensors of 3 dims.
     """
 
+    @shows_right_call("LnStructured(amount=0.5, n=2, dim=0)")
     def __init__(self, amount: float, n: float | str, dim: int = -1) -> None:
         super().__init__(amount, dim)
         self.n = n
@@ -118,6 +120,7 @@ class LnStructured(ChannelMethod, torch_prune.LnStructured):
             )
 
     @classmethod
+    @shows_right_call("LnStructured.apply({place}, amount=0.5, n=2, dim=0)")
     def apply(  # type: ignore[override]  # noqa: PLR0913, PLR0917 - torch's signature
         cls,
         module: torch.nn.Module,
@@ -141,6 +144,7 @@ class RandomStructured(ChannelMethod, torch_prune.RandomStructured):
     `amount`: see LnStructured. `seed`: 64 bits; with None, each mask draws its own from torch's default generator.
     """
 
+    @shows_right_call("RandomStructured(amount=0.5, dim=0)")
     def __init__(self, amount: float, dim: int = -1, seed: int | None = None) -> None:
         super().__init__(amount, dim)
         self.seed = seed
@@ -151,6 +155,7 @@ class RandomStructured(ChannelMethod, torch_prune.RandomStructured):
         return random_channels([key_of(seed, 0, self._tensor_name or "")], [candidates], count)[0]
 
     @classmethod
+    @shows_right_call("RandomStructured.apply({place}, amount=0.5, dim=0)")
     def apply(  # type: ignore[override]  # noqa: PLR0913 - torch's signature
         cls,
         module: torch.nn.Module,

@@ -18,6 +18,7 @@ from pruning_engine.kernels.packed_mask import PackedMask
 from pruning_engine.kernels.random_keys import key_of
 from pruning_engine.modules.amounts import count_to_prune, validate_pruning_amount_init
 from pruning_engine.modules.base_method import BasePruningMethod
+from pruning_engine.modules.calls import shows_right_call
 from pruning_engine.modules.mask_tensors import backend_of, flat_numbers, mask_dtype, packed, times_, write_mask
 from pruning_engine.modules.seeds import draw_seed
 from pruning_engine.modules.storage import Method
@@ -38,6 +39,7 @@ class EntryMethod(BasePruningMethod):
 
     PRUNING_TYPE: str = "unstructured"
 
+    @shows_right_call("L1Unstructured(amount=0.5)")
     def __init__(self, amount: float) -> None:
         validate_pruning_amount_init(amount)
         self.amount = amount
@@ -100,6 +102,7 @@ class L1Unstructured(EntryMethod, torch_prune.L1Unstructured):
         ]
 
     @classmethod
+    @shows_right_call("L1Unstructured.apply({place}, amount=0.5)")
     def apply(  # type: ignore[override]  # torch's signature
         cls,
         module: torch.nn.Module,
@@ -119,6 +122,7 @@ class RandomUnstructured(EntryMethod, torch_prune.RandomUnstructured):
     `amount`: see L1Unstructured. `seed`: 64 bits; with None, each mask draws its own from torch's default generator.
     """
 
+    @shows_right_call("RandomUnstructured(amount=0.5)")
     def __init__(self, amount: float, seed: int | None = None) -> None:
         super().__init__(amount)
         self.seed = seed
@@ -129,6 +133,7 @@ class RandomUnstructured(EntryMethod, torch_prune.RandomUnstructured):
         return [backend_of(each.importance).random(key_of(seed, 0, each.name), each.mask) for each in tensors]
 
     @classmethod
+    @shows_right_call("RandomUnstructured.apply({place}, amount=0.5)")
     def apply(  # type: ignore[override]  # torch's signature
         cls,
         module: torch.nn.Module,

@@ -16,3 +16,11 @@ class DimError(MismatchError, IndexError):
 
 class AmountTypeError(RecipeError, TypeError):
     """An amount is not a number."""
+
+
+class CallError(RecipeError, TypeError):
+    """The arguments do not fit the function."""
+
+
+class ParameterNameError(MismatchError, AttributeError):
+    """A module has no parameter of that name."""

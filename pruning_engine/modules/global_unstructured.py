@@ -4,9 +4,10 @@ This engine's methods rank the entries of all tensors where they are, with no co
 unstructured method is shown them all in one row. A tied tensor counts once, and each module gets a mask of its own.
 """
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import torch
 
@@ -14,15 +15,19 @@ from pruning_engine.checkpoints.shared_tensors import place_of
 from pruning_engine.errors import MismatchError, Reason
 from pruning_engine.kernels.packed_mask import PackedMask
 from pruning_engine.modules.base_method import PruningContainer, combined
+from pruning_engine.modules.calls import check_tensor, pairs, shows_right_call
 from pruning_engine.modules.entry_methods import EntryMethod, RankedTensor
-from pruning_engine.modules.errors import ShapeError
+from pruning_engine.modules.errors import CallError, ShapeError
 from pruning_engine.modules.mask_methods import CustomFromMask
 from pruning_engine.modules.mask_tensors import mask_dtype, masked, on_device, packed, times_, write_mask
 from pruning_engine.modules.storage import Method, attach, find_method, mask_of, parameter_of, tensor_name
 
 Place: TypeAlias = tuple[torch.nn.Module, str]
 
+_EXAMPLE: Final = 'global_unstructured([(model.linear, "weight")], pruning_method=L1Unstructured, amount=0.5)'
 
+
+@shows_right_call(_EXAMPLE)
 def global_unstructured(
     parameters: Iterable[Place],
     pruning_method: Callable[..., Method],
@@ -66,6 +71,18 @@ class _Slot:
 
 
 def _unstructured(pruning_method: Callable[..., Method], kwargs: Mapping[str, Any]) -> Method:
+    if isinstance(pruning_method, Method) or not callable(pruning_method):
+        raise CallError(
+            Reason.INVALID_RECIPE,
+            f"pruning_method is the class of a method, and its arguments follow, got {type(pruning_method).__name__}; "
+            f"the call is {_EXAMPLE}",
+            field="pruning_method",
+        )
+    try:
+        inspect.signature(pruning_method).bind(**kwargs)
+    except TypeError as error:
+        name = getattr(pruning_method, "__name__", type(pruning_method).__name__)
+        raise CallError(Reason.INVALID_RECIPE, f"{name}: {error}; the call is {_EXAMPLE}") from error
     method = pruning_method(**kwargs)
     kind = getattr(method, "PRUNING_TYPE", None)
     if kind != "unstructured":
@@ -76,7 +93,7 @@ def _unstructured(pruning_method: Callable[..., Method], kwargs: Mapping[str, An
 
 
 def _slots(parameters: Iterable[Place], scores: Mapping[Place, torch.Tensor]) -> list[_Slot]:
-    places = list(dict.fromkeys((module, name) for module, name in parameters))
+    places = list(dict.fromkeys(pairs(parameters)))
     if not places:
         raise MismatchError(Reason.SELECTS_NOTHING, "parameters is empty: there is nothing to prune")
     return [_slot(module, name, scores.get((module, name))) for module, name in places]
@@ -84,6 +101,8 @@ def _slots(parameters: Iterable[Place], scores: Mapping[Place, torch.Tensor]) ->
 
 def _slot(module: torch.nn.Module, name: str, scores: torch.Tensor | None) -> _Slot:
     weight = parameter_of(module, name)
+    if scores is not None:
+        check_tensor(scores, "importance_scores")
     if scores is not None and scores.shape != weight.shape:
         raise ShapeError(
             Reason.SHAPE_MISMATCH,

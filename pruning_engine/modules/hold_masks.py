@@ -7,12 +7,16 @@ though `w_orig` drifts under its mask.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch.utils.hooks import RemovableHandle
 
 from pruning_engine.errors import MismatchError, Reason
-from pruning_engine.modules.errors import ShapeError
+from pruning_engine.modules.calls import check_tensor, shows_right_call
+from pruning_engine.modules.errors import CallError, ShapeError
+
+_EXAMPLE: Final = "hold_masks(optimizer, {p: p != 0 for p in model.parameters() if p.dim() > 1})"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,6 +35,7 @@ class _ZeroAfterStep:
             parameter.masked_fill_(is_pruned.to(parameter.device), 0)
 
 
+@shows_right_call(_EXAMPLE.replace("{", "{{").replace("}", "}}"))
 def hold_masks(optimizer: torch.optim.Optimizer, masks: Mapping[torch.Tensor, torch.Tensor]) -> RemovableHandle:
     """Zero what the masks mark 0 or False, now and after each step; return the handle that ends it.
 
@@ -40,8 +45,16 @@ def hold_masks(optimizer: torch.optim.Optimizer, masks: Mapping[torch.Tensor, to
     Raises: MismatchError for a tensor that the optimizer does not train; ShapeError for a mask of another shape.
     Example: hold_masks(optimizer, {p: p != 0 for p in model.parameters() if p.dim() > 1})
     """
+    if not isinstance(optimizer, torch.optim.Optimizer) or not isinstance(masks, Mapping):
+        raise CallError(
+            Reason.INVALID_RECIPE,
+            f"hold_masks takes an optimizer and a mapping, got {type(optimizer).__name__} and {type(masks).__name__}; "
+            f"the call is {_EXAMPLE}",
+        )
     trained = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     for position, (parameter, mask) in enumerate(masks.items()):
+        check_tensor(parameter, "a key of masks")
+        check_tensor(mask, "a mask")
         if id(parameter) not in trained:
             raise MismatchError(
                 Reason.UNUSED_COMPANION,

@@ -5,6 +5,7 @@ from torch.nn.utils import prune as torch_prune
 
 from pruning_engine.errors import Reason
 from pruning_engine.modules.base_method import BasePruningMethod
+from pruning_engine.modules.calls import check_tensor, shows_right_call
 from pruning_engine.modules.errors import ShapeError
 from pruning_engine.modules.mask_tensors import mask_dtype, times
 from pruning_engine.modules.storage import Method
@@ -26,6 +27,7 @@ class Identity(BasePruningMethod, torch_prune.Identity):
         return mask.to(mask_dtype(t, mask), copy=True)
 
     @classmethod
+    @shows_right_call("Identity.apply({place})")
     def apply(  # type: ignore[override]  # torch's signature
         cls, module: torch.nn.Module, name: str, *, mask_dtype: torch.dtype | None = None
     ) -> Method:
@@ -39,7 +41,9 @@ class CustomFromMask(BasePruningMethod, torch_prune.CustomFromMask):
     PRUNING_TYPE: str = "global"
     mask: torch.Tensor
 
+    @shows_right_call("CustomFromMask(mask)")
     def __init__(self, mask: torch.Tensor) -> None:
+        check_tensor(mask, "mask")
         self.mask = mask
 
     def compute_mask(self, t: torch.Tensor, default_mask: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
@@ -54,6 +58,7 @@ class CustomFromMask(BasePruningMethod, torch_prune.CustomFromMask):
         return times(default_mask, self.mask.to(default_mask))
 
     @classmethod
+    @shows_right_call("CustomFromMask.apply({place}, mask)")
     def apply(  # type: ignore[override]  # torch's signature
         cls, module: torch.nn.Module, name: str, mask: torch.Tensor, *, mask_dtype: torch.dtype | None = None
     ) -> Method:

@@ -13,7 +13,9 @@ from torch.nn.utils import prune as torch_prune
 
 from pruning_engine.errors import MismatchError, Reason
 from pruning_engine.modules.attention_output import compute_when_read, is_computed_when_read, store_again
+from pruning_engine.modules.calls import check_place
 from pruning_engine.modules.deep_copies import copyable
+from pruning_engine.modules.errors import CallError
 from pruning_engine.modules.mask_tensors import laid_out_like
 from pruning_proto.names import MASK, ORIG
 
@@ -43,12 +45,21 @@ def find_method(module: torch.nn.Module, name: str) -> Method | None:
 def parameter_of(module: torch.nn.Module, name: str) -> torch.nn.Parameter:
     """Return the parameter behind `module.name`: `w_orig` if it is pruned, else `w`.
 
-    Raises: AttributeError if the module has nothing of that name; TypeError if it is not a parameter.
+    Raises: ParameterNameError (an AttributeError) if the module has nothing of that name; TypeError if it is not a
+    parameter.
     """
+    check_place(module, name)
     stored = name if find_method(module, name) is None else name + ORIG
     parameter = module._parameters.get(stored)
     if parameter is None:
         value = getattr(module, name)
+        if isinstance(value, torch.nn.Module):
+            raise CallError(
+                Reason.INVALID_RECIPE,
+                f"{name!r} of {_kind(module)} is {type(value).__name__}, a module; give the module itself and the name "
+                f"of one of its parameters: {', '.join(value._parameters)}",
+                field="name",
+            )
         raise TypeError(
             f"{name!r} of {_kind(module)} is {type(value).__name__}, not a parameter; "
             f"parameters that can be pruned: {', '.join(module._parameters)}"

@@ -45,6 +45,9 @@ DIFFERENCES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "`copy.deepcopy` of a pruned module": ("test_deepcopy.py",),
     "pruned weights of plain parameters in training": ("test_hold_masks.py",),
+    'calls that do not fit, such as `ln_structured(model, "linear.weight", method)`, a misspelt name, `"50%"`': (
+        "test_calls.py",
+    ),
     "errors": ("test_methods.py::test_what_does_not_fit_the_tensor_is_refused_with_torchs_type",),
     "several pruning hooks on one tensor; removing a method that was never applied": (
         "test_form.py::test_two_hooks_on_one_tensor_are_refused",
