@@ -18,6 +18,10 @@ class WarningKind(StrEnum):
     """Every entry of a selected parameter is zero or pruned."""
     NEARLY_EMPTY = "nearly_empty"
     """More than 99 % of its entries are."""
+    HISTORY_NOT_READ = "history_not_read"
+    """The history has a round that cannot be read: zeros that it left do not count as pruned."""
+    ZEROS_NOT_PRUNED = "zeros_not_pruned"
+    """Many selected entries were zero and counted as unpruned, so that they are pruned once more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,8 @@
 
 Every builder takes `include` and `exclude`, patterns over full parameter names (globs, or regular expressions after
 `re:`; by default floating-point weights of 2 dims or more, without embeddings and `lm_head`), and `prior`: what counts
-as pruned already, "mask" (a prior mask or an earlier rule) or "zeros" (that, and every zero). With
+as pruned already, "mask" (a prior mask or an earlier rule), "zeros" (that, and every zero), or "history" (that, and the
+zeros of tensors that an earlier round pruned, by the history in the file's metadata). With
 `importance_scores=True` the scores that are sent for a parameter are ranked instead of its weights; a parameter without
 scores is refused in local scope and ranked by its weights in global scope, as in torch.
 
@@ -59,7 +60,7 @@ __all__ = [
 
 Patterns: TypeAlias = str | Iterable[str]
 ScopeName: TypeAlias = Literal["local", "global"]
-PriorName: TypeAlias = Literal["mask", "zeros"]
+PriorName: TypeAlias = Literal["history", "mask", "zeros"]
 ScoreName: TypeAlias = Literal["magnitude", "random", "importance_scores", "weighted_magnitude"]
 NormLike: TypeAlias = float | int | Literal["fro", "nuc"]
 Groups: TypeAlias = pb.Group | Iterable[pb.Group]
@@ -67,16 +68,16 @@ Groups: TypeAlias = pb.Group | Iterable[pb.Group]
 _T = TypeVar("_T")
 
 _SCOPES: Final = {"local": pb.SCOPE_LOCAL, "global": pb.SCOPE_GLOBAL}
-_PRIORS: Final = {"mask": pb.PRIOR_MASK, "zeros": pb.PRIOR_ZEROS}
+_PRIORS: Final = {"history": pb.PRIOR_UNSPECIFIED, "mask": pb.PRIOR_MASK, "zeros": pb.PRIOR_ZEROS}
 _NAMED_NORMS: Final = {"fro": pb.NAMED_NORM_FRO, "nuc": pb.NAMED_NORM_NUC}
 
 
-def identity(*, include: Patterns = (), exclude: Patterns = (), prior: PriorName = "mask") -> pb.Rule:
+def identity(*, include: Patterns = (), exclude: Patterns = (), prior: PriorName = "history") -> pb.Rule:
     """Prune nothing, but count as selected: output format "masked" gives these tensors a mask."""
     return _rule(pb.Score(identity=pb.Identity()), include, exclude, prior)
 
 
-def custom_from_mask(*, include: Patterns = (), exclude: Patterns = (), prior: PriorName = "mask") -> pb.Rule:
+def custom_from_mask(*, include: Patterns = (), exclude: Patterns = (), prior: PriorName = "history") -> pb.Rule:
     """Prune where the masks that are sent are 0: `masks=` of `Client.prune`, or `w:mask` beside `w` in a file."""
     return _rule(pb.Score(custom_mask=pb.CustomMask()), include, exclude, prior)
 
@@ -87,7 +88,7 @@ def random_unstructured(
     include: Patterns = (),
     exclude: Patterns = (),
     scope: ScopeName = "local",
-    prior: PriorName = "mask",
+    prior: PriorName = "history",
 ) -> pb.Rule:
     """Prune weights at random, from the recipe's seed."""
     score = pb.Score(random=pb.RandomScore())
@@ -100,7 +101,7 @@ def l1_unstructured(
     include: Patterns = (),
     exclude: Patterns = (),
     scope: ScopeName = "local",
-    prior: PriorName = "mask",
+    prior: PriorName = "history",
     importance_scores: bool = False,
 ) -> pb.Rule:
     """Prune the weights of the smallest magnitude."""
@@ -115,7 +116,7 @@ def random_structured(
     include: Patterns = (),
     exclude: Patterns = (),
     scope: ScopeName = "local",
-    prior: PriorName = "mask",
+    prior: PriorName = "history",
 ) -> pb.Rule:
     """Prune channels along `dim` at random, from the recipe's seed."""
     score = pb.Score(random=pb.RandomScore())
@@ -130,7 +131,7 @@ def ln_structured(
     include: Patterns = (),
     exclude: Patterns = (),
     scope: ScopeName = "local",
-    prior: PriorName = "mask",
+    prior: PriorName = "history",
     importance_scores: bool = False,
 ) -> pb.Rule:
     """Prune the channels along `dim` of the smallest Ln norm; `n` is any of torch's: a number, "fro" or "nuc"."""
@@ -144,7 +145,7 @@ def weighted_magnitude(
     *,
     include: Patterns = (),
     exclude: Patterns = (),
-    prior: PriorName = "mask",
+    prior: PriorName = "history",
 ) -> pb.Rule:
     """Prune, in each output channel, the weights of the smallest |w| times the norm of their input channel.
 
@@ -167,7 +168,7 @@ def n_of_m(
     dim: int = 1,
     include: Patterns = (),
     exclude: Patterns = (),
-    prior: PriorName = "mask",
+    prior: PriorName = "history",
 ) -> pb.Rule:
     """Keep the `n` most important of each `m` consecutive weights along the last dim: 2:4 is `n_of_m(2, 4)`.
 
@@ -187,7 +188,7 @@ def remove_units(
     scope: ScopeName = "local",
     round_to: int = 1,
     same_width: bool = False,
-    prior: PriorName = "mask",
+    prior: PriorName = "history",
     importance_scores: bool = False,
 ) -> pb.Rule:
     """Prune the units of the smallest Ln norm, over all tensors of their group; at least one of each group is kept.
@@ -210,7 +211,7 @@ def remove_random(
     scope: ScopeName = "local",
     round_to: int = 1,
     same_width: bool = False,
-    prior: PriorName = "mask",
+    prior: PriorName = "history",
 ) -> pb.Rule:
     """Prune units at random, from the recipe's seed."""
     rule = _ranking(_rule(pb.Score(random=pb.RandomScore()), (), (), prior), amount, scope)
@@ -224,7 +225,7 @@ def remove_dead(
     head_dim: int | None = None,
     round_to: int = 1,
     same_width: bool = False,
-    prior: PriorName = "mask",
+    prior: PriorName = "history",
 ) -> pb.Rule:
     """Prune the units whose weights are all zero or pruned, running statistics aside; the model's output stays."""
     return _units(_rule(pb.Score(dead=pb.Dead()), (), (), prior), groups, map, head_dim, round_to, same_width)
@@ -236,7 +237,7 @@ def installed_method(
     *,
     include: Patterns = (),
     exclude: Patterns = (),
-    prior: PriorName = "mask",
+    prior: PriorName = "history",
 ) -> pb.Rule:
     """Prune by a method that is installed on the server, by its name there; `Client.capabilities` lists them.
 

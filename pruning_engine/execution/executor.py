@@ -14,7 +14,7 @@ from pruning_engine.kernels.backend import Backend
 from pruning_engine.kernels.devices import backend_for
 from pruning_engine.planning.plan import Plan, PlannedParameter
 from pruning_engine.planning.scheduler import Arrive, Finish, Run, Schedule, Step
-from pruning_engine.recipe import Method, Prior, Rule, Scope
+from pruning_engine.recipe import Method, Scope
 from pruning_engine.report import GroupReport, Report, TensorReport, nearly_empty
 from pruning_engine.runtime.clear_in_steps import clear_in_steps
 from pruning_engine.runtime.threads import in_parallel
@@ -131,7 +131,7 @@ class Pruning:
     def _begun(self, received: ReceivedParameter) -> ParameterState:
         rules = [self._plan.recipe.rules[position] for position in received.planned.rules]
         state = ParameterState(received, self._backend)
-        state.begin(counts_zeros=any(_counts_zeros(rule, received.planned.name) for rule in rules))
+        state.begin(counts_zeros=any(map(received.planned.counts_zeros, rules)))
         return state
 
     def _finished(self, state: ParameterState) -> ParameterState:
@@ -139,7 +139,7 @@ class Pruning:
         return state
 
     def _observe(self, stage: int, state: ParameterState, ranking: Ranking) -> None:
-        if _counts_zeros(self._plan.recipe.rules[self._plan.stages[stage].rule], state.planned.name):
+        if state.planned.counts_zeros(self._plan.recipe.rules[self._plan.stages[stage].rule]):
             state.treat_zeros_as_pruned()
         ranking.observe(state)
 
@@ -152,7 +152,7 @@ class Pruning:
             (outcome,) = ranking.decide([state])
             self._keep(state, outcome)
             return
-        if _counts_zeros(rule, state.planned.name):
+        if state.planned.counts_zeros(rule):
             state.treat_zeros_as_pruned()
         if isinstance(rule.score, Method):
             self._keep(state, self._outcome_of_method(position, rule.score, state))
@@ -195,8 +195,3 @@ class Pruning:
             backend=self._backend,
         )
         return rule.granularity.ranking(context)
-
-
-def _counts_zeros(rule: Rule, name: str) -> bool:
-    """Whether zeros of a parameter count as pruned under a rule."""
-    return rule.prior is Prior.ZEROS and rule.granularity.counts_zeros_of(name)

@@ -26,7 +26,8 @@ class Footprints:
         demands = self._demands[parameter.rules]
         positions = self._positions.get(parameter.name, 0)
         ranking = demands.ranking_bytes(parameter.shape)
-        masks = _masks(parameter, counts_zeros=demands.counts_zeros, keeps_prior=bool(positions))
+        counts_zeros = demands.counts_zeros or (parameter.was_pruned and demands.counts_zeros_of_earlier)
+        masks = _masks(parameter, counts_zeros=counts_zeros, keeps_prior=bool(positions))
         return Footprint(
             sources=parameter.sources,
             stages=parameter.stages,
@@ -45,6 +46,7 @@ class _Demands:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self.counts_zeros = any(rule.prior is Prior.ZEROS for rule in rules)
+        self.counts_zeros_of_earlier = any(rule.prior is Prior.HISTORY for rule in rules)
         self.changes_weights = any(rule.score.changes_weights for rule in rules)
         self._pairs = {(rule.granularity, rule.score) for rule in rules}
         self._ranking_bytes: dict[tuple[int, ...], int] = {}

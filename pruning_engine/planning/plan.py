@@ -6,7 +6,7 @@ from pruning_engine.checkpoints.parameters import AuxiliaryOf, TensorDescription
 from pruning_engine.planning.memory import MemoryStep
 from pruning_engine.planning.name_patterns import NotSelected
 from pruning_engine.planning.stages import Stage
-from pruning_engine.recipe import OutputForm, Recipe
+from pruning_engine.recipe import OutputForm, Prior, Recipe, Rule
 from pruning_engine.report import ModelTotals, ModelWarning
 
 
@@ -17,7 +17,8 @@ class PlannedParameter:
     `spec`: of its weight, whose name is `w` or `w_orig`. `pair_mask`: of `w_mask`. `auxiliary`: by suffix. `rules` are
     positions in the recipe; if there are none, `not_selected` says why. `stages` are positions among the plan's.
     `passes_through`: its results are its sources, byte for byte, or it has none. In output format REMOVED `results`
-    have the shapes that they have if nothing is pruned.
+    have the shapes that they have if nothing is pruned. `was_pruned`: an earlier round pruned it, and it has
+    no mask.
     """
 
     name: str
@@ -31,6 +32,7 @@ class PlannedParameter:
     not_selected: NotSelected | None
     results: tuple[TensorSpec, ...]
     passes_through: bool
+    was_pruned: bool = False
 
     @property
     def dtype(self) -> str:
@@ -62,6 +64,11 @@ class PlannedParameter:
     def mask(self) -> str | None:
         """The name of the mask of a pair `w_orig` and `w_mask`."""
         return None if self.pair_mask is None else self.pair_mask.name
+
+    def counts_zeros(self, rule: Rule) -> bool:
+        """Whether its zeros count as pruned under a rule."""
+        counts = rule.prior is Prior.ZEROS or (rule.prior is Prior.HISTORY and self.was_pruned)
+        return counts and rule.granularity.counts_zeros_of(self.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

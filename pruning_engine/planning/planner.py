@@ -3,6 +3,7 @@ data is refused here; `execution` carries the plan out.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import prod
 from types import MappingProxyType
 from typing import Final
@@ -19,13 +20,14 @@ from pruning_engine.dtypes import packed_bytes
 from pruning_engine.errors import MismatchError, Reason
 from pruning_engine.granularities.units import Units
 from pruning_engine.planning import checks
+from pruning_engine.planning.earlier_rounds import pruned_earlier
 from pruning_engine.planning.footprints import Footprints
 from pruning_engine.planning.group_resolution import find_groups, refuse_shared
 from pruning_engine.planning.memory import memory_profile
 from pruning_engine.planning.plan import Plan, PlannedParameter
 from pruning_engine.planning.rule_selection import Selected, select
 from pruning_engine.planning.stages import Groups, Stages
-from pruning_engine.recipe import OutputForm, Recipe, check
+from pruning_engine.recipe import OutputForm, Prior, Recipe, check
 from pruning_engine.report import ModelTotals
 from pruning_engine.runtime.clear_in_steps import clear_in_steps
 from pruning_proto import formats
@@ -40,9 +42,11 @@ def make_plan(
     *,
     output: OutputForm = OutputForm.PRUNED,
     aliases: Mapping[str, str] = _NO_ALIASES,
+    history: Sequence[Recipe] = (),
 ) -> Plan:
     """Plan a recipe for the tensors of a checkpoint. `aliases`: another name -> the name that is among the tensors.
 
+    `history`: the recipes of earlier rounds, for rules of `Prior.HISTORY`.
     Raises: RecipeError if the recipe is invalid; MismatchError if it does not fit the tensors.
     """
     check(recipe)
@@ -56,10 +60,14 @@ def make_plan(
     checks.check_groups(recipe, groups, parameters)
     checks.check_counts(recipe, parameters, [each.rules for each in selected])
     stages = Stages(recipe, groups)
+    uses_history = any(rule.prior is Prior.HISTORY for rule in recipe.rules)
+    earlier = pruned_earlier(history if uses_history else (), parameters)
     planned = tuple(
         _planned(parameters, name, each, stages.of(name, each.rules), output)
         for name, each in zip(parameters.weights, selected, strict=True)
     )
+    if earlier:
+        planned = tuple(replace(each, was_pruned=each.name in earlier) for each in planned)
     results = tuple(result for parameter in planned for result in parameter.results)
     _refuse_collisions(results)
     barriers = [number for number, stage in enumerate(stages.all) if stage.is_barrier]

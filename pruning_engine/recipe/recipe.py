@@ -30,6 +30,9 @@ class Scope(StrEnum):
 class Prior(StrEnum):
     """What counts as pruned before a rule acts."""
 
+    HISTORY = "history"
+    """What a prior mask or an earlier rule pruned; and every zero of a tensor without a mask that an earlier round
+    pruned, if the checkpoint has a history."""
     MASK = "mask"
     """What a prior mask or an earlier rule pruned."""
     ZEROS = "zeros"
@@ -108,7 +111,7 @@ class Rule:
     select: Selector = Selector()
     granularity: Granularity = _ENTRIES
     scope: Scope = Scope.LOCAL
-    prior: Prior = Prior.MASK
+    prior: Prior = Prior.HISTORY
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scope", _word(Scope, self.scope, "scope"))

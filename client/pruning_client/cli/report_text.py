@@ -25,17 +25,7 @@ _SHOWN: Final = 5
 
 def report_text(report: Report, width: int | None, *, with_seed: bool) -> str:
     """Return a report as a table, with its seconds and device; and its seed, if a rule is random."""
-    rows = [
-        (tensor.name, f"{tensor.entries:,}", f"{tensor.pruned:,}", percent(tensor.pruned, tensor.entries))
-        for tensor in report.tensors
-    ]
-    foot = (
-        f"{counted(len(rows), 'tensor')} selected",
-        f"{report.entries:,}",
-        f"{report.pruned:,}",
-        percent(report.pruned, report.entries),
-    )
-    table = Table(("tensor", "entries", "pruned", "sparsity"), rows, foot, _whole_model(report))
+    table = _tensors_table(report)
     seed = f", seed {report.seed}" if with_seed else ""
     groups = [_groups_text(report, width), ""] if report.groups else []
     lines = [
@@ -69,18 +59,37 @@ def plan_text(plan: Plan, width: int | None) -> str:
     lines = [
         table,
         "",
+        *_earlier_lines(plan),
         *_model_lines(plan.model, plan.largest_not_selected, width),
         f"pruning would take at most {bytes_text(plan.peak_bytes)} of memory{result}; on {plan.device}",
     ]
     return "\n".join(lines)
 
 
-def _whole_model(report: Report) -> tuple[str, str, str, str] | None:
-    """Return the row about the whole model: what was pruned is a smaller part of it."""
-    if report.model is None:
-        return None
-    entries = report.model.entries
-    return ("whole model", f"{entries:,}", f"{report.pruned:,}", percent(report.pruned, entries))
+def _tensors_table(report: Report) -> Table:
+    """Return the selected tensors, and what was pruned as a part of the whole model; a column for what was before."""
+    has_before = report.pruned_before > 0
+
+    def row(name: str, entries: int, before: int, pruned: int) -> tuple[str, ...]:
+        earlier = (f"{before:,}",) if has_before else ()
+        return (name, f"{entries:,}", *earlier, f"{pruned:,}", percent(pruned, entries))
+
+    head = ("tensor", "entries", *(("before",) if has_before else ()), "pruned", "sparsity")
+    rows = [row(tensor.name, tensor.entries, tensor.pruned_before, tensor.pruned) for tensor in report.tensors]
+    foot = row(f"{counted(len(rows), 'tensor')} selected", report.entries, report.pruned_before, report.pruned)
+    model = report.model
+    total = None if model is None else row("whole model", model.entries, report.pruned_before, report.pruned)
+    return Table(head, rows, foot, total)
+
+
+def _earlier_lines(plan: Plan) -> list[str]:
+    """Return what earlier rounds pruned, by the file's history."""
+    pruned = sum(1 for tensor in plan.tensors if tensor.was_pruned and tensor.rules)
+    if not pruned:
+        return []
+    return [
+        f"pruned in an earlier round: {counted(pruned, 'tensor')}; zeros there count as pruned, unless prior is mask"
+    ]
 
 
 def _model_lines(model: ModelTotals | None, not_selected: Sequence[TensorPlan], width: int | None) -> list[str]:

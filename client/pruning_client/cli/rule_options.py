@@ -49,7 +49,7 @@ def rules_of(options: Namespace) -> Rules:
     """
     arguments = _arguments(options)
     if options.recipe is not None:
-        if options.method or arguments or options.include or options.exclude or options.prior != "mask":
+        if options.method or arguments or options.include or options.exclude or options.prior is not None:
             raise UsageError("--recipe replaces --method and its options; give one or the other")
         return rules.load_recipe(options.recipe)
     if options.method is None:
@@ -105,7 +105,12 @@ def _add_rule(rule: argparse._ArgumentGroup) -> None:
     rule.add_argument(
         "--exclude", action="append", default=[], metavar="G", help="glob of tensor names not to prune; repeatable"
     )
-    rule.add_argument("--prior", choices=("mask", "zeros"), default="mask", help="zeros: zeros count as pruned")
+    rule.add_argument(
+        "--prior",
+        choices=get_args(rules.PriorName),
+        help="what counts as pruned already: mask, a prior mask; zeros, also every zero; history (default), also "
+        "zeros of tensors that an earlier round pruned",
+    )
     rule.add_argument(
         "--importance-scores", action="store_const", const=True, help="rank by `w:scores` of the file instead of w"
     )
@@ -167,7 +172,7 @@ def _rule(options: Namespace, arguments: dict[str, object]) -> pb.Rule:
         arguments |= {"include": options.include, "exclude": options.exclude}
     elif options.include or options.exclude:
         raise UsageError(f"{options.method} takes no --include and --exclude: --map says which tensors")
-    rule: pb.Rule = getattr(rules, options.method)(**arguments, prior=options.prior)
+    rule: pb.Rule = getattr(rules, options.method)(**arguments, prior=options.prior or "history")
     return rule
 
 

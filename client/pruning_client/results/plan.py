@@ -20,7 +20,8 @@ class TensorPlan:
     """What will happen to one tensor of the file.
 
     `rules` are the positions of the rules that select it, in order. If there are none, `not_selected` says why:
-    "name", "dtype", "dims" or "excluded".
+    "name", "dtype", "dims" or "excluded". `was_pruned`: an earlier round pruned it, by the file's history, and no mask
+    says what, so that its zeros count as pruned (unless a rule's prior is "mask").
     """
 
     name: str
@@ -28,6 +29,7 @@ class TensorPlan:
     shape: tuple[int, ...]
     rules: tuple[int, ...]
     not_selected: str | None = None
+    was_pruned: bool = False
 
     @property
     def entries(self) -> int:
@@ -114,6 +116,7 @@ def _tensor(tensor: pb.TensorPlan) -> TensorPlan:
         shape=tuple(tensor.shape),
         rules=tuple(tensor.rules),
         not_selected=_name_of(tensor.not_selected),
+        was_pruned=tensor.was_pruned,
     )
 
 

@@ -38,12 +38,15 @@ class Prior(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     PRIOR_UNSPECIFIED: _ClassVar[Prior]
     PRIOR_MASK: _ClassVar[Prior]
     PRIOR_ZEROS: _ClassVar[Prior]
+    PRIOR_HISTORY: _ClassVar[Prior]
 
 class WarningKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     WARNING_KIND_UNSPECIFIED: _ClassVar[WarningKind]
     WARNING_KIND_EMPTY: _ClassVar[WarningKind]
     WARNING_KIND_NEARLY_EMPTY: _ClassVar[WarningKind]
+    WARNING_KIND_HISTORY_NOT_READ: _ClassVar[WarningKind]
+    WARNING_KIND_ZEROS_NOT_PRUNED: _ClassVar[WarningKind]
 
 class NotSelected(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -69,9 +72,12 @@ SCOPE_GLOBAL: Scope
 PRIOR_UNSPECIFIED: Prior
 PRIOR_MASK: Prior
 PRIOR_ZEROS: Prior
+PRIOR_HISTORY: Prior
 WARNING_KIND_UNSPECIFIED: WarningKind
 WARNING_KIND_EMPTY: WarningKind
 WARNING_KIND_NEARLY_EMPTY: WarningKind
+WARNING_KIND_HISTORY_NOT_READ: WarningKind
+WARNING_KIND_ZEROS_NOT_PRUNED: WarningKind
 NOT_SELECTED_UNSPECIFIED: NotSelected
 NOT_SELECTED_NAME: NotSelected
 NOT_SELECTED_DTYPE: NotSelected
@@ -370,18 +376,20 @@ class ModelWarning(_message.Message):
     def __init__(self, kind: _Optional[_Union[WarningKind, str]] = ..., tensor: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class TensorPlan(_message.Message):
-    __slots__ = ("name", "dtype", "shape", "rules", "not_selected")
+    __slots__ = ("name", "dtype", "shape", "rules", "not_selected", "was_pruned")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DTYPE_FIELD_NUMBER: _ClassVar[int]
     SHAPE_FIELD_NUMBER: _ClassVar[int]
     RULES_FIELD_NUMBER: _ClassVar[int]
     NOT_SELECTED_FIELD_NUMBER: _ClassVar[int]
+    WAS_PRUNED_FIELD_NUMBER: _ClassVar[int]
     name: str
     dtype: str
     shape: _containers.RepeatedScalarFieldContainer[int]
     rules: _containers.RepeatedScalarFieldContainer[int]
     not_selected: NotSelected
-    def __init__(self, name: _Optional[str] = ..., dtype: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., rules: _Optional[_Iterable[int]] = ..., not_selected: _Optional[_Union[NotSelected, str]] = ...) -> None: ...
+    was_pruned: bool
+    def __init__(self, name: _Optional[str] = ..., dtype: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., rules: _Optional[_Iterable[int]] = ..., not_selected: _Optional[_Union[NotSelected, str]] = ..., was_pruned: bool = ...) -> None: ...
 
 class Progress(_message.Message):
     __slots__ = ("received_bytes", "sent_bytes")

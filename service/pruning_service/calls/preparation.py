@@ -8,13 +8,14 @@ from pruning_engine.checkpoints.parameters import TensorSpec
 from pruning_engine.planning.plan import Plan
 from pruning_engine.planning.planner import make_plan
 from pruning_engine.recipe import OutputForm
+from pruning_engine.report import ModelWarning, WarningKind
 from pruning_proto.formats import OutputFormat
 from pruning_proto.packed import format as packed_format
 from pruning_proto.safetensors import header as safetensors_header
 from pruning_proto.safetensors.alignment import postponed
 from pruning_proto.safetensors.distributed import check_not_sharded
 from pruning_proto.safetensors.header import Layout
-from pruning_service.messages.history import with_round
+from pruning_service.messages.history import EarlierRounds, earlier_rounds, with_round
 from pruning_service.messages.plan_and_report import check_describable, check_groups_describable
 from pruning_service.messages.recipe import Request
 from pruning_service.resources.memory_estimate import peak_bytes
@@ -57,7 +58,16 @@ def prepare(request: Request, file: Layout, backlog_bytes: int, version: str) ->
     packed_format.check_not_packed(file.metadata)
     check_not_sharded(file.metadata)
     output = request.output
-    plan = make_plan(request.recipe, file.tensors, output=OutputForm(output.computed_as), aliases=request.aliases)
+    earlier = earlier_rounds(file.metadata)
+    plan = make_plan(
+        request.recipe,
+        file.tensors,
+        output=OutputForm(output.computed_as),
+        aliases=request.aliases,
+        history=earlier.recipes,
+    )
+    if earlier.not_read:
+        plan = replace(plan, warnings=(*plan.warnings, _history_warning(earlier)))
     check_groups_describable(plan)
     if output.is_packed:
         packed_format.check_names((spec.name, spec.dtype, spec.shape) for spec in plan.results)
@@ -73,6 +83,16 @@ def prepare(request: Request, file: Layout, backlog_bytes: int, version: str) ->
         last=[spec.name for spec in last],
         peak_bytes=sum(spec.nbytes for spec in last if has_header)
         + peak_bytes(plan, file, backlog_bytes, is_late=output.header_is_late, is_made_anew=output.is_packed),
+    )
+
+
+def _history_warning(earlier: EarlierRounds) -> ModelWarning:
+    rounds = len(earlier.recipes) + earlier.not_read
+    return ModelWarning(
+        kind=WarningKind.HISTORY_NOT_READ,
+        tensor=None,
+        message=f"of {rounds:,} earlier rounds in the file's history {earlier.not_read:,} cannot be read here, so the "
+        "zeros that they left may count as unpruned weights; with prior `zeros` every zero counts as pruned",
     )
 
 

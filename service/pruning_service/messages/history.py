@@ -7,15 +7,47 @@ not there: in a stream the header leaves before that is known.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
-from google.protobuf.json_format import MessageToDict
+from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 
-from pruning_engine.errors import CheckpointError, Reason
-from pruning_engine.recipe import Channels, Method, Recipe, Rule, Units
+from pruning_engine.errors import CheckpointError, PruningError, Reason
+from pruning_engine.recipe import Channels, Method, Recipe, Rule, Units, check
 from pruning_engine.report import GroupReport
+from pruning_proto import limits
 from pruning_proto.names import CONFIG_KEY, FRAMEWORK, FRAMEWORK_KEY, HISTORY_KEY
-from pruning_service.messages.recipe import rule_message
+from pruning_proto.v1 import pruning_pb2 as pb
+from pruning_service.messages.recipe import recipe_of, rule_message
+from pruning_service.messages.request_limits import check_limits, expressions
+from pruning_service.status import Refusal
+
+_MOST_EXPRESSIONS: Final = 8
+"""Regular expressions that are read again: the memory that they take is not reserved."""
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierRounds:
+    """The recipes of the rounds that a history has, as far as they can be read; and how many cannot."""
+
+    recipes: tuple[Recipe, ...] = ()
+    not_read: int = 0
+
+
+def earlier_rounds(metadata: Mapping[str, str]) -> EarlierRounds:
+    """Return what a file's history asked for before. Together, its rounds may have what one request may have.
+
+    Raises: CheckpointError if the value under HISTORY_KEY is not a history.
+    """
+    text = metadata.get(HISTORY_KEY, "[]")
+    rounds = _rounds(text)
+    if len(text) > limits.OPTIONS_BYTES:
+        return EarlierRounds(not_read=len(rounds))
+    messages = [message for message in map(_recipe_message, rounds) if message is not None]
+    if not _is_within_limits([rule for message in messages for rule in message.rules]):
+        return EarlierRounds(not_read=len(rounds))
+    recipes = tuple(recipe for recipe in map(_recipe, messages) if recipe is not None)
+    return EarlierRounds(recipes, len(rounds) - len(recipes))
 
 
 def with_round(metadata: Mapping[str, str], recipe: Recipe, version: str) -> dict[str, str]:
@@ -89,3 +121,35 @@ def _rounds(text: str) -> list[object]:
             f"the file's __metadata__ has a key {HISTORY_KEY!r} that is not a list of rounds; remove it",
         )
     return rounds
+
+
+def _recipe_message(entry: object) -> pb.Recipe | None:
+    """Return the recipe of a round as a message; None if it is not one of this version."""
+    recipe = entry.get("recipe") if isinstance(entry, dict) else None
+    if not isinstance(recipe, dict):
+        return None
+    try:
+        return ParseDict(recipe, pb.Recipe())
+    except (ParseError, ValueError, TypeError, AttributeError, RecursionError):  # of whatever others wrote there
+        return None
+
+
+def _recipe(message: pb.Recipe) -> Recipe | None:
+    try:
+        recipe = recipe_of(message)
+        check(recipe)
+    except (PruningError, Refusal):
+        return None
+    return recipe
+
+
+def _is_within_limits(rules: Iterable[pb.Rule]) -> bool:
+    """Whether all selections of these rules, each counted once, are no more than a request may have."""
+    parts = (pb.Rule(select=rule.select, granularity=rule.granularity) for rule in rules)
+    distinct = {part.SerializeToString(deterministic=True): part for part in parts}
+    options = pb.PruneOptions(recipe=pb.Recipe(rules=distinct.values()))
+    try:
+        check_limits(options)
+    except Refusal:
+        return False
+    return expressions(options) <= _MOST_EXPRESSIONS

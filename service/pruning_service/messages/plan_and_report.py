@@ -25,6 +25,8 @@ _NOT_SELECTED = {
 _WARNING_KINDS = {
     WarningKind.EMPTY: pb.WARNING_KIND_EMPTY,
     WarningKind.NEARLY_EMPTY: pb.WARNING_KIND_NEARLY_EMPTY,
+    WarningKind.HISTORY_NOT_READ: pb.WARNING_KIND_HISTORY_NOT_READ,
+    WarningKind.ZEROS_NOT_PRUNED: pb.WARNING_KIND_ZEROS_NOT_PRUNED,
 }
 
 _LONGEST_CHARACTER = 4  # bytes, in UTF-8
@@ -97,6 +99,7 @@ def _tensor_plan(parameter: PlannedParameter) -> pb.TensorPlan:
         shape=parameter.shape,
         rules=parameter.rules,
         not_selected=_NOT_SELECTED[parameter.not_selected],
+        was_pruned=parameter.was_pruned,
     )
 
 

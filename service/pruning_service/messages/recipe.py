@@ -29,7 +29,12 @@ from pruning_service.messages.fields import invalid, read, write
 from pruning_service.messages.request_limits import check_limits, expressions
 
 _SCOPES = {pb.SCOPE_UNSPECIFIED: Scope.LOCAL, pb.SCOPE_LOCAL: Scope.LOCAL, pb.SCOPE_GLOBAL: Scope.GLOBAL}
-_PRIORS = {pb.PRIOR_UNSPECIFIED: Prior.MASK, pb.PRIOR_MASK: Prior.MASK, pb.PRIOR_ZEROS: Prior.ZEROS}
+_PRIORS = {
+    pb.PRIOR_UNSPECIFIED: Prior.HISTORY,
+    pb.PRIOR_MASK: Prior.MASK,
+    pb.PRIOR_ZEROS: Prior.ZEROS,
+    pb.PRIOR_HISTORY: Prior.HISTORY,
+}
 _AMOUNTS: Mapping[str, Callable[[float], Amount]] = {
     Fraction.field: Fraction,
     Count.field: lambda count: Count(int(count)),
@@ -109,8 +114,8 @@ def rule_message(rule: Rule) -> pb.Rule:
         message.scope = pb.SCOPE_GLOBAL
     if rule.amount is not None:
         setattr(message.amount, rule.amount.field, rule.amount.value)
-    if rule.prior is Prior.ZEROS:
-        message.prior = pb.PRIOR_ZEROS
+    if rule.prior is not Prior.HISTORY:
+        message.prior = pb.PRIOR_ZEROS if rule.prior is Prior.ZEROS else pb.PRIOR_MASK
     return message
 
 

@@ -83,7 +83,6 @@ def test_units_are_ranked_by_a_norm_over_all_their_ties() -> None:
         granularity=pb.Granularity(units=pb.Units(groups=[group], round_to=8, same_width=True)),
         scope=pb.SCOPE_GLOBAL,
         amount=pb.Amount(fraction=0.5),
-        prior=pb.PRIOR_MASK,
     )
 
 
