@@ -1,20 +1,22 @@
 """The CPU backend with compiled kernels. What kernels.c has no loop for is left to numpy."""
 
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from pruning_engine.buffer import Buffer
 from pruning_engine.kernels.backend import Candidates, Floats
 from pruning_engine.kernels.channel_layout import Block, ChannelLayout
 from pruning_engine.kernels.compiled.candidates import CompiledCandidates
 from pruning_engine.kernels.compiled.library import address, kernels_of
-from pruning_engine.kernels.compiled.splits import MagnitudeSplit, RandomSplit
+from pruning_engine.kernels.compiled.splits import KeySplit, PieceSplit, RandomSplit
 from pruning_engine.kernels.cpu import norms
 from pruning_engine.kernels.cpu.arrays import pieces, raw_integers
 from pruning_engine.kernels.cpu.backend import NumpyBackend
-from pruning_engine.kernels.cpu.keys import FloatKeys, RandomKeys, magnitude_keys
+from pruning_engine.kernels.cpu.keys import Keys, RandomKeys, magnitude_keys
+from pruning_engine.kernels.cpu.products import ProductKeys
 from pruning_engine.kernels.packed_mask import PackedMask
 from pruning_engine.norm import NamedNorm, Norm, power_of
 from pruning_engine.runtime.scratch_buffers import PIECE_ENTRIES
@@ -47,15 +49,23 @@ class CompiledBackend(NumpyBackend):
 
     def magnitudes(self, flat: Buffer, domain: str, mask: PackedMask) -> Candidates:
         """Return the unpruned entries as candidates by magnitude."""
-        keys = magnitude_keys(flat, domain)
-        if not (isinstance(keys, FloatKeys) and _are_contiguous(flat)):
-            return super().magnitudes(flat, domain, mask)
-        return CompiledCandidates(keys, MagnitudeSplit(self._kernels, keys), self._kernels, mask, self._step)
+        return self._candidates(magnitude_keys(flat, domain), mask)
+
+    def products(
+        self, flat: Buffer, factors: npt.NDArray[Any], layout: ChannelLayout, domain: str, mask: PackedMask
+    ) -> Candidates:
+        """Return the unpruned entries as candidates by magnitude times the factor of their channel."""
+        return self._candidates(ProductKeys(flat, factors, layout, domain), mask)
 
     def random(self, key: int, mask: PackedMask) -> Candidates:
         """Return the unpruned entries as candidates by random scores."""
-        keys = RandomKeys(key)
-        return CompiledCandidates(keys, RandomSplit(self._kernels, keys), self._kernels, mask, self._step)
+        return self._candidates(RandomKeys(key), mask)
+
+    def _candidates(self, keys: Keys, mask: PackedMask) -> Candidates:
+        split: PieceSplit = KeySplit(self._kernels, keys)
+        if isinstance(keys, RandomKeys):
+            split = RandomSplit(self._kernels, keys)
+        return CompiledCandidates(keys, split, self._kernels, mask, self._step)
 
     def norms(self, flat: Buffer, mask: PackedMask, layout: ChannelLayout, norm: Norm) -> Floats:
         """Return what ranks each channel."""

@@ -1,4 +1,4 @@
-"""The least entries of short contiguous groups, in C: `backend.GroupedCandidates`. Other groups are left to numpy."""
+"""The least entries of contiguous groups, in C: `backend.GroupedCandidates`. Other groups are left to numpy."""
 
 import ctypes
 from collections.abc import Callable
@@ -6,17 +6,18 @@ from typing import Final
 
 import numpy as np
 
-from pruning_engine.kernels.backend import GroupCut
+from pruning_engine.kernels.backend import GroupCut, Integers
 from pruning_engine.kernels.channel_layout import ChannelLayout
 from pruning_engine.kernels.compiled.library import Kernels, address
+from pruning_engine.kernels.compiled.splits import keys_between, largest_number_of
 from pruning_engine.kernels.cpu.arrays import unpacked
 from pruning_engine.kernels.cpu.groups import NumpyGroups, Packed
-from pruning_engine.kernels.cpu.keys import FloatKeys, Keys
+from pruning_engine.kernels.cpu.keys import Keys
 from pruning_engine.kernels.packed_mask import packed_slice
-from pruning_engine.kernels.random_keys import MASK64
+from pruning_engine.runtime.scratch_buffers import buffer
 
-_LONGEST: Final = 32
-"""Entries of the longest group that kernels.c ranks."""
+_SHORT: Final = 32
+"""Entries of a group up to which all pairs are compared; of longer ones the cut is selected."""
 
 
 class CompiledGroups(NumpyGroups):
@@ -28,31 +29,54 @@ class CompiledGroups(NumpyGroups):
 
     def prune(self, piece: tuple[int, int], to_prune: Callable[[int, int], int], kept: Packed) -> GroupCut:
         """Mark in `kept` what stays of the groups of a piece."""
-        size = self._layout.channel_entries
-        if not (self._is_contiguous and size <= _LONGEST and isinstance(self._keys, FloatKeys)):
+        if not self._is_contiguous:
             return super().prune(piece, to_prune, kept)
-        keys = self._keys
-        begin, end = piece[0] * size, piece[1] * size
-        mask = None if self._mask is None else self._mask[packed_slice(begin, end)]
-        counts = _counts(mask, piece[1] - piece[0], size, to_prune)
+        size = self._layout.channel_entries
+        prune = self._prune_short if size <= _SHORT else self._prune_long
+        bits = packed_slice(piece[0] * size, piece[1] * size)
+        return prune(piece, to_prune, None if self._mask is None else self._mask[bits], kept[bits])
+
+    def _prune_short(
+        self, piece: tuple[int, int], to_prune: Callable[[int, int], int], mask: Packed | None, kept: Packed
+    ) -> GroupCut:
+        groups, size = piece[1] - piece[0], self._layout.channel_entries
+        entries, magnitude = keys_between(self._keys, piece[0] * size, piece[1] * size)
+        counts = np.zeros(size + 1, np.uint8)  # by the number of unpruned entries
+        for number in [size] if mask is None else np.unique(_unpruned(mask, groups, size)):
+            counts[number] = to_prune(int(number), size)
         largest = ctypes.c_uint64()
-        has_nan = self._kernels.function(f"groups_{keys.bits.itemsize * 8}")(
-            *(address(keys.bits[begin:end]), piece[1] - piece[0], size, int(keys.magnitude)),
-            MASK64 if keys.largest_number is None else keys.largest_number,
-            *(address(counts), address(mask), address(kept[packed_slice(begin, end)]), ctypes.addressof(largest)),
+        has_nan = self._kernels.function(f"groups_{entries.itemsize * 8}")(
+            *(address(entries), groups, size, magnitude, largest_number_of(self._keys), address(counts)),
+            *(address(mask), address(kept), ctypes.addressof(largest)),
         )
-        if has_nan:
-            return GroupCut(None, has_nan=True)
-        return GroupCut(largest.value if counts.any() else None, has_nan=False)
+        return _cut(largest, has_nan=has_nan, prunes_any=bool(counts.any()))
+
+    def _prune_long(
+        self, piece: tuple[int, int], to_prune: Callable[[int, int], int], mask: Packed | None, kept: Packed
+    ) -> GroupCut:
+        groups, size = piece[1] - piece[0], self._layout.channel_entries
+        entries, magnitude = keys_between(self._keys, piece[0] * size, piece[1] * size)
+        if mask is None:
+            counts = np.full(groups, to_prune(size, size))
+        else:
+            numbers, which = np.unique(_unpruned(mask, groups, size), return_inverse=True)
+            counts = np.array([to_prune(int(number), size) for number in numbers], np.int64)[which]
+        scratch, largest = buffer("row", entries.dtype, size), ctypes.c_uint64()
+        has_nan = self._kernels.function(f"rows_{entries.itemsize * 8}")(
+            *(address(entries), groups, size, magnitude, largest_number_of(self._keys)),
+            *(self._keys.highest.bit_length(), address(counts), address(mask), address(kept)),
+            *(address(scratch), ctypes.addressof(largest)),
+        )
+        return _cut(largest, has_nan=has_nan, prunes_any=bool(counts.any()))
 
 
-def _counts(mask: Packed | None, groups: int, size: int, to_prune: Callable[[int, int], int]) -> Packed:
-    """Return how many entries to prune of a group, by the number of those that are unpruned; 0 for absent numbers."""
-    counts = np.zeros(size + 1, np.uint8)
-    if mask is None:
-        counts[size] = to_prune(size, size)
-        return counts
-    unpruned = unpacked(mask, groups * size).reshape(groups, size)
-    for number in np.unique(np.count_nonzero(unpruned, axis=1)):
-        counts[number] = to_prune(int(number), size)
-    return counts
+def _unpruned(mask: Packed, groups: int, size: int) -> Integers:
+    """Return how many entries of each group are unpruned."""
+    numbers: Integers = np.count_nonzero(unpacked(mask, groups * size).reshape(groups, size), axis=1)
+    return numbers
+
+
+def _cut(largest: ctypes.c_uint64, *, has_nan: int, prunes_any: bool) -> GroupCut:
+    if has_nan:
+        return GroupCut(None, has_nan=True)
+    return GroupCut(largest.value if prunes_any else None, has_nan=False)

@@ -47,7 +47,7 @@ typedef uint64_t UNALIGNED entry_64;
 typedef float UNALIGNED entry_f32;
 typedef double UNALIGNED entry_f64;
 
-/* What one pass found: unpruned entries with keys of `low` or more, those within the bracket, and whether one is NaN. */
+/* What one pass found: unpruned entries with keys of `low` or more, those in the bracket, and whether one is NaN. */
 typedef struct {
     int64_t kept, inside, has_nan;
 } Found;
@@ -62,7 +62,7 @@ typedef struct {
     uint64_t at_least, at_most, nan;
 } Compared;
 
-/* Load and store the word of a packed mask that begins at a byte; the last one may be short. Masks are little-endian. */
+/* Load and store the word of a packed mask that begins at a byte, the lowest byte first; the last one may be short. */
 INLINE uint64_t load_word(const uint8_t *bits, int64_t bytes)
 {
     uint64_t word = 0;
@@ -601,3 +601,154 @@ EXPORT_GROUPS(8)
 EXPORT_GROUPS(16)
 EXPORT_GROUPS(32)
 EXPORT_GROUPS(64)
+
+/* ---- The least entries of long groups ---------------------------------------------------------------------------- */
+
+/* Return the key of rank `rank` (from 0) among `count` keys, which are overwritten, and in `equal_before` how many keys
+   equal to it are of smaller rank. Digit by digit from the top, of `bits` bits in all: linear whatever the keys are. */
+#define RADIX_SELECT(TARGET, TYPE, NAME)                                                                               \
+    TARGET static TYPE NAME(TYPE *keys, int64_t count, int64_t rank, int bits, int64_t *equal_before)                  \
+    {                                                                                                                  \
+        for (int shift = bits; shift > 0 && count > 1;) {                                                              \
+            const int digit_bits = shift < 8 ? shift : 8;                                                              \
+            shift -= digit_bits;                                                                                       \
+            const TYPE digit_mask = (TYPE)((1u << digit_bits) - 1);                                                    \
+            uint32_t even[256] = {0}, odd[256] = {0};                                                                  \
+            int64_t at = 0;                                                                                            \
+            for (; at + 2 <= count; at += 2) { /* two tables: equal digits in a row do not wait for each other */      \
+                even[keys[at] >> shift & digit_mask]++;                                                                \
+                odd[keys[at + 1] >> shift & digit_mask]++;                                                             \
+            }                                                                                                          \
+            if (at < count)                                                                                            \
+                even[keys[at] >> shift & digit_mask]++;                                                                \
+            TYPE digit = 0;                                                                                            \
+            while (rank >= (int64_t)even[digit] + odd[digit]) {                                                        \
+                rank -= (int64_t)even[digit] + odd[digit];                                                             \
+                digit++;                                                                                               \
+            }                                                                                                          \
+            int64_t same = 0;                                                                                          \
+            for (at = 0; at < count; at++) {                                                                           \
+                const TYPE key = keys[at];                                                                             \
+                keys[same] = key;                                                                                      \
+                same += (TYPE)(key >> shift & digit_mask) == digit;                                                    \
+            }                                                                                                          \
+            count = same;                                                                                              \
+        }                                                                                                              \
+        *equal_before = rank;                                                                                          \
+        return keys[0];                                                                                                \
+    }
+
+/* Appends words of bits to a packed mask, of which a row may begin within a byte. */
+typedef struct {
+    uint8_t *bits;
+    uint64_t pending;
+    int count;
+} Writer;
+
+INLINE void append(Writer *writer, uint64_t word, int64_t bits)
+{
+    writer->pending |= word << writer->count;
+    if (writer->count + bits < 64) {
+        writer->count += (int)bits;
+        return;
+    }
+    store_word(writer->bits, 8, writer->pending);
+    writer->bits += 8;
+    writer->pending = writer->count ? word >> (64 - writer->count) : 0;
+    writer->count += (int)bits - 64;
+}
+
+/* Return up to 64 bits of a mask from any bit on; those beyond its last byte are 0. */
+INLINE uint64_t bits_from(const uint8_t *mask, int64_t bit, int64_t all_bytes)
+{
+    const int64_t byte = bit / 8;
+    const int shift = (int)(bit % 8);
+    const uint64_t word = load_word(mask + byte, all_bytes - byte) >> shift;
+    return shift && byte + 8 < all_bytes ? word | (uint64_t)mask[byte + 8] << (64 - shift) : word;
+}
+
+/* Keep all but the `counts[row]` least entries of each row of `size` consecutive ones; of equal ones the first go.
+
+   `scratch`: room for `size` keys. `largest` and `largest_number` as in GROUPS; `bits`: of the longest key. */
+#define ROWS(TARGET, TYPE, ENTRY, BITS, LEVEL)                                                                         \
+    RADIX_SELECT(TARGET, TYPE, radix_select_##LEVEL##_##BITS)                                                          \
+    TARGET static int64_t rows_##LEVEL##_##BITS(const ENTRY *entries, int64_t rows, int64_t size, TYPE magnitude,      \
+                                                TYPE largest_number, int bits, const int64_t *counts,                  \
+                                                const uint8_t *mask, uint8_t *kept, TYPE *scratch, uint64_t *largest)  \
+    {                                                                                                                  \
+        const int64_t all_bytes = (rows * size + 7) / 8;                                                               \
+        Writer writer = {kept, 0, 0};                                                                                  \
+        TYPE most = 0, highest = 0;                                                                                    \
+        for (int64_t row = 0; row < rows; row++) {                                                                     \
+            const ENTRY *source = entries + row * size;                                                                \
+            int64_t candidates = 0;                                                                                    \
+            if (mask)                                                                                                  \
+                for (int64_t begin = 0; begin < size; begin += 64) {                                                   \
+                    const int64_t left = size - begin;                                                                 \
+                    uint64_t valid = bits_from(mask, row * size + begin, all_bytes) & first_bits(left);                \
+                    for (; valid; valid &= valid - 1)                                                                  \
+                        scratch[candidates++] = source[begin + __builtin_ctzll(valid)] & magnitude;                    \
+                }                                                                                                      \
+            else                                                                                                       \
+                for (; candidates < size; candidates++)                                                                \
+                    scratch[candidates] = source[candidates] & magnitude;                                              \
+            for (int64_t at = 0; at < candidates; at++)                                                                \
+                highest = scratch[at] > highest ? scratch[at] : highest;                                               \
+            int64_t equal_before = -1; /* how many keys equal to the cut are pruned, less one */                       \
+            TYPE cut = 0;                                                                                              \
+            if (counts[row] > 0) {                                                                                     \
+                cut = radix_select_##LEVEL##_##BITS(scratch, candidates, counts[row] - 1, bits, &equal_before);        \
+                most = cut > most ? cut : most;                                                                        \
+            }                                                                                                          \
+            int64_t quota = equal_before + 1;                                                                          \
+            const Bracket bracket = {cut, cut, largest_number};                                                        \
+            for (int64_t begin = 0; begin < size; begin += 64) {                                                       \
+                const int64_t left = size - begin;                                                                     \
+                ENTRY last[64];                                                                                        \
+                const ENTRY *block = source + begin;                                                                   \
+                if (left < 64) {                                                                                       \
+                    memset(last, 0, sizeof last);                                                                      \
+                    memcpy(last, block, (size_t)left * sizeof(ENTRY));                                                 \
+                    block = last;                                                                                      \
+                }                                                                                                      \
+                const Compared compared = compare_##LEVEL##_##BITS(block, magnitude, &bracket);                        \
+                const uint64_t prior = mask ? bits_from(mask, row * size + begin, all_bytes) : ~0ull;                  \
+                const uint64_t valid = prior & first_bits(left);                                                       \
+                uint64_t stays = compared.at_least & valid, equal = stays & compared.at_most;                          \
+                for (; equal && quota > 0; equal &= equal - 1, quota--)                                                \
+                    stays &= ~(equal & -equal);                                                                        \
+                append(&writer, stays, left < 64 ? left : 64);                                                         \
+            }                                                                                                          \
+        }                                                                                                              \
+        store_word(writer.bits, (writer.count + 7) / 8, writer.pending);                                               \
+        *largest = most;                                                                                               \
+        return highest > largest_number;                                                                               \
+    }
+
+#define ROWS_OF(TARGET, LEVEL)                                                                                         \
+    ROWS(TARGET, uint8_t, entry_8, 8, LEVEL)                                                                           \
+    ROWS(TARGET, uint16_t, entry_16, 16, LEVEL)                                                                        \
+    ROWS(TARGET, uint32_t, entry_32, 32, LEVEL)                                                                        \
+    ROWS(TARGET, uint64_t, entry_64, 64, LEVEL)
+
+ROWS_OF(PLAIN, plain)
+#ifdef X86
+ROWS_OF(AVX2, avx2)
+ROWS_OF(AVX512, avx512)
+#endif
+
+#define EXPORT_ROWS(BITS)                                                                                              \
+    EXPORT int pruning_rows_##BITS(int level, const entry_##BITS *entries, int64_t rows, int64_t size,                 \
+                                   uint64_t magnitude, uint64_t largest_number, int bits, const int64_t *counts,       \
+                                   const uint8_t *mask, uint8_t *kept, uint##BITS##_t *scratch, uint64_t *largest)     \
+    {                                                                                                                  \
+        (void)level;                                                                                                   \
+        return (int)BY_LEVEL(level, rows, BITS)(entries, rows, size, (uint##BITS##_t)magnitude,                        \
+                                                (uint##BITS##_t)largest_number, bits, counts, mask, kept, scratch,     \
+                                                largest);                                                              \
+    }
+
+EXPORT_ROWS(8)
+EXPORT_ROWS(16)
+EXPORT_ROWS(32)
+EXPORT_ROWS(64)

@@ -101,9 +101,11 @@ def load() -> ctypes.CDLL | None:
     for bits in (8, 16, 32, 64):
         split = (level, pointer, integer, unsigned, pointer, pointer, pointer, pointer, pointer, pointer)
         groups = (level, pointer, integer, integer, unsigned, unsigned, pointer, pointer, pointer, pointer)
+        rows = (level, pointer, integer, integer, unsigned, unsigned, level, *([pointer] * 5))
         _declare(library, f"pruning_split_{bits}", split)
         _declare(library, f"pruning_apply_{bits}", (level, pointer, integer, pointer, pointer))
         _declare(library, f"pruning_groups_{bits}", groups, ctypes.c_int)
+        _declare(library, f"pruning_rows_{bits}", rows, ctypes.c_int)
     random = (level, unsigned, integer, pointer, pointer, pointer, pointer, pointer, pointer)
     _declare(library, "pruning_split_random", random)
     for name in ("f32", "f64", "bf16"):

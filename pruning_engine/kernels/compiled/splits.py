@@ -1,4 +1,4 @@
-"""One pass over a piece of a tensor, for each kind of key: `splits` of kernels.c."""
+"""One pass over a piece of a tensor's keys: `split_*` of kernels.c."""
 
 import ctypes
 from typing import Any, Protocol
@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from pruning_engine.kernels.backend import Integers, Split
 from pruning_engine.kernels.compiled.library import Bracket, Found, Kernels, address
-from pruning_engine.kernels.cpu.keys import FloatKeys, RandomKeys
+from pruning_engine.kernels.cpu.keys import FloatKeys, Keys, RandomKeys
 from pruning_engine.kernels.random_keys import MASK64
 from pruning_engine.runtime.scratch_buffers import buffer
 
@@ -23,23 +23,22 @@ class PieceSplit(Protocol):
         ...
 
 
-class MagnitudeSplit:
-    """Keys are the bits of floats without their sign."""
+class KeySplit:
+    """Keys are read from memory: see `keys_between`."""
 
-    def __init__(self, kernels: Kernels, keys: FloatKeys) -> None:
-        self._bits = keys.bits
-        self._magnitude = int(keys.magnitude)
-        self._largest_number = MASK64 if keys.largest_number is None else keys.largest_number
-        self._split = kernels.function(f"split_{self._bits.itemsize * 8}")
+    def __init__(self, kernels: Kernels, keys: Keys) -> None:
+        self._kernels = kernels
+        self._keys = keys
 
     def __call__(self, piece: tuple[int, int], low: int, high: int, mask: Packed | None, kept: Packed) -> Split:
         """Split one piece."""
         begin, end = piece
-        positions, keys = _collected(low, high, end - begin, self._bits.dtype)
+        entries, magnitude = keys_between(self._keys, begin, end)
+        positions, keys = _collected(low, high, end - begin, entries.dtype)
         found = Found()
-        bracket = Bracket(low, high, self._largest_number)
-        self._split(
-            *(address(self._bits[begin:end]), end - begin, self._magnitude, ctypes.addressof(bracket)),
+        bracket = Bracket(low, high, largest_number_of(self._keys))
+        self._kernels.function(f"split_{entries.itemsize * 8}")(
+            *(address(entries), end - begin, magnitude, ctypes.addressof(bracket)),
             *(address(mask), address(kept), address(positions), address(keys), ctypes.addressof(found)),
         )
         return _split_of(found, positions, keys)
@@ -77,3 +76,16 @@ def _split_of(found: Found, positions: Integers | None, keys: Integers | None) -
         return Split(found.kept, found.inside, None, None, bool(found.has_nan))
     count = found.inside
     return Split(found.kept, count, positions[:count].copy(), keys[:count].copy(), bool(found.has_nan))
+
+
+def keys_between(keys: Keys, begin: int, end: int) -> tuple[Integers, int]:
+    """Return contiguous entries, and which of their bits are the key: the floats themselves where these are keys."""
+    if isinstance(keys, FloatKeys) and keys.bits.flags.c_contiguous:
+        return keys.bits[begin:end], int(keys.magnitude)
+    entries = keys.read(begin, end)
+    return entries, int(np.iinfo(entries.dtype).max)
+
+
+def largest_number_of(keys: Keys) -> int:
+    """Return the largest key that is not NaN, as kernels.c takes it."""
+    return MASK64 if keys.largest_number is None else keys.largest_number

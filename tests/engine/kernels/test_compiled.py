@@ -57,7 +57,7 @@ def masks(entries: int) -> Sequence[PackedMask]:
     return PackedMask.full(entries), prior(entries)
 
 
-def split(backend: NumpyBackend, candidates: Any, low: int, high: int) -> tuple[Any, ...]:
+def split(candidates: Any, low: int, high: int) -> tuple[Any, ...]:
     """Return what a pass wrote and found, comparable."""
     kept = candidates.blank()
     entries = candidates.entries
@@ -74,9 +74,9 @@ def test_splits_of_magnitudes_are_equal(level: str, dtype: str, entries: int) ->
     top = highest_key(dtype)
     for mask in masks(entries):
         for low, high in [(0, 0), (0, top), (top // 3, top // 2), (top // 2 & ~7, top // 2 & ~7), (1, 8), (top, top)]:
-            expected = split(NUMPY, NUMPY.magnitudes(flat, dtype, mask), low, high)
+            expected = split(NUMPY.magnitudes(flat, dtype, mask), low, high)
             backend = CompiledBackend(level)
-            assert split(backend, backend.magnitudes(flat, dtype, mask), low, high) == expected
+            assert split(backend.magnitudes(flat, dtype, mask), low, high) == expected
 
 
 @each_level
@@ -87,8 +87,8 @@ def test_nan_is_found_unless_it_is_pruned(level: str, dtype: str) -> None:
     kept = full_bits(100)
     kept[90 // 8] = 0
     backend = CompiledBackend(level)
-    assert split(backend, backend.magnitudes(flat, dtype, PackedMask.full(100)), 1, 2)[3] is True
-    assert split(backend, backend.magnitudes(flat, dtype, PackedMask(100, kept)), 1, 2)[3] is False
+    assert split(backend.magnitudes(flat, dtype, PackedMask.full(100)), 1, 2)[3] is True
+    assert split(backend.magnitudes(flat, dtype, PackedMask(100, kept)), 1, 2)[3] is False
 
 
 @each_level
@@ -97,8 +97,8 @@ def test_splits_of_random_scores_are_equal(level: str, entries: int) -> None:
     backend = CompiledBackend(level)
     for mask in masks(entries):
         for low, high in [(0, 2**64 - 1), (2**62, 2**63 + 2**61), (2**63, 2**63), (2**64 - 1, 2**64 - 1)]:
-            expected = split(NUMPY, NUMPY.random(12345, mask), low, high)
-            assert split(backend, backend.random(12345, mask), low, high) == expected
+            expected = split(NUMPY.random(12345, mask), low, high)
+            assert split(backend.random(12345, mask), low, high) == expected
 
 
 @each_level
@@ -127,8 +127,8 @@ def test_views_with_gaps_are_computed_too(level: str) -> None:
     backend.apply(gaps, mask, gaps)
     NUMPY.apply(out, mask, out)
     assert gaps.array.tobytes() == out.array.tobytes()
-    expected = split(NUMPY, NUMPY.magnitudes(gaps, "F32", mask), 1, 1 << 30)
-    assert split(backend, backend.magnitudes(gaps, "F32", mask), 1, 1 << 30) == expected
+    expected = split(NUMPY.magnitudes(gaps, "F32", mask), 1, 1 << 30)
+    assert split(backend.magnitudes(gaps, "F32", mask), 1, 1 << 30) == expected
 
 
 @each_level
@@ -147,20 +147,48 @@ def test_norms_differ_by_rounding_only(level: str, dtype: str, norm: float, shap
         np.testing.assert_allclose(CompiledBackend(level, 64).norms(flat, mask, layout, norm), expected, rtol=1e-13)
 
 
+def grouped(candidates: Any, size: int) -> tuple[Any, ...]:
+    """Return the mask of half of each group, and what was reported, comparable."""
+    groups = candidates.in_groups(channel_layout((candidates.entries // size, size), 0))
+    kept = groups.blank()
+    cuts = [groups.prune(piece, lambda number, _: number // 2, kept) for piece in groups.pieces()]
+    largest = max((cut.largest_pruned for cut in cuts if cut.largest_pruned is not None), default=None)
+    return groups.packed(kept).bits.tolist(), largest, any(cut.has_nan for cut in cuts)
+
+
 @each_level
 @each_dtype
-@pytest.mark.parametrize("size", [1, 2, 3, 4, 8, 16, 31, 32, 33])
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 8, 16, 31, 32, 33, 64, 100, 128, 1000])
 def test_groups_are_pruned_alike(level: str, dtype: str, size: int) -> None:
-    shape = (150, size)
-    flat, layout = weights(dtype, 150 * size), channel_layout(shape, 0)
+    flat, compiled = weights(dtype, 150 * size), CompiledBackend(level, 1 << 12)
     for mask in masks(150 * size):
-        results = []
-        for backend in (NUMPY, CompiledBackend(level)):
-            grouped = backend.magnitudes(flat, dtype, mask).in_groups(layout)
-            kept = grouped.blank()
-            cuts = [grouped.prune(piece, lambda number, _: number // 2, kept) for piece in grouped.pieces()]
-            results.append((grouped.packed(kept).bits.tolist(), cuts))  # type: ignore[union-attr]
-        assert results[0] == results[1]
+        found, expected = (grouped(each.magnitudes(flat, dtype, mask), size) for each in (compiled, NUMPY))
+        assert found == expected
+
+
+def candidates_of_other_keys(backend: NumpyBackend, kind: str, mask: PackedMask) -> Any:
+    """Return candidates whose keys are not the bits of their entries."""
+    if kind == "integers":
+        values = np.random.default_rng(3).integers(-(2**15), 2**15, 3000).astype(np.int16)
+        return backend.magnitudes(Buffer("I16", (3000,), values), "I16", mask)
+    if kind == "converted":
+        return backend.magnitudes(weights("BF16", 3000), "F32", mask)
+    if kind == "random":
+        return backend.random(99, mask)
+    factors = np.arange(60.0)
+    return backend.products(weights("F16", 3000), factors, channel_layout((50, 60), 1), "F32", mask)
+
+
+@each_level
+@pytest.mark.parametrize("kind", ["integers", "converted", "random", "products"])
+def test_other_keys_are_split_and_grouped_alike(level: str, kind: str) -> None:
+    compiled = CompiledBackend(level)
+    for mask in masks(3000):
+        expected, candidates = (candidates_of_other_keys(backend, kind, mask) for backend in (NUMPY, compiled))
+        low, high = expected.highest // 5, expected.highest // 2
+        assert split(candidates, low, high) == split(expected, low, high)
+        for size in (4, 60, 300):
+            assert grouped(candidates, size) == grouped(expected, size)
 
 
 def test_kernels_can_be_chosen() -> None:
