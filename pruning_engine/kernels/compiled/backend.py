@@ -22,6 +22,9 @@ from pruning_engine.norm import NamedNorm, Norm, power_of
 from pruning_engine.runtime.scratch_buffers import PIECE_ENTRIES
 from pruning_engine.runtime.threads import in_parallel
 
+_BLOCK: Final = 64
+"""Entries that kernels.c works on at a time."""
+
 _SUMS: Final = {"F32": "f32", "F64": "f64", "BF16": "bf16"}
 """Dtypes whose channels kernels.c can sum up."""
 
@@ -35,15 +38,18 @@ class CompiledBackend(NumpyBackend):
 
     def apply(self, flat: Buffer, mask: PackedMask, out: Buffer) -> None:
         """Write the entries that are kept, and +0.0 for the others."""
-        if mask.bits is None or not _are_contiguous(flat, out):
+        is_one_value = flat.array.strides == (0,)
+        if mask.bits is None or not _are_contiguous(out) or not (is_one_value or _are_contiguous(flat)):
             super().apply(flat, mask, out)
             return
         source, target, bits = raw_integers(flat), raw_integers(out), mask.bits
+        block = np.repeat(source[:1], _BLOCK) if is_one_value else None
         apply = self._kernels.function(f"apply_{source.itemsize * 8}")
 
         def apply_piece(piece: tuple[int, int]) -> None:
             begin, end = piece
-            apply(address(source[begin:]), end - begin, address(bits[begin // 8 :]), address(target[begin:]))
+            entries, step = (source[begin:], 1) if block is None else (block, 0)
+            apply(address(entries), step, end - begin, address(bits[begin // 8 :]), address(target[begin:]))
 
         in_parallel(apply_piece, pieces(flat.entries, self._step))
 

@@ -314,22 +314,23 @@ EXPORT void pruning_split_random(int level, uint64_t start, int64_t count, const
 
 /* ---- Applying a mask -------------------------------------------------------------------------------------------- */
 
-/* Write the entries that are kept, and all bits 0 (+0.0) for the others; `out` may be `entries`. Blocks that keep
-   everything, or nothing, are moved or cleared without looking at bits. */
+/* Write the entries that are kept, and all bits 0 (+0.0) for the others; `out` may be `entries`. `step` is 1, or 0 if
+   `entries` are 64 for all blocks: a value that is written where the mask is 1. */
 #define APPLY(TARGET, TYPE, NAME)                                                                                      \
-    TARGET static void NAME(const TYPE *entries, int64_t count, const uint8_t *mask, TYPE *out)                        \
+    TARGET static void NAME(const TYPE *entries, int64_t step, int64_t count, const uint8_t *mask, TYPE *out)          \
     {                                                                                                                  \
         for (int64_t begin = 0; begin < count; begin += 64) {                                                          \
             const int64_t entries_left = count - begin < 64 ? count - begin : 64;                                      \
             const uint64_t word = load_word(mask + begin / 8, (entries_left + 7) / 8);                                 \
+            const TYPE *block = entries + begin * step;                                                                \
             if (entries == out && word == ~0ull)                                                                       \
                 continue;                                                                                              \
             if (entries_left < 64) {                                                                                   \
                 for (int64_t at = 0; at < entries_left; at++)                                                          \
-                    out[begin + at] = (TYPE)(entries[begin + at] & -(TYPE)(word >> at & 1));                           \
+                    out[begin + at] = (TYPE)(block[at] & -(TYPE)(word >> at & 1));                                     \
                 continue;                                                                                              \
             }                                                                                                          \
-            NAME##_block(entries + begin, word, out + begin);                                                          \
+            NAME##_block(block, word, out + begin);                                                                    \
         }                                                                                                              \
     }
 
@@ -403,11 +404,12 @@ APPLY(AVX512, entry_64, apply_avx512_64)
 #endif
 
 #define EXPORT_APPLY(BITS)                                                                                             \
-    EXPORT void pruning_apply_##BITS(int level, const entry_##BITS *entries, int64_t count, const uint8_t *mask,       \
+    EXPORT void pruning_apply_##BITS(int level, const entry_##BITS *entries, int64_t step, int64_t count,              \
+                                     const uint8_t *mask,                                                              \
                                      entry_##BITS *out)                                                                \
     {                                                                                                                  \
         (void)level;                                                                                                   \
-        BY_LEVEL(level, apply, BITS)(entries, count, mask, out);                                                       \
+        BY_LEVEL(level, apply, BITS)(entries, step, count, mask, out);                                                 \
     }
 
 EXPORT_APPLY(8)

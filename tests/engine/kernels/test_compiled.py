@@ -118,6 +118,22 @@ def test_masks_are_applied_alike(level: str, entries: int, dtype: str, in_place:
 
 
 @each_level
+@each_size
+@each_dtype
+def test_one_value_is_written_where_the_mask_is_1(level: str, entries: int, dtype: str) -> None:
+    carrier = CARRIERS[dtype]
+    one = Buffer(
+        dtype, (entries,), np.broadcast_to(np.ones(1, np.uint8).repeat(carrier.itemsize).view(carrier), entries)
+    )
+    results = []
+    for backend in (NUMPY, CompiledBackend(level, 64)):
+        out = backend.empty(dtype, entries)
+        backend.apply(one, prior(entries), out)
+        results.append(out.array.tobytes())
+    assert results[0] == results[1]
+
+
+@each_level
 def test_views_with_gaps_are_computed_too(level: str) -> None:
     backend = CompiledBackend(level, 64)
     whole = weights("F32", 2000).array.copy()
