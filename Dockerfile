@@ -1,12 +1,15 @@
 # Images of the service: `cpu`, the default, without torch; `cuda`; and `client`, the command line alone, for pipelines.
 #
-#     docker build --target cpu --tag pruning-service:cpu .      or: make image
+#     make image
 #
+# which passes the base image by its digest (deploy/base-image). `docker build --target cpu .` works too, with the tag below.
 # Where packages come from is pip's own configuration: pass yours with `--secret id=pip,src=<your pip.conf>`, or name a
 # further index with `--build-arg PIP_EXTRA_INDEX_URL=...`. Only files whose hashes are in deploy/requirements-*.txt are
 # installed.
 
-FROM python:3.11-slim-bookworm AS python
+# checkov:skip=CKV_DOCKER_7:The tag and the digest are in BASE
+ARG BASE=docker.io/library/python:3.11-slim-bookworm
+FROM ${BASE} AS python
 
 FROM python AS builder
 ARG PIP_EXTRA_INDEX_URL
@@ -38,6 +41,8 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
 # The project itself, built by the build system of pyproject.toml and installed into the same /app: the small layer on
 # top. The compiler is for the engine's kernels, and stays here.
 FROM builder AS project
+# Debian removes a version when the next is there, so that none is named.
+# hadolint ignore=DL3008
 RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 RUN python -m venv /tools && python -m venv --without-pip /app
 COPY deploy/requirements-build.txt ./
@@ -47,8 +52,38 @@ COPY . .
 RUN /tools/bin/pip wheel --no-deps --no-build-isolation --no-index --wheel-dir /wheels . \
     && python -m pip --python /app/bin/python install --no-deps --no-index /wheels/*.whl
 
+# What is left of the base: Python and Debian's libraries, without pip and apt. Images begin with a copy of it and not with
+# the base itself, whose layers would still have what is removed. Debian's list of packages stays, for scanners.
+# checkov:skip=CKV_DOCKER_9:It removes apt
+FROM python AS stripped
+RUN dpkg --purge --force-depends --force-remove-essential --force-remove-protected apt libapt-pkg6.0 \
+    && rm -rf /etc/apt /var/cache/apt /var/lib/apt /var/log/apt /usr/bin/dpkg* /usr/share/python-wheels \
+        /usr/local/bin/pip* /usr/local/lib/python3*/site-packages/* /usr/local/lib/python3*/ensurepip \
+        /usr/bin/pip* /usr/lib/python3/dist-packages/* /usr/lib/python3*/ensurepip
+
+# The bill of materials of each image, in CycloneDX: /app/sbom.cdx.json.
+FROM python AS sbom
+WORKDIR /sbom
+COPY scripts/sbom.py ./
+COPY --from=stripped /var/lib/dpkg/status ./
+COPY --from=project /app /app
+
+FROM sbom AS client-sbom
+COPY --from=client-packages /app /app
+RUN python -I sbom.py "pruning-service client" /app/lib/python3.11/site-packages status > sbom.cdx.json
+
+FROM sbom AS cuda-sbom
+COPY --from=cuda-packages /app /app
+RUN python -I sbom.py "pruning-service cuda" /app/lib/python3.11/site-packages status > sbom.cdx.json
+
+FROM sbom AS cpu-sbom
+COPY --from=cpu-packages /app /app
+RUN python -I sbom.py "pruning-service cpu" /app/lib/python3.11/site-packages status > sbom.cdx.json
+
 # Common to all images. They write nothing outside /tmp, and need no user name.
-FROM python AS base
+FROM scratch AS base
+# hadolint ignore=DL3067
+COPY --from=stripped / /
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.version=${VERSION} \
@@ -57,6 +92,7 @@ LABEL org.opencontainers.image.version=${VERSION} \
 ENV PATH=/app/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONSAFEPATH=1 \
+    LANG=C.UTF-8 \
     HOME=/tmp
 USER 65532:65532
 STOPSIGNAL SIGTERM
@@ -66,6 +102,7 @@ LABEL org.opencontainers.image.title="pruning-service client" \
       org.opencontainers.image.description="prune: the command line of the pruning service, without torch."
 COPY --from=client-packages /app /app
 COPY --from=project /app /app
+COPY --from=client-sbom /sbom/sbom.cdx.json /app/
 WORKDIR /data
 ENTRYPOINT ["prune"]
 
@@ -87,9 +124,11 @@ ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 COPY --from=cuda-packages /app /app
 COPY --from=project /app /app
+COPY --from=cuda-sbom /sbom/sbom.cdx.json /app/
 
 FROM server AS cpu
 LABEL org.opencontainers.image.title="pruning-service cpu" \
       org.opencontainers.image.description="The pruning service: safetensors in, pruned safetensors out, over gRPC."
 COPY --from=cpu-packages /app /app
 COPY --from=project /app /app
+COPY --from=cpu-sbom /sbom/sbom.cdx.json /app/

@@ -9,7 +9,7 @@ WORKERS ?= 3
 export BUF_CACHE_DIR := $(CURDIR)/.cache/buf
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-integrations check proto tutorial bench soak image test-image clean
+.PHONY: help demo test test-integrations check proto tutorial bench soak pin image test-image clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 26
@@ -55,6 +55,9 @@ soak: $(READY) ## try to break the service, for three quarters of an hour; nginx
 
 # ENGINE=docker or podman; STAND_IN=1 where no registry of images can be reached (scripts/stand_in.py).
 TARGETS ?= cpu client
+
+pin: $(READY) ## write the digest of the base image, as the registry has it now, into deploy/base-image
+	$(BIN)/python -m scripts.base_image
 
 image: $(READY) ## build container images; TARGETS=cuda for GPUs, ENGINE=podman or docker
 	$(BIN)/python -m scripts.images $(TARGETS)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from scripts import pip_configuration, stand_in
+from scripts import base_image, pip_configuration, stand_in
 from scripts.environments import ROOT
 
 ENGINES: Final = ("docker", "podman")
@@ -64,10 +64,14 @@ def tag(target: str) -> str:
 
 
 def build(engine: Engine, target: str) -> str:
-    """Build one image from this checkout; return its name. "pruning-service:TARGET" is a second one."""
+    """Build one image from this checkout; return its name. "pruning-service:TARGET" is a second one.
+
+    Raises: ValueError if its base is not pinned. CalledProcessError if it is not built.
+    """
+    base = stand_in.BASE if os.environ.get("STAND_IN") else base_image.pinned()
     if os.environ.get("STAND_IN"):
         stand_in.ensure_base(engine.run)
-    labels = [f"--build-arg=VERSION={_version()}", f"--build-arg=REVISION={_revision()}"]
+    labels = [f"--build-arg=VERSION={_version()}", f"--build-arg=REVISION={_revision()}", f"--build-arg=BASE={base}"]
     with _pip_configuration() as file:
         secret = ["--secret", f"id=pip,src={file}"]
         named = ["--target", target, "--tag", tag(target), "--tag", f"{NAME}:{target}", str(ROOT)]
@@ -111,6 +115,8 @@ def main() -> int:
             print(f"built {build(engine, target)}")
         except subprocess.CalledProcessError as error:
             return _complain(1, f"{engine.program} did not build {tag(target)}: status {error.returncode}, see above")
+        except ValueError as error:
+            return _complain(2, str(error))
     return 0
 
 

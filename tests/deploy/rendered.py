@@ -14,7 +14,10 @@ import yaml
 from scripts.environments import ROOT
 
 KUBERNETES: Final = ROOT / "deploy" / "kubernetes"
-OVERLAYS: Final = ("overlays/cpu", "overlays/gpu", "overlays/mtls", "overlays/monitoring", "examples/own-overlay")
+OVERLAYS: Final = (
+    *("overlays/cpu", "overlays/gpu", "overlays/mtls", "overlays/tokens", "overlays/monitoring"),
+    "examples/own-overlay",
+)
 FOLDERS: Final = ("base", *OVERLAYS)
 NAME: Final = {"app.kubernetes.io/name": "pruning-service"}
 
@@ -28,10 +31,11 @@ class Rendered:
     text: str
     objects: Sequence[Manifest]
 
-    def one(self, kind: str) -> Manifest:
-        """Return the only object of a kind."""
-        (found,) = (item for item in self.objects if item["kind"] == kind)
-        return found
+    def one(self, kind: str, name: str | None = None) -> Manifest:
+        """Return the only object of a kind, or of a kind and a name."""
+        found = [item for item in self.objects if item["kind"] == kind]
+        (one,) = (item for item in found if name is None or item["metadata"]["name"] == name)
+        return one
 
     @property
     def pod(self) -> Manifest:

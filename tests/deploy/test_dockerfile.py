@@ -2,7 +2,10 @@
 
 import re
 
+import pytest
+
 from pruning_service.settings import read_settings
+from scripts import base_image, stand_in
 from scripts.environments import ROOT
 from scripts.images import TARGETS
 from tests.deploy.rendered import rendered
@@ -36,3 +39,25 @@ def test_image_by_itself_does_not_allow_plaintext() -> None:
 
 def test_what_is_not_named_does_not_reach_the_build() -> None:
     assert next(line for line in IGNORED if not line.startswith("#")) == "*"
+
+
+def test_what_the_build_reads_reaches_it() -> None:
+    read = {"pyproject.toml", "hatch_build.py", "README.md", "LICENSE", "pruning_engine", "scripts/sbom.py"}
+    assert {f"!{name}" for name in read} <= set(IGNORED)
+    assert all((ROOT / name).exists() for name in read)
+
+
+def test_no_image_begins_with_a_base_that_has_pip_or_apt() -> None:
+    parent_of = {stage: parent for parent, stage in re.findall(r"^FROM (\S+) AS (\S+)$", DOCKERFILE, re.MULTILINE)}
+    assert {parent_of[parent_of[target]] for target in ("cpu", "cuda")} == {parent_of["client"]} == {"base"}
+    assert parent_of["base"] == "scratch"
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_image_has_its_bill_of_materials(target: str) -> None:
+    assert f"COPY --from={target}-sbom /sbom/sbom.cdx.json /app/\n" in DOCKERFILE
+
+
+def test_base_is_that_of_the_pinned_file() -> None:
+    (default,) = re.findall(r"^ARG BASE=(\S+)$", DOCKERFILE, re.MULTILINE)
+    assert base_image.read().partition("@")[0] == default == stand_in.BASE

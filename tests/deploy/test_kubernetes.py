@@ -91,6 +91,50 @@ def test_namespace_refuses_pods_that_ask_for_more(folder: str) -> None:
 
 
 @every_folder
+def test_standard_that_is_enforced_does_not_change_with_the_cluster(folder: str) -> None:
+    labels = rendered(folder).one("Namespace")["metadata"]["labels"]
+    assert labels["pod-security.kubernetes.io/enforce-version"] == "v1.32"
+
+
+@every_folder
+def test_user_of_a_pod_is_another_one_on_its_node(folder: str) -> None:
+    assert rendered(folder).pod["hostUsers"] is False
+
+
+@every_folder
+def test_pod_replaces_another_only_when_it_stayed_ready(folder: str) -> None:
+    assert rendered(folder).one("Deployment")["spec"]["minReadySeconds"] == 10
+
+
+@every_overlay
+def test_storage_of_a_pod_on_its_node_is_limited(folder: str) -> None:
+    limit = bytes_of(rendered(folder).container["resources"]["limits"]["ephemeral-storage"])
+    volumes = [volume["emptyDir"] for volume in rendered(folder).pod["volumes"] if "emptyDir" in volume]
+    assert sum(bytes_of(volume["sizeLimit"]) for volume in volumes) < limit
+
+
+@every_folder
+def test_nothing_in_the_namespace_is_reached_unless_a_policy_allows_it(folder: str) -> None:
+    policy = rendered(folder).one("NetworkPolicy", "default-deny")["spec"]
+    assert policy == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+
+@every_folder
+def test_callers_are_in_namespaces_that_are_labelled(folder: str) -> None:
+    allowed = rendered(folder).one("NetworkPolicy", "pruning-service")["spec"]["ingress"]
+    selectors = [selector["namespaceSelector"] for rule in allowed for selector in rule["from"]]
+    assert len(selectors) == len(allowed)
+    assert all(selector["matchLabels"] for selector in selectors)
+
+
+def test_overlay_of_tokens_asks_for_one_over_tls() -> None:
+    environment, container = rendered("overlays/tokens").environment, rendered("overlays/tokens").container
+    assert not environment.keys() & {"PRUNING_ALLOW_PLAINTEXT", "PRUNING_TLS_CLIENT_CA"}
+    (mount,) = (mount for mount in container["volumeMounts"] if mount["name"] == "tokens")
+    assert str(Path(environment["PRUNING_TOKEN_FILE"]).parent) == mount["mountPath"]
+
+
+@every_folder
 def test_pods_hold_no_token_of_kubernetes(folder: str) -> None:
     assert rendered(folder).pod["automountServiceAccountToken"] is False
     assert rendered(folder).one("ServiceAccount")["automountServiceAccountToken"] is False
@@ -146,7 +190,7 @@ def selectors(folder: str) -> list[Manifest]:
         found.one("Deployment")["spec"]["selector"]["matchLabels"],
         found.one("Service")["spec"]["selector"],
         found.one("PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
-        found.one("NetworkPolicy")["spec"]["podSelector"]["matchLabels"],
+        found.one("NetworkPolicy", "pruning-service")["spec"]["podSelector"]["matchLabels"],
         *(spread["labelSelector"]["matchLabels"] for spread in found.pod["topologySpreadConstraints"]),
     ]
 
@@ -158,7 +202,7 @@ def test_service_has_no_address_of_its_own_so_that_clients_see_every_pod(folder:
 
 @every_folder
 def test_nothing_leaves_a_pod(folder: str) -> None:
-    policy = rendered(folder).one("NetworkPolicy")["spec"]
+    policy = rendered(folder).one("NetworkPolicy", "pruning-service")["spec"]
     assert "Egress" in policy["policyTypes"]
     assert not policy.get("egress")
 

@@ -146,6 +146,24 @@ def test_client_image_has_no_torch(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("target", ["cpu", "client"])
+@pytest.mark.parametrize("tool", ["pip", "ensurepip"])
+def test_image_has_no_pip(engine: Engine, target: str, tool: str) -> None:
+    for python in ("/app/bin/python", "/usr/local/bin/python"):
+        options = ["--rm", f"--entrypoint={python}", *engine.run_options]
+        assert "No module named" in finished(engine, "run", *options, tag(target), "-m", tool).stderr
+
+
+@pytest.mark.parametrize("target", ["cpu", "client"])
+def test_image_has_no_apt_and_knows_its_packages(engine: Engine, target: str) -> None:
+    options = ["--rm", "--entrypoint=python", *engine.run_options]
+    script = "import json, shutil; print([shutil.which(name) for name in ('apt', 'apt-get', 'dpkg', 'pip')]); "
+    listed = "print(len(json.load(open('/app/sbom.cdx.json'))['components']))"
+    found, count = finished(engine, "run", *options, tag(target), "-c", script + listed).stdout.splitlines()
+    assert found == "[None, None, None, None]"
+    assert int(count) > 20
+
+
+@pytest.mark.parametrize("target", ["cpu", "client"])
 def test_image_says_what_it_is(engine: Engine, target: str) -> None:
     image = json.loads(engine.run("image", "inspect", tag(target)))[0]
     print(f"\n{tag(target)}: {image['Size'] / 1e6:,.0f} MB, its base included")  # noqa: T201
