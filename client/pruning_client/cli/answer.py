@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pruning_client.cli.tables import printable
@@ -20,6 +20,11 @@ class Answer:
     text: str
     warnings: Sequence[ModelWarning] = ()
     is_beside_result: bool = False
+
+    def with_warnings(self, warnings: Sequence[ModelWarning]) -> "Answer":
+        """Return the answer with more warnings, for programs too."""
+        found = [*self.value.get("warnings", []), *map(asdict, warnings)]
+        return replace(self, value=self.value | {"warnings": found}, warnings=(*self.warnings, *warnings))
 
     def as_json(self) -> str:
         """Return one JSON object."""

@@ -15,7 +15,7 @@ from pruning_client.cli.answer import Answer
 _EXAMPLES: Final = """\
 examples:
   prune run model.safetensors -o pruned.safetensors --method l1_unstructured --amount 0.5 --global
-  prune run model.safetensors -o pruned.safetensors --method ln_structured --n 1 --amount 2 --include '*.fc1.weight'
+  prune run model.safetensors -o pruned.safetensors --method ln_structured --n 1 --count 2 --include '*.fc1.weight'
   prune run FOLDER -o SMALLER --output removed --map bert_ffn --amount 0.5
   prune run model.safetensors --recipe recipe.yaml --plan --server gpu-box:50051 --tls
   prune apply model.safetensors masks.safetensors -o pruned.safetensors

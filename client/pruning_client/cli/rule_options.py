@@ -9,7 +9,9 @@ from typing import Final, get_args
 from pruning_client import rules
 from pruning_client.calls.request import Rules
 from pruning_client.cli.arguments import UsageError, number
+from pruning_client.cli.tables import counted
 from pruning_client.errors import RecipeError, in_rule
+from pruning_client.results.model_warning import ModelWarning
 from pruning_proto.methods import METHODS
 from pruning_proto.v1 import pruning_pb2 as pb
 
@@ -22,6 +24,7 @@ The builder's n and m are one option, `--n-of-m 2:4`; `--n` is the norm of other
 _FLAGS: Final = {
     "amount": "--amount",
     "sparsity": "--sparsity",
+    "count": "--count",
     "scope": "--global",
     "importance_scores": "--importance-scores",
     "dim": "--dim",
@@ -34,6 +37,13 @@ _FLAGS: Final = {
     "same_width": "--same-width",
 }
 """The options of those arguments."""
+
+
+_AMOUNTS: Final = ("amount", "sparsity", "count")
+"""Options that say how much is pruned; the builders take each as their `amount`."""
+
+_LARGEST_PERCENTAGE: Final = 100
+"""Whole numbers up to this may be meant as a percentage."""
 
 
 def add_rule_options(run: ArgumentParser) -> None:
@@ -63,16 +73,39 @@ def rules_of(options: Namespace) -> Rules:
         raise in_rule(error, 0) from error
 
 
+def option_warnings(options: Namespace) -> tuple[ModelWarning, ...]:
+    """Return a warning for a whole number as --amount that may be meant as a percentage."""
+    amount = options.amount
+    if not isinstance(amount, int) or not 0 < amount <= _LARGEST_PERCENTAGE:
+        return ()
+    things = "channel" if options.method in ("random_structured", "ln_structured") or options.map else "weight"
+    where = "in all tensors together" if options.scope else "in each tensor"
+    message = (
+        f"--amount {amount} is a count, as in torch: {counted(amount, things)} {where}; for {amount}% give "
+        f"--amount {amount}%, and for this count --count {amount}, without this warning"
+    )
+    return (ModelWarning(kind="small_amount", tensor=None, message=message),)
+
+
 def _add_rule(rule: argparse._ArgumentGroup) -> None:
     rule.add_argument(
         "--recipe", type=Path, metavar="FILE.yaml", help="rules from a file, instead of the options below"
     )
     rule.add_argument("--method", choices=_ARGUMENTS, metavar="M", help=", ".join(_ARGUMENTS))
     rule.add_argument(
-        "--amount", type=_amount, metavar="A", help="0.5: half of the unpruned weights; 1000: exactly 1000 weights"
+        "--amount",
+        type=_amount,
+        metavar="A",
+        help="0.5 or 50%%: half of the unpruned weights; a whole number is a count, as in torch: see --count",
     )
     rule.add_argument(
-        "--sparsity", type=float, metavar="S", help="instead of --amount: prune until this fraction of all is pruned"
+        "--count",
+        type=_count,
+        metavar="N",
+        help="instead of --amount: exactly N weights (or channels) of each tensor; with --global, of all together",
+    )
+    rule.add_argument(
+        "--sparsity", type=_part, metavar="S", help="instead of --amount: prune until this fraction of all is pruned"
     )
     rule.add_argument(
         "--global", dest="scope", action="store_const", const="global", help="rank the weights of all tensors together"
@@ -135,8 +168,9 @@ def _add_units(units: argparse._ArgumentGroup) -> None:
 
 def _arguments(options: Namespace) -> dict[str, object]:
     """Return the options that only some methods take, by the names of the builders' arguments."""
-    if options.amount is not None and options.sparsity is not None:
-        raise UsageError("--amount and --sparsity exclude each other")
+    given = [f"--{name}" for name in _AMOUNTS if getattr(options, name) is not None]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} exclude each other")
     return {name: getattr(options, name) for name in _FLAGS if getattr(options, name) is not None}
 
 
@@ -150,13 +184,13 @@ def _implied_method(options: Namespace) -> str | None:
 def _check_fit(method: str, arguments: Mapping[str, object]) -> None:
     takes = _ARGUMENTS[method]
     for argument in arguments:
-        if argument not in takes and not (argument == "sparsity" and "amount" in takes):
+        if argument not in takes and not (argument in _AMOUNTS and "amount" in takes):
             hint = "; leave out --method, and choose with --score" if argument == "n_of_m" else ""
             raise UsageError(f"{method} takes no {_FLAGS[argument]}{hint}")
     if "map" in takes and "map" not in arguments:
         raise UsageError(f"{method} needs --map; other groups are given in a --recipe")
-    if "amount" in takes and not {"amount", "sparsity"} & arguments.keys():
-        raise UsageError(f"{method} needs --amount or --sparsity")
+    if "amount" in takes and arguments.keys().isdisjoint(_AMOUNTS):
+        raise UsageError(f"{method} needs --amount or --sparsity, or --count")
     if "n_of_m" in takes and "n_of_m" not in arguments:
         raise UsageError(f"{method} needs --n-of-m, such as --n-of-m 2:4")
 
@@ -165,6 +199,8 @@ def _rule(options: Namespace, arguments: dict[str, object]) -> pb.Rule:
     if options.sparsity is not None:
         del arguments["sparsity"]
         arguments["amount"] = rules.sparsity(options.sparsity)
+    if options.count is not None:
+        arguments["amount"] = arguments.pop("count")
     if options.n_of_m is not None:
         del arguments["n_of_m"]
         arguments["n"], arguments["m"] = options.n_of_m
@@ -180,7 +216,19 @@ def _amount(text: str) -> rules.AmountLike:
     try:
         return int(text)
     except ValueError:
-        return number(text, "a part such as 0.5 or a count such as 1000")
+        return _part(text, "a part such as 0.5 or a count such as 1000")
+
+
+def _part(text: str, expected: str = "a part such as 0.5") -> float:
+    """Return a part, which may be given in percent."""
+    digits = text.removesuffix("%")
+    return number(digits, expected) if digits == text else number(digits, expected) / 100
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"this is a whole number such as 1000; got {text!r}")
+    return int(text)
 
 
 def _pattern(text: str) -> tuple[int, int]:

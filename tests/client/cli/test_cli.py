@@ -91,7 +91,7 @@ def file_with_norms(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     "options",
     [
-        pytest.param(["--method", "weighted_magnitude", "--amount", "2"], id="weighted magnitude"),
+        pytest.param(["--method", "weighted_magnitude", "--count", "2"], id="weighted magnitude"),
         pytest.param(["--method", "weighted_magnitude", "--sparsity", "0.5", "--dim", "-1"], id="sparsity, dim"),
         pytest.param(["--n-of-m", "2:4", "--score", "weighted_magnitude"], id="n of m"),
         pytest.param(["--method", "n_of_m", "--n-of-m=2:4", "--score", "weighted_magnitude", "--dim", "1"], id="all"),

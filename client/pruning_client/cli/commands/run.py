@@ -17,10 +17,11 @@ from pruning_client.cli.answer import Answer
 from pruning_client.cli.arguments import UsageError, add_canonical_zero, add_quiet
 from pruning_client.cli.report_text import packed_lines, plan_text, report_text
 from pruning_client.cli.result_path import STDOUT, add_overwriting, result_path
-from pruning_client.cli.rule_options import add_rule_options, rules_of
+from pruning_client.cli.rule_options import add_rule_options, option_warnings, rules_of
 from pruning_client.cli.server_options import add_server_options
 from pruning_client.cli.service import Service, open_service
 from pruning_client.cli.tables import printable, terminal_width
+from pruning_client.errors import PruningError
 from pruning_client.huggingface.folder import FOLDER_OUTPUTS, check_new, is_folder, not_copied, prune_folder, weights_of
 from pruning_client.results.output_format import Output
 from pruning_client.results.report import Report
@@ -80,13 +81,24 @@ def add_options(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> Answer:
     """Prune, plan or dry-run. Raises: PruningError, OSError, UsageError, ImportError."""
     if options.report is None:
-        return _run(options)
+        return _run_with_warnings(options)
     if options.out is not None and options.report.resolve() == options.out.resolve():
         raise UsageError("--report and -o name the same file; give the report another name")
     with replacing(options.report) as report:  # refused before the work if it cannot be written
-        answer = _run(options)
+        answer = _run_with_warnings(options)
         report.write(answer.as_json().encode())
     return answer
+
+
+def _run_with_warnings(options: Namespace) -> Answer:
+    """Prune, and warn about options that may not mean what was meant; an error says so too."""
+    warnings = option_warnings(options)
+    try:
+        return _run(options).with_warnings(warnings)
+    except PruningError as error:
+        for warning in warnings:
+            error.add_note(warning.message)
+        raise
 
 
 def _run(options: Namespace) -> Answer:
