@@ -7,7 +7,7 @@
 `sparsity(0.9)` prunes until that part of all weights is pruned. torch's `global_unstructured` is `scope="global"`.
 
 Every builder takes `include` and `exclude`, patterns over full parameter names (globs, or regular expressions after
-`re:`; by default floating-point weights of 2 dims or more, without embeddings and `lm_head`), and `prior`: what counts
+`re:`; by default the weights of layers, without embeddings, output heads, routers and norms), and `prior`: what counts
 as pruned already, "mask" (a prior mask or an earlier rule), "zeros" (that, and every zero), or "history" (that, and the
 zeros of tensors that an earlier round pruned, by the history in the file's metadata). With
 `importance_scores=True` the scores that are sent for a parameter are ranked instead of its weights; a parameter without

@@ -45,5 +45,7 @@ def _pair_mask(name: str, tensors: Mapping[str, torch.Tensor]) -> str | None:
 
 def place_of(tensor: torch.Tensor) -> object:
     """Return where a tensor's entries are: equal for two tensors that are the same entries of the same memory."""
-    storage = tensor.untyped_storage().data_ptr() if tensor.layout is torch.strided else id(tensor)
+    if tensor.layout is not torch.strided:  # some have neither a storage nor strides
+        return id(tensor)
+    storage = tensor.untyped_storage().data_ptr()
     return tensor.device, storage, tensor.storage_offset(), tuple(tensor.shape), tensor.stride(), tensor.dtype

@@ -8,6 +8,7 @@ import torch
 
 from pruning_engine.checkpoints.parameters import TensorSpec
 from pruning_engine.checkpoints.shared_tensors import SharedTensors, find_shared_tensors
+from pruning_engine.errors import MismatchError, Reason
 from pruning_engine.execution.parameters import ResultTensor
 from pruning_engine.execution.prune import prune_buffers
 from pruning_engine.modules.seeds import draw_seed
@@ -103,9 +104,30 @@ def _device_of(tensors: Mapping[str, torch.Tensor]) -> torch.device:
 
 
 def _buffers(plan: Plan, tensors: Mapping[str, torch.Tensor]) -> dict[str, AnyBuffer]:
-    """Return the tensors that rules act on. Others pass through: they may be of any layout and dtype."""
-    names = (name for planned in plan.parameters if not planned.passes_through for name in planned.sources)
-    return {name: to_buffer(tensors[name]) for name in names}
+    """Return the tensors that rules act on. Others pass through: they may be of any layout and dtype.
+
+    Raises: MismatchError for one that is not dense.
+    """
+    buffers = {}
+    for planned in plan.parameters:
+        for name in () if planned.passes_through else planned.sources:
+            _check_dense(name, tensors[name], planned)
+            buffers[name] = to_buffer(tensors[name])
+    return buffers
+
+
+def _check_dense(name: str, tensor: torch.Tensor, planned: PlannedParameter) -> None:
+    if tensor.layout is torch.strided and not tensor.is_meta:
+        return
+    kind = "has no data: it is on the meta device" if tensor.is_meta else f"has the layout {tensor.layout}"
+    field = f"rules[{planned.rules[0]}].select" if planned.rules else None
+    raise MismatchError(
+        Reason.UNPRUNABLE_DTYPE,
+        f"{f'{field} selects' if field else 'the result needs'} tensor {name!r}, which {kind}; only dense tensors with "
+        "data can be pruned: exclude it, or give a dense one (`to_dense()`)",
+        field=field,
+        tensor=name,
+    )
 
 
 def _results(

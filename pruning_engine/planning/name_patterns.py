@@ -1,35 +1,23 @@
-"""Which tensors a rule acts on: patterns over names, and the default targets.
+"""Which tensors a rule acts on: patterns over names, or the default targets.
 
-Knows names, dtypes and dims, never data. Any name of a tied tensor may include it; any excluded name leaves it out.
+Knows names, dtypes and dims, never data. Any name of a tied tensor may include it; any excluded name leaves it out. A
+pattern with wildcards selects weights of 2 dims or more only, as the default targets do: one that is written for the
+matrices of a block also matches its norms. A name written in full may have any dims.
 """
 
 import fnmatch
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import lru_cache
 from typing import Final, TypeAlias
 
 from pruning_engine.dtypes import FLOATING, PRUNABLE
 from pruning_engine.errors import MismatchError, Reason, RecipeError
+from pruning_engine.planning.default_targets import LEAST_DIMS, is_weight_name, not_a_layer
+from pruning_engine.planning.not_selected import NotSelected
 from pruning_engine.recipe import Selector
 
-DEFAULT_INCLUDE: Final = ("*weight",)
-"""What the default targets include, of floating point tensors of 2 dims or more."""
-
-DEFAULT_EXCLUDE: Final = (
-    "*embed*",
-    "*_emb.*",
-    "*wte*",
-    "*wpe*",
-    "shared.weight",
-    "*.shared.weight",
-    "*lm_head*",
-)
-"""What the default targets leave out: embeddings and output heads."""
-
-_DEFAULT_DIMS: Final = 2
 _WILDCARDS: Final = frozenset("*?[")
 _REGEX: Final = "re:"
 
@@ -44,50 +32,89 @@ _Matcher: TypeAlias = Callable[[str], bool]
 _Node: TypeAlias = dict[str, "_Node"]
 
 
-class NotSelected(StrEnum):
-    """Why no rule acts on a tensor."""
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """One pattern of a selector, compiled. `path`: of the pattern in the recipe."""
 
-    NAME = "name"
-    """No rule includes its name."""
-    DTYPE = "dtype"
-    """A pattern includes its name, but its dtype is not floating point."""
-    DIMS = "dims"
-    """The default targets have 2 dims or more."""
-    EXCLUDED = "excluded"
-    """An exclude pattern of the default targets or of the rule leaves it out."""
+    text: str
+    path: str
+    matches: _Matcher
+
+
+class _Patterns:
+    """Patterns of a selector: names written in full, which are looked up, and patterns with wildcards."""
+
+    __slots__ = ("all", "names", "with_wildcards")
+
+    def __init__(self, patterns: Sequence[str], path: str) -> None:
+        _refuse_empty(patterns, path)
+        self.all = tuple(
+            Pattern(text, f"{path}[{position}]", _matcher(text, f"{path}[{position}]"))
+            for position, text in enumerate(patterns)
+        )
+        self.names = frozenset(filter(is_literal, patterns))
+        self.with_wildcards = tuple(pattern.matches for pattern in self.all if pattern.text not in self.names)
+
+    def name_among(self, names: Iterable[str]) -> str | None:
+        """Return the first of these names that is written in full."""
+        return next((name for name in names if name in self.names), None)
+
+    def match_any(self, names: Sequence[str]) -> bool:
+        """Whether any pattern matches any of these names."""
+        return self.name_among(names) is not None or any(
+            matches(name) for name in names for matches in self.with_wildcards
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One rule's selector, compiled. It decides tensor by tensor."""
+    """One rule's selector, compiled. It decides tensor by tensor. `include`: None means the default targets."""
 
-    literals: frozenset[str]
-    include: tuple[_Matcher, ...]
-    exclude: tuple[_Matcher, ...]
-    least_dims: int
+    include: _Patterns | None
+    exclude: _Patterns
     path: str
+
+    @property
+    def patterns(self) -> tuple[Pattern, ...]:
+        """Every pattern of the selector."""
+        return (*(() if self.include is None else self.include.all), *self.exclude.all)
 
     def refuses(self, names: Sequence[str], dtype: str, dims: int) -> NotSelected | None:
         """Return why a tensor of these names is not selected; None: it is.
 
         Raises: MismatchError if it is named without wildcards and its dtype cannot be pruned.
         """
-        named = next((name for name in names if name in self.literals), None)
-        if named is None and not _any(self.include, names):
+        named = None if self.include is None else self.include.name_among(names)
+        if named is None and not self._includes(names):
             return NotSelected.NAME
-        if _any(self.exclude, names):
+        if self.exclude.all and self.exclude.match_any(names):
             return NotSelected.EXCLUDED
-        if named is not None and dtype not in PRUNABLE:
+        if named is not None:
+            self._check_prunable(named, dtype)
+            return None
+        return self._refuses_unnamed(names, dtype, dims)
+
+    def _refuses_unnamed(self, names: Sequence[str], dtype: str, dims: int) -> NotSelected | None:
+        if dtype not in FLOATING:
+            return NotSelected.DTYPE
+        if dims < LEAST_DIMS:
+            return NotSelected.DIMS
+        if self.include is not None:
+            return None
+        return next(filter(None, (not_a_layer(name, dims) for name in names)), None)
+
+    def _includes(self, names: Sequence[str]) -> bool:
+        return any(map(is_weight_name, names)) if self.include is None else self.include.match_any(names)
+
+    def _check_prunable(self, name: str, dtype: str) -> None:
+        if dtype not in PRUNABLE:
             raise MismatchError(
                 Reason.UNPRUNABLE_DTYPE,
-                f"{self.path} names tensor {named!r}, whose dtype {dtype} cannot be pruned; "
+                f"{self.path} names tensor {name!r}, whose dtype {dtype} cannot be pruned; "
                 f"prunable dtypes: {', '.join(sorted(PRUNABLE))}",
                 field=self.path,
-                tensor=named,
+                tensor=name,
             )
-        if named is None and dtype not in FLOATING:
-            return NotSelected.DTYPE
-        return NotSelected.DIMS if dims < self.least_dims else None
 
 
 def compile_selector(selector: Selector, path: str) -> Choice:
@@ -95,24 +122,9 @@ def compile_selector(selector: Selector, path: str) -> Choice:
 
     Raises: RecipeError with the path of an invalid pattern.
     """
-    _refuse_empty(selector.exclude, f"{path}.exclude")
-    excludes = [_matcher(pattern, f"{path}.exclude[{i}]") for i, pattern in enumerate(selector.exclude)]
-    if not selector.include:
-        default = [_matcher(pattern, path) for pattern in DEFAULT_EXCLUDE]
-        include = tuple(_matcher(pattern, path) for pattern in DEFAULT_INCLUDE)
-        return Choice(frozenset(), include, (*default, *excludes), _DEFAULT_DIMS, path)
-    _refuse_empty(selector.include, f"{path}.include")
-    literals = frozenset(pattern for pattern in selector.include if is_literal(pattern))
-    include = tuple(
-        _matcher(pattern, f"{path}.include[{i}]")
-        for i, pattern in enumerate(selector.include)
-        if pattern not in literals
-    )
-    return Choice(literals, include, tuple(excludes), 0, path)
-
-
-def _any(matchers: Iterable[_Matcher], names: Iterable[str]) -> bool:
-    return any(matches(name) for name in names for matches in matchers)
+    exclude = _Patterns(selector.exclude, f"{path}.exclude")
+    include = _Patterns(selector.include, f"{path}.include") if selector.include else None
+    return Choice(include, exclude, path)
 
 
 def _refuse_empty(patterns: Iterable[str], path: str) -> None:
@@ -128,13 +140,15 @@ def is_literal(pattern: str) -> bool:
 
 
 def _matcher(pattern: str, path: str) -> _Matcher:
+    if is_literal(pattern):
+        return pattern.__eq__
     if pattern.startswith(_REGEX):
         return _regex(pattern.removeprefix(_REGEX), path)
-    return _glob(pattern)
+    return glob_matcher(pattern)
 
 
-def _glob(pattern: str) -> _Matcher:
-    """Compile a glob. Only short ones are kept: a caller chooses how long they are, and caches outlive its call."""
+def glob_matcher(pattern: str) -> _Matcher:
+    """Return what matches a glob. Only short ones are kept: callers choose their length, and caches outlive calls."""
     if len(pattern) <= _CACHED_CHARS:
         return _cached_glob(pattern)
     matcher = _compile_glob(pattern)
@@ -142,7 +156,7 @@ def _glob(pattern: str) -> _Matcher:
     return matcher
 
 
-@lru_cache(maxsize=256)  # the default targets alone have eight, for every call of a server
+@lru_cache(maxsize=256)
 def _cached_glob(pattern: str) -> _Matcher:
     return _compile_glob(pattern)
 
@@ -187,7 +201,7 @@ class NameTree:
         """Return the prefixes that a glob matches segment by segment, and that a dot and more follows."""
         found: list[tuple[str, _Node]] = [("", self._root)]
         for wanted in pattern.split("."):
-            matches = None if wanted == "*" or not _WILDCARDS & set(wanted) else _glob(wanted)
+            matches = None if wanted == "*" or not _WILDCARDS & set(wanted) else glob_matcher(wanted)
             found = [
                 (f"{prefix}.{segment}" if prefix else segment, child)
                 for prefix, node in found

@@ -1,13 +1,16 @@
 """Which rules act on which parameters, and why none acts on the others. Knows names, dtypes and dims."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 from pruning_engine.checkpoints.parameters import Parameters, TensorDescription
 from pruning_engine.errors import MismatchError, Reason
-from pruning_engine.planning.name_patterns import NotSelected, compile_selector
+from pruning_engine.planning.name_patterns import Pattern, compile_selector
+from pruning_engine.planning.not_selected import NotSelected
 from pruning_engine.planning.stages import Groups
+from pruning_engine.planning.unmatched_patterns import refuse_unmatched
 from pruning_engine.recipe import OutputForm, Recipe, Selector
 from pruning_engine.runtime.yield_points import with_yields
 
@@ -24,11 +27,15 @@ class Selected:
 
 
 def select(recipe: Recipe, parameters: Parameters, groups: Groups, output: OutputForm) -> list[Selected]:
-    """Return the rules of each parameter. Raises: MismatchError for a rule that selects none."""
+    """Return the rules of each parameter.
+
+    Raises: MismatchError for a rule that selects none, and for a pattern that matches the name of none.
+    """
     selection = _Selection(recipe, _coupled(groups, output))
     weights = with_yields(parameters.weights.items(), _NAMES_BETWEEN_YIELDS)
     found = [selection.of(name, parameters.names(name), weight) for name, weight in weights]
-    _refuse_idle_rules(recipe, [each.rules for each in found])
+    refuse_unmatched(selection.patterns(), parameters)
+    _refuse_idle_rules(recipe, found)
     return found
 
 
@@ -60,6 +67,10 @@ class _Selection:
         self._selected: dict[tuple[NotSelected | None, ...], Selected] = {}
         self._rules: dict[tuple[int, ...], tuple[int, ...]] = {}
 
+    def patterns(self) -> Iterator[Pattern]:
+        """Return the patterns of all rules, in order; those of equal selectors once."""
+        return chain.from_iterable(choice.patterns for choice in self._choices)
+
     def of(self, name: str, names: tuple[str, ...], weight: TensorDescription) -> Selected:
         """Return the rules that select a parameter; if none does, the first reason that says more than its name."""
         refusals = tuple(choice.refuses(names, weight.dtype, len(weight.shape)) for choice in self._choices)
@@ -79,14 +90,21 @@ class _Selection:
         return Selected((), next(reasons, NotSelected.NAME))
 
 
-def _refuse_idle_rules(recipe: Recipe, selected: Sequence[tuple[int, ...]]) -> None:
-    acting = {position for rules in set(selected) for position in rules}
+def _refuse_idle_rules(recipe: Recipe, selected: Sequence[Selected]) -> None:
+    acting = {position for rules in {each.rules for each in selected} for position in rules}
     for position, rule in enumerate(recipe.rules):
         if position not in acting and rule.granularity.takes_select:
             patterns = f"include {list(rule.select.include)}" if rule.select.include else "the default targets"
             raise MismatchError(
                 Reason.SELECTS_NOTHING,
                 f"rules[{position}].select selects none of the {len(selected)} parameters ({patterns}, "
-                f"exclude {list(rule.select.exclude)}); name tensors of the checkpoint",
+                f"exclude {list(rule.select.exclude)}); name tensors of the checkpoint{_hint(rule.select)}",
                 field=f"rules[{position}].select",
             )
+
+
+def _hint(select: Selector) -> str:
+    """Return why patterns that match names may select nothing."""
+    if not select.include:
+        return ""
+    return ": patterns with wildcards select floating point tensors of 2 dims or more, others are named in full"

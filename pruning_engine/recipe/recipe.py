@@ -58,8 +58,9 @@ class OutputForm(StrEnum):
 class Selector:
     """Which tensors, by patterns over their full names: globs (`*` also spans dots), or regexes after `re:`.
 
-    `include` replaces the names of the default targets and their 2 dims; empty means the default targets. `exclude`
-    leaves tensors out.
+    `include` replaces the default targets; empty means these. `exclude` leaves tensors out. A pattern with wildcards
+    selects floating point tensors of 2 dims or more only, a name written in full any that can be pruned. Each pattern
+    matches the name of some tensor, or the recipe does not fit the checkpoint.
     """
 
     include: tuple[str, ...] = ()

@@ -16,6 +16,10 @@ _NOT_SELECTED: Final = {
     "dtype": "its dtype is not floating point",
     "dims": "fewer than 2 dims",
     "excluded": "excluded",
+    "embedding": "an embedding, by its name",
+    "output_head": "an output head, by its name",
+    "router": "a router, by its name",
+    "norm": "a norm, by its name",
 }
 """Why a tensor is not selected, in words; a reason of a newer server is shown as it came."""
 

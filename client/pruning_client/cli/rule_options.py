@@ -133,7 +133,11 @@ def _add_rule(rule: argparse._ArgumentGroup) -> None:
         help=f"n_of_m: what is important, {', '.join(get_args(rules.ScoreName))}; default: magnitude",
     )
     rule.add_argument(
-        "--include", action="append", default=[], metavar="G", help="glob of tensor names, or re:REGEX; repeatable"
+        "--include",
+        action="append",
+        default=[],
+        metavar="G",
+        help="glob of tensor names, or re:REGEX; repeatable; default: the weights of layers",
     )
     rule.add_argument(
         "--exclude", action="append", default=[], metavar="G", help="glob of tensor names not to prune; repeatable"

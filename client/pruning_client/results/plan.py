@@ -20,8 +20,9 @@ class TensorPlan:
     """What will happen to one tensor of the file.
 
     `rules` are the positions of the rules that select it, in order. If there are none, `not_selected` says why:
-    "name", "dtype", "dims" or "excluded". `was_pruned`: an earlier round pruned it, by the file's history, and no mask
-    says what, so that its zeros count as pruned (unless a rule's prior is "mask").
+    "name", "dtype", "dims" or "excluded"; or which of the weights it is that are not among the default targets:
+    "embedding", "output_head", "router" or "norm". `was_pruned`: an earlier round pruned it, by the file's history, and
+    no mask says what, so that its zeros count as pruned (unless a rule's prior is "mask").
     """
 
     name: str

@@ -55,6 +55,10 @@ class NotSelected(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     NOT_SELECTED_DTYPE: _ClassVar[NotSelected]
     NOT_SELECTED_DIMS: _ClassVar[NotSelected]
     NOT_SELECTED_EXCLUDED: _ClassVar[NotSelected]
+    NOT_SELECTED_EMBEDDING: _ClassVar[NotSelected]
+    NOT_SELECTED_OUTPUT_HEAD: _ClassVar[NotSelected]
+    NOT_SELECTED_ROUTER: _ClassVar[NotSelected]
+    NOT_SELECTED_NORM: _ClassVar[NotSelected]
 OUTPUT_FORM_UNSPECIFIED: OutputForm
 OUTPUT_FORM_PRUNED: OutputForm
 OUTPUT_FORM_MASKED: OutputForm
@@ -83,6 +87,10 @@ NOT_SELECTED_NAME: NotSelected
 NOT_SELECTED_DTYPE: NotSelected
 NOT_SELECTED_DIMS: NotSelected
 NOT_SELECTED_EXCLUDED: NotSelected
+NOT_SELECTED_EMBEDDING: NotSelected
+NOT_SELECTED_OUTPUT_HEAD: NotSelected
+NOT_SELECTED_ROUTER: NotSelected
+NOT_SELECTED_NORM: NotSelected
 
 class PruneRequest(_message.Message):
     __slots__ = ("options", "data")

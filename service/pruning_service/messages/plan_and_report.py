@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import TypeVar
 
-from pruning_engine.planning.name_patterns import NotSelected
+from pruning_engine.planning.not_selected import NotSelected
 from pruning_engine.planning.plan import Plan, PlannedParameter
 from pruning_engine.report import GroupReport, ModelTotals, ModelWarning, Report, TensorReport, WarningKind
 from pruning_proto import limits
@@ -20,6 +20,10 @@ _NOT_SELECTED = {
     NotSelected.DTYPE: pb.NOT_SELECTED_DTYPE,
     NotSelected.DIMS: pb.NOT_SELECTED_DIMS,
     NotSelected.EXCLUDED: pb.NOT_SELECTED_EXCLUDED,
+    NotSelected.EMBEDDING: pb.NOT_SELECTED_EMBEDDING,
+    NotSelected.OUTPUT_HEAD: pb.NOT_SELECTED_OUTPUT_HEAD,
+    NotSelected.ROUTER: pb.NOT_SELECTED_ROUTER,
+    NotSelected.NORM: pb.NOT_SELECTED_NORM,
 }
 
 _WARNING_KINDS = {

@@ -68,7 +68,9 @@ def test_run_starts_a_service_of_its_own_without_a_server(file: Path, out: Path)
         pytest.param(["--method", "random_structured", "--amount", "1", "--dim", "-1"], 2, id="random channels"),
         pytest.param(["--method", "ln_structured", "--amount", "1", "--n", "inf", "--dim", "1"], 2, id="Ln"),
         pytest.param(["--method", "l1_unstructured", "--sparsity", "0.75"], 3, id="sparsity"),
-        pytest.param([*L1, "--global", "--include", "fc.*", "--prior", "zeros"], 3, id="zeros count"),
+        pytest.param(
+            [*L1, "--global", "--include=fc.weight", "--include=fc.bias", "--prior=zeros"], 3, id="zeros count"
+        ),
     ],
 )
 def test_run_takes_every_method(server: ServerProcess, file: Path, out: Path, options: list[str], pruned: int) -> None:
@@ -324,6 +326,13 @@ def test_refusal_of_the_server_is_one_line_and_exits_with_2(server: ServerProces
     assert done.stderr.startswith("error: ")
     assert done.stderr.endswith("[SELECTS_NOTHING]\n")
     assert done.stderr.count("\n") == 1
+    assert not out.exists()
+
+
+def test_exclude_that_matches_nothing_is_refused(server: ServerProcess, file: Path, out: Path) -> None:
+    done = prune("run", file, "-o", out, *L1, "--exclude", "fc", "--server", server.address)
+    assert done.returncode == 2
+    assert "'fc' matches none of the 2 parameters; did you mean 'fc.weight', 'fc.bias'?" in done.stderr
     assert not out.exists()
 
 

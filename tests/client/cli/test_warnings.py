@@ -54,7 +54,7 @@ def test_report_counts_the_whole_model(file: Path) -> None:
     assert (model["tensors"], model["entries"], model["weight_bytes"]) == (4, 18, 72)
     assert (model["selected_tensors"], model["selected_entries"], round(model["selected_part"], 2)) == (2, 8, 0.44)
     assert [(each["name"], each["reason"]) for each in report["largest_not_selected"]] == [
-        ("embed.weight", "excluded"),
+        ("embed.weight", "embedding"),
         ("b.bias", "name"),
     ]
 
@@ -69,7 +69,7 @@ def test_text_says_what_is_not_selected_and_why(file: Path, dry: str) -> None:
     lines = prune("run", file, *GLOBAL, dry).stdout.splitlines()
     assert "selected: 8 of 18 parameters (44.44%), 2 of 4 tensors; the model has 72 B" in lines
     begin = lines.index("largest not selected  entries  of the model                     reason")
-    assert lines[begin + 2].split() == ["embed.weight", "8", "44.44%", "excluded"]
+    assert lines[begin + 2].split(maxsplit=3) == ["embed.weight", "8", "44.44%", "an embedding, by its name"]
     assert lines[begin + 3].split()[:3] == ["b.bias", "2", "11.11%"]
 
 

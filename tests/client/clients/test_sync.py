@@ -199,6 +199,21 @@ def test_plan_says_what_would_happen(client: Client, tmp_path: Path) -> None:
     assert plan.peak_bytes > 0
 
 
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("embed_tokens.weight", "embedding"),
+        ("lm_head.weight", "output_head"),
+        ("mlp.gate.weight", "router"),
+        ("q_norm.weight", "norm"),
+    ],
+)
+def test_plan_says_what_is_no_default_target(client: Client, tmp_path: Path, name: str, why: str) -> None:
+    content = checkpoint({each: (F32, (1, 2), floats(1, 2)) for each in ("fc.weight", name)})
+    plan = client.plan(written(tmp_path / "in", content), HALF)
+    assert [tensor.not_selected for tensor in plan.tensors] == [None, why]
+
+
 def test_dry_run_gives_the_report_alone(client: Client, file: Path) -> None:
     assert client.dry_run(file, HALF).sparsity == 0.5
 

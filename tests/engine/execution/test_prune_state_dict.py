@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pruning_engine import OutputForm, prune_state_dict, prune_state_dict_
+from pruning_engine import MismatchError, OutputForm, Reason, prune_state_dict, prune_state_dict_
 from pruning_engine.recipe import (
     Count,
     CustomMask,
@@ -302,3 +302,22 @@ def test_a_mask_of_what_nothing_was_pruned_of_is_all_ones(entries: int) -> None:
     assert isinstance(bits, torch.Tensor) and isinstance(masked, torch.Tensor)  # noqa: PT018 - for mypy
     assert bits.tolist() == [0xFF, 0xFF][: entries // 8] + [0b11111] * (entries > 8)
     assert masked.tolist() == [True] * entries
+
+
+sparse_layouts = pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr], ids=str)
+
+
+@sparse_layouts
+@pytest.mark.filterwarnings("ignore:Sparse")
+def test_sparse_tensor_that_a_rule_selects_is_refused(layout: torch.layout) -> None:
+    with pytest.raises(MismatchError, match=r"rules\[0\].select selects tensor 'weight', which has the lay") as caught:
+        prune_state_dict({"weight": WEIGHT.to_sparse(layout=layout)}, recipe(l1()))
+    assert (caught.value.reason, caught.value.tensor) == (Reason.UNPRUNABLE_DTYPE, "weight")
+
+
+@sparse_layouts
+@pytest.mark.filterwarnings("ignore:Sparse")
+def test_sparse_tensor_that_no_rule_selects_passes(layout: torch.layout) -> None:
+    adjacency = WEIGHT.to_sparse(layout=layout)
+    result = prune_state_dict({"adjacency": adjacency, "weight": WEIGHT}, recipe(l1())).state_dict
+    assert result["adjacency"] is adjacency

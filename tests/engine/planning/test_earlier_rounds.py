@@ -46,9 +46,11 @@ MLP = ChannelGroup(ties=(ChannelSlice("fc1.weight"), ChannelSlice("fc1.bias"), C
     [
         pytest.param([], set(), id="no round"),
         pytest.param([l1()], {"fc1.weight", "fc2.weight"}, id="default targets, not those with masks"),
-        pytest.param([l1("*.bias"), l1("fc2.weight")], {"fc1.bias", "fc2.weight"}, id="two rounds"),
+        pytest.param([l1("fc1.bias"), l1("fc2.*")], {"fc1.bias", "fc2.weight"}, id="two rounds"),
         pytest.param([l1("*.weight", exclude=("fc1.*",))], {"fc2.weight"}, id="exclude"),
-        pytest.param([Rule(score=CustomMask(), select=Selector(("re:fc1.+",)))], {"fc1.weight", "fc1.bias"}, id="RE2"),
+        pytest.param(
+            [Rule(score=CustomMask(), select=Selector(("re:fc[12].+",)))], {"fc1.weight", "fc2.weight"}, id="RE2"
+        ),
         pytest.param([Rule(score=Identity())], set(), id="identity prunes nothing"),
         pytest.param([l1("gone.weight")], set(), id="tensor that is gone"),
         pytest.param([l1("steps"), l1("fc1.weight")], {"fc1.weight"}, id="dtype that no rule prunes"),

@@ -2,55 +2,21 @@
 
 import re
 import resource
-from pathlib import Path
 
 import pytest
 import re2  # type: ignore[import-untyped]
 
 from pruning_engine import Reason, RecipeError
 from pruning_engine.planning.name_patterns import (
-    DEFAULT_EXCLUDE,
-    DEFAULT_INCLUDE,
     NameTree,
-    NotSelected,
     compile_selector,
 )
+from pruning_engine.planning.not_selected import NotSelected
 from pruning_engine.recipe import Selector
-
-PROTO = Path(__file__).parents[3] / "proto" / "pruning_proto" / "v1" / "pruning.proto"
 
 
 def selects(selector: Selector, *names: str, dtype: str = "F32", dims: int = 2) -> bool:
     return compile_selector(selector, "select").refuses(names, dtype, dims) is None
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "embed_tokens.weight",
-        "tok_emb.weight",
-        "wte.weight",
-        "h.wpe.weight",
-        "shared.weight",
-        "t5.shared.weight",
-        "lm_head.weight",
-    ],
-)
-def test_the_default_leaves_embeddings_and_heads_alone(name: str) -> None:
-    assert not selects(Selector(), name)
-
-
-@pytest.mark.parametrize("name", ["weight", "layer.0.weight", "attn.in_proj_weight", "unshared.weight"])
-def test_the_default_selects_weights(name: str) -> None:
-    assert selects(Selector(), name)
-
-
-def test_the_default_is_what_the_contract_says() -> None:
-    text = re.sub(r"\n\s*//", "", PROTO.read_text(encoding="utf-8"))
-    match = re.search(r"The default targets are:(.*?)and none of(.*?)\.\s*Only floating", text)
-    assert match is not None
-    assert tuple(re.findall(r"`([^`]+)`", match[1])) == DEFAULT_INCLUDE
-    assert tuple(re.findall(r"`([^`]+)`", match[2])) == DEFAULT_EXCLUDE
 
 
 @pytest.mark.parametrize(
@@ -72,8 +38,25 @@ def test_patterns_match_whole_names(pattern: str, name: str, matches: bool) -> N
     assert selects(Selector((pattern,)), name) is matches
 
 
-def test_include_replaces_the_default_names_excludes_and_dims() -> None:
-    assert selects(Selector(("*",)), "embed.weight", dims=1)
+def test_include_replaces_the_default_targets() -> None:
+    assert selects(Selector(("*",)), "embed.bias")
+
+
+@pytest.mark.parametrize("pattern", ["*", "norm.?eight", "re:norm\\..*"])
+def test_wildcards_select_no_vectors(pattern: str) -> None:
+    choice = compile_selector(Selector((pattern,)), "select")
+    assert choice.refuses(["norm.weight"], "F32", 1) is NotSelected.DIMS
+    assert choice.refuses(["norm.weight"], "F32", 2) is None
+
+
+@pytest.mark.parametrize("include", [("norm.weight",), ("*", "norm.weight"), ("norm.weight", "*")], ids=str)
+def test_a_name_in_full_selects_a_vector(include: tuple[str, ...]) -> None:
+    assert selects(Selector(include), "norm.weight", dims=1)
+
+
+def test_an_excluded_vector_is_reported_as_excluded() -> None:
+    choice = compile_selector(Selector(("*",), ("norm.*",)), "select")
+    assert choice.refuses(["norm.weight"], "F32", 1) is NotSelected.EXCLUDED
 
 
 def test_exclude_adds_to_the_default() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from pruning_engine import MismatchError, OutputForm, PruningError, Reason
 from pruning_engine.checkpoints.parameters import TensorSpec
-from pruning_engine.planning.name_patterns import NotSelected
+from pruning_engine.planning.not_selected import NotSelected
 from pruning_engine.planning.plan import Plan
 from pruning_engine.planning.planner import make_plan
 from pruning_engine.recipe import (
@@ -139,7 +139,10 @@ def test_a_pair_to_fold_does_not_pass_through() -> None:
         (spec("a.bias", 2, 2), NotSelected.NAME),
         (spec("norm.weight", 2), NotSelected.DIMS),
         (spec("a.weight", 2, 2, dtype="I8"), NotSelected.DTYPE),
-        (spec("embed.weight", 2, 2), NotSelected.EXCLUDED),
+        (spec("embed.weight", 2, 2), NotSelected.EMBEDDING),
+        (spec("lm_head.weight", 2, 2), NotSelected.OUTPUT_HEAD),
+        (spec("mlp.gate.weight", 2, 2), NotSelected.ROUTER),
+        (spec("q_norm.weight", 2, 2), NotSelected.NORM),
     ],
 )
 def test_why_a_tensor_is_not_selected(tensor: TensorSpec, why: NotSelected) -> None:
@@ -222,10 +225,16 @@ def test_a_global_count_may_be_as_large_as_all_tensors_together() -> None:
     assert refusal(l1(Count(9), scope=Scope.GLOBAL), *tensors).field == "rules[0].amount.count"
 
 
-def test_a_rule_that_selects_nothing_is_refused_by_its_path() -> None:
+@pytest.mark.parametrize("select", [Selector(exclude=("*.weight",)), Selector(("*bias",))], ids=["excluded", "dims"])
+def test_a_rule_that_selects_nothing_is_refused(select: Selector) -> None:
+    error = refusal(replace(l1(), select=select), spec("a.weight", 2, 2), spec("a.bias", 2))
+    assert (error.reason, error.field) == (Reason.SELECTS_NOTHING, "rules[0].select")
+
+
+def test_a_pattern_that_matches_nothing_is_refused_by_its_path() -> None:
     with pytest.raises(MismatchError) as caught:
         make_plan(recipe(l1(), l1(HALF, "no.such*")), [spec("weight", 2, 2)])
-    assert (caught.value.reason, caught.value.field) == (Reason.SELECTS_NOTHING, "rules[1].select")
+    assert (caught.value.reason, caught.value.field) == (Reason.SELECTS_NOTHING, "rules[1].select.include[0]")
 
 
 def test_a_result_must_not_take_the_name_of_another() -> None:

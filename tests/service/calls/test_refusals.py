@@ -153,8 +153,11 @@ CASES = [
     refused("too many aliases", Reason.INVALID_RECIPE, "at most 10,000 aliases", asked(
         l1(0.5), aliases={str(number): "a.weight" for number in range(10_001)},
     )),
-    refused("selects nothing", Reason.SELECTS_NOTHING, "recipe.rules[0].select", asked(
+    refused("selects nothing", Reason.SELECTS_NOTHING, "recipe.rules[0].select.include[0]", asked(
         l1(0.5, select=pb.Selector(include=["nowhere*"])),
+    )),
+    refused("an exclude that matches nothing", Reason.SELECTS_NOTHING, "recipe.rules[0].select.exclude[1]", asked(
+        l1(0.5, select=pb.Selector(exclude=["*.bias", "a"])),
     )),
     refused("dim not there", Reason.DIM_OUT_OF_RANGE, "a.weight", asked(CHANNELS)),
     refused("channels of a vector", Reason.DIM_OUT_OF_RANGE, "a.bias", asked(
