@@ -7,25 +7,16 @@ of names under which the checkpoint has all tensors of the map.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Final
 
 from pruning_engine.errors import MismatchError, Reason, RecipeError
+from pruning_engine.granularities.attention_maps import llama_kv_groups
+from pruning_engine.granularities.blocks import Blocks, Shapes
 from pruning_engine.granularities.channel_groups import ChannelGroup, ChannelSlice, refuse
-
-Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
-"""The shape of each of a checkpoint's parameters, by name."""
+from pruning_engine.granularities.found import Found
+from pruning_engine.granularities.mlp_maps import bert_ffn, llama_mlp
 
 HEAD_DIM: Final = "granularity.units.head_dim"
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A group that a map has found: its name, the prefix of its tensors' names, and the number of its pattern."""
-
-    name: str
-    prefix: str
-    group: ChannelGroup
-    pattern: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,83 +58,10 @@ def mapped_groups(name: str, head_dim: int | None, shapes: Shapes, path: str) ->
     return found
 
 
-def _blocks(shapes: Shapes, *tails: str) -> Iterator[str]:
-    """Return the prefixes under which the checkpoint has all of these names."""
-    for name in shapes:
-        prefix = name.removesuffix("." + tails[0])
-        if prefix != name and all(f"{prefix}.{tail}" in shapes for tail in tails[1:]):
-            yield prefix
-
-
-def _llama_mlp(shapes: Shapes, head_dim: int | None, path: str) -> Iterator[Found]:  # noqa: ARG001 - one signature for all maps
-    ties = (
-        ChannelSlice("gate_proj.weight"),
-        ChannelSlice("gate_proj.bias", may_be_missing=True),
-        ChannelSlice("up_proj.weight"),
-        ChannelSlice("up_proj.bias", may_be_missing=True),
-        ChannelSlice("down_proj.weight", dim=1),
-    )
-    for prefix in _blocks(shapes, "gate_proj.weight", "up_proj.weight", "down_proj.weight"):
-        yield Found(prefix, prefix, ChannelGroup(ties=ties, config={"intermediate_size": 1}))
-
-
-def _llama_kv_groups(shapes: Shapes, head_dim: int | None, path: str) -> Iterator[Found]:
-    names = ("k_proj.weight", "q_proj.weight", "v_proj.weight", "o_proj.weight")
-    for prefix in _blocks(shapes, *names):
-        heads = [shapes[f"{prefix}.{name}"][0] if shapes[f"{prefix}.{name}"] else 0 for name in names[:2]]
-        kv_heads, q_heads = (
-            _heads(rows, head_dim or 1, f"{prefix}.{name}", path) for rows, name in zip(heads, names[:2], strict=True)
-        )
-        if q_heads % kv_heads:
-            raise MismatchError(
-                Reason.TIE_MISFIT,
-                f"{path}.head_dim: {head_dim} makes {q_heads} query heads and {kv_heads} key and value heads of "
-                f"{prefix!r}, but the first must be a multiple of the second",
-                field=f"{path}.head_dim",
-                tensor=f"{prefix}.q_proj.weight",
-            )
-        yield Found(prefix, prefix, _kv_groups(q_heads // kv_heads, head_dim or 1))
-
-
-def _heads(rows: int, head_dim: int, name: str, path: str) -> int:
-    if not rows or rows % head_dim:
-        raise MismatchError(
-            Reason.TIE_MISFIT,
-            f"{path}.head_dim: tensor {name!r} has {rows} rows, which are not whole heads of {head_dim}; take head_dim "
-            f"from the model's config.json, or hidden_size / num_attention_heads",
-            field=f"{path}.head_dim",
-            tensor=name,
-        )
-    return rows // head_dim
-
-
-def _kv_groups(queries: int, head_dim: int) -> ChannelGroup:
-    """Couple key and value heads with the query heads that they serve."""
-    ties = [
-        ChannelSlice(
-            f"{part}_proj.{kind}", inner=head_dim * (queries if part == "q" else 1), may_be_missing=kind == "bias"
-        )
-        for part in ("k", "v", "q")
-        for kind in ("weight", "bias")
-    ]
-    out = ChannelSlice("o_proj.weight", dim=1, inner=head_dim * queries)
-    return ChannelGroup(ties=(*ties, out), config={"num_key_value_heads": 1, "num_attention_heads": queries})
-
-
-def _bert_ffn(shapes: Shapes, head_dim: int | None, path: str) -> Iterator[Found]:  # noqa: ARG001
-    ties = (
-        ChannelSlice("intermediate.dense.weight"),
-        ChannelSlice("intermediate.dense.bias", may_be_missing=True),
-        ChannelSlice("output.dense.weight", dim=1),
-    )
-    for prefix in _blocks(shapes, "intermediate.dense.weight", "output.dense.weight"):
-        yield Found(prefix, prefix, ChannelGroup(ties=ties, config={"intermediate_size": 1}))
-
-
 def _resnet(convolutions: int, shapes: Shapes) -> Iterator[Found]:
     """Couple each convolution of a block with the next one; the channels of the last are the residual's."""
     names = [f"layer.{at}.convolution.weight" for at in range(convolutions)]
-    for prefix in _blocks(shapes, *names):
+    for prefix in Blocks(shapes).with_all(*names):
         if f"{prefix}.layer.{convolutions}.convolution.weight" not in shapes:
             for at in range(convolutions - 1):
                 yield Found(
@@ -171,21 +89,22 @@ def _resnet_bottleneck(shapes: Shapes, head_dim: int | None, path: str) -> Itera
 MAPS: Final[Mapping[str, GroupMap]] = MappingProxyType(
     {
         "llama_mlp": GroupMap(
-            "MLPs of LLaMA's kind (gate_proj, up_proj, down_proj; also Mistral, Qwen, Gemma): their inner width.",
+            "MLPs with a gate, as in LLaMA, Mistral, Qwen, Gemma, Phi-3 and Mixtral (gate_proj, up_proj, down_proj, or "
+            "gate_up_proj, or w1, w3, w2), dense, of routed and of shared experts: their inner width.",
             (),
-            _llama_mlp,
+            llama_mlp,
         ),
         "llama_kv_groups": GroupMap(
             "Attention of LLaMA's kind (q_proj, k_proj, v_proj, o_proj): whole key and value heads, each with the "
-            "query heads that it serves.",
+            "query heads that it serves, attention sinks and norms of each head.",
             (HEAD_DIM,),
-            _llama_kv_groups,
+            llama_kv_groups,
         ),
         "bert_ffn": GroupMap(
-            "Feed-forward blocks of BERT's kind (intermediate.dense and output.dense, as in RoBERTa, ViT and MiniLM): "
-            "their inner width.",
+            "Feed-forward blocks without a gate, as in BERT, RoBERTa, MiniLM (intermediate.dense and output.dense), "
+            "ViT, CLIP, OPT and Whisper (fc1 and fc2): their inner width.",
             (),
-            _bert_ffn,
+            bert_ffn,
         ),
         "resnet_basic": GroupMap(
             "ResNet blocks of two convolutions, as transformers names them: the channels between the two, with their "

@@ -107,8 +107,13 @@ class _Asked:
             units=units,
             ties=tuple(self._tie(at, tie, parameter, units) for at, tie, parameter in there),
             config=self.group.config,
-            width_key=self.width_key,
+            width_key=(self.width_key, units) if self._is_mapped and self.group.config else self.width_key,
         )
+
+    @property
+    def _is_mapped(self) -> bool:
+        """Whether a map found the group: then only blocks of the same size have the same width."""
+        return self.path.endswith(".map")
 
     def full_name(self, tie: ChannelSlice) -> str:
         """Return the name of a tie's tensor with the group's prefix."""
@@ -116,7 +121,7 @@ class _Asked:
 
     def refuse(self, reason: Reason, at: int, tensor: str, text: str) -> NoReturn:
         """Refuse one of its ties. Raises: MismatchError."""
-        field = self.path if self.path.endswith(".map") else f"{self.path}.ties[{at}]"
+        field = self.path if self._is_mapped else f"{self.path}.ties[{at}]"
         raise MismatchError(reason, f"{field}: group {self.name!r}: {text}", field=field, tensor=tensor)
 
     def _find(self, at: int, tie: ChannelSlice, by_name: _ByName) -> _Parameter | None:

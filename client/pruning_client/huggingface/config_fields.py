@@ -187,13 +187,12 @@ def _layer(prefix: str) -> int | None:
 
 def _part(config: Mapping[str, Any], prefix: str, names: Sequence[str]) -> Place:
     """Return the part of the config that describes the submodel of a prefix. Raises: MismatchError if several may."""
-    inner = [
-        key for key, value in config.items() if key != PER_LAYER and isinstance(value, dict) and _has(value, names)
-    ]
-    named = [(at, key) for key in inner if (at := _mentioned(prefix, key)) is not None]
+    nested = _inner(config)
+    named = [(at, key) for key, _ in nested if (at := _mentioned(prefix, key)) is not None]
     if named:
         key = min(named)[1]
         return key, *_part(config[key], prefix, names)
+    inner = [key for key, value in nested if _has(value, names)]
     if any(name in config for name in names):
         return ()
     texts = [key for key in inner if _stem(key) in _WORDS["text"]]

@@ -119,6 +119,12 @@ def test_field_that_counts_something_else_is_refused() -> None:
         values(WIDTH, group(MLP, 6, **DENSE))
 
 
+def test_part_without_the_field_is_not_passed_over() -> None:
+    config = {"text_config": WIDTH, "vision_config": {"mlp_ratio": 2}}
+    with pytest.raises(MismatchError, match="has no field intermediate_size"):
+        values(config, group("visual.blocks.0.mlp", 8, **DENSE))
+
+
 def test_names_of_ones_own_groups_are_taken_as_they_are() -> None:
     with pytest.raises(MismatchError, match="has no field intermediate_size"):
         new_values({"ffn_dim": 8}, group(MLP, 8, **DENSE), 0, is_mapped=False)
