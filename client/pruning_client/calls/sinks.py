@@ -6,8 +6,9 @@ from contextlib import AbstractContextManager, contextmanager
 from os import PathLike
 from typing import Protocol
 
-from pruning_client.calls.exchange import Exchange
+from pruning_client.calls.exchange import Exchange, Progress, Watcher
 from pruning_client.checkpoints.atomic_file import replacing
+from pruning_client.checkpoints.free_space import check_free_space
 from pruning_client.checkpoints.memory import allocate
 from pruning_client.checkpoints.split import SplitFiles
 from pruning_client.errors import ProtocolError
@@ -102,3 +103,23 @@ class NoResultSink:
     def write(self, data: Data) -> None:
         """Refuse them. Raises: ProtocolError."""
         raise ProtocolError(f"the server sent {len(data)} bytes of a result that was not asked for")
+
+
+def checking_free_space(target: str | PathLike[str] | SplitFiles, watcher: Watcher | None) -> Watcher:
+    """Return a watcher that ends a call whose result does not fit on the target's disk.
+
+    It is called when the plan has come, and a large model is sent after that.
+    Raises (the watcher): OSError.
+    """
+    path = target.folder if isinstance(target, SplitFiles) else target
+    checked_attempt = 0
+
+    def check(progress: Progress) -> None:
+        nonlocal checked_attempt
+        if progress.result_bytes is not None and progress.attempt > checked_attempt:
+            checked_attempt = progress.attempt
+            check_free_space(path, progress.result_bytes)
+        if watcher is not None:
+            watcher(progress)
+
+    return check

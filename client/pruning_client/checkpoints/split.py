@@ -53,7 +53,7 @@ class SplitFiles:
     """
 
     def __init__(self, folder: Path, places: Places) -> None:
-        self._folder = folder
+        self.folder = folder
         self._places = places
         self._open: tuple[str, FileIO] | None = None
         self.contents: dict[str, list[TensorEntry]] = {}
@@ -76,8 +76,8 @@ class SplitFiles:
         self, file: str, entries: Sequence[TensorEntry], places: Mapping[str, Place], metadata: Mapping[str, str]
     ) -> None:
         header, layout = build([(places[entry.name].name, entry.dtype, entry.shape) for entry in entries], metadata)
-        with naming(self._folder / file):
-            (self._folder / file).write_bytes(header)
+        with naming(self.folder / file):
+            (self.folder / file).write_bytes(header)
         for entry, there in zip(entries, layout.tensors, strict=True):
             if entry.end > entry.begin:
                 self._parts.append((entry.end, file, layout.header_bytes + there.begin - entry.begin))
@@ -89,7 +89,7 @@ class SplitFiles:
         while rest:
             end, file, shift = self._parts[self._next]
             piece = rest[: end - self._at]
-            with naming(self._folder / file):
+            with naming(self.folder / file):
                 self._write(file, piece, self._at + shift)
             self._at += len(piece)
             self._next += self._at == end
@@ -100,13 +100,13 @@ class SplitFiles:
         if self._open is not None:
             file, handle = self._open
             self._open = None
-            with handle, naming(self._folder / file):
+            with handle, naming(self.folder / file):
                 os.fsync(handle.fileno())
 
     def _write(self, file: str, piece: memoryview, position: int) -> None:
         if self._open is None or self._open[0] != file:
             self.finish()
-            self._open = file, FileIO(self._folder / file, "r+")
+            self._open = file, FileIO(self.folder / file, "r+")
         handle = self._open[1]
         handle.seek(position)
         while piece:

@@ -40,7 +40,8 @@ def add_server_options(command: ArgumentParser) -> None:
         "--timeout",
         type=_timeout,
         metavar="SECONDS",
-        help="inf: no limit; default with --server: 30 s, and 1 s more for every 10 MB",
+        help="inf: no limit; default with --server: 30 s, and 1 s more for every 10 MB; a "
+        "call that makes progress may take longer",
     )
     server.add_argument(
         "--retries", type=_retries, metavar="N", help="how often a failed call may be tried again; default: 3"
@@ -85,6 +86,7 @@ def connect(options: Namespace) -> "Client":
 
     Raises: UsageError if they do not fit each other. OSError if a file cannot be read.
     """
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its lines about failed handshakes: our error has the same text
     from pruning_client.clients.sync import Client  # noqa: PLC0415 - gRPC is imported only for a server
     from pruning_client.transport.retry import RETRIES  # noqa: PLC0415
 

@@ -88,7 +88,8 @@ class ClientBase(ABC):
 
     def _attempts(self, timeout: float | None, default: float) -> Attempts:
         """Return the attempts of a call that begins now. Raises: ValueError for an invalid timeout."""
-        return Attempts(self._retries, deadline(timeout, self._timeout, default))
+        is_default = timeout is None and self._timeout is None
+        return Attempts(self._retries, deadline(timeout, self._timeout, default), is_extended=is_default)
 
     def _wait_after(self, error: PruningError, attempts: Attempts) -> float:
         """Return the seconds to wait until the next attempt. Raises: `error` if there is none."""

@@ -19,7 +19,7 @@ from pruning_client.calls.request import (
     request_of,
     request_of_file,
 )
-from pruning_client.calls.sinks import MemorySink, NoResultSink, Sink, open_files
+from pruning_client.calls.sinks import MemorySink, NoResultSink, Sink, checking_free_space, open_files
 from pruning_client.checkpoints.split import SplitFiles
 from pruning_client.checkpoints.state_dict import StateDict
 from pruning_client.clients.base import ClientBase, PruneCall, SinkT, ValueT
@@ -139,7 +139,8 @@ class Client(ClientBase):
         self._check_usable()
         options = PruneOptions(output=format_of(output), seed=seed, digests=digests, canonical_zero=canonical_zero)
         prepare = partial(request_of_file, source, rules, options)
-        return self._run(PruneCall(prepare, partial(open_files, target), _report, progress, timeout))
+        watcher = checking_free_space(target, progress)
+        return self._run(PruneCall(prepare, partial(open_files, target), _report, watcher, timeout))
 
     def dry_run(
         self,

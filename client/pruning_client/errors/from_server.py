@@ -102,17 +102,22 @@ def from_failure(failure: Failure) -> PruningError:
 
 
 def from_status(
-    call: "grpc.RpcError", target: str, sent_bytes: int | None = None, *, is_tls: bool = False
+    call: "grpc.RpcError",
+    target: str,
+    sent_bytes: int | None = None,
+    *,
+    is_tls: bool = False,
+    details: str | None = None,
 ) -> PruningError:
     """Return the exception of a call that ended with a status other than OK.
 
     `sent_bytes`: of the model, when it ended; None if the server had not answered before. `is_tls`: whether the
-    call went over TLS.
+    call went over TLS. `details` replace gRPC's own message, where another says more.
     """
     code = _code(call.code().value[0])
     info, bad_request, retry = _details(call)
     if info.domain != DOMAIN:
-        message = _without_reason(code, call.details() or "", target, sent_bytes, is_tls=is_tls)
+        message = _without_reason(code, details or call.details() or "", target, sent_bytes, is_tls=is_tls)
         return _BY_CODE.get(code, InternalError)(message, code=code, metadata=_request_id(call))
     return _class_of(info.reason, code)(
         call.details() or info.reason,
@@ -122,6 +127,12 @@ def from_status(
         violations=[Violation(violation.field, violation.description) for violation in bad_request.field_violations],
         retry_after=retry.retry_delay.ToTimedelta() if retry.HasField("retry_delay") else None,
     )
+
+
+def late_error(target: str, sent_bytes: int | None) -> DeadlineError:
+    """Return the exception of a call that this side ends because its time is over; `sent_bytes` as in `from_status`."""
+    code = StatusCode.DEADLINE_EXCEEDED
+    return DeadlineError(_without_reason(code, "", target, sent_bytes, is_tls=False), code=code)
 
 
 def _code(number: int) -> StatusCode:

@@ -7,14 +7,15 @@ import grpc
 
 from pruning_client.calls.exchange import Exchange, Watcher
 from pruning_client.calls.outcome import Outcome
-from pruning_client.errors import closed_error
-from pruning_client.errors.from_server import from_status
+from pruning_client.errors import PruningError, closed_error
+from pruning_client.errors.from_server import from_status, late_error
+from pruning_client.transport.address_by_address import may_tell_more, telling_details
 from pruning_client.transport.addresses import Target, name_of
 from pruning_client.transport.aio_stream import converse, is_long
 from pruning_client.transport.channel import open_aio_channel
 from pruning_client.transport.credentials import Metadata, Security
 from pruning_client.transport.retry import Attempts
-from pruning_client.transport.sync_stream import Write
+from pruning_client.transport.sync_stream import StalledError, Write
 from pruning_client.transport.threads import in_thread
 from pruning_proto.framing import decode_response
 from pruning_proto.names import GET_CAPABILITIES_PATH, PRUNE_PATH
@@ -26,6 +27,7 @@ class GrpcAioConnection:
 
     def __init__(self, target: Target, security: Security) -> None:
         self._name = name_of(target)
+        self._target = target
         self._security = security
         self._is_closed = False
         self._channel = open_aio_channel(target, security)
@@ -44,12 +46,13 @@ class GrpcAioConnection:
     async def prune(self, exchange: Exchange, write: Write, watcher: Watcher | None, attempts: Attempts) -> Outcome:
         """Carry out one attempt of Prune. Raises: PruningError; whatever `write`, the source or `watcher` raise."""
         metadata = await self._metadata()  # the time that it takes counts as the call's
-        begin = partial(self._prune, timeout=attempts.seconds_left, metadata=metadata)
+        begin = partial(self._prune, timeout=attempts.deadline, metadata=metadata)
         try:
-            await converse(begin, exchange, write, watcher)
+            await converse(begin, exchange, write, attempts.noting(watcher), attempts)
+        except StalledError as error:
+            raise late_error(self._name, exchange.sent_bytes if exchange.is_answered else None) from error
         except grpc.aio.AioRpcError as error:
-            sent_bytes = exchange.sent_bytes if exchange.is_answered else None
-            raise from_status(error, self._name, sent_bytes, is_tls=self._security.is_tls) from error
+            raise await self._error(error, exchange.sent_bytes if exchange.is_answered else None) from error
         return await in_thread(exchange.finish) if is_long(exchange) else exchange.finish()
 
     async def capabilities(self, attempts: Attempts) -> pb.GetCapabilitiesResponse:
@@ -59,7 +62,12 @@ class GrpcAioConnection:
         try:
             return await self._get_capabilities(request, timeout=attempts.seconds_left, metadata=metadata)
         except grpc.aio.AioRpcError as error:
-            raise from_status(error, self._name, is_tls=self._security.is_tls) from error
+            raise await self._error(error) from error
+
+    async def _error(self, error: grpc.aio.AioRpcError, sent_bytes: int | None = None) -> PruningError:
+        look = partial(telling_details, error, self._target, self._security)
+        details = await in_thread(look) if sent_bytes is None and may_tell_more(error) else None
+        return from_status(error, self._name, sent_bytes, is_tls=self._security.is_tls, details=details)
 
     async def _metadata(self) -> Metadata:
         """Return the metadata of an attempt. Raises: UnavailableError if this was closed meanwhile."""

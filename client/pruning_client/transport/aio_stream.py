@@ -15,7 +15,8 @@ import grpc
 
 from pruning_client.calls.exchange import Exchange, Watcher, model_bytes
 from pruning_client.transport.aio_status import Call, ServerStatus
-from pruning_client.transport.sync_stream import END_GRACE_SECONDS, Write
+from pruning_client.transport.retry import Attempts
+from pruning_client.transport.sync_stream import END_GRACE_SECONDS, StalledError, Write
 from pruning_client.transport.threads import cancellations, finished, in_thread, settled, start
 from pruning_proto.framing import Data, encode
 from pruning_proto.v1 import pruning_pb2 as pb
@@ -27,11 +28,17 @@ LONG_HEADER_BYTES: Final = 64 * 1024
 """Of the header of a model of several hundred tensors. Longer plans, headers and reports are read in a thread."""
 
 
-async def converse(begin: Begin, exchange: Exchange, write: Write, watcher: Watcher | None = None) -> None:
+async def converse(
+    begin: Begin,
+    exchange: Exchange,
+    write: Write,
+    watcher: Watcher | None = None,
+    attempts: Attempts | None = None,
+) -> None:
     """Carry out a call, to its end or the first failure; `write` takes the result's bytes, in a thread.
 
     Raises: grpc.RpcError if the call fails for a reason that `exchange` does not know. ProtocolError.
-    Whatever `write`, the source or `watcher` raise.
+    StalledError if the limit of `attempts` moves, and is reached. Whatever `write`, the source or `watcher` raise.
     """
     cancelled_before = cancellations()
     call = begin()
@@ -39,6 +46,7 @@ async def converse(begin: Begin, exchange: Exchange, write: Write, watcher: Watc
     writer = _WriteBehind(write)
     report_progress = partial(_report_progress, exchange, watcher)
     sender = _Sender(call, exchange, report_progress)
+    stop_watching = _end_when_stalled(sender, attempts) if attempts is not None else None
     try:
         await _receive(call, exchange, sender, writer, report_progress)
     except grpc.aio.AioRpcError as error:
@@ -48,10 +56,35 @@ async def converse(begin: Begin, exchange: Exchange, write: Write, watcher: Watc
         if cancellations() > cancelled_before or not sender.is_explained:
             raise
     finally:
+        if stop_watching is not None:
+            stop_watching()
         call.cancel()
         await settled(sender.stopped(), writer.writing)
     if sender.cause is not None:
         raise sender.cause
+
+
+def _end_when_stalled(sender: "_Sender", attempts: Attempts) -> Callable[[], object] | None:
+    """End a call whose limit moves when that is reached; return what stops looking. None: its limit does not move."""
+    if not attempts.is_extended:
+        return None
+    loop = asyncio.get_running_loop()
+    timer: asyncio.TimerHandle | None = None
+
+    def look() -> None:
+        nonlocal timer
+        seconds = attempts.seconds_left or 0.0
+        if seconds == 0.0:
+            sender.end(StalledError())
+        else:
+            timer = loop.call_later(seconds, look)
+
+    def stop() -> None:
+        if timer is not None:
+            timer.cancel()
+
+    look()
+    return stop
 
 
 async def _receive(
@@ -62,12 +95,12 @@ async def _receive(
         async for message in call:
             receive = partial(exchange.receive, message)
             data = await in_thread(receive) if _takes_long(exchange, message) else receive()
+            report_progress()  # which may end the call: the plan says how large the result will be
             sender.proceed()
             if data is not None:
                 await writer.write(data)
             elif exchange.failure is not None and end_timer is None:
                 end_timer = asyncio.get_running_loop().call_later(END_GRACE_SECONDS, call.cancel)
-            report_progress()
     finally:
         if end_timer is not None:
             end_timer.cancel()
@@ -113,6 +146,11 @@ class _Sender:
         if self._exchange.plan is not None or self._exchange.failure is not None:
             self._may_proceed.set()
 
+    def end(self, cause: Exception) -> None:
+        """End the call because of this."""
+        self.cause = self.cause or cause
+        self._call.cancel()
+
     def stopped(self) -> "asyncio.Task[None]":
         """Send no more; return what is done when nothing runs any longer."""
         self._task.cancel()
@@ -124,8 +162,7 @@ class _Sender:
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             pass  # the call has ended; the receiver learns why
         except Exception as error:  # noqa: BLE001 - of the caller's tensors or callback: raised in the caller's task
-            self.cause = error
-            self._call.cancel()
+            self.end(error)
         finally:
             await settled(self._encoder.encoding)
 

@@ -59,6 +59,18 @@ def open_aio_channel(target: Target, security: Security = NO_SECURITY) -> grpc.a
     return grpc.aio.secure_channel(address, security.tls.credentials(), options)
 
 
+def open_address(address: str, authority: str, security: Security) -> grpc.Channel:
+    """Return a channel to one address of a server, in gRPC's notation, that is called by the name `authority`."""
+    tls = security.tls
+    name = authority if tls is None or tls.server_name is None else tls.server_name
+    options: _Options = [*_OPTIONS, ("grpc.default_authority", name), ("grpc.enable_http_proxy", 0)]
+    return (
+        grpc.insecure_channel(address, options)
+        if tls is None
+        else grpc.secure_channel(address, tls.credentials(), options)
+    )
+
+
 def _prepared(target: Target, security: Security) -> tuple[str, _Options]:
     check(target)
     addresses = addresses_of(target)

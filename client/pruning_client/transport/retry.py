@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Final
+from typing import Final, TypeVar
 
 from pruning_client.errors import PruningError
 from pruning_proto.reasons import StatusCode
@@ -23,8 +23,13 @@ RETRIES: Final = 3
 FIRST_WAIT_SECONDS: Final = 0.5
 LONGEST_WAIT_SECONDS: Final = 20.0
 
+STALLED_SECONDS: Final = 30.0
+"""How long nothing may happen in a call beyond the default limit: a server sends something every 5 s."""
+
 LONGEST_SECONDS: Final = 10 * 365 * 24 * 3600.0
 """gRPC's clock overflows some time beyond; a longer timeout would have passed before the call began."""
+
+ProgressT = TypeVar("ProgressT")
 
 _FINAL: Final = frozenset(
     {
@@ -76,6 +81,7 @@ def deadline(timeout: float | None, of_client: float | None, default: float) -> 
 class Attempts:
     """The tries of one call. `number` is that of the current one, from 1.
 
+    `is_extended`: the limit is the default one and moves: it ends calls in which nothing happens, not slow ones.
     Units: `seconds` is what all tries may take together; None for no limit.
     """
 
@@ -85,8 +91,12 @@ class Attempts:
         seconds: float | None,
         clock: Callable[[], float] = time.monotonic,
         draw: Callable[[], float] = random.random,
+        *,
+        is_extended: bool = False,
     ) -> None:
         self.number = 1
+        self.is_extended = is_extended and seconds is not None
+        self._stalled_seconds = min(seconds or 0.0, STALLED_SECONDS)
         self._retries = retries
         self._clock = clock
         self._draw = draw
@@ -98,6 +108,23 @@ class Attempts:
     def seconds_left(self) -> float | None:
         """What the current try may take; None for no limit."""
         return None if self._end is None else max(self._end - self._clock(), 0.0)
+
+    @property
+    def deadline(self) -> float | None:
+        """What gRPC is to allow the current try; None for no limit, or one that moves, which gRPC does not know."""
+        return None if self.is_extended else self.seconds_left
+
+    def noting(self, watcher: Callable[[ProgressT], object] | None) -> Callable[[ProgressT], object] | None:
+        """Return a watcher of progress that also moves the limit, if this one moves."""
+        if not self.is_extended:
+            return watcher
+
+        def note(progress: ProgressT) -> None:
+            self._end = max(self._end or 0.0, self._clock() + self._stalled_seconds)
+            if watcher is not None:
+                watcher(progress)
+
+        return note
 
     def wait_after(self, error: PruningError) -> float | None:
         """Return the seconds to wait before the next try, which is the current one from now on.

@@ -8,14 +8,15 @@ import grpc
 
 from pruning_client.calls.exchange import Exchange, Watcher
 from pruning_client.calls.outcome import Outcome
-from pruning_client.errors import closed_error
-from pruning_client.errors.from_server import from_status
+from pruning_client.errors import PruningError, closed_error
+from pruning_client.errors.from_server import from_status, late_error
+from pruning_client.transport.address_by_address import telling_details
 from pruning_client.transport.addresses import Target, name_of
 from pruning_client.transport.channel import open_channel
 from pruning_client.transport.credentials import Security
 from pruning_client.transport.main_thread import run_outside_main_thread
 from pruning_client.transport.retry import Attempts
-from pruning_client.transport.sync_stream import Write, converse
+from pruning_client.transport.sync_stream import StalledError, Write, converse
 from pruning_proto.framing import decode_response, encode
 from pruning_proto.names import GET_CAPABILITIES_PATH, PRUNE_PATH
 from pruning_proto.v1 import pruning_pb2 as pb
@@ -26,6 +27,7 @@ class GrpcConnection:
 
     def __init__(self, target: Target, security: Security) -> None:
         self._name = name_of(target)
+        self._target = target
         self._security = security
         self._is_closed = False
         self._channel = open_channel(target, security)
@@ -44,12 +46,13 @@ class GrpcConnection:
     def prune(self, exchange: Exchange, write: Write, watcher: Watcher | None, attempts: Attempts) -> Outcome:
         """Carry out one attempt of Prune. Raises: PruningError; whatever `write`, the source or `watcher` raise."""
         metadata = self._security.metadata()  # the time that it takes counts as the call's
-        begin = partial(self._prune, timeout=attempts.seconds_left, metadata=metadata)
+        begin = partial(self._prune, timeout=attempts.deadline, metadata=metadata)
         try:
-            converse(partial(self._unless_closed, begin), exchange, write, watcher)
+            converse(partial(self._unless_closed, begin), exchange, write, attempts.noting(watcher), attempts)
+        except StalledError as error:
+            raise late_error(self._name, exchange.sent_bytes if exchange.is_answered else None) from error
         except grpc.RpcError as error:
-            sent_bytes = exchange.sent_bytes if exchange.is_answered else None
-            raise from_status(error, self._name, sent_bytes, is_tls=self._security.is_tls) from error
+            raise self._error(error, exchange.sent_bytes if exchange.is_answered else None) from error
         return exchange.finish()
 
     def capabilities(self, attempts: Attempts) -> pb.GetCapabilitiesResponse:
@@ -60,8 +63,12 @@ class GrpcConnection:
         try:
             response: pb.GetCapabilitiesResponse = run_outside_main_thread(partial(self._unless_closed, ask))
         except grpc.RpcError as error:
-            raise from_status(error, self._name, is_tls=self._security.is_tls) from error
+            raise self._error(error) from error
         return response
+
+    def _error(self, error: grpc.RpcError, sent_bytes: int | None = None) -> PruningError:
+        details = telling_details(error, self._target, self._security) if sent_bytes is None else None
+        return from_status(error, self._name, sent_bytes, is_tls=self._security.is_tls, details=details)
 
     def _unless_closed(self, begin: Callable[..., Any], *requests: Any) -> Any:
         """Begin a call; on a closed channel gRPC raises ValueError, with a message of its own."""

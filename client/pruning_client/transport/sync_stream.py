@@ -6,12 +6,15 @@ that neither side waits for the other for ever; when the call ends, for whatever
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any, Final, TypeAlias
 
 import grpc
 
 from pruning_client.calls.exchange import Exchange, Watcher, model_bytes
 from pruning_client.transport.main_thread import run_outside_main_thread
+from pruning_client.transport.retry import Attempts
+from pruning_client.transport.stalled_calls import ended_when_stalled
 from pruning_proto.framing import Data
 from pruning_proto.v1 import pruning_pb2 as pb
 
@@ -28,14 +31,29 @@ END_GRACE_SECONDS: Final = 5.0
 """How long a call may go on after its `failure`. Servers of this project end it within 2 s."""
 
 
-def converse(begin: Begin, exchange: Exchange, write: Write, watcher: Watcher | None = None) -> None:
+class StalledError(Exception):
+    """Nothing happened in a call for as long as its limit, which moves, allows."""
+
+
+def converse(
+    begin: Begin,
+    exchange: Exchange,
+    write: Write,
+    watcher: Watcher | None = None,
+    attempts: Attempts | None = None,
+) -> None:
     """Carry out a call, to its end or the first failure; `write` takes the result's bytes.
 
     Raises: grpc.RpcError if the call fails for a reason that `exchange` does not know. ProtocolError.
-    Whatever `write`, the source or `watcher` raise.
+    StalledError if the limit of `attempts` moves, and is reached. Whatever `write`, the source or `watcher` raise.
     """
     conversation = _Conversation(begin, exchange, write, _ProgressReporter(exchange, watcher))
-    run_outside_main_thread(conversation.run, conversation.end)
+
+    def run() -> None:
+        with nullcontext() if attempts is None else ended_when_stalled(attempts, conversation.end_stalled):
+            conversation.run()
+
+    run_outside_main_thread(run, conversation.end)
 
 
 class _Conversation:
@@ -56,6 +74,11 @@ class _Conversation:
         self._is_ended = True
         if self._call is not None:
             self._call.cancel()
+
+    def end_stalled(self) -> None:
+        """End the call now, because nothing happens in it."""
+        self._sender.cause = self._sender.cause or StalledError()
+        self.end()
 
     def run(self) -> None:
         """Carry it out."""
@@ -79,13 +102,13 @@ class _Conversation:
     def _receive(self, call: Call) -> None:
         for message in call:
             data = self._exchange.receive(message)
+            self._report_progress()  # which may end the call: the plan says how large the result will be
             self._sender.proceed()
             if data is not None:
                 self._write(data)
             elif self._exchange.failure is not None and self._end_timer is None:
                 self._end_timer = threading.Timer(END_GRACE_SECONDS, self.end)
                 self._end_timer.start()
-            self._report_progress()
 
 
 class _Sender:

@@ -13,6 +13,7 @@ from pruning_client.transport.retry import (
     FIRST_WAIT_SECONDS,
     LONGEST_SECONDS,
     LONGEST_WAIT_SECONDS,
+    STALLED_SECONDS,
     Attempts,
     check_retries,
     check_timeout,
@@ -169,3 +170,29 @@ def test_deadline_is_what_was_said_nearest(
     of_call: float | None, of_client: float | None, expected: float | None
 ) -> None:
     assert deadline(of_call, of_client, 30.0) == expected
+
+
+def test_default_limit_moves_with_progress() -> None:
+    clock = Clock()
+    tries = Attempts(0, 40.0, clock, lambda: 1.0, is_extended=True)
+    note: Callable[[object], object] | None = tries.noting(None)
+    assert note is not None
+    clock.now += 35
+    note("progress")
+    assert tries.seconds_left == STALLED_SECONDS
+    clock.now += STALLED_SECONDS
+    assert tries.seconds_left == 0
+
+
+def test_progress_never_shortens_the_default_limit() -> None:
+    tries = Attempts(0, 1000.0, Clock(), lambda: 1.0, is_extended=True)
+    note: Callable[[object], object] | None = tries.noting(None)
+    assert note is not None
+    note("progress")
+    assert tries.seconds_left == 1000
+
+
+def test_limit_of_the_caller_stays() -> None:
+    tries = attempts(seconds=40.0)
+    assert tries.noting(None) is None
+    assert tries.deadline == 40
