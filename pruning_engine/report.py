@@ -57,8 +57,10 @@ class ModelTotals:
 class TensorReport:
     """What was done to one selected parameter.
 
-    Units: entries. `pruned` includes `pruned_before`. `threshold` is the largest score that the last rule that ranks
-    by magnitude pruned (in global scope, among all its tensors); None if no rule ranked or nothing was pruned.
+    Units: entries. `pruned` includes `pruned_before`. `zeros_before` and `zeros` count what is zero or pruned, before
+    the first rule and in the result; None if they were not counted. `threshold` is the largest score that the last rule
+    that ranks by magnitude pruned (in global scope, among all its tensors); None if no rule ranked or nothing was
+    pruned.
     """
 
     name: str
@@ -66,6 +68,8 @@ class TensorReport:
     pruned_before: int
     pruned: int
     threshold: float | None = None
+    zeros_before: int | None = None
+    zeros: int | None = None
 
     @property
     def sparsity(self) -> float:
@@ -126,20 +130,24 @@ class Report:
 def nearly_empty(tensors: Iterable[TensorReport]) -> Iterator[ModelWarning]:
     """Yield a warning for each parameter that is empty in the result, or more than 99 % sparse."""
     for tensor in tensors:
-        if tensor.pruned > NEARLY_EMPTY * tensor.entries:
+        if _zeros(tensor) > NEARLY_EMPTY * tensor.entries:
             yield _nearly_empty(tensor)
 
 
 def _nearly_empty(tensor: TensorReport) -> ModelWarning:
-    left = tensor.entries - tensor.pruned
+    left = tensor.entries - _zeros(tensor)
     is_empty = left == 0
-    state = "is all zero: none" if is_empty else f"is {_percent(tensor.sparsity)} zero: {left:,}"
+    state = "is all zero: none" if is_empty else f"is {_percent(1 - left / tensor.entries)} zero: {left:,}"
     return ModelWarning(
         kind=WarningKind.EMPTY if is_empty else WarningKind.NEARLY_EMPTY,
         tensor=tensor.name,
         message=f"{tensor.name!r} {state} of its {tensor.entries:,} weights {'is' if left <= 1 else 'are'} left; rank "
         "each tensor on its own (local scope), exclude it, or prune less",
     )
+
+
+def _zeros(tensor: TensorReport) -> int:
+    return tensor.pruned if tensor.zeros is None else tensor.zeros
 
 
 def _percent(part: float) -> str:

@@ -4,18 +4,20 @@ Imports no torch, except for a recipe that has an installed method.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from time import perf_counter
 
 from pruning_engine.errors import Reason, RecipeError
 from pruning_engine.execution.parameter_state import ParameterState
 from pruning_engine.execution.parameters import ReceivedParameter
+from pruning_engine.execution.report_warnings import warnings_about
 from pruning_engine.granularities.ranking import Ranking, RankingContext
 from pruning_engine.kernels.backend import Backend
 from pruning_engine.kernels.devices import backend_for
 from pruning_engine.planning.plan import Plan, PlannedParameter
 from pruning_engine.planning.scheduler import Arrive, Finish, Run, Schedule, Step
 from pruning_engine.recipe import Method, Scope
-from pruning_engine.report import GroupReport, Report, TensorReport, nearly_empty
+from pruning_engine.report import GroupReport, Report, TensorReport
 from pruning_engine.runtime.clear_in_steps import clear_in_steps
 from pruning_engine.runtime.threads import in_parallel
 from pruning_engine.scores.installed_methods import make_method, method_class
@@ -27,11 +29,18 @@ class Pruning:
 
     Rules of local scope run at once; one of global scope waits for all tensors that it selects, and one of units for
     all that are decided together. With `in_place` the weights' own memory may be overwritten. `device` is named as
-    torch names it; `backend`, which computes there, changes speed, never results.
+    torch names it; `backend`, which computes there, changes speed, never results. With `counts_zeros` the report has
+    the zeros of the whole model, which takes one more pass over it.
     """
 
     def __init__(
-        self, plan: Plan, *, device: str = "cpu", in_place: bool = True, backend: Backend | None = None
+        self,
+        plan: Plan,
+        *,
+        device: str = "cpu",
+        in_place: bool = True,
+        backend: Backend | None = None,
+        counts_zeros: bool = False,
     ) -> None:
         if plan.recipe.seed is None:
             raise RecipeError(Reason.INVALID_RECIPE, "a recipe needs its seed before it is carried out", field="seed")
@@ -39,6 +48,9 @@ class Pruning:
         self._seed = plan.recipe.seed
         self._changes_weights = any(rule.score.changes_weights for rule in plan.recipe.rules)
         self._in_place = in_place
+        self._counts_zeros = counts_zeros
+        self._zeros_before: int | None = 0 if counts_zeros else None
+        self._zeros: int | None = 0 if counts_zeros else None
         self._backend = backend if backend is not None else backend_for(device)
         self._indices = {planned.name: index for index, planned in enumerate(plan.parameters)}
         chains = [planned.stages for planned in plan.parameters]
@@ -74,7 +86,7 @@ class Pruning:
         chains: dict[int, list[Step]] = {}
         for parameter in parameters:
             if parameter.planned.passes_through:
-                finished.append(self._finished(ParameterState(parameter, self._backend)))
+                finished.append(self._finished(self._state(parameter)))
                 continue
             index = self._indices[parameter.planned.name]
             self._received[index] = parameter
@@ -86,12 +98,16 @@ class Pruning:
                     member = step.parameters[0] if isinstance(step, Run) else step.parameter
                     chains.setdefault(member, []).append(step)
         finished += self._walk(chains)
+        self._add_zeros(finished)
         self._seconds += perf_counter() - begin
         return finished
 
     def report(self) -> Report:
         """Return what was done; call it after all parameters of the plan were added."""
-        tensors = tuple(self._reports[index] for index in sorted(self._reports))
+        indices = sorted(self._reports)
+        tensors = tuple(self._reports[index] for index in indices)
+        parameters = [self._plan.parameters[index] for index in indices]
+        warnings = warnings_about(self._plan.recipe.rules, parameters, tensors)
         return Report(
             tensors=tensors,
             seconds={"prune": self._seconds},
@@ -99,9 +115,19 @@ class Pruning:
             seed=self._seed,
             reproducible=self._plan.reproducible,
             groups=tuple(sorted(self._groups, key=lambda group: (group.rule, group.name.encode()))),
-            model=self._plan.model,
-            warnings=(*self._plan.warnings, *nearly_empty(tensors)),
+            model=replace(self._plan.model, zeros_before=self._zeros_before, zeros=self._zeros),
+            warnings=(*self._plan.warnings, *warnings),
         )
+
+    def _state(self, received: ReceivedParameter) -> ParameterState:
+        return ParameterState(received, self._backend, counts_all_zeros=self._counts_zeros)
+
+    def _add_zeros(self, finished: Sequence[ParameterState]) -> None:
+        """Add to the zeros of the model; once some cannot be counted, the sum is not known."""
+        for state in finished:
+            if self._zeros_before is not None and self._zeros is not None:
+                self._zeros_before = None if state.zeros_before is None else self._zeros_before + state.zeros_before
+                self._zeros = None if state.zeros is None else self._zeros + state.zeros
 
     def _walk(self, chains: dict[int, list[Step]]) -> list[ParameterState]:
         """Take the steps of several parameters, one parameter beside the other."""
@@ -130,7 +156,7 @@ class Pruning:
 
     def _begun(self, received: ReceivedParameter) -> ParameterState:
         rules = [self._plan.recipe.rules[position] for position in received.planned.rules]
-        state = ParameterState(received, self._backend)
+        state = self._state(received)
         state.begin(counts_zeros=any(map(received.planned.counts_zeros, rules)))
         return state
 

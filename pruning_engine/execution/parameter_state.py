@@ -3,10 +3,12 @@
 Reads the tensors of a parameter into what rules act on. Rules decide what is pruned; here their outcomes are applied.
 """
 
+from pruning_engine.buffer import Buffer
 from pruning_engine.errors import CheckpointError, Reason
 from pruning_engine.execution.parameters import ReceivedParameter, ResultTensor
 from pruning_engine.execution.results import FinalState, results_of
 from pruning_engine.kernels.backend import AnyBuffer, Backend, BoolArray, Flat, NotBinaryError
+from pruning_engine.kernels.cpu.zeros import can_count_zeros, count_nonzero
 from pruning_engine.kernels.packed_mask import PackedMask, has_spare_bits_set, spare_bits
 from pruning_engine.recipe import OutputForm
 from pruning_engine.report import TensorReport
@@ -27,14 +29,19 @@ class ParameterState:
         kept: of dims along which coupled channels were pruned, the positions that remain.
         results: the tensors of the result, once it is finished.
         report: its report, once it is finished; None if no rule selected it.
+        zeros_before: if they are counted, the entries that were zero or pruned; None where they cannot be counted.
+        zeros: the same in the result.
     """
 
     weight: Flat
     mask: PackedMask
     prior: PackedMask
 
-    def __init__(self, received: ReceivedParameter, backend: Backend) -> None:
+    def __init__(self, received: ReceivedParameter, backend: Backend, *, counts_all_zeros: bool = False) -> None:
         self.planned = received.planned
+        self.zeros_before: int | None = None
+        self.zeros: int | None = None
+        self._counts_all_zeros = counts_all_zeros and can_count_zeros(received.planned.dtype)
         self.backend = backend
         self.kept: dict[int, BoolArray] = {}
         self.results: list[ResultTensor] = []
@@ -54,6 +61,8 @@ class ParameterState:
         self.weight = self.load(planned.weight)
         self.mask = self.prior = self._prior_mask()
         self._pruned_before = self._pruned(self.nonzero() if counts_zeros else self.mask)
+        if self._counts_all_zeros:
+            self.zeros_before = self._pruned_before if counts_zeros else self._zeros()
 
     def load(self, name: str) -> Flat:
         """Return one of the parameter's tensors, by its name in the input, flat on the backend's device."""
@@ -99,9 +108,12 @@ class ParameterState:
     def finish(self, output: OutputForm, *, in_place: bool) -> None:
         """Make the results and the report. `in_place`: the weights' own memory may be overwritten."""
         if self.planned.passes_through:
+            self._count_those_of_host()
             self.results = [ResultTensor(spec, self._tensors[spec.name]) for spec in self.planned.results]
             self._tensors.clear()
             return
+        if self._counts_all_zeros:
+            self.zeros = self._zeros() if self._may_have_zeros() else self._pruned(self.mask)
         if self.planned.rules:
             self.report = self._report()
         final = FinalState(
@@ -129,7 +141,24 @@ class ParameterState:
             pruned_before=self._pruned_before,
             pruned=self._pruned(self.mask),
             threshold=self._threshold,
+            zeros_before=self.zeros_before,
+            zeros=self.zeros,
         )
+
+    def _zeros(self) -> int:
+        """Count the entries that are zero or pruned."""
+        return self.planned.entries - self.backend.count_nonzero(self.weight, self.mask)
+
+    def _may_have_zeros(self) -> bool:
+        """Whether entries that are unpruned may be zero, so that counting the mask is not enough."""
+        return self._is_changed or self.zeros_before != self._pruned(self.prior)
+
+    def _count_those_of_host(self) -> None:
+        """Count the zeros of a tensor that passes through, where it is."""
+        if self._counts_all_zeros:
+            host = self._tensors[self.planned.weight].host()
+            flat = Buffer(host.dtype, (host.entries,), host.array.reshape(-1))
+            self.zeros_before = self.zeros = host.entries - count_nonzero(flat, PackedMask.full(host.entries))
 
     def _prior_mask(self) -> PackedMask:
         planned = self.planned

@@ -175,6 +175,10 @@ class Backend(Protocol):
         """Mark the entries that are not zero (NaN is not, -0.0 is)."""
         ...
 
+    def count_nonzero(self, flat: Flat, mask: PackedMask) -> int:
+        """Count the entries that a mask keeps and that are not zero."""
+        ...
+
     def apply(self, flat: Flat, mask: PackedMask, out: Flat) -> None:
         """Write into `out` (which may be `flat`) the entries that are kept, and +0.0 for the others."""
         ...

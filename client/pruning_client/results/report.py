@@ -15,8 +15,9 @@ from pruning_proto.v1 import pruning_pb2 as pb
 class TensorReport:
     """What was done to one selected parameter.
 
-    Units: entries. `pruned` includes `pruned_before`. `threshold` is the largest score that the last rule that ranks by
-    magnitude pruned; None if there is no such rule, or it pruned nothing.
+    Units: entries. `pruned` includes `pruned_before`. `zeros_before` and `zeros` count what is zero or pruned, before
+    the first rule and in the result; None if a server did not count them. `threshold` is the largest score that the
+    last rule that ranks by magnitude pruned; None if there is no such rule, or it pruned nothing.
     """
 
     name: str
@@ -24,6 +25,8 @@ class TensorReport:
     pruned_before: int
     pruned: int
     threshold: float | None = None
+    zeros_before: int | None = None
+    zeros: int | None = None
 
     @property
     def sparsity(self) -> float:
@@ -134,6 +137,8 @@ def _tensor(tensor: pb.TensorReport) -> TensorReport:
         pruned_before=tensor.pruned_before,
         pruned=tensor.pruned,
         threshold=tensor.threshold if tensor.HasField("threshold") else None,
+        zeros_before=tensor.zeros_before if tensor.HasField("zeros_before") else None,
+        zeros=tensor.zeros if tensor.HasField("zeros") else None,
     )
 
 

@@ -492,18 +492,22 @@ class GroupReport(_message.Message):
     def __init__(self, rule: _Optional[int] = ..., name: _Optional[str] = ..., units: _Optional[int] = ..., kept: _Optional[_Iterable[int]] = ..., tensors: _Optional[_Iterable[str]] = ..., config: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class TensorReport(_message.Message):
-    __slots__ = ("name", "entries", "pruned_before", "pruned", "threshold")
+    __slots__ = ("name", "entries", "pruned_before", "pruned", "threshold", "zeros_before", "zeros")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
     PRUNED_BEFORE_FIELD_NUMBER: _ClassVar[int]
     PRUNED_FIELD_NUMBER: _ClassVar[int]
     THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    ZEROS_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    ZEROS_FIELD_NUMBER: _ClassVar[int]
     name: str
     entries: int
     pruned_before: int
     pruned: int
     threshold: float
-    def __init__(self, name: _Optional[str] = ..., entries: _Optional[int] = ..., pruned_before: _Optional[int] = ..., pruned: _Optional[int] = ..., threshold: _Optional[float] = ...) -> None: ...
+    zeros_before: int
+    zeros: int
+    def __init__(self, name: _Optional[str] = ..., entries: _Optional[int] = ..., pruned_before: _Optional[int] = ..., pruned: _Optional[int] = ..., threshold: _Optional[float] = ..., zeros_before: _Optional[int] = ..., zeros: _Optional[int] = ...) -> None: ...
 
 class Totals(_message.Message):
     __slots__ = ("tensors", "entries", "pruned_before", "pruned")

@@ -16,6 +16,7 @@ from pruning_engine.kernels.cpu.candidates import NumpyCandidates
 from pruning_engine.kernels.cpu.keys import RandomKeys, magnitude_keys
 from pruning_engine.kernels.cpu.products import ProductKeys
 from pruning_engine.kernels.cpu.slices import moved_, taken
+from pruning_engine.kernels.cpu.zeros import count_nonzero
 from pruning_engine.kernels.magnitude_keys import magnitude_bits
 from pruning_engine.kernels.packed_mask import PackedMask, full_bits, packed_slice
 from pruning_engine.norm import Norm
@@ -85,6 +86,10 @@ class NumpyBackend:
         bits = np.empty(packed_bytes(flat.entries), np.uint8)
         in_parallel(partial(_nonzero_piece, flat, bits), pieces(flat.entries, self._step))
         return PackedMask(flat.entries, bits)
+
+    def count_nonzero(self, flat: Buffer, mask: PackedMask) -> int:
+        """Count the entries that a mask keeps and that are not zero."""
+        return count_nonzero(flat, mask)
 
     def apply(self, flat: Buffer, mask: PackedMask, out: Buffer) -> None:
         """Write the entries that are kept, and +0.0 for the others."""

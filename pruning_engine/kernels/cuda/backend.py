@@ -82,6 +82,10 @@ class TorchBackend:
         bits = torch.cat(parts) if parts else torch.empty(0, dtype=torch.uint8, device=self._device)
         return PackedMask(flat.entries, bits)
 
+    def count_nonzero(self, flat: DeviceBuffer, mask: PackedMask) -> int:
+        """Count the entries that a mask keeps and that are not zero."""
+        return self.count(self.nonzero(flat).restrict_(mask))
+
     def apply(self, flat: DeviceBuffer, mask: PackedMask, out: DeviceBuffer) -> None:
         """Write the entries that are kept, and +0.0 for the others."""
         source, target = _as_integers(flat.tensor), _as_integers(out.tensor)

@@ -23,7 +23,7 @@ from pruning_service.messages.history import with_config
 from pruning_service.messages.recipe import Request
 from pruning_service.outputs.by_format import make_output
 from pruning_service.outputs.output import Output
-from pruning_service.resources.engine_worker import EngineWorker
+from pruning_service.resources.engine_worker import LIGHT_BYTES, EngineWorker
 from pruning_service.resources.memory_budget import Reservation
 from pruning_service.resources.threads import run_in_thread_if_large
 from pruning_service.streams.buffers import Buffers
@@ -91,7 +91,7 @@ class Pipeline:
         buffers = Buffers(prepared.peak_bytes, pinned=self._worker.is_gpu)
         return _Work(
             buffers=buffers,
-            pruning=Pruning(plan, device=self._worker.device, in_place=True),
+            pruning=Pruning(plan, device=self._worker.device, in_place=True, counts_zeros=True),
             output=make_output(
                 prepared.output, plan, prepared.last, buffers, canonical_zero=self._request.canonical_zero
             ),
@@ -102,8 +102,9 @@ class Pipeline:
         received = self._received(self._reader.parameters(prepared.file.tensors, prepared.plan, work.buffers))
         async with aclosing(received if work.estimate.is_light else _one_ahead(received)) as parameters:
             async for parameter in parameters:
-                if parameter.planned.passes_through and not prepared.output.header_is_late:
-                    finished = work.advance(parameter)  # there is nothing to do for it
+                is_little = parameter.planned.passes_through and parameter.nbytes <= LIGHT_BYTES
+                if is_little and not prepared.output.header_is_late:
+                    finished = work.advance(parameter)  # its zeros are counted, no more
                 else:
                     cost_bytes = work.estimate.take_cost(parameter)
                     finished = await self._worker.run(partial(work.advance, parameter), cost_bytes)

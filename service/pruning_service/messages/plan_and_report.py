@@ -114,6 +114,8 @@ def _tensor_report(tensor: TensorReport) -> pb.TensorReport:
         pruned_before=tensor.pruned_before,
         pruned=tensor.pruned,
         threshold=tensor.threshold,
+        zeros_before=tensor.zeros_before,
+        zeros=tensor.zeros,
     )
 
 

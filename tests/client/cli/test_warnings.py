@@ -64,6 +64,11 @@ def test_plan_counts_the_whole_model(file: Path) -> None:
     assert (model["tensors"], model["entries"], model["selected_entries"]) == (4, 18, 8)
 
 
+def test_text_has_the_zeros_of_the_model(file: Path) -> None:
+    lines = prune("run", file, *GLOBAL, "--dry-run").stdout.splitlines()
+    assert "zeros in the model: 1 before (5.56%), 5 now (27.78%)" in lines
+
+
 @pytest.mark.parametrize("dry", ["--plan", "--dry-run"])
 def test_text_says_what_is_not_selected_and_why(file: Path, dry: str) -> None:
     lines = prune("run", file, *GLOBAL, dry).stdout.splitlines()

@@ -1,0 +1,39 @@
+"""What a person should look at in a result: tensors that are nearly empty, and zeros that counted as weights."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from pruning_engine.planning.plan import PlannedParameter
+from pruning_engine.recipe import Count, Entries, Fraction, Prior, Rule
+from pruning_engine.report import ModelWarning, TensorReport, WarningKind, nearly_empty
+
+_MANY_ZEROS: Final = 0.05
+"""Of the selected weights: more than a trained model has by chance."""
+
+
+def warnings_about(
+    rules: Sequence[Rule], parameters: Sequence[PlannedParameter], reports: Sequence[TensorReport]
+) -> Iterator[ModelWarning]:
+    """Yield the warnings about selected parameters and their reports, one after the other."""
+    yield from nearly_empty(reports)
+    counted = [
+        report
+        for planned, report in zip(parameters, reports, strict=True)
+        if any(_prunes_zeros_again(rules[position], planned) for position in planned.rules)
+    ]
+    zeros = sum(report.zeros_before - report.pruned_before for report in counted if report.zeros_before is not None)
+    entries = sum(report.entries for report in counted)
+    if zeros > _MANY_ZEROS * entries:
+        yield ModelWarning(
+            kind=WarningKind.ZEROS_NOT_PRUNED,
+            tensor=None,
+            message=f"{zeros:,} of {entries:,} selected weights ({zeros / entries:.2%}) were zero already and counted "
+            "as unpruned, so that the same ones may have been pruned again; with prior `zeros` they count as pruned, "
+            "with prior `mask` this is not mentioned",
+        )
+
+
+def _prunes_zeros_again(rule: Rule, planned: PlannedParameter) -> bool:
+    """Whether a rule prunes a number of single weights, zeros among them, without having been told to."""
+    is_amount_of_rest = isinstance(rule.amount, Fraction | Count) and isinstance(rule.granularity, Entries)
+    return is_amount_of_rest and rule.prior is Prior.HISTORY and not planned.counts_zeros(rule)
