@@ -78,11 +78,12 @@ def load_pruned(
     """Load a checkpoint whose channels were removed into a model that was built at its old size. No pickle.
 
     `source` is a state dict, a `Result` of output "removed", or the path of a safetensors file. Modules whose tensors
-    have other shapes are resized first: Linear, Conv1d to Conv3d (groups and depthwise too), BatchNorm, LayerNorm,
-    RMSNorm, Embedding, and transformers' Conv1D. Dtypes and devices stay the model's, and tied parameters stay tied.
+    have other shapes are resized first: Linear, Conv1d to Conv3d and their transposed forms (groups and depthwise too),
+    BatchNorm, InstanceNorm, GroupNorm, LayerNorm, RMSNorm, PReLU, Embedding, LSTM, GRU, RNN and their cells, and
+    transformers' Conv1D. Dtypes and devices stay the model's, and tied parameters stay tied.
     Names are the module's, or those that transformers gives the model's tensors in files. `groups` are those of
-    convolutions, by their paths, where shapes can be read in two ways; a depthwise one needs none. `strict` and the
-    result are as of torch's `load_state_dict`. An optimizer holds the old parameters: create it afterwards.
+    convolutions and GroupNorms, by path, where shapes can be read in two ways; a depthwise one needs none. `strict`
+    and the result are as of torch's `load_state_dict`. An optimizer holds the old parameters: create it afterwards.
     Raises: MismatchError, and the model is unchanged: for names that are missing or unexpected while `strict`, for
     a module of another type that would have to be resized, and for shapes that no such module can have. TypeError if
     `model` is not a module or `source` not a checkpoint; CheckpointError or OSError for a file.

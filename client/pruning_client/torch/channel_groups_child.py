@@ -12,17 +12,21 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
-from pruning_client.torch.resizing import LAYER_NORMS, load
+from pruning_client.torch.module_sizes import LAYER_NORMS
+from pruning_client.torch.resizing import load
 
 _GRACE_SECONDS: Final = 10
 """How long the parent has to end this process before it ends on its own: the parent may be gone."""
 
-_CONVS: Final = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_TRANSPOSED: Final = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_CONVS: Final = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *_TRANSPOSED)
+_NORMS: Final = (nn.modules.batchnorm._NormBase, nn.GroupNorm, *LAYER_NORMS)
 _STATISTICS: Final = ("running_mean", "running_var")
 _TOLERANCE: Final = 1e-9
 
@@ -44,6 +48,10 @@ class _UnsupportedGroupError(Exception):
     """A group that a recipe cannot express, and why."""
 
 
+class _TorchPruningError(Exception):
+    """torch-pruning cannot trace a module that runs."""
+
+
 def main(timeout_seconds: float) -> int:
     """Answer one question; return the exit status."""
     signal.alarm(math.ceil(min(timeout_seconds, 10**8)) + _GRACE_SECONDS)
@@ -54,6 +62,8 @@ def main(timeout_seconds: float) -> int:
     try:
         model, inputs = pickle.load(sys.stdin.buffer)  # noqa: S301 - the parent's own
         result = _derived(_Trial(model, inputs))
+    except _TorchPruningError as error:
+        result = {"error": str(error)}
     except Exception as error:  # noqa: BLE001 - reported to the parent
         result = {"error": f"the module failed in the child process ({type(error).__name__}: {error})"}
     with answer:
@@ -106,7 +116,11 @@ class _Trial:
         pruned = torch.arange(units) % 2 == 1
         state = self.model.state_dict(keep_vars=True)
         coupled = {each.tensor: state[each.tensor].detach().clone() for each in slices}
+        problem = _out_of_bounds(coupled, slices)
+        if problem is not None:
+            return problem
         groups = {path: module.groups for path, module in self.model.named_modules() if isinstance(module, _CONVS)}
+        groups |= {path: each.num_groups for path, each in self.model.named_modules() if isinstance(each, nn.GroupNorm)}
         try:
             load(self.model, _zeroed(coupled, slices, pruned), {}, strict=False)
             expected = self.outputs()
@@ -128,14 +142,12 @@ class _Trial:
 
 
 def _derived(trial: _Trial) -> dict[str, Any]:
-    import torch_pruning  # type: ignore[import-untyped]  # noqa: PLC0415 - only in this process
-
-    graph = torch_pruning.DependencyGraph()
-    graph.build_dependency(trial.model, None, forward_fn=lambda *_: trial.run(), verbose=False)
+    trial.outputs()  # what the module itself raises is not torch-pruning's
+    graph, groups = _traced(trial)
     names = {module: name for name, module in trial.model.named_modules()}
     kept: list[dict[str, Any]] = []
     left_out: dict[str, str] = {}
-    for group in graph.get_all_groups(root_module_types=[*_CONVS, nn.Linear]):
+    for group in groups:
         root, units = names[group[0].dep.target.module], len(group[0].idxs)
         try:
             slices = _slices(group, graph, names, units)
@@ -150,12 +162,27 @@ def _derived(trial: _Trial) -> dict[str, Any]:
     return {"groups": kept, "left_out": left_out}
 
 
+def _traced(trial: _Trial) -> tuple[Any, list[Any]]:
+    """Return torch-pruning's graph of the module, and its groups. Raises: _TorchPruningError."""
+    import torch_pruning  # type: ignore[import-untyped]  # noqa: PLC0415 - only in this process
+
+    try:
+        graph = torch_pruning.DependencyGraph()
+        graph.build_dependency(trial.model, None, forward_fn=lambda *_: trial.run(), verbose=False)
+        return graph, list(graph.get_all_groups(root_module_types=[*_CONVS, nn.Linear]))
+    except Exception as error:
+        raise _TorchPruningError(
+            f"the module runs, but torch-pruning {version('torch-pruning')} cannot trace it "
+            f"({type(error).__name__}: {error}), which is a limit of that package"
+        ) from error
+
+
 def _slices(group: Any, graph: Any, names: Mapping[nn.Module, str], units: int) -> list[_ChannelSlice]:
     """Return where the units of a group are, in each of its tensors. Raises: _UnsupportedGroupError."""
     slices = {}
-    for item in group:
-        node, handler = item.dep.target, item.dep.handler.__name__
-        for name, dim in _places(node, handler, graph, names):
+    places = [list(_places(item.dep.target, item.dep.handler.__name__, graph, names)) for item in group]
+    for item, tensors in zip(group, places, strict=True):
+        for name, dim in tensors:
             slices[name, dim] = _ChannelSlice(name, dim, _positions(item.idxs, item.root_idxs, units, name))
     return list(slices.values())
 
@@ -185,14 +212,17 @@ def _dim(module: nn.Module, name: str, *, is_input: bool) -> int | None:
     if isinstance(module, (nn.Linear, *_CONVS)):
         if isinstance(module, _CONVS) and module.groups not in (1, module.out_channels):
             raise _UnsupportedGroupError("it goes through a convolution of several groups")
-        if is_input:
-            return 1 if name == "weight" else None
+        outputs, inputs = (1, 0) if isinstance(module, _TRANSPOSED) else (0, 1)
+        if name == "bias":
+            return None if is_input else 0
+        return inputs if is_input else outputs
+    if isinstance(module, _NORMS):
         return 0
-    if isinstance(module, (nn.modules.batchnorm._BatchNorm, *LAYER_NORMS)):
-        return 0
+    if isinstance(module, nn.PReLU):
+        return 0 if module.num_parameters > 1 else None
     if isinstance(module, nn.Embedding):
         return 1
-    raise _UnsupportedGroupError(f"it goes through a {type(module).__name__}")
+    raise _UnsupportedGroupError(f"it goes through a {type(module).__name__}, which derive_groups does not follow")
 
 
 def _positions(indices: Sequence[int], roots: Sequence[int], units: int, name: str) -> Tensor:
@@ -202,7 +232,9 @@ def _positions(indices: Sequence[int], roots: Sequence[int], units: int, name: s
         of_unit[root].append(index)
     inner = {len(positions) for positions in of_unit}
     if len(inner) != 1 or 0 in inner or len(set(indices)) != len(indices):
-        raise _UnsupportedGroupError(f"its units do not own the same number of positions in {name!r}")
+        raise _UnsupportedGroupError(
+            f"torch-pruning does not follow it to the end: its units own different numbers of positions in {name!r}"
+        )
     return torch.tensor([sorted(positions) for positions in of_unit])
 
 
@@ -217,6 +249,17 @@ def _compact(positions: Tensor) -> dict[str, Any]:
             regular_sizes = {"offset": offset, "outer": outer, "inner": inner}
             return {name: value for name, value in regular_sizes.items() if value != (0 if name == "offset" else 1)}
     return {"indices": positions.flatten().tolist(), "inner": per_unit}
+
+
+def _out_of_bounds(coupled: Mapping[str, Tensor], slices: Sequence[_ChannelSlice]) -> str | None:
+    """Return which positions a tensor does not have: torch-pruning guesses them behind some reshapes."""
+    for each in slices:
+        size = coupled[each.tensor].shape[each.dim]
+        if int(each.positions.max()) >= size:
+            return (
+                f"torch-pruning does not follow it to the end: dim {each.dim} of {each.tensor!r} has {size} positions"
+            )
+    return None
 
 
 def _zeroed(coupled: Mapping[str, Tensor], slices: Sequence[_ChannelSlice], pruned: Tensor) -> dict[str, Tensor]:

@@ -1,29 +1,22 @@
 """Smaller tensors loaded into a model that was built at its old size: its modules are resized, then it loads.
 
-Resized are torch's modules whose sizes follow from the shapes of their tensors: `RESIZED` lists them. If a model's own
-code stores sizes, as attention stores its number of heads, build the model from a configuration with the new sizes.
+Resized are torch's modules whose sizes follow from the shapes of their tensors: `module_sizes` lists them. If a
+model's own code stores sizes, as attention stores its number of heads, build the model from a configuration with the
+new sizes.
 The invariant: everything that can be refused is refused before anything is changed.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parameter import is_lazy
 
 from pruning_client.errors import MismatchError, Violation
-
-Shape: TypeAlias = tuple[int, ...]
-Shapes: TypeAlias = Mapping[str, Shape]
-"""The new shapes of a module's own tensors, by name."""
-
-
-LAYER_NORMS: Final[tuple[type[nn.Module], ...]] = (nn.LayerNorm, *([nn.RMSNorm] if hasattr(nn, "RMSNorm") else []))
-"""Norms over the last dims; torch has RMSNorm since 2.4."""
+from pruning_client.torch.module_sizes import MisfitError, Shape, resizer_of, size_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +25,6 @@ class LoadedKeys:
 
     missing_keys: tuple[str, ...]
     unexpected_keys: tuple[str, ...]
-
-
-class _MisfitError(Exception):
-    """A module of this type cannot have these shapes; the text says what is allowed."""
 
 
 def load(model: nn.Module, tensors: Mapping[str, Tensor], groups: Mapping[str, int], strict: bool) -> LoadedKeys:
@@ -90,7 +79,7 @@ def _shapes(current: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> dic
             _check_loadable(name, current[name], tensor)
             first, shape = new.setdefault(id(current[name]), (name, tuple(tensor.shape)))
             if shape != tuple(tensor.shape):
-                problem = f"it is {_size(tensor.shape)}, and is tied here to {first!r}, which is {_size(shape)}"
+                problem = f"it is {size_text(tensor.shape)}, and is tied here to {first!r}, which is {size_text(shape)}"
                 raise _error(name, problem)
     sizes = {name: new[id(tensor)][1] for name, tensor in current.items() if id(tensor) in new}
     return {name: shape for name, shape in sizes.items() if shape != tuple(current[name].shape)}
@@ -123,11 +112,11 @@ def _changes(
         now = {name: tuple(current[full].shape) for name, full in own.items()}
         wanted = {name: shapes.get(full, now[name]) for name, full in own.items()}
         changed = next(name for name in wanted if wanted[name] != now[name])
-        size = f"{own[changed]!r} is {_size(now[changed])} here and comes as {_size(wanted[changed])}"
-        resize = _resizer_of(module, path, size)
+        size = f"{own[changed]!r} is {size_text(now[changed])} here and comes as {size_text(wanted[changed])}"
+        resize = resizer_of(module, path, size)
         try:
             changes.append(_Change(module, resize(module, wanted, groups.get(path))))
-        except _MisfitError as error:
+        except MisfitError as error:
             raise _error(own[changed], f"{size}, but {error}") from error
     return changes
 
@@ -135,134 +124,6 @@ def _changes(
 def _own_names(module: nn.Module) -> Iterator[str]:
     yield from (name for name, each in module.named_parameters(recurse=False, remove_duplicate=False))
     yield from (name for name, each in module.named_buffers(recurse=False, remove_duplicate=False))
-
-
-_Resizer: TypeAlias = Callable[[Any, Shapes, int | None], dict[str, object]]
-"""Takes a module, the new shapes of its tensors, and its `groups` if they are known; returns its new sizes."""
-
-
-def _linear(_module: nn.Linear, shapes: Shapes, _: int | None) -> dict[str, object]:
-    (out_features, in_features) = _dims(shapes, 2)
-    _check_bias(shapes, out_features)
-    return {"in_features": in_features, "out_features": out_features}
-
-
-def _conv(module: nn.Conv1d | nn.Conv2d | nn.Conv3d, shapes: Shapes, known: int | None) -> dict[str, object]:
-    (out_channels, in_channels, *kernel) = _dims(shapes, module.weight.dim())
-    if tuple(kernel) != module.kernel_size:
-        raise _MisfitError(f"its kernel is {_size(module.kernel_size)}")
-    _check_bias(shapes, out_channels)
-    groups = _groups_of(module, out_channels, in_channels, known)
-    return {"in_channels": in_channels * groups, "out_channels": out_channels, "groups": groups}
-
-
-def _groups_of(
-    module: nn.Conv1d | nn.Conv2d | nn.Conv3d, out_channels: int, in_channels: int, known: int | None
-) -> int:
-    """Return the number of groups: the known one, else from the shapes; `in_channels` are those of one group."""
-    if known is not None:
-        possible = {known}
-    elif in_channels != module.in_channels // module.groups:
-        possible = {module.groups}
-    else:  # either whole groups were removed, or the same number of outputs of each
-        possible = {module.groups, max(out_channels // (module.out_channels // module.groups), 1)}
-        if in_channels == 1 and module.groups > 1:
-            possible.remove(module.groups)  # depthwise: a channel is a group
-    possible = {groups for groups in possible if groups >= 1 and out_channels % groups == 0}
-    if not possible:
-        raise _MisfitError(f"its {out_channels} channels cannot be shared out to {known or module.groups} groups")
-    if len(possible) > 1:
-        either = " or ".join(str(groups) for groups in sorted(possible))
-        raise _MisfitError(f"it may have {either} groups now: say which with groups=")
-    return possible.pop()
-
-
-def _norm(_module: _NormBase, shapes: Shapes, _: int | None) -> dict[str, object]:
-    sizes = {shape for name, shape in shapes.items() if name != "num_batches_tracked"}
-    (size,) = _agreed(sizes, shapes)
-    return {"num_features": size}
-
-
-def _layer_norm(module: nn.LayerNorm, shapes: Shapes, _: int | None) -> dict[str, object]:
-    shape = _agreed(set(shapes.values()), shapes, len(module.normalized_shape))
-    return {"normalized_shape": shape}
-
-
-def _embedding(module: nn.Embedding, shapes: Shapes, _: int | None) -> dict[str, object]:
-    (rows, width) = _dims(shapes, 2)
-    if module.padding_idx is not None and module.padding_idx >= rows:
-        raise _MisfitError(f"its padding_idx is {module.padding_idx}, which must be below the number of rows")
-    return {"num_embeddings": rows, "embedding_dim": width}
-
-
-def _transposed_linear(_module: nn.Module, shapes: Shapes, _: int | None) -> dict[str, object]:
-    """The `Conv1D` of transformers' GPT-2: a Linear whose weight is (in, out)."""
-    (in_features, out_features) = _dims(shapes, 2)
-    _check_bias(shapes, out_features)
-    return {"nx": in_features, "nf": out_features}
-
-
-RESIZED: Final[Mapping[type[nn.Module], _Resizer]] = {
-    nn.Linear: _linear,
-    nn.Conv1d: _conv,
-    nn.Conv2d: _conv,
-    nn.Conv3d: _conv,
-    nn.BatchNorm1d: _norm,
-    nn.BatchNorm2d: _norm,
-    nn.BatchNorm3d: _norm,
-    nn.SyncBatchNorm: _norm,
-    **dict.fromkeys(LAYER_NORMS, _layer_norm),
-    nn.Embedding: _embedding,
-}
-"""Modules that can be resized, their subclasses included."""
-
-_TRANSPOSED: Final = ("transformers.pytorch_utils", "Conv1D")
-
-
-def _resizer_of(module: nn.Module, path: str, size: str) -> _Resizer:
-    for kind, resize in RESIZED.items():
-        if isinstance(module, kind):
-            return resize
-    if (type(module).__module__, type(module).__name__) == _TRANSPOSED:
-        return _transposed_linear
-    known = ", ".join(kind.__name__ for kind in RESIZED)
-    raise MismatchError(
-        f"module {path!r} is a {type(module).__name__}, which cannot be resized: {size}; those that can be are "
-        f"{known}. Build the model at its new size, from a configuration that says it",
-        metadata={"tensor": path},
-        violations=[Violation(f'modules["{path}"]', f"{type(module).__name__} cannot be resized")],
-    )
-
-
-def _dims(shapes: Shapes, dims: int) -> Shape:
-    weight = shapes.get("weight")
-    if weight is None:
-        raise _MisfitError(
-            f"the module has no plain weight, but {', '.join(shapes)}; undo what pruned or wraps it first"
-        )
-    if len(weight) != dims:
-        raise _MisfitError(f"its weight has {dims} dims")
-    return weight
-
-
-def _check_bias(shapes: Shapes, size: int) -> None:
-    others = {name: shape for name, shape in shapes.items() if name != "weight"}
-    for name, shape in others.items():
-        if name != "bias":
-            raise _MisfitError(f"the module has {name!r} too, which this function does not know")
-        if shape != (size,):
-            raise _MisfitError(f"its bias has {_size(shape)} entries and its weight {size} rows of output")
-
-
-def _agreed(distinct: set[Shape], shapes: Shapes, dims: int = 1) -> Shape:
-    """Return the one shape that all tensors have."""
-    if len(distinct) != 1:
-        listed = ", ".join(f"{name} {_size(shape)}" for name, shape in shapes.items())
-        raise _MisfitError(f"the module's tensors must be of one shape: {listed}")
-    (shape,) = distinct
-    if len(shape) != dims:
-        raise _MisfitError(f"it has {dims} dim{'s' * (dims != 1)}")
-    return shape
 
 
 def _resized(tensor: Tensor, shape: Shape) -> Tensor:
@@ -285,6 +146,7 @@ def _put_in_place(model: nn.Module, replaced: Mapping[int, Tensor], changes: Seq
         held[name] = replaced[id(tensor)]
     for module, name, value in attributes:
         setattr(module, name, value)
+    _list_weights_again(model)
 
     def undo() -> None:
         for held, name, tensor in before:
@@ -292,8 +154,16 @@ def _put_in_place(model: nn.Module, replaced: Mapping[int, Tensor], changes: Seq
         for module, name, value in old:
             with suppress(AttributeError):
                 setattr(module, name, value)
+        _list_weights_again(model)
 
     return undo
+
+
+def _list_weights_again(model: nn.Module) -> None:
+    """Make recurrent modules, which keep a list of their weights beside, list those that they have now."""
+    for module in model.modules():
+        if isinstance(module, nn.RNNBase):
+            module._init_flat_weights()
 
 
 def _unmatched(model: nn.Module, keys: LoadedKeys) -> MismatchError:
@@ -322,7 +192,3 @@ def _error(name: str, problem: str) -> MismatchError:
         metadata={"tensor": name},
         violations=[Violation(f'tensors["{name}"]', problem)],
     )
-
-
-def _size(shape: Sequence[int]) -> str:
-    return "x".join(str(size) for size in shape) or "a scalar"

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,6 +58,19 @@ def resnet() -> nn.Sequential:
         nn.Flatten(),
         nn.Linear(4, 3),
     )
+
+
+class Recurrent(nn.Module):
+    """Linear layers around a recurrent one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(2, 4), nn.Linear(4, 4)
+        self.lstm, self.head = nn.LSTM(4, 4), nn.Linear(4, 1)
+
+    def forward(self, seen: Tensor) -> Tensor:
+        outputs: Tensor = self.head(self.lstm(self.fc2(self.fc1(seen)))[0])
+        return outputs
 
 
 class Endless(nn.Module):
@@ -147,6 +161,44 @@ def test_heads_of_an_attention_and_what_a_norm_is_over_are_left_out() -> None:
         (f"{layer}.output.dense.weight", 1),
     ]
     assert "heads" in groups.left_out[f"{layer}.attention.self.value"]
+
+
+def decoder(norm: nn.Module, act: nn.Module) -> nn.Sequential:
+    """Two transposed convolutions and what may be between them."""
+    return nn.Sequential(nn.Conv2d(1, 4, 3), norm, act, nn.ConvTranspose2d(4, 6, 3), nn.ConvTranspose2d(6, 1, 1))
+
+
+def test_transposed_convolutions_and_prelu_are_followed() -> None:
+    groups = derive_groups(decoder(nn.BatchNorm2d(4), nn.PReLU(4)), IMAGE)
+    outer, inner = sorted((set(ties_of(group)) for group in groups), key=len)
+    assert outer == {("3.weight", 1), ("3.bias", 0), ("4.weight", 0)}
+    assert {("0.weight", 0), ("2.weight", 0), ("3.weight", 0)} <= inner
+
+
+def test_norm_over_several_channels_is_left_out() -> None:
+    groups = derive_groups(decoder(nn.GroupNorm(2, 4), nn.PReLU()), IMAGE)
+    assert "0.weight" not in {tie.tensor for group in groups for tie in group.ties}
+    assert "0" in groups.left_out
+
+
+def test_recurrent_layer_is_left_out_by_name() -> None:
+    groups = derive_groups(Recurrent(), torch.rand(1, 3, 2))
+    assert groups.left_out["fc2"] == "it goes through a LSTM, which derive_groups does not follow"
+
+
+def test_reshape_that_torch_pruning_does_not_follow_is_named() -> None:
+    model = nn.Sequential(nn.Unflatten(1, (2, 2)), nn.Conv1d(2, 4, 1), nn.Flatten(0), nn.Linear(8, 2))
+    with pytest.raises(MismatchError, match=r"torch-pruning does not follow it to the end: dim 1 of '3\.weight' has 8"):
+        derive_groups(model, torch.rand(1, 4))
+
+
+def test_limit_of_torch_pruning_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "torch_pruning.py").write_text("def DependencyGraph():\n    raise ValueError('no such layer')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(
+        MismatchError, match=r"the module runs, but torch-pruning [\d.]+ cannot trace it .*no such layer"
+    ):
+        derive_groups(LeNet(), IMAGE)
 
 
 def test_module_that_finds_no_end_is_given_up() -> None:

@@ -88,6 +88,11 @@ def test_modules_know_their_new_sizes() -> None:
         pytest.param(
             nn.BatchNorm1d(4, affine=False), {"running_mean": (2,), "running_var": (2,)}, id="only statistics"
         ),
+        pytest.param(nn.ConvTranspose2d(4, 6, 3), {"weight": (2, 3, 3, 3), "bias": (3,)}, id="ConvTranspose2d"),
+        pytest.param(nn.PReLU(4), {"weight": (2,)}, id="PReLU"),
+        pytest.param(nn.GroupNorm(1, 4), {"weight": (2,), "bias": (2,)}, id="GroupNorm of one group"),
+        pytest.param(nn.GroupNorm(4, 4), {"weight": (3,), "bias": (3,)}, id="GroupNorm of each channel"),
+        pytest.param(nn.InstanceNorm1d(4, affine=True), {"weight": (2,), "bias": (2,)}, id="InstanceNorm"),
         pytest.param(GPT2_LINEAR, {"weight": (2, 3), "bias": (3,)}, id="Conv1D"),
     ],
 )
@@ -112,6 +117,49 @@ def test_groups_of_a_convolution_follow(weight: tuple[int, ...], groups: dict[st
     conv: Any = model["conv"]
     assert (conv.groups, conv.in_channels) == (expected, weight[1] * expected)
     assert conv(torch.rand(1, conv.in_channels, 5)).shape[1] == weight[0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "shape"),
+    [
+        pytest.param(nn.LSTM(3, 8, 2, bidirectional=True), nn.LSTM(2, 5, 2, bidirectional=True), (4, 1, 2), id="LSTM"),
+        pytest.param(nn.LSTM(3, 8, proj_size=4), nn.LSTM(3, 6, proj_size=2), (4, 1, 3), id="LSTM with a projection"),
+        pytest.param(nn.GRU(3, 8, bias=False), nn.GRU(3, 5, bias=False), (4, 1, 3), id="GRU"),
+        pytest.param(nn.RNN(3, 8), nn.RNN(2, 8), (4, 1, 2), id="RNN"),
+        pytest.param(nn.LSTMCell(3, 8), nn.LSTMCell(2, 5), (1, 2), id="LSTMCell"),
+        pytest.param(
+            nn.ConvTranspose1d(4, 8, 3, groups=2),
+            nn.ConvTranspose1d(4, 6, 3, groups=2),
+            (1, 4, 5),
+            id="outputs of each",
+        ),
+        pytest.param(nn.ConvTranspose1d(4, 8, 3, groups=2), nn.ConvTranspose1d(2, 4, 3), (1, 2, 5), id="a whole group"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
+def test_resized_module_computes_like_a_new_one(old: nn.Module, new: nn.Module, shape: tuple[int, ...]) -> None:
+    load_pruned(old, state_of(new))
+    given = torch.rand(shape)
+    actual, expected = old(given), new(given)
+    if isinstance(expected, tuple):
+        actual, expected = actual[0], expected[0]
+    assert torch.equal(actual, expected)
+    assert repr(old) == repr(new)
+
+
+def test_groups_of_a_norm_may_be_named() -> None:
+    model = nn.GroupNorm(4, 16)
+    load_pruned(model, {"weight": torch.rand(8), "bias": torch.rand(8)}, groups={"": 2})
+    assert (model.num_groups, model.num_channels) == (2, 8)
+
+
+def test_weights_of_a_recurrent_module_are_as_they_were_after_an_error() -> None:
+    model = nn.Sequential(nn.LSTM(3, 4), nn.Linear(4, 1))
+    given = torch.rand(2, 1, 3)
+    expected = model[0](given)[0]
+    with pytest.raises(MismatchError):
+        load_pruned(model, state_of(nn.Sequential(nn.LSTM(3, 2), nn.Bilinear(2, 1, 1))), strict=False)
+    assert torch.equal(model[0](given)[0], expected)
 
 
 def test_tied_parameters_stay_tied() -> None:
@@ -193,7 +241,23 @@ NAMES = "Linear, Conv1d, Conv2d, Conv3d, BatchNorm1d"
             id="unexpected key",
         ),
         pytest.param(nn.Linear(4, 3), {"bias": None}, 'Missing key\\(s\\) in state_dict: "bias"', id="missing key"),
-        pytest.param(nn.GRU(3, 4), {"weight_ih_l0": torch.rand(9, 3)}, f"is a GRU, .* are {NAMES}", id="other module"),
+        pytest.param(
+            nn.Bilinear(2, 3, 4), {"weight": torch.rand(3, 2, 3)}, f"Bilinear, .* are {NAMES}", id="other module"
+        ),
+        pytest.param(
+            nn.GRU(3, 4), {"weight_ih_l0": torch.rand(9, 3)}, "4 hidden .* weight_ih_l0 is 12x3", id="one gate"
+        ),
+        pytest.param(
+            nn.LSTM(3, 4, 2), {"weight_ih_l1": torch.rand(16, 3)}, "all layers share.*weight_ih_l1 is 16x4", id="layers"
+        ),
+        pytest.param(nn.GRUCell(3, 4), {"weight_ih": torch.rand(9, 3)}, "its weight_ih is 12x3", id="cell"),
+        pytest.param(
+            nn.GroupNorm(4, 16), {"weight": torch.rand(8), "bias": torch.rand(8)}, "2 or 4 groups now", id="two norms"
+        ),
+        pytest.param(
+            nn.GroupNorm(4, 16), {"weight": torch.rand(6), "bias": torch.rand(6)}, "6 channels .* 4 groups", id="6 of 4"
+        ),
+        pytest.param(nn.ConvTranspose1d(4, 3, 3), {"weight": torch.rand(4, 3, 1)}, "its kernel is 3", id="transposed"),
         pytest.param(
             nn.Linear(4, 3), {"weight": torch.rand(2, 4)}, "its bias has 3 entries .* 2 rows", id="bias stays"
         ),
@@ -230,12 +294,12 @@ def test_what_does_not_fit_is_refused_by_name(model: nn.Module, change: dict[str
 
 
 def test_model_is_as_it_was_when_the_last_module_is_refused() -> None:
-    model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2), nn.GRU(2, 2))
+    model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2), nn.Bilinear(2, 2, 2))
     before, text = copy.deepcopy(model.state_dict()), repr(model)
     tensors = state_of(model)
     cut(tensors, "0.weight", "0.bias")
     cut(tensors, "1.weight", dim=1)
-    tensors["2.weight_ih_l0"] = torch.rand(3, 2)
+    tensors["2.weight"] = torch.rand(3, 2, 2)
     with pytest.raises(MismatchError):
         load_pruned(model, tensors)
     assert is_equal(before, model)
