@@ -22,6 +22,8 @@ class WarningKind(StrEnum):
     """The history has a round that cannot be read: zeros that it left do not count as pruned."""
     ZEROS_NOT_PRUNED = "zeros_not_pruned"
     """Many selected entries were zero and counted as unpruned, so that they are pruned once more."""
+    INPUT_CHANNELS = "input_channels"
+    """A rule prunes channels along dim 0 of weights stored as (in, out), or whole experts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

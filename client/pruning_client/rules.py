@@ -134,7 +134,11 @@ def ln_structured(
     prior: PriorName = "history",
     importance_scores: bool = False,
 ) -> pb.Rule:
-    """Prune the channels along `dim` of the smallest Ln norm; `n` is any of torch's: a number, "fro" or "nuc"."""
+    """Prune the channels along `dim` of the smallest Ln norm; `n` is any of torch's: a number, "fro" or "nuc".
+
+    Dim 0 are the outputs of Linear and Conv layers. ConvTranspose layers and GPT-2's Conv1D have them along dim 1; the
+    plan and the report warn of a rule that takes their inputs.
+    """
     score = _score(n, scope, importance_scores)
     return _channels(_ranking(_rule(score, include, exclude, prior), amount, scope), dim)
 

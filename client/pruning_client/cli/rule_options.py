@@ -114,8 +114,9 @@ def _add_rule(rule: argparse._ArgumentGroup) -> None:
         "--dim",
         type=int,
         metavar="D",
-        help="structured: the dim whose channels are pruned, default: 0; weighted_magnitude: the dim of the input "
-        "channels, default: 1",
+        help="structured: the dim whose channels are pruned, default: 0, the outputs of Linear and Conv layers (of "
+        "ConvTranspose and GPT-2's Conv1D they are along 1); weighted_magnitude: the dim of the input channels, "
+        "default: 1",
     )
     rule.add_argument(
         "--n", type=_norm, metavar="N", help="ln_structured, remove_units: a number, inf, fro or nuc; default: 2"
