@@ -29,7 +29,7 @@ def _row(name: str, field: FieldInfo) -> str:
         f"`{variable_of(name)}`",
         ", ".join(f"`{option}`" for option in options_of(name)),
         default_of(field),
-        words.allowed,
+        words.range,
         str(field.description),
     )
     return f"| {' | '.join(cells)} |\n"

@@ -14,7 +14,9 @@ from pruning_proto.v1.pruning_pb2 import PruneRequest, PruneResponse
 Data: TypeAlias = bytes | bytearray | memoryview
 """The bytes of a `data` message; a memoryview must be of single bytes."""
 
-_DATA_TAG: Final = (PruneRequest.DATA_FIELD_NUMBER << 3) | 2
+DATA_TAG: Final = (PruneRequest.DATA_FIELD_NUMBER << 3) | 2
+"""The first byte of a message that begins with `data`, in both directions."""
+
 _LONGEST_VARINT_BYTES: Final = 5  # a message is below 2 GiB
 
 
@@ -33,7 +35,7 @@ def decode_request(raw: bytes) -> PruneRequest | memoryview:
 
     Raises: google.protobuf.message.DecodeError.
     """
-    data = _data(raw)
+    data = data_of(raw)
     return PruneRequest.FromString(raw) if data is None else data
 
 
@@ -42,12 +44,12 @@ def decode_response(raw: bytes) -> PruneResponse | memoryview:
 
     Raises: google.protobuf.message.DecodeError.
     """
-    data = _data(raw)
+    data = data_of(raw)
     return PruneResponse.FromString(raw) if data is None else data
 
 
 def _data_prefix(length: int) -> bytes:
-    prefix = bytearray((_DATA_TAG,))
+    prefix = bytearray((DATA_TAG,))
     while length > 0x7F:
         prefix.append(length & 0x7F | 0x80)
         length >>= 7
@@ -55,14 +57,19 @@ def _data_prefix(length: int) -> bytes:
     return bytes(prefix)
 
 
-def _data(raw: bytes) -> memoryview | None:
+def data_of(raw: bytes) -> memoryview | None:
     """Return the payload of a message that is exactly one `data` field; None for all others."""
-    if len(raw) < 2 or raw[0] != _DATA_TAG:
-        return None
+    begin, end = leading_data(raw)
+    return memoryview(raw)[begin:] if begin and end == len(raw) else None
+
+
+def leading_data(raw: bytes) -> tuple[int, int]:
+    """Return where the payload of a `data` field at the beginning begins and ends; (0, 0) if there is none."""
+    if len(raw) < 2 or raw[0] != DATA_TAG:
+        return 0, 0
     length = 0
     for position in range(1, min(len(raw), 1 + _LONGEST_VARINT_BYTES)):
         length |= (raw[position] & 0x7F) << 7 * (position - 1)
         if raw[position] < 0x80:
-            begin = position + 1
-            return memoryview(raw)[begin:] if len(raw) - begin == length else None
-    return None
+            return position + 1, position + 1 + length
+    return 0, 0

@@ -11,6 +11,12 @@ from pruning_service.auth import tls
 from pruning_service.local_settings import SettingsError
 from pruning_service.settings import Settings
 
+WINDOW_BYTES: Final = 256 * 1024
+"""How much a client may send ahead of what the server reads, per call: also before it is known who calls."""
+
+CONNECTION_IDLE_SECONDS: Final = 600
+"""How long a connection without calls is kept; clients open another one when they need it, without noticing."""
+
 HANDSHAKE_SECONDS: Final = 20
 """How long a handshake may take; gRPC's own default is two minutes."""
 
@@ -21,10 +27,13 @@ def options(settings: Settings) -> tuple[tuple[str, int], ...]:
         ("grpc.max_receive_message_length", limits.MESSAGE_BYTES),
         ("grpc.max_concurrent_streams", settings.max_streams_per_connection),
         ("grpc.server_handshake_timeout_ms", HANDSHAKE_SECONDS * 1000),
-        # How much a client may send ahead. gRPC would estimate it, and on a fast line reach 60 MB of a large model,
-        # ahead of the few bytes of the next client. 4 MiB fill a line of 40 MB/s with a round trip of 100 ms.
+        ("grpc.max_allowed_incoming_connections", settings.max_connections),
+        ("grpc.max_connection_idle_ms", CONNECTION_IDLE_SECONDS * 1000),
+        # gRPC would estimate how much a client may send ahead, and on a fast line reach 60 MB of a large model, ahead
+        # of the few bytes of the next client. It raises the window to the message that a call waits for, one of 2 MiB
+        # usually, so that a line of 20 MB/s with a round trip of 100 ms is filled.
         ("grpc.http2.bdp_probe", 0),
-        ("grpc.http2.lookahead_bytes", 4 * limits.MIB),
+        ("grpc.http2.lookahead_bytes", WINDOW_BYTES),
         ("grpc.so_reuseport", 0),  # two servers on one port would share its calls
         # A client may ping every 10 s, also between calls. The server pings a connection that was silent for 30 s, and
         # closes it if there is no answer within 20 s: a client that vanished silently is noticed in 50 to 80 s.

@@ -25,6 +25,7 @@ from pruning_service.resources.devices import DeviceError, find_device, use_kern
 from pruning_service.resources.engine_worker import EngineWorker
 from pruning_service.resources.memory_budget import Budget
 from pruning_service.status import Refusal
+from pruning_service.streams.byte_streams import Reserve
 from pruning_service.streams.digest import Digest
 from pruning_service.streams.tensor_reader import HeaderLimits
 
@@ -104,8 +105,9 @@ class _Source:
         self._pieces: Iterator[Data] = iter(pieces)
         self._digest = Digest() if options.digests else None
 
-    async def options(self) -> pb.PruneOptions:
-        """Return the options. Raises: Refusal for what is unknown here."""
+    async def options(self, reserve: Reserve) -> pb.PruneOptions:
+        """Return the options. Raises: Refusal for what is unknown here, and what `reserve` raises."""
+        await reserve(self._options.ByteSize())
         reject_unknown_fields(self._options)
         return self._options
 

@@ -54,5 +54,5 @@ def _add(parser: argparse.ArgumentParser, name: str, field: FieldInfo) -> None:
 
 
 def _help(field: FieldInfo) -> str:
-    text = f"{field.description} [{words_of(field).allowed}; default: {default_of(field)}]"
+    text = f"{field.description} [{words_of(field).range}; default: {default_of(field)}]"
     return text.replace("%", "%%").replace("`", "")

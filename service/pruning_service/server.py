@@ -34,9 +34,10 @@ from pruning_service.resources.memory_budget import Budget
 from pruning_service.resources.process_memory import trim_when_idle
 from pruning_service.rpc.authentication import AuthInterceptor
 from pruning_service.rpc.concurrency_limit import ConcurrencyLimiter
-from pruning_service.rpc.first_message import FirstMessageDeadline
+from pruning_service.rpc.first_message import FirstMessageLimits
 from pruning_service.rpc.rejections import Rejector
 from pruning_service.rpc.servicer import PruningServicer, StreamLimits
+from pruning_service.rpc.small_messages import SmallMessages
 from pruning_service.settings import Settings
 from pruning_service.status import Refusal
 from pruning_service.streams.tensor_reader import HeaderLimits
@@ -66,6 +67,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     faults = resources.faults
     metrics = _metrics(resources)
     servicer = _servicer(settings, resources, metrics)
+    metrics.in_flight.set_function(lambda: len(servicer.running))
     server = _server(settings, servicer, callers, metrics)
 
     serving_metrics = metrics_served(settings.metrics_listen, metrics.registry)
@@ -85,14 +87,15 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
 
 
 def _server(settings: Settings, servicer: PruningServicer, callers: Callers, metrics: Metrics) -> grpc.aio.Server:
-    """Return the main server. Its interceptors from outside in: a call sends its message in time, is counted, is
-    authenticated, and has a place."""
+    """Return the main server. Its interceptors from outside in: a call sends its message in time, is counted, has
+    small messages, is authenticated, and has a place."""
     rejector = Rejector(metrics)
     interceptors = (
-        FirstMessageDeadline(),
+        FirstMessageLimits(serving_status.SERVICE_NAME),
         MetricsInterceptor(metrics, pb.DESCRIPTOR.services_by_name.values()),
+        SmallMessages(),
         AuthInterceptor(callers, rejector),
-        ConcurrencyLimiter(settings.max_calls, rejector),
+        ConcurrencyLimiter(settings.max_calls, servicer.running, rejector),
     )
     server = grpc.aio.server(interceptors=interceptors, options=options(settings))
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, servicer.handlers()),))

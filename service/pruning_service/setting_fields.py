@@ -19,6 +19,11 @@ class Words:
     """Completes "must be ...": "a whole number of bytes"."""
 
     bounds: str = ""
+    """Completes it too: "at least 1"."""
+
+    ceiling: str = ""
+    """The largest value where `bounds` does not have it, because nobody needs it: "at most 1,000"."""
+
     verb: str = "must be"
     unit: str = ""
     default: str | None = None
@@ -26,8 +31,13 @@ class Words:
 
     @property
     def allowed(self) -> str:
-        """All that is allowed, as the manual and `--help` have it."""
+        """All that is allowed, as messages have it."""
         return f"{self.kind}, {self.bounds}" if self.bounds else self.kind
+
+    @property
+    def range(self) -> str:
+        """All that is allowed and the largest value, as the manual and `--help` have it."""
+        return f"{self.allowed}, {self.ceiling}" if self.ceiling else self.allowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +77,29 @@ def setting(default: object, meaning: str, words: Words, **bounds: Any) -> Any:
     return Field(description=meaning, json_schema_extra=asdict(words), **given, **bounds)
 
 
-def whole(default: int | Computed, meaning: str, unit: str, *, least: int = 1, most: int | None = None) -> Any:
+INT32: Final = 2**31 - 1
+"""The largest number of gRPC's options, and of most messages' fields."""
+
+INT64: Final = 2**63 - 1
+"""The largest number of bytes that any interface of the server takes."""
+
+LONGEST_SECONDS: Final = 2_000_000
+"""The longest duration, 23 days: gRPC counts milliseconds in 31 bits."""
+
+
+def whole(default: int | Computed, meaning: str, unit: str, *, least: int = 1, most: int) -> Any:
     """Return the field of a whole number."""
-    bounds = f"at least {least:,}" if most is None else f"{least:,} to {most:,}"
-    words = Words(kind=f"a whole number of {unit}", bounds=bounds, unit=unit)
+    words = Words(
+        kind=f"a whole number of {unit}", bounds=f"at least {least:,}", ceiling=f"at most {most:,}", unit=unit
+    )
     return setting(default, meaning, words, ge=least, le=most)
 
 
-def seconds(default: float, meaning: str, *, least: float = 0, most: int | None = None) -> Any:
+def seconds(default: float, meaning: str, *, least: float = 0) -> Any:
     """Return the field of a duration, which may have a fraction."""
-    bounds = f"at least {least:g}" if most is None else f"{least:g} to {most:,}"
-    words = Words(kind="a finite number of seconds", bounds=bounds, unit="seconds")
-    return setting(default, meaning, words, ge=least, le=most, allow_inf_nan=False)
+    ceiling = f"at most {LONGEST_SECONDS:,}"
+    words = Words(kind="a finite number of seconds", bounds=f"at least {least:g}", ceiling=ceiling, unit="seconds")
+    return setting(default, meaning, words, ge=least, le=LONGEST_SECONDS, allow_inf_nan=False)
 
 
 def file(meaning: str) -> Any:

@@ -16,6 +16,8 @@ from pruning_proto.names import SERVER_VARIABLE
 from pruning_service.addresses import NOWHERE, is_local
 from pruning_service.local_settings import PREFIX, LocalSettings, SettingsError, default_memory_bytes, default_threads
 from pruning_service.setting_fields import (
+    INT32,
+    INT64,
     PORT_OR_NONE,
     PORT_OR_SOCKET,
     Computed,
@@ -34,8 +36,8 @@ from pruning_service.setting_fields import (
     words_of,
 )
 
-_LONGEST_AGE_SECONDS: Final = 2_000_000
-"""gRPC counts the milliseconds of a connection's age in 31 bits."""
+_MOST_THREADS: Final = 1024
+"""More than any machine has cores for: each thread takes memory of its own."""
 
 _SERVICE_LINK: Final = re.compile(
     r"PRUNING_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)"
@@ -85,7 +87,7 @@ class Settings(BaseSettings):
         LocalSettings.device,
         "The device that computes. `auto`: CUDA if there is a GPU, else the CPU.",
         choice("auto", "cpu", "cuda", "cuda:<number>"),
-        pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$",
+        pattern=r"^(auto|cpu|cuda(:[0-9]{1,4})?)$",
     )
     kernels: str = setting(
         LocalSettings.kernels,
@@ -98,12 +100,14 @@ class Settings(BaseSettings):
         Computed(default_threads, "cores - 1, at least 1"),
         "Threads of one selection on the CPU. The default leaves the event loop a core.",
         "threads",
+        most=_MOST_THREADS,
     )
     memory_bytes: int = whole(
         Computed(default_memory_bytes, "half of what the process may use"),
         "The most that the server holds of all models together. A call that needs more is refused before its body is "
         "read: for good (`MODEL_TOO_LARGE`), or for now (`NO_ROOM`).",
         "bytes",
+        most=INT64,
     )
     header_bytes: int = setting(
         LocalSettings.header_bytes,
@@ -121,23 +125,33 @@ class Settings(BaseSettings):
         "The most tensors in one file (`TOO_MANY_TENSORS`). The default is more than a header of the default size can "
         "hold.",
         "tensors",
+        most=INT32,
     )
     max_calls: int = whole(
         LocalSettings.max_calls,
         "The most `Prune` calls under way. More are refused with a delay after which to retry (`TOO_MANY_CALLS`). "
         "Health and `GetCapabilities` do not count.",
         "calls",
+        most=INT32,
+    )
+    max_connections: int = whole(
+        512,
+        "The most connections to the main port. More are closed at once, and their clients try again. Connections "
+        "without calls are closed after 10 minutes.",
+        "connections",
+        most=1_000_000,
     )
     max_streams_per_connection: int = whole(
         LocalSettings.max_streams_per_connection,
         "The most calls under way on one connection. More wait on their client's side, health checks among them.",
         "calls",
-        most=2**31 - 1,
+        most=INT32,
     )
     backlog_bytes: int = whole(
         64 * limits.MIB,
         "Results of one call that its client has not read yet, before the server stops taking in more.",
         "bytes",
+        most=INT64,
     )
     queue_seconds: float = seconds(
         30.0,
@@ -156,6 +170,7 @@ class Settings(BaseSettings):
         "count. The default is a little more than it takes to transfer one message of 4 MiB within 60 s. 0: no limit.",
         "bytes per second",
         least=0,
+        most=INT64,
     )
     drain_seconds: float = seconds(
         30.0,
@@ -168,7 +183,6 @@ class Settings(BaseSettings):
         "to resolve the service's name again and find replicas that were added. Calls under way go on, however long. "
         "Set it (300, say) where clients take turns among replicas by a name, as `deploy/kubernetes` does; not behind "
         "a proxy, which resolves names itself. 0: no limit.",
-        most=_LONGEST_AGE_SECONDS,
     )
     log_level: Literal["debug", "info", "warning", "error"] = setting(
         "info",
@@ -258,8 +272,8 @@ def _sentence(error: ValidationError, texts: Mapping[str, Any], options: Mapping
     text = str(texts[name])
     where = f"{option_of(name)}: {variable_of(name)}" if name in options else variable_of(name)
     words = words_of(Settings.model_fields[name])
-    is_out_of_bounds = first["type"] in ("greater_than_equal", "less_than_equal")
-    allowed = f"{words.bounds}, {words.kind}" if is_out_of_bounds else words.allowed  # what is wrong comes first
+    bound = {"greater_than_equal": words.bounds, "less_than_equal": words.ceiling or words.bounds}.get(first["type"])
+    allowed = f"{bound}, {words.kind}" if bound else words.allowed  # what is wrong comes first
     got = "PEM itself" if is_pem(text) else repr(text)
     return f"{where} {words.verb} {allowed}, got {got}"
 

@@ -136,11 +136,18 @@ GUARANTEES: Final[Mapping[str, tuple[str, ...]]] = {
         "tests/service/test_server.py::test_a_second_signal_ends_a_drain",
         "tests/service/test_server.py::test_thread_that_never_ends_does_not_keep_the_process",
     ),
-    "Options have at most 2 MiB. At most 20 unknown fields are named, and none are looked for in a data message of "
-    "more than 1 KiB beside its data.": ("tests/service/calls/test_refusals.py",),
-    "Memory for options of more than 64 KiB, and for more than 8 regular expressions, is reserved before "
-    "rules are made of them.": (
+    "Options have at most 2 MiB. At most 20 unknown fields are named, none of more than 4 KiB of them, and none are "
+    "looked for in a data message of more than 1 KiB beside its data.": (
+        "tests/service/calls/test_refusals.py",
+        "tests/service/messages/test_unknown_fields.py",
+    ),
+    "Memory for options of more than 64 KiB is reserved before they are parsed, and for more than 8 regular "
+    "expressions before they are compiled.": (
         "tests/service/rpc/test_limits.py::test_what_options_take_is_reserved_before_it_is_planned",
+        "tests/service/rpc/test_limits.py::test_malformed_options_are_reserved_for_before_they_are_parsed",
+    ),
+    "A call counts as under way, for `PRUNING_MAX_CALLS` and in the metrics, until its last thread has ended.": (
+        "tests/service/calls/test_served_call.py",
     ),
     "Planning has threads of its own and takes at most 60 s. It ends soon after its caller has left.": (
         "tests/service/resources/test_planning_threads.py",
@@ -160,11 +167,29 @@ GUARANTEES: Final[Mapping[str, tuple[str, ...]]] = {
     "not parsed. At most 256 calls watch on the main port and 8 on the health port.": (
         "tests/service/observability/test_hostile_health.py",
     ),
-    "A unary call that does not send its message within 10 s is ended.": (
+    "A call that does not send its first message within 10 s is ended. A unary call of a caller without a token is "
+    "refused before its message is received, and 60 such calls that never finish a message of 4 MiB take less than "
+    "64 MiB.": (
         "tests/service/observability/test_hostile_health.py::test_message_that_does_not_come_ends_its_call",
+        "tests/service/streams/test_request_stream.py::test_first_message_has_a_deadline_of_its_own",
+        "tests/service/rpc/test_unauthenticated.py::test_unary_call_is_refused_before_its_message",
+        "tests/service/rpc/test_unauthenticated.py::test_sixty_unfinished_calls_hold_little_memory",
     ),
-    "Idle connections to the metrics port are closed.": (
+    "Connections to the main port are limited in number.": (
+        "tests/service/rpc/test_unauthenticated.py::test_connections_above_the_most_are_closed",
+    ),
+    "A connection to the metrics port is closed after 10 s, however slowly it goes, and the oldest one when there are "
+    "more than 16. Lack of file descriptors is no busy loop.": (
         "tests/service/observability/test_metrics_server.py::test_connection_that_asks_for_nothing_is_let_go_of_without_a_word",
+        "tests/service/observability/test_metrics_server.py::test_request_that_comes_slowly_has_a_deadline",
+        "tests/service/observability/test_metrics_server.py::test_many_connections_have_few_threads_and_keep_nobody_waiting",
+        "tests/service/observability/test_metrics_server.py::test_lack_of_descriptors_is_no_busy_loop",
+    ),
+    "Malformed and overlong messages of health checks and reflection end their call with INVALID_ARGUMENT and leave no "
+    "line in the log. No name that a health check asks for is remembered.": (
+        "tests/service/observability/test_hostile_health.py::test_reflection_of_what_it_is_not_leaves_the_log_alone",
+        "tests/service/observability/test_hostile_health.py::test_overlong_and_malformed_requests_are_refused_unparsed",
+        "tests/service/observability/test_hostile_health.py::test_new_service_names_are_not_remembered",
     ),
     "Refusals are counted by reason and logged, one line per call.": (
         "tests/service/rpc/test_authentication.py::test_refusal_is_one_line_in_the_log_and_counted",

@@ -1,13 +1,18 @@
 """Settings are read once, checked, and documented."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
+from pruning_client import Client
 from pruning_service.local_settings import PREFIX, SettingsError
 from pruning_service.settings import Settings, read_settings, variable_of
+from tests.servers import running_server
+from tests.service.raw import f32, file, prune
 
 TLS = {"PRUNING_TLS_CERTIFICATE": "pem", "PRUNING_TLS_KEY": "key"}
 MANUAL = Path(__file__).parents[2] / "docs" / "settings.md"
@@ -46,12 +51,48 @@ def test_nonsense_is_refused_by_its_variable(variable: str, text: str) -> None:
 SECONDS = "a finite number of seconds"
 
 
+NUMBERS = [name for name, field in Settings.model_fields.items() if field.annotation in (int, float)]
+
+
+def most(name: str) -> str:
+    """Return the largest value of a number."""
+    (bound,) = [bound.le for bound in Settings.model_fields[name].metadata if hasattr(bound, "le")]
+    return str(bound)
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_every_number_has_a_largest_value(name: str) -> None:
+    assert read_settings({variable_of(name): most(name)})
+    with pytest.raises(SettingsError, match=f"^{variable_of(name)} must be "):
+        read_settings({variable_of(name): str(int(most(name)) + 1)})
+
+
+def test_server_starts_and_works_with_the_largest_values() -> None:
+    with running_server(**{name: most(name) for name in NUMBERS}) as server:
+        with Client(server.address) as client:
+            assert client.capabilities().limits.calls == 2**31 - 1
+        assert prune(server.address, file({"a.weight": ("F32", [2, 2], f32(4, -1, 3, -2))})).report
+        assert server.stop() == 0
+    assert "Traceback" not in "".join(server.log)
+
+
+@pytest.mark.parametrize("listen", ["a" * 64 + ".example:1", "\N{SNOWMAN}:1", "256.256.256.256:1"])
+@pytest.mark.parametrize("option", ["--listen", "--metrics-listen", "--health-listen"])
+def test_impossible_host_is_an_error_sentence(option: str, listen: str) -> None:
+    command = [sys.executable, "-m", "pruning_service", "--listen", "127.0.0.1:0", "--metrics-listen", "none"]
+    command += [option, listen, "--allow-plaintext"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
         (("PRUNING_IDLE_SECONDS", "0"), f"must be at least 0.1, {SECONDS}"),
         (("PRUNING_QUEUE_SECONDS", "nan"), f"must be {SECONDS}, at least 0"),
-        (("PRUNING_CONNECTION_AGE_SECONDS", "1e7"), f"must be 0 to 2,000,000, {SECONDS}"),
+        (("PRUNING_CONNECTION_AGE_SECONDS", "1e7"), f"must be at most 2,000,000, {SECONDS}"),
         (
             ("PRUNING_HEADER_BYTES", "100000001"),
             "must be 1 to 100,000,000 (the format's own limit), a whole number of bytes",

@@ -4,14 +4,14 @@ from typing import Protocol
 
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.status import Refusal
-from pruning_service.streams.byte_streams import ByteSink, ByteSource
+from pruning_service.streams.byte_streams import ByteSink, ByteSource, Reserve
 
 
 class Requests(ByteSource, Protocol):
     """What the client sends: options, then the bytes of a file."""
 
-    async def options(self) -> pb.PruneOptions:
-        """Return the options. Raises: Refusal."""
+    async def options(self, reserve: Reserve) -> pb.PruneOptions:
+        """Return the options, for whose bytes `reserve` is called before they are parsed. Raises: Refusal."""
 
     async def sha256(self) -> str:
         """Return the digest of the bytes read, if the options ask for it; else an empty text."""

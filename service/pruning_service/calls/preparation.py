@@ -1,8 +1,9 @@
 """What follows from a request and the header of a file, before any weight has been received."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from typing import Final
 
 from pruning_engine.checkpoints.parameters import TensorSpec
 from pruning_engine.planning.plan import Plan
@@ -20,6 +21,9 @@ from pruning_service.messages.plan_and_report import check_describable, check_gr
 from pruning_service.messages.recipe import Request
 from pruning_service.resources.memory_estimate import peak_bytes
 
+_FEW_PARTS: Final = 10_000
+"""So many objects are freed in a millisecond or two."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
@@ -27,7 +31,8 @@ class Prepared:
 
     `metadata` is the result's. `header` is the result's too, empty where there is no file or where it is known only
     after everything has been pruned; `last` names the tensors that come last there, in their order, so that all are
-    aligned; of a packed file, those that come last in the dense one. `peak_bytes` is what to reserve.
+    aligned; of a packed file, those that come last in the dense one. `peak_bytes` is what to reserve. `parts` are all
+    objects that there are many of, if there are many: they are to be freed in steps.
     """
 
     file: Layout
@@ -37,16 +42,12 @@ class Prepared:
     header: bytes
     last: Sequence[str]
     peak_bytes: int
+    parts: list[object]
 
     @property
     def result_bytes(self) -> int | None:
         """The size of the result's file; None if there is none, or its size is not known yet."""
         return len(self.header) + sum(spec.nbytes for spec in self.plan.results) if self.header else None
-
-    @property
-    def parts(self) -> Iterator[object]:
-        """All objects that there are many of where a file has many tensors."""
-        return chain(self.file.tensors, self.plan.parameters, self.plan.results, self.plan.memory_profile)
 
 
 def prepare(request: Request, file: Layout, backlog_bytes: int, version: str) -> Prepared:
@@ -83,6 +84,7 @@ def prepare(request: Request, file: Layout, backlog_bytes: int, version: str) ->
         last=[spec.name for spec in last],
         peak_bytes=sum(spec.nbytes for spec in last if has_header)
         + peak_bytes(plan, file, backlog_bytes, is_late=output.header_is_late, is_made_anew=output.is_packed),
+        parts=_parts(plan, file),
     )
 
 
@@ -94,6 +96,11 @@ def _history_warning(earlier: EarlierRounds) -> ModelWarning:
         message=f"of {rounds:,} earlier rounds in the file's history {earlier.not_read:,} cannot be read here, so the "
         "zeros that they left may count as unpruned weights; with prior `zeros` every zero counts as pruned",
     )
+
+
+def _parts(plan: Plan, file: Layout) -> list[object]:
+    parts = [*file.tensors, *plan.parameters, *plan.results, *plan.memory_profile, *plan.stages]
+    return parts if len(parts) > _FEW_PARTS else []
 
 
 def _result_metadata(plan: Plan, request: Request, file: Layout, version: str) -> dict[str, str]:

@@ -23,7 +23,6 @@ from pruning_service.messages.plan_and_report import plan_messages, report_messa
 from pruning_service.messages.recipe import Request, request_of
 from pruning_service.resources.device_faults import DeviceFaults
 from pruning_service.resources.engine_worker import EngineWorker
-from pruning_service.resources.garbage_collection import FEW_TENSORS
 from pruning_service.resources.memory_budget import Budget, Reservation
 from pruning_service.resources.memory_estimate import expressions_bytes, options_bytes
 from pruning_service.resources.threads import run_in_thread_if_large
@@ -93,10 +92,14 @@ class PruneCall:
             self._task.cancel()
 
     async def _prune(self, reservation: Reservation) -> None:
-        options = await self._requests.options()
-        size = options.ByteSize()
-        await reservation.keep(options_bytes(size))
-        request = self.request = await run_in_thread_if_large(partial(request_of, options), size)
+        sizes: list[int] = []
+
+        async def reserve(size: int) -> None:
+            sizes.append(size)
+            await reservation.keep(options_bytes(size))
+
+        options = await self._requests.options(reserve)
+        request = self.request = await run_in_thread_if_large(partial(request_of, options), *sizes)
         await reservation.keep(expressions_bytes(request.expressions))
         pipeline = Pipeline(request, self._requests, self._responses, self._resources.worker)
         prepared = await pipeline.prepare(self._resources.limits, reservation, self._resources.version)
@@ -115,8 +118,7 @@ class PruneCall:
 
     def _note_size(self, prepared: Prepared) -> None:
         self.tensors = max(1, len(prepared.file.tensors))
-        if self.tensors > FEW_TENSORS:
-            self.parts = list(prepared.parts)
+        self.parts = prepared.parts
 
     async def _send_plan(self, prepared: Prepared) -> None:
         last = pb.Plan(
@@ -143,6 +145,8 @@ class PruneCall:
             result_bytes=result.result_bytes,
         )
         await self._send(report_messages(report, last), prepared)
+        if self.parts:
+            self.parts += (*report.tensors, *report.groups)
 
     async def _send(self, messages: Iterator[pb.PruneResponse], prepared: Prepared) -> None:
         described: list[pb.PruneResponse] = await run_in_thread_if_large(
@@ -150,6 +154,7 @@ class PruneCall:
         )
         for message in described:
             self._responses.send(message)
+            await asyncio.sleep(0)  # each takes a millisecond, and there may be many
 
     async def _refusal_of(self, error: Exception) -> Refusal:
         """Return what `error` amounts to; the device is looked at where it may be its fault."""

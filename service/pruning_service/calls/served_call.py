@@ -5,7 +5,7 @@ the other beyond what the streams allow.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Awaitable
 
 from pruning_engine.runtime.clear_in_steps import clear_in_steps
 from pruning_proto.framing import Data
@@ -18,7 +18,7 @@ from pruning_service.streams.response_stream import ResponseStream
 
 
 class ServedCall:
-    """One call and its streams. It is one of `running` from its first response until all of its memory is freed."""
+    """One call and its streams. It is one of `running` from its beginning until all of its memory is freed."""
 
     def __init__(
         self,
@@ -32,12 +32,15 @@ class ServedCall:
         self.requests = requests
         self.stream = responses
 
-    async def responses(self, running: "set[ServedCall]") -> AsyncIterator[pb.PruneResponse | Data]:
-        """Run the call and yield what it sends."""
+    async def responses(
+        self, running: "set[ServedCall]", greeting: Awaitable[None]
+    ) -> AsyncGenerator[pb.PruneResponse | Data, None]:
+        """Run the call and yield what it sends, after `greeting`, which begins the reply."""
         running.add(self)
         task = asyncio.create_task(self.call.run())
         task.add_done_callback(self._stop_sending)
         try:
+            await greeting
             async for message in self.stream.messages(HEARTBEAT_SECONDS):
                 yield self._progress() if message is None else message
             await task

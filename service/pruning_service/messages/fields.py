@@ -13,11 +13,14 @@ from google.protobuf.message import Message
 
 from pruning_engine.norm import NamedNorm, Norm
 from pruning_engine.recipe import Argument, ChannelGroup, ChannelSlice
+from pruning_engine.runtime.yield_points import with_yields
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.status import Refusal, Violation
 
 Value = TypeVar("Value")
+
+_PARTS_BETWEEN_YIELDS: Final = 64
 
 _NAMED_NORMS: Final = {pb.NAMED_NORM_FRO: NamedNorm.FRO, pb.NAMED_NORM_NUC: NamedNorm.NUC}
 _PARTS: Final[Mapping[str, type]] = {"Group": ChannelGroup, "Tie": ChannelSlice}
@@ -70,7 +73,10 @@ def _read(field: FieldDescriptor, content: Any, path: str) -> object:
     if _is_map(field):
         return {key: _read_argument(value, f'{path}["{key}"]') for key, value in content.items()}
     if field.is_repeated:
-        return tuple(_read_one(field, value, f"{path}[{position}]") for position, value in enumerate(content))
+        if field.message_type is None:
+            return tuple(content)
+        parts = with_yields(enumerate(content), _PARTS_BETWEEN_YIELDS)
+        return tuple(_read_one(field, value, f"{path}[{position}]") for position, value in parts)
     return _read_one(field, content, path)
 
 

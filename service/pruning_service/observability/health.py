@@ -5,7 +5,7 @@ NOT_SERVING where the main port would not answer: when the loop has been blocked
 plaintext, because it reveals only whether the server serves.
 
 gRPC's synchronous server gives every call a thread, from its first byte on. So that unfinished calls do not keep probes
-waiting, a call that has not sent its message after MESSAGE_SECONDS is ended, and few calls may watch.
+waiting, a call that has not sent its message after MESSAGE_SECONDS is ended, or sooner if many wait, and few may watch.
 """
 
 import asyncio
@@ -39,29 +39,41 @@ HANGING_SECONDS: Final = 30.0
 MESSAGE_SECONDS: Final = 0.5
 """How long a call may take from its first byte until its message is complete."""
 
+UNFINISHED_CALLS: Final = 8
+"""The most calls that wait for their message: a probe's comes with its metadata, so that it hardly waits."""
+
 _HEARTBEAT_SECONDS: Final = 1.0
 _WATCH_SECONDS: Final = 0.1
 _THREADS: Final = 32
 _WATCHERS: Final = 8
 _CALLS: Final = 1000
+_CONNECTIONS: Final = 128
 _CALLS_OF_A_CONNECTION: Final = 16
 
 _log = logging.getLogger(__name__)
 
 
 class _Unfinished:
-    """The calls whose message has not come yet."""
+    """The calls whose message has not come yet. One more than UNFINISHED_CALLS ends the one that has waited longest."""
 
     def __init__(self) -> None:
         self._begins: dict[grpc.ServicerContext, float] = {}
+        self._lock = threading.Lock()
 
     def message(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         """Wait for the message of a call. Raises: HealthRefusedError if none comes; what gRPC raises if it ends."""
-        self._begins[context] = time.monotonic()
+        with self._lock:
+            longest = next(iter(self._begins)) if len(self._begins) >= UNFINISHED_CALLS else None
+            if longest is not None:
+                del self._begins[longest]
+            self._begins[context] = time.monotonic()
+        if longest is not None:
+            longest.cancel()
         try:
             raw = next(requests, None)
         finally:
-            self._begins.pop(context, None)
+            with self._lock:
+                self._begins.pop(context, None)
         if raw is None:
             raise HealthRefusedError(grpc.StatusCode.INVALID_ARGUMENT, "the call has no message")
         return raw
@@ -69,9 +81,10 @@ class _Unfinished:
     def end_late_ones(self) -> None:
         """End the calls that have waited too long."""
         now = time.monotonic()
-        for context, begin in list(self._begins.items()):
-            if now - begin > MESSAGE_SECONDS:
-                context.cancel()
+        with self._lock:
+            late = [context for context, begin in self._begins.items() if now - begin > MESSAGE_SECONDS]
+        for context in late:
+            context.cancel()
 
 
 class HealthPort:
@@ -97,6 +110,10 @@ class HealthPort:
                 ("grpc.so_reuseport", 0),
                 ("grpc.max_receive_message_length", REQUEST_BYTES),
                 ("grpc.max_concurrent_streams", _CALLS_OF_A_CONNECTION),
+                ("grpc.max_allowed_incoming_connections", _CONNECTIONS),
+                ("grpc.max_connection_idle_ms", 60_000),
+                ("grpc.http2.bdp_probe", 0),
+                ("grpc.http2.lookahead_bytes", 1024),
             ),
             maximum_concurrent_rpcs=_CALLS,
         )

@@ -101,7 +101,7 @@ class Metrics:
         )
 
     def _declare_capacity(self) -> None:
-        self.in_flight = self._gauge("requests_in_flight", "Prune calls under way.")
+        self.in_flight = self._gauge("requests_in_flight", "Prune calls under way, until their last thread has ended.")
         self.waiting = self._gauge("requests_waiting", "Prune calls that wait for memory of the budget.")
         self.reserved_bytes = self._gauge("reserved_bytes", "Bytes of the budget reserved for models in calls.")
         self.budget_bytes = self._gauge("budget_bytes", "Bytes that calls may reserve together.")

@@ -47,7 +47,7 @@ class MetricsInterceptor(grpc.aio.ServerInterceptor):
 
     def __init__(self, metrics: Metrics, services: Iterable[ServiceDescriptor] = ()) -> None:
         self._metrics = metrics
-        self._series: dict[tuple[str, str], RpcSeries] = {}
+        self._series: dict[str, RpcSeries] = {}
         for service in services:
             for method in service.methods:
                 _, kind = _MAKERS[method.client_streaming, method.server_streaming]
@@ -69,10 +69,10 @@ class MetricsInterceptor(grpc.aio.ServerInterceptor):
         return make(counted, handler.request_deserializer, handler.response_serializer)
 
     def _series_of(self, path: str, kind: str) -> RpcSeries:
-        if (path, kind) not in self._series:
+        if path not in self._series:  # a method that is known keeps its kind, whatever wraps its handler
             service, _, method = path.removeprefix("/").rpartition("/")
-            self._series[path, kind] = self._metrics.rpc(kind, service, method)
-        return self._series[path, kind]
+            self._series[path] = self._metrics.rpc(kind, service, method)
+        return self._series[path]
 
 
 def _counted(behavior: Any, series: RpcSeries, handler: Any) -> Any:

@@ -53,12 +53,12 @@ class AuthInterceptor(grpc.aio.ServerInterceptor):
             caller.set(name_of(None, context))
             await self._rejector.abort(refusal, method.rpartition("/")[2], context)
 
-        # Without a deserializer: nothing that an unknown caller sends is parsed.
-        if method == PRUNE_PATH:
-            return grpc.stream_stream_rpc_method_handler(prune, None, handler.response_serializer)
-        if handler.request_streaming:
-            return grpc.stream_stream_rpc_method_handler(other, None, handler.response_serializer)
-        return grpc.unary_unary_rpc_method_handler(other, None, handler.response_serializer)
+        # Without a deserializer, nothing that an unknown caller sends is parsed; and a stream's handler gets no message
+        # that it does not ask for, so that the one of a unary call is not received either.
+        if method == PRUNE_PATH or handler.response_streaming:
+            rejecting = prune if method == PRUNE_PATH else other
+            return grpc.stream_stream_rpc_method_handler(rejecting, None, handler.response_serializer)
+        return grpc.stream_unary_rpc_method_handler(other, None, handler.response_serializer)
 
 
 def _naming(handler: Any, token_name: str | None) -> Any:

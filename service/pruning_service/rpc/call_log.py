@@ -24,11 +24,14 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 _log = logging.getLogger(__name__)
 
 
-async def send_request_id(context: Context) -> str:
-    """Draw the id of a call and send it: every reply begins with it, whatever comes of the call."""
-    request_id = secrets.token_hex(8)
+def new_request_id() -> str:
+    """Draw the id of a call."""
+    return secrets.token_hex(8)
+
+
+async def send_request_id(context: Context, request_id: str) -> None:
+    """Send the id of a call: every reply begins with it, whatever comes of the call."""
     await context.send_initial_metadata(((REQUEST_ID_KEY, request_id),))
-    return request_id
 
 
 @contextmanager
@@ -37,7 +40,6 @@ def log_call(served: ServedCall, metrics: Metrics, peer: str) -> Iterator[None]:
     call, requests, stream = served.call, served.requests, served.stream
     begin = time.perf_counter()
     outcome: str = Reason.INTERNAL
-    metrics.in_flight.inc()
     try:
         with metrics.traffic.counted(requests, stream):
             yield
@@ -46,7 +48,6 @@ def log_call(served: ServedCall, metrics: Metrics, peer: str) -> Iterator[None]:
         outcome = call.refusal.reason if call.refusal is not None and call.is_cut_off else "CANCELLED"
         raise
     finally:
-        metrics.in_flight.dec()
         if outcome in TABLE:
             metrics.refusals.labels(outcome).inc()
         if call.report is not None and call.request is not None:

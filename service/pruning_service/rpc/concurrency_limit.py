@@ -1,7 +1,10 @@
-"""How many Prune calls may be under way: more are rejected before any of their messages is parsed."""
+"""How many Prune calls may be under way: more are rejected before any of their messages is parsed.
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import aclosing, contextmanager
+A call is under way until its last thread has ended and its memory is free, which may be after its client has left.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sized
+from contextlib import aclosing
 from typing import Any, Final
 
 import grpc
@@ -16,11 +19,14 @@ RETRY_SECONDS: Final = 1.0
 
 
 class ConcurrencyLimiter(grpc.aio.ServerInterceptor):
-    """Passes on Prune calls as long as fewer than `max_calls` are under way, and rejects others."""
+    """Passes on Prune calls as long as fewer than `max_calls` are `running`, and rejects others.
 
-    def __init__(self, max_calls: int, rejector: Rejector) -> None:
+    The handler has to add a call to `running` before it waits for anything, so that none is missed here.
+    """
+
+    def __init__(self, max_calls: int, running: Sized, rejector: Rejector) -> None:
         self._max_calls = max_calls
-        self._calls = 0
+        self._running = running
         self._rejector = rejector
 
     async def intercept_service(
@@ -34,28 +40,15 @@ class ConcurrencyLimiter(grpc.aio.ServerInterceptor):
 
     def _limited(self, handler: Any) -> Any:
         async def prune(requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
-            with self._place() as refusal:
-                if refusal is None:
-                    responses = handler.stream_stream(requests, context)
-                else:
-                    responses = self._rejector.prune(refusal, requests, context)
-                async with aclosing(responses):
-                    async for response in responses:
-                        yield response
+            if len(self._running) < self._max_calls:
+                responses = handler.stream_stream(requests, context)
+            else:
+                responses = self._rejector.prune(self._full(), requests, context)
+            async with aclosing(responses):
+                async for response in responses:
+                    yield response
 
         return grpc.stream_stream_rpc_method_handler(prune, handler.request_deserializer, handler.response_serializer)
-
-    @contextmanager
-    def _place(self) -> Iterator[Refusal | None]:
-        """Take a place while inside and yield None, or yield why there is none."""
-        if self._calls >= self._max_calls:
-            yield self._full()
-            return
-        self._calls += 1
-        try:
-            yield None
-        finally:
-            self._calls -= 1
 
     def _full(self) -> Refusal:
         return Refusal(

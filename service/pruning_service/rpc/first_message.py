@@ -1,30 +1,65 @@
-"""A deadline for the one message of a unary call: until it has come, nobody knows who calls or what for.
+"""Limits of the wait for the one message of a unary call: until it has come, nobody knows what the call is for.
 
 gRPC begins a unary handler only once its message is complete, however long that takes, and holds up to 4 MiB of it. So
-the handler is a stream's as far as gRPC knows; nothing on the wire tells the two apart.
+the handler is a stream's as far as gRPC knows, which asks for the message when it wants it; nothing on the wire tells
+the two apart. A call that is rejected for its metadata never asks for it.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 import grpc
 
 from pruning_service.deadlines import FIRST_MESSAGE_SECONDS
+from pruning_service.rpc.small_messages import MOST_BYTES, MessageRefusedError, check_length
+
+WAITING_CALLS: Final = 64
+"""The most calls that wait for their message; each may have 4 MiB of it in memory."""
+
+WAITING_CALLS_OF_ANYBODY: Final = 3
+"""As WAITING_CALLS, of methods that need no token. The message of an honest call comes with its metadata, so that it
+hardly waits; beyond this number, the call that has waited longest is ended."""
 
 
-class FirstMessageDeadline(grpc.aio.ServerInterceptor):
-    """Ends unary calls whose message does not come in time. To be the outermost interceptor."""
+class _Waiting:
+    """A number of calls that wait; one more ends the wait of the one that has waited longest."""
 
-    def __init__(self, seconds: float = FIRST_MESSAGE_SECONDS) -> None:
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._calls: deque[asyncio.Future[None]] = deque()
+
+    async def wait(self, reading: "asyncio.Future[bytes | None]", seconds: float) -> bool:
+        """Wait until a message has been read, or its time is over; return whether the call need not make way."""
+        made_way = asyncio.get_running_loop().create_future()
+        self._calls.append(made_way)
+        if len(self._calls) > self._most:
+            self._calls.popleft().set_result(None)
+        try:
+            await asyncio.wait({reading, made_way}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not made_way.done():
+                self._calls.remove(made_way)
+        return not made_way.done()
+
+
+class FirstMessageLimits(grpc.aio.ServerInterceptor):
+    """Ends unary calls whose message does not come in time, or that wait while others do. To be the outermost one."""
+
+    def __init__(self, open_service: str, seconds: float = FIRST_MESSAGE_SECONDS) -> None:
+        """`open_service`: the full name of the service that needs no token."""
         self._seconds = seconds
+        self._open_path = f"/{open_service}/"
+        self._waiting = _Waiting(WAITING_CALLS)
+        self._waiting_of_anybody = _Waiting(WAITING_CALLS_OF_ANYBODY)
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
-        """Return the call's handler, with a deadline if it takes one message."""
+        """Return the call's handler, with the limits if it takes one message, which it has to parse by itself."""
         handler = await continuation(handler_call_details)
         if handler is None or handler.request_streaming:
             return handler
@@ -34,34 +69,53 @@ class FirstMessageDeadline(grpc.aio.ServerInterceptor):
             if handler.response_streaming
             else grpc.stream_unary_rpc_method_handler
         )
-        return make(self._timed(behavior), handler.request_deserializer, handler.response_serializer)
+        is_open = handler_call_details.method.startswith(self._open_path)
+        waiting = self._waiting_of_anybody if is_open else self._waiting
+        return make(self._limited(behavior, waiting), None, handler.response_serializer)
 
-    def _timed(self, behavior: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[AsyncIterator[Any], Any], Any]:
-        async def timed(requests: AsyncIterator[Any], context: Any) -> Any:
-            return await behavior(await self._message(requests, context), context)
+    def _limited(
+        self, behavior: Callable[[Any, Any], Awaitable[Any]], waiting: _Waiting
+    ) -> Callable[[AsyncIterator[Any], Any], Any]:
+        async def limited(requests: AsyncIterator[Any], context: Any) -> Any:
+            return await behavior(await self._message(requests, context, waiting), context)
 
-        return timed
+        return limited
 
-    async def _message(self, requests: AsyncIterator[Any], context: Any) -> Any:
+    async def _message(self, requests: AsyncIterator[bytes], context: Any, waiting: _Waiting) -> bytes | None:
         reading = asyncio.ensure_future(_first(requests))
         reading.add_done_callback(
             lambda done: done.cancelled() or done.exception()
         )  # retrieved, also when nobody waits
         try:
-            await asyncio.wait({reading}, timeout=self._seconds)
+            has_time = await waiting.wait(reading, self._seconds)
             if not reading.done():
-                text = f"the message of the call did not come within {self._seconds:g} s"
-                await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, text)
+                await self._end(context, has_time=has_time)
         finally:
             if not reading.done():
                 reading.cancel()  # only now: it would keep the call from ending with its status
         message = reading.result()
         if message is None:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the call has no message")
+        else:
+            await self._check_length(message, context)
         return message
 
+    @staticmethod
+    async def _check_length(message: bytes, context: Any) -> None:
+        try:
+            check_length(message)
+        except MessageRefusedError as refused:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(refused))
 
-async def _first(requests: AsyncIterator[Any]) -> Any:
+    async def _end(self, context: Any, *, has_time: bool) -> None:
+        if has_time:
+            text = f"the message of the call did not come within {self._seconds:g} s"
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, text)
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "too many calls wait for their message; send it at once")
+
+
+async def _first(requests: AsyncIterator[bytes]) -> bytes | None:
+    """Return the first message; of one that is too long, only so much that it is seen to be."""
     async for message in requests:
-        return message
+        return message[: MOST_BYTES + 1]
     return None

@@ -1,8 +1,8 @@
 """Calls that are rejected before anything of them is parsed, and how their clients see why.
 
 A Prune call is rejected in the stream and by its status, as every failure of one is: a client that is still writing
-when its call ends mostly sees something else (grpc issue 36066). What it writes meanwhile is dropped as it comes, for a
-few calls at a time: each message is memory while it comes, and a caller without a token may send many.
+when its call ends mostly sees something else (grpc issue 36066). What it writes meanwhile is dropped as it comes, for
+one call at a time: each message is memory while it comes, and a caller without a token may send many.
 """
 
 import asyncio
@@ -15,13 +15,13 @@ from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.auth.callers import caller
 from pruning_service.deadlines import DISCARD_SECONDS, RESET_SECONDS
 from pruning_service.observability.metrics import Metrics
-from pruning_service.rpc.call_log import Context, send_request_id
+from pruning_service.rpc.call_log import Context, new_request_id, send_request_id
 from pruning_service.rpc.grpc_status import grpc_status
 from pruning_service.status import Refusal, failure
 from pruning_service.streams.request_stream import RequestStream
 
-DROPPING_CALLS: Final = 16
-"""The most rejected calls whose messages are read and dropped; gRPC holds up to four messages of each, 256 MiB in all.
+DROPPING_CALLS: Final = 1
+"""The most rejected calls whose messages are read and dropped; two messages of each are in memory, 8 MiB.
 
 Beyond them a call ends at once. A client that reads before it writes everything, as ours, sees why all the same."""
 
@@ -37,7 +37,8 @@ class Rejector:
 
     async def prune(self, refusal: Refusal, requests: AsyncIterator[Any], context: Context) -> AsyncGenerator[Any]:
         """Answer a Prune call with a refusal."""
-        request_id = await send_request_id(context)
+        request_id = new_request_id()
+        await send_request_id(context, request_id)
         self._record(refusal, request_id, "Prune", context)
         with _reset_after(RESET_SECONDS):
             yield pb.PruneResponse(failure=failure(refusal, request_id))
@@ -46,7 +47,8 @@ class Rejector:
 
     async def abort(self, refusal: Refusal, method: str, context: Context) -> None:
         """Answer any other call with a refusal, which only its status can report."""
-        request_id = await send_request_id(context)
+        request_id = new_request_id()
+        await send_request_id(context, request_id)
         self._record(refusal, request_id, method, context)
         await context.abort_with_status(grpc_status(refusal, request_id))
 

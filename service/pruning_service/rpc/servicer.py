@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from pruning_service.calls.prune_call import CallResources
 from pruning_service.calls.served_call import ServedCall
 from pruning_service.messages.unknown_fields import reject_unknown_fields
 from pruning_service.observability.metrics import Metrics
-from pruning_service.rpc.call_log import Context, log_call, send_request_id
+from pruning_service.rpc.call_log import Context, log_call, new_request_id, send_request_id
 from pruning_service.rpc.grpc_status import grpc_status
 from pruning_service.status import Refusal, drop_tracebacks, refusal_of
 from pruning_service.streams.request_stream import RequestStream
@@ -52,22 +52,22 @@ class PruningServicer:
         self._capabilities = capabilities
 
     async def Prune(  # noqa: N802 - the contract's name
-        self, requests: AsyncIterator[pb.PruneRequest | memoryview], context: Context
+        self, requests: AsyncIterator[bytes], context: Context
     ) -> AsyncIterator[pb.PruneResponse | Data]:
-        """Prune one checkpoint while it streams through."""
-        request_id = await send_request_id(context)
+        """Prune one checkpoint while it streams through. It is one of `running` before it waits for anything."""
+        request_id = new_request_id()
         served = self._served(requests, context, request_id)
         with log_call(served, self._metrics, context.peer()):
-            async for response in served.responses(self.running):
-                yield response
+            greeting = send_request_id(context, request_id)
+            async with aclosing(served.responses(self.running, greeting)) as responses:
+                async for response in responses:
+                    yield response
         refusal = served.call.refusal
         if refusal is not None:
             drop_tracebacks(refusal)
             await context.abort_with_status(grpc_status(refusal, request_id))
 
-    def _served(
-        self, requests: AsyncIterator[pb.PruneRequest | memoryview], context: Context, request_id: str
-    ) -> ServedCall:
+    def _served(self, requests: AsyncIterator[bytes], context: Context, request_id: str) -> ServedCall:
         limits = self._limits
         return ServedCall(
             RequestStream(requests, limits.idle_seconds, limits.min_bytes_per_second),
@@ -81,7 +81,8 @@ class PruningServicer:
         self, raw: bytes, context: Context
     ) -> pb.GetCapabilitiesResponse:
         """Return what this server offers."""
-        request_id = await send_request_id(context)
+        request_id = new_request_id()
+        await send_request_id(context, request_id)
         try:
             reject_unknown_fields(pb.GetCapabilitiesRequest.FromString(raw))
             return self._capabilities()
@@ -93,9 +94,9 @@ class PruningServicer:
             await context.abort_with_status(grpc_status(refusal, request_id))
 
     def handlers(self) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
-        """Return each method's handler; Prune has (de)serializers of its own, see pruning_proto.framing."""
+        """Return each method's handler. gRPC parses nothing: it would on the event loop, whatever a message costs."""
         return {
-            "Prune": grpc.stream_stream_rpc_method_handler(self.Prune, framing.decode_request, framing.encode),
+            "Prune": grpc.stream_stream_rpc_method_handler(self.Prune, None, framing.encode),
             "GetCapabilities": grpc.unary_unary_rpc_method_handler(
                 self.GetCapabilities,
                 None,  # parsed by the method, so that what cannot be parsed is refused as all else is

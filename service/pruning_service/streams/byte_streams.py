@@ -1,6 +1,10 @@
 """Where the bytes of a checkpoint come from and where those of its result go: a stream, a file, memory."""
 
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeAlias
+
+Reserve: TypeAlias = Callable[[int], Awaitable[None]]
+"""Reserves memory for options of a number of bytes, or refuses them. Raises: Refusal."""
 
 
 class ByteSource(Protocol):

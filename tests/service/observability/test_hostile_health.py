@@ -11,8 +11,10 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from pruning_proto.limits import MIB
 from pruning_service.observability.serving_status import REQUEST_BYTES
-from pruning_service.rpc.first_message import FirstMessageDeadline
+from pruning_service.rpc.first_message import WAITING_CALLS_OF_ANYBODY, FirstMessageLimits
+from tests.campaigns.observed import anonymous_bytes
 from tests.servers import ServerProcess, running_server
 from tests.service.http2 import windowless_call
 from tests.service.raw import wait_until
@@ -86,7 +88,7 @@ def test_calls_that_never_send_their_message_do_not_crowd_out_probes(server: Ser
     address, over = getattr(server, port), Event()
     with ExitStack() as channels:
         calls: list[Any] = []
-        for _ in range(10):
+        for _ in range(20):
             channel: Any = grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)])
             channels.enter_context(channel)
             calls += [channel.stream_unary(CHECK).future(never(over), timeout=60) for _ in range(10)]
@@ -95,6 +97,7 @@ def test_calls_that_never_send_their_message_do_not_crowd_out_probes(server: Ser
         over.set()
     assert {call.code() for call in calls} <= {
         *(grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNKNOWN),
+        grpc.StatusCode.UNAVAILABLE,
     }
 
 
@@ -128,7 +131,7 @@ def test_overlong_and_malformed_requests_are_refused_unparsed(
 
 def test_message_that_does_not_come_ends_its_call() -> None:
     async def codes() -> list[Any]:
-        server = grpc.aio.server(interceptors=(FirstMessageDeadline(0.2),))
+        server = grpc.aio.server(interceptors=(FirstMessageLimits("open.Service", 0.2),))
         handlers: dict[str, Any] = {"Echo": grpc.unary_unary_rpc_method_handler(echo)}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("x", handlers),))
         port = server.add_insecure_port("127.0.0.1:0")
@@ -145,3 +148,43 @@ def test_message_that_does_not_come_ends_its_call() -> None:
         return message
 
     assert asyncio.run(codes()) == [b"text", grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.INVALID_ARGUMENT]
+
+
+def test_call_that_waits_longest_makes_way_for_others() -> None:
+    over = Event()
+    with running_server() as server, ExitStack() as channels:
+        calls: list[Any] = []
+        for _ in range(WAITING_CALLS_OF_ANYBODY + 3):
+            channel: Any = channels.enter_context(grpc.insecure_channel(server.address))
+            calls.append(channel.stream_unary(CHECK).future(never(over), timeout=60))
+        ended = [call for call in calls if wait_until(call.done, 2)]
+        assert {call.code() for call in ended} == {grpc.StatusCode.UNAVAILABLE}
+        assert len(ended) == 3
+        assert health_of(server.address) == SERVING
+        over.set()
+
+
+def test_new_service_names_are_not_remembered(server: ServerProcess) -> None:
+    before = anonymous_bytes(server.process.pid)
+    for address in (server.address, server.health_address):
+        with grpc.insecure_channel(address) as channel:
+            watch = health_pb2_grpc.HealthStub(channel).Watch
+            for number in range(500):
+                asked = health_pb2.HealthCheckRequest(service=f"{number:0200}")
+                call: Any = watch(asked, timeout=20)
+                assert first(call) in (SERVICE_UNKNOWN, grpc.StatusCode.RESOURCE_EXHAUSTED)
+                call.cancel()
+    assert anonymous_bytes(server.process.pid) < before + 16 * MIB
+
+
+@pytest.mark.parametrize("raw", [b"\xff", b"\n\xff\xff\x03" + bytes(65535)], ids=["malformed", "overlong"])
+def test_reflection_of_what_it_is_not_leaves_the_log_alone(server: ServerProcess, raw: bytes) -> None:
+    before = len(server.log)
+    with grpc.insecure_channel(server.address) as channel:
+        reflect: Any = channel.stream_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
+        for _ in range(3):
+            with pytest.raises(grpc.RpcError) as caught:
+                list(reflect(iter([raw]), timeout=20))
+            assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert health_of(server.address) == SERVING
+    assert server.log[before:] == []

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -12,6 +13,7 @@ from grpc_health.v1 import health_pb2
 from pruning_client import Client, rules
 from pruning_client.errors import CapacityError
 from pruning_proto import limits
+from pruning_proto.names import PRUNE_PATH
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 from tests.client.tiny_files import weight, written
@@ -129,5 +131,15 @@ def test_what_options_take_is_reserved_before_it_is_planned(select: pb.Selector)
     with running_server(memory_bytes=str(64 * limits.MIB)) as server:
         outcome = prune(server.address, CONTENT, rules=[l1(0.5, select=select)])
         assert outcome.failure.reason == Reason.MODEL_TOO_LARGE
-        assert prune(server.address, CONTENT, rules=[l1(0.5, select=pb.Selector(exclude=select.exclude[:8]))]).report
+        few = pb.Selector(exclude=select.exclude[:8])
+        planned = prune(server.address, CONTENT, rules=[l1(0.5, select=few)])
+        assert planned.failure.reason == Reason.SELECTS_NOTHING
         assert samples(server)["pruning_reserved_bytes", ()] == 0
+
+
+def test_malformed_options_are_reserved_for_before_they_are_parsed() -> None:
+    malformed = b"\n\xff" + bytes(1 << 20)
+    with running_server(memory_bytes=str(64 * limits.MIB)) as server, grpc.insecure_channel(server.address) as channel:
+        prune: Any = channel.stream_stream(PRUNE_PATH, None, pb.PruneResponse.FromString)
+        first = next(prune(iter([malformed]), timeout=20))
+    assert first.failure.reason == Reason.MODEL_TOO_LARGE
