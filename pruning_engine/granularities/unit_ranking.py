@@ -65,7 +65,11 @@ class UnitRanking:
         kept = [flags for flags, _ in choices]
         self.reports = [self._report(group, flags) for group, flags in zip(self._groups, kept, strict=True)]
         largest = [largest for _, largest in choices]
-        return [self._outcome(state, kept, largest) for state in states]
+        anywhere = self._norm_of_largest(largest)
+        return [
+            self._outcome(state, kept, anywhere if self._is_global else self._threshold(state, largest))
+            for state in states
+        ]
 
     def _unpruned_positions(self, state: ArrivedParameter, dim: int) -> BoolArray:
         """Mark the positions along a dim that have an unpruned entry; without a ranking, one that is not zero."""
@@ -142,7 +146,7 @@ class UnitRanking:
         kept &= ~least.pruned[index]
         return kept, least.largest
 
-    def _outcome(self, state: ArrivedParameter, kept: Sequence[BoolArray], largest: Sequence[float | None]) -> Outcome:
+    def _outcome(self, state: ArrivedParameter, kept: Sequence[BoolArray], threshold: float | None) -> Outcome:
         mask, remaining = state.mask, {}
         for dim, ties in self._coupled[state.planned.name].items():
             now = np.ones(state.planned.shape[dim], np.bool_)
@@ -150,14 +154,15 @@ class UnitRanking:
             for index, tie in ties:
                 now[tie.positions()] = left[tie.positions()] = kept[index][:, None]
             mask = self._backend.spread(now, mask, channel_layout(state.planned.shape, dim))
-        threshold = self._threshold(state, largest)
         return Outcome(mask, is_ranked=self._ranks_by_norm, threshold=threshold, kept=remaining)
 
     def _threshold(self, state: ArrivedParameter, largest: Sequence[float | None]) -> float | None:
-        """Return the norm of the largest rank that was pruned: in global scope anywhere, else where the state is."""
+        """Return the norm of the largest rank that was pruned in the groups of a parameter."""
         here = {index for ties in self._coupled[state.planned.name].values() for index, _ in ties}
-        indices = range(len(largest)) if self._is_global else here
-        ranks = [rank for index in indices if (rank := largest[index]) is not None]
+        return self._norm_of_largest([largest[index] for index in here])
+
+    def _norm_of_largest(self, largest: Sequence[float | None]) -> float | None:
+        ranks = [rank for rank in largest if rank is not None]
         return norms.norm_of(max(ranks), self._norm) if ranks else None
 
     def _report(self, group: ResolvedGroup, kept: BoolArray) -> GroupReport:

@@ -1,7 +1,8 @@
 """The stages of a recipe: one for each rule, but for a rule of coupled channels one for each set of groups that is
 decided together. Knows names and positions, no data.
 
-Groups are decided together where they compete (global scope) or must keep the same number of units.
+Groups are decided together where they compete (global scope), must keep the same number of units, or couple the same
+tensors: those are then read once for all of them, such as for the experts that are slices of one tensor.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -62,6 +63,7 @@ def _together(groups: Sequence[ResolvedGroup], scope: Scope) -> Iterator[tuple[R
         yield tuple(groups)
         return
     alike: dict[object, list[ResolvedGroup]] = {}
-    for number, group in enumerate(groups):
-        alike.setdefault((number,) if group.width_key is None else ("width", group.width_key), []).append(group)
+    for group in groups:
+        tensors = frozenset(tie.parameter for tie in group.ties)
+        alike.setdefault(tensors if group.width_key is None else ("width", group.width_key), []).append(group)
     yield from map(tuple, alike.values())
