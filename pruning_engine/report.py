@@ -24,6 +24,8 @@ class WarningKind(StrEnum):
     """Many selected entries were zero and counted as unpruned, so that they are pruned once more."""
     INPUT_CHANNELS = "input_channels"
     """A rule prunes channels along dim 0 of weights stored as (in, out), or whole experts."""
+    TIED_HEAD = "tied_head"
+    """Of an output head and embeddings of its shape, which may be tied, one is selected and the other is not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

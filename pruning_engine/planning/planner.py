@@ -28,6 +28,7 @@ from pruning_engine.planning.memory import memory_profile
 from pruning_engine.planning.plan import Plan, PlannedParameter
 from pruning_engine.planning.rule_selection import Selected, select
 from pruning_engine.planning.stages import Groups, Stages
+from pruning_engine.planning.tied_heads import tied_head_warnings
 from pruning_engine.recipe import OutputForm, Prior, Recipe, check
 from pruning_engine.report import ModelTotals
 from pruning_engine.runtime.clear_in_steps import clear_in_steps
@@ -83,7 +84,7 @@ def make_plan(
         memory_profile=tuple(memory_profile(footprint, tensors, barriers)),
         reproducible=all(rule.score.is_reproducible for rule in recipe.rules),
         model=_totals(planned),
-        warnings=tuple(input_channel_warnings(recipe, planned)),
+        warnings=(*input_channel_warnings(recipe, planned), *tied_head_warnings(planned)),
     )
     clear_in_steps(selected, footprint)
     return plan
