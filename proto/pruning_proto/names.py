@@ -25,6 +25,15 @@ IN_NORM: Final = ":in_norm"
 AUXILIARY: Final = (SCORES, CUSTOM_MASK, MASK_BITS, IN_NORM)
 """The suffixes of auxiliary tensors. A closed list: `kernel:0` is an ordinary name."""
 
+SCALED: Final = frozenset({"F8_E4M3", "F8_E5M2"})
+"""Dtypes of weights that may have a scale."""
+
+SCALE_SUFFIXES: Final = ("_scale_inv", "_scale")
+"""`w_scale_inv`, `w_scale`: the scale of an FP8 weight `w`, as transformers and compressed-tensors name it."""
+
+SCALE_SIBLINGS: Final = (".scale_weight", ".qscale_weight", ".scale")
+"""The scale of an FP8 weight `x.weight` beside it, as ComfyUI, Mistral and DeepSeek's own files name it."""
+
 RESULT_SUFFIXES: Final = ("", ORIG, MASK, MASK_BITS)
 """What a result adds to the name of a parameter, over all output formats."""
 
@@ -66,3 +75,10 @@ REQUEST_ID_KEY: Final = "x-request-id"
 
 STATUS_DETAILS_KEY: Final = "grpc-status-details-bin"
 """The trailer that carries `google.rpc.Status`, where every gRPC client looks for it."""
+
+
+def scale_names(weight: str) -> tuple[str, ...]:
+    """Return the names that the scale of an FP8 weight may have, most usual first."""
+    beside = weight.removesuffix(".weight")
+    siblings = () if beside == weight else tuple(beside + name for name in SCALE_SIBLINGS)
+    return (*(weight + suffix for suffix in SCALE_SUFFIXES), *siblings)

@@ -1,7 +1,8 @@
 """Parameters: which tensors of a checkpoint belong together.
 
 A parameter `w` is one tensor `w`, or torch's masked pair `w_orig` and `w_mask`. It may have auxiliary tensors
-(`w:scores`, see auxiliary_tensors.py) and other names (aliases). This file knows names, dtypes and shapes, never data.
+(`w:scores`, see auxiliary_tensors.py), a scale (see scales.py) and other names (aliases). This file knows names, dtypes
+and shapes, never data.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +12,7 @@ from types import MappingProxyType
 from typing import Final, Protocol, TypeAlias
 
 from pruning_engine.checkpoints.auxiliary_tensors import AUXILIARY_TENSORS, auxiliary_suffix
+from pruning_engine.checkpoints.scales import find_scales
 from pruning_engine.dtypes import REAL, tensor_bytes
 from pruning_engine.errors import MismatchError, Reason, RequestPart
 from pruning_proto.names import MASK, MASK_BITS, ORIG
@@ -70,11 +72,13 @@ class Parameters:
     """The parameters of a checkpoint by name, in the order of their weights, and what else belongs to each.
 
     `pair_masks`: the `w_mask` of those that came as `w_orig` and `w_mask`. `auxiliary`: by parameter, then by suffix.
+    `scales`: of FP8 weights that have some; the first is the parameter's own.
     """
 
     weights: Mapping[str, TensorDescription]
     pair_masks: Mapping[str, TensorDescription]
     auxiliary: Mapping[str, AuxiliaryOf]
+    scales: Mapping[str, tuple[TensorDescription, ...]]
     aliases: Mapping[str, tuple[str, ...]]
 
     def names(self, parameter: str) -> tuple[str, ...]:
@@ -98,10 +102,14 @@ def find_parameters(tensors: Sequence[TensorDescription], aliases: Mapping[str, 
     }
     weights = {parameter_of[spec.name]: spec for spec in tensors if spec.name in parameter_of}
     other_names = _other_names(specs, aliases, parameter_of)
+    scales = find_scales(specs, weights, other_names)
+    for own, *_ in scales.values():
+        del weights[own.name]
     found = Parameters(
         weights=weights,
         pair_masks={name: specs[name + MASK] for name in pairs},
         auxiliary=_auxiliary(specs, weights, other_names),
+        scales=scales,
         aliases=other_names,
     )
     for name, auxiliary in found.auxiliary.items():

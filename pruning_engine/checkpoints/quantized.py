@@ -1,14 +1,17 @@
 """Quantized weights, recognized by the names, dtypes and shapes of the tensors that hold them.
 
 Such tensors hold codes of a few bits, or values of 4 bits, beside their scales. No entry of them is a weight. FP8
-weights are not among them: each entry is one weight, with or without a scale.
+weights are not among them (see scales.py), but for the FNUZ kinds, whose code of NaN is that of -0.0 elsewhere, and
+for MXFP8, whose scales are exponents in bytes.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from pruning_engine.checkpoints.parameters import TensorDescription
+from pruning_proto.names import SCALED
 
 Tensors: TypeAlias = Mapping[str, TensorDescription]
 
@@ -23,7 +26,9 @@ class QuantizedWeight:
 
 def find_quantized(tensors: Tensors) -> QuantizedWeight | None:
     """Return the first quantized weight of a checkpoint; None if none is recognized."""
-    for name in tensors:
+    for name, tensor in tensors.items():
+        if tensor.dtype in _DTYPES and len(tensor.shape) >= _LEAST_DIMS:
+            return QuantizedWeight(name, _DTYPES[tensor.dtype])
         if name.endswith(_ENDINGS):
             ending, recognize = next(sign for sign in _SIGNS if name.endswith(sign[0]))
             found = recognize(name.removesuffix(ending), tensors)
@@ -41,7 +46,10 @@ def _gptq_or_awq(stem: str, tensors: Tensors) -> QuantizedWeight | None:
 
 
 def _compressed_tensors(stem: str, tensors: Tensors) -> QuantizedWeight | None:
-    codes, scale = tensors[f"{stem}.weight_packed"], tensors.get(f"{stem}.weight_scale")
+    codes = tensors[f"{stem}.weight_packed"]
+    scale = tensors.get(f"{stem}.weight_scale")
+    if f"{stem}.scale_packed" in tensors:
+        return QuantizedWeight(codes.name, "compressed-tensors, marlin-24")
     if scale is None:
         return None
     if codes.dtype == "U8":
@@ -68,23 +76,61 @@ def _mx_blocks(stem: str, tensors: Tensors) -> QuantizedWeight | None:
 
 
 def _scaled(stem: str, tensors: Tensors) -> QuantizedWeight | None:
-    codes, scale = tensors.get(f"{stem}.weight"), tensors[f"{stem}.weight_scale"]
+    codes, scale = tensors.get(f"{stem}.weight"), tensors.get(f"{stem}.weight_scale")
     if codes is None:
         return None
-    if codes.dtype in {"U8", "F4"}:
-        return QuantizedWeight(codes.name, "NVFP4" if scale.dtype == "F8_E4M3" else "MXFP4")
+    if scale is not None and scale.dtype == "U8" and codes.dtype in SCALED:
+        return QuantizedWeight(codes.name, "MXFP8")
+    if codes.dtype == "U8":
+        name = _FOUR_BITS.get(scale.dtype, "codes packed in bytes") if scale is not None else "codes in bytes"
+        return QuantizedWeight(codes.name, name)
     return QuantizedWeight(codes.name, "INT8 with scales") if codes.dtype == "I8" else None
 
 
+def _one_of_a_kind(codes: str, scale: str, name: str) -> "_Recognize":
+    """Return what recognizes codes and scales of names that only one format has."""
+
+    def recognize(stem: str, tensors: Tensors) -> QuantizedWeight | None:
+        return QuantizedWeight(stem + codes, name) if {stem + codes, stem + scale} <= tensors.keys() else None
+
+    return recognize
+
+
+def _bitsandbytes_state(stem: str, tensors: Tensors) -> QuantizedWeight | None:
+    """Recognize codes that are stored as floats, too."""
+    codes = stem.removesuffix(".quant_state.")
+    return QuantizedWeight(codes, "bitsandbytes, 4 bits") if codes in tensors else None
+
+
+_LEAST_DIMS: Final = 2
+
+_FOUR_BITS: Final[Mapping[str, str]] = MappingProxyType({"F8_E4M3": "NVFP4", "U8": "MXFP4", "F8_E8M0": "MXFP4"})
+"""Formats of 4 bits by the dtype of their scales."""
+
+_DTYPES: Final[Mapping[str, str]] = MappingProxyType(
+    {"F4": "FP4", "F6_E2M3": "FP6", "F6_E3M2": "FP6", "F8_E4M3FNUZ": "FP8 FNUZ", "F8_E5M2FNUZ": "FP8 FNUZ"}
+)
+"""Dtypes that no weight in high precision has, and their formats."""
+
 _FLOATS: Final = frozenset({"F64", "F32", "F16", "BF16"})
 
-_SIGNS: Final[tuple[tuple[str, Callable[[str, Tensors], QuantizedWeight | None]], ...]] = (
-    (".weight_scale", _scaled),  # first: FP8 models have as many of these as weights
+_Recognize: TypeAlias = Callable[[str, Tensors], QuantizedWeight | None]
+
+_SIGNS: Final[tuple[tuple[str, _Recognize], ...]] = (
+    (".weight_scale", _scaled),
+    (".weight_scale_inv", _scaled),
+    (".scale_weight", _scaled),
     (".qweight", _gptq_or_awq),
     (".weight_packed", _compressed_tensors),
     (".absmax", _bitsandbytes),
     (".SCB", _bitsandbytes_8bit),
     ("_blocks", _mx_blocks),
+    ("bitsandbytes__nf4", _bitsandbytes_state),
+    ("bitsandbytes__fp4", _bitsandbytes_state),
+    (".W_q", _one_of_a_kind(".W_q", ".scale", "HQQ")),
+    ("._data", _one_of_a_kind("._data", "._scale", "quanto")),
+    (".codebooks", _one_of_a_kind(".codes", ".codebooks", "AQLM")),
+    ("._weight_qdata", _one_of_a_kind("._weight_qdata", "._weight_scale", "torchao")),
 )
 """How names of a quantized weight's tensors end -> what recognizes it by the rest of the name."""
 

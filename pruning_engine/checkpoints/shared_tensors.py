@@ -2,11 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 
 from pruning_engine.checkpoints.auxiliary_tensors import auxiliary_suffix
-from pruning_proto.names import MASK, ORIG
+from pruning_engine.torch_tensors import TORCH_DTYPES
+from pruning_proto.names import MASK, ORIG, SCALED, scale_names
+
+_SCALED: Final = frozenset(TORCH_DTYPES[name] for name in SCALED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +24,15 @@ class SharedTensors:
 def find_shared_tensors(tensors: Mapping[str, torch.Tensor]) -> SharedTensors:
     """Find the parameters that are the same entries of the same memory.
 
-    Auxiliary tensors are never tied, and a masked pair only if both of its parts are: one weight under two masks is two
-    parameters.
+    Auxiliary tensors and scales are never tied, and a masked pair only if both of its parts are: one weight under two
+    masks is two parameters.
     """
+    scales = {scale for name, tensor in tensors.items() if tensor.dtype in _SCALED for scale in _scale_names(name)}
     masks = {mask for name in tensors if (mask := _pair_mask(name, tensors)) is not None}
     first: dict[object, str] = {}
     aliases: dict[str, str] = {}
     for name, tensor in tensors.items():
-        if name in masks or auxiliary_suffix(name) is not None or not tensor.numel():
+        if name in masks or name in scales or auxiliary_suffix(name) is not None or not tensor.numel():
             continue
         mask = _pair_mask(name, tensors)
         identity = (place_of(tensor), place_of(tensors[mask]) if mask is not None else None)
@@ -35,6 +40,10 @@ def find_shared_tensors(tensors: Mapping[str, torch.Tensor]) -> SharedTensors:
             aliases[name] = first[identity]
     dropped_masks = {mask for name in aliases if (mask := _pair_mask(name, tensors)) is not None}
     return SharedTensors(aliases, frozenset(aliases.keys() | dropped_masks))
+
+
+def _scale_names(weight: str) -> tuple[str, ...]:
+    return (*scale_names(weight), *scale_names(weight.removesuffix(ORIG)))
 
 
 def _pair_mask(name: str, tensors: Mapping[str, torch.Tensor]) -> str | None:

@@ -3,15 +3,20 @@
 Reads the tensors of a parameter into what rules act on. Rules decide what is pruned; here their outcomes are applied.
 """
 
+import numpy as np
+
 from pruning_engine.buffer import Buffer
 from pruning_engine.errors import CheckpointError, Reason
 from pruning_engine.execution.parameters import ReceivedParameter, ResultTensor
 from pruning_engine.execution.results import FinalState, results_of
-from pruning_engine.kernels.backend import AnyBuffer, Backend, BoolArray, Flat, NotBinaryError
+from pruning_engine.kernels.backend import AnyBuffer, Backend, BoolArray, Flat, Floats, NotBinaryError, Values
+from pruning_engine.kernels.cpu.arrays import numbers_of
 from pruning_engine.kernels.cpu.zeros import can_count_zeros, count_nonzero
 from pruning_engine.kernels.packed_mask import PackedMask, has_spare_bits_set, spare_bits
+from pruning_engine.kernels.scaled_weights import ScaledWeights
 from pruning_engine.recipe import OutputForm
 from pruning_engine.report import TensorReport
+from pruning_engine.scale_layout import scale_layout
 from pruning_engine.selection.outcome import Outcome
 from pruning_proto.names import MASK_BITS
 
@@ -48,6 +53,7 @@ class ParameterState:
         self.report: TensorReport | None = None
         self._tensors = dict(received.tensors)
         self._auxiliary: dict[str, Flat] = {}
+        self._scales: Floats | None = None
         self._is_changed = False
         self._threshold: float | None = None
         self._pruned_before = 0
@@ -87,6 +93,19 @@ class ParameterState:
         """Return an auxiliary mask of one element per entry. Raises: CheckpointError if it is not 0 and 1."""
         return self.load_mask(self.planned.auxiliary[suffix].name)
 
+    @property
+    def values(self) -> Values:
+        """Its weights as they are ranked: code times scale, if it has a scale.
+
+        Raises: CheckpointError if a scale is not a finite number from 0.
+        """
+        scale = self.planned.scale
+        if scale is None:
+            return self.weight
+        if self._scales is None:
+            self._scales = _finite(numbers_of(self.load(scale.name).host(), np.float64), scale.name)
+        return ScaledWeights(self.weight, self._scales, scale_layout(self.planned.shape, scale.shape))
+
     def nonzero(self) -> PackedMask:
         """Mark the entries that are neither zero nor pruned."""
         return self.backend.nonzero(self.weight).restrict_(self.mask)
@@ -120,6 +139,7 @@ class ParameterState:
             planned=self.planned,
             backend=self.backend,
             original=self._tensors[self.planned.weight],
+            scale=None if self.planned.scale is None else self._tensors[self.planned.scale.name],
             weight=self.weight,
             mask=self.mask,
             kept=self.kept,
@@ -132,6 +152,7 @@ class ParameterState:
     def _release(self) -> None:
         self._tensors.clear()
         self._auxiliary.clear()
+        self._scales = None
         del self.weight, self.mask, self.prior
 
     def _report(self) -> TensorReport:
@@ -184,3 +205,14 @@ class ParameterState:
 
     def _pruned(self, mask: PackedMask) -> int:
         return self.planned.entries - self.backend.count(mask)
+
+
+def _finite(scales: Floats, name: str) -> Floats:
+    wrong = np.flatnonzero(~(np.isfinite(scales) & (scales >= 0)))
+    if len(wrong):
+        raise CheckpointError(
+            Reason.INVALID_AUXILIARY,
+            f"scale {name!r} holds {scales[wrong[0]]} at position {wrong[0]}; scales must be finite numbers from 0",
+            tensor=name,
+        )
+    return scales

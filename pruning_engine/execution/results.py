@@ -10,21 +10,24 @@ from pruning_engine.checkpoints.parameters import TensorSpec
 from pruning_engine.execution.parameters import ResultTensor
 from pruning_engine.kernels.backend import AnyBuffer, Backend, BoolArray, Flat
 from pruning_engine.kernels.packed_mask import PackedMask
-from pruning_engine.kernels.remaining import kept_entries, remaining
+from pruning_engine.kernels.remaining import kept_entries, kept_scales, remaining
 from pruning_engine.planning.plan import PlannedParameter
 from pruning_engine.recipe import OutputForm
+from pruning_engine.scale_layout import scale_layout
+from pruning_proto import formats
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class FinalState:
     """A parameter after its last rule; see ParameterState.
 
-    `original`: its weights as they came. `is_changed`: a rule replaced them by `weight`.
+    `original`: its weights as they came, `scale`: their scale, if any. `is_changed`: a rule replaced them by `weight`.
     """
 
     planned: PlannedParameter
     backend: Backend
     original: AnyBuffer
+    scale: AnyBuffer | None
     weight: Flat
     mask: PackedMask
     kept: Mapping[int, BoolArray]
@@ -39,7 +42,7 @@ class FinalState:
 
 def results_of(state: FinalState, output: OutputForm) -> list[ResultTensor]:
     """Return the tensors of a parameter in an output format."""
-    buffers = RESULTS[output](state)
+    buffers = [*RESULTS[output](state), *_scale(state, output)]
     return [
         ResultTensor(spec if buffer.shape == spec.shape else TensorSpec(spec.name, spec.dtype, buffer.shape), buffer)
         for spec, buffer in zip(state.planned.results, buffers, strict=True)
@@ -72,6 +75,16 @@ def _removed(state: FinalState) -> AnyBuffer:
     is_all = state.mask.is_full or state.backend.count(state.mask) == left
     weight = state.original if is_all and not state.is_changed else _pruned(state)
     return remaining(state.backend, weight, state.kept, in_place=state.in_place)
+
+
+def _scale(state: FinalState, output: OutputForm) -> list[AnyBuffer]:
+    """Return the scale in formats that carry weights: as it came, or without those of blocks that were removed."""
+    if state.scale is None or not formats.BY_NAME[output].carries_weights:
+        return []
+    if output is not OutputForm.REMOVED:
+        return [state.scale]
+    layout = scale_layout(state.planned.shape, state.scale.shape)
+    return [remaining(state.backend, state.scale, kept_scales(layout, state.kept), in_place=False)]
 
 
 def _masked(state: FinalState) -> list[AnyBuffer]:

@@ -140,12 +140,16 @@ def _results(
     if planned.passes_through:
         return {spec.name: tensors[spec.name] for spec in planned.results}
     weight, own = tensors[planned.weight], buffers[planned.weight]
-    return {
-        result.spec.name: _own(weight)
-        if result.buffer is own and not weight.is_neg()
-        else to_tensor(result.buffer).to(weight.device)
-        for result in pruned[planned.weight]
-    }
+    found = {}
+    for result in pruned[planned.weight]:
+        name = result.spec.name
+        if result.buffer is own and not weight.is_neg():
+            found[name] = _own(weight)
+        elif planned.scale is not None and result.buffer is buffers[planned.scale.name]:
+            found[name] = tensors[name]
+        else:
+            found[name] = to_tensor(result.buffer).to(weight.device)
+    return found
 
 
 def _own(weight: torch.Tensor) -> torch.Tensor:
@@ -178,6 +182,9 @@ def _assemble(
 def _under_other_name(name: str, value: torch.Tensor, planned: PlannedParameter, results: Tensors) -> Tensors:
     """Return the results of a tied tensor under another of its names."""
     logical = name if planned.weight == planned.name else name.removesuffix(ORIG)
-    if planned.passes_through and len(planned.results) == 1:
+    own = {
+        result: tensor for result, tensor in results.items() if planned.scale is None or result != planned.scale.name
+    }
+    if planned.passes_through and len(own) == 1:
         return {name: value}
-    return {logical + result.removeprefix(planned.name): tensor for result, tensor in results.items()}
+    return {logical + result.removeprefix(planned.name): tensor for result, tensor in own.items()}

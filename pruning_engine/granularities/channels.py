@@ -12,7 +12,7 @@ from pruning_engine.errors import MismatchError, Reason
 from pruning_engine.granularities.granularity import Granularity
 from pruning_engine.granularities.ranking import Ranking, RankingContext
 from pruning_engine.kernels import channel_norms as norms
-from pruning_engine.kernels.backend import BoolArray, Flat, Floats
+from pruning_engine.kernels.backend import BoolArray, Floats, Values
 from pruning_engine.kernels.channel_layout import ChannelLayout, channel_layout
 from pruning_engine.kernels.packed_mask import PackedMask
 from pruning_engine.kernels.random_keys import key_of
@@ -155,9 +155,9 @@ class ChannelRanking:
             self._context.score.refuse_nan(parameter.planned, self._context.position)
         return ranks
 
-    def _ranked_tensor(self, parameter: ArrivedParameter) -> tuple[Flat, PackedMask]:
+    def _ranked_tensor(self, parameter: ArrivedParameter) -> tuple[Values, PackedMask]:
         """Return what is ranked: pruned weights count as 0; given scores count whole, as in torch."""
         suffix = self._context.score.ranked(parameter.planned.auxiliary)
         if suffix is None:
-            return parameter.weight, parameter.mask
+            return parameter.values, parameter.mask
         return parameter.auxiliary(suffix), PackedMask.full(parameter.planned.entries)

@@ -54,6 +54,16 @@ class ResolvedSlice:
         rows: Positions = span.reshape(self.outer, self.units, self.inner).swapaxes(0, 1).reshape(self.units, -1)
         return rows
 
+    def has_whole_blocks(self, block: int) -> bool:
+        """Whether each unit's positions are whole blocks of `block` consecutive positions, counted from 0."""
+        if self.inner % block:
+            return False
+        if not self.indices:
+            return self.offset % block == 0
+        blocks = np.array(self.indices, np.int64).reshape(-1, block)
+        first = blocks[:, :1]
+        return bool((first % block == 0).all() and (blocks == first + np.arange(block)).all())
+
     def runs(self) -> list[tuple[int, int]]:
         """Return the runs of positions that its units own, from begin to end, ascending."""
         if not self.indices:

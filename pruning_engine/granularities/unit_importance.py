@@ -13,7 +13,7 @@ import numpy as np
 
 from pruning_engine.granularities.resolved_groups import ResolvedGroup, ResolvedSlice
 from pruning_engine.kernels import channel_norms as norms
-from pruning_engine.kernels.backend import Backend, BoolArray, Flat, Floats, Integers
+from pruning_engine.kernels.backend import Backend, BoolArray, Floats, Integers, Values
 from pruning_engine.kernels.channel_layout import ChannelLayout, channel_layout
 from pruning_engine.kernels.packed_mask import PackedMask
 from pruning_engine.norm import Norm, is_reproducible, power_of
@@ -27,7 +27,7 @@ Place: TypeAlias = tuple[str, int]
 class Scored:
     """What is ranked of one parameter: flat entries, and which of them count."""
 
-    flat: Flat
+    flat: Values
     mask: PackedMask
 
 

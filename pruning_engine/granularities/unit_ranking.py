@@ -81,7 +81,7 @@ class UnitRanking:
         """Sum along a dim, over what was sent: no earlier rule changes what a unit is worth."""
         suffix = self._context.score.ranked(state.planned.auxiliary)
         if suffix is None:
-            one = Scored(state.weight, state.prior)
+            one = Scored(state.values, state.prior)
         else:
             one = Scored(state.auxiliary(suffix), PackedMask.full(state.planned.entries))
         self._scored[state.planned.name] = one

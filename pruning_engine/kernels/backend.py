@@ -21,6 +21,9 @@ AnyBuffer: TypeAlias = Any
 Flat: TypeAlias = Any
 """A buffer of one dim, in the memory that the backend computes in."""
 
+Values: TypeAlias = Any
+"""What is ranked: a flat buffer, or `ScaledWeights`, codes in such a buffer and their scales."""
+
 Integers: TypeAlias = npt.NDArray[Any]
 """numpy's unsigned integers of some width, or positions."""
 
@@ -183,16 +186,19 @@ class Backend(Protocol):
         """Write into `out` (which may be `flat`) the entries that are kept, and +0.0 for the others."""
         ...
 
-    def magnitudes(self, flat: Flat, domain: str, mask: PackedMask) -> Candidates:
-        """Return the unpruned entries as candidates by magnitude, compared as values of `domain`."""
+    def magnitudes(self, flat: Values, domain: str, mask: PackedMask) -> Candidates:
+        """Return the unpruned entries as candidates by magnitude, compared as values of `domain`.
+
+        That of scaled weights is F64.
+        """
         ...
 
     def products(
-        self, flat: Flat, factors: npt.NDArray[Any], layout: ChannelLayout, domain: str, mask: PackedMask
+        self, flat: Values, factors: npt.NDArray[Any], layout: ChannelLayout, domain: str, mask: PackedMask
     ) -> Candidates:
         """Return the unpruned entries as candidates by magnitude times the factor of their channel.
 
-        Products are computed in `domain`, F32 or F64; factors are finite numbers from 0.
+        Products are computed in `domain`, F32 or F64 (of scaled weights F64); factors are finite numbers from 0.
         """
         ...
 
@@ -200,17 +206,17 @@ class Backend(Protocol):
         """Return the unpruned entries as candidates by random scores (see random_keys.py)."""
         ...
 
-    def norms(self, flat: Flat, mask: PackedMask, layout: ChannelLayout, norm: Norm) -> Floats:
+    def norms(self, flat: Values, mask: PackedMask, layout: ChannelLayout, norm: Norm) -> Floats:
         """Return what ranks each channel, in fp64: see channel_norms.py. Pruned entries count as 0."""
         ...
 
     def channels(
-        self, flat: Flat, mask: PackedMask, layout: ChannelLayout, numbers: Integers, span: tuple[int, int]
+        self, flat: Values, mask: PackedMask, layout: ChannelLayout, numbers: Integers, span: tuple[int, int]
     ) -> Floats:
         """Return some channels' entries, those of `span` within each, in fp64, a row each, 0 where pruned."""
         ...
 
-    def are_alike(self, flat: Flat, layout: ChannelLayout, numbers: Integers) -> bool:
+    def are_alike(self, flat: Values, layout: ChannelLayout, numbers: Integers) -> bool:
         """Whether some channels, in ascending order, hold the same entries; False where that is not known."""
         ...
 

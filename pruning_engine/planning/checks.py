@@ -8,7 +8,7 @@ from pruning_engine.checkpoints.quantized import find_quantized
 from pruning_engine.errors import MismatchError, Reason, RecipeError, RequestPart
 from pruning_engine.granularities.resolved_groups import ResolvedGroup
 from pruning_engine.granularities.units import Units
-from pruning_engine.planning.name_patterns import is_literal
+from pruning_engine.planning.name_patterns import names_in_full
 from pruning_engine.recipe import Count, OutputForm, Recipe, Rule, Scope
 from pruning_engine.scores.score import Score
 from pruning_proto import formats
@@ -68,8 +68,7 @@ def check_not_quantized(recipe: Recipe, parameters: Parameters) -> None:
 
 def _names_tensors(rule: Rule) -> bool:
     """Whether a rule names all its tensors in full."""
-    include = rule.select.include
-    return bool(include) and all(map(is_literal, include)) and not isinstance(rule.granularity, Units)
+    return names_in_full(rule.select) and not isinstance(rule.granularity, Units)
 
 
 def check_groups(recipe: Recipe, groups: Mapping[int, Sequence[ResolvedGroup]], parameters: Parameters) -> None:

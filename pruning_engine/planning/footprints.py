@@ -1,6 +1,7 @@
 """How many bytes each parameter of a plan takes while it is held."""
 
 from collections.abc import Mapping, Sequence
+from math import prod
 
 from pruning_engine.checkpoints.parameters import described_bytes
 from pruning_engine.dtypes import packed_bytes
@@ -9,6 +10,7 @@ from pruning_engine.planning.memory import Footprint
 from pruning_engine.planning.plan import PlannedParameter
 from pruning_engine.planning.stages import Groups
 from pruning_engine.recipe import Prior, Recipe, Rule
+from pruning_proto.names import MASK
 
 
 class Footprints:
@@ -35,9 +37,10 @@ class Footprints:
             mask_bytes=masks * packed_bytes(parameter.entries)
             + ranking
             + CHANNEL_BYTES * positions
+            + _scale_bytes(parameter)
             + (described_bytes(parameter.spec) if demands.changes_weights else 0),
             result_bytes=sum(spec.nbytes for spec in parameter.results),
-            made_bytes=parameter.entries if len(parameter.results) > 1 and parameter.rules else 0,
+            made_bytes=_mask_result_bytes(parameter),
         )
 
 
@@ -65,6 +68,17 @@ def _coupled_positions(groups: Groups) -> Mapping[str, int]:
     for tie in (tie for each in groups.values() for group in each for tie in group.ties):
         found[tie.parameter] = found.get(tie.parameter, 0) + tie.units * tie.unit_positions
     return found
+
+
+def _mask_result_bytes(parameter: PlannedParameter) -> int:
+    """Return the bytes of a mask of one byte per entry that is made for the result: `w_mask` of a selected weight."""
+    made = parameter.name + MASK
+    return sum(spec.nbytes for spec in parameter.results if spec.name == made) if parameter.rules else 0
+
+
+def _scale_bytes(parameter: PlannedParameter) -> int:
+    """Return the bytes of the scales as fp64 numbers, which ranking multiplies by."""
+    return 8 * prod(parameter.scale.shape) if parameter.scale is not None and parameter.rules else 0
 
 
 def _masks(parameter: PlannedParameter, *, counts_zeros: bool, keeps_prior: bool) -> int:

@@ -139,6 +139,11 @@ def is_literal(pattern: str) -> bool:
     return not pattern.startswith(_REGEX) and not _WILDCARDS & set(pattern)
 
 
+def names_in_full(selector: Selector) -> bool:
+    """Whether a selector names all its tensors in full."""
+    return bool(selector.include) and all(map(is_literal, selector.include))
+
+
 def _matcher(pattern: str, path: str) -> _Matcher:
     if is_literal(pattern):
         return pattern.__eq__

@@ -14,11 +14,11 @@ from pruning_engine.report import ModelTotals, ModelWarning
 class PlannedParameter:
     """One parameter: the tensors that it is made of, which rules act on it, and the tensors that it leaves as.
 
-    `spec`: of its weight, whose name is `w` or `w_orig`. `pair_mask`: of `w_mask`. `auxiliary`: by suffix. `rules` are
-    positions in the recipe; if there are none, `not_selected` says why. `stages` are positions among the plan's.
-    `passes_through`: its results are its sources, byte for byte, or it has none. In output format REMOVED `results`
-    have the shapes that they have if nothing is pruned. `was_pruned`: an earlier round pruned it, and it has
-    no mask.
+    `spec`: of its weight, whose name is `w` or `w_orig`. `pair_mask`: of `w_mask`. `auxiliary`: by suffix. `scale`: of
+    an FP8 weight, by which its codes are multiplied. `rules` are positions in the recipe; if there are none,
+    `not_selected` says why. `stages` are positions among the plan's. `passes_through`: its results are its sources,
+    byte for byte, or it has none. In output format REMOVED `results` have the shapes that they have if nothing is
+    pruned. `was_pruned`: an earlier round pruned it, and it has no mask.
     """
 
     name: str
@@ -26,6 +26,7 @@ class PlannedParameter:
     entries: int
     pair_mask: TensorDescription | None
     auxiliary: AuxiliaryOf
+    scale: TensorDescription | None
     aliases: tuple[str, ...]
     rules: tuple[int, ...]
     stages: tuple[int, ...]
@@ -38,6 +39,11 @@ class PlannedParameter:
     def dtype(self) -> str:
         """The dtype of its weight."""
         return self.spec.dtype
+
+    @property
+    def value_dtype(self) -> str:
+        """The dtype that has the values of its weight exactly: code times scale takes fp64."""
+        return self.dtype if self.scale is None else "F64"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -53,7 +59,8 @@ class PlannedParameter:
     def tensors(self) -> tuple[TensorDescription, ...]:
         """Every input tensor that makes it up, the weight first."""
         pair = () if self.pair_mask is None else (self.pair_mask,)
-        return (self.spec, *pair, *self.auxiliary.values())
+        scale = () if self.scale is None else (self.scale,)
+        return (self.spec, *pair, *self.auxiliary.values(), *scale)
 
     @property
     def sources(self) -> tuple[str, ...]:

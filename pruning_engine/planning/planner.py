@@ -27,6 +27,7 @@ from pruning_engine.planning.input_channels import input_channel_warnings
 from pruning_engine.planning.memory import memory_profile
 from pruning_engine.planning.plan import Plan, PlannedParameter
 from pruning_engine.planning.rule_selection import Selected, select
+from pruning_engine.planning.scale_checks import check_removable_scales, check_scales
 from pruning_engine.planning.stages import Groups, Stages
 from pruning_engine.planning.tied_heads import tied_head_warnings
 from pruning_engine.recipe import OutputForm, Prior, Recipe, check
@@ -60,6 +61,9 @@ def make_plan(
     selected = select(recipe, parameters, groups, output)
     checks.check_parameters(recipe, parameters, [each.rules for each in selected])
     checks.check_groups(recipe, groups, parameters)
+    check_scales(recipe, parameters, [each.rules for each in selected])
+    if output is OutputForm.REMOVED:
+        check_removable_scales(groups, parameters)
     checks.check_counts(recipe, parameters, [each.rules for each in selected])
     stages = Stages(recipe, groups)
     uses_history = any(rule.prior is Prior.HISTORY for rule in recipe.rules)
@@ -108,17 +112,22 @@ def _planned(
 ) -> PlannedParameter:
     weight, pair_mask = parameters.weights[name], parameters.pair_masks.get(name)
     folds = pair_mask is not None and formats.BY_NAME[output].folds_pairs
+    scale, *_ = parameters.scales.get(name, (None,))
     return PlannedParameter(
         name=name,
         spec=weight,
         entries=prod(weight.shape),
         pair_mask=pair_mask,
         auxiliary=parameters.auxiliary.get(name, NO_AUXILIARY),
+        scale=scale,
         aliases=parameters.aliases.get(name, ()),
         rules=selected.rules,
         stages=stages,
         not_selected=selected.refusal,
-        results=_results(name, weight, pair_mask, output, is_selected=bool(selected.rules)),
+        results=(
+            *_results(name, weight, pair_mask, output, is_selected=bool(selected.rules)),
+            *_results_of_scale(scale, output),
+        ),
         passes_through=not selected.rules and not folds,
     )
 
@@ -157,6 +166,13 @@ def _totals(parameters: Sequence[PlannedParameter]) -> ModelTotals:
         selected_tensors=len(selected),
         selected_entries=sum(selected),
     )
+
+
+def _results_of_scale(scale: TensorDescription | None, output: OutputForm) -> tuple[TensorSpec, ...]:
+    """Return a scale, last, in the output formats that have weights."""
+    if scale is None or not formats.BY_NAME[output].carries_weights:
+        return ()
+    return (TensorSpec(scale.name, scale.dtype, scale.shape),)
 
 
 def _refuse_collisions(results: Sequence[TensorSpec]) -> None:

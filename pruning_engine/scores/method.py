@@ -17,6 +17,7 @@ class Method(Score):
 
     field: ClassVar[str] = "method"
     only_granularity: ClassVar[str | None] = "entries"
+    takes_scales: ClassVar[bool] = False  # it would be shown the codes
 
     name: str
     arguments: Mapping[str, Argument] = dataclasses.field(default_factory=dict, hash=False)

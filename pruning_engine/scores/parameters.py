@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from pruning_engine.checkpoints.parameters import AuxiliaryOf
-from pruning_engine.kernels.backend import BoolArray, Flat
+from pruning_engine.kernels.backend import BoolArray, Flat, Values
 from pruning_engine.kernels.packed_mask import PackedMask
 
 
@@ -27,6 +27,11 @@ class DescribedParameter(Protocol):
     @property
     def dtype(self) -> str:
         """The dtype of its weight."""
+        ...
+
+    @property
+    def value_dtype(self) -> str:
+        """The dtype that has the values of its weight exactly."""
         ...
 
     @property
@@ -56,6 +61,11 @@ class ArrivedParameter(Protocol):
     @property
     def weight(self) -> Flat:
         """Its weights, flat in C order."""
+        ...
+
+    @property
+    def values(self) -> Values:
+        """Its weights as they are ranked: code times scale, if it has a scale."""
         ...
 
     @property

@@ -60,6 +60,9 @@ class Score:
     changes_weights: ClassVar[bool] = False
     """Whether its outcomes have new weights: it then needs an output format that carries them, and a second copy."""
 
+    takes_scales: ClassVar[bool] = True
+    """Whether it can rank FP8 weights by code times scale."""
+
     auxiliary: ClassVar[tuple[str, ...]] = ()
     """The suffixes of the auxiliary tensors that it uses."""
 
@@ -132,7 +135,7 @@ class Score:
         Raises: CheckpointError if an auxiliary tensor holds a value that the score does not allow.
         """
         suffix = self.ranked(parameter.planned.auxiliary)
-        flat = parameter.weight if suffix is None else parameter.auxiliary(suffix)
+        flat = parameter.values if suffix is None else parameter.auxiliary(suffix)
         return context.backend.magnitudes(flat, context.domain, parameter.mask)
 
     def ranking_bytes(self, shape: tuple[int, ...]) -> int:  # noqa: ARG002 - what most take
@@ -157,4 +160,4 @@ class Score:
 
     def _ranked_dtype(self, parameter: DescribedParameter) -> str:
         suffix = self.ranked(parameter.auxiliary)
-        return parameter.dtype if suffix is None else parameter.auxiliary[suffix].dtype
+        return parameter.value_dtype if suffix is None else parameter.auxiliary[suffix].dtype

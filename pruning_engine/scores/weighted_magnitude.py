@@ -33,7 +33,7 @@ class WeightedMagnitude(Score):
 
     `dim`: the dim of the input channels, 1 for Linear and Conv layers; negative dims count from the last. The output
     channels are along dim 0, or along dim 1 if the input channels are along dim 0. Products are computed in fp32, or
-    in fp64 for fp64 and integer weights.
+    in fp64 for fp64 and integer weights and for FP8 weights with a scale.
     """
 
     field: ClassVar[str] = "weighted_magnitude"
@@ -76,8 +76,8 @@ class WeightedMagnitude(Score):
         return channel_layout(shape, 1 if self.dim % len(shape) == 0 else 0)
 
     def domain(self, parameters: Sequence[DescribedParameter]) -> str:
-        """Return the dtype of the products: F32, or F64 for fp64 and integer weights."""
-        return domain_of({"F32", *(parameter.dtype for parameter in parameters)})
+        """Return the dtype of the products: F32; F64 for fp64 and integer weights, and for FP8 weights with a scale."""
+        return domain_of({"F32", *(parameter.value_dtype for parameter in parameters)})
 
     def candidates(self, parameter: ArrivedParameter, context: ScoringContext) -> Candidates:
         """Return the unpruned entries by their products.
@@ -95,7 +95,7 @@ class WeightedMagnitude(Score):
                 tensor=name,
             )
         layout = channel_layout(parameter.planned.shape, self.dim)
-        return context.backend.products(parameter.weight, norms, layout, context.domain, parameter.mask)
+        return context.backend.products(parameter.values, norms, layout, context.domain, parameter.mask)
 
     def ranking_bytes(self, shape: tuple[int, ...]) -> int:
         """Return the bytes of the factors, and of the flags of entries whose output channels are not contiguous."""

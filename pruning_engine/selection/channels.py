@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from pruning_engine.kernels import channel_norms as norms
-from pruning_engine.kernels.backend import Backend, BoolArray, Flat, Floats, Integers
+from pruning_engine.kernels.backend import Backend, BoolArray, Floats, Integers, Values
 from pruning_engine.kernels.channel_layout import ChannelLayout
 from pruning_engine.kernels.cpu.arrays import pieces
 from pruning_engine.kernels.packed_mask import PackedMask
@@ -38,7 +38,7 @@ class RankedChannels:
     ranks: Floats
     layout: ChannelLayout
     backend: Backend
-    flat: Flat
+    flat: Values
     mask: PackedMask
 
     def exact_sums(self, numbers: Integers, norm: Norm) -> Floats:
@@ -105,7 +105,7 @@ def cut(ranks: Floats, count: int, norm: Norm, entries: int, exact: Callable[[In
 
 
 def exact_channel_sums(  # noqa: PLR0913, PLR0917 - what Backend.channels takes, and the norm
-    backend: Backend, flat: Flat, mask: PackedMask, layout: ChannelLayout, numbers: Integers, norm: Norm
+    backend: Backend, flat: Values, mask: PackedMask, layout: ChannelLayout, numbers: Integers, norm: Norm
 ) -> Floats:
     """Return the sum of the terms of each of the channels `numbers`; pruned entries count as 0."""
     if mask.is_full and len(numbers) > 1 and backend.are_alike(flat, layout, numbers):
@@ -116,7 +116,7 @@ def exact_channel_sums(  # noqa: PLR0913, PLR0917 - what Backend.channels takes,
 
 
 def exact_channel_parts(  # noqa: PLR0913, PLR0917
-    backend: Backend, flat: Flat, mask: PackedMask, layout: ChannelLayout, numbers: Integers, norm: Norm
+    backend: Backend, flat: Values, mask: PackedMask, layout: ChannelLayout, numbers: Integers, norm: Norm
 ) -> Floats:
     """Return a few numbers for each of the channels `numbers`, a row each, whose sum is exactly that of its terms."""
     lots, found = _parts(backend, flat, mask, layout, numbers, norm)
@@ -130,7 +130,7 @@ def exact_channel_parts(  # noqa: PLR0913, PLR0917
 
 
 def _parts(  # noqa: PLR0913, PLR0917
-    backend: Backend, flat: Flat, mask: PackedMask, layout: ChannelLayout, numbers: Integers, norm: Norm
+    backend: Backend, flat: Values, mask: PackedMask, layout: ChannelLayout, numbers: Integers, norm: Norm
 ) -> tuple[list[Integers], Iterator[Floats]]:
     """Cut channels into lots that are summed at a time; return these, and the parts of each span of each lot."""
     step = max(1, _ENTRIES // layout.channel_entries)

@@ -16,7 +16,7 @@ def _table(**rows: str) -> Table:
 
 
 ROOT_FILES: Final[Mapping[str, frozenset[str]]] = {
-    "pruning_engine": frozenset({"buffer", "dtypes", "errors", "norm", "report", "torch_tensors"}),
+    "pruning_engine": frozenset({"buffer", "dtypes", "errors", "norm", "report", "scale_layout", "torch_tensors"}),
 }
 """Files that count as one unit, `root`: values that every subpackage may import."""
 

@@ -9,7 +9,17 @@ from typing import Any, TypeAlias
 
 from pruning_client.errors import MismatchError, is_text, layout_error, tensor_error
 from pruning_client.frameworks.base import Framework, framework_of
-from pruning_proto.names import AUXILIARY, CUSTOM_MASK, FRAMEWORK_KEY, MASK, ORIG, RESULT_SUFFIXES, SCORES
+from pruning_proto.names import (
+    AUXILIARY,
+    CUSTOM_MASK,
+    FRAMEWORK_KEY,
+    MASK,
+    ORIG,
+    RESULT_SUFFIXES,
+    SCALED,
+    SCORES,
+    scale_names,
+)
 from pruning_proto.reasons import Reason
 from pruning_proto.safetensors.header import Layout, LayoutError, build
 
@@ -123,16 +133,27 @@ def _tied_names(state_dict: StateDict, frameworks: Mapping[str, Framework]) -> d
     """Map the later names of tied tensors to the first.
 
     Names of torch's masked pairs are not tied: a shared `w_orig` has a mask for each of its names. Auxiliary tensors
-    are not tied either: layers with the same input share one `w:in_norm`, and each needs it.
+    and scales are not tied either: layers with the same input share one `w:in_norm`, and each needs it.
     """
+    scales = _scales(state_dict, frameworks)
     first: dict[Hashable, str] = {}
     aliases = {}
     for name, tensor in state_dict.items():
-        is_own = _owner(name) is not None or _is_masked_pair(name, state_dict)
+        is_own = name in scales or _owner(name) is not None or _is_masked_pair(name, state_dict)
         identity = None if is_own else frameworks[name].identity(tensor)
         if identity is not None and first.setdefault(identity, name) != name:
             aliases[name] = first[identity]
     return aliases
+
+
+def _scales(state_dict: StateDict, frameworks: Mapping[str, Framework]) -> set[str]:
+    """Return the names of the scales of FP8 weights."""
+    return {
+        scale
+        for name, framework in frameworks.items()
+        for scale in scale_names(name.removesuffix(ORIG))
+        if scale in state_dict and framework.describe(name, state_dict[name])[0] in SCALED
+    }
 
 
 def _is_masked_pair(name: str, state_dict: StateDict) -> bool:

@@ -32,7 +32,7 @@ from pruning_client.huggingface.config_json import (
 )
 from pruning_client.huggingface.copied_files import described, is_never_copied, left_out
 from pruning_client.huggingface.copied_folder import check_links, copy_folder
-from pruning_client.huggingface.quantization import check_not_quantized
+from pruning_client.huggingface.quantization import check_blocks, check_not_quantized
 from pruning_client.huggingface.result_check import check_result
 from pruning_client.huggingface.result_files import ResultFiles
 from pruning_client.results.output_format import Output
@@ -134,6 +134,7 @@ def prune_folder(  # noqa: PLR0913 - one keyword for each option, as of `Client.
         recipe = with_head_dims(config, recipe)
         check_head_dims(config, recipe)
         check_not_quantized(config, recipe)
+        check_blocks(config)
     check_new(target)
     files = ResultFiles(Path(source), components, max_shard_bytes)
     partial = Path(target).with_name(f".prune-{secrets.token_hex(8)}.part")

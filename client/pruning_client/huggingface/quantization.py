@@ -1,6 +1,7 @@
 """Quantized models, by `quantization_config` of their config.json; FP8 models are not refused.
 
 The server recognizes most of them by the names of their tensors, too; this finds the others before anything is sent.
+FP8 weights are ranked by code times scale. Which scale a weight has follows from shapes if blocks are powers of two.
 """
 
 from collections.abc import Mapping
@@ -11,6 +12,8 @@ from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 
 _FIELD: Final = "quantization_config"
+
+_BLOCKS: Final = "weight_block_size"
 
 _METHODS: Final = frozenset(
     {
@@ -38,6 +41,20 @@ def check_not_quantized(config: Mapping[str, Any], recipe: pb.Recipe) -> None:
         reason=Reason.UNPRUNABLE_DTYPE,
         metadata={"field": _FIELD},
     )
+
+
+def check_blocks(config: Mapping[str, Any]) -> None:
+    """Refuse FP8 blocks of sizes that the shapes of their scales do not tell. Raises: MismatchError."""
+    fields = config.get(_FIELD)
+    blocks = fields.get(_BLOCKS) if isinstance(fields, dict) else None
+    sizes = [size for size in blocks if isinstance(size, int)] if isinstance(blocks, list) else []
+    if any(size < 1 or size & (size - 1) for size in sizes):
+        raise MismatchError(
+            f"config.json says {_FIELD}.{_BLOCKS} = {blocks}; FP8 weights are pruned with scales of blocks whose sizes "
+            "are powers of two, such as [128, 128]. Prune the model before it is quantized, and quantize the result",
+            reason=Reason.SHAPE_MISMATCH,
+            metadata={"field": f"{_FIELD}.{_BLOCKS}"},
+        )
 
 
 def _quantization(fields: object) -> str | None:

@@ -13,7 +13,7 @@ from pruning_engine.kernels.compiled.candidates import CompiledCandidates
 from pruning_engine.kernels.compiled.library import address, kernels_of
 from pruning_engine.kernels.compiled.splits import KeySplit, PieceSplit, RandomSplit
 from pruning_engine.kernels.cpu import norms
-from pruning_engine.kernels.cpu.arrays import pieces, raw_integers
+from pruning_engine.kernels.cpu.arrays import Values, pieces, raw_integers
 from pruning_engine.kernels.cpu.backend import NumpyBackend
 from pruning_engine.kernels.cpu.keys import Keys, RandomKeys, magnitude_keys
 from pruning_engine.kernels.cpu.products import ProductKeys
@@ -53,12 +53,12 @@ class CompiledBackend(NumpyBackend):
 
         in_parallel(apply_piece, pieces(flat.entries, self._step))
 
-    def magnitudes(self, flat: Buffer, domain: str, mask: PackedMask) -> Candidates:
+    def magnitudes(self, flat: Values, domain: str, mask: PackedMask) -> Candidates:
         """Return the unpruned entries as candidates by magnitude."""
         return self._candidates(magnitude_keys(flat, domain), mask)
 
     def products(
-        self, flat: Buffer, factors: npt.NDArray[Any], layout: ChannelLayout, domain: str, mask: PackedMask
+        self, flat: Values, factors: npt.NDArray[Any], layout: ChannelLayout, domain: str, mask: PackedMask
     ) -> Candidates:
         """Return the unpruned entries as candidates by magnitude times the factor of their channel."""
         return self._candidates(ProductKeys(flat, factors, layout, domain), mask)
@@ -73,9 +73,11 @@ class CompiledBackend(NumpyBackend):
             split = RandomSplit(self._kernels, keys)
         return CompiledCandidates(keys, split, self._kernels, mask, self._step)
 
-    def norms(self, flat: Buffer, mask: PackedMask, layout: ChannelLayout, norm: Norm) -> Floats:
+    def norms(self, flat: Values, mask: PackedMask, layout: ChannelLayout, norm: Norm) -> Floats:
         """Return what ranks each channel."""
-        if not (mask.is_full and flat.dtype in _SUMS and _is_summed(norm) and _are_contiguous(flat)):
+        if not (isinstance(flat, Buffer) and flat.dtype in _SUMS and _are_contiguous(flat)):
+            return super().norms(flat, mask, layout, norm)
+        if not (mask.is_full and _is_summed(norm)):
             return super().norms(flat, mask, layout, norm)
         reduce = partial(self._sums, flat, is_squared=power_of(norm) == 2.0)
         return norms.combined(reduce, layout, norm, self._step)

@@ -1,6 +1,6 @@
 """Buffers as numpy arrays, without a copy: their bits as integers, packed bits, and their entries as numbers."""
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -8,8 +8,13 @@ import numpy.typing as npt
 from pruning_engine.buffer import Buffer
 from pruning_engine.dtypes import is_float
 from pruning_engine.kernels.backend import RUN_ENTRIES, BoolArray, Integers
+from pruning_engine.kernels.cpu.scales import Scales
+from pruning_engine.kernels.scaled_weights import ScaledWeights
 from pruning_engine.kernels.small_floats import fp8_values, widened
 from pruning_engine.runtime.scratch_buffers import buffer
+
+Values: TypeAlias = Buffer | ScaledWeights
+"""What is ranked: the numbers of a flat buffer, or those of codes with scales."""
 
 
 def raw_integers(tensor: Buffer) -> Integers:
@@ -53,10 +58,15 @@ def numbers_of(tensor: Buffer, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
 
 
 class NumberReader:
-    """Reads pieces of a flat buffer of any real dtype as float32 or float64, exactly where they hold it."""
+    """Reads pieces of a flat buffer of any real dtype as float32 or float64, exactly where they hold it.
 
-    def __init__(self, flat: Buffer, dtype: npt.DTypeLike) -> None:
+    Scaled weights are read as their values: code times scale.
+    """
+
+    def __init__(self, weights: Values, dtype: npt.DTypeLike) -> None:
         self.dtype = np.dtype(dtype)
+        flat: Buffer = weights.codes if isinstance(weights, ScaledWeights) else weights
+        self._scales = Scales(weights) if isinstance(weights, ScaledWeights) else None
         self._is_bfloat16 = flat.dtype == "BF16"
         self._table = _values_of_bytes(flat.dtype, self.dtype) if flat.array.dtype.itemsize == 1 else None
         self._source = flat.array if self._table is None else raw_integers(flat)
@@ -65,10 +75,14 @@ class NumberReader:
         """Return the numbers from `begin` to `end` in a scratch buffer."""
         out = buffer("numbers", self.dtype, end - begin)
         self._read(self._source[begin:end], out)
+        if self._scales is not None:
+            self._scales.multiply_run_(out, begin)
         return out
 
     def runs(self, numbers: Integers) -> npt.NDArray[Any]:
         """Return the numbers of whole runs."""
+        if self._scales is not None:
+            return self.at((numbers[:, None] * RUN_ENTRIES + np.arange(RUN_ENTRIES)).reshape(-1))
         source = take_runs(self._source, numbers)
         out = np.empty(len(source), self.dtype)
         self._read(source, out)
@@ -78,6 +92,8 @@ class NumberReader:
         """Return the numbers at `positions`."""
         out = np.empty(len(positions), self.dtype)
         self._read(self._source[positions], out)
+        if self._scales is not None:
+            self._scales.multiply_(out, positions)
         return out
 
     def _read(self, source: npt.NDArray[Any], out: npt.NDArray[Any]) -> None:

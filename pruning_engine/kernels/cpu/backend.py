@@ -11,7 +11,7 @@ from pruning_engine.dtypes import is_float, packed_bytes
 from pruning_engine.kernels.backend import AnyBuffer, BoolArray, Candidates, Floats, Integers, NotBinaryError
 from pruning_engine.kernels.channel_layout import ChannelLayout
 from pruning_engine.kernels.cpu import norms
-from pruning_engine.kernels.cpu.arrays import NumberReader, count_ones, pieces, raw_integers, unpacked
+from pruning_engine.kernels.cpu.arrays import NumberReader, Values, count_ones, pieces, raw_integers, unpacked
 from pruning_engine.kernels.cpu.candidates import NumpyCandidates
 from pruning_engine.kernels.cpu.keys import RandomKeys, magnitude_keys
 from pruning_engine.kernels.cpu.products import ProductKeys
@@ -99,12 +99,12 @@ class NumpyBackend:
         source, target = raw_integers(flat), raw_integers(out)
         in_parallel(partial(_apply_piece, source, mask.bits, target), pieces(flat.entries, self._step))
 
-    def magnitudes(self, flat: Buffer, domain: str, mask: PackedMask) -> Candidates:
+    def magnitudes(self, flat: Values, domain: str, mask: PackedMask) -> Candidates:
         """Return the unpruned entries as candidates by magnitude."""
         return NumpyCandidates(magnitude_keys(flat, domain), mask, self._step)
 
     def products(
-        self, flat: Buffer, factors: npt.NDArray[Any], layout: ChannelLayout, domain: str, mask: PackedMask
+        self, flat: Values, factors: npt.NDArray[Any], layout: ChannelLayout, domain: str, mask: PackedMask
     ) -> Candidates:
         """Return the unpruned entries as candidates by magnitude times the factor of their channel."""
         return NumpyCandidates(ProductKeys(flat, factors, layout, domain), mask, self._step)
@@ -113,17 +113,17 @@ class NumpyBackend:
         """Return the unpruned entries as candidates by random scores."""
         return NumpyCandidates(RandomKeys(key), mask, max(8, self._step // _RANDOM_STEPS))
 
-    def norms(self, flat: Buffer, mask: PackedMask, layout: ChannelLayout, norm: Norm) -> Floats:
+    def norms(self, flat: Values, mask: PackedMask, layout: ChannelLayout, norm: Norm) -> Floats:
         """Return what ranks each channel."""
         return norms.channel_norms(flat, mask, layout, norm, self._step)
 
     def channels(
-        self, flat: Buffer, mask: PackedMask, layout: ChannelLayout, numbers: Integers, span: tuple[int, int]
+        self, flat: Values, mask: PackedMask, layout: ChannelLayout, numbers: Integers, span: tuple[int, int]
     ) -> Floats:
         """Return some channels' entries of `span`, a row each, 0 where pruned."""
         return norms.channel_rows(flat, mask, layout, numbers, span)
 
-    def are_alike(self, flat: Buffer, layout: ChannelLayout, numbers: Integers) -> bool:
+    def are_alike(self, flat: Values, layout: ChannelLayout, numbers: Integers) -> bool:
         """Whether channels hold the same bits."""
         return norms.are_alike(flat, layout, numbers, self._step)
 

@@ -9,9 +9,10 @@ import numpy.typing as npt
 from pruning_engine.buffer import Buffer
 from pruning_engine.dtypes import element_bits, is_float
 from pruning_engine.kernels.backend import RUN_ENTRIES, Integers
-from pruning_engine.kernels.cpu.arrays import NumberReader, raw_integers, take_runs
+from pruning_engine.kernels.cpu.arrays import NumberReader, Values, raw_integers, take_runs
 from pruning_engine.kernels.magnitude_keys import highest_key, largest_number, magnitude_bits
 from pruning_engine.kernels.random_keys import GOLDEN, MASK64, MIX
+from pruning_engine.kernels.scaled_weights import ScaledWeights
 from pruning_engine.runtime.scratch_buffers import buffer
 
 
@@ -87,7 +88,7 @@ class IntegerKeys:
 class ConvertedKeys:
     """The keys of entries converted to a dtype that holds those of all tensors with candidates."""
 
-    def __init__(self, flat: Buffer, domain: str) -> None:
+    def __init__(self, flat: Values, domain: str) -> None:
         width = element_bits(domain) // 8
         self.highest = highest_key(domain)
         self.largest_number = largest_number(domain)
@@ -141,9 +142,9 @@ class RandomKeys:
         return (self._key + (index + 1) * GOLDEN) & MASK64
 
 
-def magnitude_keys(flat: Buffer, domain: str) -> Keys:
+def magnitude_keys(flat: Values, domain: str) -> Keys:
     """Return the keys of a flat buffer's magnitudes as values of `domain`."""
-    if flat.dtype != domain:
+    if isinstance(flat, ScaledWeights) or flat.dtype != domain:
         return ConvertedKeys(flat, domain)
     return FloatKeys(flat) if is_float(domain) else IntegerKeys(flat)
 

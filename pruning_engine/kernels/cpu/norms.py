@@ -8,12 +8,12 @@ from typing import Final
 
 import numpy as np
 
-from pruning_engine.buffer import Buffer
 from pruning_engine.kernels import channel_norms as norms
 from pruning_engine.kernels.backend import BoolArray, Floats, Integers
 from pruning_engine.kernels.channel_layout import Block, ChannelLayout
-from pruning_engine.kernels.cpu.arrays import NumberReader, bits_at, raw_integers, unpacked
+from pruning_engine.kernels.cpu.arrays import NumberReader, Values, bits_at, raw_integers, unpacked
 from pruning_engine.kernels.packed_mask import Bits, PackedMask, packed_slice
+from pruning_engine.kernels.scaled_weights import ScaledWeights
 from pruning_engine.norm import NamedNorm, Norm, power_of
 from pruning_engine.runtime.threads import in_parallel
 from pruning_engine.runtime.yield_points import with_yields
@@ -25,7 +25,7 @@ _COMBINE: Final[Mapping[float, np.ufunc]] = MappingProxyType({inf: np.maximum, -
 """How the terms of a power are combined; those not named here are added."""
 
 
-def channel_norms(flat: Buffer, mask: PackedMask, layout: ChannelLayout, norm: Norm, step: int) -> Floats:
+def channel_norms(flat: Values, mask: PackedMask, layout: ChannelLayout, norm: Norm, step: int) -> Floats:
     """Return what ranks each channel: see channel_norms.py."""
     if norm is NamedNorm.NUC:
         each = partial(_nuclear_norm, flat, mask, layout)
@@ -50,7 +50,7 @@ def combined(reduce: Callable[[Block], Floats], layout: ChannelLayout, norm: Nor
 
 
 def channel_rows(
-    flat: Buffer, mask: PackedMask, layout: ChannelLayout, numbers: Integers, span: tuple[int, int]
+    flat: Values, mask: PackedMask, layout: ChannelLayout, numbers: Integers, span: tuple[int, int]
 ) -> Floats:
     """Return some channels' entries of `span`, a row each, 0 where pruned."""
     positions = numbers[:, None] * layout.inner + layout.within(*span)
@@ -60,8 +60,13 @@ def channel_rows(
     return values.reshape(positions.shape)
 
 
-def are_alike(flat: Buffer, layout: ChannelLayout, numbers: Integers, step: int) -> bool:
-    """Whether some channels, in ascending order, hold the same bits; stops at the first piece where they do not."""
+def are_alike(flat: Values, layout: ChannelLayout, numbers: Integers, step: int) -> bool:
+    """Whether some channels, in ascending order, hold the same bits; stops at the first piece where they do not.
+
+    Of channels with several scales it is not known.
+    """
+    if isinstance(flat, ScaledWeights):
+        return flat.layout.scales == 1 and are_alike(flat.codes, layout, numbers, step)
     bits = raw_integers(flat).reshape(layout.outer, layout.channels, layout.inner)
     rows_at_a_time = max(1, step // max(1, layout.channel_entries))
     outer_at_a_time = max(1, step // max(1, layout.inner))
@@ -123,7 +128,7 @@ def _reduce_block(reader: NumberReader, mask: PackedMask, power: float, block: B
     return reduced
 
 
-def _nuclear_norm(flat: Buffer, mask: PackedMask, layout: ChannelLayout, channel: int) -> float:
+def _nuclear_norm(flat: Values, mask: PackedMask, layout: ChannelLayout, channel: int) -> float:
     matrix = channel_rows(flat, mask, layout, np.array([channel]), (0, layout.channel_entries)).reshape(
         layout.slice_shape
     )

@@ -5,11 +5,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pruning_engine.buffer import Buffer
 from pruning_engine.dtypes import element_bits
 from pruning_engine.kernels.backend import RUN_ENTRIES, Integers
 from pruning_engine.kernels.channel_layout import ChannelLayout
-from pruning_engine.kernels.cpu.arrays import NumberReader
+from pruning_engine.kernels.cpu.arrays import NumberReader, Values
 from pruning_engine.kernels.magnitude_keys import highest_key, largest_number
 from pruning_engine.kernels.products import LEAST_INNER
 
@@ -17,7 +16,7 @@ from pruning_engine.kernels.products import LEAST_INNER
 class ProductKeys:
     """The bits of |x| * factor, computed in `domain`, F32 or F64. Factors are finite numbers from 0."""
 
-    def __init__(self, flat: Buffer, factors: npt.NDArray[Any], layout: ChannelLayout, domain: str) -> None:
+    def __init__(self, flat: Values, factors: npt.NDArray[Any], layout: ChannelLayout, domain: str) -> None:
         width = element_bits(domain) // 8
         self.highest = highest_key(domain)
         self.largest_number = largest_number(domain)

@@ -18,14 +18,15 @@ from pruning_engine.kernels.cpu.arrays import pieces
 from pruning_engine.kernels.cpu.backend import NumpyBackend
 from pruning_engine.kernels.cuda.bits import bits_at, count_bits, pack_bits, unpack_bits
 from pruning_engine.kernels.cuda.candidates import TorchCandidates
-from pruning_engine.kernels.cuda.keys import MagnitudeKeys, ProductKeys, RandomKeys
+from pruning_engine.kernels.cuda.keys import ProductKeys, RandomKeys, magnitude_keys
+from pruning_engine.kernels.cuda.values import SIGNED, NumberReader, Values
 from pruning_engine.kernels.magnitude_keys import magnitude_bits
 from pruning_engine.kernels.packed_mask import PackedMask, full_bits, packed_slice
+from pruning_engine.kernels.scaled_weights import ScaledWeights
 from pruning_engine.norm import NamedNorm, Norm, is_reproducible, power_of
 from pruning_engine.torch_tensors import TORCH_DTYPES, DeviceBuffer, to_tensor
 
 _DEVICE_PIECE_ENTRIES: Final = 1 << 24
-_INTEGERS: Final = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 class TorchBackend:
@@ -96,48 +97,51 @@ class TorchBackend:
             ones = unpack_bits(mask.bits[packed_slice(begin, end)], end - begin)
             torch.mul(source[begin:end], ones, out=target[begin:end])
 
-    def magnitudes(self, flat: DeviceBuffer, domain: str, mask: PackedMask) -> Candidates:
+    def magnitudes(self, flat: Values, domain: str, mask: PackedMask) -> Candidates:
         """Return the unpruned entries as candidates by magnitude."""
-        return TorchCandidates(MagnitudeKeys(flat.tensor, domain), mask, self._step)
+        return TorchCandidates(magnitude_keys(flat, domain), mask, self._step)
 
     def products(
-        self, flat: DeviceBuffer, factors: npt.NDArray[Any], layout: ChannelLayout, domain: str, mask: PackedMask
+        self, flat: Values, factors: npt.NDArray[Any], layout: ChannelLayout, domain: str, mask: PackedMask
     ) -> Candidates:
         """Return the unpruned entries as candidates by magnitude times the factor of their channel."""
-        return TorchCandidates(ProductKeys(flat.tensor, factors, layout, domain), mask, self._step)
+        return TorchCandidates(ProductKeys(flat, factors, layout, domain), mask, self._step)
 
     def random(self, key: int, mask: PackedMask) -> Candidates:
         """Return the unpruned entries as candidates by random scores."""
         return TorchCandidates(RandomKeys(key, self._device), mask, self._step)
 
-    def norms(self, flat: DeviceBuffer, mask: PackedMask, layout: ChannelLayout, norm: Norm) -> Floats:
+    def norms(self, flat: Values, mask: PackedMask, layout: ChannelLayout, norm: Norm) -> Floats:
         """Return what ranks each channel; norms that are not reproducible are computed on the host."""
         if norm is NamedNorm.NUC or not is_reproducible(norm):
             on_host = PackedMask(mask.entries, None if mask.bits is None else mask.bits.cpu().numpy())
             return NumpyBackend().norms(flat.host(), on_host, layout, norm)
         power = power_of(norm)
         start = torch.inf if power == -torch.inf else 0.0
+        reader = NumberReader(flat)
         totals = torch.full((layout.channels,), start, dtype=torch.float64, device=self._device)
         for block in layout.blocks(self._step):
             span = totals[block.first_channel : block.first_channel + block.shape[1]]
-            _combine(span, _magnitudes(flat.tensor, mask, block), power)
+            _combine(span, _magnitudes(reader, mask, block), power)
         result: Floats = totals.cpu().numpy()
         return result
 
     def channels(
-        self, flat: DeviceBuffer, mask: PackedMask, layout: ChannelLayout, numbers: Integers, span: tuple[int, int]
+        self, flat: Values, mask: PackedMask, layout: ChannelLayout, numbers: Integers, span: tuple[int, int]
     ) -> Floats:
         """Return some channels' entries of `span`, a row each, 0 where pruned."""
         within = torch.from_numpy(layout.within(*span)).to(self._device)
         positions = torch.from_numpy(numbers).to(self._device).view(-1, 1) * layout.inner + within
-        values = _as_integers(flat.tensor)[positions].view(flat.tensor.dtype).to(torch.float64)
+        values = NumberReader(flat).at(positions, torch.float64)
         if mask.bits is not None:
             values = values.where(bits_at(mask.bits, positions), 0.0)
         result: Floats = values.cpu().numpy()
         return result
 
-    def are_alike(self, flat: DeviceBuffer, layout: ChannelLayout, numbers: Integers) -> bool:
-        """Whether channels hold the same entries."""
+    def are_alike(self, flat: Values, layout: ChannelLayout, numbers: Integers) -> bool:
+        """Whether channels hold the same entries; of several scales that is not known."""
+        if isinstance(flat, ScaledWeights):
+            return flat.layout.scales == 1 and self.are_alike(flat.codes, layout, numbers)
         rows = _as_integers(flat.tensor).view(layout.outer, layout.channels, layout.inner)
         chosen = rows[:, torch.from_numpy(numbers).to(self._device)]
         return bool((chosen == chosen[:, :1]).all())
@@ -168,12 +172,12 @@ class TorchBackend:
 
 def selected(tensor: torch.Tensor, dim: int, positions: Integers) -> torch.Tensor:
     """Return some positions along a dim in torch operations."""
-    bits = tensor.view(_INTEGERS[tensor.dtype.itemsize])
+    bits = tensor.view(SIGNED[tensor.dtype.itemsize])
     return bits.index_select(dim, torch.from_numpy(positions).to(tensor.device)).view(tensor.dtype)
 
 
 def _as_integers(flat: torch.Tensor) -> torch.Tensor:
-    return flat.view(_INTEGERS[flat.dtype.itemsize])
+    return flat.view(SIGNED[flat.dtype.itemsize])
 
 
 def _is_nonzero(flat: DeviceBuffer, begin: int, end: int) -> torch.Tensor:
@@ -183,8 +187,8 @@ def _is_nonzero(flat: DeviceBuffer, begin: int, end: int) -> torch.Tensor:
     return bits.ne(0)
 
 
-def _magnitudes(flat: torch.Tensor, mask: PackedMask, block: Block) -> torch.Tensor:
-    values = flat[block.begin : block.end].to(torch.float64).abs()
+def _magnitudes(numbers: NumberReader, mask: PackedMask, block: Block) -> torch.Tensor:
+    values = numbers.read(block.begin, block.end, torch.float64).abs()
     if mask.bits is not None:
         before = block.begin % 8
         bits = unpack_bits(mask.bits[packed_slice(block.begin, block.end)], before + len(values))

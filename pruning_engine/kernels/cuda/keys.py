@@ -11,12 +11,13 @@ import torch
 
 from pruning_engine.dtypes import is_float
 from pruning_engine.kernels.channel_layout import ChannelLayout
+from pruning_engine.kernels.cuda.values import SIGNED, NumberReader, Values
 from pruning_engine.kernels.magnitude_keys import highest_key, largest_number, magnitude_bits
 from pruning_engine.kernels.random_keys import GOLDEN, MASK64, MIX
+from pruning_engine.kernels.scaled_weights import ScaledWeights
 from pruning_engine.torch_tensors import TORCH_DTYPES
 
 _TOP_BIT: Final = 2**63
-_SIGNED: Final = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _FULL_WIDTH: Final = frozenset({"I64", "U64"})
 
 
@@ -54,13 +55,13 @@ class MagnitudeKeys:
 
     def at(self, positions: torch.Tensor) -> torch.Tensor:
         """Return the keys at `positions`."""
-        bits = self._flat.view(_SIGNED[self._flat.dtype.itemsize])[positions]
+        bits = self._flat.view(SIGNED[self._flat.dtype.itemsize])[positions]
         return self._keys(bits.view(self._flat.dtype))
 
     def _keys(self, values: torch.Tensor) -> torch.Tensor:
         if is_float(self._domain):
             wide = values.to(TORCH_DTYPES[self._domain])
-            return wide.view(_SIGNED[wide.dtype.itemsize]) & magnitude_bits(self._domain)
+            return wide.view(SIGNED[wide.dtype.itemsize]) & magnitude_bits(self._domain)
         if self._domain == "U64":
             return values.view(torch.int64) ^ -_TOP_BIT
         if self._domain == "I64":
@@ -68,16 +69,39 @@ class MagnitudeKeys:
         return values.to(torch.int64).abs()
 
 
+class ScaledKeys:
+    """Magnitudes of scaled weights, in fp64."""
+
+    offset = 0
+
+    def __init__(self, weights: ScaledWeights) -> None:
+        self.highest = highest_key("F64")
+        self.largest_number = largest_number("F64")
+        self._numbers = NumberReader(weights)
+        self.device = self._numbers.flat.device
+
+    def read(self, begin: int, end: int) -> torch.Tensor:
+        """Return the keys from `begin` to `end`."""
+        return self._keys(self._numbers.read(begin, end, torch.float64))
+
+    def at(self, positions: torch.Tensor) -> torch.Tensor:
+        """Return the keys at `positions`."""
+        return self._keys(self._numbers.at(positions, torch.float64))
+
+    def _keys(self, numbers: torch.Tensor) -> torch.Tensor:
+        return numbers.view(torch.int64) & self.highest
+
+
 class ProductKeys:
     """|x| * factor, computed in `domain`, F32 or F64. Factors are finite numbers from 0, one per channel."""
 
     offset = 0
 
-    def __init__(self, flat: torch.Tensor, factors: npt.NDArray[Any], layout: ChannelLayout, domain: str) -> None:
-        self.device = flat.device
+    def __init__(self, values: Values, factors: npt.NDArray[Any], layout: ChannelLayout, domain: str) -> None:
         self.highest = highest_key(domain)
         self.largest_number = largest_number(domain)
-        self._flat = flat
+        self._numbers = NumberReader(values)
+        self.device = self._numbers.flat.device
         self._kind = TORCH_DTYPES[domain]
         self._factors = torch.from_numpy(factors).to(device=self.device, dtype=self._kind)
         self._layout = layout
@@ -85,17 +109,16 @@ class ProductKeys:
     def read(self, begin: int, end: int) -> torch.Tensor:
         """Return the keys from `begin` to `end`."""
         positions = torch.arange(begin, end, device=self.device)
-        return self._keys(self._flat[begin:end], positions)
+        return self._keys(self._numbers.read(begin, end, self._kind), positions)
 
     def at(self, positions: torch.Tensor) -> torch.Tensor:
         """Return the keys at `positions`."""
-        bits = self._flat.view(_SIGNED[self._flat.dtype.itemsize])[positions]
-        return self._keys(bits.view(self._flat.dtype), positions)
+        return self._keys(self._numbers.at(positions, self._kind), positions)
 
-    def _keys(self, values: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    def _keys(self, numbers: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         channels = positions // self._layout.inner % self._layout.channels
-        products = values.to(self._kind).abs() * self._factors[channels]
-        keys: torch.Tensor = products.view(_SIGNED[self._kind.itemsize]) & self.highest
+        products = numbers.abs() * self._factors[channels]
+        keys: torch.Tensor = products.view(SIGNED[self._kind.itemsize]) & self.highest
         return keys
 
 
@@ -122,6 +145,11 @@ class RandomKeys:
             if factor is not None:
                 value = value * _signed(factor)
         return value ^ -_TOP_BIT
+
+
+def magnitude_keys(values: Values, domain: str) -> Keys:
+    """Return the keys of magnitudes as values of `domain`."""
+    return ScaledKeys(values) if isinstance(values, ScaledWeights) else MagnitudeKeys(values.tensor, domain)
 
 
 def _signed(value: int) -> int:

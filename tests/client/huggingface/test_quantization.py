@@ -7,7 +7,7 @@ import pytest
 from pruning_client import rules
 from pruning_client.calls.request import recipe_of
 from pruning_client.errors import MismatchError
-from pruning_client.huggingface.quantization import check_not_quantized
+from pruning_client.huggingface.quantization import check_blocks, check_not_quantized
 from pruning_proto.reasons import Reason
 
 HALF = recipe_of(rules.l1_unstructured(0.5), None)
@@ -54,3 +54,13 @@ def test_other_model_is_accepted(config: dict[str, Any]) -> None:
 def test_tensor_named_in_full_is_accepted() -> None:
     named = recipe_of(rules.l1_unstructured(0.5, include=["lm_head.weight"]), None)
     check_not_quantized({"quantization_config": {"quant_method": "gptq"}}, named)
+
+
+def test_blocks_of_powers_of_two_are_accepted() -> None:
+    check_blocks({"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 64]}})
+    check_blocks({"quantization_config": {"quant_method": "fp8", "weight_block_size": None}})
+
+
+def test_other_blocks_are_refused() -> None:
+    with pytest.raises(MismatchError, match=r"weight_block_size = \[48, 48\].*powers of two"):
+        check_blocks({"quantization_config": {"quant_method": "fp8", "weight_block_size": [48, 48]}})

@@ -137,3 +137,10 @@ def test_a_method_takes_its_amount_as_an_argument_only() -> None:
 def test_a_method_that_gives_no_sound_mask_is_refused(name: str, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         prune_by(name, {"step": 1}, {"weight": torch.ones(2, 2)})
+
+
+def test_codes_of_scaled_weights_are_not_shown() -> None:
+    tensors = {"weight": torch.ones(2, 2).to(torch.float8_e4m3fn), "weight_scale": torch.ones(1)}
+    rule = Rule(score=Method("every", {"step": 2}))
+    with pytest.raises(MismatchError, match="would be shown the codes alone"):
+        prune_state_dict(tensors, Recipe((rule,)))

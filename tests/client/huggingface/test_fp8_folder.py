@@ -1,0 +1,99 @@
+"""Folders of FP8 models as transformers writes them: pruned by value, still FP8, and loaded again."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+from pruning_client import Client, rules
+from pruning_client.errors import MismatchError
+from pruning_client.huggingface.folder import prune_folder
+from pruning_client.results.output_format import Output
+from tests.engine.scaled import best_half, values
+from tests.servers import ServerProcess
+
+BLOCK = (16, 16)
+GLOBAL = rules.l1_unstructured(0.5, scope="global")
+MLP = rules.remove_units(0.5, map="llama_mlp", same_width=True)
+
+
+def quantized(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return codes and a scale for each block; blocks are of unlike magnitudes."""
+    counts = [-(-size // each) for size, each in zip(weight.shape, BLOCK, strict=True)]
+    scale = torch.exp2(torch.randint(-8, 3, counts).float())
+    return (weight * 64).to(torch.float8_e4m3fn), scale
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A LLaMA in two shards, with all scales in the second one."""
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=48, hidden_size=32, intermediate_size=80, num_hidden_layers=1, num_attention_heads=4
+    )
+    folder = tmp_path / "model"
+    transformers.LlamaForCausalLM(config).save_pretrained(folder)
+    first, second = {}, {}
+    for name, weight in load_file(folder / "model.safetensors").items():
+        first[name] = weight
+        if name.endswith("proj.weight"):
+            first[name], second[f"{name}_scale_inv"] = quantized(weight)
+    (folder / "model.safetensors").unlink()
+    shards = {"model-00001-of-00002.safetensors": first, "model-00002-of-00002.safetensors": second}
+    for file, tensors in shards.items():
+        save_file(tensors, folder / file, {"format": "pt"})
+    places = {name: file for file, tensors in shards.items() for name in tensors}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": places}))
+    fields = json.loads((folder / "config.json").read_text())
+    fields["quantization_config"] = {"quant_method": "fp8", "weight_block_size": list(BLOCK)}
+    (folder / "config.json").write_text(json.dumps(fields))
+    return folder
+
+
+def tensors_of(folder: Path) -> dict[str, torch.Tensor]:
+    return {name: tensor for file in sorted(folder.glob("*.safetensors")) for name, tensor in load_file(file).items()}
+
+
+def pruned(server: ServerProcess, model: Path, rule: Any, output: Output = "pruned") -> Path:
+    with Client(server.address) as client:
+        prune_folder(client, model, model.with_name("new"), rule, output=output)
+    return model.with_name("new")
+
+
+def loaded(folder: Path) -> dict[str, torch.Tensor]:
+    """Load a model in high precision."""
+    plain = transformers.FineGrainedFP8Config(dequantize=True)
+    load: Any = transformers.AutoModelForCausalLM.from_pretrained
+    found, told = load(folder, quantization_config=plain, dtype=torch.float32, output_loading_info=True)
+    assert [kind for kind, names in told.items() if names] == []
+    state: dict[str, torch.Tensor] = found.state_dict()
+    return state
+
+
+def test_loaded_weights_are_zero_where_values_are_least(server: ServerProcess, model: Path) -> None:
+    before = tensors_of(model)
+    names = [name for name in before if name.endswith("proj.weight")]
+    real = {name: values(before[name], before[f"{name}_scale_inv"], BLOCK) for name in names}
+    found = loaded(pruned(server, model, GLOBAL))
+    for name, kept in best_half(real).items():
+        assert torch.equal(found[name].double(), torch.where(kept, real[name], 0.0))
+
+
+def test_shards_keep_their_tensors_and_scales(server: ServerProcess, model: Path) -> None:
+    new = pruned(server, model, GLOBAL)
+    for file in model.glob("*.safetensors"):
+        before, after = load_file(file), load_file(new / file.name)
+        assert {name: tensor.dtype for name, tensor in after.items()} == {
+            name: tensor.dtype for name, tensor in before.items()
+        }
+        assert all(torch.equal(after[name], scale) for name, scale in before.items() if name.endswith("_scale_inv"))
+
+
+def test_parts_of_blocks_are_not_removed(server: ServerProcess, model: Path) -> None:
+    with pytest.raises(MismatchError, match="one scale for every 16 positions of dim"):
+        pruned(server, model, MLP, "removed")
+    assert not model.with_name("new").exists()
