@@ -9,7 +9,7 @@ WORKERS ?= 3
 export BUF_CACHE_DIR := $(CURDIR)/.cache/buf
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-integrations check proto tutorial bench soak pin image test-image clean
+.PHONY: help demo test test-integrations check proto tutorial bench soak targets pin image test-image clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 26
@@ -49,6 +49,12 @@ bench: $(READY) ## measure the engine, the service, packed files and smaller mod
 	$(BIN)/python -m tests.benchmarks.packed
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.benchmarks.removal
 	$(BIN)/python -m tests.benchmarks.against $(AGAINST)
+
+# Of the mix of hostile callers; the other targets take about five minutes.
+MINUTES ?= 10
+
+targets: $(READY) ## hold a server to its targets under hostile callers: health, memory, time to stop; MINUTES=10
+	$(BIN)/python -m tests.campaigns.targets --minutes $(MINUTES)
 
 soak: $(READY) ## try to break the service, for three quarters of an hour; nginx and node take part if installed
 	$(BIN)/python -m tests.campaigns

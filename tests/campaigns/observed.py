@@ -63,3 +63,13 @@ def anonymous_bytes(process_id: int) -> int:
     kilobytes = re.search(r"^RssAnon:\s+(\d+) kB$", status, re.MULTILINE)
     assert kilobytes
     return int(kilobytes[1]) * 1024
+
+
+def threads(process_id: int) -> int:
+    """Return the number of a process's threads."""
+    return len(list(Path(f"/proc/{process_id}/task").iterdir()))
+
+
+def descriptors(process_id: int) -> int:
+    """Return the number of a process's open files and sockets."""
+    return len(list(Path(f"/proc/{process_id}/fd").iterdir()))

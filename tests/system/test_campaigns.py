@@ -2,9 +2,12 @@
 
 import signal
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import grpc
 import pytest
+from grpc_health.v1 import health_pb2
 
 from tests.campaigns import (
     cuts,
@@ -18,9 +21,13 @@ from tests.campaigns import (
     refusals,
     stopped_servers,
 )
+from tests.campaigns.calls import line_to
 from tests.campaigns.figures import Figures, complaints
+from tests.campaigns.observed import seconds_until_free
 from tests.campaigns.stopped_servers import Pair, pair_of_servers
+from tests.campaigns.targets import strangers, worst_calls
 from tests.servers import ServerProcess, running_server
+from tests.service.secured import health_of
 
 SIGNALS = pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "told to stop"])
 CLIENTS = pytest.mark.parametrize("client", load.CLIENTS)
@@ -97,3 +104,19 @@ def test_every_refusal_arrives(server: ServerProcess, tmp_path: Path, client: st
     if client == "grpc-js" and not grpc_js.is_installable():
         pytest.skip(grpc_js.MISSING)
     assert broken([refusals.refusals(server, tmp_path, client, path, times=8)]) == []
+
+
+@pytest.mark.parametrize("name", worst_calls.WORST)
+def test_worst_call_within_the_limits_is_answered_or_cancelled(server: ServerProcess, name: str) -> None:
+    with line_to(server.address) as line:
+        outcome = line.cancelled(worst_calls.WORST[name]())
+    assert outcome.code in {grpc.StatusCode.OK, grpc.StatusCode.CANCELLED, grpc.StatusCode.INVALID_ARGUMENT}
+    seconds_until_free(server)
+
+
+@pytest.mark.parametrize("name", strangers.STRANGERS)
+def test_strangers_leave_nothing_behind(server: ServerProcess, name: str) -> None:
+    with suppress(OSError), strangers.STRANGERS[name](server.address, 4):
+        pass
+    seconds_until_free(server)
+    assert health_of(server.address) == health_pb2.HealthCheckResponse.SERVING
