@@ -111,6 +111,13 @@ def add_quiet(command: argparse.ArgumentParser) -> None:
     add_json(printed)
 
 
+def add_top(command: argparse.ArgumentParser) -> None:
+    """Add --top."""
+    command.add_argument(
+        "--top", type=_positive, metavar="N", help="of the tensors, show the N largest only; totals are of all"
+    )
+
+
 def add_canonical_zero(command: argparse.ArgumentParser) -> None:
     """Add --canonical-zero."""
     command.add_argument(
@@ -126,6 +133,12 @@ def number(text: str, expected: str) -> float:
         return float(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"this is {expected}; got {text!r}") from error
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"this is a count of 1 or more; got {text!r}")
+    return int(text)
 
 
 def _joined(words: Sequence[str]) -> Iterator[str]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from pruning_client.cli.packed_text import negative_zeros_lines
-from pruning_client.cli.tables import Table, bytes_text, counted, percent, shape_text
+from pruning_client.cli.tables import Table, bytes_text, counted, largest, percent, shape_text, shown_line
 from pruning_client.results.model_totals import ModelTotals
 from pruning_client.results.plan import Plan, TensorPlan
 from pruning_client.results.report import GroupReport, Report
@@ -27,14 +27,18 @@ _SHOWN: Final = 5
 """Of the largest tensors that are not selected."""
 
 
-def report_text(report: Report, width: int | None, *, with_seed: bool) -> str:
-    """Return a report as a table, with its seconds and device; and its seed, if a rule is random."""
-    table = _tensors_table(report)
+def report_text(report: Report, width: int | None, *, with_seed: bool, top: int | None = None) -> str:
+    """Return a report as a table, of the `top` largest tensors, with its seconds and device.
+
+    `with_seed`: and its seed, which matters if a rule is random.
+    """
+    table = _tensors_table(report, top)
     seed = f", seed {report.seed}" if with_seed else ""
     groups = [_groups_text(report, width), ""] if report.groups else []
     lines = [
         *groups,
         table.render(width),
+        *shown_line(len(table.rows), len(report.tensors)),
         "",
         *_model_lines(report.model, report.largest_not_selected, width),
         _seconds(report),
@@ -50,18 +54,19 @@ def packed_lines(report: Report, *, canonical_zero: bool) -> list[str]:
     return [*size, *negative_zeros_lines(report.negative_zeros, canonical_zero=canonical_zero)]
 
 
-def plan_text(plan: Plan, width: int | None) -> str:
-    """Return a plan as a table, with its costs."""
+def plan_text(plan: Plan, width: int | None, top: int | None = None) -> str:
+    """Return a plan as a table, of the `top` largest tensors, with its costs."""
     rows = [
         (tensor.name, tensor.dtype, shape_text(tensor.shape), _rules(tensor.rules) or f"- ({tensor.not_selected})")
-        for tensor in plan.tensors
+        for tensor in largest(plan.tensors, top, lambda tensor: tensor.entries)
     ]
     selected = sum(1 for tensor in plan.tensors if tensor.rules)
-    foot = (f"{selected} of {counted(len(rows), 'tensor')} selected", "", "", "")
+    foot = (f"{selected} of {counted(len(plan.tensors), 'tensor')} selected", "", "", "")
     table = Table(("tensor", "dtype", "shape", "rules"), rows, foot).render(width)
     result = "" if plan.result_bytes is None else f", the result has {bytes_text(plan.result_bytes)}"
     lines = [
         table,
+        *shown_line(len(rows), len(plan.tensors)),
         "",
         *_earlier_lines(plan),
         *_model_lines(plan.model, plan.largest_not_selected, width),
@@ -70,7 +75,7 @@ def plan_text(plan: Plan, width: int | None) -> str:
     return "\n".join(lines)
 
 
-def _tensors_table(report: Report) -> Table:
+def _tensors_table(report: Report, top: int | None) -> Table:
     """Return the selected tensors, and what was pruned as a part of the whole model; a column for what was before."""
     has_before = report.pruned_before > 0
 
@@ -79,8 +84,11 @@ def _tensors_table(report: Report) -> Table:
         return (name, f"{entries:,}", *earlier, f"{pruned:,}", percent(pruned, entries))
 
     head = ("tensor", "entries", *(("before",) if has_before else ()), "pruned", "sparsity")
-    rows = [row(tensor.name, tensor.entries, tensor.pruned_before, tensor.pruned) for tensor in report.tensors]
-    foot = row(f"{counted(len(rows), 'tensor')} selected", report.entries, report.pruned_before, report.pruned)
+    shown = largest(report.tensors, top, lambda tensor: tensor.entries)
+    rows = [row(tensor.name, tensor.entries, tensor.pruned_before, tensor.pruned) for tensor in shown]
+    foot = row(
+        f"{counted(len(report.tensors), 'tensor')} selected", report.entries, report.pruned_before, report.pruned
+    )
     model = report.model
     total = None if model is None else row("whole model", model.entries, report.pruned_before, report.pruned)
     return Table(head, rows, foot, total)

@@ -6,13 +6,15 @@ written raw, one could move the cursor, color the screen, or look like one of ou
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
     from rich.measure import Measurement
+
+_ItemT = TypeVar("_ItemT")
 
 _GAP: Final = "  "
 _MIN_NAME_COLUMNS: Final = 16
@@ -123,6 +125,19 @@ def bytes_text(count: int) -> str:
             return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} TB"
+
+
+def largest(items: Sequence[_ItemT], top: int | None, size: Callable[[_ItemT], int]) -> list[_ItemT]:
+    """Return the `top` items of largest size, in their order; None: all."""
+    if top is None:
+        return list(items)
+    positions = sorted(range(len(items)), key=lambda position: -size(items[position]))[:top]
+    return [items[position] for position in sorted(positions)]
+
+
+def shown_line(shown: int, total: int) -> list[str]:
+    """Return the line below a table that does not show all tensors."""
+    return [f"the {shown:,} largest of {total:,} tensors; without --top all are shown"] if shown < total else []
 
 
 def counted(count: int, noun: str) -> str:

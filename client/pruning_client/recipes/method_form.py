@@ -38,7 +38,7 @@ def method_form(rule: Mapping[str, Any]) -> dict[str, Any]:
         fields["scope"] = _word(rule.get("scope", "local"))
     fields |= _arguments(method, kind, score)
     fields |= _of_granularity(granularity)
-    if _word(rule.get("prior", "mask")) != "mask":
+    if _word(rule.get("prior", "history")) != "history":
         fields["prior"] = _word(rule["prior"])
     return fields | {key: list(patterns) for key, patterns in rule.get("select", {}).items() if patterns}
 

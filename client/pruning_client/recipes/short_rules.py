@@ -113,7 +113,7 @@ def _without_defaults(rule: pb.Rule) -> pb.Rule:
     """Return a rule without what means the same as its absence."""
     plain = pb.Rule()
     plain.CopyFrom(rule)
-    if plain.prior == pb.PRIOR_MASK:
+    if plain.prior == pb.PRIOR_HISTORY:
         plain.ClearField("prior")
     if plain.scope == pb.SCOPE_LOCAL:
         plain.ClearField("scope")

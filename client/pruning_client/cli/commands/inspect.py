@@ -1,37 +1,61 @@
-"""`prune inspect`: print the sparsity of a file, tensor by tensor; needs no server."""
+"""`prune inspect`: print the sparsity of a model, tensor by tensor, and what was done to it; needs no server."""
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
 from pathlib import Path
 
 from pruning_client.cli.answer import Answer
-from pruning_client.cli.arguments import add_json
-from pruning_client.cli.tables import Table, counted, percent, shape_text, terminal_width
-from pruning_client.files.inspect import TensorZeros, inspect_file
+from pruning_client.cli.arguments import add_json, add_top
+from pruning_client.cli.history_text import history_lines
+from pruning_client.cli.tables import (
+    Table,
+    bytes_text,
+    counted,
+    largest,
+    percent,
+    shape_text,
+    shown_line,
+    terminal_width,
+)
+from pruning_client.files.inspect import TensorZeros
+from pruning_client.files.inspected_model import InspectedModel, inspect_model
 
 
 def add_options(parser: ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("file", type=Path, metavar="FILE.safetensors")
+    parser.add_argument(
+        "file",
+        type=Path,
+        metavar="FILE.safetensors",
+        help="or an index of shards (.safetensors.index.json), or the folder of a model or of a diffusers pipeline",
+    )
+    add_top(parser)
     add_json(parser)
 
 
 def run(options: Namespace) -> Answer:
-    """Count the zeros of a file. Raises: as `inspect_file`."""
-    tensors = list(inspect_file(options.file))
-    value = {"file": str(options.file), "tensors": [tensor.to_dict() for tensor in tensors]}
-    return Answer(value, _text(tensors, terminal_width()))
+    """Count the zeros of a model. Raises: as `inspect_model`."""
+    model = inspect_model(options.file)
+    value = {"file": str(options.file), **model.to_dict()}
+    return Answer(value, _text(model, terminal_width(), options.top))
 
 
-def _text(tensors: Sequence[TensorZeros], width: int | None) -> str:
+def _text(model: InspectedModel, width: int | None, top: int | None) -> str:
+    totals = model.totals
     rows = [
         (tensor.name, _dtype(tensor), shape_text(tensor.shape), f"{tensor.entries:,}", *_zeros(tensor))
-        for tensor in tensors
+        for tensor in largest(model.tensors, top, lambda tensor: tensor.entries)
     ]
-    entries = sum(tensor.entries for tensor in tensors if tensor.zeros is not None)
-    zeros = sum(tensor.zeros for tensor in tensors if tensor.zeros is not None)
-    foot = (counted(len(rows), "tensor"), "", "", f"{entries:,}", f"{zeros:,}", percent(zeros, entries))
-    return Table(("tensor", "dtype", "shape", "entries", "zeros", "sparsity"), rows, foot).render(width)
+    sums = (f"{totals.entries:,}", f"{totals.zeros:,}", percent(totals.zeros, totals.entries))
+    foot = (counted(totals.tensors, "tensor"), "", "", *sums)
+    table = Table(("tensor", "dtype", "shape", "entries", "zeros", "sparsity"), rows, foot).render(width)
+    lines = [table, *shown_line(len(rows), totals.tensors)]
+    if model.history or len(model.files) > 1:
+        lines += [
+            "",
+            f"{bytes_text(totals.bytes)} in {counted(len(model.files), 'file')}",
+            *history_lines(model.history),
+        ]
+    return "\n".join(lines)
 
 
 def _dtype(tensor: TensorZeros) -> str:

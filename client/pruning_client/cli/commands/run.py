@@ -14,7 +14,7 @@ from pruning_client.calls.request import is_random, recipe_of
 from pruning_client.checkpoints.atomic_file import replacing
 from pruning_client.checkpoints.opened import open_source
 from pruning_client.cli.answer import Answer
-from pruning_client.cli.arguments import UsageError, add_canonical_zero, add_quiet
+from pruning_client.cli.arguments import UsageError, add_canonical_zero, add_quiet, add_top
 from pruning_client.cli.report_text import packed_lines, plan_text, report_text
 from pruning_client.cli.result_path import STDOUT, add_overwriting, result_path
 from pruning_client.cli.rule_options import add_rule_options, option_warnings, rules_of
@@ -73,6 +73,7 @@ def add_options(parser: ArgumentParser) -> None:
     dry.add_argument("--plan", action="store_true", help="only print what would be pruned; the model is not read")
     dry.add_argument("--dry-run", action="store_true", help="only print the report; nothing is written")
     add_overwriting(parser)
+    add_top(parser)
     add_rule_options(parser)
     add_server_options(parser)
     add_quiet(parser)
@@ -108,7 +109,9 @@ def _run(options: Namespace) -> Answer:
     with open_service(options) as service:
         if options.plan:
             plan = service.plan(_weights(options), recipe)
-            return Answer(_asked(recipe, options) | plan.to_dict(), plan_text(plan, terminal_width()), plan.warnings)
+            return Answer(
+                _asked(recipe, options) | plan.to_dict(), plan_text(plan, terminal_width(), options.top), plan.warnings
+            )
         with _progress(options) as progress:
             if options.dry_run:
                 report = service.dry_run(_weights(options), recipe, digests=options.digests, progress=progress)
@@ -205,7 +208,7 @@ def _asked(recipe: Recipe, options: Namespace) -> dict[str, Any]:
 
 
 def _lines(report: Report, recipe: Recipe, options: Namespace) -> list[str]:
-    lines = [report_text(report, terminal_width(), with_seed=is_random(recipe))]
+    lines = [report_text(report, terminal_width(), with_seed=is_random(recipe), top=options.top)]
     if options.output == "packed":
         lines += packed_lines(report, canonical_zero=options.canonical_zero)
     return lines

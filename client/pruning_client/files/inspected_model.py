@@ -1,0 +1,122 @@
+"""What `prune inspect` knows of a model: the zeros of its tensors, in one file or several, and what was done to it."""
+
+import errno
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from pruning_client.checkpoints.file import FileSource
+from pruning_client.checkpoints.pipeline import PIPELINE, components_of
+from pruning_client.checkpoints.shards import ShardsSource, is_index, read_index
+from pruning_client.checkpoints.weight_files import weights_in
+from pruning_client.errors import CheckpointError
+from pruning_client.files.inspect import TensorZeros, inspect_file
+from pruning_client.recipes.method_form import method_forms
+from pruning_proto.names import HISTORY_KEY
+from pruning_proto.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over tensors. `entries` and `zeros` are of those whose dtype has a zero; `bytes` is that of the files."""
+
+    tensors: int
+    entries: int
+    zeros: int
+    bytes: int
+
+    @property
+    def sparsity(self) -> float:
+        """The fraction of the entries that are zero, 0.0 to 1.0."""
+        return self.zeros / self.entries if self.entries else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON can hold it."""
+        return asdict(self) | {"sparsity": self.sparsity}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectedModel:
+    """A model in one file or several.
+
+    `history` has one entry for each round of pruning, the oldest first: its recipe, whose rules are methods with
+    arguments, and the version of the service. It is empty for a model that was never pruned by this one.
+    """
+
+    files: tuple[Path, ...]
+    tensors: tuple[TensorZeros, ...]
+    history: tuple[Mapping[str, Any], ...]
+    totals: Totals
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON can hold it."""
+        return {
+            "files": [str(file) for file in self.files],
+            "totals": self.totals.to_dict(),
+            "history": list(self.history),
+            "tensors": [tensor.to_dict() for tensor in self.tensors],
+        }
+
+
+def inspect_model(path: str | PathLike[str]) -> InspectedModel:
+    """Count the zeros of a file, of the shards of an index, or of the weights in the folder of a model or pipeline.
+
+    The tensors of a pipeline are named COMPONENT.NAME. Raises: OSError. CheckpointError.
+    """
+    parts = list(_parts(Path(path)))
+    tensors = tuple(
+        replace(tensor, name=prefix + tensor.name) for prefix, file in parts for tensor in inspect_file(file)
+    )
+    files = tuple(file for _, file in parts)
+    layouts = [FileSource(file).layout for file in files]
+    counted = [tensor for tensor in tensors if tensor.zeros is not None]
+    return InspectedModel(
+        files=files,
+        tensors=tensors,
+        history=next((rounds for layout in layouts if (rounds := _history(layout.metadata))), ()),
+        totals=Totals(
+            tensors=len(tensors),
+            entries=sum(tensor.entries for tensor in counted),
+            zeros=sum(tensor.zeros or 0 for tensor in counted),
+            bytes=sum(layout.total_bytes for layout in layouts),
+        ),
+    )
+
+
+def _parts(path: Path) -> Iterator[tuple[str, Path]]:
+    """Return each file with what the names of its tensors begin with."""
+    for component in components_of(_weights(path) if path.is_dir() else path):
+        if is_index(component.weights):
+            ShardsSource(component.weights)  # refuses shards that are not complete
+            file_of, _ = read_index(component.weights)
+            yield from ((component.prefix, component.weights.with_name(name)) for name in sorted(set(file_of.values())))
+        else:
+            yield component.prefix, component.weights
+
+
+def _weights(folder: Path) -> Path:
+    if (folder / PIPELINE).is_file():
+        return folder / PIPELINE
+    found = weights_in(folder)
+    if found is not None:
+        return found
+    files = sorted(folder.glob("*.safetensors"))
+    if len(files) == 1:
+        return files[0]
+    if not files:
+        description = "is a folder, not a regular file, and no safetensors file is in it"
+        raise IsADirectoryError(errno.EISDIR, description, str(folder))
+    names = ", ".join(file.name for file in files)
+    raise CheckpointError(f"{folder}: has several safetensors files, {names}; name one", reason=Reason.INVALID_HEADER)
+
+
+def _history(metadata: Mapping[str, str]) -> tuple[Mapping[str, Any], ...]:
+    """Return the rounds in a file's metadata; none if they are not what this service writes."""
+    try:
+        rounds = json.loads(metadata.get(HISTORY_KEY, "[]"))
+        return tuple({"recipe": method_forms(each["recipe"]), "version": str(each["version"])} for each in rounds)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return ()
