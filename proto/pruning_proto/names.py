@@ -48,6 +48,9 @@ CONFIG_KEY: Final = "pruning.config.v1"
 PACKED_KEY: Final = "pruning.packed.v1"
 """A JSON object: the shape of each packed tensor by name. It makes a file a packed one."""
 
+PACKED_ORDER_KEY: Final = "pruning.packed.order.v1"
+"""A JSON list: where the tensors of a packed file, in its order, are in the dense one; absent if the order is equal."""
+
 FRAMEWORK_KEY: Final = "format"
 """The framework that a file was written for, as loaders expect it."""
 

@@ -34,6 +34,17 @@ class Replacement:
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
 
+    def write_at(self, position: int, data: "Data") -> None:
+        """Write bytes at a position, unbuffered; `write` appends to what it has written itself.
+
+        Raises: OSError that names the target.
+        """
+        rest = memoryview(data)
+        with naming(self._target):
+            while rest:
+                count = os.pwrite(self._descriptor, rest, position)
+                position, rest = position + count, rest[count:]
+
 
 @contextmanager
 def replacing(target: str | PathLike[str]) -> Iterator[Replacement]:

@@ -15,9 +15,9 @@ from pruning_client.checkpoints.file import FileSource, Part
 from pruning_client.checkpoints.packed import PackedSource, chunks_of, codec
 from pruning_client.errors import CheckpointError, layout_error
 from pruning_proto.packed import format as packed_format
-from pruning_proto.packed.format import Packable, Piece, Spec, Stored
+from pruning_proto.packed.format import Content, Packable, Piece, Stored
 from pruning_proto.reasons import Reason
-from pruning_proto.safetensors.header import LayoutError, TensorEntry, build
+from pruning_proto.safetensors.header import Layout, LayoutError, TensorEntry, build
 
 Path: TypeAlias = str | PathLike[str]
 
@@ -58,13 +58,12 @@ def pack_file(source: Path, out: Path, *, canonical_zero: bool = False) -> Packe
     packer = _Packer(FileSource(source), canonical_zero=canonical_zero)
     surveys = packer.survey()
     dense = packer.file.layout
-    header, layout = build(
-        [spec for survey in surveys for spec in survey.specs],
-        packed_format.with_shapes(dense.metadata, [survey.packed for survey in surveys if survey.packed]),
-    )
+    specs, order = packed_format.arranged([survey.content for survey in surveys])
+    packed = [survey.packed for survey in surveys if survey.packed]
+    header, layout = build(specs, packed_format.with_shapes(dense.metadata, packed, order))
     with replacing(out) as target:
         target.write(header)
-        packer.write(surveys, target)
+        packer.write(surveys, _Parts(target, layout))
     return PackedFile(
         tensors=len(surveys),
         packed=sum(survey.packed is not None for survey in surveys),
@@ -104,11 +103,24 @@ class _Survey:
     negative_zeros: int
 
     @property
-    def specs(self) -> list[Spec]:
+    def content(self) -> Content:
         """The tensors that hold it in the packed file."""
         if self.packed is None:
-            return [(self.entry.name, self.entry.dtype, self.entry.shape)]
-        return self.packed.parts(self.nonzeros)
+            return Content(None, [(self.entry.name, self.entry.dtype, self.entry.shape)])
+        return Content(self.packed, self.packed.parts(self.nonzeros))
+
+
+class _Parts:
+    """The tensors of the packed file, each written from its beginning to its end, in any order."""
+
+    def __init__(self, target: Replacement, layout: Layout) -> None:
+        self._target = target
+        self._next = {entry.name: layout.header_bytes + entry.begin for entry in layout.tensors}
+
+    def write(self, name: str, data: memoryview | bytes) -> None:
+        """Append bytes to a tensor. Raises: OSError."""
+        self._target.write_at(self._next[name], data)
+        self._next[name] += len(data)
 
 
 class _Packer:
@@ -130,7 +142,7 @@ class _Packer:
         with self.file.reading() as part:
             return [self._survey(entry, part) for entry in layout.tensors]
 
-    def write(self, surveys: list[_Survey], target: Replacement) -> None:
+    def write(self, surveys: list[_Survey], target: _Parts) -> None:
         """Write the tensors. Raises: OSError. CheckpointError if the file has changed since the survey."""
         with self.file.reading() as part:
             for survey in surveys:
@@ -138,7 +150,7 @@ class _Packer:
                     self._write_packed(survey, survey.packed, part, target)
                     continue
                 for chunk in chunks_of(survey.entry, part):
-                    target.write(self._canonical(chunk, survey))
+                    target.write(survey.entry.name, memoryview(self._canonical(chunk, survey)).cast("B"))
 
     def _survey(self, entry: TensorEntry, part: Part) -> _Survey:
         tensor = packed_format.packable((entry.name, entry.dtype, entry.shape))
@@ -153,20 +165,20 @@ class _Packer:
         packed = tensor if tensor is not None and tensor.gets_smaller(nonzeros) else None
         return _Survey(entry, packed, nonzeros, negative_zeros)
 
-    def _write_packed(self, survey: _Survey, tensor: Packable, part: Part, target: Replacement) -> None:
+    def _write_packed(self, survey: _Survey, tensor: Packable, part: Part, target: _Parts) -> None:
         if tensor.is_matrix:
-            target.write(packed_format.shape_bytes(tensor))
+            target.write(tensor.shape_name, packed_format.shape_bytes(tensor))
         pieces = []
         for piece in tensor.pieces():
             data = self._canonical(_piece_of(survey.entry, piece, part), survey)
             packed = self._codec.pack(data, tensor, piece)
-            target.write(self._codec.as_bytes(packed.values))
+            target.write(tensor.values_name, self._codec.as_bytes(packed.values))
             pieces.append((packed.bits, packed.row_counts, len(packed.values)))
         for bits, _, _ in pieces:
-            target.write(bits.data)
+            target.write(tensor.bits_name, memoryview(bits.data).cast("B"))
         if tensor.is_matrix:
             row_counts = [counts for _, counts, _ in pieces]
-            target.write(self._codec.as_bytes(self._codec.row_offsets(row_counts, tensor)))
+            target.write(tensor.offsets_name, self._codec.as_bytes(self._codec.row_offsets(row_counts, tensor)))
         if sum(nonzeros for _, _, nonzeros in pieces) != survey.nonzeros:
             raise CheckpointError(
                 f"{self.file.path}: the file was changed while it was read; try again when nothing writes it",

@@ -10,16 +10,17 @@ Source: the names for matrices are those of compressed-tensors 0.9 to 0.14, `spa
 import json
 import reprlib
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from json.encoder import encode_basestring as quoted
 from math import prod
 from typing import Final, TypeAlias
 
-from pruning_proto.names import PACKED_KEY
+from pruning_proto.names import PACKED_KEY, PACKED_ORDER_KEY
 from pruning_proto.reasons import Reason
+from pruning_proto.safetensors.alignment import postponed
 from pruning_proto.safetensors.dtypes import DTYPE_BITS
-from pruning_proto.safetensors.header import Layout, LayoutError, TensorEntry
+from pruning_proto.safetensors.header import Layout, LayoutError, TensorEntry, tensor_bytes
 from pruning_proto.spans import spans
 
 ENTRIES: Final = 1 << 19
@@ -176,10 +177,47 @@ def check_names(tensors: Iterable[Spec]) -> None:
                 )
 
 
-def with_shapes(metadata: Mapping[str, str], packed: Iterable[Packable]) -> dict[str, str]:
-    """Return the metadata of a packed file: that of the dense one, then the shapes of the packed tensors, in order."""
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A tensor of the dense file as a packed file stores it: `packed` and its parts, or as it is."""
+
+    packed: Packable | None
+    parts: Sequence[Spec]
+
+    @property
+    def place(self) -> str:
+        """The name of the part whose position is the content's: never an empty one of a packed tensor."""
+        return self.parts[0][0] if self.packed is None else self.packed.bits_name
+
+
+def arranged(contents: Sequence[Content]) -> tuple[list[Spec], list[int]]:
+    """Return the parts in an order in which each is aligned, and where the contents, in this order, are in `contents`.
+
+    Only parts of odd sizes leave the dense order, and come last.
+    """
+    specs = [spec for content in contents for spec in content.parts]
+    sizes = [tensor_bytes(dtype, shape) for _, dtype, shape in specs]
+    last = postponed([(dtype, size) for (_, dtype, _), size in zip(specs, sizes, strict=True)])
+    held = set(last)
+    order = [*(at for at in range(len(specs)) if at not in held), *last]
+    places = {content.place: number for number, content in enumerate(contents)}
+    found, begin = [], 0
+    for at in order:
+        name, end = specs[at][0], begin + sizes[at]
+        if name in places:
+            found.append((begin, end, name))
+        begin = end
+    return [specs[at] for at in order], [places[name] for _, _, name in sorted(found)]
+
+
+def with_shapes(metadata: Mapping[str, str], packed: Iterable[Packable], order: Sequence[int] = ()) -> dict[str, str]:
+    """Return the metadata of a packed file: that of the dense one, then the shapes of the packed tensors, in order.
+
+    `order` is the second value of `arranged`; it is stored if it is not the dense order.
+    """
+    moved = {} if list(order) == sorted(order) else {PACKED_ORDER_KEY: json.dumps([*order], separators=(",", ":"))}
     shapes = ",".join(f"{quoted(tensor.name)}:[{','.join(map(str, tensor.shape))}]" for tensor in packed)
-    return {**metadata, PACKED_KEY: f"{{{shapes}}}"}
+    return {**metadata, PACKED_KEY: f"{{{shapes}}}", **moved}
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,10 +242,29 @@ def contents(layout: Layout) -> list[Stored | TensorEntry]:
     Raises: LayoutError if it is not a packed file, or its parts do not fit each other.
     """
     entries = {entry.name: entry for entry in layout.tensors}
-    # A mask is never empty, so that of two tensors at one offset its place is certain.
+    # A mask is never empty, so that of two tensors at one offset its place is certain: `Content.place`.
     stored = {one.bits.name: one for one in (_stored(*item, entries) for item in _shapes(layout.metadata))}
     parts = {part.name for one in stored.values() for part in (one.values, one.shape, one.offsets) if part is not None}
-    return [stored.get(entry.name, entry) for entry in layout.tensors if entry.name not in parts]
+    found = [stored.get(entry.name, entry) for entry in layout.tensors if entry.name not in parts]
+    order = _order(layout.metadata, len(found))
+    return found if order is None else [content for _, content in sorted(zip(order, found, strict=True), key=_first)]
+
+
+def _order(metadata: Mapping[str, str], count: int) -> list[int] | None:
+    """Return where each content is in the dense file; None if they are in its order."""
+    if PACKED_ORDER_KEY not in metadata:
+        return None
+    try:
+        order = json.loads(metadata[PACKED_ORDER_KEY])
+    except (ValueError, RecursionError):
+        order = None
+    if not isinstance(order, list) or not all(type(at) is int for at in order) or sorted(order) != [*range(count)]:
+        raise _invalid(f"its metadata must list each of 0 to {count - 1} once under {PACKED_ORDER_KEY!r}")
+    return order
+
+
+def _first(pair: tuple[int, object]) -> int:
+    return pair[0]
 
 
 def shape_bytes(tensor: Packable) -> bytes:
@@ -217,7 +274,7 @@ def shape_bytes(tensor: Packable) -> bytes:
 
 def without_shapes(metadata: Mapping[str, str]) -> dict[str, str]:
     """Return the metadata of the dense file."""
-    return {key: value for key, value in metadata.items() if key != PACKED_KEY}
+    return {key: value for key, value in metadata.items() if key not in {PACKED_KEY, PACKED_ORDER_KEY}}
 
 
 def spec_of(content: Stored | TensorEntry) -> Spec:

@@ -3,6 +3,7 @@
 The format is `pruning_proto.packed.format`; here it is made of tensors in memory, with the engine's threads.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -17,7 +18,7 @@ from pruning_engine.runtime.threads import in_parallel
 from pruning_proto.packed import codec
 from pruning_proto.packed import format as packed_format
 from pruning_proto.packed.codec import Array
-from pruning_proto.packed.format import ENTRIES, Packable, Piece
+from pruning_proto.packed.format import ENTRIES, Content, Packable, Piece, Spec
 from pruning_service.outputs.deferred import DeferredOutput
 
 _Span = tuple[int, int]
@@ -43,6 +44,8 @@ class PackedOutput(DeferredOutput):
         self._take = take
         self._canonical_zero = canonical_zero
         self._packed: dict[str, Packable] = {}
+        self._contents: list[Content] = []
+        self._moved: list[int] = []
 
     def encode(self, results: Sequence[ResultTensor]) -> Sequence[ResultTensor]:
         """Return the tensors, each packed, or as it is where packing would take more bytes."""
@@ -56,13 +59,28 @@ class PackedOutput(DeferredOutput):
         return encoded
 
     def _align(self) -> None:
-        """Put the parts in the order of the dense file, whose tensors are aligned when it is unpacked."""
+        """Put the parts in an order in which each is aligned; the dense order is kept in the metadata."""
         for parts in self._last.values():
             self._held.extend(parts)
+        by_name = {held.spec.name: held for held in self._held}
+        self._contents = self._in_dense_order()
+        specs, self._moved = packed_format.arranged(self._contents)
+        self._held = deque(by_name[name] for name, _, _ in specs)
 
-    def _file_metadata(self, metadata: Mapping[str, str], names: Iterable[str]) -> Mapping[str, str]:
+    def _in_dense_order(self) -> list[Content]:
+        """Return the contents of the dense file, in its order, in which the parts of all are held."""
+        tensor_of = {name: tensor for tensor in self._packed.values() for name, _, _ in tensor.parts(0)}
+        parts: dict[str, list[Spec]] = {}
+        for held in self._held:
+            name, tensor = held.spec.name, tensor_of.get(held.spec.name)
+            place = name if tensor is None else tensor.bits_name
+            parts.setdefault(place, []).append((name, held.spec.dtype, held.spec.shape))
+        return [Content(self._packed.get(place), specs) for place, specs in parts.items()]
+
+    def _file_metadata(self, metadata: Mapping[str, str], names: Iterable[str]) -> Mapping[str, str]:  # noqa: ARG002
         """Return the file's metadata, with the shapes of the packed tensors."""
-        return packed_format.with_shapes(metadata, [self._packed[name] for name in names if name in self._packed])
+        packed = [content.packed for content in self._contents if content.packed is not None]
+        return packed_format.with_shapes(metadata, packed, self._moved)
 
     def _pack(self, result: ResultTensor) -> list[ResultTensor]:
         spec, data = result.spec, np.asarray(result.data)

@@ -19,7 +19,7 @@ from pruning_client.checkpoints.file import FileSource
 from pruning_client.checkpoints.packed import PackedSource
 from pruning_client.errors import CheckpointError, MismatchError
 from pruning_client.torch import load_packed
-from pruning_proto.names import PACKED_KEY
+from pruning_proto.names import PACKED_KEY, PACKED_ORDER_KEY
 from pruning_proto.packed.format import ENTRIES
 from pruning_proto.reasons import Reason
 from pruning_proto.safetensors.dtypes import DTYPE_BITS
@@ -78,12 +78,34 @@ def test_entries_without_a_bit_are_left_out(tmp_path: Path) -> None:
 def test_matrix_goes_by_the_names_of_compressed_tensors(tmp_path: Path) -> None:
     content = checkpoint({"fc.weight": (F32, (2, 300), floats(*[0.0] * 299, 7.0, 5.0, *[0.0] * 299))})
     path = packed(tmp_path, content)
-    assert names_in(path) == ["fc.shape", "fc.compressed", "fc.bitmask", "fc.row_offsets"]
+    assert names_in(path) == ["fc.shape", "fc.compressed", "fc.row_offsets", "fc.bitmask"]
     there = path.read_bytes()
     assert part_of(there, "fc.shape") == struct.pack("<2q", 2, 300)
     assert part_of(there, "fc.compressed") == floats(7.0, 5.0)
     assert part_of(there, "fc.bitmask") == bytes(37) + b"\x08" + b"\x01" + bytes(37)
     assert part_of(there, "fc.row_offsets") == struct.pack("<2q", 0, 1)
+
+
+ODD: Tensors = {
+    "a.weight": ("F16", (3, 301), sparse((3, 301), 0.9, "float16")),
+    "b": (F32, (1,), floats(1.0)),
+    "c": ("F64", (333,), sparse((333,), 0.9, "float64")),
+    "d": (F32, (2,), floats(2.0, 3.0)),
+}
+"""Tensors whose masks have odd sizes, and small ones that stay as they are."""
+
+
+def test_every_part_is_aligned(tmp_path: Path) -> None:
+    path = packed(tmp_path, checkpoint(ODD))
+    entries = layout_of(path.read_bytes()).tensors
+    assert [entry.name for entry in entries if entry.begin % (DTYPE_BITS[entry.dtype] // 8)] == []
+    assert {"a.compressed", "a.row_offsets", "b", "c.values"} <= {entry.name for entry in entries}
+
+
+def test_order_of_the_dense_file_comes_back(tmp_path: Path) -> None:
+    path = packed(tmp_path, checkpoint(ODD))
+    assert json.loads(layout_of(path.read_bytes()).metadata[PACKED_ORDER_KEY]) != [0, 1, 2, 3]
+    assert unpacked(path) == checkpoint(ODD)
 
 
 def test_what_would_grow_stays_as_it_is(tmp_path: Path) -> None:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from pruning_proto.names import PACKED_KEY
+from pruning_proto.names import PACKED_KEY, PACKED_ORDER_KEY
 from pruning_proto.packed import format as packed_layout
-from pruning_proto.packed.format import ENTRIES, Packable, packable
+from pruning_proto.packed.format import ENTRIES, Content, Packable, arranged, packable
 from pruning_proto.reasons import Reason
 from pruning_proto.safetensors.header import LayoutError, build, parse
 
@@ -62,6 +62,30 @@ def test_contents_come_in_the_order_of_what_was_packed() -> None:
         ("a", "F32", (300,)),
         ("z", "I8", (1,)),
     ]
+
+
+@pytest.mark.parametrize("order", ["[1]", "[1,1]", "[0,2]", "[0,true]", '{"0":1}', "[[", "[0,1,2]"])
+def test_order_that_is_none_is_refused(order: str) -> None:
+    tensor = Packable("a", "F32", (300,))
+    metadata = packed_layout.with_shapes({}, [tensor]) | {PACKED_ORDER_KEY: order}
+    header, _ = build([*tensor.parts(0), ("z", "I8", (1,))], metadata)
+    with pytest.raises(LayoutError, match=f"each of 0 to 1 once under '{PACKED_ORDER_KEY}'") as refused:
+        packed_layout.contents(parse(header[8:]))
+    assert refused.value.reason is Reason.INVALID_PACKED
+
+
+def test_parts_of_odd_sizes_come_last_and_the_order_is_kept() -> None:
+    tensor, dense = Packable("a", "F32", (300,)), ("z", "F32", (1,))
+    contents = [Content(tensor, tensor.parts(1)), Content(None, [dense])]
+    specs, order = arranged(contents)
+    assert ([name for name, _, _ in specs], order) == (["a.values", "z", "a.bits"], [1, 0])
+    header, _ = build(specs, packed_layout.with_shapes({}, [tensor], order))
+    found = [packed_layout.spec_of(each)[0] for each in packed_layout.contents(parse(header[8:]))]
+    assert found == ["a", "z"]
+
+
+def test_order_that_is_the_dense_one_is_not_stored() -> None:
+    assert PACKED_ORDER_KEY not in packed_layout.with_shapes({}, [], [0, 1])
 
 
 def test_packed_tensor_that_is_also_there_as_it_was_is_refused() -> None:

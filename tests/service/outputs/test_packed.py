@@ -28,6 +28,8 @@ MODEL = file(
         "odd": ("F4", [4], b"\x12\x08"),
         "empty": ("F32", [0, 3], b""),
         "b.weight": ("F64", [20, 33], normal(20, 33, dtype="float64")),
+        "c.weight": ("F32", [5, 301], normal(5, 301)),
+        "d": ("I32", [1], b"\x01\x00\x00\x00"),
     },
     {"format": "pt", "note": "kept"},
 )
