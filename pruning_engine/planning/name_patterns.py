@@ -61,9 +61,13 @@ class _Patterns:
 
     def match_any(self, names: Sequence[str]) -> bool:
         """Whether any pattern matches any of these names."""
-        return self.name_among(names) is not None or any(
-            matches(name) for name in names for matches in self.with_wildcards
-        )
+        for name in names:  # without generators, which would take longer than most globs
+            if name in self.names:
+                return True
+            for matches in self.with_wildcards:
+                if matches(name):
+                    return True
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,7 @@ class Choice:
 
         Raises: MismatchError if it is named without wildcards and its dtype cannot be pruned.
         """
-        named = None if self.include is None else self.include.name_among(names)
+        named = self.include.name_among(names) if self.include is not None and self.include.names else None
         if named is None and not self._includes(names):
             return NotSelected.NAME
         if self.exclude.all and self.exclude.match_any(names):

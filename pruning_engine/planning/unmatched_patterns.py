@@ -1,8 +1,8 @@
 """Refuses patterns that match no name of the checkpoint: a typo in one would leave out, or prune, the wrong tensors."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
-from typing import Final
+from typing import Final, NoReturn
 
 from pruning_engine.checkpoints.parameters import Parameters
 from pruning_engine.errors import MismatchError, Reason
@@ -19,22 +19,24 @@ def refuse_unmatched(patterns: Iterable[Pattern], parameters: Parameters) -> Non
 
     Raises: MismatchError naming the pattern, and the names that are nearest to it.
     """
-    names = [*parameters.weights, *chain.from_iterable(parameters.aliases.values())]
-    known = frozenset(names)
+    others = dict.fromkeys(chain.from_iterable(parameters.aliases.values()))
     matched: set[str] = set()
     for pattern in patterns:
-        if pattern.text in matched:
-            continue
-        if pattern.text in known if is_literal(pattern.text) else _matches_any(pattern, names):
-            matched.add(pattern.text)
-            continue
-        raise MismatchError(
-            Reason.SELECTS_NOTHING,
-            f"{pattern.path}: {pattern.text[:_SHOWN_CHARS]!r} matches none of the {len(names)} parameters"
-            f"{did_you_mean(pattern.text, names)}",
-            field=pattern.path,
-        )
+        if pattern.text not in matched and not _matches_any(pattern, parameters.weights, others):
+            _refuse(pattern, [*parameters.weights, *others])
+        matched.add(pattern.text)
 
 
-def _matches_any(pattern: Pattern, names: Iterable[str]) -> bool:
-    return any(map(pattern.matches, with_yields(names, _NAMES_BETWEEN_YIELDS)))
+def _matches_any(pattern: Pattern, weights: Collection[str], others: Collection[str]) -> bool:
+    if is_literal(pattern.text):
+        return pattern.text in weights or pattern.text in others
+    return any(map(pattern.matches, with_yields(chain(weights, others), _NAMES_BETWEEN_YIELDS)))
+
+
+def _refuse(pattern: Pattern, names: Sequence[str]) -> NoReturn:
+    raise MismatchError(
+        Reason.SELECTS_NOTHING,
+        f"{pattern.path}: {pattern.text[:_SHOWN_CHARS]!r} matches none of the {len(names)} parameters"
+        f"{did_you_mean(pattern.text, names)}",
+        field=pattern.path,
+    )

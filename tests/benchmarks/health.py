@@ -79,9 +79,9 @@ def filled(before: str, element: Callable[[int], str], after: str) -> bytes:
     return (before + ",".join(elements) + after).encode()
 
 
-def empty(name: str) -> str:
+def empty(name: str, shape: str = "[0]") -> str:
     """Return a tensor of no entries at the end of the buffer of `WEIGHT`."""
-    return f'"{name}":{entry("[0]", 16, 16)}'
+    return f'"{name}":{entry(shape, 16, 16)}'
 
 
 def extra(element: str, brackets: str = "[]") -> Callable[[], bytes]:
@@ -103,8 +103,8 @@ def gigabyte() -> bytes:
 CASES = (
     Case("nothing else", f"{{{WEIGHT}}}".encode),
     Case("tensors", lambda: filled(f"{{{WEIGHT},", lambda index: empty(f"layers.{index}.bias"), "}")),
-    Case("selected tensors", lambda: filled(f"{{{WEIGHT},", lambda index: empty(f"a.weight{index}"), "}"), times=1),
-    Case("selected tensors, global", lambda: filled(f"{{{WEIGHT},", lambda index: empty(f"a.weight{index}"), "}"),
+    Case("selected tensors", lambda: filled(f"{{{WEIGHT},", lambda index: empty(f"a.weight{index}", "[0,0]"), "}"), times=1),
+    Case("selected tensors, global", lambda: filled(f"{{{WEIGHT},", lambda index: empty(f"a.weight{index}", "[0,0]"), "}"),
          times=1, scope=pb.SCOPE_GLOBAL),
     Case("tensors out of order",
          lambda: filled(f"{{{WEIGHT},", lambda index: empty(f"{index * 0x9E3779B1 % 2**32:x}.bias"), "}")),
