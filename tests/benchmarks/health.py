@@ -84,6 +84,11 @@ def empty(name: str, shape: str = "[0]") -> str:
     return f'"{name}":{entry(shape, 16, 16)}'
 
 
+def selected(index: int) -> str:
+    """Return a tensor of no entries that the rule selects."""
+    return empty(f"a.weight{index}", "[0,0]")
+
+
 def extra(element: str, brackets: str = "[]") -> Callable[[], bytes]:
     """Return a header whose one tensor has an extra field full of `element`."""
     opened = f'{{"a.weight":{entry("[2,2]", 0, 16)[:-1]},"x":{brackets[0]}'
@@ -103,8 +108,8 @@ def gigabyte() -> bytes:
 CASES = (
     Case("nothing else", f"{{{WEIGHT}}}".encode),
     Case("tensors", lambda: filled(f"{{{WEIGHT},", lambda index: empty(f"layers.{index}.bias"), "}")),
-    Case("selected tensors", lambda: filled(f"{{{WEIGHT},", lambda index: empty(f"a.weight{index}", "[0,0]"), "}"), times=1),
-    Case("selected tensors, global", lambda: filled(f"{{{WEIGHT},", lambda index: empty(f"a.weight{index}", "[0,0]"), "}"),
+    Case("selected tensors", lambda: filled(f"{{{WEIGHT},", selected, "}"), times=1),
+    Case("selected tensors, global", lambda: filled(f"{{{WEIGHT},", selected, "}"),
          times=1, scope=pb.SCOPE_GLOBAL),
     Case("tensors out of order",
          lambda: filled(f"{{{WEIGHT},", lambda index: empty(f"{index * 0x9E3779B1 % 2**32:x}.bias"), "}")),
