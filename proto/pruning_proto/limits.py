@@ -43,6 +43,12 @@ ALIASES: Final = 10_000
 OPTIONS_BYTES: Final = 2 * MIB
 """Bytes of the options. Groups written by hand for a model of 100 layers take about 100 KiB."""
 
+HISTORY_BYTES: Final = MIB
+"""What the history in a file's metadata takes at most, as JSON: thousands of rounds, or ten of groups by hand."""
+
+HISTORY_READ_BYTES: Final = 2 * MIB
+"""The longest history that is read; a longer one is replaced: its JSON would be parsed at one stroke."""
+
 VIOLATIONS: Final = 20
 """Violations named in one error; metadata of a call breaks at 8 KiB."""
 

@@ -7,7 +7,7 @@ import grpc
 
 from pruning_proto import limits
 from pruning_service.addresses import UNIX
-from pruning_service.auth import tls
+from pruning_service.auth.tls import ServerTls
 from pruning_service.local_settings import SettingsError
 from pruning_service.settings import Settings
 
@@ -55,15 +55,15 @@ def _age_limit(settings: Settings) -> list[tuple[str, int]]:
     return [("grpc.max_connection_age_ms", milliseconds)] if milliseconds else []
 
 
-def bind(server: grpc.aio.Server, settings: Settings) -> str:
+def bind(server: grpc.aio.Server, settings: Settings, tls: ServerTls | None) -> str:
     """Bind the main port; return its address, with the actual port in place of port 0.
 
-    Raises: SettingsError if it cannot listen, or the files for TLS are invalid.
+    Raises: SettingsError if it cannot listen.
     """
     listen = settings.listen
     if listen.startswith(UNIX):
         _check_free(listen)
-    credentials = tls.credentials(settings)
+    credentials = None if tls is None else tls.credentials()
     try:
         port = server.add_secure_port(listen, credentials) if credentials else server.add_insecure_port(listen)
     except RuntimeError as error:

@@ -17,6 +17,7 @@ from pruning_proto.names import SERVICE
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.auth.callers import Callers
+from pruning_service.auth.tls import server_tls
 from pruning_service.calls.capabilities import capabilities
 from pruning_service.calls.prune_call import CallResources
 from pruning_service.deadlines import FAILURE_GRACE_SECONDS
@@ -63,17 +64,22 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     Raises: SettingsError, DeviceError if it cannot.
     """
     callers = Callers(settings.token_file)
+    tls = server_tls(settings)
     resources = _resources(settings)
     faults = resources.faults
     metrics = _metrics(resources)
     servicer = _servicer(settings, resources, metrics)
     metrics.in_flight.set_function(lambda: len(servicer.running))
+    metrics.secrets_stale.labels("tokens").set_function(callers.is_stale)
+    if tls is not None:
+        metrics.secrets_stale.labels("tls").set_function(tls.is_stale)
+        metrics.certificate_expiry.set_function(tls.expires_at)
     server = _server(settings, servicer, callers, metrics)
 
     serving_metrics = metrics_served(settings.metrics_listen, metrics.registry)
     with contextlib.closing(resources.worker), serving_metrics as metrics_address:
         async with health_served(server, SERVICE, settings.health_listen) as health_port:
-            address = bind(server, settings)
+            address = bind(server, settings, tls)
             await server.start()
             health_port.turn_on()
             try:

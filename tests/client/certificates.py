@@ -51,6 +51,36 @@ def made_in(folder: Path) -> Certificates:
     )
 
 
+def made_with(folder: Path, name: str, begin: str = "", end: str = "", curve: str = "prime256v1") -> Signed:
+    """Make a pair that signed itself, valid from `begin` to `end` (YYYYMMDDHHMMSSZ), else for a month from now."""
+    made, request = Signed(folder / f"{name}.pem", folder / f"{name}.key"), folder / f"{name}.csr"
+    config, database = folder / f"{name}.cnf", folder / f"{name}.txt"
+    config.write_text(f"{_CA}database={database}\nserial={database}.serial\nnew_certs_dir={folder}\n")
+    database.write_text("")
+    new_key = ["-newkey", "ec", "-pkeyopt", f"ec_paramgen_curve:{curve}", "-nodes", "-keyout", str(made.key)]
+    asking = ["openssl", "req", "-new", "-config", str(config), *new_key, "-subj", f"/CN={name}", "-out", str(request)]
+    subprocess.run(asking, check=True, capture_output=True)
+    signing = ["openssl", "ca", "-batch", "-selfsign", "-config", str(config), "-notext", "-rand_serial"]
+    signing += ["-in", str(request), "-keyfile", str(made.key), "-out", str(made.certificate)]
+    signing += ["-startdate", begin, "-enddate", end] if begin else ["-days", "30"]
+    subprocess.run(signing, check=True, capture_output=True)
+    return made
+
+
+_CA = """\
+[req]
+distinguished_name=none
+[none]
+[policy]
+commonName=supplied
+[ca]
+default_ca=own
+[own]
+default_md=sha256
+policy=policy
+"""
+
+
 def _make(folder: Path, name: str, extension: str, ca: Signed | None = None) -> Signed:
     made = Signed(folder / f"{name}.pem", folder / f"{name}.key")
     config = folder / f"{name}.cnf"  # of our own: the machine's would add extensions

@@ -41,7 +41,20 @@ GUARANTEES: Final[Mapping[str, tuple[str, ...]]] = {
         "tests/service/auth/test_tls.py::test_new_connections_see_files_that_were",
         "tests/service/auth/test_tls.py::test_ca_of_the_clients_is_renewed_too",
     ),
-    "Invalid or mismatched certificate files never replace valid ones.": (
+    "A token file that is gone for a minute admits nobody. A file that cannot be read keeps its tokens, and the metric "
+    "says so.": (
+        "tests/service/auth/test_tokens.py::test_file_that_is_gone_admits_nobody_after_its_time",
+        "tests/service/auth/test_tokens.py::test_file_that_cannot_be_read_keeps_its_tokens",
+    ),
+    "The history in a file's metadata has at most 1 MiB, and one of more than 2 MiB is replaced unread.": (
+        "tests/service/messages/test_history.py::test_history_keeps_the_newest_rounds_and_counts_the_others",
+        "tests/service/messages/test_history.py::test_recipe_that_is_too_long_is_left_out_of_the_history",
+        "tests/service/messages/test_history.py::test_history_that_is_too_long_is_replaced_unread",
+    ),
+    "Invalid, mismatched or expired certificate files, and those that gRPC cannot use, never replace valid ones. The log "
+    "says so, and a metric (`pruning_secrets_stale`), for which there is an alert.": (
+        "tests/service/auth/test_tls.py::test_expired_ca_leaves_the_one_before_in_use",
+        "tests/service/auth/test_tls.py::test_files_that_cannot_be_used_are_a_metric",
         "tests/service/auth/test_tls.py::test_broken_files_leave_the_old_in_use_and_are_told_once",
         "tests/service/auth/test_tls.py::test_files_that_do_not_fit_are_refused_by_name",
     ),

@@ -27,6 +27,10 @@ class Callers:
     def __init__(self, token_file: Path | None) -> None:
         self._tokens = None if token_file is None else Tokens(token_file)
 
+    def is_stale(self) -> bool:
+        """Whether there is a token file that cannot be used."""
+        return self._tokens is not None and self._tokens.is_stale()
+
     def by_token(self, metadata: Iterable[tuple[str, str | bytes]]) -> str | None:
         """Return the caller's name; None if the server requires no tokens.
 

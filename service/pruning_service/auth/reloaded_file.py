@@ -5,6 +5,7 @@ Invalid new contents are logged once, and the contents before them stay in use. 
 
 import logging
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -17,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 class ReloadedFile(Generic[Contents]):
-    """The last valid contents of one or several files that `read` returns.
+    """The last valid contents of one or several files that `read` returns. From any thread.
 
     `name` begins the lines of the log; `describe` returns what is logged of contents; `kept` says which contents stay
     in use when new ones are invalid.
@@ -39,20 +40,27 @@ class ReloadedFile(Generic[Contents]):
         self._describe = describe
         self._kept = kept
         self._last_error = ""
+        self._lock = threading.Lock()
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the files, when last read, held something that cannot be used."""
+        return bool(self._last_error)
 
     def reload(self) -> bool:
         """Read again; return whether the contents have changed."""
-        try:
-            contents = self._read()
-        except SettingsError as error:
-            self._log_error(str(error))
-            return False
-        self._last_error = ""
-        if contents == self.contents:
-            return False
-        self.contents = contents
-        _log.info("%s renewed %s", self._name, self._describe(contents))
-        return True
+        with self._lock:
+            try:
+                contents = self._read()
+            except SettingsError as error:
+                self._log_error(str(error))
+                return False
+            self._last_error = ""
+            if contents == self.contents:
+                return False
+            self.contents = contents
+            _log.info("%s renewed %s", self._name, self._describe(contents))
+            return True
 
     def _log_error(self, error: str) -> None:
         if error != self._last_error:  # once, not for each call or connection

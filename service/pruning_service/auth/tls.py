@@ -2,24 +2,32 @@
 
 Certificates are renewed while a server runs, every few weeks or every few hours. Existing connections continue; new
 ones use what the files hold by then, whether these were written in place, renamed or replaced by their folder's link,
-as Kubernetes does. Files that do not match are logged, and the ones before them stay in use.
+as Kubernetes does. Files that do not match, are not valid now, or that gRPC cannot use are logged, and the ones before
+them stay in use.
 """
 
 import hashlib
 import logging
+import os
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import grpc
 
 from pruning_service.auth.reloaded_file import ReloadedFile, warn_if_world_readable
+from pruning_service.auth.validity import validities
 from pruning_service.local_settings import SettingsError
 from pruning_service.settings import Settings, variable_of
 
 _READS: Final = 3
 """How many times files are read that change while they are read."""
+
+_TRIAL: Final = "unix-abstract:pruning-tls-{}-{}"
+"""Where files are tried: a socket without a path, which no other machine can reach and which is never served."""
 
 _BEGIN: Final = "-----BEGIN CERTIFICATE-----"
 
@@ -40,6 +48,10 @@ class _Contents:
         first = self.certificate.decode("ascii", "replace").partition(_BEGIN)
         pem = "".join(first[1:]).partition("-----END CERTIFICATE-----")
         return hashlib.sha256(ssl.PEM_cert_to_DER_cert("".join(pem[:2]))).hexdigest()
+
+    def credentials(self) -> grpc.ServerCredentials:
+        asks = self.client_ca is not None
+        return grpc.ssl_server_credentials([(self.key, self.certificate)], self.client_ca, require_client_auth=asks)
 
     def configuration(self) -> grpc.ServerCertificateConfiguration:
         return grpc.ssl_server_certificate_configuration([(self.key, self.certificate)], self.client_ca)
@@ -62,9 +74,35 @@ class _Files:
             fault = "the files for TLS change faster than they can be read"
         if fault is None and _BEGIN.encode() not in contents.certificate:  # OpenSSL reads other kinds, gRPC does not
             fault = f"{self.certificate} ({variable_of('tls_certificate')}) holds no {_BEGIN}"
+        fault = fault or self._not_valid(contents) or self._unusable(contents)
         if fault is not None:
             raise SettingsError(fault)
         return contents
+
+    def _not_valid(self, contents: _Contents) -> str | None:
+        """Return which certificate is not valid now: the server's, or all of the CA's."""
+        now = datetime.now(UTC)
+        try:
+            if fault := validities(contents.certificate)[0].fault(now):
+                return f"{self.certificate} ({variable_of('tls_certificate')}) {fault}"
+            faults = [each.fault(now) for each in validities(contents.client_ca or b"")]
+        except (ValueError, IndexError) as error:
+            return f"{self.certificate} or {self.client_ca} holds a certificate without a readable validity: {error}"
+        return f"{self.client_ca} ({variable_of('tls_client_ca')}) {faults[0]}" if faults and all(faults) else None
+
+    def _unusable(self, contents: _Contents) -> str | None:
+        """Return that gRPC takes nothing of the files, such as a curve that OpenSSL knows and it does not."""
+        trial = grpc.server(ThreadPoolExecutor(1))
+        try:
+            trial.add_secure_port(_TRIAL.format(os.getpid(), id(trial)), contents.credentials())
+        except RuntimeError:
+            return (
+                f"gRPC cannot use {self.certificate} ({variable_of('tls_certificate')}), its key or the client CA; "
+                f"use RSA of 2048 bits or more, or an elliptic curve of NIST"
+            )
+        finally:
+            trial.stop(None)
+        return None
 
     def _read(self) -> _Contents:
         try:
@@ -89,27 +127,53 @@ class _Files:
         return None
 
 
-def credentials(settings: Settings) -> grpc.ServerCredentials | None:
-    """Return the credentials of the main port; None for plaintext.
+class ServerTls:
+    """The credentials of the main port, from files that are read again.
 
-    Raises: SettingsError if the files cannot be read, or do not match.
+    Raises: SettingsError if the files cannot be read, do not match, or are not valid.
     """
+
+    def __init__(self, certificate: Path, key: Path, client_ca: Path | None) -> None:
+        files = _Files(certificate, key, client_ca)
+        self._reloaded = ReloadedFile(
+            "tls", files.read, describe=_describe, kept=lambda old: f"{_describe(old)} stays in use"
+        )
+        self._given = self._reloaded.contents
+        _log.info("tls %s", _describe(self._given))
+        warn_if_world_readable(key)
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """Return what gRPC listens with."""
+        return grpc.dynamic_ssl_server_credentials(
+            self._given.configuration(),
+            self._configuration_if_changed,  # type: ignore[arg-type] # its None is gRPC's "unchanged"
+            require_client_authentication=self._given.client_ca is not None,
+        )
+
+    def is_stale(self) -> bool:
+        """Whether the files cannot be used now, so that those before them are, or the same ones beyond their time."""
+        self._reloaded.reload()
+        return self._reloaded.is_stale
+
+    def expires_at(self) -> float:
+        """Return when the certificate in use expires. Units: seconds since 1970."""
+        return validities(self._reloaded.contents.certificate)[0].end.timestamp()
+
+    def _configuration_if_changed(self) -> grpc.ServerCertificateConfiguration | None:
+        """Called by gRPC, in a thread of its own, for each new connection. None: nothing has changed."""
+        self._reloaded.reload()
+        contents = self._reloaded.contents
+        if contents == self._given:
+            return None
+        self._given = contents
+        return contents.configuration()
+
+
+def server_tls(settings: Settings) -> ServerTls | None:
+    """Return the TLS of the main port; None for plaintext. Raises: SettingsError."""
     if settings.tls_certificate is None or settings.tls_key is None:
         return None
-    files = _Files(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
-    reloaded = ReloadedFile("tls", files.read, describe=_describe, kept=lambda old: f"{_describe(old)} stays in use")
-    _log.info("tls %s", _describe(reloaded.contents))
-    warn_if_world_readable(files.key)
-
-    def configuration_if_changed() -> grpc.ServerCertificateConfiguration | None:
-        """Called by gRPC, in a thread of its own, for each new connection. None: nothing has changed."""
-        return reloaded.contents.configuration() if reloaded.reload() else None
-
-    return grpc.dynamic_ssl_server_credentials(
-        reloaded.contents.configuration(),
-        configuration_if_changed,  # type: ignore[arg-type] # its None is gRPC's "unchanged"
-        require_client_authentication=settings.tls_client_ca is not None,
-    )
+    return ServerTls(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
 
 
 def _describe(contents: _Contents) -> str:

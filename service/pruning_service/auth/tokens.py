@@ -3,12 +3,14 @@
 A line is `name:sha256:HEX`, the digest of the caller's token, or `name:TOKEN`, the token itself. Empty lines and lines
 that begin with `#` are ignored. A caller may have several lines: the old token and the new one, during a rotation.
 
-A changed token takes effect with the next call. An invalid file is logged, and the tokens before it stay in use. No
+A changed token takes effect with the next call. An invalid file is logged, and the tokens before it stay in use. A file
+that is gone for a minute admits nobody: whoever deletes it wants that, and whoever renews it is done by then. No
 message shows a token or a digest.
 """
 
 import hashlib
 import hmac
+import logging
 import re
 import time
 from collections.abc import Iterable, Iterator
@@ -22,10 +24,15 @@ from pruning_service.local_settings import PREFIX, SettingsError
 MIN_CHARACTERS: Final = 16
 """The shortest token. A digest without salt is safe only for tokens that cannot be guessed."""
 
+_log = logging.getLogger(__name__)
+
 _NAME: Final = re.compile(r"[\w.@/+-]{1,100}", re.ASCII)
 _TOKEN: Final = re.compile(rf"[!-~]{{{MIN_CHARACTERS},}}")
 _HASHED: Final = "sha256:"
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}", re.IGNORECASE)
+MISSING_SECONDS: Final = 60.0
+"""How long the tokens of a file that is gone stay in use, from when it was last seen."""
+
 _FRESH_SECONDS: Final = 1.0
 """How long a file's time and size are trusted: two changes within a tick of the file system's clock look like one."""
 
@@ -43,10 +50,11 @@ class Tokens:
     Raises: SettingsError if it cannot be read, is invalid, or holds none.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, missing_seconds: float = MISSING_SECONDS) -> None:
         self._file = file
+        self._missing_seconds = missing_seconds
         self._version = _version_of(file)
-        self._read_at = time.monotonic()
+        self._read_at = self._seen_at = time.monotonic()
         self._tokens = ReloadedFile(
             "tokens",
             partial(_read, file),
@@ -57,6 +65,11 @@ class Tokens:
             raise SettingsError(f"{file} ({PREFIX}TOKEN_FILE) holds no token: nobody could call")
         if any(token.is_clear for token in self._tokens.contents):
             warn_if_world_readable(file)
+
+    def is_stale(self) -> bool:
+        """Whether the file cannot be used: it is gone, or holds something invalid."""
+        self._reload_if_changed()
+        return self._tokens.is_stale
 
     def name_of(self, token: str) -> str | None:
         """Return the name of a token's caller; None for an unknown token.
@@ -73,16 +86,23 @@ class Tokens:
 
     def _reload_if_changed(self) -> None:
         now, version = time.monotonic(), _version_of(self._file)
+        if version is not None:
+            self._seen_at = now
+        elif now - self._seen_at >= self._missing_seconds and self._tokens.contents:
+            _log.error("tokens file=%s is gone: nobody is admitted until it is there again", self._file)
+            self._tokens.contents = []
         if version == self._version and now - self._read_at < _FRESH_SECONDS:
             return
         self._version, self._read_at = version, now
         self._tokens.reload()
 
 
-def _version_of(file: Path) -> tuple[int, ...]:
-    """Return what differs between a changed file and an unchanged one, without reading it."""
+def _version_of(file: Path) -> tuple[int, ...] | None:
+    """Return what differs between a changed file and an unchanged one, without reading it; None if it is gone."""
     try:
         status = file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     except OSError:
         return ()
     return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino

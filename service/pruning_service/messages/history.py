@@ -3,6 +3,10 @@
 The value is a JSON list of `{"recipe": ..., "version": ...}`, the oldest round first. A recipe is the JSON mapping of
 the contract's message `pruning.v1.Recipe`, so that it can be sent, or saved as a recipe file, again. What was pruned is
 not there: in a stream the header leaves before that is known.
+
+The list has at most HISTORY_BYTES. The newest rounds stay; those before them are counted by `{"omitted_rounds": N}`,
+which is then the first entry. A round whose recipe alone is longer has `"omitted_bytes"`, the size of the recipe's
+message, in place of `"recipe"`.
 """
 
 import json
@@ -21,6 +25,11 @@ from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.messages.recipe import recipe_of, rule_message
 from pruning_service.messages.request_limits import check_limits, expressions
 from pruning_service.status import Refusal
+
+_OMITTED: Final = "omitted_rounds"
+_MOST_ROUNDS: Final = 2**31
+_COUNT_BYTES: Final = 64
+"""What the count of omitted rounds and the brackets take at most."""
 
 _MOST_EXPRESSIONS: Final = 8
 """Regular expressions that are read again: the memory that they take is not reserved."""
@@ -41,13 +50,11 @@ def earlier_rounds(metadata: Mapping[str, str]) -> EarlierRounds:
     """
     text = metadata.get(HISTORY_KEY, "[]")
     rounds = _rounds(text)
-    if len(text) > limits.OPTIONS_BYTES:
-        return EarlierRounds(not_read=len(rounds))
     messages = [message for message in map(_recipe_message, rounds) if message is not None]
     if not _is_within_limits([rule for message in messages for rule in message.rules]):
-        return EarlierRounds(not_read=len(rounds))
+        return EarlierRounds(not_read=_count(rounds))
     recipes = tuple(recipe for recipe in map(_recipe, messages) if recipe is not None)
-    return EarlierRounds(recipes, len(rounds) - len(recipes))
+    return EarlierRounds(recipes, _count(rounds) - len(recipes))
 
 
 def with_round(metadata: Mapping[str, str], recipe: Recipe, version: str) -> dict[str, str]:
@@ -58,9 +65,9 @@ def with_round(metadata: Mapping[str, str], recipe: Recipe, version: str) -> dic
     Raises: CheckpointError if the value under HISTORY_KEY is not a history.
     """
     rounds = _rounds(metadata.get(HISTORY_KEY, "[]"))
-    rounds.append({"recipe": recipe_json(recipe), "version": version})
+    rounds.append(_round(recipe, version))
     framework = {} if FRAMEWORK_KEY in metadata else {FRAMEWORK_KEY: FRAMEWORK}
-    return {**framework, **metadata, HISTORY_KEY: json.dumps(rounds, ensure_ascii=False, separators=(",", ":"))}
+    return {**framework, **metadata, HISTORY_KEY: _newest(rounds)}
 
 
 def with_config(metadata: Mapping[str, str], groups: Sequence[GroupReport]) -> dict[str, str]:
@@ -110,7 +117,48 @@ def _in_order(fields: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]
     return {name: fields[name] for name in names}
 
 
+def _round(recipe: Recipe, version: str) -> dict[str, object]:
+    size = sum(rule_message(rule).ByteSize() for rule in recipe.rules)
+    if size > limits.HISTORY_BYTES // 2:  # the JSON of a message is longer
+        return {"omitted_bytes": size, "version": version}
+    return {"recipe": recipe_json(recipe), "version": version}
+
+
+def _omitted_before(rounds: list[object]) -> int:
+    match rounds:
+        case [{"omitted_rounds": int() as before}, *_] if 0 < before < _MOST_ROUNDS and before is not True:
+            return before
+    return 0
+
+
+def _newest(rounds: list[object]) -> str:
+    """Return the JSON of the newest rounds that fit, and how many came before them."""
+    omitted = _omitted_before(rounds)
+    if omitted:
+        rounds = rounds[1:]
+    texts = [_json(each) for each in rounds]
+    left = limits.HISTORY_BYTES - _COUNT_BYTES
+    first = len(texts)
+    while first and (left := left - len(texts[first - 1].encode(errors="surrogatepass")) - 1) >= 0:
+        first -= 1
+    omitted += first
+    counted = [_json({_OMITTED: omitted})] if omitted else []
+    return f"[{','.join([*counted, *texts[first:]])}]"
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _count(rounds: list[object]) -> int:
+    """Return how many rounds a history has had, omitted ones too."""
+    before = _omitted_before(rounds)
+    return len(rounds) + (before - 1 if before else 0)
+
+
 def _rounds(text: str) -> list[object]:
+    if len(text) > limits.HISTORY_READ_BYTES:  # of an unknown number of rounds
+        return [{_OMITTED: 1}]
     try:
         rounds = json.loads(text)
     except (ValueError, RecursionError):

@@ -38,6 +38,7 @@ milliseconds; 8 GB over a line of 10 MB/s take 13 minutes."""
 
 SPARSITIES: Final = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 STAGES: Final = ("receive", "prune", "send", "total")
+SECRETS: Final = ("tls", "tokens")
 OUTCOMES: Final = ("pruned", "kept")
 RPC: Final = ("grpc_type", "grpc_service", "grpc_method")
 
@@ -58,6 +59,7 @@ class Metrics:
         self._declare_rpcs()
         self._declare_work()
         self._declare_capacity()
+        self._declare_secrets()
         self._create_known_series()
         Gauge(
             "pruning_build_info",
@@ -115,6 +117,17 @@ class Metrics:
             "device_lost", "1 once the device failed for good; the server then ends, in seconds."
         )
 
+    def _declare_secrets(self) -> None:
+        self.secrets_stale = Gauge(
+            "pruning_secrets_stale",
+            "1 while files of secrets, tls or tokens, cannot be used and what they held before is.",
+            ("secret",),
+            registry=self.registry,
+        )
+        self.certificate_expiry = self._gauge(
+            "certificate_expiry_timestamp_seconds", "When the certificate in use expires, in Unix time; 0 without TLS."
+        )
+
     def _counter(self, name: str, meaning: str, labels: tuple[str, ...]) -> Counter:
         return Counter(name, meaning, labels, registry=self.registry)
 
@@ -132,6 +145,8 @@ class Metrics:
         for scope in Scope:
             for granularity in GRANULARITIES:
                 self.sparsity.labels(scope.value, granularity)
+        for secret in SECRETS:
+            self.secrets_stale.labels(secret)
         for reason in Reason:
             self.refusals.labels(reason.value)
 

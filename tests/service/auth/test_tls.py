@@ -3,6 +3,7 @@
 import logging
 import shutil
 import ssl
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,15 +16,16 @@ from pruning_client import Client, Tls, rules
 from pruning_client.errors import CapacityError, UnavailableError
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.addresses import host_and_port
-from pruning_service.auth.tls import credentials
+from pruning_service.auth.tls import server_tls
 from pruning_service.local_settings import SettingsError
 from pruning_service.settings import Settings
 from tests.client.both import BOTH, Connect
-from tests.client.certificates import SERVER_NAME, Certificates, Signed, made_in
+from tests.client.certificates import SERVER_NAME, Certificates, Signed, made_in, made_with
 from tests.client.tiny_files import weight, written
 from tests.servers import ServerProcess, running_server
 from tests.service.raw import wait_until
 from tests.service.secured import capabilities_on, open_call, over_tls, showing, written_anew
+from tests.service.test_server import samples
 
 HALF = rules.l1_unstructured(0.5)
 
@@ -185,7 +187,25 @@ def gone(served: Signed, _: Certificates) -> None:
     served.key.unlink()
 
 
-@pytest.mark.parametrize("break_", [other_key, junk, gone], ids=lambda way: way.__name__)
+def expired(served: Signed, _: Certificates) -> None:
+    new = made_with(served.certificate.parent, "expired", "20200101000000Z", "20200201000000Z")
+    write_in_place(served, new)
+
+
+def not_yet_valid(served: Signed, _: Certificates) -> None:
+    new = made_with(served.certificate.parent, "early", "20900101000000Z", "20900201000000Z")
+    write_in_place(served, new)
+
+
+def of_another_curve(served: Signed, _: Certificates) -> None:
+    """A pair that OpenSSL takes and gRPC does not."""
+    new = made_with(served.certificate.parent, "curve", curve="secp256k1")
+    write_in_place(served, new)
+
+
+@pytest.mark.parametrize(
+    "break_", [other_key, junk, gone, expired, not_yet_valid, of_another_curve], ids=lambda way: way.__name__
+)
 def test_broken_files_leave_the_old_in_use_and_are_told_once(
     break_: Callable[[Signed, Certificates], None],
     certificates: Certificates,
@@ -211,13 +231,38 @@ def test_ca_of_the_clients_is_renewed_too(certificates: Certificates, tmp_path: 
         assert not _lets_in(address, certificates)
 
 
+def test_expired_ca_leaves_the_one_before_in_use(
+    certificates: Certificates, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ours = Path(shutil.copy(certificates.ca, tmp_path / "ca.pem"))
+    with _listening(certificates.server, ours) as address:
+        old = made_with(tmp_path, "old", "20200101000000Z", "20200201000000Z")
+        written_anew(ours, old.certificate.read_bytes())
+        assert _lets_in(address, certificates)
+    assert "expired on 2020-02-01 00:00 UTC" in caplog.text
+
+
+def test_files_that_cannot_be_used_are_a_metric(certificates: Certificates, tmp_path: Path) -> None:
+    served = _copied(certificates.server, tmp_path)
+    stale = ("pruning_secrets_stale", (("secret", "tls"),))
+    with running_server(**over_tls(served)) as server:
+        assert samples(server)[stale] == 0
+        assert samples(server)["pruning_certificate_expiry_timestamp_seconds", ()] > time.time()
+        expired(served, certificates)
+        assert samples(server)[stale] == 1
+        write_in_place(served, certificates.named)
+        assert samples(server)[stale] == 0
+        with Client(server.address, tls=Tls(ca=certificates.ca, server_name=SERVER_NAME)) as client:
+            assert client.capabilities()  # what the scrape has read is what new connections get
+
+
 def test_key_that_everybody_on_the_machine_can_read_is_told(
     certificates: Certificates, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     key = Path(shutil.copy(certificates.server.key, tmp_path))
     for mode in (0o600, 0o644):
         key.chmod(mode)
-        credentials(Settings(tls_certificate=certificates.server.certificate, tls_key=key))
+        server_tls(Settings(tls_certificate=certificates.server.certificate, tls_key=key))
     assert [message for message in caplog.messages if "can be read by everybody" in message] == [
         f"secret file={key} can be read by everybody on this machine: chmod o= it"
     ]
@@ -253,7 +298,7 @@ def test_files_that_do_not_fit_are_refused_by_name(
         tls_certificate=chosen["tls_certificate"], tls_key=chosen["tls_key"], tls_client_ca=chosen.get("tls_client_ca")
     )
     with pytest.raises(SettingsError, match=message):
-        credentials(settings)
+        server_tls(settings)
 
 
 ENCRYPTED = """\
@@ -288,9 +333,9 @@ def _listening(served: Signed, client_ca: Path | None = None) -> Iterator[str]:
     """Listen with the server's credentials and serve nothing: what is met is the certificate."""
     settings = Settings(tls_certificate=served.certificate, tls_key=served.key, tls_client_ca=client_ca)
     server = grpc.server(ThreadPoolExecutor(1), options=[("grpc.so_reuseport", 0)])
-    given = credentials(settings)
-    assert given is not None
-    port = server.add_secure_port("127.0.0.1:0", given)
+    tls = server_tls(settings)
+    assert tls is not None
+    port = server.add_secure_port("127.0.0.1:0", tls.credentials())
     server.start()
     try:
         yield f"127.0.0.1:{port}"

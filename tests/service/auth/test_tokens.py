@@ -12,6 +12,7 @@ import pytest
 from pruning_service.auth import tokens
 from pruning_service.auth.tokens import Tokens
 from pruning_service.local_settings import SettingsError
+from tests.service.raw import wait_until
 from tests.service.secured import TOKEN, token_file
 
 DIGEST = hashlib.sha256(TOKEN.encode()).hexdigest()
@@ -141,3 +142,25 @@ def test_file_that_is_mended_counts(tmp_path: Path) -> None:
     assert known.name_of(TOKEN) == "ci"
     token_file(tmp_path, f"cd:{OTHER}")
     assert known.name_of(OTHER) == "cd"
+
+
+def test_file_that_is_gone_admits_nobody_after_its_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = token_file(tmp_path)
+    known = Tokens(file, missing_seconds=0.3)
+    file.unlink()
+    assert known.name_of(TOKEN) == "ci"
+    assert known.is_stale()
+    assert wait_until(lambda: known.name_of(TOKEN) is None)
+    assert [message for message in caplog.messages if "nobody is admitted" in message]
+    token_file(tmp_path)
+    assert known.name_of(TOKEN) == "ci"
+    assert not known.is_stale()
+
+
+def test_file_that_cannot_be_read_keeps_its_tokens(tmp_path: Path) -> None:
+    file = token_file(tmp_path)
+    known = Tokens(file, missing_seconds=0)
+    file.unlink()
+    file.mkdir()
+    assert known.name_of(TOKEN) == "ci"
+    assert known.is_stale()

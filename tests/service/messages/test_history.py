@@ -1,5 +1,7 @@
 """The history in a file's metadata speaks the contract's words."""
 
+import json
+
 import pytest
 from google.protobuf.json_format import ParseDict
 
@@ -27,6 +29,8 @@ from pruning_engine.recipe import (
     Units,
     WeightedMagnitude,
 )
+from pruning_proto.limits import HISTORY_BYTES, HISTORY_READ_BYTES
+from pruning_proto.names import HISTORY_KEY
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.messages.history import recipe_json, with_round
 from pruning_service.messages.recipe import recipe_of
@@ -79,3 +83,38 @@ def test_a_recipe_stands_there_as_the_contract_has_it(rule: Rule) -> None:
 )
 def test_history_comes_with_a_format(metadata: dict[str, str], framework: str) -> None:
     assert with_round(metadata, Recipe((Rule(score=Identity()),)), "1")["format"] == framework
+
+
+def rounds_after(recipe: Recipe, rounds: int, before: str = "[]") -> list[dict[str, object]]:
+    metadata = {HISTORY_KEY: before}
+    for _ in range(rounds):
+        metadata = with_round(metadata, recipe, "1")
+        assert len(metadata[HISTORY_KEY].encode()) <= HISTORY_BYTES
+    found: list[dict[str, object]] = json.loads(metadata[HISTORY_KEY])
+    return found
+
+
+def test_history_keeps_the_newest_rounds_and_counts_the_others() -> None:
+    recipe = Recipe((Rule(score=Identity(), select=Selector(exclude=("\N{SNOWMAN}" * 40_000,))),))
+    first, *kept = rounds_after(recipe, 20)
+    assert first == {"omitted_rounds": 20 - len(kept)}
+    assert 0 < len(kept) < 20
+    assert all(each == {"recipe": recipe_json(recipe), "version": "1"} for each in kept)
+
+
+def test_recipe_that_is_too_long_is_left_out_of_the_history() -> None:
+    recipe = Recipe((Rule(score=Identity(), select=Selector(exclude=("a" * HISTORY_BYTES,))),))
+    (only,) = rounds_after(recipe, 1)
+    assert only["version"] == "1"
+    assert only["omitted_bytes"] > HISTORY_BYTES  # type: ignore[operator] # a number
+
+
+def test_history_that_is_too_long_is_replaced_unread() -> None:
+    first, last = rounds_after(Recipe((Rule(score=Identity()),)), 1, before="{" * (HISTORY_READ_BYTES + 1))
+    assert first == {"omitted_rounds": 1}
+    assert last["version"] == "1"
+
+
+@pytest.mark.parametrize("first", ['{"omitted_rounds":-1}', '{"omitted_rounds":"x"}', '{"omitted_rounds":true}', "[]"])
+def test_any_entries_of_a_history_are_kept(first: str) -> None:
+    assert rounds_after(Recipe((Rule(score=Identity()),)), 1, before=f"[{first}]")[0] == json.loads(first)
