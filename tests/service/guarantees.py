@@ -51,8 +51,8 @@ GUARANTEES: Final[Mapping[str, tuple[str, ...]]] = {
         "tests/service/messages/test_history.py::test_recipe_that_is_too_long_is_left_out_of_the_history",
         "tests/service/messages/test_history.py::test_history_that_is_too_long_is_replaced_unread",
     ),
-    "Invalid, mismatched or expired certificate files, and those that gRPC cannot use, never replace valid ones. The log "
-    "says so, and a metric (`pruning_secrets_stale`), for which there is an alert.": (
+    "Invalid, mismatched or expired certificate files, and those that gRPC cannot use, never replace valid ones. The "
+    "log says so, and a metric (`pruning_secrets_stale`), for which there is an alert.": (
         "tests/service/auth/test_tls.py::test_expired_ca_leaves_the_one_before_in_use",
         "tests/service/auth/test_tls.py::test_files_that_cannot_be_used_are_a_metric",
         "tests/service/auth/test_tls.py::test_broken_files_leave_the_old_in_use_and_are_told_once",
@@ -162,9 +162,8 @@ GUARANTEES: Final[Mapping[str, tuple[str, ...]]] = {
     "A call counts as under way, for `PRUNING_MAX_CALLS` and in the metrics, until its last thread has ended.": (
         "tests/service/calls/test_served_call.py",
     ),
-    "Planning has threads of its own and takes at most 60 s. It ends soon after its caller has left.": (
-        "tests/service/resources/test_planning_threads.py",
-    ),
+    "Planning has threads of its own, of which one computes at a time, and takes at most 60 s. It ends soon after its "
+    "caller has left.": ("tests/service/resources/test_planning_threads.py",),
     "Many channel groups in a small file are not planned or pruned on the event loop.": (
         "tests/service/calls/test_work_estimate.py::test_many_groups_are_no_light_work_however_few_tensors",
     ),

@@ -8,7 +8,6 @@ waking a thread is done on the event loop. A call that is cancelled ends at the 
 
 import asyncio
 import threading
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -20,6 +19,7 @@ from pruning_engine.runtime.yield_points import yielding
 from pruning_proto.limits import MIB
 from pruning_service.resources.devices import is_gpu
 from pruning_service.resources.threads import finished
+from pruning_service.resources.turns import Turns
 
 Result = TypeVar("Result")
 
@@ -35,39 +35,6 @@ SMALL_BYTES: Final = 16 * MIB
 
 class _AbandonedError(Exception):
     """Nobody waits for the result any more."""
-
-
-class Turns:
-    """One turn that threads hand around, in the order in which they asked for it."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._is_taken = False
-        self._waiting: deque[threading.Lock] = deque()
-
-    @property
-    def is_wanted(self) -> bool:
-        """Whether a thread waits for the turn."""
-        return bool(self._waiting)
-
-    def take(self) -> None:
-        """Wait for the turn, behind all that wait already."""
-        with self._lock:
-            if not self._is_taken:
-                self._is_taken = True
-                return
-            handed_over = threading.Lock()
-            handed_over.acquire()
-            self._waiting.append(handed_over)
-        handed_over.acquire()  # until `release` releases it
-
-    def release(self) -> None:
-        """Hand the turn to the thread that has waited longest."""
-        with self._lock:
-            if self._waiting:
-                self._waiting.popleft().release()
-            else:
-                self._is_taken = False
 
 
 class EngineWorker:
@@ -122,8 +89,7 @@ def _run_in_turns(work: Callable[[], Result], turns: Turns, abandoned: threading
 def _pause(turns: Turns, abandoned: threading.Event) -> None:
     if turns.is_wanted:
         scratch_buffers.give_back()
-        turns.release()
-        turns.take()
+        turns.pass_on()
     _stop_if_abandoned(abandoned)
 
 

@@ -1,4 +1,8 @@
-"""Work that takes long, done in threads: off the event loop, and always to its end."""
+"""Work that takes long, done in threads: off the event loop, and always to its end.
+
+It is Python, of which one thread runs at a time. So the threads take turns: sixteen that all wanted to run would keep
+the event loop waiting for seconds, since Python hands its lock to any of them. Small work does not wait for large one.
+"""
 
 import asyncio
 import threading
@@ -11,6 +15,7 @@ from typing import Final, TypeVar
 
 from pruning_engine.runtime.yield_points import yielding
 from pruning_proto.reasons import Reason
+from pruning_service.resources.turns import Turns
 from pruning_service.status import Refusal
 
 Result = TypeVar("Result")
@@ -19,13 +24,26 @@ SMALL_BYTES: Final = 4096
 """A header of about 40 tensors: what is done for them takes no longer than a thread takes to wake up."""
 
 
+FEW_BYTES: Final = 64 * 1024
+"""A description up to this length is worked on in milliseconds."""
+
 THREADS: Final = 16
-"""Descriptions that are worked on at the same time; more wait, first come, first served."""
+"""Descriptions, small and large ones each, that are worked on in turns; more wait, first come, first served."""
 
 WORK_SECONDS: Final = 60.0
 """How long planning may take: 100 rules for 100,000 tensors take a few seconds."""
 
-_threads: Final = ThreadPoolExecutor(THREADS, thread_name_prefix="planning")
+
+class _Lane:
+    """Threads that take turns."""
+
+    def __init__(self, name: str) -> None:
+        self.threads = ThreadPoolExecutor(THREADS, thread_name_prefix=name)
+        self.turns = Turns()
+
+
+_SMALL: Final = _Lane("planning-small")
+_LARGE: Final = _Lane("planning")
 
 
 class _AbandonedError(Exception):
@@ -37,21 +55,32 @@ async def run_in_thread_if_large(
 ) -> Result:
     """Do `work` on a description of `described_bytes`: a header, options, or both. At once if that is small.
 
-    Work with yield points ends at the next one once its caller has been cancelled.
-    Raises: Refusal after `most_seconds`, at the next yield point.
+    Work with yield points hands its turn on at each of them, and ends there once its caller has been cancelled.
+    Raises: Refusal after `most_seconds` from its first turn, at the next yield point.
     """
     if described_bytes <= SMALL_BYTES:
         return work()
     abandoned = threading.Event()
-    check = partial(_check, abandoned, time.monotonic() + most_seconds, most_seconds)
-    job = _threads.submit(_run, work, check)
+    lane = _SMALL if described_bytes <= FEW_BYTES else _LARGE
+    job = lane.threads.submit(_run, work, lane.turns, abandoned, most_seconds)
     return await finished(asyncio.wrap_future(job), on_cancel=abandoned.set)
 
 
-def _run(work: Callable[[], Result], check: Callable[[], None]) -> Result:
+def _run(work: Callable[[], Result], turns: Turns, abandoned: threading.Event, most_seconds: float) -> Result:
+    turns.take()
+    try:
+        check = partial(_check, abandoned, time.monotonic() + most_seconds, most_seconds)
+        check()
+        with yielding(partial(_pause, turns, check)):
+            return work()
+    finally:
+        turns.release()
+
+
+def _pause(turns: Turns, check: Callable[[], None]) -> None:
+    if turns.is_wanted:
+        turns.pass_on()
     check()
-    with yielding(check):
-        return work()
 
 
 def _check(abandoned: threading.Event, deadline: float, most_seconds: float) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import threading
 import time
+from functools import partial
 
 import pytest
 
@@ -11,7 +12,7 @@ from pruning_engine.checkpoints.parameters import TensorSpec
 from pruning_engine.planning.planner import make_plan
 from pruning_engine.recipe import ChannelGroup, ChannelSlice, Fraction, Magnitude, Recipe, Rule, Selector, Units
 from pruning_engine.runtime.yield_points import with_yields, yielding
-from pruning_service.resources.threads import SMALL_BYTES, run_in_thread_if_large
+from pruning_service.resources.threads import FEW_BYTES, SMALL_BYTES, THREADS, run_in_thread_if_large
 from pruning_service.status import Refusal
 
 LARGE = SMALL_BYTES + 1
@@ -44,6 +45,42 @@ def test_work_beyond_its_time_is_refused() -> None:
     work = run_in_thread_if_large(lambda: work_without_end(threading.Event(), threading.Event()), LARGE, 0.05)
     with pytest.raises(Refusal, match="planning took more than 0"):
         asyncio.run(work)
+
+
+def test_one_work_computes_at_a_time() -> None:
+    computing: set[int] = set()
+
+    def work(number: int) -> int:
+        for _ in with_yields(range(5), 1):
+            computing.add(number)
+            time.sleep(0.002)
+            assert computing == {number}
+            computing.discard(number)
+        return number
+
+    async def together() -> list[int]:
+        works = [run_in_thread_if_large(partial(work, number), FEW_BYTES + 1) for number in range(THREADS)]
+        return await asyncio.gather(*works)
+
+    assert asyncio.run(together()) == list(range(THREADS))
+
+
+def test_small_work_does_not_wait_for_large_work() -> None:
+    began, free = threading.Event(), threading.Event()
+
+    def hold() -> bool:
+        began.set()
+        return free.wait(60)
+
+    async def both() -> int:
+        large = asyncio.create_task(run_in_thread_if_large(hold, FEW_BYTES + 1))
+        await asyncio.to_thread(began.wait, 60)
+        found = await run_in_thread_if_large(lambda: 1, LARGE)
+        free.set()
+        assert await large
+        return found
+
+    assert asyncio.run(both()) == 1
 
 
 class StoppedError(Exception):

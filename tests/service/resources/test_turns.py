@@ -2,7 +2,7 @@
 
 import threading
 
-from pruning_service.resources.engine_worker import Turns
+from pruning_service.resources.turns import Turns
 from tests.service.raw import wait_until
 
 
