@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -96,6 +97,15 @@ def updated_config(config: dict[str, Any], report: Report, recipe: pb.Recipe) ->
     return updated
 
 
+def with_named_fields(config: Mapping[str, Any], report: Report, recipe: pb.Recipe) -> Report:
+    """Return the report with the fields of this config.json: a map names those of most architectures."""
+    groups = []
+    for group in report.groups:
+        values = _values_of(config, group, recipe)
+        groups.append(replace(group, config={name_of(place): value for place, value in values.items()}))
+    return replace(report, groups=tuple(groups))
+
+
 def _check_heads(config: Mapping[str, Any]) -> None:
     """Refuse a number of heads that transformers refuses, even if `head_dim` is set."""
     width, heads = config.get("hidden_size"), config.get("num_attention_heads")
@@ -116,9 +126,7 @@ def _new_values(config: Mapping[str, Any], groups: tuple[GroupReport, ...], reci
             raise MismatchError(
                 f"group {group.name!r} lost units, and no field of config.json counts them; {_NAME_THE_FIELD}"
             )
-        units = recipe.rules[group.rule].granularity.units
-        is_mapped = bool(units.map) and not any(group.config.keys() <= set(each.config) for each in units.groups)
-        for place, value in new_values(config, group, units.head_dim, is_mapped=is_mapped).items():
+        for place, value in _values_of(config, group, recipe).items():
             if values.setdefault(place, value) != value:
                 raise MismatchError(
                     f"config.json has one {name_of(place)} for all layers, but {first[place]!r} has {values[place]} "
@@ -126,6 +134,13 @@ def _new_values(config: Mapping[str, Any], groups: tuple[GroupReport, ...], reci
                 )
             first.setdefault(place, group.name)
     return values
+
+
+def _values_of(config: Mapping[str, Any], group: GroupReport, recipe: pb.Recipe) -> dict[Place, int]:
+    """Return the values that one group sets."""
+    units = recipe.rules[group.rule].granularity.units
+    is_mapped = bool(units.map) and not any(group.config.keys() <= set(each.config) for each in units.groups)
+    return new_values(config, group, units.head_dim, is_mapped=is_mapped)
 
 
 def _parts_with(config: Mapping[str, Any], name: str) -> Iterator[Mapping[str, Any]]:

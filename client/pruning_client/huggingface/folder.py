@@ -29,6 +29,7 @@ from pruning_client.huggingface.config_json import (
     read_config,
     updated_config,
     with_head_dims,
+    with_named_fields,
 )
 from pruning_client.huggingface.copied_files import described, is_never_copied, left_out
 from pruning_client.huggingface.copied_folder import check_links, copy_folder
@@ -39,6 +40,7 @@ from pruning_client.results.output_format import Output
 from pruning_client.results.report import Report
 from pruning_proto.formats import FORMATS
 from pruning_proto.reasons import Reason
+from pruning_proto.v1 import pruning_pb2 as pb
 
 FOLDER_OUTPUTS: Final = tuple(row.name for row in FORMATS if row.is_loadable)
 """Output formats that a model can be loaded from."""
@@ -90,6 +92,12 @@ def weights_of(folder: str | PathLike[str]) -> Path:
     return weights
 
 
+def completed_recipe(folder: str | PathLike[str], rules: Rules, seed: int | None = None) -> pb.Recipe:
+    """Return the recipe of these rules, with what `config.json` says of the model and a rule leaves out: `head_dim`."""
+    path, recipe = Path(folder) / CONFIG, recipe_of(rules, seed)
+    return with_head_dims(read_config(path), recipe) if path.is_file() else recipe
+
+
 def check_new(target: str | PathLike[str]) -> None:
     """Raise OSError if the target exists already, or its parent folder does not."""
     if os.path.lexists(target):
@@ -123,7 +131,7 @@ def prune_folder(  # noqa: PLR0913 - one keyword for each option, as of `Client.
     CheckpointError for a link that leaves the folder, see `copied_folder`.
     """
     _check_output(output)
-    weights, recipe = weights_of(source), recipe_of(rules, seed)
+    weights, recipe = weights_of(source), completed_recipe(source, rules, seed)
     check_links(Path(source))
     components = components_of(weights)
     if output == "removed":
@@ -131,7 +139,6 @@ def prune_folder(  # noqa: PLR0913 - one keyword for each option, as of `Client.
         check_groups_counted(recipe)
     configs = [read_config(path) for each in components if (path := each.weights.with_name(CONFIG)).is_file()]
     for config in configs:
-        recipe = with_head_dims(config, recipe)
         check_head_dims(config, recipe)
         check_not_quantized(config, recipe)
         check_blocks(config)
@@ -154,7 +161,9 @@ def prune_folder(  # noqa: PLR0913 - one keyword for each option, as of `Client.
             files.write_indices(partial, into.contents)
         if output == "removed":
             new_config = updated_config(configs[0], report, recipe)
-            check_result((configs[0], weights), (new_config, weights_in(partial) or weights), report.groups)
+            new_weights = weights_in(partial) or weights
+            warnings = check_result((configs[0], weights), (new_config, new_weights), report.groups)
+            report = with_named_fields(configs[0], report, recipe).with_warnings(*warnings)
             text = json.dumps(new_config, indent=2, ensure_ascii=False)
             with replacing(partial / CONFIG) as file:
                 file.write(f"{text}\n".encode())

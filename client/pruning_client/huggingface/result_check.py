@@ -13,6 +13,7 @@ from pruning_client.checkpoints.opened import open_source
 from pruning_client.errors import MismatchError
 from pruning_client.huggingface.config_fields import CONFIG, PER_LAYER, Place, name_of
 from pruning_client.huggingface.transformers_check import Shapes, misfits
+from pruning_client.results.model_warning import ModelWarning
 from pruning_client.results.report import GroupReport
 from pruning_proto.reasons import Reason
 
@@ -25,13 +26,14 @@ _ELSEWHERE: Final = (
 
 def check_result(
     before: tuple[Mapping[str, Any], Path], after: tuple[Mapping[str, Any], Path], groups: Sequence[GroupReport]
-) -> None:
-    """Refuse a result whose tensors are not those of the model that its config describes.
+) -> tuple[ModelWarning, ...]:
+    """Refuse a result whose tensors are not those of the model that its config describes; return what is not certain.
 
     `before` and `after` are a config and a file of weights, or the index of several. Raises: MismatchError, OSError.
     """
     old, new = shapes_of(before[1]), shapes_of(after[1])
     found = misfits((before[0], old), (after[0], new))
+    is_certain = found is not None
     if found is None:
         both = {name: shape for name, shape in old.items() if name in new}
         found = [*_left_behind(both, new, groups), *_unlike(both, new, before[0], after[0])]
@@ -42,6 +44,20 @@ def check_result(
             f"{'; '.join(found[:_MOST_LISTED])}{more}; {_ELSEWHERE}",
             reason=Reason.SHAPE_MISMATCH,
         )
+    return () if is_certain else tuple(_added_head_dims(before[0], after[0]))
+
+
+def _added_head_dims(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[ModelWarning]:
+    """Return a warning for each size of heads that the config did not have: not all models read it."""
+    for place, value in _changed(before, after).items():
+        if place[-1] == "head_dim":
+            yield ModelWarning(
+                kind="head_dim_added",
+                tensor=None,
+                message=f"{name_of(place)} {value} was added to {CONFIG}, because it no longer follows from the number "
+                "of heads; some models do not read it, and transformers, which would have been asked, is not installed "
+                "here or does not know the model: load the result once",
+            )
 
 
 def shapes_of(weights: Path) -> Shapes:

@@ -39,7 +39,7 @@ def misfits(
 
     `before` and `after` are a config and the shapes of the tensors.
     """
-    if any(find_spec(name) is None for name in _NEEDED):
+    if "model_type" not in before[0] or any(find_spec(name) is None for name in _NEEDED):
         return None
     asked = {"before": _described(*before), "after": _described(*after)}
     command = [sys.executable, "-P", str(_CHILD), str(timeout_seconds)]  # -P: nothing from the current folder

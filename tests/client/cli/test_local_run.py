@@ -293,6 +293,25 @@ def test_folder_of_a_model_is_pruned_into_a_new_one(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "recipe.yaml", "small"]
 
 
+def test_plan_takes_size_of_heads_from_config(tmp_path: Path) -> None:
+    projections = ("q_proj", "k_proj", "v_proj", "o_proj")
+    save_file({f"attn.{name}.weight": ENTRIES for name in projections}, tmp_path / "model.safetensors")
+    heads = {"head_dim": 10, "num_attention_heads": 4, "num_key_value_heads": 4}
+    written(tmp_path / "config.json", json.dumps(heads).encode())
+    done = prune("run", tmp_path, "--plan", "--json", "--map", "llama_kv_groups", "--amount", "1")
+    assert done.returncode == 0
+    (rule,) = json.loads(done.stdout)["recipe"]["rules"]
+    assert rule["head_dim"] == 10
+
+
+def test_channels_that_are_inputs_are_warned_about(tmp_path: Path) -> None:
+    tensors = {"h.c_fc.weight": np.ones((4, 8), np.float32), "h.c_fc.bias": np.ones(8, np.float32)}
+    save_file(tensors, tmp_path / "gpt2.safetensors")
+    done = prune("run", tmp_path / "gpt2.safetensors", "--plan", "--method", "ln_structured", "--amount", "0.5")
+    assert done.returncode == 0
+    assert done.stderr.startswith("prune: warning: rules[0].granularity.channels.dim: tensor 'h.c_fc.weight'")
+
+
 def test_folder_lists_what_it_does_not_copy(file: Path) -> None:
     model = file.with_name("model")
     model.mkdir()

@@ -111,6 +111,18 @@ def test_size_of_a_head_is_written_where_their_number_changes(server: ServerProc
     assert (config["num_attention_heads"], config["num_key_value_heads"], config["head_dim"]) == (8, 4, 4)
 
 
+def test_report_has_the_fields_of_the_config(server: ServerProcess, model: Path) -> None:
+    _change_config(model, lambda config: config.update(ffn_dim=config.pop("intermediate_size"), model_type="ours"))
+    with Client(server.address) as client:
+        report = prune_folder(client, model, model.with_name("small"), HALF)
+    assert [group.config for group in report.groups] == [{"ffn_dim": 16}] * 2
+
+
+def test_size_of_heads_is_taken_from_the_config(server: ServerProcess, model: Path) -> None:
+    small = pruned(server, model, rules.remove_units(2, map="llama_kv_groups"))
+    assert loaded(small).config.num_key_value_heads == 4
+
+
 def test_other_files_are_copied_but_for_weights_in_other_forms(server: ServerProcess, model: Path) -> None:
     small = pruned(server, model, HALF)
     assert (small / "notes" / "README.md").read_text() == "ours"

@@ -7,6 +7,7 @@ import pytest
 
 from pruning_client.errors import MismatchError
 from pruning_client.huggingface.result_check import check_result
+from pruning_client.results.model_warning import ModelWarning
 from pruning_client.results.report import GroupReport
 from pruning_proto.safetensors.header import build
 
@@ -33,10 +34,12 @@ def written(path: Path, shapes: Shapes) -> Path:
     return path
 
 
-def check(folder: Path, extra: Shapes, extra_after: Shapes, before: Any = BEFORE, after: Any = AFTER) -> None:
+def check(
+    folder: Path, extra: Shapes, extra_after: Shapes, before: Any = BEFORE, after: Any = AFTER
+) -> tuple[ModelWarning, ...]:
     old = written(folder / "old.safetensors", OLD | extra)
     new = written(folder / "new.safetensors", NEW | extra_after)
-    check_result((before, old), (after, new), [GROUP])
+    return check_result((before, old), (after, new), [GROUP])
 
 
 @pytest.mark.parametrize(
@@ -67,3 +70,9 @@ def test_layer_that_was_not_pruned_is_named(tmp_path: Path) -> None:
 def test_layers_with_sizes_of_their_own_may_differ(tmp_path: Path) -> None:
     other: Shapes = {"l.1.mlp.up.weight": (6, 4)}
     check(tmp_path, other, other, {"width": [6, 6]}, {"width": [3, 6]})
+
+
+def test_size_of_heads_that_nobody_may_read_is_told(tmp_path: Path) -> None:
+    (warning,) = check(tmp_path, {}, {}, BEFORE, {**AFTER, "text_config": {"head_dim": 4}})
+    assert warning.kind == "head_dim_added"
+    assert warning.message.startswith("text_config.head_dim 4 was added")

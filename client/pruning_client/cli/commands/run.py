@@ -22,7 +22,15 @@ from pruning_client.cli.server_options import add_server_options
 from pruning_client.cli.service import Service, open_service
 from pruning_client.cli.tables import printable, terminal_width
 from pruning_client.errors import PruningError
-from pruning_client.huggingface.folder import FOLDER_OUTPUTS, check_new, is_folder, not_copied, prune_folder, weights_of
+from pruning_client.huggingface.folder import (
+    FOLDER_OUTPUTS,
+    check_new,
+    completed_recipe,
+    is_folder,
+    not_copied,
+    prune_folder,
+    weights_of,
+)
 from pruning_client.results.output_format import Output
 from pruning_client.results.report import Report
 from pruning_client.rules import recipe_content
@@ -106,6 +114,8 @@ def _run(options: Namespace) -> Answer:
     recipe = recipe_of(rules_of(options), options.seed)
     _check_out(options)
     _check_source(options)
+    if is_folder(options.source):
+        recipe = completed_recipe(options.source, recipe)
     with open_service(options) as service:
         if options.plan:
             plan = service.plan(_weights(options), recipe)
