@@ -74,7 +74,8 @@ def _left_behind(old: Shapes, new: Shapes, groups: Sequence[GroupReport]) -> Ite
         if not prefix or not lost:
             continue
         for name, shape in old.items():
-            if name.startswith(prefix) and name not in coupled and not _is_output_bias(name, old, new):
+            is_cut = name in coupled or new[name] != shape  # a scale follows its weight
+            if name.startswith(prefix) and not is_cut and not _is_output_bias(name, old, new):
                 yield from (
                     f"tensor {name!r} of shape {list(shape)} still has {size}, as the channels of group {group.name!r} "
                     "had"

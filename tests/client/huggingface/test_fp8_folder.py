@@ -48,10 +48,13 @@ def model(tmp_path: Path) -> Path:
         save_file(tensors, folder / file, {"format": "pt"})
     places = {name: file for file, tensors in shards.items() for name in tensors}
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": places}))
-    fields = json.loads((folder / "config.json").read_text())
-    fields["quantization_config"] = {"quant_method": "fp8", "weight_block_size": list(BLOCK)}
-    (folder / "config.json").write_text(json.dumps(fields))
+    change_config(folder, quantization_config={"quant_method": "fp8", "weight_block_size": list(BLOCK)})
     return folder
+
+
+def change_config(folder: Path, **fields: object) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | fields))
 
 
 def tensors_of(folder: Path) -> dict[str, torch.Tensor]:
@@ -97,3 +100,27 @@ def test_parts_of_blocks_are_not_removed(server: ServerProcess, model: Path) -> 
     with pytest.raises(MismatchError, match="one scale for every 16 positions of dim"):
         pruned(server, model, MLP, "removed")
     assert not model.with_name("new").exists()
+
+
+def test_whole_blocks_are_removed_with_their_scales(server: ServerProcess, model: Path) -> None:
+    ties = [rules.tie(f"mlp.{name}_proj.weight", dim, inner=16) for name, dim in (("gate", 0), ("up", 0), ("down", 1))]
+    group = rules.group(ties, for_each="model.layers.*", config={"intermediate_size": 16})
+    new = pruned(server, model, rules.remove_units(0.4, groups=group), "removed")
+    assert json.loads((new / "config.json").read_text())["intermediate_size"] == 48
+    assert tensors_of(new)["model.layers.0.mlp.down_proj.weight_scale_inv"].shape == (2, 3)
+    assert loaded(new)["model.layers.0.mlp.down_proj.weight"].shape == (32, 48)
+
+
+@pytest.mark.parametrize("kind", ["llama", "unknown to transformers"])
+def test_channels_are_removed_with_their_scales(server: ServerProcess, model: Path, kind: str) -> None:
+    shard = model / "model-00002-of-00002.safetensors"
+    rows = {name: weight.shape[0] for name, weight in tensors_of(model).items()}
+    channels = {name: torch.ones(rows[name.removesuffix("_scale_inv")], 1) for name in load_file(shard)}
+    save_file(channels, shard, {"format": "pt"})
+    change_config(
+        model, model_type=kind, quantization_config={"quant_method": "compressed-tensors", "format": "float-quantized"}
+    )
+    new = tensors_of(pruned(server, model, MLP, "removed"))
+    assert new["model.layers.0.mlp.gate_proj.weight"].shape == (40, 32)
+    assert new["model.layers.0.mlp.gate_proj.weight_scale_inv"].shape == (40, 1)
+    assert new["model.layers.0.mlp.down_proj.weight_scale_inv"].shape == (32, 1)
