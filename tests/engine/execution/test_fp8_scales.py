@@ -202,6 +202,15 @@ def test_scale_is_not_pruned_by_a_pattern() -> None:
     assert [report.name for report in found.report.tensors] == ["weight"]
 
 
+@pytest.mark.parametrize("pattern", ["*scale_inv", "weight_scale_inv"])
+def test_scales_may_be_excluded_but_not_included(pattern: str) -> None:
+    tensors, _ = scaled("channels")
+    assert prune_state_dict(tensors, recipe(replace(L1, select=Selector(("*weight",), (pattern,)))))
+    with pytest.raises(MismatchError, match="a scale is never pruned itself") as caught:
+        prune_state_dict(tensors, recipe(replace(L1, select=Selector(("*weight", pattern)))))
+    assert caught.value.reason is Reason.SELECTS_NOTHING
+
+
 def test_masked_pair_has_the_scale_of_its_weight() -> None:
     tensors, real = scaled("blocks")
     prior = real.abs() > real.abs().median()
