@@ -4,7 +4,9 @@ Read from the source of every module, so that a way in is seen before it is used
 """
 
 import ast
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -138,3 +140,25 @@ def test_images_start_python_without_the_current_folder() -> None:
     assert starts
     assert all('"python", "-P", "-m"' in line for line in starts)
     assert "    PYTHONSAFEPATH=1 \\" in lines
+
+
+def documented() -> list[Path]:
+    """Return the files that tell people, and platforms, what to run."""
+    folders = (ROOT / "docs", ROOT / "deploy")
+    found = [
+        file for folder in folders for file in folder.rglob("*") if file.suffix in (".md", ".yaml", ".conf", ".py")
+    ]
+    return [*found, *ROOT.glob("*.md"), ROOT / "Dockerfile"]
+
+
+UNSAFE = re.compile(r"python3?(?! -P)[^`\n]* -m pruning_|\bpython3?\", \"-m\", \"pruning_")
+
+
+@pytest.mark.parametrize("file", documented(), ids=lambda file: str(file.relative_to(ROOT)))
+def test_documented_commands_start_without_the_current_folder(file: Path) -> None:
+    assert UNSAFE.search(file.read_text(encoding="utf-8")) is None
+
+
+@pytest.mark.parametrize("line", ["python -m pruning_service", 'CMD ["python", "-m", "pruning_service.probe"]'])
+def test_documented_commands_are_found(line: str) -> None:
+    assert UNSAFE.search(line)
