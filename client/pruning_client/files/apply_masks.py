@@ -3,7 +3,7 @@
 In memory are a few pieces of the model, and the mask of one tensor. `masks` applies masks to a caller's own tensors.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import prod
 from os import PathLike
@@ -14,6 +14,7 @@ from pruning_client.checkpoints.file import FileSource
 from pruning_client.errors import layout_error, unchangeable_error
 from pruning_client.masks.bits import keep_marked, kept
 from pruning_client.masks.masks import check_fits, mask_entries, missing_error, read_whole, twice_error
+from pruning_client.results.model_warning import ModelWarning, emptied
 from pruning_proto.names import MASK, ORIG
 from pruning_proto.packed.format import check_not_packed
 from pruning_proto.safetensors.alignment import aligned
@@ -23,11 +24,16 @@ from pruning_proto.safetensors.header import LayoutError, TensorEntry, build
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """The number of tensors that have masks, of their entries, and of the entries that were pruned."""
+    """The number of tensors that have masks, of their entries, and of the entries that were pruned.
+
+    `model_entries`: of all tensors of the model, those without masks included.
+    """
 
     tensors: int
     entries: int
     pruned: int
+    model_entries: int
+    warnings: tuple[ModelWarning, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON can hold it."""
@@ -47,16 +53,30 @@ def apply_file(model: str | PathLike[str], masks: str | PathLike[str], out: str 
     entries = aligned(source.layout.tensors)
     tensors = [(entry.name, entry.dtype, entry.shape) for entry in entries]
     header, _ = build(tensors, {**source.layout.metadata, **bits.layout.metadata})
-    pruned = 0
+    pruned: dict[str, int] = {}
     with replacing(out) as file:
         file.write(header)
         for entry in entries:
             mask = read_whole(bits, mask_of[entry.name]) if entry.name in mask_of else None
-            pruned += 0 if mask is None else prod(entry.shape) - kept(mask, prod(entry.shape))
+            if mask is not None:
+                pruned[entry.name] = prod(entry.shape) - kept(mask, prod(entry.shape))
             for piece in _pieces(source, entry, mask):
                 file.write(piece)
-    masked = sum(prod(entry.shape) for entry in entries if entry.name in mask_of)
-    return Applied(tensors=len(mask_of), entries=masked, pruned=pruned)
+    return _applied(entries, pruned)
+
+
+def _applied(entries: Sequence[TensorEntry], pruned: Mapping[str, int]) -> Applied:
+    sizes = {entry.name: prod(entry.shape) for entry in entries}
+    masks_of_pairs = {name for name in sizes if name.endswith(MASK) and name.removesuffix(MASK) + ORIG in sizes}
+    logical = {name: name.removesuffix(MASK) if name in masks_of_pairs else name for name in pruned}
+    warnings = (emptied(logical[name], sizes[name], count) for name, count in pruned.items())
+    return Applied(
+        tensors=len(pruned),
+        entries=sum(sizes[name] for name in pruned),
+        pruned=sum(pruned.values()),
+        model_entries=sum(size for name, size in sizes.items() if name not in masks_of_pairs),
+        warnings=tuple(warning for warning in warnings if warning is not None),
+    )
 
 
 def _check_dense(source: FileSource) -> None:

@@ -4,6 +4,10 @@ Imports no protobuf: commands that read files only print warnings too.
 """
 
 from dataclasses import dataclass
+from typing import Final
+
+NEARLY_EMPTY: Final = 0.99
+"""Above this sparsity a tensor gets a warning."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,3 +22,13 @@ class ModelWarning:
     kind: str
     tensor: str | None
     message: str
+
+
+def emptied(tensor: str, entries: int, pruned: int) -> ModelWarning | None:
+    """Return the warning about a tensor that masks empty, or leave less than 1 % of; None if there is no need."""
+    if pruned <= NEARLY_EMPTY * entries:
+        return None
+    left = entries - pruned
+    state = f"the mask of {tensor!r} leaves {left:,} of its {entries:,} weights"
+    message = f"{state}; prune in local scope, exclude it, or prune less"
+    return ModelWarning(kind="nearly_empty" if left else "empty", tensor=tensor, message=message)

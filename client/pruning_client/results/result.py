@@ -47,7 +47,9 @@ class Result:
         self._framework = framework
 
     def __repr__(self) -> str:
-        return f"<Result of {len(self.layout.tensors)} tensors, sparsity {self.report.sparsity:.2%}>"
+        return (
+            f"<Result of {len(self.layout.tensors)} tensors, {self.report.sparsity:.2%} of the selected weights pruned>"
+        )
 
     @property
     def metadata(self) -> Mapping[str, str]:

@@ -84,3 +84,11 @@ def test_many_warnings_of_a_kind_are_cut() -> None:
     assert len(lines) == 7
     assert lines[5] == "prune: warning: and 95 more like this; --json and --report list them all"
     assert lines[6] == r"prune: warning: \x1b[2J"
+
+
+def test_masks_that_empty_a_layer_get_a_line(file: Path) -> None:
+    masks, out = file.with_name("masks"), file.with_name("out")
+    prune("run", file, "-o", masks, *GLOBAL, "--output", "mask")
+    done = prune("apply", file, masks, "-o", out)
+    assert done.stdout.startswith("2 tensors pruned: 4 of 8 entries, 50.00%; 22.22% of the model's 18\n")
+    assert done.stderr.startswith("prune: warning: the mask of 'a.weight' leaves 0 of its 4 weights; ")

@@ -49,7 +49,7 @@ def test_file_of_every_width_becomes_the_pruned_one_byte_for_byte(client: Client
     client.prune_file(model, tmp_path / "masks", HALF, output="mask")
     applied = apply_file(model, tmp_path / "masks", tmp_path / "out")
     assert (tmp_path / "out").read_bytes() == (tmp_path / "pruned").read_bytes()
-    assert (applied.tensors, applied.entries, applied.pruned) == (5, 5005, 2500)
+    assert (applied.tensors, applied.entries, applied.pruned, applied.model_entries) == (5, 5005, 2500, 5008)
 
 
 def small_floats(dtype: str, count: int) -> bytes:
@@ -146,7 +146,8 @@ def test_command_line_applies_masks(server: ServerProcess, tmp_path: Path) -> No
     prune("run", model, "-o", tmp_path / "masks", *rule, "--output", "mask", "--server", server.address)
     done = prune("apply", model, tmp_path / "masks", "-o", tmp_path / "out")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines() == ["1 tensor pruned: 2 of 4 entries, 50.00%", f"wrote {tmp_path / 'out'}"]
+    text = "1 tensor pruned: 2 of 4 entries, 50.00%; 50.00% of the model's 4"
+    assert done.stdout.splitlines() == [text, f"wrote {tmp_path / 'out'}"]
     assert load_file(tmp_path / "out")["fc.weight"].tolist() == [[0.0, -4.0], [3.0, 0.0]]
 
 
@@ -154,7 +155,8 @@ def test_command_line_answers_in_json(tmp_path: Path) -> None:
     model = written(tmp_path / "model", weight(1, -4, 3, -2))
     masks = written(tmp_path / "masks", checkpoint({"fc.weight:mask_bits": ("U8", (1,), b"\x07")}))
     done = prune("apply", model, masks, "-o", tmp_path / "out", "--json")
-    assert json.loads(done.stdout) == {"tensors": 1, "entries": 4, "pruned": 1, "out": os.fspath(tmp_path / "out")}
+    counts = {"tensors": 1, "entries": 4, "pruned": 1, "model_entries": 4}
+    assert json.loads(done.stdout) == counts | {"warnings": [], "out": os.fspath(tmp_path / "out")}
 
 
 def test_command_line_refuses_what_does_not_fit(tmp_path: Path) -> None:

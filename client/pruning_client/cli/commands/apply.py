@@ -1,6 +1,7 @@
 """`prune apply`: prune a file with masks; needs no server."""
 
 from argparse import ArgumentParser, Namespace
+from dataclasses import replace
 from pathlib import Path
 
 from pruning_client.cli.answer import Answer
@@ -25,6 +26,7 @@ def run(options: Namespace) -> Answer:
         applied = apply_file(options.source, options.masks, out.path)
     text = (
         f"{counted(applied.tensors, 'tensor')} pruned: {applied.pruned:,} of {applied.entries:,} entries, "
-        f"{percent(applied.pruned, applied.entries)}"
+        f"{percent(applied.pruned, applied.entries)}; "
+        f"{percent(applied.pruned, applied.model_entries)} of the model's {applied.model_entries:,}"
     )
-    return out.answer(applied.to_dict(), text)
+    return replace(out.answer(applied.to_dict(), text), warnings=applied.warnings)
