@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import gc
 import os
+import time
 from collections.abc import AsyncIterator, Sized
 from contextlib import suppress
 from pathlib import Path
@@ -34,7 +35,10 @@ CHECK_SECONDS: Final = 2.0
 """How often an idle server looks at its size."""
 
 WORTH_BYTES: Final = 8 * MIB
-"""A process that has grown by less is left alone."""
+"""A process that has grown by less is left alone for a while."""
+
+REST_SECONDS: Final = 30.0
+"""How often free memory is returned at rest where the process has not grown: some may have become free since."""
 
 _STATM: Final = Path("/proc/self/statm")
 
@@ -55,9 +59,12 @@ def trim() -> None:
 
 
 @contextlib.asynccontextmanager
-async def trim_when_idle(calls: Sized) -> AsyncIterator[None]:
-    """Return free memory whenever the process has grown and none of `calls` is under way; on Linux only."""
-    trimming = asyncio.create_task(_trim_when_idle(calls)) if _STATM.exists() else None
+async def trim_when_idle(calls: Sized, rest_seconds: float = REST_SECONDS) -> AsyncIterator[None]:
+    """Return free memory while none of `calls` is under way: when the process has grown, and every `rest_seconds`.
+
+    On Linux only.
+    """
+    trimming = asyncio.create_task(_trim_when_idle(calls, rest_seconds)) if _STATM.exists() else None
     try:
         yield
     finally:
@@ -65,14 +72,17 @@ async def trim_when_idle(calls: Sized) -> AsyncIterator[None]:
             trimming.cancel()
 
 
-async def _trim_when_idle(calls: Sized) -> None:
-    settled_bytes = _resident_bytes()
+async def _trim_when_idle(calls: Sized, rest_seconds: float) -> None:
+    settled_bytes, trimmed_at = _resident_bytes(), time.monotonic()
     while True:
-        await asyncio.sleep(CHECK_SECONDS)
-        if not calls and _resident_bytes() > settled_bytes + WORTH_BYTES:
+        await asyncio.sleep(min(CHECK_SECONDS, rest_seconds))
+        has_grown = _resident_bytes() > settled_bytes + WORTH_BYTES
+        if calls or not (has_grown or time.monotonic() - trimmed_at >= rest_seconds):
+            continue
+        if has_grown:
             gc.collect()  # first: what is in cycles is not free
-            await asyncio.to_thread(trim)
-            settled_bytes = _resident_bytes()
+        await asyncio.to_thread(trim)
+        settled_bytes, trimmed_at = _resident_bytes(), time.monotonic()
 
 
 def _resident_bytes() -> int:
