@@ -144,11 +144,9 @@ def test_images_start_python_without_the_current_folder() -> None:
 
 def documented() -> list[Path]:
     """Return the files that tell people, and platforms, what to run."""
-    folders = (ROOT / "docs", ROOT / "deploy")
-    found = [
-        file for folder in folders for file in folder.rglob("*") if file.suffix in (".md", ".yaml", ".conf", ".py")
-    ]
-    return [*found, *ROOT.glob("*.md"), ROOT / "Dockerfile"]
+    found = [file for folder in ("docs", "deploy") for file in (ROOT / folder).rglob("*.*")]
+    top = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "Dockerfile")]
+    return [*(file for file in found if file.suffix in (".md", ".yaml", ".conf", ".py")), *top]
 
 
 UNSAFE = re.compile(r"python3?(?! -P)[^`\n]* -m pruning_|\bpython3?\", \"-m\", \"pruning_")

@@ -203,6 +203,22 @@ GUARANTEES: Final[Mapping[str, tuple[str, ...]]] = {
         "tests/service/observability/test_hostile_health.py::test_overlong_and_malformed_requests_are_refused_unparsed",
         "tests/service/observability/test_hostile_health.py::test_new_service_names_are_not_remembered",
     ),
+    "Packages of the images are installed by their hashes, and `make image` builds only on a base that is pinned by "
+    "its digest. The images contain neither pip nor apt, in no layer, and each has a bill of materials.": (
+        "tests/deploy/test_image_requirements.py",
+        "tests/deploy/test_dockerfile.py",
+        "tests/scripts/test_base_image.py",
+        "tests/scripts/test_sbom.py",
+        "tests/images/running.py::test_image_has_no_pip",
+        "tests/images/running.py::test_image_has_no_apt_and_knows_its_packages",
+    ),
+    "On Kubernetes, everything is denied in the namespace that no policy allows. Callers are in namespaces that an "
+    'administrator labelled. Pods conform to the Pod Security Standard "restricted", with users of their own.': (
+        "tests/deploy/test_kubernetes.py::test_nothing_in_the_namespace_is_reached_unless_a_policy_allows_it",
+        "tests/deploy/test_kubernetes.py::test_callers_are_in_namespaces_that_are_labelled",
+        "tests/deploy/test_kubernetes.py::test_pods_ask_for_no_more_than_the_restricted_standard",
+        "tests/deploy/test_kubernetes.py::test_user_of_a_pod_is_another_one_on_its_node",
+    ),
     "Refusals are counted by reason and logged, one line per call.": (
         "tests/service/rpc/test_authentication.py::test_refusal_is_one_line_in_the_log_and_counted",
     ),
