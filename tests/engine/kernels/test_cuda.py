@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from pruning_engine import prune_state_dict
-from pruning_engine.recipe import Channels, Fraction, Magnitude, Random, Rule, Scope
+from pruning_engine.recipe import Channels, Entries, Fraction, Granularity, Magnitude, Random, Rule, Scope
 from tests.engine.rules import recipe
+from tests.engine.scaled import random_codes, random_scale
 from tests.engine.tied import group, units
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
@@ -45,6 +46,15 @@ def test_units_taken_out_are_those_of_the_cpu(dtype: torch.dtype, is_there: bool
         assert isinstance(left, torch.Tensor)
         assert left.is_cuda is is_there
         assert torch.equal(left.cpu().view(torch.uint8), host.state_dict[name].view(torch.uint8))  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("granularity", [Entries(), Channels()], ids=["entries", "channels"])
+def test_scaled_weights_rank_as_on_the_cpu(granularity: Granularity) -> None:
+    state_dict = {"weight": random_codes(300, 512), "weight_scale_inv": random_scale(5, 8)}
+    rule = Rule(score=Magnitude(), amount=HALF, granularity=granularity)
+    host = prune_state_dict(state_dict, recipe(rule), output="mask")
+    device = prune_state_dict(state_dict, recipe(rule), output="mask", device="cuda")
+    assert torch.equal(host.state_dict["weight:mask_bits"], device.state_dict["weight:mask_bits"])  # type: ignore[arg-type]
 
 
 def test_tensors_stay_where_they_are() -> None:
