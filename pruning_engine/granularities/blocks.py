@@ -21,10 +21,12 @@ class Blocks:
 
     def with_all(self, *tails: str) -> Iterator[str]:
         """Return the prefixes under which the checkpoint has all of these names."""
+        end = f".{tails[0]}"
         for name in self.shapes:
-            prefix = name.removesuffix("." + tails[0])
-            if prefix != name and all(f"{prefix}.{tail}" in self.shapes for tail in tails[1:]):
-                yield prefix
+            if name.endswith(end):
+                prefix = name.removesuffix(end)
+                if all(f"{prefix}.{tail}" in self.shapes for tail in tails[1:]):
+                    yield prefix
 
     def shape(self, prefix: str, tail: str) -> Shape | None:
         """Return the shape of a block's tensor; None if it has no such tensor."""

@@ -69,9 +69,10 @@ def bert_ffn(shapes: Shapes, head_dim: int | None, path: str) -> Iterator[Found]
 
 
 def _found(blocks: Blocks, mlp: _Mlp, path: str, map_name: str) -> Iterator[Found]:
+    ties = mlp.ties()
     for prefix in blocks.with_all(*mlp.weights):
         _check_others(blocks, prefix, mlp, path, map_name)
-        yield Found(prefix, prefix, ChannelGroup(ties=mlp.ties(), config={_field(prefix): 1}))
+        yield Found(prefix, prefix, ChannelGroup(ties=ties, config={_field(prefix): 1}))
 
 
 def _check_others(blocks: Blocks, prefix: str, mlp: _Mlp, path: str, map_name: str) -> None:
