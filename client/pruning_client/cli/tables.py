@@ -67,10 +67,17 @@ class Table:
                 table.add_column(head, foot, justify="right", no_wrap=True)
         for name, *cells in self.rows:
             table.add_row(_Name(printable(name)), *map(printable, cells))
-        console = Console(width=width, color_system=None, markup=False, emoji=False, highlight=False)
+        wide = max(width, self._least_width())
+        console = Console(width=wide, color_system=None, markup=False, emoji=False, highlight=False)
         with console.capture() as capture:
             console.print(table)
         return "\n".join(line.rstrip() for line in capture.get().splitlines())
+
+    def _least_width(self) -> int:
+        """Return the columns below which nothing would be left of the names."""
+        rows = (self.head, *self.rows, *self._feet)
+        names, *others = [max(columns(printable(cell)) for cell in cells) for cells in zip(*rows, strict=True)]
+        return min(names, _MIN_NAME_COLUMNS) + sum(others) + len(_GAP) * len(others)
 
 
 @dataclass(frozen=True, slots=True)

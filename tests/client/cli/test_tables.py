@@ -83,3 +83,11 @@ def test_what_does_not_print_is_escaped(text: str, shown: str) -> None:
 @pytest.mark.parametrize(("text", "expected"), [("abc", 3), ("剪枝", 4), ("é", 1), ("", 0)])
 def test_columns_are_those_of_a_terminal(text: str, expected: int) -> None:
     assert columns(text) == expected
+
+
+def test_names_are_not_lost_in_a_narrow_terminal() -> None:
+    table = Table(("largest not selected", "reason"), [("model.embed_tokens.weight", "an embedding, by its name")])
+    lines = table.render(20).splitlines()
+    assert lines[0].startswith("large")
+    assert lines[2].startswith("mod")
+    assert lines[2].endswith("an embedding, by its name")
