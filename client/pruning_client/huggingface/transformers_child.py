@@ -99,7 +99,8 @@ def _mismatch(name: str, actual: torch.Size, expected: torch.Size) -> str:
 def _model_class(config: Any) -> Any:
     names = config.architectures or ()
     for name in names:
-        if (found := getattr(transformers, name, None)) is not None:
+        found = getattr(transformers, name, None)
+        if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel):
             return found
     if names:
         raise _UnknownModelError(f"transformers has no class {names[0]}")

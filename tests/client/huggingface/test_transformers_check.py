@@ -54,7 +54,9 @@ def test_misfits_of_the_source_are_not_reported() -> None:
 
 
 @pytest.mark.parametrize(
-    "changed", [{"model_type": "ours"}, {"architectures": ["OurModel"]}], ids=["model_type", "class"]
+    "changed",
+    [{"model_type": "ours"}, {"architectures": ["OurModel"]}, {"architectures": ["AutoTokenizer"]}],
+    ids=["model_type", "class", "not a model's class"],
 )
 def test_model_that_transformers_does_not_know(changed: dict[str, Any]) -> None:
     unknown = config(**changed)
