@@ -11,7 +11,8 @@ from pruning_engine.execution.parameters import ReceivedParameter, ResultTensor
 from pruning_engine.execution.results import FinalState, results_of
 from pruning_engine.kernels.backend import AnyBuffer, Backend, BoolArray, Flat, Floats, NotBinaryError, Values
 from pruning_engine.kernels.cpu.arrays import numbers_of
-from pruning_engine.kernels.cpu.zeros import can_count_zeros, count_nonzero
+from pruning_engine.kernels.cpu.zeros import can_count_zeros
+from pruning_engine.kernels.devices import backend_for
 from pruning_engine.kernels.packed_mask import PackedMask, has_spare_bits_set, spare_bits
 from pruning_engine.kernels.scaled_weights import ScaledWeights
 from pruning_engine.recipe import OutputForm
@@ -179,7 +180,8 @@ class ParameterState:
         if self._counts_all_zeros:
             host = self._tensors[self.planned.weight].host()
             flat = Buffer(host.dtype, (host.entries,), host.array.reshape(-1))
-            self.zeros_before = self.zeros = host.entries - count_nonzero(flat, PackedMask.full(host.entries))
+            nonzero = backend_for("cpu").count_nonzero(flat, PackedMask.full(host.entries))
+            self.zeros_before = self.zeros = host.entries - nonzero
 
     def _prior_mask(self) -> PackedMask:
         planned = self.planned

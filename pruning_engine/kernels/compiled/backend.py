@@ -1,5 +1,6 @@
 """The CPU backend with compiled kernels. What kernels.c has no loop for is left to numpy."""
 
+import ctypes
 from functools import partial
 from typing import Any, Final
 
@@ -10,17 +11,18 @@ from pruning_engine.buffer import Buffer
 from pruning_engine.kernels.backend import Candidates, Floats
 from pruning_engine.kernels.channel_layout import Block, ChannelLayout
 from pruning_engine.kernels.compiled.candidates import CompiledCandidates
-from pruning_engine.kernels.compiled.library import address, kernels_of
+from pruning_engine.kernels.compiled.library import Bracket, Found, address, kernels_of
 from pruning_engine.kernels.compiled.splits import KeySplit, PieceSplit, RandomSplit
 from pruning_engine.kernels.cpu import norms
 from pruning_engine.kernels.cpu.arrays import Values, pieces, raw_integers
 from pruning_engine.kernels.cpu.backend import NumpyBackend
 from pruning_engine.kernels.cpu.keys import Keys, RandomKeys, magnitude_keys
 from pruning_engine.kernels.cpu.products import ProductKeys
-from pruning_engine.kernels.packed_mask import PackedMask
+from pruning_engine.kernels.packed_mask import PackedMask, packed_slice
 from pruning_engine.norm import NamedNorm, Norm, power_of
 from pruning_engine.runtime.scratch_buffers import PIECE_ENTRIES
 from pruning_engine.runtime.threads import in_parallel
+from pruning_proto.safetensors.dtypes import NEGATIVE_ZERO, WITHOUT_ZERO
 
 _BLOCK: Final = 64
 """Entries that kernels.c works on at a time."""
@@ -52,6 +54,28 @@ class CompiledBackend(NumpyBackend):
             apply(address(entries), step, end - begin, address(bits[begin // 8 :]), address(target[begin:]))
 
         in_parallel(apply_piece, pieces(flat.entries, self._step))
+
+    def count_nonzero(self, flat: Buffer, mask: PackedMask) -> int:
+        """Count the entries that a mask keeps and that are not zero."""
+        if flat.dtype == WITHOUT_ZERO or not _are_contiguous(flat):
+            return super().count_nonzero(flat, mask)
+        entries, bits = raw_integers(flat), mask.bits
+        width, sign = NEGATIVE_ZERO.get(flat.dtype, (0, 0))
+        signs = sign << width | sign if flat.dtype == "C64" else sign
+        magnitude = int(np.iinfo(entries.dtype).max) & ~signs
+        split = self._kernels.function(f"split_{entries.itemsize * 8}")
+
+        def count(piece: tuple[int, int]) -> int:
+            begin, end = piece
+            bracket, found = Bracket(1, 1, magnitude), Found()
+            kept = None if bits is None else bits[packed_slice(begin, end)]
+            split(
+                *(address(entries[begin:end]), end - begin, magnitude, ctypes.addressof(bracket), address(kept)),
+                *(None, None, None, ctypes.addressof(found)),
+            )
+            return int(found.kept)
+
+        return sum(in_parallel(count, pieces(flat.entries, self._step)))
 
     def magnitudes(self, flat: Values, domain: str, mask: PackedMask) -> Candidates:
         """Return the unpruned entries as candidates by magnitude."""

@@ -188,7 +188,7 @@ COMPARE_AVX512(64, 8, _mm512_set1_epi64)
 
 /* Write into `kept` which unpruned entries have keys of `low` or more, and collect the ones within the bracket.
 
-   A key is an entry's bits and `magnitude`. `mask`: the prior mask from the first entry on, or NULL. `positions` and
+   A key is an entry's bits and `magnitude`. `kept` may be NULL, to count only. `mask`: the prior mask from the first entry on, or NULL. `positions` and
    `keys`: room for `count` numbers, or both NULL to count only. */
 #define SPLIT(TARGET, TYPE, NAME, COMPARE)                                                                             \
     TARGET static void NAME(const TYPE *entries, int64_t count, uint64_t magnitude, const Bracket *bracket,            \
@@ -210,7 +210,8 @@ COMPARE_AVX512(64, 8, _mm512_set1_epi64)
             const uint64_t stays = compared.at_least & valid;                                                          \
             uint64_t inside = stays & compared.at_most;                                                                \
             any_nan |= compared.nan & valid;                                                                           \
-            store_word(kept + begin / 8, bytes_left, stays);                                                           \
+            if (kept)                                                                                                  \
+                store_word(kept + begin / 8, bytes_left, stays);                                                       \
             kept_count += __builtin_popcountll(stays);                                                                 \
             if (!positions) {                                                                                          \
                 inside_count += __builtin_popcountll(inside);                                                          \

@@ -119,6 +119,18 @@ def test_masks_are_applied_alike(level: str, entries: int, dtype: str, in_place:
 
 @each_level
 @each_size
+@pytest.mark.parametrize("dtype", sorted(CARRIERS))
+def test_zeros_are_counted_alike(level: str, entries: int, dtype: str) -> None:
+    generator = np.random.default_rng(4)
+    memory = generator.integers(0, 256, entries * CARRIERS[dtype].itemsize, np.uint8)
+    memory *= generator.random(len(memory)) < 0.2
+    flat = Buffer(dtype, (entries,), memory.view(CARRIERS[dtype]))
+    for mask in masks(entries):
+        assert CompiledBackend(level, 64).count_nonzero(flat, mask) == NUMPY.count_nonzero(flat, mask)
+
+
+@each_level
+@each_size
 @each_dtype
 def test_one_value_is_written_where_the_mask_is_1(level: str, entries: int, dtype: str) -> None:
     carrier = CARRIERS[dtype]
