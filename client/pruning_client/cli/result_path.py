@@ -1,8 +1,9 @@
 """Where a command writes its result: a new path, one that is replaced, or standard output.
 
-A file that exists is replaced, as `cp` does, and without `--force` the command says so; `--no-clobber` refuses it. A
-folder that exists is refused, unless `--force` allows to replace a model's. With `-o -` the result is written to a
-temporary file, and to standard output once it is complete: what reads the pipe gets a whole file or nothing.
+A file that exists is replaced, as `cp` does, and without `--force` the command says so; `--no-clobber` refuses it.
+A folder whose weights an earlier run pruned is replaced in the same way. With `--force` any model's folder is; no
+other folder ever is. With `-o -` the result is written to a temporary file, and to standard output once it is
+complete: what reads the pipe gets a whole file or nothing.
 """
 
 import errno
@@ -18,8 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from pruning_client.checkpoints.file import FileSource
 from pruning_client.cli.answer import Answer
 from pruning_client.cli.arguments import UsageError
+from pruning_client.errors import CheckpointError
+from pruning_proto.names import HISTORY_KEY
 
 STDOUT: Final = "-"
 """The path that stands for standard output."""
@@ -66,10 +70,24 @@ def result_path(options: Namespace) -> Iterator[ResultPath]:
         yield from _piped(source)
     elif options.no_clobber and os.path.lexists(out):
         raise FileExistsError(errno.EEXIST, "exists already; name a new one, or leave out --no-clobber", str(out))
-    elif options.force and source.is_dir() and os.path.lexists(out):
-        yield from _replaced_folder(source, out)
+    elif source.is_dir() and may_replace_folder(options):
+        yield from _replaced_folder(source, out, says_so=not options.force)
     else:
         yield ResultPath(out, str(out), is_replaced=out.exists() and not options.force)
+
+
+def may_replace_folder(options: Namespace) -> bool:
+    """Whether the target is there and a folder's result may replace it: with --force, or if it is an earlier result."""
+    out = Path(options.out)
+    return os.path.lexists(out) and (options.force or (not options.no_clobber and _is_earlier_result(out)))
+
+
+def _is_earlier_result(folder: Path) -> bool:
+    """Whether weights in a folder have a history: it is what a run wrote, and not a trainer's or a hub's copy."""
+    try:
+        return any(HISTORY_KEY in FileSource(path).layout.metadata for path in folder.rglob("*.safetensors"))
+    except (OSError, CheckpointError):
+        return False
 
 
 def _piped(source: Path) -> Iterator[ResultPath]:
@@ -85,13 +103,13 @@ def _piped(source: Path) -> Iterator[ResultPath]:
         sys.stdout.buffer.flush()
 
 
-def _replaced_folder(source: Path, out: Path) -> Iterator[ResultPath]:
+def _replaced_folder(source: Path, out: Path, *, says_so: bool) -> Iterator[ResultPath]:
     """Return a path beside the folder; then rename the folder there away, rename the new one, and remove the old."""
     _check_replaceable(source, out)
     mark = secrets.token_hex(8)
     new, old = out.with_name(f".prune-{mark}.new"), out.with_name(f".prune-{mark}.old")
     try:
-        yield ResultPath(new, str(out))
+        yield ResultPath(new, str(out), is_replaced=says_so)
         out.rename(old)
         try:
             new.rename(out)

@@ -69,6 +69,27 @@ def test_force_replaces_a_models_folder(model: Path) -> None:
     assert sorted(path.name for path in model.parent.iterdir()) == ["model", "out"]
 
 
+def test_folder_of_an_earlier_run_is_replaced(model: Path) -> None:
+    out = model.with_name("out")
+    first = prune("run", model, "-o", out, *L1)
+    written(out / "stale.txt", b"old")
+    again = prune("run", model, "-o", out, *L1)
+    assert (first.returncode, again.returncode) == (0, 0)
+    assert again.stdout.endswith(b"out, replacing what was there\n")
+    assert sorted(path.name for path in out.iterdir()) == ["config.json", "model.safetensors"]
+    assert prune("run", model, "-o", out, *L1, "--no-clobber").returncode == 2
+
+
+def test_folder_of_another_model_is_refused(model: Path) -> None:
+    out = model.with_name("out")
+    out.mkdir()
+    written(out / "config.json", b"old")
+    written(out / "model.safetensors", FILE)
+    done = prune("run", model, "-o", out, *L1)
+    assert done.returncode == 2
+    assert (out / "model.safetensors").read_bytes() == FILE
+
+
 def test_folder_is_kept_if_pruning_fails(model: Path) -> None:
     out = model.with_name("out")
     out.mkdir()

@@ -16,7 +16,7 @@ from pruning_client.checkpoints.opened import open_source
 from pruning_client.cli.answer import Answer
 from pruning_client.cli.arguments import UsageError, add_canonical_zero, add_quiet, add_top
 from pruning_client.cli.report_text import packed_lines, plan_text, report_text
-from pruning_client.cli.result_path import STDOUT, add_overwriting, result_path
+from pruning_client.cli.result_path import STDOUT, add_overwriting, may_replace_folder, result_path
 from pruning_client.cli.rule_options import add_rule_options, option_warnings, rules_of
 from pruning_client.cli.server_options import add_server_options
 from pruning_client.cli.service import Service, open_service
@@ -164,7 +164,7 @@ def _check_source(options: Namespace) -> None:
         return
     if options.output not in FOLDER_OUTPUTS:
         raise UsageError(f"the result of a folder can be loaded: --output {' or '.join(FOLDER_OUTPUTS)}")
-    if options.out is not None and not options.force and str(options.out) != STDOUT:
+    if options.out is not None and str(options.out) != STDOUT and not may_replace_folder(options):
         check_new(options.out)
 
 
