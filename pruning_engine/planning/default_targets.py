@@ -54,7 +54,8 @@ NOT_LAYERS: Final = (
         why=NotSelected.OUTPUT_HEAD,
         modules=(
             *("lm_head", "*_lm_head", "lm_heads", "lm_loss", "embed_out", "unembed", "vocab_projector"),
-            *("lm_head.out_proj", "pred_layer.proj", "*predictions.decoder", "*head.decoder"),
+            *("lm_head.out_proj", "pred_layer.proj", "*predictions.decoder", "*head.decoder", "shared_head.head"),
+            *("to_logits", "transformer.output_layer", "language_model.output_layer"),
         ),
         most_dims=2,
     ),
@@ -68,7 +69,7 @@ NOT_LAYERS: Final = (
     NotLayer(
         why=NotSelected.EMBEDDING,
         modules=(
-            *("*embed", "*embedding", "*embeddings", "*embeddings_[0-9]", "embed_*", "*embed_tokens*"),
+            *("*embed", "*_embeds", "*embedding", "*embeddings", "*embeddings_[0-9]", "embed_*", "*embed_tokens*"),
             *("*embed*_table", "*embeds_layer", "*embedder_[0-9]*", "row_embedder", "column_embedder"),
             *("emb", "*_emb", "*_embs", "wte", "wpe", "lut", "shared", "codebook", "*_token", "*_tokens"),
             *("relative_attention_bias", "position_encoding", "pe_k", "queries_*", "query_feat"),
@@ -79,7 +80,10 @@ NOT_LAYERS: Final = (
     ),
     NotLayer(
         why=NotSelected.EMBEDDING,
-        modules=("embed_tokens", "*embeddings", "*_embs", "*embeds_layers", "point_embed", "emb_l"),
+        modules=(
+            *("embed_tokens", "*embeddings", "*embedding_list", "*_embs", "*embeds_layers", "point_embed"),
+            *("emb_l", "emb_luts"),
+        ),
         in_list=True,  # a list of tables; `time_embedding.0` is in a sequence of layers
         most_dims=2,
     ),
@@ -88,6 +92,15 @@ NOT_LAYERS: Final = (
 
 _CACHED_CHARS: Final = 128
 """The longest name of a module that is kept between calls: a caller chooses it, and a cache outlives its call."""
+
+_WRAPPERS: Final = ("base_layer", "original_module")
+"""What PEFT calls a module that it has wrapped: `lm_head.base_layer` is an `lm_head`."""
+
+_COPIES: Final = "modules_to_save"
+"""What PEFT calls the copies of a module that it trains, each by the name of its adapter: `modules_to_save.default`."""
+
+_MOST_WRAPPED: Final = 2
+"""How often PEFT may wrap a module: once for each of the two weights of stacked experts."""
 
 _PARAMETRIZED: Final = "parametrizations"  # torch.nn.utils.parametrizations: PATH.parametrizations.weight.original1
 _DIRECTION: Final = "original1"  # of weight_norm; `original0` has the lengths of the rows
@@ -133,11 +146,31 @@ def _split(name: str) -> tuple[str, str]:
     return (module.removesuffix(_PARAMETRIZED).removesuffix("."), parametrized) if is_parametrized else (path, own)
 
 
+def _unwrapped(path: str) -> str:
+    """Return the path of a module without what PEFT adds to it."""
+    for _ in range(_MOST_WRAPPED):
+        before, _, name = path.rpartition(".")
+        outer, _, copies = before.rpartition(".")
+        if name in _WRAPPERS:
+            path = before
+        elif copies == _COPIES:
+            path = outer
+    return path
+
+
+def _without_numbers(path: str) -> str:
+    """Return a path without the numbers at its end, in one pass: a caller chooses how many there are."""
+    trimmed = path.rstrip(".0123456789")
+    end = path.find(".", len(trimmed))
+    if path[end + 1 :].rpartition(".")[2].isdecimal():
+        return path[:end] if trimmed and end >= 0 else ""
+    return path
+
+
 def _module(path: str) -> _Module:
-    before, _, name = path.rpartition(".")
-    in_list = name.isdigit()
-    while name.isdigit():
-        before, _, name = before.rpartition(".")
+    path = _unwrapped(path)
+    in_list = path.rpartition(".")[2].isdecimal()
+    before, _, name = _without_numbers(path).rpartition(".")
     in_layer = in_list or any(map(str.isdigit, before.split(".")))
     return _Module(before.rpartition(".")[2], name, in_list, in_layer)
 

@@ -116,6 +116,9 @@ def test_weights_of_layers_are_default_targets(name: str, dims: int) -> None:
         (NotSelected.EMBEDDING, "block.0.layer.0.SelfAttention.relative_attention_bias.weight"),
         *((NotSelected.OUTPUT_HEAD, f"{name}.weight") for name in ("lm_head", "output", "head", "embed_out")),
         (NotSelected.OUTPUT_HEAD, "cls.predictions.decoder.weight"),
+        *((NotSelected.OUTPUT_HEAD, f"{name}.weight") for name in ("to_logits", "layers.61.shared_head.head")),
+        *((NotSelected.OUTPUT_HEAD, f"{name}.output_layer.weight") for name in ("transformer", "a.language_model")),
+        *((NotSelected.EMBEDDING, f"{name}.weight") for name in ("word_embeds", "atom_embedding_list.0", "emb_luts.0")),
         *((NotSelected.ROUTER, f"layers.0.mlp.{name}.weight") for name in ("gate", "router", "shared_expert_gate")),
         (NotSelected.ROUTER, "layers.0.mlp.router.classifier.weight"),
         *((NotSelected.NORM, f"layers.0.{name}.weight") for name in ("q_norm", "LayerNorm", "ln_1", "ln_f", "grn")),
@@ -127,6 +130,21 @@ def test_weights_of_layers_are_default_targets(name: str, dims: int) -> None:
     ids=str,
 )  # fmt: skip
 def test_other_weights_are_not_default_targets(why: NotSelected, name: str) -> None:
+    assert why_not(name) is why
+
+
+@pytest.mark.parametrize(
+    ("why", "name"),
+    [
+        (NotSelected.EMBEDDING, "model.embed_tokens.base_layer.weight"),
+        (NotSelected.OUTPUT_HEAD, "lm_head.modules_to_save.default.weight"),
+        (NotSelected.OUTPUT_HEAD, "lm_head.original_module.weight"),
+        (NotSelected.ROUTER, "layers.0.mlp.gate.base_layer.weight"),
+        (None, "layers.0.self_attn.q_proj.base_layer.weight"),
+        (None, "layers.0.mlp.experts.base_layer.base_layer.gate_up_proj"),
+    ],
+)
+def test_modules_that_peft_wraps_are_judged_alike(why: NotSelected | None, name: str) -> None:
     assert why_not(name) is why
 
 
@@ -149,6 +167,24 @@ def test_another_name_of_a_tied_tensor_counts() -> None:
 def test_long_names_are_judged_alike() -> None:
     assert why_not("a" * 200 + "_norm.weight") is NotSelected.NORM
     assert why_not("a" * 200 + ".weight") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("emb_l.0.weight", NotSelected.EMBEDDING),
+        ("gate.0.weight", NotSelected.ROUTER),
+        ("norm.1.0.weight", NotSelected.NORM),
+        ("0.weight", None),
+        ("norm.0.w1.weight", None),
+    ],
+)
+def test_numbers_at_the_end_of_a_path_are_passed_over(name: str, why: NotSelected | None) -> None:
+    assert why_not(name) is why
+
+
+def test_names_of_many_numbers_are_judged_in_one_pass() -> None:
+    assert why_not("norm" + ".0" * 2_000_000 + ".weight") is NotSelected.NORM  # half an hour, in a pass for each
 
 
 def test_the_contract_lists_the_tables() -> None:
