@@ -87,6 +87,14 @@ def _scaled(stem: str, tensors: Tensors) -> QuantizedWeight | None:
     return QuantizedWeight(codes.name, "INT8 with scales") if codes.dtype == "I8" else None
 
 
+def _with_scales(stem: str, tensors: Tensors) -> QuantizedWeight | None:
+    """Recognize integers beside scales, which GPTQ calls something else."""
+    codes = tensors.get(f"{stem}.weight")
+    if codes is None or codes.dtype in _FLOATS | SCALED:
+        return None
+    return QuantizedWeight(codes.name, "MLX" if codes.dtype == "U32" else "integers with scales")
+
+
 def _one_of_a_kind(codes: str, scale: str, name: str) -> "_Recognize":
     """Return what recognizes codes and scales of names that only one format has."""
 
@@ -121,6 +129,7 @@ _SIGNS: Final[tuple[tuple[str, _Recognize], ...]] = (
     (".weight_scale_inv", _scaled),
     (".scale_weight", _scaled),
     (".qweight", _gptq_or_awq),
+    (".scales", _with_scales),
     (".weight_packed", _compressed_tensors),
     (".absmax", _bitsandbytes),
     (".SCB", _bitsandbytes_8bit),
@@ -130,6 +139,10 @@ _SIGNS: Final[tuple[tuple[str, _Recognize], ...]] = (
     (".W_q", _one_of_a_kind(".W_q", ".scale", "HQQ")),
     ("._data", _one_of_a_kind("._data", "._scale", "quanto")),
     (".codebooks", _one_of_a_kind(".codes", ".codebooks", "AQLM")),
+    (".q_weight", _one_of_a_kind(".q_weight", ".q_scale", "EXL2")),
+    (".trellis", _one_of_a_kind(".trellis", ".svh", "EXL3")),
+    (".Qidxs", _one_of_a_kind(".Qidxs", ".SV", "QuIP#")),
+    (".indices", _one_of_a_kind(".indices", ".centroids.weight", "VPTQ")),
     ("._weight_qdata", _one_of_a_kind("._weight_qdata", "._weight_scale", "torchao")),
 )
 """How names of a quantized weight's tensors end -> what recognizes it by the rest of the name."""

@@ -18,7 +18,7 @@ _BLOCKS: Final = "weight_block_size"
 _METHODS: Final = frozenset(
     {
         *("gptq", "awq", "bitsandbytes", "hqq", "quanto", "aqlm", "eetq", "higgs", "vptq", "spqr", "mxfp4"),
-        *("auto-round", "intel/auto-round", "bitnet", "torchao", "fp_quant"),
+        *("auto-round", "intel/auto-round", "bitnet", "torchao", "fp_quant", "exl2", "exl3"),
     }
 )
 """Values of `quant_method` whose weights are codes."""

@@ -35,12 +35,19 @@ QUANTIZED: dict[str, Parts] = {
     "HQQ": {"W_q": ("U8", (8, 16)), "scale": ("F16", (16, 1)), "zero": ("F16", (16, 1))},
     "quanto": {"weight._data": ("I8", (16, 16)), "weight._scale": ("F32", (16, 1))},
     "AQLM": {"codes": ("I8", (4, 4, 1)), "codebooks": ("F16", (1, 16, 1, 8)), "scales": ("F16", (4, 1, 1, 1))},
+    "MLX": {"weight": ("U32", (16, 2)), "scales": ("F16", (16, 1)), "biases": ("F16", (16, 1))},
+    "integers with scales": {"weight": ("I8", (16, 16)), "scales": ("F16", (16, 1))},
+    "EXL2": {"q_weight": ("I32", (4, 16)), "q_scale": ("I32", (1, 2)), "q_scale_max": ("F16", (1,))},
+    "EXL3": {"trellis": ("I16", (1, 1, 48)), "suh": ("F16", (16,)), "svh": ("F16", (16,))},
+    "QuIP#": {"Qidxs": ("I64", (16, 2)), "SU": ("F16", (16,)), "SV": ("F16", (16,))},
+    "VPTQ": {"indices": ("I32", (1, 16, 2)), "centroids.weight": ("F16", (1, 64))},
     "torchao": {"_weight_qdata": ("I8", (16, 16)), "_weight_scale": ("F32", (16, 1))},
     "INT8 with scales": {"weight": ("I8", (16, 16)), "weight_scale": ("F32", (16, 1))},
 }  # fmt: skip
 HIGH_PRECISION: dict[str, Parts] = {
     "FP8 with scales": {"weight": ("F8_E4M3", (16, 16)), "weight_scale": ("F32", (16, 1))},
     "FP8 with scales of blocks": {"weight": ("F8_E4M3", (16, 16)), "weight_scale_inv": ("F32", (1, 1))},
+    "scales of floats": {"weight": ("F32", (16, 16)), "scales": ("F32", (16,))},
     "no scales": {"weight": ("F32", (16, 16)), "qweight": ("I32", (2, 2))},
     "blocks by name only": {"weight_blocks": ("F32", (16, 16))},
 }
