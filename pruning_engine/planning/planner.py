@@ -30,6 +30,7 @@ from pruning_engine.planning.rule_selection import Selected, select
 from pruning_engine.planning.scale_checks import check_removable_scales, check_scales
 from pruning_engine.planning.stages import Groups, Stages
 from pruning_engine.planning.tied_heads import tied_head_warnings
+from pruning_engine.planning.weight_norms import check_weight_normed_channels, check_weight_normed_units
 from pruning_engine.recipe import OutputForm, Prior, Recipe, check
 from pruning_engine.report import ModelTotals
 from pruning_engine.runtime.clear_in_steps import clear_in_steps
@@ -62,8 +63,11 @@ def make_plan(
     checks.check_parameters(recipe, parameters, [each.rules for each in selected])
     checks.check_groups(recipe, groups, parameters)
     check_scales(recipe, parameters, [each.rules for each in selected])
+    check_weight_normed_channels(recipe, parameters, [each.rules for each in selected])
     if output is OutputForm.REMOVED:
         check_removable_scales(groups, parameters)
+    else:
+        check_weight_normed_units(groups, parameters)
     checks.check_counts(recipe, parameters, [each.rules for each in selected])
     stages = Stages(recipe, groups)
     uses_history = any(rule.prior is Prior.HISTORY for rule in recipe.rules)
