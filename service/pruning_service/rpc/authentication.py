@@ -43,9 +43,9 @@ class AuthInterceptor(grpc.aio.ServerInterceptor):
         return _naming(handler, token_name) if method == PRUNE_PATH else handler
 
     def _rejecting(self, handler: Any, method: str, refusal: Refusal) -> Any:
-        async def prune(requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
+        async def prune(_: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
             caller.set(name_of(None, context))
-            async with aclosing(self._rejector.prune(refusal, requests, context)) as responses:
+            async with aclosing(self._rejector.prune(refusal, context)) as responses:
                 async for response in responses:
                     yield response
 

@@ -43,7 +43,7 @@ class ConcurrencyLimiter(grpc.aio.ServerInterceptor):
             if len(self._running) < self._max_calls:
                 responses = handler.stream_stream(requests, context)
             else:
-                responses = self._rejector.prune(self._full(), requests, context)
+                responses = self._rejector.prune(self._full(), context)
             async with aclosing(responses):
                 async for response in responses:
                     yield response

@@ -6,6 +6,7 @@ the two apart. A call that is rejected for its metadata never asks for it.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
@@ -13,14 +14,14 @@ from typing import Any, Final
 import grpc
 
 from pruning_service.deadlines import FIRST_MESSAGE_SECONDS
+from pruning_service.rpc.reading_turns import ReadingTurns
+from pruning_service.rpc.received_messages import ReceivedMessages
 from pruning_service.rpc.small_messages import MOST_BYTES, MessageRefusedError, check_length
 
 WAITING_CALLS: Final = 64
 """The most calls that wait for their message; each may have 4 MiB of it in memory."""
 
-WAITING_CALLS_OF_ANYBODY: Final = 3
-"""As WAITING_CALLS, of methods that need no token. The message of an honest call comes with its metadata, so that it
-hardly waits; beyond this number, the call that has waited longest is ended."""
+_UNAVAILABLE: Final = "too many calls wait for their message; send it at once"
 
 
 class _Waiting:
@@ -52,7 +53,7 @@ class FirstMessageLimits(grpc.aio.ServerInterceptor):
         self._seconds = seconds
         self._open_path = f"/{open_service}/"
         self._waiting = _Waiting(WAITING_CALLS)
-        self._waiting_of_anybody = _Waiting(WAITING_CALLS_OF_ANYBODY)
+        self._turns = ReadingTurns()
 
     async def intercept_service(
         self,
@@ -70,30 +71,49 @@ class FirstMessageLimits(grpc.aio.ServerInterceptor):
             else grpc.stream_unary_rpc_method_handler
         )
         is_open = handler_call_details.method.startswith(self._open_path)
-        waiting = self._waiting_of_anybody if is_open else self._waiting
-        return make(self._limited(behavior, waiting), None, handler.response_serializer)
+        read = self._read_in_turn if is_open else self._read
+        return make(self._limited(behavior, read), None, handler.response_serializer)
 
     def _limited(
-        self, behavior: Callable[[Any, Any], Awaitable[Any]], waiting: _Waiting
+        self,
+        behavior: Callable[[Any, Any], Awaitable[Any]],
+        read: Callable[[Any], Awaitable[bytes | None]],
     ) -> Callable[[AsyncIterator[Any], Any], Any]:
-        async def limited(requests: AsyncIterator[Any], context: Any) -> Any:
-            return await behavior(await self._message(requests, context, waiting), context)
+        async def limited(_: AsyncIterator[Any], context: Any) -> Any:
+            return await behavior(await self._checked(await read(context), context), context)
 
         return limited
 
-    async def _message(self, requests: AsyncIterator[bytes], context: Any, waiting: _Waiting) -> bytes | None:
-        reading = asyncio.ensure_future(_first(requests))
+    async def _read(self, context: Any) -> bytes | None:
+        return await self._message(context, lambda reading: self._waiting.wait(reading, self._seconds))
+
+    async def _read_in_turn(self, context: Any) -> bytes | None:
+        """Read a message that needs no token. What was not taken of it is dropped before the next call has its turn."""
+        end = time.monotonic() + self._seconds
+        async with self._turns.turn(context.peer(), self._seconds) as has_turn:
+            if not has_turn:
+                await context.abort(grpc.StatusCode.UNAVAILABLE, _UNAVAILABLE)
+            return await self._message(context, lambda reading: self._turns.wait(reading, end))
+
+    async def _message(
+        self,
+        context: Any,
+        wait: "Callable[[asyncio.Future[bytes | None]], Awaitable[bool]]",
+    ) -> bytes | None:
+        reading = asyncio.ensure_future(_first(context))
         reading.add_done_callback(
             lambda done: done.cancelled() or done.exception()
         )  # retrieved, also when nobody waits
         try:
-            has_time = await waiting.wait(reading, self._seconds)
+            has_time = await wait(reading)
             if not reading.done():
                 await self._end(context, has_time=has_time)
         finally:
             if not reading.done():
                 reading.cancel()  # only now: it would keep the call from ending with its status
-        message = reading.result()
+        return reading.result()
+
+    async def _checked(self, message: bytes | None, context: Any) -> bytes | None:
         if message is None:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the call has no message")
         else:
@@ -111,11 +131,11 @@ class FirstMessageLimits(grpc.aio.ServerInterceptor):
         if has_time:
             text = f"the message of the call did not come within {self._seconds:g} s"
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, text)
-        await context.abort(grpc.StatusCode.UNAVAILABLE, "too many calls wait for their message; send it at once")
+        await context.abort(grpc.StatusCode.UNAVAILABLE, _UNAVAILABLE)
 
 
-async def _first(requests: AsyncIterator[bytes]) -> bytes | None:
-    """Return the first message; of one that is too long, only so much that it is seen to be."""
-    async for message in requests:
+async def _first(context: Any) -> bytes | None:
+    """Return the first message of a call; of one that is too long, only so much that it is seen to be."""
+    async for message in ReceivedMessages(context):
         return message[: MOST_BYTES + 1]
     return None

@@ -7,7 +7,7 @@ one call at a time: each message is memory while it comes, and a caller without 
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from pruning_service.deadlines import DISCARD_SECONDS, RESET_SECONDS
 from pruning_service.observability.metrics import Metrics
 from pruning_service.rpc.call_log import Context, new_request_id, send_request_id
 from pruning_service.rpc.grpc_status import grpc_status
+from pruning_service.rpc.received_messages import ReceivedMessages
 from pruning_service.status import Refusal, failure
 from pruning_service.streams.request_stream import RequestStream
 
@@ -35,14 +36,14 @@ class Rejector:
         self._metrics = metrics
         self._dropping_calls = 0
 
-    async def prune(self, refusal: Refusal, requests: AsyncIterator[Any], context: Context) -> AsyncGenerator[Any]:
+    async def prune(self, refusal: Refusal, context: Context) -> AsyncGenerator[Any]:
         """Answer a Prune call with a refusal."""
         request_id = new_request_id()
         await send_request_id(context, request_id)
         self._record(refusal, request_id, "Prune", context)
         with _reset_after(RESET_SECONDS):
             yield pb.PruneResponse(failure=failure(refusal, request_id))
-            await self._drop(requests)
+            await self._drop(context)
             await context.abort_with_status(grpc_status(refusal, request_id))
 
     async def abort(self, refusal: Refusal, method: str, context: Context) -> None:
@@ -52,11 +53,11 @@ class Rejector:
         self._record(refusal, request_id, method, context)
         await context.abort_with_status(grpc_status(refusal, request_id))
 
-    async def _drop(self, requests: AsyncIterator[Any]) -> None:
+    async def _drop(self, context: Context) -> None:
         """Read and drop what the client still writes, unless that is done for too many calls already."""
         if self._dropping_calls >= DROPPING_CALLS:
             return
-        request_stream = RequestStream(requests, idle_seconds=0)
+        request_stream = RequestStream(ReceivedMessages(context), idle_seconds=0)
         self._dropping_calls += 1
         try:
             await request_stream.discard(DISCARD_SECONDS)

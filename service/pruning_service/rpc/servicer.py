@@ -19,6 +19,7 @@ from pruning_service.messages.unknown_fields import reject_unknown_fields
 from pruning_service.observability.metrics import Metrics
 from pruning_service.rpc.call_log import Context, log_call, new_request_id, send_request_id
 from pruning_service.rpc.grpc_status import grpc_status
+from pruning_service.rpc.received_messages import ReceivedMessages
 from pruning_service.status import Refusal, drop_tracebacks, refusal_of
 from pruning_service.streams.request_stream import RequestStream
 from pruning_service.streams.response_stream import ResponseStream
@@ -52,11 +53,11 @@ class PruningServicer:
         self._capabilities = capabilities
 
     async def Prune(  # noqa: N802 - the contract's name
-        self, requests: AsyncIterator[bytes], context: Context
+        self, _: AsyncIterator[bytes], context: Context
     ) -> AsyncIterator[pb.PruneResponse | Data]:
         """Prune one checkpoint while it streams through. It is one of `running` before it waits for anything."""
         request_id = new_request_id()
-        served = self._served(requests, context, request_id)
+        served = self._served(context, request_id)
         with log_call(served, self._metrics, context.peer()):
             greeting = send_request_id(context, request_id)
             async with aclosing(served.responses(self.running, greeting)) as responses:
@@ -67,10 +68,10 @@ class PruningServicer:
             drop_tracebacks(refusal)
             await context.abort_with_status(grpc_status(refusal, request_id))
 
-    def _served(self, requests: AsyncIterator[bytes], context: Context, request_id: str) -> ServedCall:
+    def _served(self, context: Context, request_id: str) -> ServedCall:
         limits = self._limits
         return ServedCall(
-            RequestStream(requests, limits.idle_seconds, limits.min_bytes_per_second),
+            RequestStream(ReceivedMessages(context), limits.idle_seconds, limits.min_bytes_per_second),
             ResponseStream(limits.backlog_bytes, limits.idle_seconds, limits.min_bytes_per_second),
             _EarlyEnd(context, request_id),
             request_id,

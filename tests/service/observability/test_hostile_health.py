@@ -13,7 +13,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from pruning_proto.limits import MIB
 from pruning_service.observability.serving_status import REQUEST_BYTES
-from pruning_service.rpc.first_message import WAITING_CALLS_OF_ANYBODY, FirstMessageLimits
+from pruning_service.rpc.first_message import FirstMessageLimits
+from pruning_service.rpc.reading_turns import READING_CALLS
 from tests.campaigns.observed import anonymous_bytes
 from tests.servers import ServerProcess, running_server
 from tests.service.http2 import windowless_call
@@ -154,12 +155,12 @@ def test_call_that_waits_longest_makes_way_for_others() -> None:
     over = Event()
     with running_server() as server, ExitStack() as channels:
         calls: list[Any] = []
-        for _ in range(WAITING_CALLS_OF_ANYBODY + 3):
+        for _ in range(READING_CALLS + 3):
             channel: Any = channels.enter_context(grpc.insecure_channel(server.address))
             calls.append(channel.stream_unary(CHECK).future(never(over), timeout=60))
         ended = [call for call in calls if wait_until(call.done, 2)]
         assert {call.code() for call in ended} == {grpc.StatusCode.UNAVAILABLE}
-        assert len(ended) == 3
+        assert len(ended) >= 3
         assert health_of(server.address) == SERVING
         over.set()
 

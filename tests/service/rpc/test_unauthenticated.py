@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2
 from pruning_proto.limits import MESSAGE_BYTES, MIB
 from pruning_proto.names import PRUNE_PATH
 from tests.campaigns.observed import anonymous_bytes
+from tests.campaigns.targets.strangers import STRANGERS
 from tests.servers import ServerProcess, running_server
 from tests.service.http2 import unfinished_calls
 from tests.service.raw import wait_until
@@ -48,6 +49,17 @@ def test_sixty_unfinished_calls_hold_little_memory(asking: ServerProcess, paths:
     with unfinished_calls(asking.address, paths * (60 // len(paths)), LONG, repeat):
         assert anonymous_bytes(asking.process.pid) < before + 64 * MIB  # 243 without the limits
         assert health_of(asking.address) == SERVING
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
+@pytest.mark.parametrize("kind", ["overlong health messages", "overlong messages that watch"])
+def test_overlong_health_messages_hold_little_memory(asking: ServerProcess, kind: str) -> None:
+    health_of(asking.address)
+    before = anonymous_bytes(asking.process.pid)
+    with STRANGERS[kind](asking.address, 60):
+        answers = [(health_of(asking.address), anonymous_bytes(asking.process.pid)) for _ in range(60)]
+    assert {status for status, _ in answers} == {SERVING}
+    assert max(held for _, held in answers) < before + 48 * MIB  # 100 to 200 if their messages are kept
 
 
 def test_unary_call_is_refused_before_its_message(asking: ServerProcess) -> None:
