@@ -24,6 +24,8 @@ class WarningKind(StrEnum):
     """Many selected entries were zero and counted as unpruned, so that they are pruned once more."""
     INPUT_CHANNELS = "input_channels"
     """A rule prunes channels along dim 0 of weights stored as (in, out), or whole experts."""
+    WEIGHT_NORM = "weight_norm"
+    """Of a weight-normed weight, whole channels are zero: the model computes 0 / 0 there."""
     TIED_HEAD = "tied_head"
     """Of an output head and embeddings of its shape, which may be tied, one is selected and the other is not."""
 
@@ -64,7 +66,7 @@ class TensorReport:
     Units: entries. `pruned` includes `pruned_before`. `zeros_before` and `zeros` count what is zero or pruned, before
     the first rule and in the result; None if they were not counted. `threshold` is the largest score that the last rule
     that ranks by magnitude pruned (in global scope, among all its tensors); None if no rule ranked or nothing was
-    pruned.
+    pruned. `zero_lengths`: channels of a weight-normed weight that are all zero in the result.
     """
 
     name: str
@@ -74,6 +76,7 @@ class TensorReport:
     threshold: float | None = None
     zeros_before: int | None = None
     zeros: int | None = None
+    zero_lengths: int = 0
 
     @property
     def sparsity(self) -> float:

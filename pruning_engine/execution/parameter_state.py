@@ -10,6 +10,7 @@ from pruning_engine.errors import CheckpointError, Reason
 from pruning_engine.execution.parameters import ReceivedParameter, ResultTensor
 from pruning_engine.execution.results import FinalState, results_of
 from pruning_engine.kernels.backend import AnyBuffer, Backend, BoolArray, Flat, Floats, NotBinaryError, Values
+from pruning_engine.kernels.channel_layout import channel_layout
 from pruning_engine.kernels.cpu.arrays import numbers_of
 from pruning_engine.kernels.cpu.zeros import can_count_zeros
 from pruning_engine.kernels.devices import backend_for
@@ -165,7 +166,16 @@ class ParameterState:
             threshold=self._threshold,
             zeros_before=self.zeros_before,
             zeros=self.zeros,
+            zero_lengths=self._zero_lengths(),
         )
+
+    def _zero_lengths(self) -> int:
+        """Count the channels of a weight-normed weight that are all zero; those that are removed are not."""
+        dim = self.planned.length_dim
+        if dim is None or dim in self.kept:
+            return 0
+        left = self.backend.unpruned_channels(self.nonzero(), channel_layout(self.planned.shape, dim))
+        return len(left) - int(np.count_nonzero(left))
 
     def _zeros(self) -> int:
         """Count the entries that are zero or pruned."""

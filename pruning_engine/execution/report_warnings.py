@@ -16,6 +16,7 @@ def warnings_about(
 ) -> Iterator[ModelWarning]:
     """Yield the warnings about selected parameters and their reports, one after the other."""
     yield from nearly_empty(reports)
+    yield from map(_zero_lengths, (report for report in reports if report.zero_lengths))
     counted = [
         report
         for planned, report in zip(parameters, reports, strict=True)
@@ -31,6 +32,17 @@ def warnings_about(
             "as unpruned, so that the same ones may have been pruned again; with prior `zeros` they count as pruned, "
             "with prior `mask` this is not mentioned",
         )
+
+
+def _zero_lengths(report: TensorReport) -> ModelWarning:
+    count = report.zero_lengths
+    return ModelWarning(
+        kind=WarningKind.WEIGHT_NORM,
+        tensor=report.name,
+        message=f"{report.name!r} is weight-normed, and {count:,} of its channels {'is' if count == 1 else 'are'} all "
+        "zero: the model divides them by their length 0, which gives NaN; prune less, exclude it, or save the model "
+        "without the norm (torch.nn.utils.remove_weight_norm, or torch.nn.utils.parametrize.remove_parametrizations)",
+    )
 
 
 def _prunes_zeros_again(rule: Rule, planned: PlannedParameter) -> bool:

@@ -18,7 +18,8 @@ class PlannedParameter:
     an FP8 weight, by which its codes are multiplied. `rules` are positions in the recipe; if there are none,
     `not_selected` says why. `stages` are positions among the plan's. `passes_through`: its results are its sources,
     byte for byte, or it has none. In output format REMOVED `results` have the shapes that they have if nothing is
-    pruned. `was_pruned`: an earlier round pruned it, and it has no mask.
+    pruned. `was_pruned`: an earlier round pruned it, and it has no mask. `length_dim`: of a weight-normed weight, the
+    dim along which each position has a length of its own.
     """
 
     name: str
@@ -34,6 +35,7 @@ class PlannedParameter:
     results: tuple[TensorSpec, ...]
     passes_through: bool
     was_pruned: bool = False
+    length_dim: int | None = None
 
     @property
     def dtype(self) -> str:

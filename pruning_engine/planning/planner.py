@@ -30,7 +30,7 @@ from pruning_engine.planning.rule_selection import Selected, select
 from pruning_engine.planning.scale_checks import check_removable_scales, check_scales
 from pruning_engine.planning.stages import Groups, Stages
 from pruning_engine.planning.tied_heads import tied_head_warnings
-from pruning_engine.planning.weight_norms import check_weight_normed_channels, check_weight_normed_units
+from pruning_engine.planning.weight_norms import check_weight_normed_channels, check_weight_normed_units, length_dim
 from pruning_engine.recipe import OutputForm, Prior, Recipe, check
 from pruning_engine.report import ModelTotals
 from pruning_engine.runtime.clear_in_steps import clear_in_steps
@@ -133,6 +133,7 @@ def _planned(
             *_results_of_scale(scale, output),
         ),
         passes_through=not selected.rules and not folds,
+        length_dim=length_dim(name, parameters) if selected.rules else None,
     )
 
 

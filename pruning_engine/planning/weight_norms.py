@@ -31,7 +31,7 @@ def check_weight_normed_channels(recipe: Recipe, parameters: Parameters, selecte
     if not dims:
         return
     for (name, weight), rules in zip(parameters.weights.items(), selected, strict=True):
-        normed = _normed_dim(name, parameters) if rules else None
+        normed = length_dim(name, parameters) if rules else None
         for position in rules if normed is not None else ():
             if position in dims and dims[position] % len(weight.shape) == normed:
                 raise MismatchError(
@@ -47,7 +47,7 @@ def check_weight_normed_units(groups: Mapping[int, Sequence[ResolvedGroup]], par
     for position, found in groups.items():
         for group in found:
             for tie in group.ties:
-                if tie.is_zeroed and _normed_dim(tie.parameter, parameters) == tie.dim:
+                if tie.is_zeroed and length_dim(tie.parameter, parameters) == tie.dim:
                     raise MismatchError(
                         Reason.TIE_MISFIT,
                         f"rules[{position}].granularity.units: group {group.name!r} has channels along dim {tie.dim} "
@@ -57,14 +57,7 @@ def check_weight_normed_units(groups: Mapping[int, Sequence[ResolvedGroup]], par
                     )
 
 
-def _why(name: str) -> str:
-    return (
-        f"which is weight-normed: each of them has a length in {_lengths(name)!r}, and the model divides a channel of "
-        "zeros by zero, which gives NaN"
-    )
-
-
-def _normed_dim(name: str, parameters: Parameters) -> int | None:
+def length_dim(name: str, parameters: Parameters) -> int | None:
     """Return the dim along which each position has a length of its own; None if there is none."""
     lengths = parameters.weights.get(_lengths(name))
     if lengths is None:
@@ -72,6 +65,13 @@ def _normed_dim(name: str, parameters: Parameters) -> int | None:
     sizes, own = parameters.weights[name].shape, lengths.shape
     dims = [dim for dim, size in enumerate(own) if size != 1]
     return dims[0] if len(dims) == 1 and len(own) == len(sizes) and own[dims[0]] == sizes[dims[0]] else None
+
+
+def _why(name: str) -> str:
+    return (
+        f"which is weight-normed: each of them has a length in {_lengths(name)!r}, and the model divides a channel of "
+        "zeros by zero, which gives NaN"
+    )
 
 
 def _lengths(name: str) -> str:
