@@ -14,6 +14,13 @@ _ZIP_NAME = 30
 _CONVERT: Final = "which can run code when read and is not accepted; convert it with `prune convert` (it needs torch)"
 
 
+_OF_INDEX: Final = b'"weight_map"'
+_INDEX: Final = (
+    "this is a JSON file, the index of several files, and a single safetensors file is needed here; `prune run` and "
+    "`prune inspect` take the index or the model's folder"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class _Format:
     """A format: the first bytes of its files, and what is said of one."""
@@ -61,6 +68,8 @@ def description_of(beginning: bytes) -> str | None:
     text = beginning.lstrip().lower()
     if text.startswith(_ZIP.lower()):
         return _zip(beginning)
+    if text.startswith(b"{") and _OF_INDEX in text:
+        return _INDEX
     for known in _FORMATS:
         if text.startswith(tuple(each.lower() for each in known.beginnings)):
             return known.description

@@ -48,6 +48,8 @@ def zipped() -> bytes:
         pytest.param(b"\x89HDF\r\n\x1a\n", "HDF5", id="HDF5"),
         pytest.param(b"\x1f\x8b\x08", "compressed", id="gzip"),
         pytest.param(b'{\n  "weight_map": {}}', "JSON", id="JSON"),
+        pytest.param(b'{"metadata": {}, "weight_map": {}}', "a single safetensors file is needed", id="index"),
+        pytest.param(b'{"hidden_size": 8}', "give a safetensors file", id="other JSON"),
     ],
 )
 def test_file_is_named_for_what_it_is(content: bytes, says: str) -> None:
