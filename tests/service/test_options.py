@@ -18,6 +18,7 @@ TEXTS = {
     "tls_client_ca": "ca.crt",
     "token_file": "tokens",
     "device": "cuda:1",
+    "kernels": "numpy",
     "log_level": "debug",
 }
 FLAGS = ("allow_plaintext", "allow_plaintext_tokens")

@@ -121,7 +121,7 @@ def test_capabilities_are_told(server: ServerProcess, schema: list[str]) -> None
         (
             {"rules": [{"select": {"include": ["nothing"]}, "score": {"magnitude": {}}, "amount": {"fraction": 0.5}}]},
             "SELECTS_NOTHING",
-            "recipe.rules[0].select",
+            "recipe.rules[0].select.include[0]",
         ),
     ],
     ids=["no rules", "an amount out of range", "an unknown enum value", "a selector that matches nothing"],
