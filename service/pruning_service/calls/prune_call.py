@@ -44,7 +44,7 @@ class CallResources:
 
 
 class PruneCall:
-    """One call. `run` is its whole life; afterwards `report` is set, or `refusal`, which the call's status reports.
+    """One call. `run`, or `run_within`, is its whole life; afterwards `report` is set, or `refusal`, for its status.
 
     `is_cut_off`: the refusal has gone out as the status already, or cannot go out at all. `tensors` is the number of
     tensors in the file, once its header has been read. `parts` are the objects of the file and its plan if there are
@@ -71,19 +71,23 @@ class PruneCall:
 
     async def run(self) -> None:
         """Carry out the call. What it holds stays reserved until its client has taken, or lost, what it is sent."""
-        self._task = asyncio.current_task()
         with self._resources.budget.reservation() as reservation:
-            try:
-                await self._prune(reservation)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the client is sent a reason
-                self.refusal = await self._refusal_of(error)
-                drop_tracebacks(error)
-            except asyncio.CancelledError:
-                if self.refusal is None or self._task is None:  # cancelled by whatever awaits it, not by `cancel`
-                    raise
-                self._task.uncancel()
-            if self.refusal is not None:
-                await self._report_failure(self.refusal)
+            await self.run_within(reservation)
+
+    async def run_within(self, reservation: Reservation) -> None:
+        """As `run`, with a reservation of the caller's, who may keep it until memory has been freed."""
+        self._task = asyncio.current_task()
+        try:
+            await self._prune(reservation)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client is sent a reason
+            self.refusal = await self._refusal_of(error)
+            drop_tracebacks(error)
+        except asyncio.CancelledError:
+            if self.refusal is None or self._task is None:  # cancelled by whatever awaits it, not by `cancel`
+                raise
+            self._task.uncancel()
+        if self.refusal is not None:
+            await self._report_failure(self.refusal)
 
     def cancel(self, refusal: Refusal) -> None:
         """End the call before it is finished, for a reason outside of it, unless it is ending already."""

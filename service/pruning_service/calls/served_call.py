@@ -6,6 +6,7 @@ the other beyond what the streams allow.
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable
+from contextlib import ExitStack, suppress
 
 from pruning_engine.runtime.clear_in_steps import clear_in_steps
 from pruning_proto.framing import Data
@@ -13,6 +14,7 @@ from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.calls.call_streams import EarlyEnd
 from pruning_service.calls.prune_call import CallResources, PruneCall
 from pruning_service.deadlines import HEARTBEAT_SECONDS
+from pruning_service.resources.process_memory import trim
 from pruning_service.streams.request_stream import RequestStream
 from pruning_service.streams.response_stream import ResponseStream
 
@@ -31,13 +33,15 @@ class ServedCall:
         self.call = PruneCall(requests, responses, end, request_id, resources)
         self.requests = requests
         self.stream = responses
+        self._reserved = ExitStack()
+        self._reservation = self._reserved.enter_context(resources.budget.reservation())
 
     async def responses(
         self, running: "set[ServedCall]", greeting: Awaitable[None]
     ) -> AsyncGenerator[pb.PruneResponse | Data, None]:
         """Run the call and yield what it sends, after `greeting`, which begins the reply."""
         running.add(self)
-        task = asyncio.create_task(self.call.run())
+        task = asyncio.create_task(self.call.run_within(self._reservation))
         task.add_done_callback(self._stop_sending)
         try:
             await greeting
@@ -55,14 +59,31 @@ class ServedCall:
         self.stream.close()
 
     def _release(self, task: asyncio.Task[None], running: "set[ServedCall]") -> None:
-        """Free what the plan was made of, now that nothing else refers to it, in short steps off the event loop."""
-        if not self.call.parts:
-            running.discard(self)
+        """Free what the call was made of, now that nothing else refers to it, off the event loop if that is much.
+
+        Until then it stays reserved, and the call is under way.
+        """
+        with suppress(asyncio.CancelledError):
+            task.exception()  # taken from the task: its traceback refers to all that the call had
+        described: list[object] = [self.call.request]
+        self.call.request = None
+        if not self.call.parts and not self._reservation.kept_bytes:
+            self._leave(running)
             return
-        freeing = task.get_loop().run_in_executor(None, clear_in_steps, self.call.parts)
-        freeing.add_done_callback(lambda _: running.discard(self))
+        freeing = task.get_loop().run_in_executor(None, _free, self.call.parts, described)
+        freeing.add_done_callback(lambda _: self._leave(running))
+
+    def _leave(self, running: "set[ServedCall]") -> None:
+        self._reserved.close()
+        running.discard(self)
 
     def _progress(self) -> pb.PruneResponse:
         return pb.PruneResponse(
             progress=pb.Progress(received_bytes=self.requests.received_bytes, sent_bytes=self.stream.sent_bytes)
         )
+
+
+def _free(*parts: list[object]) -> None:
+    """Clear lists of many small objects, and return their memory: what is left among others' would stay for long."""
+    clear_in_steps(*parts)
+    trim()

@@ -80,16 +80,16 @@ class Budget:
 
 
 class Reservation:
-    """What one call holds of a budget."""
+    """What one call holds of a budget: `held_bytes`, of which `kept_bytes` are for its options."""
 
     def __init__(self, budget: Budget) -> None:
         self.held_bytes = 0
-        self._kept_bytes = 0
+        self.kept_bytes = 0
         self._budget = budget
 
     async def keep(self, kept_bytes: int) -> None:
         """Hold `kept_bytes` until the end, beside whatever `grow` asks for. Raises: what `grow` raises."""
-        self._kept_bytes += kept_bytes
+        self.kept_bytes += kept_bytes
         await self.grow(0)
 
     async def grow(self, to_bytes: int) -> None:
@@ -97,7 +97,7 @@ class Reservation:
 
         Raises: Refusal MODEL_TOO_LARGE if they can never fit, NO_ROOM if they did not in `queue_seconds`.
         """
-        to_bytes += self._kept_bytes
+        to_bytes += self.kept_bytes
         if to_bytes > self._budget.total_bytes:
             raise Refusal(
                 reason=Reason.MODEL_TOO_LARGE,

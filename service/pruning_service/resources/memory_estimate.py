@@ -5,7 +5,7 @@
     + what arrives while the engine is at work: all tensors up to the next complete parameter
     + results that the client has not read: up to the backlog, and the part of the first one that has been read;
       or all of them, if their header is known only at the end; and the largest once more, if each is encoded anew
-    + what gRPC holds of messages under way
+    + what gRPC holds of messages under way, and the gaps that they leave
 
 The worst moment counts, with a client that reads as slowly as it is allowed to.
 """
@@ -18,6 +18,7 @@ from typing import Final
 from pruning_engine.planning.plan import Plan
 from pruning_proto.limits import MIB
 from pruning_proto.safetensors.header import Layout
+from pruning_service.resources.process_memory import MAPPED_BYTES
 
 HEADER_COST: Final = 25
 """Bytes that a header, its plan and its report take at most for each byte of JSON (measured: 16 MiB take up to 400)."""
@@ -40,6 +41,9 @@ UNCHARGED_EXPRESSIONS: Final = 8
 
 UNDER_WAY_BYTES: Final = 10 * MIB
 """What gRPC's buffers and windows hold of a stream each way (measured: 0 to 16 MiB, both ways together 5 to 30)."""
+
+GAP_BYTES: Final = 20 * MIB
+"""What messages leave free at most between tensors that are in the heap with them (measured: 22 for 64 MiB)."""
 
 
 def options_bytes(message_bytes: int) -> int:
@@ -71,7 +75,13 @@ def peak_bytes(
         worst += max((max(moment.left_bytes, default=0) for moment in plan.memory_profile), default=0)
     result_bytes = sum(sum(moment.left_bytes) for moment in plan.memory_profile)
     under_way = min(file.buffer_bytes, UNDER_WAY_BYTES) + min(result_bytes, UNDER_WAY_BYTES)
-    return HEADER_COST * file.header_bytes + worst + under_way
+    return HEADER_COST * file.header_bytes + worst + under_way + _gaps(file)
+
+
+def _gaps(file: Layout) -> int:
+    """Return what is free between the tensors of a file while they come; large ones are not in the heap."""
+    sizes = (entry.end - entry.begin for entry in file.tensors)
+    return min(sum(size for size in sizes if size < MAPPED_BYTES) // 2, GAP_BYTES)
 
 
 class _Unread:

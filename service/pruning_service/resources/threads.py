@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 from pruning_engine.runtime.yield_points import yielding
 from pruning_proto.reasons import Reason
@@ -63,16 +63,20 @@ async def run_in_thread_if_large(
     abandoned = threading.Event()
     lane = _SMALL if described_bytes <= FEW_BYTES else _LARGE
     job = lane.threads.submit(_run, work, lane.turns, abandoned, most_seconds)
-    return await finished(asyncio.wrap_future(job), on_cancel=abandoned.set)
+    result = await finished(asyncio.wrap_future(job), on_cancel=abandoned.set)
+    return cast("Result", result)  # it is waited for
 
 
-def _run(work: Callable[[], Result], turns: Turns, abandoned: threading.Event, most_seconds: float) -> Result:
+def _run(work: Callable[[], Result], turns: Turns, abandoned: threading.Event, most_seconds: float) -> Result | None:
+    """Return the result; None if nobody waits for it, for an error would keep all that the work had."""
     turns.take()
     try:
         check = partial(_check, abandoned, time.monotonic() + most_seconds, most_seconds)
         check()
         with yielding(partial(_pause, turns, check)):
             return work()
+    except _AbandonedError:
+        return None
     finally:
         turns.release()
 
