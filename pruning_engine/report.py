@@ -26,6 +26,8 @@ class WarningKind(StrEnum):
     """A rule prunes channels along dim 0 of weights stored as (in, out), or whole experts."""
     WEIGHT_NORM = "weight_norm"
     """Of a weight-normed weight, whole channels are zero: the model computes 0 / 0 there."""
+    NOTHING_PRUNED = "nothing_pruned"
+    """A fraction was asked for, and it rounded to no weight or channel anywhere."""
     TIED_HEAD = "tied_head"
     """Of an output head and embeddings of its shape, which may be tied, one is selected and the other is not."""
 

@@ -16,6 +16,7 @@ def warnings_about(
 ) -> Iterator[ModelWarning]:
     """Yield the warnings about selected parameters and their reports, one after the other."""
     yield from nearly_empty(reports)
+    yield from _nothing_pruned(rules, reports)
     yield from map(_zero_lengths, (report for report in reports if report.zero_lengths))
     counted = [
         report
@@ -31,6 +32,19 @@ def warnings_about(
             message=f"{zeros:,} of {entries:,} selected weights ({zeros / entries:.2%}) were zero already and counted "
             "as unpruned, so that the same ones may have been pruned again; with prior `zeros` they count as pruned, "
             "with prior `mask` this is not mentioned",
+        )
+
+
+def _nothing_pruned(rules: Sequence[Rule], reports: Sequence[TensorReport]) -> Iterator[ModelWarning]:
+    """Yield a warning if fractions rounded to nothing in every tensor, although there was something to prune."""
+    fractions = [rule.amount.value for rule in rules if isinstance(rule.amount, Fraction) and rule.amount.value > 0]
+    left = sum(report.entries - report.pruned_before for report in reports)
+    if fractions and left and all(report.pruned <= report.pruned_before for report in reports):
+        yield ModelWarning(
+            kind=WarningKind.NOTHING_PRUNED,
+            tensor=None,
+            message=f"nothing was pruned: a fraction of {max(fractions):g} rounds to no weight or channel wherever it "
+            "applies; ask for more, or for a count",
         )
 
 

@@ -50,6 +50,7 @@ class WarningKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     WARNING_KIND_INPUT_CHANNELS: _ClassVar[WarningKind]
     WARNING_KIND_TIED_HEAD: _ClassVar[WarningKind]
     WARNING_KIND_WEIGHT_NORM: _ClassVar[WarningKind]
+    WARNING_KIND_NOTHING_PRUNED: _ClassVar[WarningKind]
 
 class NotSelected(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -88,6 +89,7 @@ WARNING_KIND_ZEROS_NOT_PRUNED: WarningKind
 WARNING_KIND_INPUT_CHANNELS: WarningKind
 WARNING_KIND_TIED_HEAD: WarningKind
 WARNING_KIND_WEIGHT_NORM: WarningKind
+WARNING_KIND_NOTHING_PRUNED: WarningKind
 NOT_SELECTED_UNSPECIFIED: NotSelected
 NOT_SELECTED_NAME: NotSelected
 NOT_SELECTED_DTYPE: NotSelected
