@@ -43,6 +43,9 @@ ALIASES: Final = 10_000
 OPTIONS_BYTES: Final = 2 * MIB
 """Bytes of the options. Groups written by hand for a model of 100 layers take about 100 KiB."""
 
+METADATA_KEYS: Final = 100_000
+"""Keys in a file's metadata; of a million, each copy would keep all other threads waiting for 30 ms."""
+
 HISTORY_BYTES: Final = MIB
 """What the history in a file's metadata takes at most, as JSON: thousands of rounds, or ten of groups by hand."""
 

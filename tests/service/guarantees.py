@@ -195,6 +195,7 @@ GUARANTEES: Final[Mapping[str, tuple[str, ...]]] = {
     "One call makes the server hold less than 26 MiB beyond its reservation, which is released only once what the "
     "options and the plan took has been returned to the system, also when the client leaves while its call is "
     "planned.": ("tests/service/resources/test_above_reservation.py",),
+    "A file's metadata has at most 100,000 keys.": ("tests/service/calls/test_refusals.py",),
     "Connections to the main port are limited in number.": (
         "tests/service/rpc/test_unauthenticated.py::test_connections_above_the_most_are_closed",
     ),

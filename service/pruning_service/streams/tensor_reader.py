@@ -14,6 +14,7 @@ import numpy as np
 from pruning_engine.buffer import Buffer
 from pruning_engine.execution.parameters import ReceivedParameter
 from pruning_engine.planning.plan import Plan
+from pruning_proto.limits import METADATA_KEYS
 from pruning_proto.reasons import Reason
 from pruning_proto.safetensors import header as safetensors_header
 from pruning_proto.safetensors.header import PREFIX_BYTES, Layout, TensorEntry
@@ -62,7 +63,7 @@ class TensorReader:
         await reservation.grow(json_bytes)  # no more while it comes: a client may take its time
         text = await self._read_bytes(json_bytes)
         await reservation.grow(HEADER_COST * json_bytes)
-        parsed = await run_in_thread_if_large(partial(safetensors_header.parse, text, limits.max_tensors), json_bytes)
+        parsed = await run_in_thread_if_large(partial(_parsed, text, limits.max_tensors), json_bytes)
         if parsed.total_bytes != self._total_bytes:
             raise self._mismatch(f"its header describes {parsed.total_bytes:,}")
         return parsed
@@ -116,6 +117,17 @@ class TensorReader:
             message=f"total_bytes announced a file of {self._total_bytes:,} bytes, but {what}",
             metadata={"field": "total_bytes"},
         )
+
+
+def _parsed(text: bytearray, most_tensors: int) -> Layout:
+    parsed = safetensors_header.parse(text, most_tensors)
+    if (keys := len(parsed.metadata)) > METADATA_KEYS:
+        raise Refusal(
+            reason=Reason.HEADER_TOO_LARGE,
+            message=f"the metadata in the file's header has {keys:,} keys; this server accepts at most "
+            f"{METADATA_KEYS:,}: remove what no loader needs",
+        )
+    return parsed
 
 
 def _incomplete(plan: Plan) -> dict[str, ReceivedParameter]:

@@ -38,8 +38,9 @@ def header() -> Messages:
 
 
 def metadata() -> Messages:
-    """Return a call with the largest header, all of it small keys of metadata."""
-    text = filled(f'{{{WEIGHT},"__metadata__":{{', lambda index: f'"{index:x}":""', "}}")
+    """Return a call with as many keys of metadata as are allowed, which fill the largest header."""
+    members = ",".join(f'"{index:x}":"{"x" * 60}"' for index in range(limits.METADATA_KEYS))
+    text = f'{{{WEIGHT},"__metadata__":{{{members}}}}}'.encode()
     return _call(with_header(text, bytes(16)), [l1(0.5, select=pb.Selector(include=["a.weight"]))])
 
 

@@ -74,6 +74,9 @@ CASES = [
     refused("header too large", Reason.HEADER_TOO_LARGE, "8,388,608 (its setting PRUNING_HEADER_BYTES)", [
         options(SOUND, total_bytes=1 << 40), *data((9 << 20).to_bytes(8, "little")),
     ]),
+    refused("many keys of metadata", Reason.HEADER_TOO_LARGE, "has 100,001 keys", header(
+        '{"__metadata__": {' + ",".join(f'"{index}": ""' for index in range(100_001)) + "}}",
+    )),
     refused("a zip or pickle", Reason.HEADER_TOO_LARGE, "safetensors", [
         options(SOUND, total_bytes=64), *data(b"PK\x03\x04" + bytes([7] * 60)),
     ]),
