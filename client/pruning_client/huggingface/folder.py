@@ -101,7 +101,7 @@ def completed_recipe(folder: str | PathLike[str], rules: Rules, seed: int | None
 def check_new(target: str | PathLike[str]) -> None:
     """Raise OSError if the target exists already, or its parent folder does not."""
     if os.path.lexists(target):
-        description = "is there already, and a folder is not overwritten; name a new one"
+        description = "is there already, and a folder is not overwritten; name a new one, or replace it with --force"
         raise FileExistsError(EEXIST, description, str(target))
     if not Path(target).parent.is_dir():
         raise FileNotFoundError(ENOENT, "is not a folder", str(Path(target).parent))
