@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pruning_client.checkpoints.file import FileSource
+from pruning_client.checkpoints.pipeline import PIPELINE
 from pruning_client.cli.answer import Answer
 from pruning_client.cli.arguments import UsageError
 from pruning_client.errors import CheckpointError
@@ -83,9 +84,13 @@ def may_replace_folder(options: Namespace) -> bool:
 
 
 def _is_earlier_result(folder: Path) -> bool:
-    """Whether weights in a folder have a history: it is what a run wrote, and not a trainer's or a hub's copy."""
+    """Whether a model's own weights have a history: it is what a run wrote, and not a trainer's or a hub's copy.
+
+    Results that were written into a model's folder do not make it one.
+    """
+    own = "*/*.safetensors" if (folder / PIPELINE).is_file() else "*.safetensors"
     try:
-        return any(HISTORY_KEY in FileSource(path).layout.metadata for path in folder.rglob("*.safetensors"))
+        return any(HISTORY_KEY in FileSource(path).layout.metadata for path in folder.glob(own))
     except (OSError, CheckpointError):
         return False
 

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,15 @@ def test_force_replaces_a_models_folder(model: Path) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
     assert sorted(path.name for path in out.iterdir()) == ["config.json", "model.safetensors"]
     assert sorted(path.name for path in model.parent.iterdir()) == ["model", "out"]
+
+
+def test_folder_that_has_a_result_inside_is_not_replaced(model: Path) -> None:
+    other = model.with_name("other")
+    shutil.copytree(model, other)
+    assert prune("run", model, "-o", other / "pruned", *L1).returncode == 0
+    done = prune("run", model, "-o", other, *L1)
+    assert done.returncode == 2
+    assert (other / "model.safetensors").read_bytes() == FILE
 
 
 def test_folder_of_an_earlier_run_is_replaced(model: Path) -> None:
