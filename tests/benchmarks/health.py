@@ -18,7 +18,7 @@ import grpc
 import numpy as np
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from pruning_proto.limits import CHUNK_BYTES, HEADER_BYTES
+from pruning_proto.limits import CHUNK_BYTES, HEADER_BYTES, METADATA_KEYS
 from pruning_proto.v1 import pruning_pb2 as pb
 from tests.servers import running_server
 
@@ -79,6 +79,12 @@ def filled(before: str, element: Callable[[int], str], after: str) -> bytes:
     return (before + ",".join(elements) + after).encode()
 
 
+def most_metadata() -> bytes:
+    """Return a header with as many keys of metadata as are allowed."""
+    members = ",".join(f'"{index:x}":"{"x" * 60}"' for index in range(METADATA_KEYS))
+    return f'{{{WEIGHT},"__metadata__":{{{members}}}}}'.encode()
+
+
 def empty(name: str, shape: str = "[0]") -> str:
     """Return a tensor of no entries at the end of the buffer of `WEIGHT`."""
     return f'"{name}":{entry(shape, 16, 16)}'
@@ -113,7 +119,7 @@ CASES = (
          times=1, scope=pb.SCOPE_GLOBAL),
     Case("tensors out of order",
          lambda: filled(f"{{{WEIGHT},", lambda index: empty(f"{index * 0x9E3779B1 % 2**32:x}.bias"), "}")),
-    Case("metadata of small keys", lambda: filled(f'{{{WEIGHT},"__metadata__":{{', lambda i: f'"{i:x}":""', "}}")),
+    Case("metadata of small keys", most_metadata),
     Case("one huge string", lambda: filled(f'{{{WEIGHT},"__metadata__":{{"a":"x', lambda _: "x" * 1000, '"}}')),
     Case("one long array", extra("0")),
     Case("an array of strings", extra('""')),

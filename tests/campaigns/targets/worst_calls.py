@@ -11,7 +11,7 @@ from typing import Final
 from pruning_proto import limits
 from pruning_proto.limits import CHUNK_BYTES, MIB
 from pruning_proto.v1 import pruning_pb2 as pb
-from tests.benchmarks.health import WEIGHT, empty, filled
+from tests.benchmarks.health import WEIGHT, empty, filled, most_metadata
 from tests.campaigns.calls import encoded
 from tests.service.raw import data, file, l1, options, with_header
 
@@ -39,9 +39,7 @@ def header() -> Messages:
 
 def metadata() -> Messages:
     """Return a call with as many keys of metadata as are allowed, which fill the largest header."""
-    members = ",".join(f'"{index:x}":"{"x" * 60}"' for index in range(limits.METADATA_KEYS))
-    text = f'{{{WEIGHT},"__metadata__":{{{members}}}}}'.encode()
-    return _call(with_header(text, bytes(16)), [l1(0.5, select=pb.Selector(include=["a.weight"]))])
+    return _call(with_header(most_metadata(), bytes(16)), [l1(0.5, select=pb.Selector(include=["a.weight"]))])
 
 
 def history() -> Messages:
