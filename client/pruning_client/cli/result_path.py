@@ -32,6 +32,9 @@ STDOUT: Final = "-"
 _OF_MODELS: Final = ("config.json", "model_index.json")
 """A folder that has one of these is a model's."""
 
+_OTHER_WEIGHTS: Final = (".bin", ".pt", ".pth", ".ckpt")
+"""Suffixes of weights that no run writes."""
+
 _COPY_BYTES: Final = 1 << 20
 
 
@@ -86,13 +89,17 @@ def may_replace_folder(options: Namespace) -> bool:
 def _is_earlier_result(folder: Path) -> bool:
     """Whether a model's own weights have a history: it is what a run wrote, and not a trainer's or a hub's copy.
 
-    Results that were written into a model's folder do not make it one.
+    Results that were written into a model's folder do not make it one. Nor is a folder one that holds other weights,
+    such as checkpoints that a trainer saved in it since.
     """
     own = "*/*.safetensors" if (folder / PIPELINE).is_file() else "*.safetensors"
+    if any(next(folder.rglob(f"*{suffix}"), None) for suffix in _OTHER_WEIGHTS):
+        return False
     try:
-        return any(HISTORY_KEY in FileSource(path).layout.metadata for path in folder.glob(own))
+        is_whole = all(HISTORY_KEY in FileSource(path).layout.metadata for path in folder.rglob("*.safetensors"))
     except (OSError, CheckpointError):
         return False
+    return is_whole and next(folder.glob(own), None) is not None
 
 
 def _piped(source: Path) -> Iterator[ResultPath]:

@@ -90,6 +90,16 @@ def test_folder_of_an_earlier_run_is_replaced(model: Path) -> None:
     assert prune("run", model, "-o", out, *L1, "--no-clobber").returncode == 2
 
 
+@pytest.mark.parametrize("name", ["checkpoint-5/model.safetensors", "checkpoint-5/optimizer.pt"])
+def test_result_that_holds_other_weights_is_refused(model: Path, name: str) -> None:
+    out = model.with_name("out")
+    assert prune("run", model, "-o", out, *L1).returncode == 0
+    (out / "checkpoint-5").mkdir()
+    written(out / name, FILE)
+    assert prune("run", model, "-o", out, *L1).returncode == 2
+    assert (out / name).read_bytes() == FILE
+
+
 def test_folder_of_another_model_is_refused(model: Path) -> None:
     out = model.with_name("out")
     out.mkdir()
