@@ -7,6 +7,7 @@ them stay in use.
 """
 
 import hashlib
+import itertools
 import logging
 import os
 import ssl
@@ -27,7 +28,12 @@ _READS: Final = 3
 """How many times files are read that change while they are read."""
 
 _TRIAL: Final = "unix-abstract:pruning-tls-{}-{}"
-"""Where files are tried: a socket without a path, which no other machine can reach and which is never served."""
+"""Where files are tried: a socket without a path, which no other machine can reach and which is never served.
+
+Filled in with the process and a number used once: gRPC closes a stopped server's socket some time later.
+"""
+
+_trial_numbers: Final = itertools.count()
 
 _BEGIN: Final = "-----BEGIN CERTIFICATE-----"
 
@@ -94,7 +100,7 @@ class _Files:
         """Return that gRPC takes nothing of the files, such as a curve that OpenSSL knows and it does not."""
         trial = grpc.server(ThreadPoolExecutor(1))
         try:
-            trial.add_secure_port(_TRIAL.format(os.getpid(), id(trial)), contents.credentials())
+            trial.add_secure_port(_TRIAL.format(os.getpid(), next(_trial_numbers)), contents.credentials())
         except RuntimeError:
             return (
                 f"gRPC cannot use {self.certificate} ({variable_of('tls_certificate')}), its key or the client CA; "

@@ -175,6 +175,12 @@ def test_new_connections_see_files_that_were(
         assert _met_at(address) == _der(certificates.named)
 
 
+def test_files_can_be_read_again_at_once(certificates: Certificates) -> None:
+    tls = server_tls(Settings(tls_certificate=certificates.server.certificate, tls_key=certificates.server.key))
+    assert tls is not None
+    assert not any(tls.is_stale() for _ in range(200))
+
+
 def other_key(served: Signed, certificates: Certificates) -> None:
     served.key.write_bytes(certificates.named.key.read_bytes())
 
