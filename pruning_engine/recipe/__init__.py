@@ -2,6 +2,10 @@
 
 from typing import Final
 
+from pruning_engine.allocations.allocation import Allocation, Bounds
+from pruning_engine.allocations.erk import ErdosRenyiKernel
+from pruning_engine.allocations.least_predicted_error import LeastPredictedError
+from pruning_engine.allocations.owl import Owl
 from pruning_engine.granularities.channel_groups import ChannelGroup, ChannelSlice
 from pruning_engine.granularities.channels import Channels
 from pruning_engine.granularities.entries import Entries
@@ -10,8 +14,9 @@ from pruning_engine.granularities.n_of_m import NOfM
 from pruning_engine.granularities.units import Units
 from pruning_engine.norm import DEFAULT_NORM, NamedNorm, Norm
 from pruning_engine.recipe.amounts import Amount, Count, Fraction, Sparsity
-from pruning_engine.recipe.recipe import OutputForm, Prior, Recipe, Rule, Scope, Selector
+from pruning_engine.recipe.recipe import OutputForm, Prior, Recipe, Rule, Selector
 from pruning_engine.recipe.validation import check
+from pruning_engine.scope import Scope
 from pruning_engine.scores.custom_mask import CustomMask
 from pruning_engine.scores.dead import Dead
 from pruning_engine.scores.identity import Identity
@@ -22,12 +27,20 @@ from pruning_engine.scores.random import Random
 from pruning_engine.scores.score import Score
 from pruning_engine.scores.table import SCORES
 from pruning_engine.scores.weighted_magnitude import WeightedMagnitude
+from pruning_engine.updates.bias_compensation import BiasCompensation
+from pruning_engine.updates.refit import Refit
+from pruning_engine.updates.sparsegpt import SparseGpt
+from pruning_engine.updates.swaps import Swaps
+from pruning_engine.updates.update import Update
 
 __all__ = [
     "DEFAULT_NORM",
     "RANKING",
+    "Allocation",
     "Amount",
     "Argument",
+    "BiasCompensation",
+    "Bounds",
     "ChannelGroup",
     "ChannelSlice",
     "Channels",
@@ -35,25 +48,32 @@ __all__ = [
     "CustomMask",
     "Dead",
     "Entries",
+    "ErdosRenyiKernel",
     "Fraction",
     "Granularity",
     "Identity",
     "ImportanceScores",
+    "LeastPredictedError",
     "Magnitude",
     "Method",
     "NOfM",
     "NamedNorm",
     "Norm",
     "OutputForm",
+    "Owl",
     "Prior",
     "Random",
     "Recipe",
+    "Refit",
     "Rule",
     "Scope",
     "Score",
     "Selector",
+    "SparseGpt",
     "Sparsity",
+    "Swaps",
     "Units",
+    "Update",
     "WeightedMagnitude",
     "check",
     "score_field",

@@ -9,22 +9,19 @@ from enum import StrEnum
 from types import NoneType
 from typing import Final, TypeVar
 
+from pruning_engine.allocations.allocation import Allocation, Bounds
+from pruning_engine.allocations.table import ALLOCATIONS
 from pruning_engine.errors import Reason, RecipeError
 from pruning_engine.granularities.entries import Entries
 from pruning_engine.granularities.granularity import Granularity
 from pruning_engine.granularities.table import GRANULARITIES
 from pruning_engine.recipe.amounts import Amount, Count, Fraction, Sparsity
+from pruning_engine.scope import Scope
 from pruning_engine.scores.score import Score
 from pruning_engine.scores.table import SCORES
-
-
-class Scope(StrEnum):
-    """Which entries compete."""
-
-    LOCAL = "local"
-    """Each selected tensor gives its share."""
-    GLOBAL = "global"
-    """All selected tensors compete for one amount."""
+from pruning_engine.updates.swaps import Swaps
+from pruning_engine.updates.table import UPDATES
+from pruning_engine.updates.update import Update
 
 
 class Prior(StrEnum):
@@ -82,6 +79,10 @@ _PARTS: Final[dict[str, tuple[type, ...]]] = {
     "amount": (Fraction, Count, Sparsity, NoneType),
     "select": (Selector,),
     "granularity": tuple(GRANULARITIES.values()),
+    "allocation": (*ALLOCATIONS.values(), NoneType),
+    "bounds": (Bounds, NoneType),
+    "swaps": (Swaps, NoneType),
+    "update": (*UPDATES.values(), NoneType),
 }
 """What each part of a rule may be."""
 
@@ -104,6 +105,10 @@ def _word(kind: type[_Word], value: str, field_name: str) -> _Word:
 class Rule:
     """One rule: which tensors, by what importance, in which pieces, competing with which, and how many are pruned.
 
+    `scope`: None is the score's own. `allocation`: how the amount is divided among tensors; None: evenly. `bounds`:
+    of each tensor's sparsity. `input_dim`: the dim of the input channels; None: as the request or the auxiliary tensors
+    say. `swaps` improve the mask, `update` the remaining weights; None: neither.
+
     `scope` and `prior` may be given as words. Raises: RecipeError for an unknown word or a value of the wrong type.
     """
 
@@ -111,10 +116,17 @@ class Rule:
     amount: Amount | None = None
     select: Selector = Selector()
     granularity: Granularity = _ENTRIES
-    scope: Scope = Scope.LOCAL
+    scope: Scope = None  # type: ignore[assignment] # __post_init__ sets the score's own
     prior: Prior = Prior.HISTORY
+    allocation: Allocation | None = None
+    bounds: Bounds | None = None
+    input_dim: int | None = None
+    swaps: Swaps | None = None
+    update: Update | None = None
 
     def __post_init__(self) -> None:
+        if self.scope is None and isinstance(self.score, Score):
+            object.__setattr__(self, "scope", self.score.default_scope)
         object.__setattr__(self, "scope", _word(Scope, self.scope, "scope"))
         object.__setattr__(self, "prior", _word(Prior, self.prior, "prior"))
         for field_name, kinds in _PARTS.items():

@@ -7,7 +7,7 @@ from pruning_engine.errors import Reason, RecipeError
 from pruning_engine.granularities.entries import Entries
 from pruning_engine.granularities.table import GRANULARITIES
 from pruning_engine.norm import NamedNorm
-from pruning_engine.recipe.recipe import Recipe, Rule, Scope, Selector
+from pruning_engine.recipe.recipe import Recipe, Rule, Selector
 
 _OF_ENTRIES: Final = tuple(field for field, granularity in GRANULARITIES.items() if granularity.prunes_entries)
 
@@ -33,6 +33,23 @@ def _check_rule(rule: Rule, path: str) -> None:
     _check_amount(rule, path)
     _check_norm(rule, f"{path}.score.{rule.score.field}.norm")
     rule.score.check(f"{path}.score.{rule.score.field}")
+    _check_calibrated(rule, path)
+
+
+def _check_calibrated(rule: Rule, path: str) -> None:
+    """Refuse allocations, bounds, swaps and updates that are invalid for any checkpoint."""
+    if rule.allocation is not None:
+        rule.allocation.check(f"{path}.allocation.{rule.allocation.field}")
+        _refuse(f"{path}.allocation", "this server does not divide amounts; leave it out")
+    if rule.bounds is not None:
+        rule.bounds.check(f"{path}.bounds")
+        _refuse(f"{path}.bounds", "this server does not bound sparsities; leave it out")
+    if rule.swaps is not None:
+        rule.swaps.check(f"{path}.swaps")
+        _refuse(f"{path}.swaps", "this server does not swap; leave it out")
+    if rule.update is not None:
+        rule.update.check(f"{path}.update.{rule.update.field}")
+        _refuse(f"{path}.update", "this server does not update weights; leave it out")
 
 
 def _check_select(rule: Rule, path: str) -> None:
@@ -60,7 +77,7 @@ def _check_parts(rule: Rule, path: str) -> None:
     score, granularity = rule.score, rule.granularity
     if rule.amount is not None:
         _refuse_untaken("amount", path, {score.field: score.ranks, granularity.field: granularity.takes_amount})
-    if rule.scope is not Scope.LOCAL:
+    if rule.scope is not score.default_scope:
         takes_scope = score.ranks and score.takes_scope
         _refuse_untaken("scope", path, {score.field: takes_scope, granularity.field: granularity.takes_scope})
 

@@ -10,6 +10,7 @@ from pruning_engine.kernels.backend import Backend, Candidates
 from pruning_engine.kernels.channel_layout import ChannelLayout
 from pruning_engine.kernels.magnitude_keys import domain_of
 from pruning_engine.norm import Norm
+from pruning_engine.scope import Scope
 from pruning_engine.scores.parameters import ArrivedParameter, DescribedParameter
 from pruning_engine.selection.outcome import Outcome
 
@@ -44,6 +45,9 @@ class Score:
 
     is_random: ClassVar[bool] = False
     """Whether the recipe's seed decides."""
+
+    default_scope: ClassVar[Scope] = Scope.LOCAL
+    """The scope of a rule that states none."""
 
     takes_scope: ClassVar[bool] = True
     """Whether tensors can compete; if not, entries of one tensor compete within parts of it: see `compared`."""

@@ -16,7 +16,9 @@ def _table(**rows: str) -> Table:
 
 
 ROOT_FILES: Final[Mapping[str, frozenset[str]]] = {
-    "pruning_engine": frozenset({"buffer", "dtypes", "errors", "norm", "report", "scale_layout", "torch_tensors"}),
+    "pruning_engine": frozenset(
+        {"buffer", "dtypes", "errors", "norm", "report", "scale_layout", "scope", "torch_tensors"}
+    ),
 }
 """Files that count as one unit, `root`: values that every subpackage may import."""
 
@@ -41,10 +43,14 @@ TABLES: Final[Mapping[str, Table]] = {
         selection="root runtime kernels",
         scores="root kernels selection checkpoints",
         granularities="root runtime kernels selection checkpoints scores",
-        recipe="root scores granularities",
+        methods="root runtime kernels",
+        updates="root runtime kernels selection checkpoints scores methods",
+        allocations="root runtime kernels selection checkpoints scores methods",
+        recipe="root scores granularities allocations updates",
         modules="root kernels selection checkpoints",
-        planning="root runtime checkpoints scores granularities recipe",
-        execution="root runtime kernels selection checkpoints scores granularities recipe planning "
+        planning="root runtime checkpoints scores granularities allocations updates recipe",
+        execution="root runtime kernels selection checkpoints scores granularities methods updates allocations recipe "
+        "planning "
         "modules",  # only for state dicts and for installed methods, which are written against its interface
     ),
     "pruning_service": _table(

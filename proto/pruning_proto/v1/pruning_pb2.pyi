@@ -20,6 +20,7 @@ class OutputForm(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     OUTPUT_FORM_PLAN: _ClassVar[OutputForm]
     OUTPUT_FORM_PACKED: _ClassVar[OutputForm]
     OUTPUT_FORM_REMOVED: _ClassVar[OutputForm]
+    OUTPUT_FORM_SCAN: _ClassVar[OutputForm]
 
 class NamedNorm(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -32,6 +33,7 @@ class Scope(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SCOPE_UNSPECIFIED: _ClassVar[Scope]
     SCOPE_LOCAL: _ClassVar[Scope]
     SCOPE_GLOBAL: _ClassVar[Scope]
+    SCOPE_OUTPUT_CHANNEL: _ClassVar[Scope]
 
 class Prior(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -51,6 +53,8 @@ class WarningKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     WARNING_KIND_TIED_HEAD: _ClassVar[WarningKind]
     WARNING_KIND_WEIGHT_NORM: _ClassVar[WarningKind]
     WARNING_KIND_NOTHING_PRUNED: _ClassVar[WarningKind]
+    WARNING_KIND_DAMPING_INCREASED: _ClassVar[WarningKind]
+    WARNING_KIND_FEW_TOKENS: _ClassVar[WarningKind]
 
 class NotSelected(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -71,12 +75,14 @@ OUTPUT_FORM_REPORT: OutputForm
 OUTPUT_FORM_PLAN: OutputForm
 OUTPUT_FORM_PACKED: OutputForm
 OUTPUT_FORM_REMOVED: OutputForm
+OUTPUT_FORM_SCAN: OutputForm
 NAMED_NORM_UNSPECIFIED: NamedNorm
 NAMED_NORM_FRO: NamedNorm
 NAMED_NORM_NUC: NamedNorm
 SCOPE_UNSPECIFIED: Scope
 SCOPE_LOCAL: Scope
 SCOPE_GLOBAL: Scope
+SCOPE_OUTPUT_CHANNEL: Scope
 PRIOR_UNSPECIFIED: Prior
 PRIOR_MASK: Prior
 PRIOR_ZEROS: Prior
@@ -90,6 +96,8 @@ WARNING_KIND_INPUT_CHANNELS: WarningKind
 WARNING_KIND_TIED_HEAD: WarningKind
 WARNING_KIND_WEIGHT_NORM: WarningKind
 WARNING_KIND_NOTHING_PRUNED: WarningKind
+WARNING_KIND_DAMPING_INCREASED: WarningKind
+WARNING_KIND_FEW_TOKENS: WarningKind
 NOT_SELECTED_UNSPECIFIED: NotSelected
 NOT_SELECTED_NAME: NotSelected
 NOT_SELECTED_DTYPE: NotSelected
@@ -109,8 +117,22 @@ class PruneRequest(_message.Message):
     def __init__(self, options: _Optional[_Union[PruneOptions, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class PruneOptions(_message.Message):
-    __slots__ = ("recipe", "output", "total_bytes", "aliases", "digests", "canonical_zero")
+    __slots__ = ("recipe", "output", "total_bytes", "aliases", "digests", "canonical_zero", "model_type", "input_dims", "auxiliary_aliases", "skip_unused_auxiliary", "scan_sparsities")
     class AliasesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class InputDimsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class AuxiliaryAliasesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
@@ -123,13 +145,23 @@ class PruneOptions(_message.Message):
     ALIASES_FIELD_NUMBER: _ClassVar[int]
     DIGESTS_FIELD_NUMBER: _ClassVar[int]
     CANONICAL_ZERO_FIELD_NUMBER: _ClassVar[int]
+    MODEL_TYPE_FIELD_NUMBER: _ClassVar[int]
+    INPUT_DIMS_FIELD_NUMBER: _ClassVar[int]
+    AUXILIARY_ALIASES_FIELD_NUMBER: _ClassVar[int]
+    SKIP_UNUSED_AUXILIARY_FIELD_NUMBER: _ClassVar[int]
+    SCAN_SPARSITIES_FIELD_NUMBER: _ClassVar[int]
     recipe: Recipe
     output: OutputForm
     total_bytes: int
     aliases: _containers.ScalarMap[str, str]
     digests: bool
     canonical_zero: bool
-    def __init__(self, recipe: _Optional[_Union[Recipe, _Mapping]] = ..., output: _Optional[_Union[OutputForm, str]] = ..., total_bytes: _Optional[int] = ..., aliases: _Optional[_Mapping[str, str]] = ..., digests: bool = ..., canonical_zero: bool = ...) -> None: ...
+    model_type: str
+    input_dims: _containers.ScalarMap[str, int]
+    auxiliary_aliases: _containers.ScalarMap[str, str]
+    skip_unused_auxiliary: bool
+    scan_sparsities: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, recipe: _Optional[_Union[Recipe, _Mapping]] = ..., output: _Optional[_Union[OutputForm, str]] = ..., total_bytes: _Optional[int] = ..., aliases: _Optional[_Mapping[str, str]] = ..., digests: bool = ..., canonical_zero: bool = ..., model_type: _Optional[str] = ..., input_dims: _Optional[_Mapping[str, int]] = ..., auxiliary_aliases: _Optional[_Mapping[str, str]] = ..., skip_unused_auxiliary: bool = ..., scan_sparsities: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class Recipe(_message.Message):
     __slots__ = ("rules", "seed")
@@ -140,20 +172,102 @@ class Recipe(_message.Message):
     def __init__(self, rules: _Optional[_Iterable[_Union[Rule, _Mapping]]] = ..., seed: _Optional[int] = ...) -> None: ...
 
 class Rule(_message.Message):
-    __slots__ = ("select", "score", "granularity", "scope", "amount", "prior")
+    __slots__ = ("select", "score", "granularity", "scope", "amount", "prior", "allocation", "bounds", "input_dim", "swaps", "update")
     SELECT_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     GRANULARITY_FIELD_NUMBER: _ClassVar[int]
     SCOPE_FIELD_NUMBER: _ClassVar[int]
     AMOUNT_FIELD_NUMBER: _ClassVar[int]
     PRIOR_FIELD_NUMBER: _ClassVar[int]
+    ALLOCATION_FIELD_NUMBER: _ClassVar[int]
+    BOUNDS_FIELD_NUMBER: _ClassVar[int]
+    INPUT_DIM_FIELD_NUMBER: _ClassVar[int]
+    SWAPS_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_FIELD_NUMBER: _ClassVar[int]
     select: Selector
     score: Score
     granularity: Granularity
     scope: Scope
     amount: Amount
     prior: Prior
-    def __init__(self, select: _Optional[_Union[Selector, _Mapping]] = ..., score: _Optional[_Union[Score, _Mapping]] = ..., granularity: _Optional[_Union[Granularity, _Mapping]] = ..., scope: _Optional[_Union[Scope, str]] = ..., amount: _Optional[_Union[Amount, _Mapping]] = ..., prior: _Optional[_Union[Prior, str]] = ...) -> None: ...
+    allocation: Allocation
+    bounds: Bounds
+    input_dim: int
+    swaps: Swaps
+    update: Update
+    def __init__(self, select: _Optional[_Union[Selector, _Mapping]] = ..., score: _Optional[_Union[Score, _Mapping]] = ..., granularity: _Optional[_Union[Granularity, _Mapping]] = ..., scope: _Optional[_Union[Scope, str]] = ..., amount: _Optional[_Union[Amount, _Mapping]] = ..., prior: _Optional[_Union[Prior, str]] = ..., allocation: _Optional[_Union[Allocation, _Mapping]] = ..., bounds: _Optional[_Union[Bounds, _Mapping]] = ..., input_dim: _Optional[int] = ..., swaps: _Optional[_Union[Swaps, _Mapping]] = ..., update: _Optional[_Union[Update, _Mapping]] = ...) -> None: ...
+
+class Allocation(_message.Message):
+    __slots__ = ("erk", "owl", "least_predicted_error")
+    ERK_FIELD_NUMBER: _ClassVar[int]
+    OWL_FIELD_NUMBER: _ClassVar[int]
+    LEAST_PREDICTED_ERROR_FIELD_NUMBER: _ClassVar[int]
+    erk: ErdosRenyiKernel
+    owl: Owl
+    least_predicted_error: LeastPredictedError
+    def __init__(self, erk: _Optional[_Union[ErdosRenyiKernel, _Mapping]] = ..., owl: _Optional[_Union[Owl, _Mapping]] = ..., least_predicted_error: _Optional[_Union[LeastPredictedError, _Mapping]] = ...) -> None: ...
+
+class ErdosRenyiKernel(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Owl(_message.Message):
+    __slots__ = ("outlier_factor", "max_difference")
+    OUTLIER_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    MAX_DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
+    outlier_factor: float
+    max_difference: float
+    def __init__(self, outlier_factor: _Optional[float] = ..., max_difference: _Optional[float] = ...) -> None: ...
+
+class LeastPredictedError(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Bounds(_message.Message):
+    __slots__ = ("min_sparsity", "max_sparsity")
+    MIN_SPARSITY_FIELD_NUMBER: _ClassVar[int]
+    MAX_SPARSITY_FIELD_NUMBER: _ClassVar[int]
+    min_sparsity: float
+    max_sparsity: float
+    def __init__(self, min_sparsity: _Optional[float] = ..., max_sparsity: _Optional[float] = ...) -> None: ...
+
+class Swaps(_message.Message):
+    __slots__ = ("steps", "candidates")
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATES_FIELD_NUMBER: _ClassVar[int]
+    steps: int
+    candidates: int
+    def __init__(self, steps: _Optional[int] = ..., candidates: _Optional[int] = ...) -> None: ...
+
+class Update(_message.Message):
+    __slots__ = ("bias_compensation", "refit", "sparsegpt")
+    BIAS_COMPENSATION_FIELD_NUMBER: _ClassVar[int]
+    REFIT_FIELD_NUMBER: _ClassVar[int]
+    SPARSEGPT_FIELD_NUMBER: _ClassVar[int]
+    bias_compensation: BiasCompensation
+    refit: Refit
+    sparsegpt: SparseGpt
+    def __init__(self, bias_compensation: _Optional[_Union[BiasCompensation, _Mapping]] = ..., refit: _Optional[_Union[Refit, _Mapping]] = ..., sparsegpt: _Optional[_Union[SparseGpt, _Mapping]] = ...) -> None: ...
+
+class BiasCompensation(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Refit(_message.Message):
+    __slots__ = ("steps", "damping")
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    DAMPING_FIELD_NUMBER: _ClassVar[int]
+    steps: int
+    damping: float
+    def __init__(self, steps: _Optional[int] = ..., damping: _Optional[float] = ...) -> None: ...
+
+class SparseGpt(_message.Message):
+    __slots__ = ("block", "damping")
+    BLOCK_FIELD_NUMBER: _ClassVar[int]
+    DAMPING_FIELD_NUMBER: _ClassVar[int]
+    block: int
+    damping: float
+    def __init__(self, block: _Optional[int] = ..., damping: _Optional[float] = ...) -> None: ...
 
 class Selector(_message.Message):
     __slots__ = ("include", "exclude")
@@ -164,7 +278,7 @@ class Selector(_message.Message):
     def __init__(self, include: _Optional[_Iterable[str]] = ..., exclude: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Score(_message.Message):
-    __slots__ = ("magnitude", "random", "importance_scores", "custom_mask", "identity", "method", "dead", "weighted_magnitude")
+    __slots__ = ("magnitude", "random", "importance_scores", "custom_mask", "identity", "method", "dead", "weighted_magnitude", "ria", "lamp", "obs", "flap", "unit_scores", "activation_norm")
     MAGNITUDE_FIELD_NUMBER: _ClassVar[int]
     RANDOM_FIELD_NUMBER: _ClassVar[int]
     IMPORTANCE_SCORES_FIELD_NUMBER: _ClassVar[int]
@@ -173,6 +287,12 @@ class Score(_message.Message):
     METHOD_FIELD_NUMBER: _ClassVar[int]
     DEAD_FIELD_NUMBER: _ClassVar[int]
     WEIGHTED_MAGNITUDE_FIELD_NUMBER: _ClassVar[int]
+    RIA_FIELD_NUMBER: _ClassVar[int]
+    LAMP_FIELD_NUMBER: _ClassVar[int]
+    OBS_FIELD_NUMBER: _ClassVar[int]
+    FLAP_FIELD_NUMBER: _ClassVar[int]
+    UNIT_SCORES_FIELD_NUMBER: _ClassVar[int]
+    ACTIVATION_NORM_FIELD_NUMBER: _ClassVar[int]
     magnitude: Magnitude
     random: RandomScore
     importance_scores: ImportanceScores
@@ -181,7 +301,13 @@ class Score(_message.Message):
     method: CustomMethod
     dead: Dead
     weighted_magnitude: WeightedMagnitude
-    def __init__(self, magnitude: _Optional[_Union[Magnitude, _Mapping]] = ..., random: _Optional[_Union[RandomScore, _Mapping]] = ..., importance_scores: _Optional[_Union[ImportanceScores, _Mapping]] = ..., custom_mask: _Optional[_Union[CustomMask, _Mapping]] = ..., identity: _Optional[_Union[Identity, _Mapping]] = ..., method: _Optional[_Union[CustomMethod, _Mapping]] = ..., dead: _Optional[_Union[Dead, _Mapping]] = ..., weighted_magnitude: _Optional[_Union[WeightedMagnitude, _Mapping]] = ...) -> None: ...
+    ria: RelativeImportance
+    lamp: Lamp
+    obs: ObsScore
+    flap: Flap
+    unit_scores: UnitScores
+    activation_norm: ActivationNorm
+    def __init__(self, magnitude: _Optional[_Union[Magnitude, _Mapping]] = ..., random: _Optional[_Union[RandomScore, _Mapping]] = ..., importance_scores: _Optional[_Union[ImportanceScores, _Mapping]] = ..., custom_mask: _Optional[_Union[CustomMask, _Mapping]] = ..., identity: _Optional[_Union[Identity, _Mapping]] = ..., method: _Optional[_Union[CustomMethod, _Mapping]] = ..., dead: _Optional[_Union[Dead, _Mapping]] = ..., weighted_magnitude: _Optional[_Union[WeightedMagnitude, _Mapping]] = ..., ria: _Optional[_Union[RelativeImportance, _Mapping]] = ..., lamp: _Optional[_Union[Lamp, _Mapping]] = ..., obs: _Optional[_Union[ObsScore, _Mapping]] = ..., flap: _Optional[_Union[Flap, _Mapping]] = ..., unit_scores: _Optional[_Union[UnitScores, _Mapping]] = ..., activation_norm: _Optional[_Union[ActivationNorm, _Mapping]] = ...) -> None: ...
 
 class Magnitude(_message.Message):
     __slots__ = ("norm",)
@@ -227,6 +353,38 @@ class WeightedMagnitude(_message.Message):
     dim: int
     def __init__(self, dim: _Optional[int] = ...) -> None: ...
 
+class RelativeImportance(_message.Message):
+    __slots__ = ("exponent",)
+    EXPONENT_FIELD_NUMBER: _ClassVar[int]
+    exponent: float
+    def __init__(self, exponent: _Optional[float] = ...) -> None: ...
+
+class Lamp(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ObsScore(_message.Message):
+    __slots__ = ("block", "damping", "greedy")
+    BLOCK_FIELD_NUMBER: _ClassVar[int]
+    DAMPING_FIELD_NUMBER: _ClassVar[int]
+    GREEDY_FIELD_NUMBER: _ClassVar[int]
+    block: int
+    damping: float
+    greedy: bool
+    def __init__(self, block: _Optional[int] = ..., damping: _Optional[float] = ..., greedy: bool = ...) -> None: ...
+
+class Flap(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class UnitScores(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ActivationNorm(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class CustomMethod(_message.Message):
     __slots__ = ("name", "arguments")
     class ArgumentsEntry(_message.Message):
@@ -255,16 +413,18 @@ class Argument(_message.Message):
     def __init__(self, integer: _Optional[int] = ..., number: _Optional[float] = ..., text: _Optional[str] = ..., flag: bool = ...) -> None: ...
 
 class Granularity(_message.Message):
-    __slots__ = ("entries", "channels", "units", "n_of_m")
+    __slots__ = ("entries", "channels", "units", "n_of_m", "blocks")
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
     CHANNELS_FIELD_NUMBER: _ClassVar[int]
     UNITS_FIELD_NUMBER: _ClassVar[int]
     N_OF_M_FIELD_NUMBER: _ClassVar[int]
+    BLOCKS_FIELD_NUMBER: _ClassVar[int]
     entries: Entries
     channels: Channels
     units: Units
     n_of_m: NOfM
-    def __init__(self, entries: _Optional[_Union[Entries, _Mapping]] = ..., channels: _Optional[_Union[Channels, _Mapping]] = ..., units: _Optional[_Union[Units, _Mapping]] = ..., n_of_m: _Optional[_Union[NOfM, _Mapping]] = ...) -> None: ...
+    blocks: Blocks
+    def __init__(self, entries: _Optional[_Union[Entries, _Mapping]] = ..., channels: _Optional[_Union[Channels, _Mapping]] = ..., units: _Optional[_Union[Units, _Mapping]] = ..., n_of_m: _Optional[_Union[NOfM, _Mapping]] = ..., blocks: _Optional[_Union[Blocks, _Mapping]] = ...) -> None: ...
 
 class Entries(_message.Message):
     __slots__ = ()
@@ -276,13 +436,25 @@ class Channels(_message.Message):
     dim: int
     def __init__(self, dim: _Optional[int] = ...) -> None: ...
 
+class Blocks(_message.Message):
+    __slots__ = ("rows", "columns")
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    rows: int
+    columns: int
+    def __init__(self, rows: _Optional[int] = ..., columns: _Optional[int] = ...) -> None: ...
+
 class NOfM(_message.Message):
-    __slots__ = ("n", "m")
+    __slots__ = ("n", "m", "dim", "allow_dense")
     N_FIELD_NUMBER: _ClassVar[int]
     M_FIELD_NUMBER: _ClassVar[int]
+    DIM_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_DENSE_FIELD_NUMBER: _ClassVar[int]
     n: int
     m: int
-    def __init__(self, n: _Optional[int] = ..., m: _Optional[int] = ...) -> None: ...
+    dim: int
+    allow_dense: bool
+    def __init__(self, n: _Optional[int] = ..., m: _Optional[int] = ..., dim: _Optional[int] = ..., allow_dense: bool = ...) -> None: ...
 
 class Units(_message.Message):
     __slots__ = ("groups", "map", "head_dim", "round_to", "same_width")
@@ -392,20 +564,24 @@ class ModelWarning(_message.Message):
     def __init__(self, kind: _Optional[_Union[WarningKind, str]] = ..., tensor: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class TensorPlan(_message.Message):
-    __slots__ = ("name", "dtype", "shape", "rules", "not_selected", "was_pruned")
+    __slots__ = ("name", "dtype", "shape", "rules", "not_selected", "was_pruned", "auxiliary", "input_dim")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DTYPE_FIELD_NUMBER: _ClassVar[int]
     SHAPE_FIELD_NUMBER: _ClassVar[int]
     RULES_FIELD_NUMBER: _ClassVar[int]
     NOT_SELECTED_FIELD_NUMBER: _ClassVar[int]
     WAS_PRUNED_FIELD_NUMBER: _ClassVar[int]
+    AUXILIARY_FIELD_NUMBER: _ClassVar[int]
+    INPUT_DIM_FIELD_NUMBER: _ClassVar[int]
     name: str
     dtype: str
     shape: _containers.RepeatedScalarFieldContainer[int]
     rules: _containers.RepeatedScalarFieldContainer[int]
     not_selected: NotSelected
     was_pruned: bool
-    def __init__(self, name: _Optional[str] = ..., dtype: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., rules: _Optional[_Iterable[int]] = ..., not_selected: _Optional[_Union[NotSelected, str]] = ..., was_pruned: bool = ...) -> None: ...
+    auxiliary: _containers.RepeatedScalarFieldContainer[str]
+    input_dim: int
+    def __init__(self, name: _Optional[str] = ..., dtype: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., rules: _Optional[_Iterable[int]] = ..., not_selected: _Optional[_Union[NotSelected, str]] = ..., was_pruned: bool = ..., auxiliary: _Optional[_Iterable[str]] = ..., input_dim: _Optional[int] = ...) -> None: ...
 
 class Progress(_message.Message):
     __slots__ = ("received_bytes", "sent_bytes")
@@ -500,7 +676,7 @@ class GroupReport(_message.Message):
     def __init__(self, rule: _Optional[int] = ..., name: _Optional[str] = ..., units: _Optional[int] = ..., kept: _Optional[_Iterable[int]] = ..., tensors: _Optional[_Iterable[str]] = ..., config: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class TensorReport(_message.Message):
-    __slots__ = ("name", "entries", "pruned_before", "pruned", "threshold", "zeros_before", "zeros")
+    __slots__ = ("name", "entries", "pruned_before", "pruned", "threshold", "zeros_before", "zeros", "masked_error", "predicted_error", "damping", "curve")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
     PRUNED_BEFORE_FIELD_NUMBER: _ClassVar[int]
@@ -508,6 +684,10 @@ class TensorReport(_message.Message):
     THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     ZEROS_BEFORE_FIELD_NUMBER: _ClassVar[int]
     ZEROS_FIELD_NUMBER: _ClassVar[int]
+    MASKED_ERROR_FIELD_NUMBER: _ClassVar[int]
+    PREDICTED_ERROR_FIELD_NUMBER: _ClassVar[int]
+    DAMPING_FIELD_NUMBER: _ClassVar[int]
+    CURVE_FIELD_NUMBER: _ClassVar[int]
     name: str
     entries: int
     pruned_before: int
@@ -515,7 +695,23 @@ class TensorReport(_message.Message):
     threshold: float
     zeros_before: int
     zeros: int
-    def __init__(self, name: _Optional[str] = ..., entries: _Optional[int] = ..., pruned_before: _Optional[int] = ..., pruned: _Optional[int] = ..., threshold: _Optional[float] = ..., zeros_before: _Optional[int] = ..., zeros: _Optional[int] = ...) -> None: ...
+    masked_error: float
+    predicted_error: float
+    damping: float
+    curve: _containers.RepeatedCompositeFieldContainer[CurvePoint]
+    def __init__(self, name: _Optional[str] = ..., entries: _Optional[int] = ..., pruned_before: _Optional[int] = ..., pruned: _Optional[int] = ..., threshold: _Optional[float] = ..., zeros_before: _Optional[int] = ..., zeros: _Optional[int] = ..., masked_error: _Optional[float] = ..., predicted_error: _Optional[float] = ..., damping: _Optional[float] = ..., curve: _Optional[_Iterable[_Union[CurvePoint, _Mapping]]] = ...) -> None: ...
+
+class CurvePoint(_message.Message):
+    __slots__ = ("rule", "sparsity", "predicted_error", "is_weak")
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    SPARSITY_FIELD_NUMBER: _ClassVar[int]
+    PREDICTED_ERROR_FIELD_NUMBER: _ClassVar[int]
+    IS_WEAK_FIELD_NUMBER: _ClassVar[int]
+    rule: int
+    sparsity: float
+    predicted_error: float
+    is_weak: bool
+    def __init__(self, rule: _Optional[int] = ..., sparsity: _Optional[float] = ..., predicted_error: _Optional[float] = ..., is_weak: bool = ...) -> None: ...
 
 class Totals(_message.Message):
     __slots__ = ("tensors", "entries", "pruned_before", "pruned")

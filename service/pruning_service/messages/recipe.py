@@ -3,11 +3,13 @@
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeVar
 
+from pruning_engine.allocations.table import ALLOCATIONS
 from pruning_engine.granularities.table import GRANULARITIES
 from pruning_engine.recipe import (
     Amount,
+    Bounds,
     Count,
     Entries,
     Fraction,
@@ -19,16 +21,25 @@ from pruning_engine.recipe import (
     Score,
     Selector,
     Sparsity,
+    Swaps,
     check,
 )
 from pruning_engine.scores.table import SCORES
+from pruning_engine.updates.table import UPDATES
 from pruning_proto import formats
 from pruning_proto.formats import OutputFormat
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.messages.fields import invalid, read, write
 from pruning_service.messages.request_limits import check_limits, expressions
 
-_SCOPES = {pb.SCOPE_UNSPECIFIED: Scope.LOCAL, pb.SCOPE_LOCAL: Scope.LOCAL, pb.SCOPE_GLOBAL: Scope.GLOBAL}
+Value = TypeVar("Value")
+
+_SCOPES = {
+    pb.SCOPE_LOCAL: Scope.LOCAL,
+    pb.SCOPE_GLOBAL: Scope.GLOBAL,
+    pb.SCOPE_OUTPUT_CHANNEL: Scope.OUTPUT_CHANNEL,
+}
+_SCOPE_NUMBERS = {scope: number for number, scope in _SCOPES.items()}
 _PRIORS = {
     pb.PRIOR_UNSPECIFIED: Prior.HISTORY,
     pb.PRIOR_MASK: Prior.MASK,
@@ -110,13 +121,27 @@ def rule_message(rule: Rule) -> pb.Rule:
         message.select.exclude.extend(rule.select.exclude)
     if rule.granularity != Entries():
         write(rule.granularity, getattr(message.granularity, rule.granularity.field))
-    if rule.scope is Scope.GLOBAL:
-        message.scope = pb.SCOPE_GLOBAL
+    if rule.scope is not rule.score.default_scope:
+        message.scope = _SCOPE_NUMBERS[rule.scope]
     if rule.amount is not None:
         setattr(message.amount, rule.amount.field, rule.amount.value)
     if rule.prior is not Prior.HISTORY:
         message.prior = pb.PRIOR_ZEROS if rule.prior is Prior.ZEROS else pb.PRIOR_MASK
+    _write_calibrated(rule, message)
     return message
+
+
+def _write_calibrated(rule: Rule, message: pb.Rule) -> None:
+    if rule.input_dim is not None:
+        message.input_dim = rule.input_dim
+    if rule.allocation is not None:
+        write(rule.allocation, getattr(message.allocation, rule.allocation.field))
+    if rule.bounds is not None:
+        write(rule.bounds, message.bounds)
+    if rule.swaps is not None:
+        write(rule.swaps, message.swaps)
+    if rule.update is not None:
+        write(rule.update, getattr(message.update, rule.update.field))
 
 
 def _rule(message: pb.Rule, path: str) -> Rule:
@@ -130,9 +155,25 @@ def _rule(message: pb.Rule, path: str) -> Rule:
         granularity=_granularity(message.granularity, f"{path}.granularity")
         if message.HasField("granularity")
         else Entries(),
-        scope=_SCOPES[message.scope],
+        scope=_SCOPES.get(message.scope),  # type: ignore[arg-type] # None: the score's own
         prior=_PRIORS[message.prior],
+        allocation=_one_of(ALLOCATIONS, message, "allocation", path),
+        bounds=read(Bounds, message.bounds, f"{path}.bounds") if message.HasField("bounds") else None,
+        input_dim=message.input_dim if message.HasField("input_dim") else None,
+        swaps=read(Swaps, message.swaps, f"{path}.swaps") if message.HasField("swaps") else None,
+        update=_one_of(UPDATES, message, "update", path),
     )
+
+
+def _one_of(table: Mapping[str, type[Value]], message: pb.Rule, part: str, path: str) -> Value | None:
+    """Return a part of a rule that is one of the values of a table; None if it is absent."""
+    if not message.HasField(part):
+        return None
+    kinds = getattr(message, part)
+    kind = kinds.WhichOneof("kind")
+    if kind is None:
+        raise invalid(f"{path}.{part}", f"it needs {_either(table)}; leave it out for none")
+    return read(table[kind], getattr(kinds, kind), f"{path}.{part}.{kind}")
 
 
 def _score(message: pb.Rule, path: str) -> Score:

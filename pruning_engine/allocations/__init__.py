@@ -1,0 +1,1 @@
+"""How one amount is divided among the tensors of a rule."""

@@ -1,0 +1,55 @@
+"""What every allocation states about itself. Validation, planning and execution know no single one."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pruning_engine.errors import Reason, RecipeError
+
+
+class Allocation:
+    """How one amount is divided among the selected tensors. Allocations are frozen values."""
+
+    __slots__ = ()
+
+    field: ClassVar[str]
+    """Its name on the wire and in the paths of fields."""
+
+    def check(self, path: str) -> None:
+        """Refuse values that are invalid for any checkpoint. `path`: of this allocation in the recipe.
+
+        Raises: RecipeError with the path of the field at fault.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Limits of each tensor's sparsity, what was pruned before included; None: 0.0 and 1.0."""
+
+    min_sparsity: float | None = None
+    max_sparsity: float | None = None
+
+    @property
+    def least(self) -> float:
+        """The lower limit."""
+        return 0.0 if self.min_sparsity is None else self.min_sparsity
+
+    @property
+    def most(self) -> float:
+        """The upper limit."""
+        return 1.0 if self.max_sparsity is None else self.max_sparsity
+
+    def check(self, path: str) -> None:
+        """Refuse limits out of range or order. Raises: RecipeError."""
+        for name, value in (("min_sparsity", self.least), ("max_sparsity", self.most)):
+            if not 0.0 <= value <= 1.0:  # also refuses NaN
+                raise RecipeError(
+                    Reason.AMOUNT_OUT_OF_RANGE,
+                    f"{path}.{name}: a sparsity is 0.0 to 1.0, got {value}",
+                    field=f"{path}.{name}",
+                )
+        if self.least > self.most:
+            raise RecipeError(
+                Reason.AMOUNT_OUT_OF_RANGE,
+                f"{path}: min_sparsity {self.least} is above max_sparsity {self.most}",
+                field=f"{path}.min_sparsity",
+            )

@@ -1,0 +1,29 @@
+"""Swaps: a better mask of as many entries; no weight changes.
+
+Source: "SparseSwaps", 2025, arXiv:2512.10922.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from pruning_engine.updates.update import check_whole
+
+_MOST_STEPS: Final = 10_000
+_MOST_CANDIDATES: Final = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class Swaps:
+    """Within each output channel, a kept entry is pruned and a pruned one restored while that lowers the error.
+
+    `steps`: the most swaps of one output channel, None: 50. `candidates`: entries of either side that are looked at
+    in each step, None: 48.
+    """
+
+    steps: int | None = None
+    candidates: int | None = None
+
+    def check(self, path: str) -> None:
+        """Refuse values out of range. Raises: RecipeError."""
+        check_whole(self.steps, _MOST_STEPS, f"{path}.steps")
+        check_whole(self.candidates, _MOST_CANDIDATES, f"{path}.candidates")

@@ -1,0 +1,37 @@
+"""What every update of the remaining weights states about itself. Validation, planning and execution know no single
+one."""
+
+from typing import ClassVar
+
+from pruning_engine.errors import Reason, RecipeError
+
+
+class Update:
+    """How a rule changes the weights that it leaves unpruned. Updates are frozen values."""
+
+    __slots__ = ()
+
+    field: ClassVar[str]
+    """Its name on the wire and in the paths of fields."""
+
+    def check(self, path: str) -> None:
+        """Refuse values that are invalid for any checkpoint. `path`: of this update in the recipe.
+
+        Raises: RecipeError with the path of the field at fault.
+        """
+
+
+def check_whole(value: int | None, most: int, path: str) -> None:
+    """Refuse a number that is not 1 to `most`; None is the default. Raises: RecipeError."""
+    if value is not None and not 1 <= value <= most:
+        raise RecipeError(Reason.INVALID_RECIPE, f"{path}: allowed are 1 to {most:,}, got {value:,}", field=path)
+
+
+def check_damping(value: float | None, path: str) -> None:
+    """Refuse a damping that is not a finite number above 0; None is the default. Raises: RecipeError."""
+    if value is not None and not 0 < value < float("inf"):
+        raise RecipeError(
+            Reason.INVALID_RECIPE,
+            f"{path}: a damping is a finite number above 0, such as 0.01, got {value}",
+            field=path,
+        )
