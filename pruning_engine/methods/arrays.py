@@ -1,0 +1,139 @@
+"""The operations that numpy and torch spell differently, so that one page per paper serves both.
+
+What both spell alike (arithmetic, `@`, slices, `sum`, `sqrt`) is written plainly in the methods.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Array: TypeAlias = Any
+"""A numpy array, or a tensor of torch where torch is in use. The arrays of one call are all of one kind."""
+
+BLOCK_ENTRIES: Final = 1 << 21
+"""Entries of a block of rows: long enough for BLAS, short enough that several blocks are small beside H."""
+
+
+class NotPositiveDefiniteError(ArithmeticError):
+    """A matrix has no Cholesky factorisation."""
+
+
+class Arrays(Protocol):
+    """The operations, for one kind of array."""
+
+    def zeros(self, shape: tuple[int, ...], like: Array) -> Array:
+        """Return zeros of the dtype and device of `like`."""
+
+    def copy(self, array: Array) -> Array:
+        """Return a contiguous copy."""
+
+    def cast(self, array: Array, like: Array) -> Array:
+        """Return the array in the dtype of `like`; itself if it has it."""
+
+    def where(self, condition: Array, true: Array, false: Array | float) -> Array:
+        """Return `true` where the condition holds, else `false`."""
+
+    def dot_rows(self, one: Array, other: Array) -> Array:
+        """Return the products of equal rows, (R,), summed in fp64."""
+
+    def prune_least(self, scores: Array, candidates: Array, count: int) -> Array:
+        """Return `candidates` without the `count` of least score; of equal ones the first in flat order are pruned."""
+
+    def prune_least_in_rows(self, scores: Array, candidates: Array, counts: Array) -> Array:
+        """Return `candidates` without the `counts[row]` of least score of each row, ties as in prune_least."""
+
+    def upper_factor(self, matrix: Array, damping: float) -> Array:
+        """Return U, upper triangular, with UᵀU = (matrix + damping I)⁻¹.
+
+        Raises: NotPositiveDefiniteError.
+        """
+
+    def eliminate(self, weight: Array, upper: Array, keep: Array, errors: Array) -> None:
+        """Prune columns (R, B) from left to right, each error made up for by the columns to its right. In place.
+
+        `upper`: (B, B), the rows and columns of U. `errors` (R, B) receives w / U_jj where pruned, else 0.
+        """
+
+
+def row_blocks(rows: int, columns: int) -> Iterator[slice]:
+    """Return slices of about BLOCK_ENTRIES entries that are all rows of a matrix."""
+    step = max(1, BLOCK_ENTRIES // max(1, columns))
+    return (slice(begin, min(rows, begin + step)) for begin in range(0, rows, step))
+
+
+def arrays_of(array: Array) -> Arrays:
+    """Return the operations for the kind of an array."""
+    if isinstance(array, np.ndarray):
+        return NUMPY_ARRAYS
+    raise TypeError(f"expected a numpy array, got {type(array).__name__}")
+
+
+class NumpyArrays:
+    """The operations on numpy arrays."""
+
+    def zeros(self, shape: tuple[int, ...], like: Array) -> Array:
+        """Return zeros of the dtype of `like`."""
+        return np.zeros(shape, like.dtype)
+
+    def copy(self, array: Array) -> Array:
+        """Return a contiguous copy."""
+        return np.array(array, order="C")
+
+    def cast(self, array: Array, like: Array) -> Array:
+        """Return the array in the dtype of `like`; itself if it has it."""
+        return array.astype(like.dtype, copy=False)
+
+    def where(self, condition: Array, true: Array, false: Array | float) -> Array:
+        """Return `true` where the condition holds, else `false`."""
+        return np.where(condition, true, np.asarray(false, true.dtype))
+
+    def dot_rows(self, one: Array, other: Array) -> Array:
+        """Return the products of equal rows, (R,), summed in fp64."""
+        return np.multiply(one, other).sum(axis=1, dtype=np.float64)
+
+    def prune_least(self, scores: Array, candidates: Array, count: int) -> Array:
+        """Return `candidates` without the `count` of least score; of equal ones the first in flat order are pruned."""
+        return _prune_least(scores.reshape(1, -1), candidates.reshape(1, -1), np.array([count])).reshape(scores.shape)
+
+    def prune_least_in_rows(self, scores: Array, candidates: Array, counts: Array) -> Array:
+        """Return `candidates` without the `counts[row]` of least score of each row, ties as in prune_least."""
+        return _prune_least(scores, candidates, np.asarray(counts))
+
+    def upper_factor(self, matrix: Array, damping: float) -> Array:
+        """Return U, upper triangular, with UᵀU = (matrix + damping I)⁻¹. Raises: NotPositiveDefiniteError."""
+        damped = matrix + damping * np.eye(len(matrix), dtype=matrix.dtype)
+        try:
+            reversed_factor = np.linalg.cholesky(damped[::-1, ::-1])
+        except np.linalg.LinAlgError as error:
+            raise NotPositiveDefiniteError(str(error)) from error
+        factor: Array = np.triu(np.linalg.inv(reversed_factor[::-1, ::-1]))
+        if not np.isfinite(factor).all():
+            raise NotPositiveDefiniteError("the factor is not finite")
+        return factor
+
+    def eliminate(self, weight: Array, upper: Array, keep: Array, errors: Array) -> None:
+        """Prune columns (R, B) from left to right, each error made up for by the columns to its right. In place."""
+        for column in range(weight.shape[1]):
+            errors[:, column] = np.where(keep[:, column], 0, weight[:, column] / upper[column, column])
+            weight[:, column:] -= errors[:, column, None] * upper[column, column:]
+        weight[~keep] = 0
+
+
+NUMPY_ARRAYS: Final = NumpyArrays()
+
+
+def _prune_least(scores: Array, candidates: Array, counts: npt.NDArray[np.int64]) -> Array:
+    ranked = np.where(candidates, scores, np.inf)
+    cuts = np.full(len(ranked), -np.inf, ranked.dtype)
+    for count in np.unique(counts[counts > 0]):
+        rows = counts == count
+        cuts[rows] = np.partition(ranked[rows], count - 1, axis=1)[:, count - 1]
+    below = ranked < cuts[:, None]
+    equal = (ranked == cuts[:, None]) & candidates
+    quota = counts - below.sum(axis=1)
+    for row in np.nonzero(equal.sum(axis=1) > quota)[0]:
+        equal[row, np.nonzero(equal[row])[0][max(0, quota[row]) :]] = False
+    pruned = below | equal
+    return candidates & ~pruned

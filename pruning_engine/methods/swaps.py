@@ -1,0 +1,155 @@
+"""Swaps: a pruned entry of a row is restored and another pruned instead, while that lowers the row's loss.
+
+Source: SparseSwaps, 2025, arXiv:2512.10922. With r = w · (1 - keep) and c = H r, pruning p and restoring u changes the
+loss rᵀHr by 2 w_p c_p + w_p² H_pp - 2 w_u c_u + w_u² H_uu - 2 w_p w_u H_pu.
+
+No weight changes, so the mask has to be the same bytes everywhere: what BLAS sums are integers, which fp64 adds exactly
+in any order, and all else is one operation after another.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from pruning_engine.methods.arrays import row_blocks
+from pruning_engine.methods.gram import Gram
+
+Floats = npt.NDArray[Any]
+Mask = npt.NDArray[np.bool_]
+
+LEAST_GAIN: Final = 1e-5
+"""Gains smaller than this part of the terms they are the difference of may be rounding errors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How far the search goes: see `swap`."""
+
+    steps: int
+    candidates: int
+    group: int | None
+
+
+def swap(  # noqa: PLR0913 - by keyword, with the paper's defaults
+    weight: Floats,
+    keep: Mask,
+    gram: Gram,
+    *,
+    steps: int = 50,
+    candidates: int = 48,
+    group: int | None = None,
+    frozen: Mask | None = None,
+) -> Mask:
+    """Return a mask with the same count in each row, and a loss that is no larger.
+
+    `steps`: swaps of a row, at most.
+    `candidates`: how many of the entries that are cheapest to prune, and best to restore, are tried with each other.
+    `group`: only swap within groups of this many consecutive columns, for N:M; all pairs are tried then.
+    `frozen`: (R, C), pruned entries that are never restored.
+    Among equal changes, the pair whose pruned entry, then whose restored entry, comes first is taken.
+    """
+    result = np.array(keep)
+    allowed = ~result if frozen is None else ~result & ~frozen
+    limits = Limits(steps, candidates, group)
+    matrix = gram.matrix_like(weight)
+    for rows in row_blocks(*weight.shape):
+        products = images(np.where(result[rows], 0, weight[rows]), matrix)
+        for row, image in enumerate(products, rows.start):
+            _swap_row(_Row(weight[row], result[row], allowed[row], image), matrix, limits)
+    return result
+
+
+def images(pruned: Floats, matrix: Floats) -> Floats:
+    """Return r H for rows r, the same bits whatever BLAS does, with errors of about 2⁻²⁰ of the largest terms.
+
+    Both factors are scaled by sqrt(diag H) and rounded to integers so small that fp64 sums of products are exact.
+    """
+    columns = matrix.shape[0]
+    bits = (53 - math.ceil(math.log2(max(2, columns)))) // 2
+    roots = np.sqrt(matrix.diagonal().astype(np.float64))
+    inverse = np.divide(1.0, roots, out=np.zeros_like(roots), where=roots > 0)
+    scaled = pruned * roots
+    largest = np.abs(scaled).max(axis=1, keepdims=True, initial=0)
+    units = np.where(largest > 0, largest, 1) * 2.0**-bits
+    left = np.rint(scaled / units)
+    result = np.empty(pruned.shape, pruned.dtype)
+    for strip in row_blocks(columns, columns):
+        right = np.rint(matrix[:, strip] * inverse[:, None] * (inverse[strip] * 2.0**bits))
+        np.clip(right, -(2.0**bits), 2.0**bits, out=right)
+        result[:, strip] = (left @ right) * (units * 2.0**-bits) * roots[strip]
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A row on the way; all but the weight change in place."""
+
+    weight: Floats
+    keep: Mask
+    allowed: Mask
+    image: Floats
+
+    def swap(self, pruned: int, restored: int, matrix: Floats) -> None:
+        """Prune one entry and restore another."""
+        self.keep[pruned], self.keep[restored] = False, True
+        self.allowed[pruned], self.allowed[restored] = True, False
+        self.image[:] += self.weight[pruned] * matrix[pruned] - self.weight[restored] * matrix[restored]
+
+
+def _swap_row(row: _Row, matrix: Floats, limits: Limits) -> None:
+    squares = row.weight * row.weight * matrix.diagonal()
+    for _ in range(limits.steps):
+        terms = 2 * row.weight * row.image
+        cost, gain = terms + squares, squares - terms
+        if limits.group is None:
+            pair = _best_pair(row, cost, gain, matrix, limits.candidates)
+        else:
+            pair = _best_pair_in_groups(row, cost, gain, matrix, limits.group)
+        if pair is None:
+            return
+        row.swap(*pair, matrix)
+
+
+def _best_pair(row: _Row, cost: Floats, gain: Floats, matrix: Floats, count: int) -> tuple[int, int] | None:
+    to_prune, to_restore = _least(cost, row.keep, count), _least(gain, row.allowed, count)
+    if not len(to_prune) or not len(to_restore):
+        return None
+    cross = np.multiply.outer(2 * row.weight[to_prune], row.weight[to_restore]) * matrix[np.ix_(to_prune, to_restore)]
+    change = _change(cost[to_prune, None], gain[to_restore], cross)
+    place = int(change.argmin())
+    if not change.flat[place] < 0:
+        return None
+    return int(to_prune[place // len(to_restore)]), int(to_restore[place % len(to_restore)])
+
+
+def _best_pair_in_groups(row: _Row, cost: Floats, gain: Floats, matrix: Floats, group: int) -> tuple[int, int] | None:
+    groups = len(cost) // group
+    within = np.arange(groups * group).reshape(groups, group)
+    tiles = matrix[within[:, :, None], within[:, None, :]]
+    weight = row.weight[within]
+    change = _change(cost[within][:, :, None], gain[within][:, None], 2 * weight[:, :, None] * weight[:, None] * tiles)
+    change[~(row.keep[within][:, :, None] & row.allowed[within][:, None])] = 0
+    place = int(change.argmin()) if change.size else 0
+    if not change.size or not change.flat[place] < 0:
+        return None
+    pruned, restored = divmod(place, group)
+    return pruned, pruned - pruned % group + restored
+
+
+def _change(cost: Floats, gain: Floats, cross: Floats) -> Floats:
+    """Return how much each pair changes the loss; 0 where that may be a rounding error."""
+    change = (cost + gain) - cross
+    size = (np.abs(cost) + np.abs(gain)) + np.abs(cross)
+    result: Floats = np.where(change < -cost.dtype.type(LEAST_GAIN) * size, change, 0)
+    return result
+
+
+def _least(costs: Floats, among: Mask, count: int) -> npt.NDArray[np.intp]:
+    """Return the places of the `count` least costs, in ascending order; of equal ones the first."""
+    places = np.nonzero(among)[0]
+    if len(places) > count:
+        places = np.sort(places[np.argsort(costs[places], kind="stable")[:count]])
+    return places
