@@ -22,7 +22,28 @@ MASK_BITS: Final = ":mask_bits"
 IN_NORM: Final = ":in_norm"
 """`w:in_norm`: one norm per input channel, by which a `weighted_magnitude` rule multiplies `|w|`."""
 
-AUXILIARY: Final = (SCORES, CUSTOM_MASK, MASK_BITS, IN_NORM)
+IN_SUM2: Final = ":in_sum2"
+"""`w:in_sum2`: the sum of x^2 over tokens, for each input channel."""
+
+IN_SUM: Final = ":in_sum"
+"""`w:in_sum`: the sum of x over tokens, for each input channel."""
+
+IN_COUNT: Final = ":in_count"
+"""`w:in_count`: the number of tokens in the sums."""
+
+IN_GRAM: Final = ":in_gram"
+"""`w:in_gram`: the Gram matrix X^T X of the inputs."""
+
+INPUTS: Final = ":inputs"
+"""`w:inputs`: rows of the inputs X, of which the server makes the Gram matrix."""
+
+UNIT_SCORES: Final = ":unit_scores"
+"""`w:unit_scores`: one number per unit of the channel group whose first tensor is `w`."""
+
+STATISTICS: Final = (IN_SUM2, IN_SUM, IN_COUNT, IN_GRAM, INPUTS)
+"""The suffixes of input statistics: what a caller measured of the inputs of a layer."""
+
+AUXILIARY: Final = (SCORES, CUSTOM_MASK, MASK_BITS, IN_NORM, *STATISTICS, UNIT_SCORES)
 """The suffixes of auxiliary tensors. A closed list: `kernel:0` is an ordinary name."""
 
 SCALED: Final = frozenset({"F8_E4M3", "F8_E5M2"})

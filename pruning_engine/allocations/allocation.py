@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from pruning_engine.checkpoints.statistics import UsesStatistics
 from pruning_engine.errors import Reason, RecipeError
 
 
-class Allocation:
+class Allocation(UsesStatistics):
     """How one amount is divided among the selected tensors. Allocations are frozen values."""
 
     __slots__ = ()

@@ -4,17 +4,31 @@ An open table: to add one, add a row. A score names the suffixes that it uses; a
 dtype, memory) follows from the row.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
-from pruning_engine.dtypes import REAL, packed_bytes
+from pruning_engine.dtypes import REAL, REAL_FLOATS, packed_bytes
 from pruning_engine.errors import Reason
-from pruning_proto.names import CUSTOM_MASK, IN_NORM, MASK_BITS, SCORES
+from pruning_proto.names import (
+    CUSTOM_MASK,
+    IN_COUNT,
+    IN_GRAM,
+    IN_NORM,
+    IN_SUM,
+    IN_SUM2,
+    INPUTS,
+    MASK_BITS,
+    SCORES,
+    UNIT_SCORES,
+)
 
 Shape: TypeAlias = tuple[int, ...]
+
+ShapePattern: TypeAlias = tuple[int | None, ...]
+"""Sizes of dims; None: any size from 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,28 +36,71 @@ class AuxiliaryTensor:
     """One kind of auxiliary tensor.
 
     `shapes`: the allowed shapes for a weight's shape. `dtypes`: the allowed dtypes, and `dtype_reason` the
-    reason for refusing others. `user`: which rules use it.
+    reason for refusing others. `user`: which rules use it. `meaning`: in messages, what it holds.
     """
 
     suffix: str
-    shapes: Callable[[Shape], tuple[Shape, ...]]
+    shapes: Callable[[Shape], tuple[ShapePattern, ...]]
     dtypes: frozenset[str]
     user: str
+    meaning: str
     dtype_reason: Reason = Reason.UNPRUNABLE_DTYPE
 
 
-def _same_shape(weight: Shape) -> tuple[Shape, ...]:
+def _same_shape(weight: Shape) -> tuple[ShapePattern, ...]:
     return (weight,)
 
 
-def _packed_shape(weight: Shape) -> tuple[Shape, ...]:
+def _packed_shape(weight: Shape) -> tuple[ShapePattern, ...]:
     return ((packed_bytes(prod(weight)),),)
 
 
-def _one_dim(weight: Shape) -> tuple[Shape, ...]:
+def _one_dim(weight: Shape) -> tuple[ShapePattern, ...]:
     """Return the shapes of a number for each position along a dim; the rule says which dim."""
     return tuple((size,) for size in weight)
 
+
+def _inputs(weight: Shape) -> tuple[tuple[Shape, int], ...]:
+    """Return the numbers of input channels that a weight may have, each after the sizes that come before it.
+
+    A matrix has the size of either dim. A weight of more dims may be a convolution, whose inputs are its input channels
+    at each kernel position, or one of a stack of experts, which all have inputs of their own.
+    """
+    if len(weight) < _MATRIX_DIMS:
+        return ()
+    first, second, *kernel = weight
+    if not kernel:
+        return ((), first), ((), second)
+    convolution = ((), second * prod(kernel))
+    if len(weight) != _STACKED_DIMS:
+        return (convolution,)
+    return (convolution, ((first,), second), ((first,), kernel[0]))
+
+
+def _input_sums(weight: Shape) -> tuple[ShapePattern, ...]:
+    channels = ((weight[1],),) if len(weight) > _MATRIX_DIMS else ()
+    return (*channels, *((*before, size) for before, size in _inputs(weight)))
+
+
+def _input_count(weight: Shape) -> tuple[ShapePattern, ...]:
+    return ((), (1,), (weight[0],)) if len(weight) == _STACKED_DIMS else ((), (1,))
+
+
+def _gram(weight: Shape) -> tuple[ShapePattern, ...]:
+    return tuple((*before, size, size) for before, size in _inputs(weight))
+
+
+def _input_rows(weight: Shape) -> tuple[ShapePattern, ...]:
+    return tuple((*before, None, size) for before, size in _inputs(weight))
+
+
+def _any_number(weight: Shape) -> tuple[ShapePattern, ...]:  # noqa: ARG001 - the group says how many units
+    return ((None,),)
+
+
+_MATRIX_DIMS: Final = 2
+_STACKED_DIMS: Final = 3
+_OF_STATISTICS: Final = "rule that uses these statistics"
 
 AUXILIARY_TENSORS: Final[Mapping[str, AuxiliaryTensor]] = MappingProxyType(
     {
@@ -54,15 +111,86 @@ AUXILIARY_TENSORS: Final[Mapping[str, AuxiliaryTensor]] = MappingProxyType(
                 shapes=_packed_shape,
                 dtypes=frozenset({"U8"}),
                 user="rule",
+                meaning="a prior mask",
                 dtype_reason=Reason.SHAPE_MISMATCH,
             ),
-            AuxiliaryTensor(suffix=CUSTOM_MASK, shapes=_same_shape, dtypes=REAL, user="rule of score custom_mask"),
-            AuxiliaryTensor(suffix=SCORES, shapes=_same_shape, dtypes=REAL, user="rule of score importance_scores"),
-            AuxiliaryTensor(suffix=IN_NORM, shapes=_one_dim, dtypes=REAL, user="rule of score weighted_magnitude"),
+            AuxiliaryTensor(
+                suffix=CUSTOM_MASK,
+                shapes=_same_shape,
+                dtypes=REAL,
+                user="rule of score custom_mask",
+                meaning="the mask that custom_mask applies",
+            ),
+            AuxiliaryTensor(
+                suffix=SCORES,
+                shapes=_same_shape,
+                dtypes=REAL,
+                user="rule of score importance_scores",
+                meaning="importance scores",
+            ),
+            AuxiliaryTensor(
+                suffix=IN_NORM,
+                shapes=_one_dim,
+                dtypes=REAL,
+                user="rule of score weighted_magnitude",
+                meaning="one norm per input channel",
+            ),
+            AuxiliaryTensor(
+                suffix=IN_SUM2,
+                shapes=_input_sums,
+                dtypes=REAL,
+                user=_OF_STATISTICS,
+                meaning="the sum of x^2 of each input channel",
+            ),
+            AuxiliaryTensor(
+                suffix=IN_SUM,
+                shapes=_input_sums,
+                dtypes=REAL,
+                user=_OF_STATISTICS,
+                meaning="the sum of x of each input channel",
+            ),
+            AuxiliaryTensor(
+                suffix=IN_COUNT,
+                shapes=_input_count,
+                dtypes=REAL,
+                user=_OF_STATISTICS,
+                meaning="the number of tokens",
+            ),
+            AuxiliaryTensor(
+                suffix=IN_GRAM,
+                shapes=_gram,
+                dtypes=frozenset({"F32", "F64"}),
+                user=_OF_STATISTICS,
+                meaning="the Gram matrix of its inputs",
+            ),
+            AuxiliaryTensor(
+                suffix=INPUTS, shapes=_input_rows, dtypes=REAL_FLOATS, user=_OF_STATISTICS, meaning="rows of its inputs"
+            ),
+            AuxiliaryTensor(
+                suffix=UNIT_SCORES,
+                shapes=_any_number,
+                dtypes=REAL,
+                user="rule of score unit_scores",
+                meaning="one number per unit",
+            ),
         )
     }
 )
 """Every auxiliary tensor by its suffix, in the order in which a parameter lists them."""
+
+
+def fits(shape: Shape, pattern: ShapePattern) -> bool:
+    """Return whether a shape is one that a pattern describes."""
+    return len(shape) == len(pattern) and all(
+        size == wanted or (wanted is None and size > 0) for size, wanted in zip(shape, pattern, strict=True)
+    )
+
+
+def described(patterns: Sequence[ShapePattern]) -> str:
+    """Return patterns in words: `[64] or [T, 64] with any T from 1`."""
+    shapes = [f"[{', '.join('T' if size is None else str(size) for size in each)}]" for each in dict.fromkeys(patterns)]
+    any_size = " with any T from 1" if any(None in each for each in patterns) else ""
+    return f"{' or '.join(shapes)}{any_size}"
 
 
 def auxiliary_suffix(name: str) -> str | None:

@@ -11,7 +11,7 @@ from math import prod
 from types import MappingProxyType
 from typing import Final, Protocol, TypeAlias
 
-from pruning_engine.checkpoints.auxiliary_tensors import AUXILIARY_TENSORS, auxiliary_suffix
+from pruning_engine.checkpoints.auxiliary_tensors import AUXILIARY_TENSORS, auxiliary_suffix, described, fits
 from pruning_engine.checkpoints.scales import find_scales
 from pruning_engine.dtypes import REAL, tensor_bytes
 from pruning_engine.errors import MismatchError, Reason, RequestPart
@@ -203,12 +203,12 @@ def _check_auxiliary(weight: TensorDescription, auxiliary: AuxiliaryOf) -> None:
     for suffix, spec in auxiliary.items():
         row = AUXILIARY_TENSORS[suffix]
         shapes = row.shapes(weight.shape)
-        if spec.shape not in shapes:
-            allowed = " or ".join(str(list(shape)) for shape in dict.fromkeys(shapes))
+        if not any(fits(spec.shape, shape) for shape in shapes):
+            must = f"it must have shape {described(shapes)}" if shapes else "there is none: it has no input channels"
             raise MismatchError(
                 Reason.SHAPE_MISMATCH,
                 f"auxiliary tensor {spec.name!r} has shape {list(spec.shape)}; for {weight.name!r} of shape "
-                f"{list(weight.shape)} it must have shape {allowed}",
+                f"{list(weight.shape)} {must}",
                 tensor=spec.name,
             )
         if spec.dtype not in row.dtypes:

@@ -2,17 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 
-from pruning_engine.checkpoints.auxiliary_tensors import AUXILIARY_TENSORS
-from pruning_engine.checkpoints.parameters import NO_AUXILIARY, AuxiliaryOf, Parameters
+from pruning_engine.checkpoints.parameters import NO_AUXILIARY, Parameters
 from pruning_engine.checkpoints.quantized import find_quantized
 from pruning_engine.errors import MismatchError, Reason, RecipeError, RequestPart
 from pruning_engine.granularities.resolved_groups import ResolvedGroup
 from pruning_engine.granularities.units import Units
-from pruning_engine.planning.name_patterns import names_in_full
+from pruning_engine.planning.auxiliary_checks import check_statistics, check_use
+from pruning_engine.planning.selectors.name_patterns import names_in_full
 from pruning_engine.recipe import Count, OutputForm, Recipe, Rule, Scope
 from pruning_engine.scores.score import Score
 from pruning_proto import formats
-from pruning_proto.names import MASK_BITS
 
 
 def check_available(recipe: Recipe) -> None:
@@ -102,7 +101,7 @@ def _check_scored(group: ResolvedGroup, path: str) -> None:
 def check_parameters(recipe: Recipe, parameters: Parameters, selected: Sequence[tuple[int, ...]]) -> None:
     """Refuse rules that do not fit a parameter, and auxiliary tensors that they lack or do not use.
 
-    Rules of the same score and granularity are checked once: a recipe may have 100 of them.
+    Rules that differ in nothing that is checked here are checked once: a recipe may have 100 of them.
     Raises: MismatchError naming the parameter or the auxiliary tensor, and the rule's field.
     """
     distinct: dict[tuple[int, ...], list[tuple[int, Rule]]] = {}
@@ -114,33 +113,23 @@ def check_parameters(recipe: Recipe, parameters: Parameters, selected: Sequence[
             rule.granularity.check_parameter(rule.score, name, parameters.weights[name], path)
             if rule.granularity.takes_select:  # else only some of the tensors are ranked: see check_groups
                 _check_score(rule.score, name, parameters, path)
+                check_statistics(rule, name, parameters.auxiliary.get(name, NO_AUXILIARY), path)
         if name in parameters.auxiliary:
-            _check_use([rule for _, rule in distinct[rules]], parameters.auxiliary[name])
+            check_use([rule for _, rule in distinct[rules]], parameters.auxiliary[name])
 
 
 def _distinct(recipe: Recipe, rules: tuple[int, ...]) -> list[tuple[int, Rule]]:
-    """Return the first rule of each score and granularity, and its position."""
+    """Return the first rule of those that differ in what is checked here, and its position."""
     first: dict[object, tuple[int, Rule]] = {}
     for position in rules:
         rule = recipe.rules[position]
-        first.setdefault((rule.score, rule.granularity), (position, rule))
+        checked = rule.score, rule.granularity, rule.allocation, rule.swaps, rule.update
+        first.setdefault(checked, (position, rule))
     return list(first.values())
 
 
 def _check_score(score: Score, name: str, parameters: Parameters, path: str) -> None:
     score.check_parameter(name, parameters.weights[name], parameters.auxiliary.get(name, NO_AUXILIARY), path)
-
-
-def _check_use(rules: Sequence[Rule], auxiliary: AuxiliaryOf) -> None:
-    used = {suffix for rule in rules for suffix in rule.score.auxiliary} | ({MASK_BITS} if rules else set())
-    for suffix, spec in auxiliary.items():
-        if suffix not in used:
-            raise MismatchError(
-                Reason.UNUSED_COMPANION,
-                f"auxiliary tensor {spec.name!r} is not used: no {AUXILIARY_TENSORS[suffix].user} selects its "
-                f"parameter; leave it out, or let a rule use it",
-                tensor=spec.name,
-            )
 
 
 def check_counts(recipe: Recipe, parameters: Parameters, selected: Sequence[tuple[int, ...]]) -> None:

@@ -16,7 +16,7 @@ from pruning_engine.granularities.builtin_groups import mapped_groups
 from pruning_engine.granularities.channel_groups import ChannelGroup, ChannelSlice, is_running_statistic
 from pruning_engine.granularities.resolved_groups import ResolvedGroup, ResolvedSlice
 from pruning_engine.granularities.units import Units
-from pruning_engine.planning.name_patterns import NameTree
+from pruning_engine.planning.selectors.name_patterns import NameTree
 from pruning_engine.runtime.yield_points import with_yields
 
 MOST_TIES: Final = 200_000

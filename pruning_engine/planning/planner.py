@@ -26,8 +26,8 @@ from pruning_engine.planning.group_resolution import find_groups, refuse_shared
 from pruning_engine.planning.input_channels import input_channel_warnings
 from pruning_engine.planning.memory import memory_profile
 from pruning_engine.planning.plan import Plan, PlannedParameter
-from pruning_engine.planning.rule_selection import Selected, select
 from pruning_engine.planning.scale_checks import check_removable_scales, check_scales
+from pruning_engine.planning.selectors.rule_selection import Selected, select
 from pruning_engine.planning.stages import Groups, Stages
 from pruning_engine.planning.tied_heads import tied_head_warnings
 from pruning_engine.planning.weight_norms import check_weight_normed_channels, check_weight_normed_units, length_dim

@@ -6,7 +6,7 @@ from pruning_engine.checkpoints.parameters import NO_AUXILIARY, Parameters, Tens
 from pruning_engine.checkpoints.scales import SCALE_DTYPES
 from pruning_engine.errors import MismatchError, Reason
 from pruning_engine.granularities.resolved_groups import ResolvedGroup, ResolvedSlice
-from pruning_engine.planning.name_patterns import names_in_full
+from pruning_engine.planning.selectors.name_patterns import names_in_full
 from pruning_engine.recipe import Recipe, Rule
 from pruning_engine.scale_layout import ScaleLayout, UnfitScaleError, scale_layout
 from pruning_proto.names import SCALED

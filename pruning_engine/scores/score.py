@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NoReturn
 
 from pruning_engine.checkpoints.parameters import AuxiliaryOf, TensorDescription
+from pruning_engine.checkpoints.statistics import UsesStatistics
 from pruning_engine.errors import CheckpointError, MismatchError, Reason
 from pruning_engine.kernels.backend import Backend, Candidates
 from pruning_engine.kernels.channel_layout import ChannelLayout
@@ -28,7 +29,7 @@ class ScoringContext:
     domain: str
 
 
-class Score:
+class Score(UsesStatistics):
     """How a rule tells which entries are the least important. Scores are frozen values.
 
     A score that ranks orders entries, channels or coupled channels, so that a rule can prune an amount of them. One
@@ -68,7 +69,7 @@ class Score:
     """Whether it can rank FP8 weights by code times scale."""
 
     auxiliary: ClassVar[tuple[str, ...]] = ()
-    """The suffixes of the auxiliary tensors that it uses."""
+    """The suffixes of the auxiliary tensors that it uses, `statistics` apart."""
 
     missing_hint: ClassVar[str] = ""
     """Said when a required auxiliary tensor is missing: what it is for, or how to do without."""

@@ -7,7 +7,9 @@ arXiv:2406.07831, section 3.3: conjugate gradients on the support, preconditione
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
+from pruning_engine.checkpoints.statistics import Alternatives
 from pruning_engine.updates.update import Update, check_damping, check_whole
+from pruning_proto.names import IN_COUNT, IN_GRAM, INPUTS
 
 _MOST_STEPS: Final = 1_000
 
@@ -21,6 +23,8 @@ class Refit(Update):
     """
 
     field: ClassVar[str] = "refit"
+    statistics: ClassVar[tuple[Alternatives, ...]] = ((IN_GRAM, INPUTS),)
+    optional_statistics: ClassVar[tuple[Alternatives, ...]] = ((IN_COUNT,),)
 
     steps: int | None = None
     damping: float | None = None

@@ -7,7 +7,9 @@ arXiv:2301.00774, section 3.
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
+from pruning_engine.checkpoints.statistics import Alternatives
 from pruning_engine.updates.update import Update, check_damping, check_whole
+from pruning_proto.names import IN_COUNT, IN_GRAM, INPUTS
 
 MOST_COLUMNS: Final = 4_096
 """The largest block."""
@@ -18,6 +20,8 @@ class SparseGpt(Update):
     """`block`: columns that are updated together, None: 128. `damping`: as in Refit, None: 0.01."""
 
     field: ClassVar[str] = "sparsegpt"
+    statistics: ClassVar[tuple[Alternatives, ...]] = ((IN_GRAM, INPUTS),)
+    optional_statistics: ClassVar[tuple[Alternatives, ...]] = ((IN_COUNT,),)
 
     block: int | None = None
     damping: float | None = None

@@ -4,21 +4,25 @@ Source: "SparseSwaps", 2025, arXiv:2512.10922.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
+from pruning_engine.checkpoints.statistics import Alternatives, UsesStatistics
 from pruning_engine.updates.update import check_whole
+from pruning_proto.names import IN_GRAM, INPUTS
 
 _MOST_STEPS: Final = 10_000
 _MOST_CANDIDATES: Final = 4_096
 
 
 @dataclass(frozen=True, slots=True)
-class Swaps:
+class Swaps(UsesStatistics):
     """Within each output channel, a kept entry is pruned and a pruned one restored while that lowers the error.
 
     `steps`: the most swaps of one output channel, None: 50. `candidates`: entries of either side that are looked at
     in each step, None: 48.
     """
+
+    statistics: ClassVar[tuple[Alternatives, ...]] = ((IN_GRAM, INPUTS),)
 
     steps: int | None = None
     candidates: int | None = None

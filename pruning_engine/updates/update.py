@@ -3,10 +3,11 @@ one."""
 
 from typing import ClassVar
 
+from pruning_engine.checkpoints.statistics import UsesStatistics
 from pruning_engine.errors import Reason, RecipeError
 
 
-class Update:
+class Update(UsesStatistics):
     """How a rule changes the weights that it leaves unpruned. Updates are frozen values."""
 
     __slots__ = ()

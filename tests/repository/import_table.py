@@ -148,7 +148,7 @@ LIBRARIES: Final[Mapping[str, frozenset[str]]] = {
     "pydantic_settings": frozenset({"pruning_service.settings"}),
     "rich": frozenset({"pruning_client.cli"}),
     "yaml": frozenset({"pruning_client.recipes.yaml_file"}),
-    "re2": frozenset({"pruning_engine.planning.name_patterns"}),
+    "re2": frozenset({"pruning_engine.planning.selectors.name_patterns"}),
     "torch_pruning": frozenset({"pruning_client.torch.channel_groups_child"}),
     "transformers": frozenset({"pruning_client.huggingface.transformers_child"}),
     "cloudpickle": frozenset({"pruning_client.torch.channel_groups"}),

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import TypeVar
 
-from pruning_engine.planning.not_selected import NotSelected
 from pruning_engine.planning.plan import Plan, PlannedParameter
+from pruning_engine.planning.selectors.not_selected import NotSelected
 from pruning_engine.report import GroupReport, ModelTotals, ModelWarning, Report, TensorReport, WarningKind
 from pruning_proto import limits
 from pruning_proto.reasons import Reason

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from pruning_engine.planning.default_targets import EXPERT_NAMES, NOT_LAYERS, WEIGHT_NAMES
-from pruning_engine.planning.name_patterns import compile_selector
-from pruning_engine.planning.not_selected import NotSelected
+from pruning_engine.planning.selectors.default_targets import EXPERT_NAMES, NOT_LAYERS, WEIGHT_NAMES
+from pruning_engine.planning.selectors.name_patterns import compile_selector
+from pruning_engine.planning.selectors.not_selected import NotSelected
 from pruning_engine.recipe import Selector
 from scripts.module_tensors.architectures import torch_modules, transformers_model
 from scripts.module_tensors.kinds import module_tensors

@@ -7,11 +7,11 @@ import pytest
 import re2  # type: ignore[import-untyped]
 
 from pruning_engine import Reason, RecipeError
-from pruning_engine.planning.name_patterns import (
+from pruning_engine.planning.selectors.name_patterns import (
     NameTree,
     compile_selector,
 )
-from pruning_engine.planning.not_selected import NotSelected
+from pruning_engine.planning.selectors.not_selected import NotSelected
 from pruning_engine.recipe import Selector
 
 

@@ -6,9 +6,9 @@ import pytest
 
 from pruning_engine import MismatchError, OutputForm, PruningError, Reason
 from pruning_engine.checkpoints.parameters import TensorSpec
-from pruning_engine.planning.not_selected import NotSelected
 from pruning_engine.planning.plan import Plan
 from pruning_engine.planning.planner import make_plan
+from pruning_engine.planning.selectors.not_selected import NotSelected
 from pruning_engine.recipe import (
     Channels,
     Count,

@@ -4,8 +4,8 @@ import pytest
 
 from pruning_engine.checkpoints.parameters import TensorSpec
 from pruning_engine.errors import MismatchError, Reason
-from pruning_engine.planning.nearest_names import nearest_names
 from pruning_engine.planning.planner import make_plan
+from pruning_engine.planning.selectors.nearest_names import nearest_names
 from pruning_engine.recipe import Fraction, Magnitude, Recipe, Rule, Selector
 
 ENCODER = "bert.encoder.layer"

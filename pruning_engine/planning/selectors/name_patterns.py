@@ -14,8 +14,8 @@ from typing import Final, TypeAlias
 
 from pruning_engine.dtypes import FLOATING, PRUNABLE
 from pruning_engine.errors import MismatchError, Reason, RecipeError
-from pruning_engine.planning.default_targets import LEAST_DIMS, is_weight_name, not_a_layer
-from pruning_engine.planning.not_selected import NotSelected
+from pruning_engine.planning.selectors.default_targets import LEAST_DIMS, is_weight_name, not_a_layer
+from pruning_engine.planning.selectors.not_selected import NotSelected
 from pruning_engine.recipe import Selector
 
 _WILDCARDS: Final = frozenset("*?[")

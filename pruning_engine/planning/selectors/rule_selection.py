@@ -7,10 +7,10 @@ from typing import Final
 
 from pruning_engine.checkpoints.parameters import Parameters, TensorDescription
 from pruning_engine.errors import MismatchError, Reason
-from pruning_engine.planning.name_patterns import Pattern, compile_selector
-from pruning_engine.planning.not_selected import NotSelected
+from pruning_engine.planning.selectors.name_patterns import Pattern, compile_selector
+from pruning_engine.planning.selectors.not_selected import NotSelected
+from pruning_engine.planning.selectors.unmatched_patterns import refuse_unmatched
 from pruning_engine.planning.stages import Groups
-from pruning_engine.planning.unmatched_patterns import refuse_unmatched
 from pruning_engine.recipe import OutputForm, Recipe, Selector
 from pruning_engine.runtime.yield_points import with_yields
 

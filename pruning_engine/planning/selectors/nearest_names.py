@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from itertools import islice
 from typing import Final
 
-from pruning_engine.planning.name_patterns import glob_matcher
+from pruning_engine.planning.selectors.name_patterns import glob_matcher
 from pruning_engine.runtime.yield_points import with_yields
 
 _MOST_NAMES: Final = 3

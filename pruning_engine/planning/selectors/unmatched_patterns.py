@@ -6,8 +6,8 @@ from typing import Final, NoReturn
 
 from pruning_engine.checkpoints.parameters import Parameters
 from pruning_engine.errors import MismatchError, Reason
-from pruning_engine.planning.name_patterns import Pattern, is_literal
-from pruning_engine.planning.nearest_names import did_you_mean
+from pruning_engine.planning.selectors.name_patterns import Pattern, is_literal
+from pruning_engine.planning.selectors.nearest_names import did_you_mean
 from pruning_engine.runtime.yield_points import with_yields
 
 _NAMES_BETWEEN_YIELDS: Final = 256

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
 
-from pruning_engine.planning.not_selected import NotSelected
+from pruning_engine.planning.selectors.not_selected import NotSelected
 
 LEAST_DIMS: Final = 2
 """The dims that the default targets have at least."""

@@ -1,0 +1,54 @@
+"""Which auxiliary tensors the rules of a parameter use, and what is refused: those that are missing or not used."""
+
+from collections.abc import Iterator, Sequence
+
+from pruning_engine.checkpoints.auxiliary_tensors import AUXILIARY_TENSORS
+from pruning_engine.checkpoints.parameters import AuxiliaryOf
+from pruning_engine.checkpoints.statistics import UsesStatistics
+from pruning_engine.errors import MismatchError, Reason
+from pruning_engine.recipe import Rule
+from pruning_proto.names import MASK_BITS
+
+
+def parts_with_statistics(rule: Rule) -> Iterator[tuple[str, UsesStatistics]]:
+    """Return the parts of a rule that may use statistics, each after its field."""
+    parts = {"score": rule.score, "allocation": rule.allocation, "swaps": rule.swaps, "update": rule.update}
+    return ((field, part) for field, part in parts.items() if part is not None)
+
+
+def check_statistics(rule: Rule, name: str, auxiliary: AuxiliaryOf, path: str) -> None:
+    """Refuse a parameter that lacks statistics of a rule at `path`. Raises: MismatchError naming the parameter."""
+    for field, part in parts_with_statistics(rule):
+        part.check_statistics(name, auxiliary, f"{path}.{field}")
+
+
+def used_auxiliary(rules: Sequence[Rule], auxiliary: AuxiliaryOf) -> frozenset[str]:
+    """Return the suffixes of the auxiliary tensors of one parameter that the rules which select it use."""
+    prior = {MASK_BITS} if rules else set()
+    scores = {suffix for rule in rules for suffix in rule.score.auxiliary}
+    parts = (part for rule in rules for _, part in parts_with_statistics(rule))
+    statistics = {suffix for part in parts for suffix in part.used_statistics(auxiliary)}
+    return frozenset((prior | scores | statistics) & set(auxiliary))
+
+
+def check_use(rules: Sequence[Rule], auxiliary: AuxiliaryOf) -> None:
+    """Refuse auxiliary tensors of a parameter that no rule uses. Raises: MismatchError naming the first one."""
+    used = used_auxiliary(rules, auxiliary)
+    for suffix, spec in auxiliary.items():
+        if suffix not in used:
+            raise MismatchError(
+                Reason.UNUSED_COMPANION,
+                f"auxiliary tensor {spec.name!r} is not used: {_reason(suffix, rules, auxiliary)}; leave it out, "
+                f"or let a rule use it",
+                tensor=spec.name,
+            )
+
+
+def _reason(suffix: str, rules: Sequence[Rule], auxiliary: AuxiliaryOf) -> str:
+    for rule in rules:
+        for field, part in parts_with_statistics(rule):
+            for alternatives in (*part.statistics, *part.optional_statistics):
+                if suffix in alternatives:
+                    instead = next(other for other in alternatives if other in auxiliary)
+                    return f"the {field} of the rule takes {auxiliary[instead].name!r} instead"
+    return f"no {AUXILIARY_TENSORS[suffix].user} selects its parameter"
