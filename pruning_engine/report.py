@@ -28,6 +28,8 @@ class WarningKind(StrEnum):
     """Of a weight-normed weight, whole channels are zero: the model computes 0 / 0 there."""
     NOTHING_PRUNED = "nothing_pruned"
     """A fraction was asked for, and it rounded to no weight or channel anywhere."""
+    LEFT_DENSE = "left_dense"
+    """Tensors are not whole groups of n_of_m, and are left as they are."""
     TIED_HEAD = "tied_head"
     """Of an output head and embeddings of its shape, which may be tied, one is selected and the other is not."""
 

@@ -9,6 +9,7 @@ from pruning_engine.granularities.granularity import Granularity
 from pruning_engine.granularities.group_ranking import GroupRanking
 from pruning_engine.granularities.ranking import Ranking, RankingContext
 from pruning_engine.kernels.backend import Candidates, Integers
+from pruning_engine.kernels.group_layout import groups_of_channels
 from pruning_engine.kernels.magnitude_keys import magnitude_of
 from pruning_engine.report import GroupReport
 from pruning_engine.runtime.clear_in_steps import clear_in_steps
@@ -42,7 +43,7 @@ class Entries(Granularity):
         def to_prune(unpruned: int, total: int) -> int:
             return self.count_to_prune(context, unpruned, total, part=context.score.compares_within)
 
-        return GroupRanking(context, compared, to_prune)
+        return GroupRanking(context, groups_of_channels(compared), to_prune)
 
 
 class EntryRanking:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from pruning_engine.granularities.ranking import RankingContext
-from pruning_engine.kernels.channel_layout import ChannelLayout
+from pruning_engine.kernels.group_layout import GroupLayout
 from pruning_engine.kernels.magnitude_keys import magnitude_of
 from pruning_engine.report import GroupReport
 from pruning_engine.scores.parameters import ArrivedParameter
@@ -15,13 +15,13 @@ from pruning_engine.selection.outcome import Outcome
 class GroupRanking:
     """Prunes the least important entries of each group.
 
-    `layout`: the groups, as the channels of the tensor. `to_prune`: how many of a group's unpruned entries out of its
+    `layout`: where the groups are. `to_prune`: how many of a group's unpruned entries out of its
     total to prune.
     """
 
     reports: Sequence[GroupReport] = ()
 
-    def __init__(self, context: RankingContext, layout: ChannelLayout, to_prune: Callable[[int, int], int]) -> None:
+    def __init__(self, context: RankingContext, layout: GroupLayout, to_prune: Callable[[int, int], int]) -> None:
         self._context = context
         self._layout = layout
         self._to_prune = to_prune

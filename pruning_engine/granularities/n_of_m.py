@@ -1,19 +1,19 @@
-"""N:M sparsity: in each group of m consecutive entries, n are kept.
+"""N:M sparsity: in each group of m consecutive entries along a dim, n are kept.
 
 Source: Mishra et al., "Accelerating Sparse Deep Neural Networks", 2021, arXiv:2104.08378: 2:4 is what the sparse
 tensor cores of NVIDIA's GPUs compute with.
 """
 
 from dataclasses import dataclass
-from math import prod
 from typing import ClassVar, Final
 
 from pruning_engine.checkpoints.parameters import TensorDescription
 from pruning_engine.errors import MismatchError, Reason, RecipeError
 from pruning_engine.granularities.granularity import Granularity
 from pruning_engine.granularities.group_ranking import GroupRanking
+from pruning_engine.granularities.nothing_pruned import NothingPruned
 from pruning_engine.granularities.ranking import Ranking, RankingContext
-from pruning_engine.kernels.channel_layout import ChannelLayout
+from pruning_engine.kernels.group_layout import groups_along
 from pruning_engine.scores.score import Score
 
 MOST_ENTRIES: Final = 32
@@ -22,8 +22,10 @@ MOST_ENTRIES: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class NOfM(Granularity):
-    """In each group of `m` consecutive entries along the last dim, the `n` most important are kept: 2:4 is NOfM(2, 4).
+    """In each group of `m` consecutive entries along a dim, the `n` most important are kept: 2:4 is NOfM(2, 4).
 
+    `dim`: negative counts from the last; None: the last, or the dim of the input channels where it is known.
+    `allow_dense`: a tensor that is not whole groups along the dim is left as it is, instead of refused.
     Entries that were pruned before are pruned first; of a group with fewer than `n` unpruned ones, nothing is pruned.
     """
 
@@ -34,6 +36,8 @@ class NOfM(Granularity):
 
     n: int
     m: int
+    dim: int | None = None
+    allow_dense: bool = False
 
     def check(self, path: str) -> None:
         """Refuse numbers out of range. Raises: RecipeError."""
@@ -49,26 +53,52 @@ class NOfM(Granularity):
         weight: TensorDescription,
         path: str,
     ) -> None:
-        """Refuse a last dim that is not whole groups. Raises: MismatchError naming the tensor."""
-        last = weight.shape[-1] if weight.shape else 1
-        if weight.shape and last % self.m == 0:
+        """Refuse a tensor without the dim, or one that is not whole groups along it. Raises: MismatchError."""
+        dim, shape, field = self.dim_of(weight.shape), weight.shape, f"{path}.granularity.{self.field}"
+        if shape and not -len(shape) <= dim < len(shape):
+            raise MismatchError(
+                Reason.DIM_OUT_OF_RANGE,
+                f"{field}.dim: tensor {name!r} of shape {list(shape)} has no dim {dim}; allowed dims: {-len(shape)} to "
+                f"{len(shape) - 1}",
+                field=f"{field}.dim",
+                tensor=name,
+            )
+        if self.allow_dense or self.fits(shape):
             return
-        field = f"{path}.granularity.{self.field}.m"
-        sizes = [m for m in range(max(2, self.n + 1), MOST_ENTRIES + 1) if weight.shape and last % m == 0]
+        entries = shape[dim] if shape else 1
+        sizes = [m for m in range(max(2, self.n + 1), MOST_ENTRIES + 1) if shape and entries % m == 0]
         allowed = ", ".join(map(str, sizes)) or "none"
         raise MismatchError(
             Reason.SHAPE_MISMATCH,
-            f"{field}: tensor {name!r} of shape {list(weight.shape)} has {last:,} entries along its last dim, which "
-            f"are not whole groups of {self.m}; allowed m for this tensor and n = {self.n}: {allowed}. Use one of "
-            f"these, or exclude the tensor",
-            field=field,
+            f"{field}.m: tensor {name!r} of shape {list(shape)} has {entries:,} entries along dim {dim}, which are not "
+            f"whole groups of {self.m}; allowed m for this tensor and n = {self.n}: {allowed}. Use one of these, "
+            f"exclude the tensor, or leave such tensors as they are with allow_dense",
+            field=f"{field}.m",
             tensor=name,
         )
 
+    def dim_of(self, shape: tuple[int, ...]) -> int:  # noqa: ARG002 - of all tensors alike
+        """Return the dim along which entries of a tensor are consecutive."""
+        return -1 if self.dim is None else self.dim
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether a tensor is whole groups along the dim."""
+        return bool(shape) and shape[self.dim_of(shape)] % self.m == 0
+
+    def ranking_bytes(self, score: Score, shape: tuple[int, ...]) -> int:
+        """Return the bytes of the score, and of one flag per entry where groups are not contiguous."""
+        flags = 0
+        if self.fits(shape):
+            layout = groups_along(shape, self.dim_of(shape), self.m)
+            flags = 0 if layout.is_contiguous else layout.entries
+        return score.ranking_bytes(shape) + flags
+
     def ranking(self, context: RankingContext) -> Ranking:
-        """Return a rule that leaves at most n unpruned entries in each group of m."""
-        entries = prod(context.members[0].shape)
-        layout = ChannelLayout(outer=1, channels=entries // self.m, inner=self.m, slice_shape=(self.m,))
+        """Return a rule that leaves at most n unpruned entries in each group of m, or a tensor as it is."""
+        shape = context.members[0].shape
+        if not self.fits(shape):
+            return NothingPruned()
+        layout = groups_along(shape, self.dim_of(shape), self.m)
         return GroupRanking(context, layout, lambda unpruned, _: max(0, unpruned - self.n))
 
     @staticmethod

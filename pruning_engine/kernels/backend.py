@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pruning_engine.kernels.channel_layout import ChannelLayout
+from pruning_engine.kernels.group_layout import GroupLayout
 from pruning_engine.kernels.packed_mask import PackedMask
 from pruning_engine.norm import Norm
 
@@ -101,8 +102,8 @@ class Candidates(Protocol):
         """Whether entries of this key are NaN."""
         ...
 
-    def in_groups(self, layout: ChannelLayout) -> "GroupedCandidates":
-        """Return the candidates in groups: those of each channel of a layout."""
+    def in_groups(self, layout: GroupLayout) -> "GroupedCandidates":
+        """Return the candidates in groups."""
         ...
 
 

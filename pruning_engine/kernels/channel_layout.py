@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import gcd, prod
+from math import prod
 from typing import TypeAlias
 
 import numpy as np
@@ -94,14 +94,3 @@ def channel_layout(shape: Sequence[int], dim: int) -> ChannelLayout:
 def _whole_bytes(count: int) -> int:
     """Round down so that blocks begin where a packed mask has whole bytes, if there are enough."""
     return count // _BITS * _BITS or count
-
-
-def group_pieces(layout: ChannelLayout, entries: int) -> list[tuple[int, int]]:
-    """Return ranges of whole channels, about `entries` each; contiguous ones begin at whole bytes of a packed mask."""
-    if not layout.entries:
-        return []
-    groups = max(1, entries // layout.channel_entries)
-    if layout.outer == 1:
-        whole_bytes = _BITS // gcd(layout.channel_entries, _BITS)
-        groups = max(groups // whole_bytes, 1) * whole_bytes
-    return _steps(layout.channels, groups)

@@ -24,6 +24,7 @@ from pruning_engine.planning.earlier_rounds import pruned_earlier
 from pruning_engine.planning.footprints import Footprints
 from pruning_engine.planning.group_resolution import find_groups, refuse_shared
 from pruning_engine.planning.input_channels import input_channel_warnings
+from pruning_engine.planning.left_dense import left_dense_warnings
 from pruning_engine.planning.memory import memory_profile
 from pruning_engine.planning.plan import Plan, PlannedParameter
 from pruning_engine.planning.scale_checks import check_removable_scales, check_scales
@@ -92,7 +93,11 @@ def make_plan(
         memory_profile=tuple(memory_profile(footprint, tensors, barriers)),
         reproducible=all(rule.score.is_reproducible for rule in recipe.rules),
         model=_totals(planned),
-        warnings=(*input_channel_warnings(recipe, planned), *tied_head_warnings(planned)),
+        warnings=(
+            *input_channel_warnings(recipe, planned),
+            *tied_head_warnings(planned),
+            *left_dense_warnings(recipe, planned),
+        ),
     )
     clear_in_steps(selected, footprint)
     return plan

@@ -1,4 +1,4 @@
-"""The exact k least important entries of each group of one tensor: of each row, or of each m consecutive entries.
+"""The exact k least important entries of each group of one tensor: of each row, or of each m entries along a dim.
 
 Entries compete with those of their group only, so that nothing is sampled: each piece of whole groups is decided in one
 pass. Among equal entries of a group the first ones are pruned.
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pruning_engine.kernels.backend import Candidates, GroupCut
-from pruning_engine.kernels.channel_layout import ChannelLayout
+from pruning_engine.kernels.group_layout import GroupLayout
 from pruning_engine.kernels.packed_mask import PackedMask
 from pruning_engine.runtime.threads import in_parallel
 from pruning_engine.selection.entries import NanKeyError
@@ -22,10 +22,8 @@ class LeastInGroups:
     largest_pruned: int | None
 
 
-def least_in_groups(
-    candidates: Candidates, layout: ChannelLayout, to_prune: Callable[[int, int], int]
-) -> LeastInGroups:
-    """Prune the least candidates of each channel of `layout`.
+def least_in_groups(candidates: Candidates, layout: GroupLayout, to_prune: Callable[[int, int], int]) -> LeastInGroups:
+    """Prune the least candidates of each group of `layout`.
 
     `to_prune`: how many of a group's candidates out of its entries to prune; it is called once for each number.
     Raises: NanKeyError if a candidate is NaN; what `to_prune` raises.

@@ -55,6 +55,7 @@ class WarningKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     WARNING_KIND_NOTHING_PRUNED: _ClassVar[WarningKind]
     WARNING_KIND_DAMPING_INCREASED: _ClassVar[WarningKind]
     WARNING_KIND_FEW_TOKENS: _ClassVar[WarningKind]
+    WARNING_KIND_LEFT_DENSE: _ClassVar[WarningKind]
 
 class NotSelected(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -98,6 +99,7 @@ WARNING_KIND_WEIGHT_NORM: WarningKind
 WARNING_KIND_NOTHING_PRUNED: WarningKind
 WARNING_KIND_DAMPING_INCREASED: WarningKind
 WARNING_KIND_FEW_TOKENS: WarningKind
+WARNING_KIND_LEFT_DENSE: WarningKind
 NOT_SELECTED_UNSPECIFIED: NotSelected
 NOT_SELECTED_NAME: NotSelected
 NOT_SELECTED_DTYPE: NotSelected

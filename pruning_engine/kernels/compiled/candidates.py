@@ -1,12 +1,12 @@
 """Entries that can be pruned, with the pass over their keys in C: `backend.Candidates`."""
 
 from pruning_engine.kernels.backend import GroupedCandidates, Split
-from pruning_engine.kernels.channel_layout import ChannelLayout
 from pruning_engine.kernels.compiled.groups import CompiledGroups
 from pruning_engine.kernels.compiled.library import Kernels
 from pruning_engine.kernels.compiled.splits import PieceSplit
 from pruning_engine.kernels.cpu.candidates import NumpyCandidates, bits_of
 from pruning_engine.kernels.cpu.keys import Keys
+from pruning_engine.kernels.group_layout import GroupLayout
 from pruning_engine.kernels.packed_mask import PackedMask, packed_slice
 
 
@@ -22,6 +22,6 @@ class CompiledCandidates(NumpyCandidates):
         """Write the piece's bits and look into the bracket."""
         return self._split_piece(piece, low, high, self._mask_of(piece), bits_of(kept)[packed_slice(*piece)])
 
-    def in_groups(self, layout: ChannelLayout) -> GroupedCandidates:
+    def in_groups(self, layout: GroupLayout) -> GroupedCandidates:
         """Return the candidates in groups."""
         return CompiledGroups(self._kernels, self._keys, self._mask, layout, self._step)

@@ -1,19 +1,21 @@
-"""The least entries of contiguous groups, in C: `backend.GroupedCandidates`. Other groups are left to numpy."""
+"""The least entries of each group, in C: `backend.GroupedCandidates`."""
 
 import ctypes
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from pruning_engine.kernels.backend import GroupCut, Integers
-from pruning_engine.kernels.channel_layout import ChannelLayout
 from pruning_engine.kernels.compiled.library import Kernels, address
 from pruning_engine.kernels.compiled.splits import keys_between, largest_number_of
 from pruning_engine.kernels.cpu.arrays import unpacked
 from pruning_engine.kernels.cpu.groups import NumpyGroups, Packed
 from pruning_engine.kernels.cpu.keys import Keys
-from pruning_engine.kernels.packed_mask import packed_slice
+from pruning_engine.kernels.cpu.strided_groups import keys_of_groups, mark_groups, unpruned_of_groups
+from pruning_engine.kernels.group_layout import GroupLayout
+from pruning_engine.kernels.packed_mask import full_bits
 from pruning_engine.runtime.scratch_buffers import buffer
 
 _SHORT: Final = 32
@@ -23,51 +25,69 @@ _SHORT: Final = 32
 class CompiledGroups(NumpyGroups):
     """The candidates of one tensor, in groups."""
 
-    def __init__(self, kernels: Kernels, keys: Keys, mask: Packed | None, layout: ChannelLayout, step: int) -> None:
+    def __init__(self, kernels: Kernels, keys: Keys, mask: Packed | None, layout: GroupLayout, step: int) -> None:
         super().__init__(keys, mask, layout, step)
         self._kernels = kernels
 
     def prune(self, piece: tuple[int, int], to_prune: Callable[[int, int], int], kept: Packed) -> GroupCut:
         """Mark in `kept` what stays of the groups of a piece."""
-        if not self._is_contiguous:
-            return super().prune(piece, to_prune, kept)
-        size = self._layout.channel_entries
-        prune = self._prune_short if size <= _SHORT else self._prune_long
-        bits = packed_slice(piece[0] * size, piece[1] * size)
-        return prune(piece, to_prune, None if self._mask is None else self._mask[bits], kept[bits])
+        if self._is_contiguous:
+            size, bits = self._layout.group_entries, self._bits_of(piece)
+            entries, magnitude = keys_between(self._keys, piece[0] * size, piece[1] * size)
+            mask = None if self._mask is None else self._mask[bits]
+            return self._prune(_Rows(entries, magnitude, mask, kept[bits]), to_prune)
+        entries = keys_of_groups(self._keys, self._layout, piece)
+        mask = (
+            None
+            if self._mask is None
+            else np.packbits(unpruned_of_groups(self._mask, self._layout, piece), bitorder="little")
+        )
+        rows = _Rows(entries.reshape(-1), int(np.iinfo(entries.dtype).max), mask, full_bits(entries.size))
+        cut = self._prune(rows, to_prune)
+        mark_groups(kept, self._layout, piece, unpacked(rows.kept, entries.size))
+        return cut
 
-    def _prune_short(
-        self, piece: tuple[int, int], to_prune: Callable[[int, int], int], mask: Packed | None, kept: Packed
-    ) -> GroupCut:
-        groups, size = piece[1] - piece[0], self._layout.channel_entries
-        entries, magnitude = keys_between(self._keys, piece[0] * size, piece[1] * size)
+    def _prune(self, rows: "_Rows", to_prune: Callable[[int, int], int]) -> GroupCut:
+        return (self._prune_short if self._layout.group_entries <= _SHORT else self._prune_long)(rows, to_prune)
+
+    def _prune_short(self, rows: "_Rows", to_prune: Callable[[int, int], int]) -> GroupCut:
+        size = self._layout.group_entries
+        groups = len(rows.entries) // size
         counts = np.zeros(size + 1, np.uint8)  # by the number of unpruned entries
-        for number in [size] if mask is None else np.unique(_unpruned(mask, groups, size)):
+        for number in [size] if rows.mask is None else np.unique(_unpruned(rows.mask, groups, size)):
             counts[number] = to_prune(int(number), size)
         largest = ctypes.c_uint64()
-        has_nan = self._kernels.function(f"groups_{entries.itemsize * 8}")(
-            *(address(entries), groups, size, magnitude, largest_number_of(self._keys), address(counts)),
-            *(address(mask), address(kept), ctypes.addressof(largest)),
+        has_nan = self._kernels.function(f"groups_{rows.entries.itemsize * 8}")(
+            *(address(rows.entries), groups, size, rows.magnitude, largest_number_of(self._keys), address(counts)),
+            *(address(rows.mask), address(rows.kept), ctypes.addressof(largest)),
         )
         return _cut(largest, has_nan=has_nan, prunes_any=bool(counts.any()))
 
-    def _prune_long(
-        self, piece: tuple[int, int], to_prune: Callable[[int, int], int], mask: Packed | None, kept: Packed
-    ) -> GroupCut:
-        groups, size = piece[1] - piece[0], self._layout.channel_entries
-        entries, magnitude = keys_between(self._keys, piece[0] * size, piece[1] * size)
-        if mask is None:
+    def _prune_long(self, rows: "_Rows", to_prune: Callable[[int, int], int]) -> GroupCut:
+        size = self._layout.group_entries
+        groups = len(rows.entries) // size
+        if rows.mask is None:
             counts = np.full(groups, to_prune(size, size))
         else:
-            numbers, which = np.unique(_unpruned(mask, groups, size), return_inverse=True)
+            numbers, which = np.unique(_unpruned(rows.mask, groups, size), return_inverse=True)
             counts = np.array([to_prune(int(number), size) for number in numbers], np.int64)[which]
-        scratch, largest = buffer("row", entries.dtype, size), ctypes.c_uint64()
-        has_nan = self._kernels.function(f"rows_{entries.itemsize * 8}")(
-            *(address(entries), groups, size, magnitude, largest_number_of(self._keys)),
-            *(self._keys.highest.bit_length(), address(counts), address(mask), address(kept)),
+        scratch, largest = buffer("row", rows.entries.dtype, size), ctypes.c_uint64()
+        has_nan = self._kernels.function(f"rows_{rows.entries.itemsize * 8}")(
+            *(address(rows.entries), groups, size, rows.magnitude, largest_number_of(self._keys)),
+            *(self._keys.highest.bit_length(), address(counts), address(rows.mask), address(rows.kept)),
             *(address(scratch), ctypes.addressof(largest)),
         )
         return _cut(largest, has_nan=has_nan, prunes_any=bool(counts.any()))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rows:
+    """Contiguous groups of a piece: entries, which of their bits are the key, the prior mask and the mask to fill."""
+
+    entries: Integers
+    magnitude: int
+    mask: Packed | None
+    kept: Packed
 
 
 def _unpruned(mask: Packed, groups: int, size: int) -> Integers:

@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from pruning_engine.dtypes import packed_bytes
 from pruning_engine.kernels.backend import RUN_ENTRIES, GroupedCandidates, Integers, Split
-from pruning_engine.kernels.channel_layout import ChannelLayout
 from pruning_engine.kernels.cpu.arrays import bits_at, count_ones, pieces, take_runs, unpacked
 from pruning_engine.kernels.cpu.groups import NumpyGroups
 from pruning_engine.kernels.cpu.keys import Keys
+from pruning_engine.kernels.group_layout import GroupLayout
 from pruning_engine.kernels.packed_mask import PackedMask, packed_slice
 from pruning_engine.runtime.scratch_buffers import buffer
 
@@ -104,7 +104,7 @@ class NumpyCandidates:
         """Whether entries of this key are NaN."""
         return self._largest_number is not None and key > self._largest_number
 
-    def in_groups(self, layout: ChannelLayout) -> GroupedCandidates:
+    def in_groups(self, layout: GroupLayout) -> GroupedCandidates:
         """Return the candidates in groups."""
         return NumpyGroups(self._keys, self._mask, layout, self._step)
 

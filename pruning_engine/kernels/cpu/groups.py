@@ -1,7 +1,6 @@
 """The least entries of each group, on the CPU: `backend.GroupedCandidates` in numpy.
 
-Groups are the channels of a layout. Where these are contiguous, a piece is a run of flat entries and is packed at once;
-else its entries are gathered, and marked in one byte per entry.
+Where groups are contiguous, a piece is a run of flat entries and is packed at once; else see strided_groups.py.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,9 +11,10 @@ import numpy.typing as npt
 
 from pruning_engine.dtypes import packed_bytes
 from pruning_engine.kernels.backend import BoolArray, GroupCut, Integers
-from pruning_engine.kernels.channel_layout import ChannelLayout, group_pieces
-from pruning_engine.kernels.cpu.arrays import bits_at, unpacked
+from pruning_engine.kernels.cpu.arrays import unpacked
 from pruning_engine.kernels.cpu.keys import Keys
+from pruning_engine.kernels.cpu.strided_groups import keys_of_groups, mark_groups, unpruned_of_groups
+from pruning_engine.kernels.group_layout import GroupLayout
 from pruning_engine.kernels.packed_mask import PackedMask, packed_slice
 from pruning_engine.runtime.scratch_buffers import buffer
 
@@ -27,16 +27,16 @@ _SHORT: Final = 32
 class NumpyGroups:
     """The candidates of one tensor, in groups. A piece is a range of groups."""
 
-    def __init__(self, keys: Keys, mask: Packed | None, layout: ChannelLayout, step: int) -> None:
+    def __init__(self, keys: Keys, mask: Packed | None, layout: GroupLayout, step: int) -> None:
         self._keys = keys
         self._mask = mask
         self._layout = layout
-        self._is_contiguous = layout.outer == 1
+        self._is_contiguous = layout.is_contiguous
         self._step = step
 
     def pieces(self) -> Sequence[tuple[int, int]]:
         """Return where each piece begins and ends; contiguous ones begin at whole bytes of a packed mask."""
-        return group_pieces(self._layout, self._step)
+        return self._layout.pieces(self._step)
 
     def blank(self) -> Packed:
         """Return what `prune` marks kept entries in: packed bits, or one byte per entry."""
@@ -50,38 +50,33 @@ class NumpyGroups:
 
     def prune(self, piece: tuple[int, int], to_prune: Callable[[int, int], int], kept: Packed) -> GroupCut:
         """Mark in `kept` what stays of the groups of a piece."""
-        keys, unpruned, positions = self._read(piece)
+        keys, unpruned = self._read(piece)
         if self._has_nan(keys, unpruned):
             return GroupCut(None, has_nan=True)
         pruned, largest = least_of_rows(keys, unpruned, _counts(keys, unpruned, to_prune))
         stays = np.logical_not(pruned, out=pruned)
         if unpruned is not None:
             stays &= unpruned
-        if positions is None:
-            entries = self._layout.channel_entries
-            kept[packed_slice(piece[0] * entries, piece[1] * entries)] = np.packbits(
-                stays.reshape(-1), bitorder="little"
-            )
+        if self._is_contiguous:
+            kept[self._bits_of(piece)] = np.packbits(stays.reshape(-1), bitorder="little")
         else:
-            kept[positions] = stays
+            mark_groups(kept, self._layout, piece, stays)
         return GroupCut(largest, has_nan=False)
 
-    def _read(self, piece: tuple[int, int]) -> tuple[Integers, BoolArray | None, Integers | None]:
-        """Return the keys of a piece and which are unpruned, a row per group, and their positions if gathered."""
-        first, last = piece
-        shape = last - first, self._layout.channel_entries
-        if self._is_contiguous:
-            begin, end = first * shape[1], last * shape[1]
-            mask = None if self._mask is None else unpacked(self._mask[packed_slice(begin, end)], end - begin)
-            return (
-                self._keys.read(begin, end).reshape(shape),
-                None if mask is None else mask.reshape(shape),
-                None,
-            )
-        within = self._layout.within(0, shape[1])
-        positions = np.arange(first, last)[:, None] * self._layout.inner + within
-        mask = None if self._mask is None else bits_at(self._mask, positions.reshape(-1)).reshape(shape)
-        return self._keys.at(positions.reshape(-1)).reshape(shape), mask, positions
+    def _read(self, piece: tuple[int, int]) -> tuple[Integers, BoolArray | None]:
+        """Return the keys of a piece and which are unpruned, a row per group."""
+        layout, mask = self._layout, self._mask
+        if not self._is_contiguous:
+            unpruned = None if mask is None else unpruned_of_groups(mask, layout, piece)
+            return keys_of_groups(self._keys, layout, piece), unpruned
+        shape = piece[1] - piece[0], layout.group_entries
+        keys = self._keys.read(piece[0] * shape[1], piece[1] * shape[1]).reshape(shape)
+        return keys, None if mask is None else unpacked(mask[self._bits_of(piece)], keys.size).reshape(shape)
+
+    def _bits_of(self, piece: tuple[int, int]) -> slice:
+        """Return where the packed bits of contiguous groups are."""
+        entries = self._layout.group_entries
+        return packed_slice(piece[0] * entries, piece[1] * entries)
 
     def _has_nan(self, keys: Integers, unpruned: BoolArray | None) -> bool:
         limit = self._keys.largest_number

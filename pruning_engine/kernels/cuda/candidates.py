@@ -7,11 +7,11 @@ import torch
 
 from pruning_engine.dtypes import packed_bytes
 from pruning_engine.kernels.backend import RUN_ENTRIES, GroupedCandidates, Integers, Split
-from pruning_engine.kernels.channel_layout import ChannelLayout
 from pruning_engine.kernels.cpu.arrays import pieces
 from pruning_engine.kernels.cuda.bits import bits_at, count_bits, pack_bits, unpack_bits
 from pruning_engine.kernels.cuda.groups import TorchGroups
 from pruning_engine.kernels.cuda.keys import Keys
+from pruning_engine.kernels.group_layout import GroupLayout
 from pruning_engine.kernels.packed_mask import Bits, PackedMask, packed_slice
 
 
@@ -88,7 +88,7 @@ class TorchCandidates:
         """Whether entries of this key are NaN."""
         return self._keys.largest_number is not None and key > self._keys.largest_number
 
-    def in_groups(self, layout: ChannelLayout) -> GroupedCandidates:
+    def in_groups(self, layout: GroupLayout) -> GroupedCandidates:
         """Return the candidates in groups."""
         return TorchGroups(self._keys, self._mask, layout, self._step)
 

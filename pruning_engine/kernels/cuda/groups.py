@@ -7,25 +7,25 @@ import torch
 
 from pruning_engine.dtypes import packed_bytes
 from pruning_engine.kernels.backend import GroupCut
-from pruning_engine.kernels.channel_layout import ChannelLayout, group_pieces
 from pruning_engine.kernels.cuda.bits import bits_at, pack_bits, unpack_bits
 from pruning_engine.kernels.cuda.keys import Keys
+from pruning_engine.kernels.group_layout import GroupLayout
 from pruning_engine.kernels.packed_mask import Bits, PackedMask, packed_slice
 
 
 class TorchGroups:
     """The candidates of one tensor, in groups. A piece is a range of groups."""
 
-    def __init__(self, keys: Keys, mask: Bits | None, layout: ChannelLayout, step: int) -> None:
+    def __init__(self, keys: Keys, mask: Bits | None, layout: GroupLayout, step: int) -> None:
         self._keys = keys
         self._mask = mask
         self._layout = layout
-        self._is_contiguous = layout.outer == 1
+        self._is_contiguous = layout.is_contiguous
         self._step = step
 
     def pieces(self) -> Sequence[tuple[int, int]]:
         """Return where each piece begins and ends; contiguous ones begin at whole bytes of a packed mask."""
-        return group_pieces(self._layout, self._step)
+        return self._layout.pieces(self._step)
 
     def blank(self) -> torch.Tensor:
         """Return what `prune` marks kept entries in: packed bits, or one bool per entry."""
@@ -46,7 +46,7 @@ class TorchGroups:
         pruned, largest = _least_of_rows(keys, unpruned, _counts(keys, unpruned, to_prune))
         stays = ~pruned if unpruned is None else unpruned & ~pruned
         if positions is None:
-            entries = self._layout.channel_entries
+            entries = self._layout.group_entries
             kept[packed_slice(piece[0] * entries, piece[1] * entries)] = pack_bits(stays.reshape(-1))
         else:
             kept[positions] = stays
@@ -55,14 +55,12 @@ class TorchGroups:
     def _read(self, piece: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         """Return the keys of a piece and which are unpruned, a row per group, and their positions if gathered."""
         first, last = piece
-        shape = last - first, self._layout.channel_entries
+        shape = last - first, self._layout.group_entries
         if self._is_contiguous:
             begin, end = first * shape[1], last * shape[1]
             mask = None if self._mask is None else unpack_bits(self._mask[packed_slice(begin, end)], end - begin)
             return self._keys.read(begin, end).view(shape), None if mask is None else mask.view(shape), None
-        within = torch.from_numpy(self._layout.within(0, shape[1])).to(self._keys.device)
-        groups = torch.arange(first, last, device=self._keys.device)
-        positions = groups.view(-1, 1) * self._layout.inner + within
+        positions = torch.from_numpy(self._layout.positions(first, last)).to(self._keys.device)
         return self._keys.at(positions), None if self._mask is None else bits_at(self._mask, positions), positions
 
     def _has_nan(self, keys: torch.Tensor, unpruned: torch.Tensor | None) -> bool:

@@ -24,6 +24,7 @@ from pruning_engine.recipe import (
     WeightedMagnitude,
     check,
 )
+from pruning_engine.report import WarningKind
 from tests.engine.packed import pack
 from tests.engine.rules import recipe
 
@@ -78,6 +79,25 @@ def test_every_score_that_ranks_goes_with_it(score: Score) -> None:
 def test_a_convolution_is_grouped_along_its_last_dim() -> None:
     weight = torch.arange(16.0).reshape(2, 2, 1, 4)
     assert kept(weight, rule(Magnitude(), NOfM(1, 2))) == [[False, True, False, True]] * 4
+
+
+def test_groups_can_be_along_any_dim() -> None:
+    weight = torch.arange(8.0).reshape(4, 2)
+    assert kept(weight, rule(Magnitude(), NOfM(1, 2, dim=0))) == [[False, False], [True, True]] * 2
+
+
+def test_a_tensor_that_is_not_whole_groups_can_be_left_as_it_is() -> None:
+    left = rule(Magnitude(), NOfM(1, 4, allow_dense=True))
+    assert kept(torch.ones(1, 10), left) == [[True] * 10]
+    assert kept(torch.ones(1, 4), left) == [[False, False, False, True]]
+    (warning,) = make_plan(recipe(left), [TensorSpec("weight", "F32", (1, 10))]).warnings
+    assert (warning.kind, warning.tensor) == (WarningKind.LEFT_DENSE, "weight")
+
+
+def test_a_dim_that_the_tensor_lacks_is_refused() -> None:
+    with pytest.raises(MismatchError, match="allowed dims: -2 to 1") as caught:
+        kept(torch.ones(2, 4), rule(Magnitude(), NOfM(1, 4, dim=2)))
+    assert (caught.value.reason, caught.value.field) == (Reason.DIM_OUT_OF_RANGE, "rules[0].granularity.n_of_m.dim")
 
 
 def test_a_last_dim_that_is_not_whole_groups_is_refused_with_the_sizes_that_are() -> None:

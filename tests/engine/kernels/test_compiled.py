@@ -12,6 +12,7 @@ from pruning_engine.kernels.channel_layout import ChannelLayout, channel_layout
 from pruning_engine.kernels.compiled.backend import CompiledBackend
 from pruning_engine.kernels.compiled.library import PATH, available_kernels, load
 from pruning_engine.kernels.cpu.backend import NumpyBackend
+from pruning_engine.kernels.group_layout import GroupLayout, group_layout
 from pruning_engine.kernels.magnitude_keys import highest_key, largest_number
 from pruning_engine.kernels.packed_mask import PackedMask, full_bits, packed_slice
 from tests.engine.kernels.levels import COMPILED
@@ -175,9 +176,14 @@ def test_norms_differ_by_rounding_only(level: str, dtype: str, norm: float, shap
         np.testing.assert_allclose(CompiledBackend(level, 64).norms(flat, mask, layout, norm), expected, rtol=1e-13)
 
 
-def grouped(candidates: Any, size: int) -> tuple[Any, ...]:
-    """Return the mask of half of each group, and what was reported, comparable."""
-    groups = candidates.in_groups(channel_layout((candidates.entries // size, size), 0))
+def grouped(candidates: Any, size: int) -> list[tuple[Any, ...]]:
+    """Return the mask of half of each group, and what was reported, comparable: of rows, and of columns."""
+    rows = candidates.entries // size
+    return [half_of(candidates, group_layout(*sizes)) for sizes in ((1, 1, rows, size), (1, size, rows, 1))]
+
+
+def half_of(candidates: Any, layout: GroupLayout) -> tuple[Any, ...]:
+    groups = candidates.in_groups(layout)
     kept = groups.blank()
     cuts = [groups.prune(piece, lambda number, _: number // 2, kept) for piece in groups.pieces()]
     largest = max((cut.largest_pruned for cut in cuts if cut.largest_pruned is not None), default=None)

@@ -62,8 +62,10 @@ def cases(draw: st.DrawFn) -> Case:
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
     m = draw(st.sampled_from([2, 3, 4, 8, 32]))
     is_grouped = draw(st.booleans())
-    last = m * draw(st.integers(0, 5)) if is_grouped else draw(st.sampled_from([0, 1, 3, 8, 33, 40, 100]))
-    shape = (*draw(st.lists(st.sampled_from([0, 1, 2, 3, 9, 17]), min_size=1, max_size=2)), last)
+    along = m * draw(st.integers(0, 5)) if is_grouped else draw(st.sampled_from([0, 1, 3, 8, 33, 40, 100]))
+    others = draw(st.lists(st.sampled_from([0, 1, 2, 3, 9, 17]), min_size=1, max_size=2))
+    dim = draw(st.integers(0, len(others))) if is_grouped else len(others)
+    shape = (*others[:dim], along, *others[dim:])
     weight = torch.from_numpy(random.integers(-4, 5, shape)).to(torch.float64)
     if draw(st.booleans()):
         weight *= torch.from_numpy(random.standard_normal(shape))
@@ -82,7 +84,8 @@ def cases(draw: st.DrawFn) -> Case:
         tensors["w:in_norm"] = torch.from_numpy(norms).to(draw(st.sampled_from([torch.float32, torch.float64])))
     select = Selector(("w",))
     if is_grouped:
-        return Case(tensors, Rule(score=score, granularity=NOfM(draw(st.integers(1, m - 1)), m), select=select))
+        pattern = NOfM(draw(st.integers(1, m - 1)), m, draw(st.sampled_from([dim, dim - len(shape)])))
+        return Case(tensors, Rule(score=score, granularity=pattern, select=select))
     part = draw(st.floats(0, 1))
     score = score if isinstance(score, WeightedMagnitude) else WeightedMagnitude()
     if "w:in_norm" not in tensors:
@@ -113,8 +116,9 @@ def groups(case: Case) -> list[list[int]]:
     weight = case.tensors["w"]
     indices = torch.arange(weight.numel()).reshape(weight.shape)
     if isinstance(case.rule.granularity, NOfM):
-        rows: list[list[int]] = indices.reshape(-1, case.rule.granularity.m).tolist()
-        return rows
+        assert case.rule.granularity.dim is not None
+        rows = indices.movedim(case.rule.granularity.dim, -1).reshape(-1, case.rule.granularity.m)
+        return [[int(index) for index in row] for row in rows]
     assert isinstance(case.rule.score, WeightedMagnitude)
     out_dim = 1 if case.rule.score.dim == 0 else 0
     return [indices.select(out_dim, channel).reshape(-1).tolist() for channel in range(weight.shape[out_dim])]
@@ -160,12 +164,13 @@ def test_each_group_loses_its_least_entries(backend: Backend, case: Case) -> Non
 @pytest.mark.parametrize(
     "rule",
     [
-        Rule(score=Magnitude(), granularity=NOfM(2, 4)),
-        Rule(score=Random(), granularity=NOfM(5, 32)),
+        Rule(score=Magnitude(), granularity=NOfM(2, 4, -1)),
+        Rule(score=Random(), granularity=NOfM(5, 32, -1)),
+        Rule(score=Magnitude(), granularity=NOfM(1, 3, 0)),
         Rule(score=WeightedMagnitude(), amount=Fraction(0.3)),
         Rule(score=WeightedMagnitude(0), amount=Fraction(0.3)),
     ],
-    ids=["2:4", "random 5:32", "rows", "columns"],
+    ids=["2:4", "random 5:32", "1:3 along dim 0", "rows", "columns"],
 )
 def test_the_number_of_threads_changes_nothing(rule: Rule) -> None:
     generator = torch.Generator().manual_seed(1)
