@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pruning_client.results.plan import Plan, TensorPlan
     from pruning_client.results.report import GroupReport, Report, TensorReport
     from pruning_client.results.result import Result
+    from pruning_client.statistics.statistics import Statistics
     from pruning_client.transport.credentials import Tls
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "PruningSchedule",
     "Report",
     "Result",
+    "Statistics",
     "TensorPlan",
     "TensorReport",
     "Tls",
@@ -72,6 +74,7 @@ _DEFINED_IN: Final = {
     "PruningSchedule": "recipes.sparsity_schedule",
     "Report": "results.report",
     "Result": "results.result",
+    "Statistics": "statistics.statistics",
     "TensorPlan": "results.plan",
     "TensorReport": "results.report",
     "Tls": "transport.credentials",

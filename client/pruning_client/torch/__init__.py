@@ -27,6 +27,7 @@ from pruning_client.frameworks.torch import (
     view,
 )
 from pruning_client.torch.channel_groups import DerivedGroups, derive_groups
+from pruning_client.torch.collection.collect import collect_statistics
 from pruning_client.torch.resizing import LoadedKeys, load
 from pruning_proto.safetensors.header import Layout, TensorEntry
 
@@ -36,6 +37,7 @@ __all__ = [
     "LoadedKeys",
     "apply_mask_",
     "check_changeable",
+    "collect_statistics",
     "computed_weights",
     "derive_groups",
     "describe",
