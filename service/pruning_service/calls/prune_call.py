@@ -156,9 +156,10 @@ class PruneCall:
         described: list[pb.PruneResponse] = await run_in_thread_if_large(
             lambda: list(messages), prepared.file.header_bytes + (self.request.options_bytes if self.request else 0)
         )
-        for message in described:
+        for number, message in enumerate(described):
+            if number:
+                await asyncio.sleep(0)  # each takes a millisecond, and there may be many
             self._responses.send(message)
-            await asyncio.sleep(0)  # each takes a millisecond, and there may be many
 
     async def _refusal_of(self, error: Exception) -> Refusal:
         """Return what `error` amounts to; the device is looked at where it may be its fault."""

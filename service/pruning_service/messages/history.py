@@ -23,7 +23,7 @@ from pruning_proto import limits
 from pruning_proto.names import CONFIG_KEY, FRAMEWORK, FRAMEWORK_KEY, HISTORY_KEY
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.messages.recipe import recipe_of, rule_message
-from pruning_service.messages.request_limits import check_limits, expressions
+from pruning_service.messages.request_limits import check_rules, expressions
 from pruning_service.status import Refusal
 
 _OMITTED: Final = "omitted_rounds"
@@ -194,10 +194,9 @@ def _recipe(message: pb.Recipe) -> Recipe | None:
 def _is_within_limits(rules: Iterable[pb.Rule]) -> bool:
     """Whether all selections of these rules, each counted once, are no more than a request may have."""
     parts = (pb.Rule(select=rule.select, granularity=rule.granularity) for rule in rules)
-    distinct = {part.SerializeToString(deterministic=True): part for part in parts}
-    options = pb.PruneOptions(recipe=pb.Recipe(rules=distinct.values()))
+    distinct = list({part.SerializeToString(deterministic=True): part for part in parts}.values())
     try:
-        check_limits(options)
+        check_rules(distinct)
     except Refusal:
         return False
-    return expressions(options) <= _MOST_EXPRESSIONS
+    return expressions(distinct) <= _MOST_EXPRESSIONS

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final, TypeVar
 
 from pruning_engine.allocations.table import ALLOCATIONS
@@ -30,7 +31,7 @@ from pruning_proto import formats
 from pruning_proto.formats import OutputFormat
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.messages.fields import invalid, read, write
-from pruning_service.messages.request_limits import check_limits, expressions
+from pruning_service.messages.request_limits import check_aliases, check_rules, expressions
 
 Value = TypeVar("Value")
 
@@ -54,6 +55,13 @@ _AMOUNTS: Mapping[str, Callable[[float], Amount]] = {
 
 EXPRESSION_BYTES: Final = 4096
 """What a regular expression counts as, however short: `(.{30}){30}` takes milliseconds to compile."""
+
+
+KEPT_RECIPES: Final = 64
+"""Recipes that stay parsed for the next calls that send the same bytes: all that a server keeps of a call."""
+
+KEPT_BYTES: Final = 1024
+"""The longest recipe that stays parsed. Parsed, it takes up to forty times as much."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,11 +92,9 @@ def request_of(options: pb.PruneOptions) -> Request:
     output = formats.BY_NUMBER[options.output]
     if options.canonical_zero and not output.is_packed:
         raise invalid("canonical_zero", "it is for OUTPUT_FORM_PACKED only; ask for that format, or leave it out")
-    check_limits(options)
-    recipe = recipe_of(options.recipe)
-    check(recipe)
+    check_aliases(options)
+    recipe, regular_expressions = _checked(options.recipe)
     has_seed = recipe.seed is not None
-    regular_expressions = expressions(options)
     return Request(
         recipe=recipe if has_seed else replace(recipe, seed=secrets.randbits(64) if recipe.is_random else 0),
         is_seed_reported=has_seed or recipe.is_random,
@@ -99,6 +105,24 @@ def request_of(options: pb.PruneOptions) -> Request:
         options_bytes=options.ByteSize() + EXPRESSION_BYTES * regular_expressions,
         expressions=regular_expressions,
     )
+
+
+def _checked(message: pb.Recipe) -> tuple[Recipe, int]:
+    """Return a recipe, and the number of its regular expressions. Raises: as `request_of`."""
+    serialized = message.SerializeToString(deterministic=True)
+    return _checked_short(serialized) if len(serialized) <= KEPT_BYTES else _checked_now(message)
+
+
+@lru_cache(KEPT_RECIPES)
+def _checked_short(serialized: bytes) -> tuple[Recipe, int]:
+    return _checked_now(pb.Recipe.FromString(serialized))
+
+
+def _checked_now(message: pb.Recipe) -> tuple[Recipe, int]:
+    check_rules(message.rules)
+    recipe = recipe_of(message)
+    check(recipe)
+    return recipe, expressions(message.rules)
 
 
 def recipe_of(message: pb.Recipe) -> Recipe:

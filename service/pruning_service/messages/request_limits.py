@@ -3,7 +3,7 @@
 Names without wildcards are not counted: they are looked up, not matched. The bytes of the options limit them.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from pruning_proto import limits
@@ -16,11 +16,14 @@ _EXPRESSION: Final = "re:"
 _WILDCARDS: Final = frozenset("*?[")
 
 
-def check_limits(options: pb.PruneOptions) -> None:
-    """Refuse more rules, patterns or aliases than a request may have. Raises: Refusal."""
-    rules = options.recipe.rules
-    _check("recipe.rules", len(rules), limits.RULES, "rules")
+def check_aliases(options: pb.PruneOptions) -> None:
+    """Refuse more aliases than a request may have. Raises: Refusal."""
     _check("aliases", len(options.aliases), limits.ALIASES, "aliases")
+
+
+def check_rules(rules: Sequence[pb.Rule]) -> None:
+    """Refuse more rules or patterns than a request may have. Raises: Refusal."""
+    _check("recipe.rules", len(rules), limits.RULES, "rules")
     globs = expressions = 0
     for path, pattern in _patterns(rules):
         is_expression = pattern.startswith(_EXPRESSION)
@@ -31,9 +34,9 @@ def check_limits(options: pb.PruneOptions) -> None:
     _check("recipe.rules", globs, limits.PATTERNS, "patterns with wildcards")
 
 
-def expressions(options: pb.PruneOptions) -> int:
-    """Return the number of regular expressions in a request."""
-    return sum(pattern.startswith(_EXPRESSION) for _, pattern in _patterns(options.recipe.rules))
+def expressions(rules: Iterable[pb.Rule]) -> int:
+    """Return the number of regular expressions in rules."""
+    return sum(pattern.startswith(_EXPRESSION) for _, pattern in _patterns(rules))
 
 
 def _patterns(rules: Iterable[pb.Rule]) -> Iterator[tuple[str, str]]:

@@ -5,11 +5,13 @@ So options have a limit and are parsed off the event loop, in memory that is res
 at all if it is nothing else, nor if what is beside its data is more than a newer client's field might be.
 """
 
+from functools import lru_cache
 from typing import Final
 
 from pruning_proto import framing, limits
 from pruning_proto.reasons import Reason
 from pruning_proto.v1.pruning_pb2 import PruneOptions, PruneRequest
+from pruning_service.messages.recipe import KEPT_BYTES, KEPT_RECIPES
 from pruning_service.messages.unknown_fields import reject_unknown_fields
 from pruning_service.status import Refusal
 
@@ -29,10 +31,14 @@ def check_may_be_options(raw: bytes) -> None:
 
 
 def parsed_options(raw: bytes) -> PruneOptions:
-    """Return the options in a first message, of which every part is known here.
+    """Return the options in a first message, of which every part is known here. They are not to be changed.
 
     Raises: Refusal, google.protobuf.message.DecodeError.
     """
+    return _parsed_short(raw) if len(raw) <= KEPT_BYTES else _parsed(raw)
+
+
+def _parsed(raw: bytes) -> PruneOptions:
     message = PruneRequest.FromString(raw)
     if message.WhichOneof("message") == "data":
         raise _data_first()
@@ -41,6 +47,9 @@ def parsed_options(raw: bytes) -> PruneOptions:
     if message.WhichOneof("message") is None:
         raise Refusal(reason=Reason.OPTIONS_FIRST, message="the first message is empty; send options first")
     return message.options
+
+
+_parsed_short: Final = lru_cache(KEPT_RECIPES)(_parsed)
 
 
 def data_of(raw: bytes) -> memoryview:

@@ -1,13 +1,13 @@
 """The client's messages, one at a time, in the order that the contract allows.
 
 A read outlives its caller: when a call fails while a message is awaited, the same read goes on in `discard`.
-(Cancelling it would close gRPC's iterator, and then the call could not end in good order.)
 """
 
 import asyncio
 import time
 from collections.abc import AsyncIterator
 from functools import partial
+from typing import Final
 
 from pruning_proto.reasons import Reason
 from pruning_proto.v1.pruning_pb2 import PruneOptions
@@ -16,8 +16,12 @@ from pruning_service.resources.threads import run_in_thread_if_large
 from pruning_service.status import Refusal
 from pruning_service.streams.byte_streams import Reserve
 from pruning_service.streams.digest import Digest
+from pruning_service.streams.message_reader import MessageReader
 from pruning_service.streams.request_messages import check_may_be_options, data_of, parsed_options
 from pruning_service.streams.throughput import ThroughputCheck
+
+AHEAD_BYTES: Final = 64 * 1024
+"""Models up to this size are received while the options are worked on. gRPC's own window has them anyway."""
 
 
 class RequestStream:
@@ -33,11 +37,10 @@ class RequestStream:
         self.total_bytes = 0
         self.received_bytes = 0
         self.digest: Digest | None = None
-        self._requests = requests
+        self._reader = MessageReader(requests)
         self._idle_seconds = idle_seconds
         self._first_seconds = min(idle_seconds, first_seconds)
         self._throughput = ThroughputCheck(min_bytes_per_second, "sent", idle_seconds)
-        self._reading: asyncio.Future[bytes | None] | None = None
 
     async def options(self, reserve: Reserve) -> PruneOptions:
         """Return the first message's options, of which every part is known here. Raises: Refusal, DecodeError.
@@ -55,6 +58,7 @@ class RequestStream:
         if options.digests:
             self.digest = Digest()
         self.total_bytes = options.total_bytes
+        self._reader.reads_ahead = self.total_bytes <= AHEAD_BYTES
         return options
 
     async def read(self) -> memoryview | None:
@@ -80,37 +84,20 @@ class RequestStream:
         end = loop.time() + seconds
         while (left := end - loop.time()) > 0:
             try:
-                if await self._read(left) is None:
+                if await self._reader.next(left) is None:
                     return
             except Exception:  # noqa: BLE001 - the call has failed already, and why is known
                 return
 
     def close(self) -> None:
-        """Cancel the read that may be under way."""
-        if self._reading is not None:
-            self._reading.cancel()
-            self._reading = None  # it may hold a message that nobody needs any more
+        """Cancel the read that may be under way, and drop what has been received."""
+        self._reader.close()
 
     async def _next(self, seconds: float) -> bytes | None:
         try:
-            return await self._read(seconds)
+            return await self._reader.next(seconds)
         except TimeoutError:
             raise Refusal(
                 reason=Reason.CLIENT_IDLE,
                 message=f"nothing came for {seconds:g} s; half-close when all is sent",
             ) from None
-
-    async def _read(self, seconds: float) -> bytes | None:
-        reading = self._reading = self._reading or asyncio.ensure_future(_first(self._requests))
-        done, _ = await asyncio.wait({reading}, timeout=seconds)
-        if not done:
-            raise TimeoutError
-        if self._reading is reading:
-            self._reading = None
-        return reading.result()
-
-
-async def _first(requests: AsyncIterator[bytes]) -> bytes | None:
-    async for message in requests:
-        return message
-    return None

@@ -7,7 +7,6 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from typing import Final
 
 from pruning_proto import limits
@@ -16,6 +15,7 @@ from pruning_proto.reasons import Reason
 from pruning_proto.v1.pruning_pb2 import PruneResponse
 from pruning_service.status import Refusal
 from pruning_service.streams.digest import Digest
+from pruning_service.streams.signal import Signal
 from pruning_service.streams.throughput import ThroughputCheck
 
 _WRITES_IN_A_ROW: Final = 256
@@ -43,8 +43,8 @@ class ResponseStream:
         self._unread_bytes = 0
         self._gathered = bytearray()
         self._is_closed = False
-        self._written = asyncio.Event()
-        self._read = asyncio.Event()
+        self._written = Signal()
+        self._read = Signal()
 
     def take_digest(self) -> None:
         """Take the digest of all bytes that are sent from now on."""
@@ -99,11 +99,11 @@ class ResponseStream:
 
     async def is_taken(self, seconds: float) -> bool:
         """Return whether the client takes everything within `seconds`."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                while self._unread_bytes:
-                    self._read.clear()
-                    await self._read.wait()
+        end = time.monotonic() + seconds
+        while self._unread_bytes:
+            self._read.clear()
+            if not await self._read.wait(end - time.monotonic()):
+                break
         return self._unread_bytes == 0
 
     async def messages(self, heartbeat_seconds: float) -> AsyncIterator[PruneResponse | Data | None]:
@@ -119,10 +119,7 @@ class ResponseStream:
             if self._is_closed:
                 return
             self._written.clear()
-            try:
-                async with asyncio.timeout(heartbeat_seconds):
-                    await self._written.wait()
-            except TimeoutError:
+            if not await self._written.wait(heartbeat_seconds):
                 yield None
 
     def _queue(self, message: PruneResponse | Data) -> None:
@@ -146,13 +143,10 @@ class ResponseStream:
         while self._unread_bytes > most_bytes:
             begin, unread_bytes = time.monotonic(), self._unread_bytes
             self._read.clear()
-            try:
-                async with asyncio.timeout(self._idle_seconds):
-                    await self._read.wait()
-            except TimeoutError:
+            if not await self._read.wait(self._idle_seconds):
                 raise Refusal(
                     reason=Reason.CLIENT_NOT_READING,
                     message=f"{self._unread_bytes:,} bytes of the result wait and none were read for "
                     f"{self._idle_seconds:g} s; read while you send",
-                ) from None
+                )
             self._throughput.record(time.monotonic() - begin, unread_bytes - self._unread_bytes)
