@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -128,7 +129,7 @@ def test_channels_of_scores_have_a_norm() -> None:
 
 @pytest.mark.parametrize(
     ("words", "allowed"),
-    [({"scope": "all"}, "'local' or 'global'"), ({"prior": "none"}, "'mask' or 'zeros'")],
+    [({"scope": "all"}, "'local' or 'output_channel' or 'global'"), ({"prior": "none"}, "'mask' or 'zeros'")],
     ids=["scope", "prior"],
 )
 def test_word_that_is_unknown_is_refused_with_those_that_are(words: dict[str, str], allowed: str) -> None:
@@ -157,25 +158,80 @@ def test_the_arguments_of_an_installed_method_keep_their_types() -> None:
     assert list(rule.select.include) == ["*.weight"]
 
 
-def test_weighted_magnitude_takes_an_amount_of_each_output_channel() -> None:
-    rule = rules.weighted_magnitude(0.5, include="*.weight", exclude="head.*", prior="zeros")
+def test_wanda_takes_an_amount_of_each_output_channel() -> None:
+    rule = rules.wanda(0.5, include="*.weight", exclude="head.*", prior="zeros")
     assert rule.score == pb.Score(weighted_magnitude=pb.WeightedMagnitude())
     assert (rule.amount, rule.scope, rule.prior) == (pb.Amount(fraction=0.5), pb.SCOPE_UNSPECIFIED, pb.PRIOR_ZEROS)
     assert rule.select == pb.Selector(include=["*.weight"], exclude=["head.*"])
+    assert not rule.HasField("input_dim")
 
 
-@pytest.mark.parametrize("dim", [0, -1])
-def test_dim_of_input_channels_is_set_if_it_is_not_1(dim: int) -> None:
-    assert rules.weighted_magnitude(1, dim).score.weighted_magnitude.dim == dim
-    assert rules.n_of_m(2, 4, score="weighted_magnitude", dim=dim).score.weighted_magnitude.dim == dim
-    assert not rules.weighted_magnitude(1, 1).score.weighted_magnitude.HasField("dim")
+CALIBRATED = [rules.wanda, rules.ria, rules.sparsegpt]
 
 
-def test_weighted_magnitude_out_of_range_is_refused() -> None:
+@pytest.mark.parametrize("build", CALIBRATED)
+def test_calibrated_rule_is_of_an_amount_or_of_a_pattern(build: Callable[..., pb.Rule]) -> None:
+    assert build(n_of_m=(2, 4)).granularity == pb.Granularity(n_of_m=pb.NOfM(n=2, m=4))
+    with pytest.raises(RecipeError, match="an amount or n_of_m is required"):
+        build()
+    with pytest.raises(RecipeError, match="n_of_m says how much is pruned"):
+        build(0.5, n_of_m=(2, 4))
+    with pytest.raises(RecipeError, match=r"granularity\.n_of_m: this is n and m, such as \(2, 4\); got '2:4'"):
+        build(n_of_m="2:4")
     with pytest.raises(RecipeError, match=r"amount\.fraction"):
-        rules.weighted_magnitude(1.5)
-    with pytest.raises(RecipeError, match=r"score\.weighted_magnitude\.dim: a dim is an integer"):
-        rules.weighted_magnitude(0.5, dim=2**31)
+        build(1.5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        pytest.param({"swaps": True}, pb.Rule(swaps=pb.Swaps()), id="swaps"),
+        pytest.param({"swaps": 7}, pb.Rule(swaps=pb.Swaps(steps=7)), id="so many swaps"),
+        pytest.param({"update": "refit"}, pb.Rule(update=pb.Update(refit=pb.Refit())), id="update by name"),
+        pytest.param(
+            {"update": {"refit": {"steps": 9}}}, pb.Rule(update=pb.Update(refit=pb.Refit(steps=9))), id="with steps"
+        ),
+        pytest.param({"update": "none"}, pb.Rule(), id="no update"),
+        pytest.param({"allocation": "erk"}, pb.Rule(allocation=pb.Allocation(erk=pb.ErdosRenyiKernel())), id="erk"),
+        pytest.param({"max_sparsity": 0.9}, pb.Rule(bounds=pb.Bounds(max_sparsity=0.9)), id="bound"),
+        pytest.param({"min_sparsity": 0}, pb.Rule(bounds=pb.Bounds(min_sparsity=0)), id="bound of 0"),
+        pytest.param({"input_dim": 0}, pb.Rule(input_dim=0), id="dim 0"),
+    ],
+)
+def test_parts_of_calibrated_rules(arguments: dict[str, Any], expected: pb.Rule) -> None:
+    plain, rule = rules.wanda(0.5), rules.wanda(0.5, **arguments)
+    plain.MergeFrom(expected)
+    assert rule == plain
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        pytest.param({"swaps": 0}, r"swaps\.steps: this is an integer, 1 to", id="no swaps"),
+        pytest.param({"update": "gptq"}, "'bias_compensation' or 'refit' or 'sparsegpt', got 'gptq'", id="update"),
+        pytest.param({"update": {"refit": {"step": 9}}}, r"update\.refit\.step: there is no such field", id="field"),
+        pytest.param({"allocation": "even"}, "'least_predicted_error', got 'even'", id="allocation"),
+        pytest.param({"max_sparsity": 1.5}, r"bounds\.max_sparsity: a sparsity is 0\.0 to 1\.0", id="bound"),
+        pytest.param({"input_dim": 2**31}, "input_dim: a dim is an integer", id="dim"),
+    ],
+)
+def test_wrong_part_of_a_calibrated_rule_is_refused(arguments: dict[str, Any], error: str) -> None:
+    with pytest.raises(RecipeError, match=error):
+        rules.wanda(0.5, **arguments)
+
+
+def test_blocks_are_output_channels_by_input_channels() -> None:
+    assert rules.l1_unstructured(0.5, block=(16, 1)).granularity.blocks == pb.Blocks(rows=16, columns=1)
+    with pytest.raises(RecipeError, match=r"granularity\.blocks\.columns: this is an integer, 1 to"):
+        rules.l1_unstructured(0.5, block=(16, 0))
+
+
+def test_units_have_scores_by_statistics() -> None:
+    rule = rules.remove_units(0.5, map="llama_mlp", score="obs", update="refit")
+    assert rule.score == pb.Score(obs=pb.ObsScore())
+    assert rule.update == pb.Update(refit=pb.Refit())
+    with pytest.raises(RecipeError, match="obs takes no norm"):
+        rules.remove_units(0.5, 1, map="llama_mlp", score="obs")
 
 
 @pytest.mark.parametrize(
@@ -185,6 +241,8 @@ def test_weighted_magnitude_out_of_range_is_refused() -> None:
         ("random", pb.Score(random=pb.RandomScore())),
         ("importance_scores", pb.Score(importance_scores=pb.ImportanceScores())),
         ("weighted_magnitude", pb.Score(weighted_magnitude=pb.WeightedMagnitude())),
+        ("ria", pb.Score(ria=pb.RelativeImportance())),
+        ("obs", pb.Score(obs=pb.ObsScore())),
     ],
 )
 def test_n_of_m_takes_any_score_of_weights(name: rules.ScoreName, score: pb.Score) -> None:
@@ -209,10 +267,9 @@ def test_n_of_m_out_of_range_is_refused(n: int, m: int, field: str) -> None:
 
 def test_score_that_n_of_m_lacks_is_refused_with_those_it_has() -> None:
     build: Callable[..., pb.Rule] = rules.n_of_m
-    with pytest.raises(RecipeError, match="'importance_scores' or 'weighted_magnitude', got 'l2'"):
+    with pytest.raises(RecipeError, match="'ria' or 'obs', got 'l2'"):
         build(2, 4, score="l2")
 
 
-def test_dim_for_a_score_without_input_channels_is_refused() -> None:
-    with pytest.raises(RecipeError, match="a dim is for score 'weighted_magnitude', got score 'random'"):
-        rules.n_of_m(2, 4, score="random", dim=0)
+def test_n_of_m_is_along_a_dim() -> None:
+    assert rules.n_of_m(2, 4, dim=0, allow_dense=True).granularity.n_of_m == pb.NOfM(n=2, m=4, dim=0, allow_dense=True)

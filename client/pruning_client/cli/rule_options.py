@@ -15,22 +15,32 @@ from pruning_client.results.model_warning import ModelWarning
 from pruning_proto.methods import METHODS
 from pruning_proto.v1 import pruning_pb2 as pb
 
-_ARGUMENTS: Final = {method.name: method.arguments for method in METHODS} | {"n_of_m": ("n_of_m", "score", "dim")}
+_ARGUMENTS: Final = {method.name: method.arguments for method in METHODS}
+_ARGUMENTS["n_of_m"] = ("n_of_m", *(name for name in _ARGUMENTS["n_of_m"] if name not in ("n", "m")))
 """The methods, each with the arguments that its builder takes beyond those that every rule has.
 
-The builder's n and m are one option, `--n-of-m 2:4`; `--n` is the norm of other methods.
+The n and m of the builder `n_of_m` are one option, `--n-of-m 2:4`; `--n` is the norm of other methods.
 """
 
 _FLAGS: Final = {
     "amount": "--amount",
     "sparsity": "--sparsity",
     "count": "--count",
-    "scope": "--global",
+    "scope": "--scope or --global",
     "importance_scores": "--importance-scores",
     "dim": "--dim",
     "n": "--n",
     "n_of_m": "--n-of-m",
     "score": "--score",
+    "allow_dense": "--allow-dense",
+    "block": "--block",
+    "exponent": "--exponent",
+    "input_dim": "--input-dim",
+    "swaps": "--swaps",
+    "update": "--update",
+    "allocation": "--allocation",
+    "min_sparsity": "--min-sparsity",
+    "max_sparsity": "--max-sparsity",
     "map": "--map",
     "head_dim": "--head-dim",
     "round_to": "--round-to",
@@ -42,6 +52,15 @@ _FLAGS: Final = {
 _AMOUNTS: Final = ("amount", "sparsity", "count")
 """Options that say how much is pruned; the builders take each as their `amount`."""
 
+_PLACES: Final = {
+    "local": "in each tensor",
+    "output_channel": "in each output channel",
+    "global": "in all tensors together",
+}
+"""Where a count is pruned, by the scope."""
+
+_SCORES: Final = tuple(dict.fromkeys((*get_args(rules.ScoreName), *get_args(rules.UnitScoreName))))
+
 _LARGEST_PERCENTAGE: Final = 100
 """Whole numbers up to this may be meant as a percentage."""
 
@@ -49,6 +68,7 @@ _LARGEST_PERCENTAGE: Final = 100
 def add_rule_options(run: ArgumentParser) -> None:
     """Declare the options."""
     _add_rule(run.add_argument_group("the rule"))
+    _add_calibration(run.add_argument_group("calibrated methods: they use statistics of the layers' inputs"))
     _add_units(run.add_argument_group("coupled channels: channels of several tensors that are pruned together"))
 
 
@@ -79,7 +99,7 @@ def option_warnings(options: Namespace) -> tuple[ModelWarning, ...]:
     if not isinstance(amount, int) or not 0 < amount <= _LARGEST_PERCENTAGE:
         return ()
     things = "channel" if options.method in ("random_structured", "ln_structured") or options.map else "weight"
-    where = "in all tensors together" if options.scope else "in each tensor"
+    where = _PLACES[options.scope or "local"]
     message = (
         f"--amount {amount} is a count, as in torch: {counted(amount, things)} {where}; for {amount}% give "
         f"--amount {amount}%, and for this count --count {amount}, without this warning"
@@ -107,16 +127,23 @@ def _add_rule(rule: argparse._ArgumentGroup) -> None:
     rule.add_argument(
         "--sparsity", type=_part, metavar="S", help="instead of --amount: prune until this fraction of all is pruned"
     )
-    rule.add_argument(
+    scope = rule.add_mutually_exclusive_group()
+    scope.add_argument(
         "--global", dest="scope", action="store_const", const="global", help="rank the weights of all tensors together"
+    )
+    scope.add_argument(
+        "--scope",
+        choices=get_args(rules.ScopeName),
+        help="what competes: local, the weights of each tensor; output_channel, those of each of its output channels; "
+        "global, those of all tensors; default: local, but output_channel for wanda and ria",
     )
     rule.add_argument(
         "--dim",
         type=int,
         metavar="D",
         help="structured: the dim whose channels are pruned, default: 0, the outputs of Linear and Conv layers (of "
-        "ConvTranspose and GPT-2's Conv1D they are along 1); weighted_magnitude: the dim of the input channels, "
-        "default: 1",
+        "ConvTranspose and GPT-2's Conv1D they are along 1); n_of_m: the dim along which weights are consecutive, "
+        "default: the inputs where they are known, else the last",
     )
     rule.add_argument(
         "--n", type=_norm, metavar="N", help="ln_structured, remove_units: a number, inf, fro or nuc; default: 2"
@@ -125,13 +152,27 @@ def _add_rule(rule: argparse._ArgumentGroup) -> None:
         "--n-of-m",
         type=_pattern,
         metavar="N:M",
-        help="2:4: keep 2 of each 4 consecutive weights along the last dim; without --method it means n_of_m",
+        help="2:4: keep 2 of each 4 consecutive weights; also instead of --amount of wanda, ria and sparsegpt; without "
+        "--method it means n_of_m",
+    )
+    rule.add_argument(
+        "--allow-dense",
+        action="store_const",
+        const=True,
+        help="n_of_m: leave a tensor as it is whose dim is not a multiple of M; default: refuse it",
+    )
+    rule.add_argument(
+        "--block",
+        type=_block,
+        metavar="RxC",
+        help="l1_unstructured: prune rectangles of R output channels by C input channels, such as 16x1",
     )
     rule.add_argument(
         "--score",
-        choices=get_args(rules.ScoreName),
+        choices=_SCORES,
         metavar="S",
-        help=f"n_of_m: what is important, {', '.join(get_args(rules.ScoreName))}; default: magnitude",
+        help=f"what is important, default: magnitude; n_of_m: {', '.join(get_args(rules.ScoreName))}; remove_units: "
+        f"{', '.join(get_args(rules.UnitScoreName))}",
     )
     rule.add_argument(
         "--include",
@@ -152,9 +193,37 @@ def _add_rule(rule: argparse._ArgumentGroup) -> None:
     rule.add_argument(
         "--importance-scores", action="store_const", const=True, help="rank by `w:scores` of the file instead of w"
     )
-    rule.description = (
-        "weighted_magnitude needs `w:in_norm` beside each weight w in the file: one norm per input channel."
+
+
+def _add_calibration(calibrated: argparse._ArgumentGroup) -> None:
+    calibrated.add_argument(
+        "--update",
+        choices=("none", "bias_compensation", "refit", "sparsegpt"),
+        help="change the remaining weights so that the outputs of their layers change less; default: none, but "
+        "sparsegpt for --method sparsegpt",
     )
+    calibrated.add_argument(
+        "--swaps", action="store_const", const=True, help="improve the mask by swaps, without changing any weight"
+    )
+    calibrated.add_argument(
+        "--allocation",
+        choices=("erk", "owl", "least_predicted_error"),
+        help="divide the amount among the tensors; default: the same for each",
+    )
+    for bound, word in (("min", "least"), ("max", "most")):
+        calibrated.add_argument(
+            f"--{bound}-sparsity",
+            type=_part,
+            metavar="S",
+            help=f"the {word} that may be pruned of each tensor; with --global or --allocation",
+        )
+    calibrated.add_argument(
+        "--input-dim",
+        type=int,
+        metavar="D",
+        help="the dim of the input channels of all selected tensors; default: as the statistics or config.json say",
+    )
+    calibrated.add_argument("--exponent", type=float, metavar="A", help="ria: of the norms; default: 0.5")
 
 
 def _add_units(units: argparse._ArgumentGroup) -> None:
@@ -194,9 +263,13 @@ def _check_fit(method: str, arguments: Mapping[str, object]) -> None:
             raise UsageError(f"{method} takes no {_FLAGS[argument]}{hint}")
     if "map" in takes and "map" not in arguments:
         raise UsageError(f"{method} needs --map; other groups are given in a --recipe")
-    if "amount" in takes and arguments.keys().isdisjoint(_AMOUNTS):
+    has_amount, has_pattern = not arguments.keys().isdisjoint(_AMOUNTS), "n_of_m" in arguments
+    if "n_of_m" in takes and "amount" in takes:
+        if has_amount is has_pattern:
+            raise UsageError(f"{method} needs either --amount, --sparsity or --count, or --n-of-m")
+    elif "amount" in takes and not has_amount:
         raise UsageError(f"{method} needs --amount or --sparsity, or --count")
-    if "n_of_m" in takes and "n_of_m" not in arguments:
+    elif "n_of_m" in takes and not has_pattern:
         raise UsageError(f"{method} needs --n-of-m, such as --n-of-m 2:4")
 
 
@@ -206,7 +279,7 @@ def _rule(options: Namespace, arguments: dict[str, object]) -> pb.Rule:
         arguments["amount"] = rules.sparsity(options.sparsity)
     if options.count is not None:
         arguments["amount"] = arguments.pop("count")
-    if options.n_of_m is not None:
+    if options.method == "n_of_m":
         del arguments["n_of_m"]
         arguments["n"], arguments["m"] = options.n_of_m
     if "map" not in _ARGUMENTS[options.method]:
@@ -241,6 +314,13 @@ def _pattern(text: str) -> tuple[int, int]:
     if not (separator and n.isdecimal() and m.isdecimal()):
         raise argparse.ArgumentTypeError(f"this is N:M, such as 2:4; got {text!r}")
     return int(n), int(m)
+
+
+def _block(text: str) -> tuple[int, int]:
+    rows, separator, columns = text.partition("x")
+    if not (separator and rows.isdecimal() and columns.isdecimal()):
+        raise argparse.ArgumentTypeError(f"this is ROWSxCOLUMNS, such as 16x1; got {text!r}")
+    return int(rows), int(columns)
 
 
 def _norm(text: str) -> rules.NormLike:

@@ -10,15 +10,26 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 _STRUCTURED: Final = {"random": "random_structured"}
-_UNSTRUCTURED: Final = {"random": "random_unstructured", "weighted_magnitude": "weighted_magnitude"}
+_UNSTRUCTURED: Final = {
+    "random": "random_unstructured",
+    "weighted_magnitude": "wanda",
+    "ria": "ria",
+    "obs": "sparsegpt",
+    "lamp": "lamp",
+}
+_DEFAULT_SCOPES: Final = {"wanda": "output_channel", "ria": "output_channel"}
 _UNITS: Final = {"random": "remove_random", "dead": "remove_dead"}
 _WITHOUT_RANKING: Final = {
     "identity": "identity",
     "custom_mask": "custom_from_mask",
     "method": "installed_method",
 }
-_SCORES: Final = ("magnitude", "random", "importance_scores", "weighted_magnitude", "dead", *_WITHOUT_RANKING)
-_WITHOUT_SCOPE: Final = ("weighted_magnitude", "n_of_m", "remove_dead", *_WITHOUT_RANKING.values())
+_UNIT_SCORES: Final = ("obs", "flap", "activation_norm", "weighted_magnitude", "unit_scores")
+_SCORES: Final = (
+    *("magnitude", "random", "importance_scores", "weighted_magnitude", "ria", "lamp", "obs", "flap"),
+    *("activation_norm", "unit_scores", "dead", *_WITHOUT_RANKING),
+)
+_WITHOUT_SCOPE: Final = ("lamp", "n_of_m", "remove_dead", *_WITHOUT_RANKING.values())
 _INFINITIES: Final = {"Infinity": "inf", "-Infinity": "-inf"}
 
 
@@ -35,9 +46,10 @@ def method_form(rule: Mapping[str, Any]) -> dict[str, Any]:
     method = _method(kind, granularity)
     fields = {"method": method, **_amount(rule)}
     if method not in _WITHOUT_SCOPE:
-        fields["scope"] = _word(rule.get("scope", "local"))
+        fields["scope"] = _scope(rule.get("scope"), _DEFAULT_SCOPES.get(method, "local"))
     fields |= _arguments(method, kind, score)
     fields |= _of_granularity(granularity)
+    fields |= _calibration(method, rule)
     if _word(rule.get("prior", "history")) != "history":
         fields["prior"] = _word(rule["prior"])
     return fields | {key: list(patterns) for key, patterns in rule.get("select", {}).items() if patterns}
@@ -72,24 +84,49 @@ def _arguments(method: str, kind: str, score: Mapping[str, Any]) -> dict[str, An
         arguments = {name: _value(argument) for name, argument in score.get("arguments", {}).items()}
         return {"name": score.get("name", "")} | ({"arguments": arguments} if arguments else {})
     fields: dict[str, Any] = {}
-    if method == "n_of_m":
+    if method == "n_of_m" or (method == "remove_units" and kind in _UNIT_SCORES):
         fields["score"] = kind
     elif kind == "importance_scores":
         fields["importance_scores"] = True
     if "norm" in score:
         p = score["norm"].get("p", 2)
         fields["n"] = _word(score["norm"]["named"]) if "named" in score["norm"] else _INFINITIES.get(p, p)
-    if "dim" in score:
-        fields["dim"] = score["dim"]
+    if "exponent" in score:
+        fields["exponent"] = score["exponent"]
     return fields
 
 
+def _calibration(method: str, rule: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of calibrated rules: swaps, an update, an allocation, bounds, the dim of the inputs."""
+    swaps, bounds = _get(rule, "swaps"), rule.get("bounds", {})
+    fields = {
+        "input_dim": _get(rule, "input_dim"),
+        "swaps": None if swaps is None else swaps.get("steps", True),
+        "update": _kind(rule.get("update", {})),
+        "allocation": _kind(rule.get("allocation", {})),
+        "min_sparsity": _get(bounds, "min_sparsity"),
+        "max_sparsity": _get(bounds, "max_sparsity"),
+    }
+    if method == "sparsegpt":
+        fields["update"] = None if fields["update"] == "sparsegpt" else fields["update"] or "none"
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _kind(kinds: Mapping[str, Any]) -> Any:
+    """Return one of several kinds: its name, or a mapping if it has fields; None if there is none."""
+    return next(({kind: dict(content)} if content else kind for kind, content in kinds.items()), None)
+
+
 def _of_granularity(granularity: Mapping[str, Any]) -> dict[str, Any]:
-    channels, n_of_m, units = (_get(granularity, kind) for kind in ("channels", "n_of_m", "units"))
+    channels, n_of_m, units, blocks = (_get(granularity, kind) for kind in ("channels", "n_of_m", "units", "blocks"))
     if channels is not None:
         return {"dim": channels.get("dim", 0)}
     if n_of_m is not None:
-        return {"n": n_of_m["n"], "m": n_of_m["m"]}
+        fields = {"n": n_of_m["n"], "m": n_of_m["m"], "dim": n_of_m.get("dim")}
+        fields["allow_dense"] = _get(n_of_m, "allow_dense") or None
+        return {name: value for name, value in fields.items() if value is not None}
+    if blocks is not None:
+        return {"block": [blocks["rows"], blocks["columns"]]}
     return {} if units is None else _of_units(units)
 
 
@@ -124,6 +161,11 @@ def _get(fields: Mapping[str, Any], name: str) -> Any:
     """Return a field by its name in the contract, or the one that JSON has for it."""
     first, *others = name.split("_")
     return fields.get(name, fields.get(first + "".join(map(str.capitalize, others))))
+
+
+def _scope(name: str | None, default: str) -> str:
+    """Return the plain word of a scope: `output_channel` of `SCOPE_OUTPUT_CHANNEL`."""
+    return default if name is None else name.removeprefix("SCOPE_").lower()
 
 
 def _word(name: str) -> str:

@@ -26,7 +26,13 @@ Builders: TypeAlias = Mapping[str, Callable[..., pb.Rule]]
 METHOD: Final = "method"
 """The key that makes a rule a short one."""
 
-_FLAGS: Final = ("importance_scores", "same_width")
+_FLAGS: Final = ("importance_scores", "same_width", "allow_dense")
+_NUMBERS_OR_FLAGS: Final = ("swaps",)
+_DEFAULT_SCOPES: Final = {
+    "weighted_magnitude": pb.SCOPE_OUTPUT_CHANNEL,
+    "ria": pb.SCOPE_OUTPUT_CHANNEL,
+    "lamp": pb.SCOPE_GLOBAL,
+}
 _INFINITIES: Final = {"inf": float("inf"), "-inf": float("-inf")}
 
 
@@ -89,7 +95,7 @@ def _check_parameters(name: str, parameters: Mapping[str, Parameter], values: Ma
 
 def _argument(key: str, value: Any) -> Any:
     """Return an argument as builders take it. Raises: RecipeError for `yes` in place of a number, and the like."""
-    if isinstance(value, bool) is not (key in _FLAGS):
+    if key not in _NUMBERS_OR_FLAGS and isinstance(value, bool) is not (key in _FLAGS):
         expected = "true or false" if key in _FLAGS else "not true or false"
         raise recipe_error(Reason.INVALID_RECIPE, key, f"this is {expected}; got {value!r}")
     if key == "amount" and isinstance(value, dict):
@@ -115,7 +121,7 @@ def _without_defaults(rule: pb.Rule) -> pb.Rule:
     plain.CopyFrom(rule)
     if plain.prior == pb.PRIOR_HISTORY:
         plain.ClearField("prior")
-    if plain.scope == pb.SCOPE_LOCAL:
+    if plain.scope == _DEFAULT_SCOPES.get(plain.score.WhichOneof("kind") or "", pb.SCOPE_LOCAL):
         plain.ClearField("scope")
     if plain.HasField("granularity") and plain.granularity.HasField("entries"):
         plain.ClearField("granularity")

@@ -93,8 +93,8 @@ def file_with_norms(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     "options",
     [
-        pytest.param(["--method", "weighted_magnitude", "--count", "2"], id="weighted magnitude"),
-        pytest.param(["--method", "weighted_magnitude", "--sparsity", "0.5", "--dim", "-1"], id="sparsity, dim"),
+        pytest.param(["--method", "wanda", "--count", "2"], id="weighted magnitude"),
+        pytest.param(["--method", "wanda", "--sparsity", "0.5", "--input-dim", "-1"], id="sparsity, dim"),
         pytest.param(["--n-of-m", "2:4", "--score", "weighted_magnitude"], id="n of m"),
         pytest.param(["--method", "n_of_m", "--n-of-m=2:4", "--score", "weighted_magnitude", "--dim", "1"], id="all"),
     ],
@@ -116,7 +116,7 @@ def test_run_keeps_two_of_four_by_magnitude(file: Path, out: Path) -> None:
 
 
 def test_norms_that_the_file_lacks_are_asked_for(file: Path, out: Path) -> None:
-    done = prune("run", file, "-o", out, "--method", "weighted_magnitude", "--amount", "0.5")
+    done = prune("run", file, "-o", out, "--method", "wanda", "--amount", "0.5")
     assert done.returncode == 2
     assert "needs the auxiliary tensor 'fc.weight:in_norm'" in done.stderr
 
@@ -299,7 +299,7 @@ def test_serve_becomes_the_server() -> None:
         pytest.param(["-o", "x", "--n-of-m", "4:2"], "the kept entries of a group of 2 are 1 to 1, got 4", id="4:2"),
         pytest.param(["-o", "x", "--n-of-m", "2:64"], "the entries of a group are 2 to 32, got 64", id="2:64"),
         pytest.param(["-o", "x", "--n-of-m", "2:4", "--amount", "1"], "n_of_m takes no --amount", id="amount of N:M"),
-        pytest.param(["-o", "x", "--n-of-m", "2:4", "--global"], "n_of_m takes no --global", id="scope of N:M"),
+        pytest.param(["-o", "x", "--n-of-m", "2:4", "--global"], "n_of_m takes no --scope", id="scope of N:M"),
         pytest.param(["-o", "x", "--n-of-m", "2:4", "--n", "1"], "n_of_m takes no --n", id="norm of N:M"),
         pytest.param(
             ["-o", "x", *L1, "--n-of-m", "2:4"], "leave out --method, and choose with --score", id="N:M of L1"
@@ -308,7 +308,9 @@ def test_serve_becomes_the_server() -> None:
         pytest.param(["-o", "x", "--method", "n_of_m"], "n_of_m needs --n-of-m", id="no pattern"),
         pytest.param(["-o", "x", "--n-of-m", "1:2", "--score", "l2"], "invalid choice: 'l2'", id="unknown score"),
         pytest.param(
-            ["-o", "x", "--method", "weighted_magnitude"], "needs --amount or --sparsity", id="no amount, Wanda"
+            ["-o", "x", "--method", "wanda"],
+            "needs either --amount, --sparsity or --count, or --n-of-m",
+            id="no amount, Wanda",
         ),
         pytest.param(["-o", "x", *L1, "--server", "http://x"], "HOST:PORT", id="URL"),
     ],

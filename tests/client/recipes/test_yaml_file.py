@@ -45,8 +45,8 @@ def test_file_says_what_the_builders_say(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "rule"),
     [
-        ("score: {weighted_magnitude: {}}, amount: {fraction: 0.5}", rules.weighted_magnitude(0.5)),
-        ("score: {weighted_magnitude: {dim: 0}}, amount: {count: 3}", rules.weighted_magnitude(3, 0)),
+        ("score: {weighted_magnitude: {}}, amount: {fraction: 0.5}", rules.wanda(0.5)),
+        ("score: {weighted_magnitude: {}}, amount: {count: 3}, input_dim: 0", rules.wanda(3, input_dim=0)),
         ("score: {magnitude: {}}, granularity: {n_of_m: {n: 2, m: 4}}", rules.n_of_m(2, 4)),
         (
             "score: {weightedMagnitude: {}}, granularity: {nOfM: {n: 1, m: 4}}",
@@ -242,7 +242,7 @@ def test_part_without_fields_is_an_empty_mapping(tmp_path: Path) -> None:
 
 
 def test_words_of_the_contract_are_named_where_one_is_unknown(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="SCOPE_LOCAL, SCOPE_GLOBAL; got 'GLOBAL'"):
+    with pytest.raises(RecipeError, match="SCOPE_LOCAL, SCOPE_GLOBAL, SCOPE_OUTPUT_CHANNEL; got 'GLOBAL'"):
         load(tmp_path, "rules: [{scope: GLOBAL}]")
 
 

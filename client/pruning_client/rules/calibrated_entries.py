@@ -1,0 +1,200 @@
+# ruff: noqa: PLR0913 - a builder has the parts of a Rule, each by keyword
+"""Builders of rules that prune single weights by statistics of the inputs of their layers.
+
+The statistics are sent beside the weights: `statistics=` of `Client.prune`, `--statistics` of `prune run`.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final, Literal, TypeAlias
+
+from pruning_client.errors import recipe_error
+from pruning_client.recipes.amounts import AmountLike, amount_of
+from pruning_client.rules.calibration import AllocationLike, SwapsLike, UpdateLike, calibrated
+from pruning_client.rules.parts import (
+    NOfMLike,
+    Patterns,
+    PriorName,
+    ScopeName,
+    choice,
+    n_of_m_pattern,
+    pair,
+    ranking,
+    rule_of,
+)
+from pruning_proto.reasons import Reason
+from pruning_proto.v1 import pruning_pb2 as pb
+
+ScoreName: TypeAlias = Literal["magnitude", "random", "importance_scores", "weighted_magnitude", "ria", "obs"]
+
+_SCORES: Final[Mapping[str, Callable[[], pb.Score]]] = {
+    "magnitude": lambda: pb.Score(magnitude=pb.Magnitude()),
+    "random": lambda: pb.Score(random=pb.RandomScore()),
+    "importance_scores": lambda: pb.Score(importance_scores=pb.ImportanceScores()),
+    "weighted_magnitude": lambda: pb.Score(weighted_magnitude=pb.WeightedMagnitude()),
+    "ria": lambda: pb.Score(ria=pb.RelativeImportance()),
+    "obs": lambda: pb.Score(obs=pb.ObsScore()),
+}
+"""Scores of single weights that go with N:M."""
+
+
+def n_of_m(
+    n: int,
+    m: int,
+    *,
+    score: ScoreName = "magnitude",
+    dim: int | None = None,
+    allow_dense: bool = False,
+    include: Patterns = (),
+    exclude: Patterns = (),
+    prior: PriorName = "history",
+    input_dim: int | None = None,
+    swaps: SwapsLike = False,
+    update: UpdateLike | None = None,
+) -> pb.Rule:
+    """Keep the `n` most important of each `m` consecutive weights along `dim`: 2:4 is `n_of_m(2, 4)`.
+
+    `score` says what is important: "magnitude", "random", "importance_scores" (the scores that are sent),
+    "weighted_magnitude" (Wanda's), "ria" or "obs" (SparseGPT's). `dim` is by default the dim of the inputs, where that
+    is known, and the last one elsewhere. A tensor whose `dim` is not a multiple of `m` is refused; with `allow_dense`
+    it stays as it is. The other arguments are those of `wanda`.
+    """
+    rule = rule_of(choice(_SCORES, score, "score")(), include, exclude, prior)
+    n_of_m_pattern(rule, n, m, dim, allow_dense=allow_dense)
+    return calibrated(rule, swaps=swaps, update=update, input_dim=input_dim)
+
+
+def wanda(
+    amount: AmountLike | None = None,
+    *,
+    n_of_m: NOfMLike | None = None,
+    scope: ScopeName = "output_channel",
+    include: Patterns = (),
+    exclude: Patterns = (),
+    prior: PriorName = "history",
+    input_dim: int | None = None,
+    swaps: SwapsLike = False,
+    update: UpdateLike | None = None,
+    allocation: AllocationLike | None = None,
+    min_sparsity: float | None = None,
+    max_sparsity: float | None = None,
+) -> pb.Rule:
+    """Prune the weights of the smallest |w| times the norm of their input channel, in each output channel.
+
+    Either `amount` or `n_of_m`, such as (2, 4), says how many. The norms come with the statistics (`w:in_sum2`), or as
+    `w:in_norm` beside `w`: one number per input channel.
+
+    `input_dim` is the dim of the input channels, where neither the statistics nor the model's config.json say it.
+    `swaps` improve the mask and change no weight; `update` changes the remaining weights so that the layer's outputs
+    change less: "refit", "sparsegpt" or "bias_compensation". Both but the last need Gram matrices (`w:in_gram`).
+    `allocation` divides the amount among the tensors: "erk", "owl" or "least_predicted_error". `min_sparsity` and
+    `max_sparsity` limit that of each tensor, in global scope or with an allocation.
+
+    Source: Sun et al., "A Simple and Effective Pruning Approach for Large Language Models" (Wanda), arXiv:2306.11695.
+    """
+    rule = rule_of(_SCORES["weighted_magnitude"](), include, exclude, prior)
+    _amount_or_pattern(rule, amount, n_of_m, scope, "output_channel")
+    return calibrated(
+        rule,
+        swaps=swaps,
+        update=update,
+        allocation=allocation,
+        min_sparsity=min_sparsity,
+        max_sparsity=max_sparsity,
+        input_dim=input_dim,
+    )
+
+
+def ria(
+    amount: AmountLike | None = None,
+    *,
+    n_of_m: NOfMLike | None = None,
+    exponent: float = 0.5,
+    scope: ScopeName = "output_channel",
+    include: Patterns = (),
+    exclude: Patterns = (),
+    prior: PriorName = "history",
+    input_dim: int | None = None,
+    swaps: SwapsLike = False,
+    update: UpdateLike | None = None,
+    allocation: AllocationLike | None = None,
+    min_sparsity: float | None = None,
+    max_sparsity: float | None = None,
+) -> pb.Rule:
+    """Prune the weights of the smallest relative importance times the norm of their input channel to the `exponent`.
+
+    Without statistics it is the relative importance alone. The other arguments are those of `wanda`.
+
+    Source: Zhang et al., "Plug-and-Play: An Efficient Post-training Pruning Method for Large Language Models",
+    ICLR 2024.
+    """
+    score = pb.Score(ria=pb.RelativeImportance())
+    if exponent != 0.5:
+        score.ria.exponent = exponent
+    rule = rule_of(score, include, exclude, prior)
+    _amount_or_pattern(rule, amount, n_of_m, scope, "output_channel")
+    return calibrated(
+        rule,
+        swaps=swaps,
+        update=update,
+        allocation=allocation,
+        min_sparsity=min_sparsity,
+        max_sparsity=max_sparsity,
+        input_dim=input_dim,
+    )
+
+
+def sparsegpt(
+    amount: AmountLike | None = None,
+    *,
+    n_of_m: NOfMLike | None = None,
+    scope: Literal["local", "output_channel"] = "local",
+    include: Patterns = (),
+    exclude: Patterns = (),
+    prior: PriorName = "history",
+    input_dim: int | None = None,
+    swaps: SwapsLike = False,
+    update: UpdateLike = "sparsegpt",
+    allocation: AllocationLike | None = None,
+    min_sparsity: float | None = None,
+    max_sparsity: float | None = None,
+) -> pb.Rule:
+    """Prune as SparseGPT does: column by column, each time what costs least, while later columns compensate.
+
+    Needs Gram matrices (`w:in_gram`) or inputs (`w:inputs`). With `update="refit"` the remaining weights are then
+    fitted by least squares, which is better still; with `update="none"` only the mask is used. The other arguments are
+    those of `wanda`.
+
+    Source: Frantar, Alistarh, "SparseGPT: Massive Language Models Can Be Accurately Pruned in One-Shot",
+    arXiv:2301.00774.
+    """
+    rule = rule_of(_SCORES["obs"](), include, exclude, prior)
+    _amount_or_pattern(rule, amount, n_of_m, scope, "local")
+    return calibrated(
+        rule,
+        swaps=swaps,
+        update=update,
+        allocation=allocation,
+        min_sparsity=min_sparsity,
+        max_sparsity=max_sparsity,
+        input_dim=input_dim,
+    )
+
+
+def _amount_or_pattern(
+    rule: pb.Rule, amount: AmountLike | None, pattern: NOfMLike | None, scope: str, default_scope: str
+) -> None:
+    """Set how much is pruned: an amount and what competes, or N:M. Raises: RecipeError for both or neither."""
+    if pattern is None:
+        if amount is None:
+            raise recipe_error(Reason.INVALID_RECIPE, "amount", "an amount or n_of_m is required")
+        ranking(rule, amount, scope)
+        if scope == default_scope:  # the score's own
+            rule.ClearField("scope")
+        return
+    if amount is not None:
+        amount_of(amount)
+        raise recipe_error(Reason.INVALID_RECIPE, "amount", "n_of_m says how much is pruned; leave one of them out")
+    if scope != default_scope:
+        raise recipe_error(Reason.INVALID_RECIPE, "scope", "n_of_m says which weights compete; leave scope out")
+    n, m = pair(pattern, "granularity.n_of_m", "n and m, such as (2, 4)")
+    n_of_m_pattern(rule, n, m)

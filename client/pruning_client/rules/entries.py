@@ -1,0 +1,125 @@
+# ruff: noqa: PLR0913 - a builder has torch's parameters and the parts of a Rule, each by keyword
+"""Builders of rules that prune single weights by what is in the checkpoint."""
+
+from collections.abc import Mapping
+
+from pruning_client.recipes.amounts import AmountLike, amount_of
+from pruning_client.rules.calibration import AllocationLike, SwapsLike, UpdateLike, calibrated
+from pruning_client.rules.parts import (
+    BlockLike,
+    Patterns,
+    PriorName,
+    ScopeName,
+    entry_blocks,
+    ranking,
+    rule_of,
+    score_of,
+)
+from pruning_proto.v1 import pruning_pb2 as pb
+
+
+def identity(*, include: Patterns = (), exclude: Patterns = (), prior: PriorName = "history") -> pb.Rule:
+    """Prune nothing, but count as selected: output format "masked" gives these tensors a mask."""
+    return rule_of(pb.Score(identity=pb.Identity()), include, exclude, prior)
+
+
+def custom_from_mask(*, include: Patterns = (), exclude: Patterns = (), prior: PriorName = "history") -> pb.Rule:
+    """Prune where the masks that are sent are 0: `masks=` of `Client.prune`, or `w:mask` beside `w` in a file."""
+    return rule_of(pb.Score(custom_mask=pb.CustomMask()), include, exclude, prior)
+
+
+def random_unstructured(
+    amount: AmountLike,
+    *,
+    include: Patterns = (),
+    exclude: Patterns = (),
+    scope: ScopeName = "local",
+    prior: PriorName = "history",
+) -> pb.Rule:
+    """Prune weights at random, from the recipe's seed."""
+    score = pb.Score(random=pb.RandomScore())
+    return ranking(rule_of(score, include, exclude, prior), amount, scope)
+
+
+def l1_unstructured(
+    amount: AmountLike,
+    *,
+    include: Patterns = (),
+    exclude: Patterns = (),
+    scope: ScopeName = "local",
+    prior: PriorName = "history",
+    importance_scores: bool = False,
+    block: BlockLike | None = None,
+    input_dim: int | None = None,
+    swaps: SwapsLike = False,
+    update: UpdateLike | None = None,
+    allocation: AllocationLike | None = None,
+    min_sparsity: float | None = None,
+    max_sparsity: float | None = None,
+) -> pb.Rule:
+    """Prune the weights of the smallest magnitude.
+
+    `block` prunes rectangles of weights, (output channels, input channels), by the sum of their magnitudes. The other
+    arguments are those of `wanda`.
+    """
+    score = score_of(None, scope, importance_scores=importance_scores)
+    rule = ranking(rule_of(score, include, exclude, prior), amount, scope)
+    if block is not None:
+        entry_blocks(rule, block)
+    return calibrated(
+        rule,
+        swaps=swaps,
+        update=update,
+        allocation=allocation,
+        min_sparsity=min_sparsity,
+        max_sparsity=max_sparsity,
+        input_dim=input_dim,
+    )
+
+
+def lamp(
+    amount: AmountLike,
+    *,
+    include: Patterns = (),
+    exclude: Patterns = (),
+    prior: PriorName = "history",
+    input_dim: int | None = None,
+    swaps: SwapsLike = False,
+    update: UpdateLike | None = None,
+    min_sparsity: float | None = None,
+    max_sparsity: float | None = None,
+) -> pb.Rule:
+    """Prune the weights of the smallest LAMP score, of all tensors together: each layer gets its own sparsity.
+
+    Source: Lee et al., "Layer-adaptive sparsity for the Magnitude-based Pruning", arXiv:2010.07611, equation 1.
+    """
+    rule = rule_of(pb.Score(lamp=pb.Lamp()), include, exclude, prior)
+    rule.amount.CopyFrom(amount_of(amount))
+    return calibrated(
+        rule, swaps=swaps, update=update, min_sparsity=min_sparsity, max_sparsity=max_sparsity, input_dim=input_dim
+    )
+
+
+def installed_method(
+    name: str,
+    arguments: Mapping[str, float | int | str | bool] | None = None,
+    *,
+    include: Patterns = (),
+    exclude: Patterns = (),
+    prior: PriorName = "history",
+) -> pb.Rule:
+    """Prune by a method that is installed on the server, by its name there; `Client.capabilities` lists them.
+
+    `arguments` are those of its constructor, by name: an amount of 1 is not an amount of 1.0.
+    """
+    messages = {key: _argument(value) for key, value in (arguments or {}).items()}
+    score = pb.Score(method=pb.CustomMethod(name=name, arguments=messages))
+    return rule_of(score, include, exclude, prior)
+
+
+def _argument(value: float | int | str | bool) -> pb.Argument:
+    if isinstance(value, bool):  # before int, which it also is
+        return pb.Argument(flag=value)
+    if isinstance(value, int):
+        return pb.Argument(integer=value)
+    return pb.Argument(number=value) if isinstance(value, float) else pb.Argument(text=value)

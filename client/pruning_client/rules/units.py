@@ -1,0 +1,106 @@
+# ruff: noqa: PLR0913 - a builder has the parts of a Rule, each by keyword
+"""Builders of rules that prune units: coupled channels of several tensors."""
+
+from collections.abc import Iterable
+from typing import Final, Literal, TypeAlias
+
+from pruning_client.errors import recipe_error
+from pruning_client.recipes.amounts import AmountLike
+from pruning_client.rules.calibration import UpdateLike, calibrated
+from pruning_client.rules.parts import NormLike, PriorName, ScopeName, at_least_one, choice, ranking, rule_of, score_of
+from pruning_proto.reasons import Reason
+from pruning_proto.v1 import pruning_pb2 as pb
+
+Groups: TypeAlias = pb.Group | Iterable[pb.Group]
+UnitScoreName: TypeAlias = Literal["magnitude", "obs", "flap", "activation_norm", "weighted_magnitude", "unit_scores"]
+
+_END_OF_64_BITS: Final = 2**64
+_SCORES: Final = {
+    "obs": pb.Score(obs=pb.ObsScore()),
+    "flap": pb.Score(flap=pb.Flap()),
+    "activation_norm": pb.Score(activation_norm=pb.ActivationNorm()),
+    "weighted_magnitude": pb.Score(weighted_magnitude=pb.WeightedMagnitude()),
+    "unit_scores": pb.Score(unit_scores=pb.UnitScores()),
+}
+
+
+def remove_units(
+    amount: AmountLike,
+    n: NormLike = 2,
+    *,
+    groups: Groups = (),
+    map: str = "",  # noqa: A002 - the contract's word
+    head_dim: int | None = None,
+    scope: ScopeName = "local",
+    round_to: int = 1,
+    same_width: bool = False,
+    prior: PriorName = "history",
+    importance_scores: bool = False,
+    score: UnitScoreName = "magnitude",
+    update: UpdateLike | None = None,
+) -> pb.Rule:
+    """Prune the units of the smallest Ln norm, over all tensors of their group; at least one of each group is kept.
+
+    `groups` are built by `group`, `map` is a name that `Client.capabilities` lists; with both, they are added.
+    `head_dim` is for maps that need it. The number of kept units is rounded up to a multiple of `round_to`; with
+    `same_width` all groups of one pattern keep as many as the one that keeps most, so that one number describes them.
+
+    Other scores than "magnitude" use statistics of the tensors that consume the channels: "obs" is the best of them,
+    and needs Gram matrices (`w:in_gram`); "activation_norm", "weighted_magnitude" and "flap" need norms. "unit_scores"
+    are scores that the caller sends (`w:unit_scores`). `update="refit"` fits the remaining weights of the consumers by
+    least squares, "bias_compensation" their biases.
+    """
+    if score == "magnitude":
+        ranked = score_of(n, "local", importance_scores=importance_scores)
+    else:
+        ranked = choice(_SCORES, score, "score")
+        if importance_scores or n != 2:
+            raise recipe_error(Reason.INVALID_RECIPE, "score", f"{score} takes no norm and no importance_scores")
+    rule = ranking(rule_of(ranked, (), (), prior), amount, scope)
+    return calibrated(_units(rule, groups, map, head_dim, round_to, same_width=same_width), update=update)
+
+
+def remove_random(
+    amount: AmountLike,
+    *,
+    groups: Groups = (),
+    map: str = "",  # noqa: A002 - the contract's word
+    head_dim: int | None = None,
+    scope: ScopeName = "local",
+    round_to: int = 1,
+    same_width: bool = False,
+    prior: PriorName = "history",
+) -> pb.Rule:
+    """Prune units at random, from the recipe's seed."""
+    rule = ranking(rule_of(pb.Score(random=pb.RandomScore()), (), (), prior), amount, scope)
+    return _units(rule, groups, map, head_dim, round_to, same_width=same_width)
+
+
+def remove_dead(
+    *,
+    groups: Groups = (),
+    map: str = "",  # noqa: A002 - the contract's word
+    head_dim: int | None = None,
+    round_to: int = 1,
+    same_width: bool = False,
+    prior: PriorName = "history",
+) -> pb.Rule:
+    """Prune the units whose weights are all zero or pruned, running statistics aside; the model's output stays."""
+    rule = rule_of(pb.Score(dead=pb.Dead()), (), (), prior)
+    return _units(rule, groups, map, head_dim, round_to, same_width=same_width)
+
+
+def _units(
+    rule: pb.Rule, groups: Groups, name: str, head_dim: int | None, round_to: int, *, same_width: bool
+) -> pb.Rule:
+    all_groups = [groups] if isinstance(groups, pb.Group) else list(groups)
+    if not all_groups and not name:
+        description = "name the coupled channels: groups, built by `rules.group`, or the name of a map"
+        raise recipe_error(Reason.INVALID_RECIPE, "granularity.units", description)
+    units = pb.Units(groups=all_groups, map=name, same_width=same_width)
+    if head_dim is not None:
+        units.head_dim = at_least_one(head_dim, "granularity.units.head_dim", _END_OF_64_BITS)
+    if round_to != 1:
+        units.round_to = at_least_one(round_to, "granularity.units.round_to")
+    rule.granularity.units.CopyFrom(units)
+    return rule
