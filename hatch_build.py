@@ -1,6 +1,6 @@
-"""Compiles the kernels' C file into the wheel, or beside its source for an editable install.
+"""Compiles the kernels' C files into the wheel, or beside their sources for an editable install.
 
-A shared library that Python loads with ctypes, so that one wheel fits every version of Python. Without a C compiler, or
+Shared libraries that Python loads with ctypes, so that one wheel fits every version of Python. Without a C compiler, or
 with NO_COMPILED_KERNELS=1, the wheel has none: the engine then uses numpy, which computes the same results.
 """
 
@@ -14,8 +14,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCE = Path("pruning_engine/kernels/compiled/kernels.c")
-LIBRARY = SOURCE.with_suffix(".so")
+SOURCES = tuple(Path("pruning_engine/kernels/compiled") / name for name in ("kernels.c", "calibrated.c"))
 FLAGS = ("-std=c11", "-O3", "-shared", "-fPIC", "-fvisibility=hidden", "-s")
 
 
@@ -24,23 +23,24 @@ class CompiledKernels(BuildHookInterface[Any]):
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile, and mark the wheel as one of this platform. `version` is "standard" or "editable"."""
-        source = Path(self.root) / SOURCE
-        library = Path(self.root) / LIBRARY if version == "editable" else Path(self.directory) / LIBRARY.name
-        library.parent.mkdir(parents=True, exist_ok=True)
-        library.unlink(missing_ok=True)
-        problem = compile_kernels(source, library)
-        if problem:
-            self.app.display_warning(f"compiled kernels are left out, numpy is used instead: {problem}")
-            return
+        for source in SOURCES:
+            library = source.with_suffix(".so")
+            target = Path(self.root) / library if version == "editable" else Path(self.directory) / library.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.unlink(missing_ok=True)
+            problem = compile_kernels(Path(self.root) / source, target)
+            if problem:
+                self.app.display_warning(f"compiled kernels are left out, numpy is used instead: {problem}")
+                return
+            if version != "editable":  # whose library is beside its source
+                build_data["force_include"][str(target)] = str(library)
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
-        if version != "editable":  # whose library is beside its source
-            build_data["force_include"][str(library)] = str(LIBRARY)
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002 - hatchling's
-        """Remove the library, which is in the wheel now."""
-        if version != "editable":
-            (Path(self.directory) / LIBRARY.name).unlink(missing_ok=True)
+        """Remove the libraries, which are in the wheel now."""
+        for source in SOURCES if version != "editable" else ():
+            (Path(self.directory) / source.with_suffix(".so").name).unlink(missing_ok=True)
 
 
 def compile_kernels(source: Path, library: Path) -> str | None:

@@ -9,6 +9,9 @@ from typing import Any, Final, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from pruning_engine.kernels.compiled.statistics_kernels import Columns, calibrated_kernels
+from pruning_engine.methods.factorisation import upper_factor
+
 Array: TypeAlias = Any
 """A numpy array, or a tensor of torch where torch is in use. The arrays of one call are all of one kind."""
 
@@ -38,6 +41,9 @@ class Arrays(Protocol):
     def dot_rows(self, one: Array, other: Array) -> Array:
         """Return the products of equal rows, (R,), summed in fp64."""
 
+    def product(self, one: Array, other: Array, out: Array) -> None:
+        """Write one @ other to `out`."""
+
     def prune_least(self, scores: Array, candidates: Array, count: int) -> Array:
         """Return `candidates` without the `count` of least score; of equal ones the first in flat order are pruned."""
 
@@ -50,16 +56,16 @@ class Arrays(Protocol):
         Raises: NotPositiveDefiniteError.
         """
 
-    def eliminate(self, weight: Array, upper: Array, keep: Array, errors: Array) -> None:
-        """Prune columns (R, B) from left to right, each error made up for by the columns to its right. In place.
+    def eliminate(self, columns: Columns) -> None:
+        """Prune columns from left to right, each error made up for by the columns to its right. In place."""
 
-        `upper`: (B, B), the rows and columns of U. `errors` (R, B) receives w / U_jj where pruned, else 0.
-        """
+    def eliminate_groups(self, n_of_m: tuple[int, int], columns: Columns) -> bool:
+        """Do the same and choose the mask on the way, as `choices.NOfM` does. Return False if that is not possible."""
 
 
-def row_blocks(rows: int, columns: int) -> Iterator[slice]:
-    """Return slices of about BLOCK_ENTRIES entries that are all rows of a matrix."""
-    step = max(1, BLOCK_ENTRIES // max(1, columns))
+def row_blocks(rows: int, columns: int, entries: int = BLOCK_ENTRIES) -> Iterator[slice]:
+    """Return slices of about `entries` entries that are all rows of a matrix."""
+    step = max(1, entries // max(1, columns))
     return (slice(begin, min(rows, begin + step)) for begin in range(0, rows, step))
 
 
@@ -93,6 +99,10 @@ class NumpyArrays:
         """Return the products of equal rows, (R,), summed in fp64."""
         return np.multiply(one, other).sum(axis=1, dtype=np.float64)
 
+    def product(self, one: Array, other: Array, out: Array) -> None:
+        """Write one @ other to `out`."""
+        np.matmul(one, other, out=out)
+
     def prune_least(self, scores: Array, candidates: Array, count: int) -> Array:
         """Return `candidates` without the `count` of least score; of equal ones the first in flat order are pruned."""
         return _prune_least(scores.reshape(1, -1), candidates.reshape(1, -1), np.array([count])).reshape(scores.shape)
@@ -103,22 +113,34 @@ class NumpyArrays:
 
     def upper_factor(self, matrix: Array, damping: float) -> Array:
         """Return U, upper triangular, with UᵀU = (matrix + damping I)⁻¹. Raises: NotPositiveDefiniteError."""
-        damped = matrix + damping * np.eye(len(matrix), dtype=matrix.dtype)
         try:
-            reversed_factor = np.linalg.cholesky(damped[::-1, ::-1])
+            return upper_factor(matrix, damping)
         except np.linalg.LinAlgError as error:
             raise NotPositiveDefiniteError(str(error)) from error
-        factor: Array = np.triu(np.linalg.inv(reversed_factor[::-1, ::-1]))
-        if not np.isfinite(factor).all():
-            raise NotPositiveDefiniteError("the factor is not finite")
-        return factor
 
-    def eliminate(self, weight: Array, upper: Array, keep: Array, errors: Array) -> None:
-        """Prune columns (R, B) from left to right, each error made up for by the columns to its right. In place."""
-        for column in range(weight.shape[1]):
-            errors[:, column] = np.where(keep[:, column], 0, weight[:, column] / upper[column, column])
-            weight[:, column:] -= errors[:, column, None] * upper[column, column:]
-        weight[~keep] = 0
+    def eliminate(self, columns: Columns) -> None:
+        """Prune columns from left to right, each error made up for by the columns to its right. In place."""
+        kernels = calibrated_kernels(columns.weight)
+        if kernels is None:
+            eliminate_by_columns(self, columns)
+        else:
+            kernels.eliminate(columns)
+
+    def eliminate_groups(self, n_of_m: tuple[int, int], columns: Columns) -> bool:
+        """Do the same and choose the mask on the way, as `choices.NOfM` does. Return False if that is not possible."""
+        kernels = calibrated_kernels(columns.weight)
+        if kernels is not None:
+            kernels.eliminate_groups(n_of_m, columns)
+        return kernels is not None
+
+
+def eliminate_by_columns(ops: Arrays, columns: Columns) -> None:
+    """Do `Arrays.eliminate` in any kind of arrays."""
+    weight, upper = columns.weight, columns.upper
+    for at in range(weight.shape[1]):
+        columns.errors[:, at] = ops.where(columns.keep[:, at], 0 * weight[:, at], weight[:, at] / upper[at, at])
+        weight[:, at:] -= columns.errors[:, at, None] * upper[at, at:]
+    weight[~columns.keep] = 0
 
 
 NUMPY_ARRAYS: Final = NumpyArrays()

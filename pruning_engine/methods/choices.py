@@ -73,6 +73,11 @@ class NOfM:
     m: int
 
     @property
+    def n_of_m(self) -> tuple[int, int]:
+        """Return both numbers."""
+        return self.n, self.m
+
+    @property
     def width(self) -> int | None:
         """Return one group: each is decided on when the columns before it are eliminated, as in the paper."""
         return self.m

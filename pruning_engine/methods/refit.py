@@ -5,24 +5,27 @@ arXiv:2406.07831, section 3.3, solve all rows at once by preconditioned conjugat
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from pruning_engine.methods.arrays import Array, arrays_of, row_blocks
+from pruning_engine.methods.conjugates import conjugates, step
 from pruning_engine.methods.gram import Gram
 from pruning_engine.methods.updated import Updated
 
+CONVERGED: Final = 1e-10
+"""A row is done when its preconditioned residual is this part of what it was for weights of 0, both squared."""
+
+BLOCK_ENTRIES: Final = 1 << 22
+"""Entries of the rows that are solved at a time: the longer, the faster the products; four such blocks are held."""
+
 
 @dataclass(frozen=True, slots=True)
-class _Problem:
-    """Some rows, and what to solve for: the least loss within the mask, from a start."""
+class _System:
+    """What all rows share: H, λ, and the preconditioner 1 / (diag H + λ), (C,)."""
 
-    target: Array
-    keep: Array
-    start: Array
     matrix: Array
-    damping: Array
-    """λ."""
+    penalty: float
     inverse_diagonal: Array
-    """The preconditioner, (C,): 1 / (diag H + λ)."""
 
 
 def refit(  # noqa: PLR0913 - by keyword, with the paper's defaults
@@ -32,50 +35,34 @@ def refit(  # noqa: PLR0913 - by keyword, with the paper's defaults
 
     `steps`: at most; rows stop where they have converged.
     `start`: where to begin, such as what SparseGPT left; weight · keep by default. No row ends worse than it began.
-    Cost: steps + 1 products (R, C) · (C, C), and about six blocks of rows of memory.
+    Cost: steps + 1 products (R, C) · (C, C), and four blocks of rows of memory.
     """
     ops = arrays_of(weight)
-    matrix, scale = gram.matrix_like(weight), gram.scale
-    penalty = damping * scale
+    penalty = damping * gram.scale
     diagonal = ops.cast(gram.diagonal, weight) + penalty
     inverse = ops.where(diagonal > 0, 1 / ops.where(diagonal > 0, diagonal, 1.0), 0.0)
+    system = _System(gram.matrix_like(weight), penalty, inverse)
     result = ops.zeros(weight.shape, weight)
-    for rows in row_blocks(*weight.shape):
+    for rows in row_blocks(weight.shape[0], weight.shape[1], BLOCK_ENTRIES):
         begin = ops.where(keep[rows], weight[rows] if start is None else start[rows], 0.0)
-        result[rows] = _solve(_Problem(weight[rows], keep[rows], begin, matrix, penalty, inverse), steps)
+        result[rows] = begin
+        worse = _solve(system, weight[rows], keep[rows], result[rows], steps)
+        result[rows] = ops.where(worse[:, None], begin, result[rows])
     return Updated(result, damping)
 
 
-def _solve(problem: _Problem, steps: int) -> Array:
-    ops, keep, matrix = arrays_of(problem.target), problem.keep, problem.matrix
-    solution = ops.copy(problem.start)
-    residual = ops.where(keep, (problem.target - solution) @ matrix, 0.0) - problem.damping * solution
-    first_residual = ops.copy(residual)
-    direction = residual * problem.inverse_diagonal
-    products = ops.dot_rows(residual, direction)
-    enough = 1e-12 * products
+def _solve(system: _System, target: Array, keep: Array, solution: Array, steps: int) -> Array:
+    """Improve a solution in place; return which rows are worse than before, or no better (R,)."""
+    ops = arrays_of(target)
+    residual = ops.where(keep, (target - solution) @ system.matrix, 0.0) - system.penalty * solution
+    state = conjugates(keep, system.inverse_diagonal, residual, solution)
+    scale = ops.dot_rows(target * target, ops.where(system.inverse_diagonal > 0, 1 / system.inverse_diagonal, 0.0))
+    state.enough[:] = CONVERGED * scale
     for _ in range(steps):
-        image = ops.where(keep, direction @ matrix, 0.0) + problem.damping * direction
-        curvature = ops.dot_rows(direction, image)
-        active = (products > enough) & (curvature > 0)
-        if not bool(active.any()):
+        ops.product(state.direction, system.matrix, state.image)
+        if not step(state, system.penalty):
             break
-        step = ops.cast(ops.where(active, products / ops.where(active, curvature, 1.0), 0.0), solution)[:, None]
-        solution += step * direction
-        residual -= step * image
-        scaled = residual * problem.inverse_diagonal
-        products_now = ops.dot_rows(residual, scaled)
-        ratio = ops.where(active, products_now / ops.where(active, products, 1.0), 0.0)
-        direction = scaled + ops.cast(ratio, solution)[:, None] * direction
-        products = products_now
-    return ops.where((_change(problem, solution, first_residual, residual) < 0)[:, None], solution, problem.start)
-
-
-def _change(problem: _Problem, solution: Array, first_residual: Array, residual: Array) -> Array:
-    """Return how much each row's loss without damping changed, (R,), from the residuals: no product with H."""
-    moved = solution - problem.start
-    gradient = first_residual + residual + problem.damping * (problem.start + solution)
-    return -arrays_of(moved).dot_rows(moved, gradient)
+    return state.change >= 0
 
 
 def refit_channels(weight: Array, kept_channels: Array, gram: Gram, *, damping: float = 0.01) -> Updated:

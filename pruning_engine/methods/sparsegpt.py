@@ -8,8 +8,9 @@ updates of columns to the right wait for several blocks.
 from dataclasses import dataclass
 from typing import Final
 
+from pruning_engine.kernels.compiled.statistics_kernels import Columns
 from pruning_engine.methods.arrays import Array, arrays_of, row_blocks
-from pruning_engine.methods.choices import Choice
+from pruning_engine.methods.choices import Choice, NOfM
 from pruning_engine.methods.gram import Gram
 
 PANEL: Final = 512
@@ -76,12 +77,15 @@ class _Elimination:
     def eliminate(self, part: slice, errors: Array) -> None:
         """Prune a block of columns, as many at a time as are chosen at a time; `errors` (R, B) receives theirs."""
         ops = arrays_of(self.weight)
-        upper = ops.cast(self.upper[part, part], self.weight)
+        upper = ops.copy(ops.cast(self.upper[part, part], self.weight))
         weight, mask, diagonal = self.weight[:, part], self.mask[:, part], upper.diagonal()
         size = weight.shape[1]
+        block = Columns(weight, upper, mask, errors)
+        if isinstance(self.choose, NOfM) and ops.eliminate_groups(self.choose.n_of_m, block):
+            return
         for few in _parts(0, size, self.choose.width or size):
             mask[:, few] = self.choose((weight[:, few] / diagonal[few]) ** 2, part.start + few.start, mask[:, few])
-            ops.eliminate(weight[:, few], upper[few, few], mask[:, few], errors[:, few])
+            ops.eliminate(Columns(weight[:, few], upper[few, few], mask[:, few], errors[:, few]))
             if few.stop < size:
                 weight[:, few.stop :] -= errors[:, few] @ upper[few, few.stop :]
 

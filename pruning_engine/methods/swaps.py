@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from pruning_engine.kernels.compiled.statistics_kernels import Swaps, calibrated_kernels
 from pruning_engine.methods.arrays import row_blocks
 from pruning_engine.methods.gram import Gram
 
@@ -22,6 +23,15 @@ Mask = npt.NDArray[np.bool_]
 
 LEAST_GAIN: Final = 1e-5
 """Gains smaller than this part of the terms they are the difference of may be rounding errors."""
+
+BLOCK_ENTRIES: Final = 1 << 22
+"""Entries of the rows that are worked on at a time: of each such block, H is read in fp64 once."""
+
+STRIP: Final = 512
+"""Columns of H that are held in fp64 at a time."""
+
+MOST_COMPILED: Final = 256
+"""Candidates up to which the compiled kernels have room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +61,14 @@ def swap(  # noqa: PLR0913 - by keyword, with the paper's defaults
     `frozen`: (R, C), pruned entries that are never restored.
     Among equal changes, the pair whose pruned entry, then whose restored entry, comes first is taken.
     """
-    result = np.array(keep)
-    allowed = ~result if frozen is None else ~result & ~frozen
-    limits = Limits(steps, candidates, group)
-    matrix = gram.matrix_like(weight)
-    for rows in row_blocks(*weight.shape):
-        products = images(np.where(result[rows], 0, weight[rows]), matrix)
-        for row, image in enumerate(products, rows.start):
-            _swap_row(_Row(weight[row], result[row], allowed[row], image), matrix, limits)
+    result = np.array(keep, order="C")
+    limits = Limits(steps, max(1, candidates), group)
+    matrix = np.ascontiguousarray(gram.matrix_like(weight))
+    tiles = None if group is None else _tiles(matrix, group)
+    for rows in row_blocks(weight.shape[0], weight.shape[1], BLOCK_ENTRIES):
+        kept, part = result[rows], np.ascontiguousarray(weight[rows])
+        allowed = ~kept if frozen is None else ~kept & ~frozen[rows]
+        _swap_rows(_Rows(part, kept, allowed, images(np.where(kept, 0, part), matrix)), matrix, tiles, limits)
     return result
 
 
@@ -67,25 +77,45 @@ def images(pruned: Floats, matrix: Floats) -> Floats:
 
     Both factors are scaled by sqrt(diag H) and rounded to integers so small that fp64 sums of products are exact.
     """
-    columns = matrix.shape[0]
-    bits = (53 - math.ceil(math.log2(max(2, columns)))) // 2
+    matrix, columns = np.ascontiguousarray(matrix), matrix.shape[0]
+    limit = 2.0 ** ((53 - math.ceil(math.log2(max(2, columns)))) // 2)
     roots = np.sqrt(matrix.diagonal().astype(np.float64))
     inverse = np.divide(1.0, roots, out=np.zeros_like(roots), where=roots > 0)
-    scaled = pruned * roots
-    largest = np.abs(scaled).max(axis=1, keepdims=True, initial=0)
-    units = np.where(largest > 0, largest, 1) * 2.0**-bits
-    left = np.rint(scaled / units)
+    left = pruned * roots
+    largest = np.abs(left).max(axis=1, keepdims=True, initial=0)
+    units = np.where(largest > 0, largest, 1) / limit
+    np.rint(np.divide(left, units, out=left), out=left)
     result = np.empty(pruned.shape, pruned.dtype)
-    for strip in row_blocks(columns, columns):
-        right = np.rint(matrix[:, strip] * inverse[:, None] * (inverse[strip] * 2.0**bits))
-        np.clip(right, -(2.0**bits), 2.0**bits, out=right)
-        result[:, strip] = (left @ right) * (units * 2.0**-bits) * roots[strip]
+    for begin in range(0, columns, STRIP):
+        strip = slice(begin, begin + STRIP)
+        result[:, strip] = (
+            (left @ _integers(matrix[:, strip], inverse, inverse[strip] * limit, limit))
+            * (units / limit)
+            * roots[strip]
+        )
     return result
 
 
+def _integers(matrix: Floats, row_scales: Floats, column_scales: Floats, limit: float) -> Floats:
+    """Return matrix · row_scales · column_scales as whole numbers of at most `limit`, in fp64."""
+    kernels = calibrated_kernels(matrix)
+    if kernels is not None:
+        return kernels.integers(matrix, row_scales, column_scales, limit)
+    scaled = matrix * row_scales[:, None] * column_scales
+    rounded: Floats = np.rint(np.clip(scaled, -limit, limit, out=scaled), out=scaled)
+    return rounded
+
+
+def _tiles(matrix: Floats, group: int) -> Floats:
+    """Return the rows and columns of H within each group of columns, (groups, m, m)."""
+    within = np.arange(len(matrix) // group * group).reshape(-1, group)
+    tiles: Floats = matrix[within[:, :, None], within[:, None, :]]
+    return tiles
+
+
 @dataclass(frozen=True, slots=True)
-class _Row:
-    """A row on the way; all but the weight change in place."""
+class _Rows:
+    """Rows on the way, or one; all but the weights change in place. `image` is H r, where r is what is pruned."""
 
     weight: Floats
     keep: Mask
@@ -93,27 +123,43 @@ class _Row:
     image: Floats
 
     def swap(self, pruned: int, restored: int, matrix: Floats) -> None:
-        """Prune one entry and restore another."""
+        """Prune one entry of a single row and restore another."""
         self.keep[pruned], self.keep[restored] = False, True
         self.allowed[pruned], self.allowed[restored] = True, False
         self.image[:] += self.weight[pruned] * matrix[pruned] - self.weight[restored] * matrix[restored]
 
 
-def _swap_row(row: _Row, matrix: Floats, limits: Limits) -> None:
+def _swap_rows(rows: _Rows, matrix: Floats, tiles: Floats | None, limits: Limits) -> None:
+    kernels = calibrated_kernels(rows.weight, matrix)
+    if kernels is None or limits.candidates > MOST_COMPILED:
+        for row in zip(rows.weight, rows.keep, rows.allowed, rows.image, strict=True):
+            _swap_row(_Rows(*row), matrix, tiles, limits)
+        return
+    diagonal = matrix.diagonal().copy()
+    search = Swaps(
+        *(matrix, diagonal, np.sqrt(diagonal), tiles),
+        limits.steps,
+        limits.candidates,
+        limits.group or 0,
+    )
+    kernels.swap(search, rows.weight, rows.keep, rows.allowed, rows.image)
+
+
+def _swap_row(row: _Rows, matrix: Floats, tiles: Floats | None, limits: Limits) -> None:
     squares = row.weight * row.weight * matrix.diagonal()
     for _ in range(limits.steps):
         terms = 2 * row.weight * row.image
-        cost, gain = terms + squares, squares - terms
-        if limits.group is None:
+        cost, gain = squares + terms, squares - terms
+        if tiles is None:
             pair = _best_pair(row, cost, gain, matrix, limits.candidates)
         else:
-            pair = _best_pair_in_groups(row, cost, gain, matrix, limits.group)
+            pair = _best_pair_in_groups(row, cost, gain, tiles)
         if pair is None:
             return
         row.swap(*pair, matrix)
 
 
-def _best_pair(row: _Row, cost: Floats, gain: Floats, matrix: Floats, count: int) -> tuple[int, int] | None:
+def _best_pair(row: _Rows, cost: Floats, gain: Floats, matrix: Floats, count: int) -> tuple[int, int] | None:
     to_prune, to_restore = _least(cost, row.keep, count), _least(gain, row.allowed, count)
     if not len(to_prune) or not len(to_restore):
         return None
@@ -125,13 +171,13 @@ def _best_pair(row: _Row, cost: Floats, gain: Floats, matrix: Floats, count: int
     return int(to_prune[place // len(to_restore)]), int(to_restore[place % len(to_restore)])
 
 
-def _best_pair_in_groups(row: _Row, cost: Floats, gain: Floats, matrix: Floats, group: int) -> tuple[int, int] | None:
-    groups = len(cost) // group
-    within = np.arange(groups * group).reshape(groups, group)
-    tiles = matrix[within[:, :, None], within[:, None, :]]
-    weight = row.weight[within]
-    change = _change(cost[within][:, :, None], gain[within][:, None], 2 * weight[:, :, None] * weight[:, None] * tiles)
-    change[~(row.keep[within][:, :, None] & row.allowed[within][:, None])] = 0
+def _best_pair_in_groups(row: _Rows, cost: Floats, gain: Floats, tiles: Floats) -> tuple[int, int] | None:
+    groups, group = tiles.shape[:2]
+    weight, keep, allowed, cost, gain = (
+        array[: groups * group].reshape(groups, group) for array in (row.weight, row.keep, row.allowed, cost, gain)
+    )
+    change = _change(cost[:, :, None], gain[:, None], 2 * weight[:, :, None] * weight[:, None] * tiles)
+    change[~(keep[:, :, None] & allowed[:, None])] = 0
     place = int(change.argmin()) if change.size else 0
     if not change.size or not change.flat[place] < 0:
         return None
