@@ -322,79 +322,94 @@ static void select_candidates(const Row *row, const uint16_t *among, int64_t mos
     found->limit = limit;
 }
 
-/* Add the costs of 16 columns that are within the limits, in C. */
-INLINE void collect_block(const Row *row, int64_t block, uint32_t among, Candidates *found)
+/* Collect what is within the limit, ROOM entries or a few more. */
+INLINE void collect(const Row *row, const uint16_t *among, Candidates *found)
 {
-    for (; among && found->count < ROOM; among &= among - 1) {
-        const int64_t place = block * 16 + __builtin_ctz(among);
-        const float cost = cost_of(row, place);
-        if (cost <= found->limit) {
+    found->count = 0;
+    for (int64_t block = 0; block < row->blocks && found->count < ROOM; block++)
+        for (uint32_t left = among[block]; left; left &= left - 1) {
+            const int64_t place = block * 16 + __builtin_ctz(left);
+            const float cost = cost_of(row, place);
             found->places[found->count] = (int32_t)place;
-            found->costs[found->count++] = cost;
+            found->costs[found->count] = cost;
+            found->count += cost <= found->limit;
         }
-    }
-}
-
-/* Collect what is within the limits of both kinds. */
-INLINE void collect(const Row *row, Candidates *to_prune, Candidates *to_restore)
-{
-    to_prune->count = to_restore->count = 0;
-    for (int64_t block = 0; block < row->blocks; block++) {
-        collect_block(row, block, row->kept[block], to_prune);
-        collect_block(row, block, row->allowed[block], to_restore);
-    }
 }
 
 #ifdef X86
-AVX512 static inline void add_block(Candidates *found, __mmask16 within, __m512 costs, __m512i places)
+AVX512 static void collect_avx512(const Row *row, const uint16_t *among, Candidates *found)
 {
-    if (found->count > ROOM - 16)
-        return;
-    _mm512_mask_compressstoreu_ps(found->costs + found->count, within, costs);
-    _mm512_mask_compressstoreu_epi32(found->places + found->count, within, places);
-    found->count += __builtin_popcount(within);
-}
-
-AVX512 static inline void collect_avx512(const Row *row, Candidates *to_prune, Candidates *to_restore)
-{
-    to_prune->count = to_restore->count = 0;
-    const __m512 prune_limit = _mm512_set1_ps(to_prune->limit), restore_limit = _mm512_set1_ps(to_restore->limit);
+    const __m512 limit = _mm512_set1_ps(found->limit);
     __m512i places = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    for (int64_t block = 0; block < row->blocks; block++) {
-        const __m512 products = _mm512_mul_ps(_mm512_loadu_ps(row->twice + 16 * block), _mm512_loadu_ps(row->image + 16 * block));
-        const __m512 costs = _mm512_add_ps(_mm512_loadu_ps(row->squares + 16 * block), products);
-        const __mmask16 prune = _mm512_mask_cmp_ps_mask(row->kept[block], costs, prune_limit, _CMP_LE_OQ);
-        const __mmask16 restore = _mm512_mask_cmp_ps_mask(row->allowed[block], costs, restore_limit, _CMP_LE_OQ);
-        if (prune)
-            add_block(to_prune, prune, costs, places);
-        if (restore)
-            add_block(to_restore, restore, costs, places);
+    int count = 0;
+    for (int64_t block = 0; block < row->blocks && count < ROOM; block++) {
+        const __m512 twice = _mm512_loadu_ps(row->twice + 16 * block), image = _mm512_loadu_ps(row->image + 16 * block);
+        const __m512 costs = _mm512_add_ps(_mm512_loadu_ps(row->squares + 16 * block), _mm512_mul_ps(twice, image));
+        const __mmask16 within = _mm512_mask_cmp_ps_mask(among[block], costs, limit, _CMP_LE_OQ);
+        if (within) {
+            _mm512_storeu_ps(found->costs + count, _mm512_maskz_compress_ps(within, costs));
+            _mm512_storeu_si512(found->places + count, _mm512_maskz_compress_epi32(within, places));
+            count += __builtin_popcount(within);
+        }
         places = _mm512_add_epi32(places, _mm512_set1_epi32(16));
     }
+    found->count = count;
 }
 #endif
 
-/* Leave the `most` least of what was collected; if there is too little or too much of it, select anew.
+/* Leave the `wanted` least of more that were collected; of equal ones the first. */
+static void cut_candidates(const Row *row, int wanted, Candidates *found)
+{
+    memcpy(row->values, found->costs, (size_t)found->count * sizeof(float));
+    const float cut = nth_least(row->values, found->count, wanted - 1);
+    int equal = wanted, left = 0;
+    for (int at = 0; at < found->count; at++)
+        equal -= found->costs[at] < cut;
+    for (int at = 0; at < found->count; at++) {
+        const float cost = found->costs[at];
+        found->costs[left] = cost;
+        found->places[left] = found->places[at];
+        left += cost < cut || (cost == cut && equal-- > 0);
+    }
+    found->count = wanted;
+}
 
-   The next limit is a little above the largest that is left, so that about as many are collected the next time. */
-INLINE void settle(const Row *row, const uint16_t *among, int64_t most, int64_t available, Candidates *found)
+/* Find the `most` least costs of `available` entries; of equal ones the first.
+
+   They are collected by a limit, which is a little above the cost of the last one that was found the time before; if it
+   has become too low or too high, others are tried, and at last the entries are sorted out by selection. */
+INLINE void find_candidates(int level, const Row *row, const uint16_t *among, int64_t most, int64_t available,
+                            Candidates *found)
 {
     const int wanted = (int)(most < available ? most : available);
-    if (found->count < wanted || found->count > ROOM - 16) {
-        select_candidates(row, among, most, found);
-        found->margin *= 2;
-    } else if (found->count > wanted + wanted / 2) {
+    float low = -INFINITY, high = INFINITY;
+    for (int turn = 0;; turn++) {
+#ifdef X86
+        if (level == LEVEL_AVX512)
+            collect_avx512(row, among, found);
+        else
+#endif
+            collect(row, among, found);
+        if (found->count >= wanted && found->count < ROOM)
+            break;
+        if (turn == 8 || !(found->margin > 0) || !(fabsf(found->limit) < INFINITY)) {
+            select_candidates(row, among, most, found);
+            break;
+        }
+        found->margin *= found->count < wanted ? 1.5f : 0.7f;
+        if (found->count < wanted)
+            low = found->limit;
+        else
+            high = found->limit;
+        found->limit = !(high < INFINITY)   ? low + found->margin * (float)(1 << turn)
+                       : !(low > -INFINITY) ? high - found->margin * (float)(1 << turn)
+                                            : low + (high - low) / 2;
+    }
+    if (found->count > 4 * wanted)
         found->margin *= 0.8f;
-    }
+    if (found->count > wanted)
+        cut_candidates(row, wanted, found);
     float most_costly = -INFINITY, least_costly = INFINITY;
-    while (found->count > wanted) {
-        int worst = 0;
-        for (int at = 1; at < found->count; at++)
-            worst = found->costs[at] >= found->costs[worst] ? at : worst;
-        found->count--;
-        memmove(found->costs + worst, found->costs + worst + 1, (size_t)(found->count - worst) * sizeof(float));
-        memmove(found->places + worst, found->places + worst + 1, (size_t)(found->count - worst) * sizeof(int32_t));
-    }
     for (int at = 0; at < found->count; at++) {
         most_costly = found->costs[at] > most_costly ? found->costs[at] : most_costly;
         least_costly = found->costs[at] < least_costly ? found->costs[at] : least_costly;
@@ -404,31 +419,91 @@ INLINE void settle(const Row *row, const uint16_t *among, int64_t most, int64_t 
     found->limit = available > most ? most_costly + found->margin : INFINITY;
 }
 
-/* Return the best of all pairs. `matrix`: rows and columns as the places say. */
-INLINE Pair best_pair(const Row *row, const float *matrix, const Candidates *to_prune, const Candidates *to_restore)
+enum { MOST_SLOTS = 256 };
+
+/* Candidates of one kind in slots, which they keep as long as they are candidates: an unused slot has infinite cost. */
+typedef struct {
+    int count; /* of the candidates in ascending order of their places */
+    int32_t ordered[MOST_SLOTS], slot_of[MOST_SLOTS];
+    int32_t places[MOST_SLOTS];
+    float costs[MOST_SLOTS], weights[MOST_SLOTS];
+    int fresh_count;
+    int32_t fresh[MOST_SLOTS]; /* slots with another candidate than before */
+} Slots;
+
+/* Give candidates their slots; those that had none get what others have left. */
+INLINE void assign_slots(const Row *row, int size, const Candidates *found, Slots *slots)
+{
+    uint8_t is_used[MOST_SLOTS] = {0};
+    int32_t ordered[MOST_SLOTS], slot_of[MOST_SLOTS];
+    for (int at = 0, before = 0; at < found->count; at++) {
+        while (before < slots->count && slots->ordered[before] < found->places[at])
+            before++;
+        const int same = before < slots->count && slots->ordered[before] == found->places[at];
+        ordered[at] = found->places[at];
+        slot_of[at] = same ? slots->slot_of[before] : -1;
+        if (same)
+            is_used[slots->slot_of[before]] = 1;
+    }
+    slots->fresh_count = 0;
+    for (int at = 0, slot = 0; at < found->count; at++) {
+        if (slot_of[at] < 0) {
+            while (is_used[slot])
+                slot++;
+            is_used[slot] = 1;
+            slot_of[at] = slot;
+            slots->fresh[slots->fresh_count++] = slot;
+        }
+        slots->places[slot_of[at]] = ordered[at];
+        slots->costs[slot_of[at]] = found->costs[at];
+        slots->weights[slot_of[at]] = row->weight[ordered[at]];
+    }
+    for (int slot = 0; slot < size; slot++)
+        if (!is_used[slot])
+            slots->costs[slot] = INFINITY;
+    slots->count = found->count;
+    memcpy(slots->ordered, ordered, (size_t)found->count * sizeof(int32_t));
+    memcpy(slots->slot_of, slot_of, (size_t)found->count * sizeof(int32_t));
+}
+
+/* Read the entries of H that new pairs need: reading them is slow, because each is in a line of memory of its own. */
+INLINE void read_pairs(const float *matrix, int64_t columns, int size, const Slots *to_prune, const Slots *to_restore,
+                       float *pairs)
+{
+    for (int at = 0; at < to_prune->fresh_count; at++) {
+        const int slot = to_prune->fresh[at];
+        const float *others = matrix + to_prune->places[slot] * columns;
+        for (int other = 0; other < size; other++)
+            pairs[slot * size + other] = others[to_restore->places[other]];
+    }
+    for (int at = 0; at < to_restore->fresh_count; at++) {
+        const int slot = to_restore->fresh[at];
+        for (int other = 0; other < size; other++)
+            pairs[other * size + slot] = matrix[to_prune->places[other] * columns + to_restore->places[slot]];
+    }
+}
+
+/* Return the best of all pairs. `pairs` (size, size): H_pu of the slots; `size` is a multiple of 16. */
+INLINE Pair best_pair(int size, const Slots *to_prune, const Slots *to_restore, const float *pairs)
 {
     Pair best = {0, 0, 0};
-    float weights[ROOM + 16], roots[ROOM + 16];
-    for (int at = 0; at < to_restore->count; at++) {
-        weights[at] = row->weight[to_restore->places[at]];
-        roots[at] = row->roots[to_restore->places[at]];
-    }
-    int cheapest = 0;
-    for (int at = 1; at < to_prune->count; at++)
-        cheapest = to_prune->costs[at] < to_prune->costs[cheapest] ? at : cheapest;
-    for (int turn = -1; turn < to_prune->count; turn++) { /* the cheapest first: it rules most others out */
-        const int at = turn < 0 ? cheapest : turn;
-        if (turn == cheapest || to_prune->count == 0)
+    for (int slot = 0; slot < size; slot++) {
+        const float cost = to_prune->costs[slot], twice = 2 * to_prune->weights[slot], amount = fabsf(cost);
+        if (!(cost < INFINITY))
             continue;
-        const int64_t pruned = to_prune->places[at];
-        const float cost = to_prune->costs[at], twice = 2 * row->weight[pruned], root = row->roots[pruned];
-        const float *others = matrix + pruned * row->columns;
-        for (int other = 0; other < to_restore->count; other++) {
-            const float gain = to_restore->costs[other];
-            if (bound(cost, gain, root * roots[other]) > best.change)
-                continue;
-            const int64_t restored = to_restore->places[other];
-            try_pair(&best, pruned, restored, cost, gain, twice * weights[other] * others[restored]);
+        for (int begin = 0; begin < size; begin += 16) {
+            float crosses[16];
+            int32_t is_good = 0;
+            for (int lane = 0; lane < 16; lane++) {
+                const float gain = to_restore->costs[begin + lane];
+                const float cross = twice * to_restore->weights[begin + lane] * pairs[slot * size + begin + lane];
+                const float change = (cost + gain) - cross, sum = (amount + fabsf(gain)) + fabsf(cross);
+                crosses[lane] = cross;
+                is_good |= (change < -LEAST_GAIN * sum) & (change <= best.change);
+            }
+            for (int lane = 0; is_good && lane < 16; lane++)
+                try_pair(&best, to_prune->places[slot], to_restore->places[begin + lane], cost,
+                         to_restore->costs[begin + lane], crosses[lane]);
         }
     }
     return best;
@@ -482,9 +557,11 @@ typedef struct {
     const float *tiles; /* with a group: see best_pair_in_groups */
 } Problem;
 
-/* Swap entries of one row; return how often. */
-INLINE int64_t swap_row(int level, const Problem *problem, Row *row)
+/* Swap entries of one row; return how often. `pairs`: room for H of all pairs. */
+INLINE int64_t swap_row(int level, const Problem *problem, Row *row, float *pairs)
 {
+    const int size = (int)((problem->candidates + 15) / 16 * 16);
+    Slots prune_slots = {.count = 0}, restore_slots = {.count = 0};
     Candidates to_prune = {.margin = 0, .limit = -INFINITY}, to_restore = {.margin = 0, .limit = -INFINITY};
     int64_t kept = 0, allowed = 0, swaps = 0;
     for (int64_t block = 0; block < row->blocks; block++) {
@@ -496,15 +573,12 @@ INLINE int64_t swap_row(int level, const Problem *problem, Row *row)
         if (problem->group) {
             best = best_pair_in_groups(row, problem->tiles, problem->group);
         } else {
-#ifdef X86
-            if (level == LEVEL_AVX512)
-                collect_avx512(row, &to_prune, &to_restore);
-            else
-#endif
-                collect(row, &to_prune, &to_restore);
-            settle(row, row->kept, problem->candidates, kept, &to_prune);
-            settle(row, row->allowed, problem->candidates, allowed, &to_restore);
-            best = best_pair(row, problem->matrix, &to_prune, &to_restore);
+            find_candidates(level, row, row->kept, problem->candidates, kept, &to_prune);
+            find_candidates(level, row, row->allowed, problem->candidates, allowed, &to_restore);
+            assign_slots(row, size, &to_prune, &prune_slots);
+            assign_slots(row, size, &to_restore, &restore_slots);
+            read_pairs(problem->matrix, problem->columns, size, &prune_slots, &restore_slots, pairs);
+            best = best_pair(size, &prune_slots, &restore_slots, pairs);
         }
         if (!(best.change < 0))
             break;
@@ -523,7 +597,8 @@ INLINE void pack_bits(const uint8_t *bytes, int64_t columns, uint16_t *bits)
 
 /* Swap entries of `rows` rows; `keep` (rows, columns) of 0 and 1 is changed. `allowed`: what may be restored.
 
-   `images` (rows, columns): H r of each row. `scratch`: zeros for 6 rows of floats and 1 of bits, padded to 16 columns.
+   `images` (rows, columns): H r of each row. `scratch`: zeros for 6 rows of floats padded to 16 columns, and for as many pairs as there are
+   candidates of both kinds, padded to 16.
    Return how many swaps were done. */
 INLINE int64_t swap_rows(int level, int64_t rows, const Problem *problem, const float *weights, uint8_t *keep,
                          const uint8_t *allowed, const float *images, float *scratch)
@@ -551,7 +626,7 @@ INLINE int64_t swap_rows(int level, int64_t rows, const Problem *problem, const 
             row.roots[place] = fabsf(row.weight[place]) * problem->roots[place];
             row.twice[place] = keep[at * columns + place] ? 2 * row.weight[place] : -2 * row.weight[place];
         }
-        swaps += swap_row(level, problem, &row);
+        swaps += swap_row(level, problem, &row, scratch + 6 * padded);
         for (int64_t place = 0; place < columns; place++)
             keep[at * columns + place] = (uint8_t)is_among(row.kept, place);
     }

@@ -153,7 +153,8 @@ class CalibratedKernels:
         problem = _Problem(*numbers, *map(address, arrays))
 
         def work(rows: slice) -> None:
-            scratch = np.zeros(6 * -(-columns // 16) * 16, np.float32)
+            padded = [-(-size // 16) * 16 for size in (columns, search.candidates)]
+            scratch = np.zeros(6 * padded[0] + padded[1] ** 2, np.float32)
             parts = (weight[rows], keep[rows], allowed[rows], images[rows], scratch)
             self._call("swap_rows", rows.stop - rows.start, ctypes.addressof(problem), *map(address, parts))
 
