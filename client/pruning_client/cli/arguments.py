@@ -135,6 +135,12 @@ def number(text: str, expected: str) -> float:
         raise argparse.ArgumentTypeError(f"this is {expected}; got {text!r}") from error
 
 
+def part(text: str, expected: str = "a part such as 0.5") -> float:
+    """Return the part that an option is, which may be given in percent. Raises: ArgumentTypeError."""
+    digits = text.removesuffix("%")
+    return number(digits, expected) if digits == text else number(digits, expected) / 100
+
+
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"this is a count of 1 or more; got {text!r}")

@@ -8,7 +8,8 @@ from typing import Final, get_args
 
 from pruning_client import rules
 from pruning_client.calls.request import Rules
-from pruning_client.cli.arguments import UsageError, number
+from pruning_client.cli.arguments import UsageError, number, part
+from pruning_client.cli.calibration_options import CALIBRATION_FLAGS, add_calibration_options
 from pruning_client.cli.tables import counted
 from pruning_client.errors import RecipeError, in_rule
 from pruning_client.results.model_warning import ModelWarning
@@ -34,13 +35,7 @@ _FLAGS: Final = {
     "score": "--score",
     "allow_dense": "--allow-dense",
     "block": "--block",
-    "exponent": "--exponent",
-    "input_dim": "--input-dim",
-    "swaps": "--swaps",
-    "update": "--update",
-    "allocation": "--allocation",
-    "min_sparsity": "--min-sparsity",
-    "max_sparsity": "--max-sparsity",
+    **CALIBRATION_FLAGS,
     "map": "--map",
     "head_dim": "--head-dim",
     "round_to": "--round-to",
@@ -68,7 +63,7 @@ _LARGEST_PERCENTAGE: Final = 100
 def add_rule_options(run: ArgumentParser) -> None:
     """Declare the options."""
     _add_rule(run.add_argument_group("the rule"))
-    _add_calibration(run.add_argument_group("calibrated methods: they use statistics of the layers' inputs"))
+    add_calibration_options(run.add_argument_group("calibrated methods: they use statistics of the layers' inputs"))
     _add_units(run.add_argument_group("coupled channels: channels of several tensors that are pruned together"))
 
 
@@ -125,7 +120,7 @@ def _add_rule(rule: argparse._ArgumentGroup) -> None:
         help="instead of --amount: exactly N weights (or channels) of each tensor; with --global, of all together",
     )
     rule.add_argument(
-        "--sparsity", type=_part, metavar="S", help="instead of --amount: prune until this fraction of all is pruned"
+        "--sparsity", type=part, metavar="S", help="instead of --amount: prune until this fraction of all is pruned"
     )
     scope = rule.add_mutually_exclusive_group()
     scope.add_argument(
@@ -193,37 +188,6 @@ def _add_rule(rule: argparse._ArgumentGroup) -> None:
     rule.add_argument(
         "--importance-scores", action="store_const", const=True, help="rank by `w:scores` of the file instead of w"
     )
-
-
-def _add_calibration(calibrated: argparse._ArgumentGroup) -> None:
-    calibrated.add_argument(
-        "--update",
-        choices=("none", "bias_compensation", "refit", "sparsegpt"),
-        help="change the remaining weights so that the outputs of their layers change less; default: none, but "
-        "sparsegpt for --method sparsegpt",
-    )
-    calibrated.add_argument(
-        "--swaps", action="store_const", const=True, help="improve the mask by swaps, without changing any weight"
-    )
-    calibrated.add_argument(
-        "--allocation",
-        choices=("erk", "owl", "least_predicted_error"),
-        help="divide the amount among the tensors; default: the same for each",
-    )
-    for bound, word in (("min", "least"), ("max", "most")):
-        calibrated.add_argument(
-            f"--{bound}-sparsity",
-            type=_part,
-            metavar="S",
-            help=f"the {word} that may be pruned of each tensor; with --global or --allocation",
-        )
-    calibrated.add_argument(
-        "--input-dim",
-        type=int,
-        metavar="D",
-        help="the dim of the input channels of all selected tensors; default: as the statistics or config.json say",
-    )
-    calibrated.add_argument("--exponent", type=float, metavar="A", help="ria: of the norms; default: 0.5")
 
 
 def _add_units(units: argparse._ArgumentGroup) -> None:
@@ -294,13 +258,7 @@ def _amount(text: str) -> rules.AmountLike:
     try:
         return int(text)
     except ValueError:
-        return _part(text, "a part such as 0.5 or a count such as 1000")
-
-
-def _part(text: str, expected: str = "a part such as 0.5") -> float:
-    """Return a part, which may be given in percent."""
-    digits = text.removesuffix("%")
-    return number(digits, expected) if digits == text else number(digits, expected) / 100
+        return part(text, "a part such as 0.5 or a count such as 1000")
 
 
 def _count(text: str) -> int:
