@@ -7,64 +7,32 @@ and shapes, never data.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 from types import MappingProxyType
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
+from pruning_engine.checkpoints.auxiliary_aliases import AuxiliaryAlias, find_auxiliary_aliases
 from pruning_engine.checkpoints.auxiliary_tensors import AUXILIARY_TENSORS, auxiliary_suffix, described, fits
 from pruning_engine.checkpoints.scales import find_scales
-from pruning_engine.dtypes import REAL, tensor_bytes
+from pruning_engine.checkpoints.tensors import TensorDescription, TensorSpec, described_bytes
+from pruning_engine.dtypes import REAL
 from pruning_engine.errors import MismatchError, Reason, RequestPart
 from pruning_proto.names import MASK, MASK_BITS, ORIG
 
-
-class TensorDescription(Protocol):
-    """Name, dtype and shape of a tensor: a `TensorSpec`, or an entry of a file's header."""
-
-    @property
-    def name(self) -> str:
-        """Its name in the checkpoint."""
-        ...
-
-    @property
-    def dtype(self) -> str:
-        """The safetensors name of its dtype."""
-        ...
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Its shape."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
-    """A tensor by its name, the safetensors name of its dtype ("F32"), and its shape."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-
-    @property
-    def entries(self) -> int:
-        """The number of entries."""
-        return prod(self.shape)
-
-    @property
-    def nbytes(self) -> int:
-        """The bytes that its entries take."""
-        return described_bytes(self)
-
-
-def described_bytes(tensor: TensorDescription) -> int:
-    """Return the bytes that a tensor's entries take."""
-    return tensor_bytes(tensor.dtype, prod(tensor.shape))
-
+__all__ = [
+    "NO_AUXILIARY",
+    "AuxiliaryOf",
+    "Parameters",
+    "TensorDescription",
+    "TensorSpec",
+    "described_bytes",
+    "find_parameters",
+]
 
 AuxiliaryOf: TypeAlias = Mapping[str, TensorDescription]
 """The auxiliary tensors of one parameter, by suffix."""
 
 NO_AUXILIARY: Final[AuxiliaryOf] = MappingProxyType({})
+_NO_ALIASES: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +40,8 @@ class Parameters:
     """The parameters of a checkpoint by name, in the order of their weights, and what else belongs to each.
 
     `pair_masks`: the `w_mask` of those that came as `w_orig` and `w_mask`. `auxiliary`: by parameter, then by suffix.
-    `scales`: of FP8 weights that have some; the first is the parameter's own.
+    `scales`: of FP8 weights that have some; the first is the parameter's own. `auxiliary_aliases`: of the auxiliary
+    tensors, those that are another parameter's.
     """
 
     weights: Mapping[str, TensorDescription]
@@ -80,15 +49,21 @@ class Parameters:
     auxiliary: Mapping[str, AuxiliaryOf]
     scales: Mapping[str, tuple[TensorDescription, ...]]
     aliases: Mapping[str, tuple[str, ...]]
+    auxiliary_aliases: tuple[AuxiliaryAlias, ...] = ()
 
     def names(self, parameter: str) -> tuple[str, ...]:
         """Return every name by which a selector may know a parameter."""
         return (parameter, *self.aliases.get(parameter, ()))
 
 
-def find_parameters(tensors: Sequence[TensorDescription], aliases: Mapping[str, str]) -> Parameters:
+def find_parameters(
+    tensors: Sequence[TensorDescription],
+    aliases: Mapping[str, str],
+    auxiliary_aliases: Mapping[str, str] = _NO_ALIASES,
+) -> Parameters:
     """Group tensors into parameters. `aliases`: another name of a tensor -> its name among `tensors`.
 
+    `auxiliary_aliases`: an auxiliary tensor that is not among `tensors` -> the one that it equals.
     Raises: MismatchError for an auxiliary tensor without its parameter or of a wrong dtype or shape, for a prior mask
         given twice, and for an alias that names no parameter or is a tensor itself.
     """
@@ -105,12 +80,15 @@ def find_parameters(tensors: Sequence[TensorDescription], aliases: Mapping[str, 
     scales = find_scales(specs, weights, other_names)
     for own, *_ in scales.values():
         del weights[own.name]
+    owner = {other: name for name, others in other_names.items() for other in others}
+    shared = tuple(find_auxiliary_aliases(auxiliary_aliases, specs, weights, owner))
     found = Parameters(
         weights=weights,
         pair_masks={name: specs[name + MASK] for name in pairs},
-        auxiliary=_auxiliary(specs, weights, other_names),
+        auxiliary=_auxiliary(specs, weights, owner, shared),
         scales=scales,
         aliases=other_names,
+        auxiliary_aliases=shared,
     )
     for name, auxiliary in found.auxiliary.items():
         _check_prior(name, found.pair_masks.get(name), auxiliary)
@@ -158,10 +136,12 @@ def _refuse_alias(alias: str, tensor: str, text: str) -> None:
 
 
 def _auxiliary(
-    specs: Mapping[str, TensorDescription], weights: Mapping[str, object], other_names: Mapping[str, Iterable[str]]
+    specs: Mapping[str, TensorDescription],
+    weights: Mapping[str, object],
+    owner: Mapping[str, str],
+    shared: Iterable[AuxiliaryAlias],
 ) -> dict[str, AuxiliaryOf]:
     """Return the auxiliary tensors by parameter, in the order of the weights, and by suffix, in that of the table."""
-    owner = {other: name for name, others in other_names.items() for other in others}
     found: dict[str, dict[str, TensorDescription]] = {}
     for name, spec in specs.items():
         suffix = auxiliary_suffix(name)
@@ -175,18 +155,26 @@ def _auxiliary(
                 f"auxiliary tensor {name!r} has no parameter: the checkpoint has no {stem!r}",
                 tensor=name,
             )
-        if suffix in found.setdefault(parameter, {}):
-            raise MismatchError(
-                Reason.NAME_COLLISION,
-                f"auxiliary tensor {name!r} is given twice, under two names of parameter {parameter!r}",
-                tensor=name,
-            )
-        found[parameter][suffix] = spec
+        _add_once(found, name, parameter, suffix, spec)
+    for alias in shared:
+        _add_once(found, alias.name, alias.parameter, alias.suffix, alias.tensor)
     return {
         name: {suffix: found[name][suffix] for suffix in AUXILIARY_TENSORS if suffix in found[name]}
         for name in weights
         if name in found
     }
+
+
+def _add_once(
+    found: dict[str, dict[str, TensorDescription]], name: str, parameter: str, suffix: str, spec: TensorDescription
+) -> None:
+    if suffix in found.setdefault(parameter, {}):
+        raise MismatchError(
+            Reason.NAME_COLLISION,
+            f"auxiliary tensor {name!r} is given twice, under two names of parameter {parameter!r}",
+            tensor=name,
+        )
+    found[parameter][suffix] = spec
 
 
 def _check_prior(name: str, pair_mask: TensorDescription | None, auxiliary: AuxiliaryOf) -> None:

@@ -111,6 +111,8 @@ def _buffers(plan: Plan, tensors: Mapping[str, torch.Tensor]) -> dict[str, AnyBu
     buffers = {}
     for planned in plan.parameters:
         for name in () if planned.passes_through else planned.sources:
+            if name in buffers:  # an auxiliary tensor that several parameters share
+                continue
             _check_dense(name, tensors[name], planned)
             buffers[name] = to_buffer(tensors[name])
     return buffers

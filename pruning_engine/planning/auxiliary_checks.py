@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 from pruning_engine.checkpoints.auxiliary_tensors import AUXILIARY_TENSORS
-from pruning_engine.checkpoints.parameters import AuxiliaryOf
+from pruning_engine.checkpoints.parameters import AuxiliaryOf, Parameters
 from pruning_engine.checkpoints.statistics import UsesStatistics
-from pruning_engine.errors import MismatchError, Reason
-from pruning_engine.recipe import Rule
+from pruning_engine.errors import MismatchError, Reason, RequestPart
+from pruning_engine.recipe import Recipe, Rule
 from pruning_proto.names import MASK_BITS
 
 
@@ -31,16 +31,36 @@ def used_auxiliary(rules: Sequence[Rule], auxiliary: AuxiliaryOf) -> frozenset[s
     return frozenset((prior | scores | statistics) & set(auxiliary))
 
 
-def check_use(rules: Sequence[Rule], auxiliary: AuxiliaryOf) -> None:
-    """Refuse auxiliary tensors of a parameter that no rule uses. Raises: MismatchError naming the first one."""
-    used = used_auxiliary(rules, auxiliary)
-    for suffix, spec in auxiliary.items():
-        if suffix not in used:
+def check_use(recipe: Recipe, parameters: Parameters, selected: Sequence[tuple[int, ...]]) -> None:
+    """Refuse auxiliary tensors that no rule uses, and aliases of their names.
+
+    Raises: MismatchError naming the first one.
+    """
+    rules = {
+        name: [recipe.rules[position] for position in positions]
+        for name, positions in zip(parameters.weights, selected, strict=True)
+        if name in parameters.auxiliary
+    }
+    used = {name: used_auxiliary(rules[name], auxiliary) for name, auxiliary in parameters.auxiliary.items()}
+    names = {parameters.auxiliary[name][suffix].name for name, suffixes in used.items() for suffix in suffixes}
+    for name, auxiliary in parameters.auxiliary.items():
+        for suffix, spec in auxiliary.items():
+            if spec.name not in names:
+                why = _reason(suffix, rules[name], auxiliary)
+                raise MismatchError(
+                    Reason.UNUSED_COMPANION,
+                    f"auxiliary tensor {spec.name!r} is not used: {why}; leave it out, or let a rule use it",
+                    tensor=spec.name,
+                )
+    for alias in parameters.auxiliary_aliases:
+        if alias.suffix not in used[alias.parameter]:
+            why = _reason(alias.suffix, rules[alias.parameter], parameters.auxiliary[alias.parameter])
             raise MismatchError(
                 Reason.UNUSED_COMPANION,
-                f"auxiliary tensor {spec.name!r} is not used: {_reason(suffix, rules, auxiliary)}; leave it out, "
-                f"or let a rule use it",
-                tensor=spec.name,
+                f"auxiliary alias {alias.name!r} is not used: {why}; leave it out, or let a rule use it",
+                field=alias.field,
+                part=RequestPart.OPTIONS,
+                tensor=alias.name,
             )
 
 

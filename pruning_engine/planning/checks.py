@@ -7,7 +7,7 @@ from pruning_engine.checkpoints.quantized import find_quantized
 from pruning_engine.errors import MismatchError, Reason, RecipeError, RequestPart
 from pruning_engine.granularities.resolved_groups import ResolvedGroup
 from pruning_engine.granularities.units import Units
-from pruning_engine.planning.auxiliary_checks import check_statistics, check_use
+from pruning_engine.planning.auxiliary_checks import check_statistics
 from pruning_engine.planning.selectors.name_patterns import names_in_full
 from pruning_engine.recipe import Count, OutputForm, Recipe, Rule, Scope
 from pruning_engine.scores.score import Score
@@ -99,7 +99,7 @@ def _check_scored(group: ResolvedGroup, path: str) -> None:
 
 
 def check_parameters(recipe: Recipe, parameters: Parameters, selected: Sequence[tuple[int, ...]]) -> None:
-    """Refuse rules that do not fit a parameter, and auxiliary tensors that they lack or do not use.
+    """Refuse rules that do not fit a parameter, and parameters that lack auxiliary tensors.
 
     Rules that differ in nothing that is checked here are checked once: a recipe may have 100 of them.
     Raises: MismatchError naming the parameter or the auxiliary tensor, and the rule's field.
@@ -114,8 +114,6 @@ def check_parameters(recipe: Recipe, parameters: Parameters, selected: Sequence[
             if rule.granularity.takes_select:  # else only some of the tensors are ranked: see check_groups
                 _check_score(rule.score, name, parameters, path)
                 check_statistics(rule, name, parameters.auxiliary.get(name, NO_AUXILIARY), path)
-        if name in parameters.auxiliary:
-            check_use([rule for _, rule in distinct[rules]], parameters.auxiliary[name])
 
 
 def _distinct(recipe: Recipe, rules: tuple[int, ...]) -> list[tuple[int, Rule]]:

@@ -15,6 +15,7 @@ from pruning_engine.planning.scheduler import Finish, Schedule, waits
 class Footprint:
     """One parameter: the tensors that make it up, and the bytes that it takes from its arrival until it leaves.
 
+    `source_bytes` counts those too that other parameters share.
     `made_bytes` is the part of its results that is not in the memory of its sources or its mask.
     """
 
@@ -44,28 +45,49 @@ def memory_profile(
 ) -> Iterator[MemoryStep]:
     """Return what is held, step by step, when tensors arrive in the order of `arrivals`."""
     schedule = Schedule(waits([parameter.stages for parameter in parameters], barriers), barriers)
-    owner = {name: index for index, parameter in enumerate(parameters) for name in parameter.sources}
+    shared = _Shared(parameters, arrivals)
     missing = [len(parameter.sources) for parameter in parameters]
     done: set[int] = set()
     turn = held = arrived = 0
     for tensor in arrivals:
-        index = owner[tensor.name]
         arrived += described_bytes(tensor)
-        missing[index] -= 1
-        if missing[index]:
-            continue
-        held += arrived + parameters[index].mask_bytes
-        peak = held
-        for step in schedule.add(index):
-            if isinstance(step, Finish):
-                parameter = parameters[step.parameter]
-                done.add(step.parameter)
-                peak = max(peak, held + parameter.made_bytes)
-                held += parameter.result_bytes - parameter.source_bytes - parameter.mask_bytes
-        left = []
-        while turn in done:
-            left.append(parameters[turn].result_bytes)
-            turn += 1
-        held -= sum(left)
-        yield MemoryStep(arrived, peak, tuple(left))
-        arrived = 0
+        for index in shared.users[tensor.name]:
+            missing[index] -= 1
+            if missing[index]:
+                continue
+            held += arrived + parameters[index].mask_bytes
+            peak = held
+            for step in schedule.add(index):
+                if isinstance(step, Finish):
+                    parameter = parameters[step.parameter]
+                    done.add(step.parameter)
+                    peak = max(peak, held + parameter.made_bytes)
+                    held += parameter.result_bytes - shared.released_bytes(parameter) - parameter.mask_bytes
+            left = []
+            while turn in done:
+                left.append(parameters[turn].result_bytes)
+                turn += 1
+            held -= sum(left)
+            yield MemoryStep(arrived, peak, tuple(left))
+            arrived = 0
+
+
+class _Shared:
+    """Which parameters use each tensor: one that several use is held once, until the last of them has finished."""
+
+    def __init__(self, parameters: Sequence[Footprint], arrivals: Sequence[TensorDescription]) -> None:
+        self.users: dict[str, list[int]] = {}
+        for index, parameter in enumerate(parameters):
+            for name in parameter.sources:
+                self.users.setdefault(name, []).append(index)
+        self._bytes = {tensor.name: described_bytes(tensor) for tensor in arrivals if len(self.users[tensor.name]) > 1}
+        self._left = {name: len(self.users[name]) for name in self._bytes}
+
+    def released_bytes(self, parameter: Footprint) -> int:
+        """Return the bytes of sources that are released as a parameter finishes; to be called once for each."""
+        kept = 0
+        for name in parameter.sources if self._bytes else ():
+            if name in self._left:
+                self._left[name] -= 1
+                kept += self._bytes[name] if self._left[name] else 0
+        return parameter.source_bytes - kept

@@ -20,12 +20,14 @@ from pruning_engine.dtypes import packed_bytes
 from pruning_engine.errors import MismatchError, Reason
 from pruning_engine.granularities.units import Units
 from pruning_engine.planning import checks
+from pruning_engine.planning.auxiliary_checks import check_use
 from pruning_engine.planning.earlier_rounds import pruned_earlier
 from pruning_engine.planning.footprints import Footprints
 from pruning_engine.planning.group_resolution import find_groups, refuse_shared
 from pruning_engine.planning.input_channels import input_channel_warnings
 from pruning_engine.planning.left_dense import left_dense_warnings
 from pruning_engine.planning.memory import memory_profile
+from pruning_engine.planning.options import PlanOptions
 from pruning_engine.planning.plan import Plan, PlannedParameter
 from pruning_engine.planning.scale_checks import check_removable_scales, check_scales
 from pruning_engine.planning.selectors.rule_selection import Selected, select
@@ -39,30 +41,34 @@ from pruning_proto import formats
 from pruning_proto.names import MASK, MASK_BITS, ORIG
 
 _NO_ALIASES: Final[Mapping[str, str]] = MappingProxyType({})
+_NO_OPTIONS: Final = PlanOptions()
 
 
-def make_plan(
+def make_plan(  # noqa: PLR0913 - `options` has all that few plans need
     recipe: Recipe,
     tensors: Sequence[TensorDescription],
     *,
     output: OutputForm = OutputForm.PRUNED,
     aliases: Mapping[str, str] = _NO_ALIASES,
     history: Sequence[Recipe] = (),
+    options: PlanOptions = _NO_OPTIONS,
 ) -> Plan:
     """Plan a recipe for the tensors of a checkpoint. `aliases`: another name -> the name that is among the tensors.
 
-    `history`: the recipes of earlier rounds, for rules of `Prior.HISTORY`.
+    `history`: the recipes of earlier rounds, for rules of `Prior.HISTORY`. `options`: what else a request says.
     Raises: RecipeError if the recipe is invalid; MismatchError if it does not fit the tensors.
     """
     check(recipe)
     checks.check_available(recipe)
     checks.check_output(recipe, output)
-    parameters = find_parameters(tensors, aliases)
+    parameters = find_parameters(tensors, aliases, options.auxiliary_aliases)
     checks.check_not_quantized(recipe, parameters)
     groups = _groups(recipe, parameters)
     selected = select(recipe, parameters, groups, output)
     checks.check_parameters(recipe, parameters, [each.rules for each in selected])
     checks.check_groups(recipe, groups, parameters)
+    if not options.skips_unused:
+        check_use(recipe, parameters, [each.rules for each in selected])
     check_scales(recipe, parameters, [each.rules for each in selected])
     check_weight_normed_channels(recipe, parameters, [each.rules for each in selected])
     if output is OutputForm.REMOVED:

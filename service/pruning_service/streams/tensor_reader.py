@@ -4,6 +4,7 @@ Each tensor is read into an aligned buffer of its own, which the engine may prun
 the last of its tensors has been read: its weight, its pair's mask, its auxiliary tensors.
 """
 
+from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
@@ -76,10 +77,14 @@ class TensorReader:
         for entry in entries:
             memory = buffers.take(entry.end - entry.begin)
             await self._fill(memory.data)
-            received = incomplete.pop(entry.name)
-            received.tensors[entry.name] = Buffer.from_bytes(memory, entry.dtype, entry.shape)
-            if received.is_complete:
-                yield received
+            tensor = Buffer.from_bytes(memory, entry.dtype, entry.shape)
+            users = deque(incomplete.pop(entry.name))
+            while users:
+                received = users.popleft()
+                received.tensors[entry.name] = tensor
+                if received.is_complete:
+                    yield received
+            del tensor, received, memory  # the parameters hold them: what is pruned is released while others arrive
         await self.end()
 
     async def end(self, why: str = "") -> None:
@@ -130,11 +135,13 @@ def _parsed(text: bytearray, most_tensors: int) -> Layout:
     return parsed
 
 
-def _incomplete(plan: Plan) -> dict[str, ReceivedParameter]:
-    """Every parameter of a plan, by the name of each of its sources."""
-    return {
-        source: received for received in map(ReceivedParameter, plan.parameters) for source in received.planned.sources
-    }
+def _incomplete(plan: Plan) -> dict[str, list[ReceivedParameter]]:
+    """Every parameter of a plan, by the name of each of its sources: an auxiliary tensor may be of several."""
+    found: dict[str, list[ReceivedParameter]] = {}
+    for received in map(ReceivedParameter, plan.parameters):
+        for source in received.planned.sources:
+            found.setdefault(source, []).append(received)
+    return found
 
 
 def _copy(data: memoryview, target: memoryview) -> None:

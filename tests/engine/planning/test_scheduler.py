@@ -150,3 +150,26 @@ def test_memory_step_has_arrived_and_released_bytes() -> None:
         MemoryStep(arrived_bytes=8, held_bytes=17, left_bytes=()),
         MemoryStep(arrived_bytes=8, held_bytes=26, left_bytes=(8, 8, 8)),
     ]
+
+
+def test_shared_tensor_counts_once_until_its_last_user_has_finished() -> None:
+    users = [
+        Footprint(sources=(name, "shared"), stages=(), source_bytes=16, mask_bytes=0, result_bytes=8, made_bytes=0)
+        for name in ("a", "b")
+    ]
+    assert list(memory_profile([*users, held("c", ())], arrivals("shared", "a", "b", "c"), set())) == [
+        MemoryStep(arrived_bytes=16, held_bytes=16, left_bytes=(8,)),
+        MemoryStep(arrived_bytes=8, held_bytes=16, left_bytes=(8,)),
+        MemoryStep(arrived_bytes=8, held_bytes=8, left_bytes=(8,)),
+    ]
+
+
+def test_shared_tensor_that_comes_last_completes_all_its_users() -> None:
+    users = [
+        Footprint(sources=(name, "shared"), stages=(), source_bytes=16, mask_bytes=0, result_bytes=8, made_bytes=0)
+        for name in ("a", "b")
+    ]
+    assert list(memory_profile(users, arrivals("a", "b", "shared"), set())) == [
+        MemoryStep(arrived_bytes=24, held_bytes=24, left_bytes=(8,)),
+        MemoryStep(arrived_bytes=0, held_bytes=16, left_bytes=(8,)),
+    ]
