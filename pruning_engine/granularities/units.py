@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pruning_engine.granularities.builtin_groups import check_map
 from pruning_engine.granularities.channel_groups import (
     ChannelGroup,
     check_group,
@@ -12,6 +11,7 @@ from pruning_engine.granularities.channel_groups import (
     refuse,
 )
 from pruning_engine.granularities.granularity import Granularity
+from pruning_engine.granularities.maps.builtin_groups import check_map
 from pruning_engine.granularities.ranking import Ranking, RankingContext
 from pruning_engine.granularities.unit_ranking import UnitRanking
 

@@ -12,8 +12,8 @@ from typing import Final, NoReturn, TypeAlias
 from pruning_engine.checkpoints.parameters import Parameters, TensorDescription
 from pruning_engine.dtypes import FLOATING, PRUNABLE
 from pruning_engine.errors import MismatchError, Reason, RecipeError
-from pruning_engine.granularities.builtin_groups import mapped_groups
 from pruning_engine.granularities.channel_groups import ChannelGroup, ChannelSlice, is_running_statistic
+from pruning_engine.granularities.maps.builtin_groups import mapped_groups
 from pruning_engine.granularities.resolved_groups import ResolvedGroup, ResolvedSlice
 from pruning_engine.granularities.units import Units
 from pruning_engine.planning.selectors.name_patterns import NameTree

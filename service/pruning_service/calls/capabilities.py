@@ -5,7 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from pruning_engine.dtypes import PRUNABLE
-from pruning_engine.granularities.builtin_groups import MAPS
+from pruning_engine.granularities.maps.builtin_groups import MAPS
 from pruning_engine.kernels.compiled.library import get_kernels
 from pruning_engine.scores.installed_methods import installed_methods
 from pruning_proto import limits

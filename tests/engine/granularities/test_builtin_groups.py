@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pruning_engine.granularities.builtin_groups import MAPS
+from pruning_engine.granularities.maps.builtin_groups import MAPS
 from pruning_engine.recipe import Fraction, Scope
 from tests.engine.tied import Tensors, falls, units
 

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load, save
 
 from pruning_engine import prune_state_dict
-from pruning_engine.granularities.builtin_groups import MAPS
+from pruning_engine.granularities.maps.builtin_groups import MAPS
 from pruning_engine.recipe import Recipe
 from pruning_engine.report import GroupReport, Report
 from pruning_proto import limits

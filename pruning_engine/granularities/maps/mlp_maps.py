@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from pruning_engine.granularities.blocks import Blocks, Shapes, refuse_uncoupled
 from pruning_engine.granularities.channel_groups import ChannelGroup, ChannelSlice
-from pruning_engine.granularities.found import Found
+from pruning_engine.granularities.maps.blocks import Blocks, Shapes, refuse_uncoupled
+from pruning_engine.granularities.maps.found import Found
 
 _SHARED: Final = ("shared_expert", "shared_experts", "shared_mlp")
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from pruning_engine.errors import MismatchError, Reason
-from pruning_engine.granularities.blocks import Blocks, Shape, Shapes, refuse_uncoupled
 from pruning_engine.granularities.channel_groups import ChannelGroup, ChannelSlice
-from pruning_engine.granularities.found import Found
+from pruning_engine.granularities.maps.blocks import Blocks, Shape, Shapes, refuse_uncoupled
+from pruning_engine.granularities.maps.found import Found
 
 _WEIGHTS: Final = ("k_proj.weight", "q_proj.weight", "v_proj.weight", "o_proj.weight")
 _MAP: Final = "llama_kv_groups"

@@ -10,11 +10,11 @@ from types import MappingProxyType
 from typing import Final
 
 from pruning_engine.errors import MismatchError, Reason, RecipeError
-from pruning_engine.granularities.attention_maps import llama_kv_groups
-from pruning_engine.granularities.blocks import Blocks, Shapes
 from pruning_engine.granularities.channel_groups import ChannelGroup, ChannelSlice, refuse
-from pruning_engine.granularities.found import Found
-from pruning_engine.granularities.mlp_maps import bert_ffn, llama_mlp
+from pruning_engine.granularities.maps.attention_maps import llama_kv_groups
+from pruning_engine.granularities.maps.blocks import Blocks, Shapes
+from pruning_engine.granularities.maps.found import Found
+from pruning_engine.granularities.maps.mlp_maps import bert_ffn, llama_mlp
 
 HEAD_DIM: Final = "granularity.units.head_dim"
 
