@@ -152,8 +152,8 @@ def _nearly_empty(tensor: TensorReport) -> ModelWarning:
     return ModelWarning(
         kind=WarningKind.EMPTY if is_empty else WarningKind.NEARLY_EMPTY,
         tensor=tensor.name,
-        message=f"{tensor.name!r} {state} of its {tensor.entries:,} weights {'is' if left <= 1 else 'are'} left; rank "
-        "each tensor on its own (local scope), exclude it, or prune less",
+        message=f"{tensor.name!r} {state} of its {tensor.entries:,} weights {'is' if left <= 1 else 'are'} left; set "
+        "max_sparsity, rank each tensor on its own (local scope), exclude it, or prune less",
     )
 
 

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from pruning_engine.checkpoints.statistics import UsesStatistics
 from pruning_engine.errors import Reason, RecipeError
+from pruning_engine.selection.limits import Limits
 
 
 class Allocation(UsesStatistics):
@@ -39,6 +40,15 @@ class Bounds:
         """The upper limit."""
         return 1.0 if self.max_sparsity is None else self.max_sparsity
 
+    def limits(self, unpruned: int, total: int) -> Limits:
+        """Return how many of `unpruned` pieces out of `total` can be pruned; none where more than `most` were before.
+
+        The limits are exact: the pruned pieces, over `total`, are within them in every result.
+        """
+        pruned = total - unpruned
+        most = min(unpruned, max(0, _highest(self.most, total) - pruned))
+        return Limits(min(most, max(0, _lowest(self.least, total) - pruned)), most)
+
     def check(self, path: str) -> None:
         """Refuse limits out of range or order. Raises: RecipeError."""
         for name, value in (("min_sparsity", self.least), ("max_sparsity", self.most)):
@@ -54,3 +64,15 @@ class Bounds:
                 f"{path}: min_sparsity {self.least} is above max_sparsity {self.most}",
                 field=f"{path}.min_sparsity",
             )
+
+
+def _highest(part: float, total: int) -> int:
+    """Return the largest number that is at most this part of a total."""
+    count = round(part * total)
+    return count - 1 if count > 0 and count / total > part else count
+
+
+def _lowest(part: float, total: int) -> int:
+    """Return the least number that is at least this part of a total."""
+    count = round(part * total)
+    return count + 1 if total and count / total < part else count

@@ -219,5 +219,6 @@ class Pruning:
             members=members,
             groups=stage.groups,
             backend=self._backend,
+            bounds=rule.bounds if rule.scope is Scope.GLOBAL else None,
         )
         return rule.granularity.ranking(context)

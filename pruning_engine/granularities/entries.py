@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import ClassVar, TypeAlias
+from typing import ClassVar
 
 from pruning_engine.granularities.granularity import Granularity
 from pruning_engine.granularities.group_ranking import GroupRanking
@@ -13,13 +13,12 @@ from pruning_engine.kernels.group_layout import groups_of_channels
 from pruning_engine.kernels.magnitude_keys import magnitude_of
 from pruning_engine.report import GroupReport
 from pruning_engine.runtime.clear_in_steps import clear_in_steps
+from pruning_engine.runtime.yield_points import with_yields
 from pruning_engine.scores.parameters import ArrivedParameter
 from pruning_engine.scores.score import Score
 from pruning_engine.selection import entries as selection
+from pruning_engine.selection.competition import KeyCompetition
 from pruning_engine.selection.outcome import Outcome
-
-_Observed: TypeAlias = tuple[Candidates, Integers]
-"""The candidates of a parameter, and a sample of their keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +27,7 @@ class Entries(Granularity):
 
     field: ClassVar[str] = "entries"
     prunes_entries: ClassVar[bool] = True
+    takes_shares: ClassVar[bool] = True
 
     def pieces(self, score: Score, shape: tuple[int, ...]) -> int:
         """Return the number of entries that compete: all, or those of one part if the score compares parts."""
@@ -60,24 +60,74 @@ class EntryRanking:
 
     def observe(self, parameter: ArrivedParameter) -> None:
         """Draw the sample of a parameter, while later ones still arrive."""
-        candidates = self._context.score.candidates(parameter, self._scoring)
-        self._observed[parameter.planned.name] = candidates, selection.draw_sample(candidates, self._stride)
+        score = self._context.score
+        candidates = score.candidates(parameter, self._scoring)
+        try:
+            note = score.note(candidates, self._scoring.domain) if self._context.is_global else None
+        except selection.NanKeyError:
+            score.refuse_nan(parameter.planned, self._context.position)
+        sample = selection.draw_sample(candidates, self._stride)
+        self._observed[parameter.planned.name] = _Observed(candidates, sample, note)
 
     def decide(self, parameters: Sequence[ArrivedParameter]) -> list[Outcome]:
         """Prune the least important entries; among equals, those of the first parameters."""
         observed = [self._observed.pop(parameter.planned.name) for parameter in parameters]
-        tensors, samples = [candidates for candidates, _ in observed], [sample for _, sample in observed]
+        tensors = [each.candidates for each in observed]
         count = self._granularity.count_to_prune(
             self._context,
             sum(candidates.unpruned for candidates in tensors),
             sum(candidates.entries for candidates in tensors),
         )
         try:
-            selected = selection.select(tensors, count, samples=samples)
+            selected = self._select(observed, count)
         except selection.NanKeyError as error:
             self._context.score.refuse_nan(parameters[error.index].planned, self._context.position)
-        is_ranked, key = not self._context.score.is_random, selected.largest_pruned
-        threshold = magnitude_of(key, self._scoring.domain) if is_ranked and key is not None else None
-        outcomes = [Outcome(mask, is_ranked=is_ranked, threshold=threshold) for mask in selected.kept]
-        clear_in_steps(observed, tensors, samples, selected.kept)
+        outcomes = [
+            Outcome(mask, is_ranked=not self._context.score.is_random, threshold=self._threshold(key))
+            for each in selected
+            for mask, key in ((mask, each.largest_pruned) for mask in each.kept)
+        ]
+        for each in selected:
+            clear_in_steps(each.kept)
+        clear_in_steps(observed, tensors)
         return outcomes
+
+    def _select(self, observed: Sequence["_Observed"], count: int) -> list[selection.Selected]:
+        """Return what is pruned: of all tensors at once, or of one after the other if each has a share."""
+        context = self._context
+        tensors, samples = [each.candidates for each in observed], [each.sample for each in observed]
+        competition = None
+        if context.is_global:
+            competition = context.score.competition(tensors, [each.note for each in observed])
+        if competition is None and context.bounds is None:
+            return [selection.select(tensors, count, samples=samples)]
+        shares = context.shares(
+            count,
+            competition or KeyCompetition(tensors, samples, context.backend),
+            [candidates.unpruned for candidates in tensors],
+            [candidates.entries for candidates in tensors],
+        )
+        each = zip(tensors, samples, shares, strict=True)
+        selected = [
+            selection.select([candidates], share, samples=[sample]) for candidates, sample, share in with_yields(each)
+        ]
+        return selected if competition else _of_one_cut(selected)
+
+    def _threshold(self, key: int | None) -> float | None:
+        """Return the magnitude of the largest key that was pruned."""
+        return None if self._context.score.is_random or key is None else magnitude_of(key, self._scoring.domain)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Observed:
+    """The candidates of a parameter, a sample of their keys, and what the score noted of them."""
+
+    candidates: Candidates
+    sample: Integers
+    note: object
+
+
+def _of_one_cut(selected: Sequence[selection.Selected]) -> list[selection.Selected]:
+    """Return the same masks with the largest key that was pruned in any tensor, as global scope reports it."""
+    largest = max((each.largest_pruned for each in selected if each.largest_pruned is not None), default=None)
+    return [selection.Selected(each.kept, largest) for each in selected]

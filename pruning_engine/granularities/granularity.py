@@ -28,6 +28,9 @@ class Granularity:
     takes_scope: ClassVar[bool] = True
     """Whether tensors can compete."""
 
+    takes_shares: ClassVar[bool] = False
+    """Whether each tensor can have a share of its own: by an allocation, or by bounds of its sparsity."""
+
     takes_select: ClassVar[bool] = True
     """Whether a rule's patterns say on which tensors it acts; if not, the granularity names them."""
 

@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from pruning_engine.errors import MismatchError, Reason
 from pruning_engine.granularities.resolved_groups import ResolvedGroup
 from pruning_engine.kernels.backend import Backend
 from pruning_engine.norm import DEFAULT_NORM, Norm
 from pruning_engine.report import GroupReport
 from pruning_engine.scores.parameters import ArrivedParameter, DescribedParameter
 from pruning_engine.scores.score import Score, ScoringContext
+from pruning_engine.selection.competition import Competition
+from pruning_engine.selection.limits import ImpossibleTotalError, Limits, share_within_limits
 from pruning_engine.selection.outcome import Outcome
 
 
@@ -21,12 +24,20 @@ class AmountToPrune(Protocol):
         ...
 
 
+class SparsityBounds(Protocol):
+    """Limits of each tensor's sparsity: see allocations/allocation.py."""
+
+    def limits(self, unpruned: int, total: int) -> Limits:
+        """Return how many of `unpruned` pieces out of `total` can be pruned."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankingContext:
     """One rule that ranks: its score and amount, its position in the recipe, the seed, and where to compute.
 
     `members`: the parameters that compete. `groups`: of a rule of coupled channels, those that are decided together.
-    `amount` is None for a rule that takes none.
+    `amount` is None for a rule that takes none. `bounds`: of each member's sparsity; None: there are none.
     """
 
     score: Score
@@ -37,6 +48,7 @@ class RankingContext:
     members: Sequence[DescribedParameter]
     groups: Sequence[ResolvedGroup]
     backend: Backend
+    bounds: SparsityBounds | None = None
 
     @property
     def norm(self) -> Norm:
@@ -56,6 +68,26 @@ class RankingContext:
     def amount_of(self, unpruned: int, total: int) -> int:
         """Return how many of `unpruned` out of `total` to prune; it may be more than `unpruned`."""
         return 0 if self.amount is None else self.amount.of(unpruned, total)
+
+    def shares(self, total: int, competition: Competition, unpruned: Sequence[int], pieces: Sequence[int]) -> list[int]:
+        """Return how many of `total` pieces each member loses, within its bounds.
+
+        `unpruned` and `pieces`: of each member. Raises: MismatchError if the bounds do not allow the total.
+        """
+        if self.bounds is None:
+            limits = [Limits(0, count) for count in unpruned]
+        else:
+            limits = [self.bounds.limits(count, all_of_it) for count, all_of_it in zip(unpruned, pieces, strict=True)]
+        try:
+            return share_within_limits(total, limits, competition.shares)
+        except ImpossibleTotalError as error:
+            field = f"rules[{self.position}].bounds"
+            raise MismatchError(
+                Reason.AMOUNT_OUT_OF_RANGE,
+                f"{field}: the amount prunes {total:,}, and the bounds of the selected tensors allow "
+                f"{error.least:,} to {error.most:,}; change the amount or the bounds",
+                field=field,
+            ) from error
 
     def scoring(self) -> ScoringContext:
         """Return what the score needs to make candidates."""

@@ -10,9 +10,10 @@ Only the meaning of keys is defined here; the arithmetic over arrays is the back
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from pruning_engine.dtypes import PRUNABLE, element_bits, is_float
 from pruning_engine.kernels.small_floats import fp8_values, widened
@@ -58,11 +59,16 @@ def largest_number(domain: str) -> int | None:
 
 def magnitude_of(key: int, domain: str) -> float:
     """Return the magnitude of entries that have this key."""
-    if not is_float(domain):
-        return float(key)
-    if domain == "BF16":
-        return float(widened(np.array([key], np.uint16), np.empty(1, np.uint32))[0])
-    if element_bits(domain) == 8:
-        return float(fp8_values(domain)[key])
+    return float(key) if not is_float(domain) else float(magnitudes_of(np.array([key], np.uint64), domain)[0])
+
+
+def magnitudes_of(keys: npt.NDArray[Any], domain: str) -> npt.NDArray[np.float64]:
+    """Return the magnitudes of entries that have these keys, of any unsigned width."""
     width = element_bits(domain) // 8
-    return float(np.array([key], f"u{width}").view(f"f{width}")[0])
+    if not is_float(domain):
+        return keys.astype(np.float64)
+    if domain == "BF16":
+        return widened(keys.astype(np.uint16), np.empty(len(keys), np.uint32)).astype(np.float64)
+    if width == 1:
+        return fp8_values(domain)[keys.astype(np.intp)].astype(np.float64)
+    return keys.astype(f"u{width}").view(f"f{width}").astype(np.float64)

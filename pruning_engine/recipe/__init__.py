@@ -21,6 +21,7 @@ from pruning_engine.scores.custom_mask import CustomMask
 from pruning_engine.scores.dead import Dead
 from pruning_engine.scores.identity import Identity
 from pruning_engine.scores.importance_scores import ImportanceScores
+from pruning_engine.scores.lamp import Lamp
 from pruning_engine.scores.magnitude import Magnitude
 from pruning_engine.scores.method import Argument, Method
 from pruning_engine.scores.random import Random
@@ -53,6 +54,7 @@ __all__ = [
     "Granularity",
     "Identity",
     "ImportanceScores",
+    "Lamp",
     "LeastPredictedError",
     "Magnitude",
     "Method",

@@ -125,10 +125,6 @@ class Rule:
     update: Update | None = None
 
     def __post_init__(self) -> None:
-        if self.scope is None and isinstance(self.score, Score):
-            object.__setattr__(self, "scope", self.score.default_scope)
-        object.__setattr__(self, "scope", _word(Scope, self.scope, "scope"))
-        object.__setattr__(self, "prior", _word(Prior, self.prior, "prior"))
         for field_name, kinds in _PARTS.items():
             value = getattr(self, field_name)
             if not isinstance(value, kinds):
@@ -136,6 +132,9 @@ class Rule:
                 raise RecipeError(
                     Reason.INVALID_RECIPE, f"{field_name} must be {names}, got {value!r}", field=field_name
                 )
+        scope = self.score.default_scope if self.scope is None else self.scope
+        object.__setattr__(self, "scope", _word(Scope, scope, "scope"))
+        object.__setattr__(self, "prior", _word(Prior, self.prior, "prior"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from typing import Final
 
+from pruning_engine.allocations.allocation import Bounds
 from pruning_engine.errors import Reason, RecipeError
 from pruning_engine.granularities.entries import Entries
 from pruning_engine.granularities.table import GRANULARITIES
 from pruning_engine.norm import NamedNorm
+from pruning_engine.recipe.amounts import Fraction, Sparsity
 from pruning_engine.recipe.recipe import Recipe, Rule, Selector
+from pruning_engine.scope import Scope
 
 _OF_ENTRIES: Final = tuple(field for field, granularity in GRANULARITIES.items() if granularity.prunes_entries)
 
@@ -43,13 +46,34 @@ def _check_calibrated(rule: Rule, path: str) -> None:
         _refuse(f"{path}.allocation", "this server does not divide amounts; leave it out")
     if rule.bounds is not None:
         rule.bounds.check(f"{path}.bounds")
-        _refuse(f"{path}.bounds", "this server does not bound sparsities; leave it out")
+        _check_bounds(rule, rule.bounds, path)
     if rule.swaps is not None:
         rule.swaps.check(f"{path}.swaps")
         _refuse(f"{path}.swaps", "this server does not swap; leave it out")
     if rule.update is not None:
         rule.update.check(f"{path}.update.{rule.update.field}")
         _refuse(f"{path}.update", "this server does not update weights; leave it out")
+
+
+def _check_bounds(rule: Rule, bounds: Bounds, path: str) -> None:
+    """Refuse bounds where tensors have no shares of their own, and bounds that no share can keep."""
+    if not (rule.score.ranks and rule.granularity.takes_shares):
+        name = rule.granularity.field if rule.score.ranks else rule.score.field
+        _refuse(f"{path}.bounds", f"{name} takes no bounds; leave them out")
+    if rule.scope is not Scope.GLOBAL and rule.allocation is None:
+        _refuse(f"{path}.bounds", "bounds are for global scope or with an allocation; leave them out")
+    if isinstance(rule.amount, Fraction | Sparsity) and rule.amount.value > bounds.most:
+        _refuse(
+            f"{path}.bounds.max_sparsity",
+            f"the amount {rule.amount.value} is above max_sparsity {bounds.most}, so that not all tensors can be "
+            f"within it; ask for less, or raise it",
+        )
+    if isinstance(rule.amount, Sparsity) and rule.amount.value < bounds.least:
+        _refuse(
+            f"{path}.bounds.min_sparsity",
+            f"the amount {rule.amount.value} is below min_sparsity {bounds.least}, so that not all tensors can be "
+            f"within it; ask for more, or lower it",
+        )
 
 
 def _check_select(rule: Rule, path: str) -> None:

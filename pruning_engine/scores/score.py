@@ -13,6 +13,7 @@ from pruning_engine.kernels.magnitude_keys import domain_of
 from pruning_engine.norm import Norm
 from pruning_engine.scope import Scope
 from pruning_engine.scores.parameters import ArrivedParameter, DescribedParameter
+from pruning_engine.selection.competition import Competition
 from pruning_engine.selection.outcome import Outcome
 
 
@@ -58,6 +59,9 @@ class Score(UsesStatistics):
 
     ranks_channels: ClassVar[bool] = True
     """Whether it can rank whole channels, and not only entries."""
+
+    ranks_values: ClassVar[bool] = True
+    """Whether an entry's importance is a number of its own, so that those of several can be added and averaged."""
 
     only_granularity: ClassVar[str | None] = None
     """The field of the one granularity that it goes with; None: any."""
@@ -142,6 +146,17 @@ class Score(UsesStatistics):
         suffix = self.ranked(parameter.planned.auxiliary)
         flat = parameter.values if suffix is None else parameter.auxiliary(suffix)
         return context.backend.magnitudes(flat, context.domain, parameter.mask)
+
+    def note(self, candidates: Candidates, domain: str) -> object:  # noqa: ARG002 - most compare keys as they are
+        """Return what is kept of a tensor in global scope until all have arrived, for `competition`.
+
+        Raises: NanKeyError if a candidate is NaN.
+        """
+        return None
+
+    def competition(self, tensors: Sequence[Candidates], notes: Sequence[object]) -> Competition | None:  # noqa: ARG002
+        """Return how tensors compete in global scope, and what was noted of each; None: by their keys."""
+        return None
 
     def ranking_bytes(self, shape: tuple[int, ...]) -> int:  # noqa: ARG002 - what most take
         """Return the bytes that the candidates of one tensor take beyond their masks."""

@@ -8,6 +8,7 @@ from pruning_engine.scores.custom_mask import CustomMask
 from pruning_engine.scores.dead import Dead
 from pruning_engine.scores.identity import Identity
 from pruning_engine.scores.importance_scores import ImportanceScores
+from pruning_engine.scores.lamp import Lamp
 from pruning_engine.scores.magnitude import Magnitude
 from pruning_engine.scores.method import Method
 from pruning_engine.scores.random import Random
@@ -17,7 +18,7 @@ from pruning_engine.scores.weighted_magnitude import WeightedMagnitude
 SCORES: Final[Mapping[str, type[Score]]] = MappingProxyType(
     {
         score.field: score
-        for score in (Magnitude, Random, ImportanceScores, CustomMask, Identity, Method, Dead, WeightedMagnitude)
+        for score in (Magnitude, Random, ImportanceScores, CustomMask, Identity, Method, Dead, WeightedMagnitude, Lamp)
     }
 )
 """Every score, by its name on the wire."""
