@@ -44,6 +44,21 @@ class Arrays(Protocol):
     def product(self, one: Array, other: Array, out: Array) -> None:
         """Write one @ other to `out`."""
 
+    def transpose(self, array: Array) -> Array:
+        """Return a view with the last two dims exchanged."""
+
+    def like(self, array: npt.NDArray[Any], other: Array) -> Array:
+        """Return an array of numpy's in the kind, dtype and device of another."""
+
+    def orthonormal(self, columns: Array) -> Array:
+        """Return an orthonormal basis of the space of some columns."""
+
+    def eigen(self, matrix: Array) -> tuple[Array, Array]:
+        """Return the eigenvalues of a symmetric matrix in ascending order, and its eigenvectors as columns."""
+
+    def inverse(self, matrices: Array) -> Array:
+        """Return the inverses of matrices (N, K, K)."""
+
     def prune_least(self, scores: Array, candidates: Array, count: int) -> Array:
         """Return `candidates` without the `count` of least score; of equal ones the first in flat order are pruned."""
 
@@ -102,6 +117,27 @@ class NumpyArrays:
     def product(self, one: Array, other: Array, out: Array) -> None:
         """Write one @ other to `out`."""
         np.matmul(one, other, out=out)
+
+    def transpose(self, array: Array) -> Array:
+        """Return a view with the last two dims exchanged."""
+        return array.swapaxes(-1, -2)
+
+    def like(self, array: npt.NDArray[Any], other: Array) -> Array:
+        """Return an array in the dtype of another."""
+        return array.astype(other.dtype)
+
+    def orthonormal(self, columns: Array) -> Array:
+        """Return an orthonormal basis of the space of some columns."""
+        return np.linalg.qr(columns)[0]
+
+    def eigen(self, matrix: Array) -> tuple[Array, Array]:
+        """Return the eigenvalues of a symmetric matrix in ascending order, and its eigenvectors as columns."""
+        values, vectors = np.linalg.eigh(matrix)
+        return values, vectors
+
+    def inverse(self, matrices: Array) -> Array:
+        """Return the inverses of matrices (N, K, K)."""
+        return np.linalg.inv(matrices)
 
     def prune_least(self, scores: Array, candidates: Array, count: int) -> Array:
         """Return `candidates` without the `count` of least score; of equal ones the first in flat order are pruned."""

@@ -1,55 +1,91 @@
-"""Conjugate gradients of many rows at once, each within its mask, with a diagonal preconditioner.
+"""Conjugate gradients of many rows at once, each within its mask, with a preconditioner.
 
-Source: Hestenes, Stiefel 1952; the preconditioner is Jacobi's. Sums over a row are in fp64.
+Source: Hestenes, Stiefel 1952. Sums over a row are in fp64.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from pruning_engine.kernels.compiled.statistics_kernels import Conjugates, calibrated_kernels
 from pruning_engine.methods.arrays import Array, arrays_of
+from pruning_engine.methods.preconditioner import RowPreconditioner
 
 
-def conjugates(keep: Array, inverse_diagonal: Array, residual: Array, solution: Array) -> Conjugates:
+@dataclass(frozen=True, slots=True)
+class Equations:
+    """What is solved: x (H + λI) = b of each row, within its mask."""
+
+    matrix: Array
+    penalty: float
+    preconditioner: RowPreconditioner
+
+
+def begin(equations: Equations, keep: Array, residual: Array, solution: Array) -> Conjugates:
     """Return the state before the first step. `residual` and `solution` (R, C) are changed by the steps."""
     ops = arrays_of(residual)
-    direction = residual * inverse_diagonal
-    products = ops.dot_rows(residual, direction)
-    return Conjugates(
+    products = 1 + 0 * ops.dot_rows(residual, residual)
+    state = Conjugates(
         keep=keep,
-        inverse_diagonal=inverse_diagonal,
+        inverse_diagonal=equations.preconditioner.shared.inverse_diagonal,
         image=ops.zeros(residual.shape, residual),
-        direction=direction,
+        direction=ops.zeros(residual.shape, residual),
         residual=residual,
         solution=solution,
         products=products,
         enough=0 * products,
         change=0 * products,
     )
+    equations.preconditioner.write_correction(residual, state.image)
+    _turn(state)
+    return state
 
 
-def step(state: Conjugates, penalty: float) -> bool:
-    """Take a step in each row that is not done, in place; return whether there was one.
+def solve(equations: Equations, state: Conjugates, steps: int) -> None:
+    """Take up to `steps` steps, in place, until `state.products` are no larger than `state.enough` in each row.
 
-    `state.image` holds direction · H before and is scratch memory. `state.change` adds up how much the loss without
-    damping, tr((w - w') H (w - w')ᵀ) of a row, changes: no product with H is needed for it.
+    `state.change` adds up how much the loss without damping, (w - w') H (w - w')ᵀ of a row, changes.
     """
+    ops = arrays_of(state.image)
+    for left in reversed(range(steps)):
+        ops.product(state.direction, equations.matrix, state.image)
+        if not _advance(state, equations.penalty):
+            return
+        if left:
+            equations.preconditioner.write_correction(state.residual, state.image)
+            _turn(state)
+
+
+def _advance(state: Conjugates, penalty: float) -> bool:
+    """Move each row that is not done along its direction; return whether one moved. `image`: direction · H."""
     kernels = calibrated_kernels(state.image) if isinstance(state.image, np.ndarray) else None
     if kernels is not None:
-        return kernels.conjugate_step(penalty, state) > 0
-    ops = arrays_of(state.image)
-    image = ops.where(state.keep, state.image, 0.0) + penalty * state.direction
-    curvature = ops.dot_rows(state.direction, image)
+        return kernels.conjugate_advance(penalty, state) > 0
+    ops, direction = arrays_of(state.image), state.direction
+    image = ops.where(state.keep, state.image, 0.0) + penalty * direction
+    curvature = ops.dot_rows(direction, image)
     active = (state.products > state.enough) & (curvature > 0)
+    state.enough[:] = ops.where(active, state.enough, state.products)
     lengths = ops.where(active, state.products / ops.where(active, curvature, 1.0), 0.0)
-    state.change[:] += lengths * lengths * (curvature - penalty * ops.dot_rows(state.direction, state.direction))
-    slopes = ops.dot_rows(state.direction, state.residual) + penalty * ops.dot_rows(state.direction, state.solution)
+    state.change[:] += lengths * lengths * (curvature - penalty * ops.dot_rows(direction, direction))
+    slopes = ops.dot_rows(direction, state.residual) + penalty * ops.dot_rows(direction, state.solution)
     state.change[:] -= 2 * lengths * slopes
     factor = ops.cast(lengths, image)[:, None]
-    state.solution[:] += factor * state.direction
+    state.solution[:] += factor * direction
     state.residual[:] -= factor * image
-    scaled = state.residual * state.inverse_diagonal
-    products = ops.dot_rows(state.residual, scaled)
-    ratio = ops.cast(ops.where(active, products / ops.where(active, state.products, 1.0), 0.0), image)
-    state.direction[:] = scaled + ratio[:, None] * state.direction
-    state.products[:] = ops.where(active, products, 0.0)  # a row that is done stays so
     return bool(active.any())
+
+
+def _turn(state: Conjugates) -> None:
+    """Turn each row that is not done to its next direction. `image`: what is taken from the residual before."""
+    kernels = calibrated_kernels(state.image) if isinstance(state.image, np.ndarray) else None
+    if kernels is not None:
+        kernels.conjugate_turn(state)
+        return
+    ops = arrays_of(state.image)
+    active = state.products > state.enough
+    scaled = ops.where(state.keep, (state.residual - state.image) * state.inverse_diagonal, 0.0)
+    products = ops.dot_rows(state.residual, scaled)
+    ratio = ops.where(active, products / ops.where(active, state.products, 1.0), 0.0)
+    state.direction[:] = scaled + ops.cast(ratio, scaled)[:, None] * state.direction
+    state.products[:] = ops.where(active, products, state.products)

@@ -47,6 +47,8 @@ class Gram:
     matrix: Array
     diagonal: Array
     dead: Array
+    directions: list[Array] = field(default_factory=list, repr=False)
+    """Room for what `preconditioner.largest_directions` computes."""
     _factors: dict[tuple[float, bool], Factor] = field(default_factory=dict, repr=False)
     _lock: Lock = field(default_factory=Lock, repr=False)
 

@@ -4,28 +4,19 @@ Source: for a given mask this is least squares in each row, w'_S = (H_SS + λI)�
 arXiv:2406.07831, section 3.3, solve all rows at once by preconditioned conjugate gradients that stay within the mask.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 from pruning_engine.methods.arrays import Array, arrays_of, row_blocks
-from pruning_engine.methods.conjugates import conjugates, step
+from pruning_engine.methods.conjugates import Equations, begin, solve
 from pruning_engine.methods.gram import Gram
+from pruning_engine.methods.preconditioner import Preconditioner
 from pruning_engine.methods.updated import Updated
 
-CONVERGED: Final = 1e-10
-"""A row is done when its preconditioned residual is this part of what it was for weights of 0, both squared."""
+CONVERGED: Final = 1e-8
+"""A row is done when its loss can fall by no more than about this part of Σ w² diag H."""
 
 BLOCK_ENTRIES: Final = 1 << 22
 """Entries of the rows that are solved at a time: the longer, the faster the products; four such blocks are held."""
-
-
-@dataclass(frozen=True, slots=True)
-class _System:
-    """What all rows share: H, λ, and the preconditioner 1 / (diag H + λ), (C,)."""
-
-    matrix: Array
-    penalty: float
-    inverse_diagonal: Array
 
 
 def refit(  # noqa: PLR0913 - by keyword, with the paper's defaults
@@ -35,34 +26,22 @@ def refit(  # noqa: PLR0913 - by keyword, with the paper's defaults
 
     `steps`: at most; rows stop where they have converged.
     `start`: where to begin, such as what SparseGPT left; weight · keep by default. No row ends worse than it began.
-    Cost: steps + 1 products (R, C) · (C, C), and four blocks of rows of memory.
+    Cost: steps + 1 products (R, C) · (C, C), about one more for the preconditioner, and five blocks of rows of memory.
     """
     ops = arrays_of(weight)
-    penalty = damping * gram.scale
-    diagonal = ops.cast(gram.diagonal, weight) + penalty
-    inverse = ops.where(diagonal > 0, 1 / ops.where(diagonal > 0, diagonal, 1.0), 0.0)
-    system = _System(gram.matrix_like(weight), penalty, inverse)
+    matrix, penalty = gram.matrix_like(weight), damping * gram.scale
+    preconditioner = Preconditioner.of_gram(gram, weight, penalty)
     result = ops.zeros(weight.shape, weight)
     for rows in row_blocks(weight.shape[0], weight.shape[1], BLOCK_ENTRIES):
-        begin = ops.where(keep[rows], weight[rows] if start is None else start[rows], 0.0)
-        result[rows] = begin
-        worse = _solve(system, weight[rows], keep[rows], result[rows], steps)
-        result[rows] = ops.where(worse[:, None], begin, result[rows])
+        first = ops.where(keep[rows], weight[rows] if start is None else start[rows], 0.0)
+        result[rows] = first
+        residual = ops.where(keep[rows], (weight[rows] - first) @ matrix, 0.0) - penalty * first
+        equations = Equations(matrix, penalty, preconditioner.within(keep[rows]))
+        state = begin(equations, keep[rows], residual, result[rows])
+        state.enough[:] = CONVERGED * ops.dot_rows(weight[rows] * weight[rows], ops.cast(gram.diagonal, weight))
+        solve(equations, state, steps)
+        result[rows] = ops.where((state.change < 0)[:, None], result[rows], first)
     return Updated(result, damping)
-
-
-def _solve(system: _System, target: Array, keep: Array, solution: Array, steps: int) -> Array:
-    """Improve a solution in place; return which rows are worse than before, or no better (R,)."""
-    ops = arrays_of(target)
-    residual = ops.where(keep, (target - solution) @ system.matrix, 0.0) - system.penalty * solution
-    state = conjugates(keep, system.inverse_diagonal, residual, solution)
-    scale = ops.dot_rows(target * target, ops.where(system.inverse_diagonal > 0, 1 / system.inverse_diagonal, 0.0))
-    state.enough[:] = CONVERGED * scale
-    for _ in range(steps):
-        ops.product(state.direction, system.matrix, state.image)
-        if not step(state, system.penalty):
-            break
-    return state.change >= 0
 
 
 def refit_channels(weight: Array, kept_channels: Array, gram: Gram, *, damping: float = 0.01) -> Updated:

@@ -143,15 +143,15 @@ INLINE double dot(const float *one, const float *other, int64_t count)
 typedef struct {
     const uint8_t *keep;
     const float *inverse_diagonal; /* (columns,) */
-    float *image;                  /* direction · H; changed */
+    float *image;                  /* direction · H, then what the preconditioner takes from the residual; changed */
     float *direction, *residual, *solution;
-    double *products; /* (rows,): residual · residual / diagonal */
+    double *products; /* (rows,): residual · preconditioned residual */
     double *enough;   /* (rows,): where products are no larger a row is done */
     double *change;   /* (rows,): of the loss without damping, so far */
 } Conjugates;
 
-/* Take a step of each row that is not done; return how many took one. */
-INLINE int64_t conjugate_step(int level, int64_t rows, int64_t columns, float damping, const Conjugates *state)
+/* Move each row that is not done along its direction; return how many moved. */
+INLINE int64_t conjugate_advance(int level, int64_t rows, int64_t columns, float damping, const Conjugates *state)
 {
     (void)level;
     int64_t active = 0;
@@ -159,7 +159,6 @@ INLINE int64_t conjugate_step(int level, int64_t rows, int64_t columns, float da
         if (!(state->products[row] > state->enough[row]))
             continue;
         const uint8_t *keep = state->keep + row * columns;
-        const float *inverse = state->inverse_diagonal;
         float *image = state->image + row * columns, *direction = state->direction + row * columns;
         float *residual = state->residual + row * columns, *solution = state->solution + row * columns;
         for (int64_t at = 0; at < columns; at++)
@@ -176,21 +175,38 @@ INLINE int64_t conjugate_step(int level, int64_t rows, int64_t columns, float da
         for (int64_t at = 0; at < columns; at++) {
             solution[at] += length * direction[at];
             residual[at] -= length * image[at];
-            image[at] = residual[at] * inverse[at];
         }
-        const double products = dot(residual, image, columns);
-        const float ratio = (float)(products / state->products[row]);
-        for (int64_t at = 0; at < columns; at++)
-            direction[at] = image[at] + ratio * direction[at];
-        state->products[row] = products;
         active++;
     }
     return active;
 }
 
-BY_LEVEL(int64_t, conjugate_step,
+/* Turn each row that is not done to its next direction. `image`: what the preconditioner takes from the residual. */
+INLINE int64_t conjugate_turn(int level, int64_t rows, int64_t columns, const Conjugates *state)
+{
+    (void)level;
+    for (int64_t row = 0; row < rows; row++) {
+        if (!(state->products[row] > state->enough[row]))
+            continue;
+        const uint8_t *keep = state->keep + row * columns;
+        const float *inverse = state->inverse_diagonal, *residual = state->residual + row * columns;
+        float *image = state->image + row * columns, *direction = state->direction + row * columns;
+        for (int64_t at = 0; at < columns; at++)
+            image[at] = keep[at] ? (residual[at] - image[at]) * inverse[at] : 0;
+        const double products = dot(residual, image, columns);
+        const float ratio = (float)(products / state->products[row]);
+        for (int64_t at = 0; at < columns; at++)
+            direction[at] = image[at] + ratio * direction[at];
+        state->products[row] = products;
+    }
+    return 0;
+}
+
+BY_LEVEL(int64_t, conjugate_advance,
          (int level, int64_t rows, int64_t columns, float damping, const Conjugates *state), level, rows, columns,
          damping, state)
+BY_LEVEL(int64_t, conjugate_turn, (int level, int64_t rows, int64_t columns, const Conjugates *state), level, rows,
+         columns, state)
 
 /* ---- Swaps (swaps.py) -------------------------------------------------------------------------------------------- */
 

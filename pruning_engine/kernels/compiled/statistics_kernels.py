@@ -66,7 +66,7 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class Conjugates:
-    """What a step of conjugate gradients works on, (R, C) unless said otherwise: see calibrated.c."""
+    """What conjugate gradients work on, (R, C) unless said otherwise: see calibrated.c."""
 
     keep: Mask
     inverse_diagonal: Floats
@@ -116,17 +116,23 @@ class CalibratedKernels:
 
         in_parallel(work, _pieces(len(columns.weight)))
 
-    def conjugate_step(self, damping: float, state: Conjugates) -> int:
-        """Take a step of each row that is not done, in place; return how many rows took one."""
+    def conjugate_advance(self, damping: float, state: Conjugates) -> int:
+        """Move each row that is not done along its direction, in place; return how many rows moved."""
+        return self._on_conjugates("conjugate_advance", (damping,), state)
+
+    def conjugate_turn(self, state: Conjugates) -> None:
+        """Turn each row that is not done to its next direction, in place."""
+        self._on_conjugates("conjugate_turn", (), state)
+
+    def _on_conjugates(self, name: str, numbers: tuple[float, ...], state: Conjugates) -> int:
         shared = {"inverse_diagonal"}
 
         def work(rows: slice) -> int:
             fields = {name: getattr(state, name) for name in _CONJUGATES}
             places = {name: address(array if name in shared else array[rows]) for name, array in fields.items()}
             arrays = _Conjugates(**places)
-            return self._call(
-                "conjugate_step", *(rows.stop - rows.start, state.keep.shape[1], damping, ctypes.addressof(arrays))
-            )
+            size = rows.stop - rows.start, state.keep.shape[1]
+            return self._call(name, *size, *numbers, ctypes.addressof(arrays))
 
         return sum(in_parallel(work, _pieces(len(state.keep))))
 
@@ -180,7 +186,8 @@ def _load() -> ctypes.CDLL | None:
     level, integer, pointer = ctypes.c_int, ctypes.c_int64, ctypes.c_void_p
     _declare(library.pruning_eliminate, level, integer, integer, *[pointer] * 4)
     _declare(library.pruning_eliminate_groups, level, *[integer] * 4, *[pointer] * 4)
-    _declare(library.pruning_conjugate_step, level, integer, integer, ctypes.c_float, pointer)
+    _declare(library.pruning_conjugate_advance, level, integer, integer, ctypes.c_float, pointer)
+    _declare(library.pruning_conjugate_turn, level, integer, integer, pointer)
     _declare(library.pruning_integers, level, integer, integer, *[pointer] * 3, ctypes.c_double, pointer)
     _declare(library.pruning_swap_rows, level, integer, *[pointer] * 6)
     return library

@@ -71,3 +71,12 @@ def test_refit_of_channels_is_their_least_squares(rows: int, columns: int, token
 def test_refit_of_all_channels_changes_nothing() -> None:
     weight, _, gram = case()
     np.testing.assert_allclose(refit_channels(weight, np.ones(20, bool), gram).weight, weight, rtol=1e-3, atol=1e-3)
+
+
+def test_few_steps_suffice_for_inputs_that_depend_on_each_other() -> None:
+    random = np.random.default_rng(0)
+    inputs = random.normal(size=(900, 12)) @ (9 * random.normal(size=(12, 300))) + random.normal(size=(900, 300))
+    weight, keep = random.normal(size=(10, 300)), mask(10, 300)
+    gram = Gram.of_inputs(inputs, np.float64)
+    exact = error(weight, best_within(weight, keep, gram.matrix, 0.001), inputs)
+    assert error(weight, refit(weight, keep, gram, steps=4).weight, inputs) < 1.02 * exact
