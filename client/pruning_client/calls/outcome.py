@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from pruning_client.calls.request import PruneRequestSpec
-from pruning_client.checkpoints.state_dict import StateDictSource
 from pruning_client.errors import ProtocolError
 from pruning_client.results.plan import Plan
 from pruning_client.results.report import Report
@@ -34,7 +33,7 @@ def result_of(request: PruneRequestSpec, outcome: Outcome, buffer: memoryview) -
         buffer=buffer,
         aliases=source.aliases,
         names=source.names,
-        framework=source.framework if isinstance(source, StateDictSource) else None,
+        framework=source.framework,
     )
 
 

@@ -5,16 +5,18 @@ of `Client` that take it; nothing between them names it.
 """
 
 import secrets
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from numbers import Integral
 from os import PathLike
 from typing import Final, TypeAlias
 
 from pruning_client.checkpoints.file import Source
+from pruning_client.checkpoints.model_type import model_type_beside
 from pruning_client.checkpoints.opened import open_source
 from pruning_client.checkpoints.state_dict import StateDict, StateDictSource
 from pruning_client.errors import recipe_error
+from pruning_client.statistics.statistics import Statistics
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 
@@ -37,15 +39,26 @@ class PruneOptions:
     seed: int | None = None
     digests: bool = False
     canonical_zero: bool = False
+    statistics: Statistics | Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruneRequestSpec:
-    """What is asked of which model: the same for every attempt of a call, its seed too."""
+    """What is asked of which model: the same for every attempt of a call, its seed too.
+
+    `model_type` is as in config.json; empty if it is not known.
+    `statistics` are those that are not yet part of `source`, see `sent_statistics`. What belongs to those that are:
+    `auxiliary_aliases`, `input_dims` by weight, and whether unused ones are to be ignored, for a plan.
+    """
 
     source: Source
     recipe: pb.Recipe
     options: PruneOptions
+    model_type: str = ""
+    statistics: Statistics | None = None
+    auxiliary_aliases: Mapping[str, str] = field(default_factory=dict)
+    input_dims: Mapping[str, int] = field(default_factory=dict)
+    skips_unused: bool = False
 
     @property
     def message(self) -> pb.PruneOptions:
@@ -57,7 +70,16 @@ class PruneRequestSpec:
             aliases=self.source.aliases,
             digests=self.options.digests,
             canonical_zero=self.options.canonical_zero,
+            model_type=self.model_type,
+            input_dims=self.input_dims,
+            auxiliary_aliases=self.auxiliary_aliases,
+            skip_unused_auxiliary=self.skips_unused,
         )
+
+    @property
+    def is_plan(self) -> bool:
+        """Whether only a plan is asked for."""
+        return self.options.output == pb.OUTPUT_FORM_PLAN
 
     @property
     def default_timeout(self) -> float:
@@ -76,13 +98,34 @@ def request_of(
 
     Raises: PruningError, OSError, TypeError, ValueError for what is not valid.
     """
-    model = _source(source, importance_scores, masks)
-    return PruneRequestSpec(source=model, recipe=recipe_of(rules, options.seed), options=options)
+    model_type = model_type_beside(source) if isinstance(source, str | PathLike) else ""
+    return _request(_source(source, importance_scores, masks), rules, options, model_type)
 
 
 def request_of_file(source: Path, rules: Rules, options: PruneOptions) -> PruneRequestSpec:
     """Return what is asked of a file, or of several behind one path. Raises: as `request_of`."""
-    return PruneRequestSpec(source=open_source(source), recipe=recipe_of(rules, options.seed), options=options)
+    return _request(open_source(source), rules, options, model_type_beside(source))
+
+
+def _request(source: Source, rules: Rules, options: PruneOptions, model_type: str) -> PruneRequestSpec:
+    statistics = _statistics(options.statistics)
+    return PruneRequestSpec(
+        source=source,
+        recipe=recipe_of(rules, options.seed),
+        options=options,
+        model_type=model_type or ("" if statistics is None else statistics.model_type),
+        statistics=statistics,
+    )
+
+
+def _statistics(value: Statistics | Path | None) -> Statistics | None:
+    if value is None or isinstance(value, Statistics):
+        return value
+    if not isinstance(value, str | PathLike):
+        raise TypeError(
+            f"statistics are a Statistics, or the path of a file that its `save` wrote; got {type(value).__name__}"
+        )
+    return Statistics.load(value)
 
 
 def recipe_of(rules: Rules, seed: int | None) -> pb.Recipe:

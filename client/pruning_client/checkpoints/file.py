@@ -13,6 +13,7 @@ from typing import IO, BinaryIO, Final, Protocol, TypeAlias
 
 from pruning_client.checkpoints.other_formats import READ_BYTES, description_of
 from pruning_client.errors import CheckpointError, layout_error
+from pruning_client.frameworks.base import Framework
 from pruning_proto.limits import CHUNK_BYTES, HEADER_BYTES_CEILING
 from pruning_proto.reasons import Reason
 from pruning_proto.safetensors.distributed import check_not_sharded
@@ -42,6 +43,10 @@ class Source(Protocol):
     def names(self) -> Sequence[str]:
         """All names in the caller's order; empty if that is the layout's order."""
 
+    @property
+    def framework(self) -> Framework | None:
+        """The adaptor of the tensors, for the result; None for files."""
+
     def pieces(self) -> Iterator[memoryview]:
         """Return the buffer from its beginning, in pieces of any size. Use each before asking for the next."""
 
@@ -56,6 +61,7 @@ class FileSource:
 
     aliases: Final[Mapping[str, str]] = MappingProxyType({})
     names: Final = ()
+    framework: Final = None
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = fspath(path)

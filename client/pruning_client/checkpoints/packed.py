@@ -63,6 +63,7 @@ class PackedSource:
 
     aliases: Final[Mapping[str, str]] = MappingProxyType({})
     names: Final = ()
+    framework: Final = None
 
     def __init__(self, packed: PackedTensors) -> None:
         self._codec = codec()

@@ -91,6 +91,7 @@ class PipelineSource:
 
     aliases: Final[Mapping[str, str]] = MappingProxyType({})
     names: Final = ()
+    framework: Final = None
 
     def __init__(self, path: str | PathLike[str], parts: Sequence[tuple[Component, Source]]) -> None:
         self.path = fspath(path)

@@ -38,6 +38,7 @@ class ShardsSource:
 
     aliases: Final[Mapping[str, str]] = MappingProxyType({})
     names: Final = ()
+    framework: Final = None
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = fspath(path)

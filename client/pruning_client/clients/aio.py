@@ -6,13 +6,15 @@ What blocks (reading and writing files, views of tensors, a token that is asked 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 
 from pruning_client.calls.exchange import Exchange
+from pruning_client.calls.request import PruneRequestSpec
+from pruning_client.calls.sent_statistics import with_all_statistics, with_used_statistics
 from pruning_client.clients.base import ClientBase, PruneCall, SinkT, ValueT
-from pruning_client.clients.sync import Client
+from pruning_client.clients.sync import Client, planning
 from pruning_client.errors import PruningError, closed_error
 from pruning_client.results.capabilities import Capabilities, capabilities_of
 from pruning_client.transport.retry import Attempts
@@ -95,14 +97,20 @@ class AsyncClient(ClientBase):
         """Carry out a call."""
         request = await in_thread(call.prepare)
         attempts = self._attempts(call.timeout, request.default_timeout)
+        if request.statistics is not None:
+            every = await in_thread(partial(with_all_statistics, request))
+            if request.is_plan:
+                request = every
+            else:
+                plan = await self._repeat(partial(self._attempt, planning(every), every, attempts), attempts)
+                request = await in_thread(partial(with_used_statistics, request, plan))
+        return await self._repeat(partial(self._attempt, call, request, attempts), attempts)
 
-        async def attempt() -> ValueT:
-            exchange = Exchange(request, attempts.number)
-            async with entered(call.open_sink(exchange)) as sink:
-                outcome = await self._connection.prune(exchange, sink.write, call.watcher, attempts)
-            return call.value_of(request, outcome, sink)
-
-        return await self._repeat(attempt, attempts)
+    async def _attempt(self, call: PruneCall[SinkT, ValueT], request: PruneRequestSpec, attempts: Attempts) -> ValueT:
+        exchange = Exchange(request, attempts.number)
+        async with entered(call.open_sink(exchange)) as sink:
+            outcome = await self._connection.prune(exchange, sink.write, call.watcher, attempts)
+        return call.value_of(request, outcome, sink)
 
     async def _ask_capabilities(self, attempts: Attempts) -> Capabilities:
         async def attempt() -> Capabilities:

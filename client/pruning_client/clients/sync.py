@@ -19,6 +19,7 @@ from pruning_client.calls.request import (
     request_of,
     request_of_file,
 )
+from pruning_client.calls.sent_statistics import with_all_statistics, with_used_statistics
 from pruning_client.calls.sinks import MemorySink, NoResultSink, Sink, checking_free_space, open_files
 from pruning_client.checkpoints.split import SplitFiles
 from pruning_client.checkpoints.state_dict import StateDict
@@ -29,6 +30,7 @@ from pruning_client.results.output_format import Output, format_of
 from pruning_client.results.plan import Plan
 from pruning_client.results.report import Report
 from pruning_client.results.result import Result
+from pruning_client.statistics.statistics import Statistics
 from pruning_client.transport.retry import Attempts
 from pruning_proto.framing import Data
 from pruning_proto.v1 import pruning_pb2 as pb
@@ -98,6 +100,7 @@ class Client(ClientBase):
         seed: int | None = None,
         importance_scores: StateDict | None = None,
         masks: StateDict | None = None,
+        statistics: Statistics | Path | None = None,
         digests: bool = False,
         canonical_zero: bool = False,
         progress: Watcher | None = None,
@@ -106,15 +109,18 @@ class Client(ClientBase):
         """Prune a state dict, or a safetensors file, into memory.
 
         `importance_scores` and `masks` map parameter names to tensors of the same shape, for rules with
-        `importance_scores=True` and `custom_from_mask`. The norms of `weighted_magnitude` go in the state dict, as
-        `w:in_norm` of shape [input channels of w]. So do prior masks, as `w:mask_bits` of an earlier result or as
+        `importance_scores=True` and `custom_from_mask`. `statistics` are those of the layers' inputs, or the path of
+        their file, for rules that rank or update by them; those that the rules use are sent, after a plan that says
+        which. Prior masks go in the state dict, as `w:mask_bits` of an earlier result or as
         torch's `w_orig` and `w_mask`. `seed` replaces the recipe's; without either one is drawn if a rule is random,
         and the report has it. `digests` asks for SHA-256 of what was sent and received, in the report.
         `canonical_zero`, for output "packed", writes -0.0 as +0.0, which takes less. A packed file is unpacked and
         then pruned.
         """
         self._check_usable()
-        options = PruneOptions(output=format_of(output), seed=seed, digests=digests, canonical_zero=canonical_zero)
+        options = PruneOptions(
+            output=format_of(output), seed=seed, digests=digests, canonical_zero=canonical_zero, statistics=statistics
+        )
         prepare = partial(request_of, source, rules, options, importance_scores, masks)
         return self._run(PruneCall(prepare, _in_memory, _result, progress, timeout))
 
@@ -126,6 +132,7 @@ class Client(ClientBase):
         *,
         output: Output = "pruned",
         seed: int | None = None,
+        statistics: Statistics | Path | None = None,
         digests: bool = False,
         canonical_zero: bool = False,
         progress: Watcher | None = None,
@@ -137,7 +144,9 @@ class Client(ClientBase):
         shards, or the `model_index.json` of a pipeline, whose tensors are then named COMPONENT.NAME.
         """
         self._check_usable()
-        options = PruneOptions(output=format_of(output), seed=seed, digests=digests, canonical_zero=canonical_zero)
+        options = PruneOptions(
+            output=format_of(output), seed=seed, digests=digests, canonical_zero=canonical_zero, statistics=statistics
+        )
         prepare = partial(request_of_file, source, rules, options)
         watcher = checking_free_space(target, progress)
         return self._run(PruneCall(prepare, partial(open_files, target), _report, watcher, timeout))
@@ -150,13 +159,14 @@ class Client(ClientBase):
         seed: int | None = None,
         importance_scores: StateDict | None = None,
         masks: StateDict | None = None,
+        statistics: Statistics | Path | None = None,
         digests: bool = False,
         progress: Watcher | None = None,
         timeout: float | None = None,
     ) -> Report:
         """Return the report that `prune` would return, without its result: the model is sent and read."""
         self._check_usable()
-        options = PruneOptions(output=pb.OUTPUT_FORM_REPORT, seed=seed, digests=digests)
+        options = PruneOptions(output=pb.OUTPUT_FORM_REPORT, seed=seed, digests=digests, statistics=statistics)
         prepare = partial(request_of, source, rules, options, importance_scores, masks)
         return self._run(PruneCall(prepare, _nowhere, _report, progress, timeout))
 
@@ -168,11 +178,12 @@ class Client(ClientBase):
         seed: int | None = None,
         importance_scores: StateDict | None = None,
         masks: StateDict | None = None,
+        statistics: Statistics | Path | None = None,
         timeout: float | None = None,
     ) -> Plan:
         """Return what `prune` would do and cost: which rules select which tensors. Only the header is sent."""
         self._check_usable()
-        options = PruneOptions(output=pb.OUTPUT_FORM_PLAN, seed=seed)
+        options = PruneOptions(output=pb.OUTPUT_FORM_PLAN, seed=seed, statistics=statistics)
         prepare = partial(request_of, source, rules, options, importance_scores, masks)
         return self._run(PruneCall(prepare, _nowhere, _plan, None, timeout))
 
@@ -194,14 +205,20 @@ class Client(ClientBase):
         """Carry out a call."""
         request = call.prepare()
         attempts = self._attempts(call.timeout, request.default_timeout)
+        if request.statistics is not None:
+            every = with_all_statistics(request)
+            if request.is_plan:
+                request = every
+            else:
+                plan = self._repeat(partial(self._attempt, planning(every), every, attempts), attempts)
+                request = with_used_statistics(request, plan)
+        return self._repeat(partial(self._attempt, call, request, attempts), attempts)
 
-        def attempt() -> ValueT:
-            exchange = Exchange(request, attempts.number)
-            with call.open_sink(exchange) as sink:
-                outcome = self._connection.prune(exchange, sink.write, call.watcher, attempts)
-            return call.value_of(request, outcome, sink)
-
-        return self._repeat(attempt, attempts)
+    def _attempt(self, call: PruneCall[SinkT, ValueT], request: PruneRequestSpec, attempts: Attempts) -> ValueT:
+        exchange = Exchange(request, attempts.number)
+        with call.open_sink(exchange) as sink:
+            outcome = self._connection.prune(exchange, sink.write, call.watcher, attempts)
+        return call.value_of(request, outcome, sink)
 
     def _ask_capabilities(self, attempts: Attempts) -> Capabilities:
         return self._repeat(lambda: capabilities_of(self._connection.capabilities(attempts)), attempts)
@@ -241,3 +258,8 @@ def _report(_request: PruneRequestSpec, outcome: Outcome, _sink: Sink) -> Report
 
 def _plan(_request: PruneRequestSpec, outcome: Outcome, _sink: Sink) -> Plan:
     return outcome.plan
+
+
+def planning(request: PruneRequestSpec) -> PruneCall[NoResultSink, Plan]:
+    """Return the plan with all statistics, which comes before a call that has some."""
+    return PruneCall(lambda: request, _nowhere, _plan, None, None)

@@ -38,6 +38,7 @@ from pruning_client.huggingface.result_check import check_result
 from pruning_client.huggingface.result_files import ResultFiles
 from pruning_client.results.output_format import Output
 from pruning_client.results.report import Report
+from pruning_client.statistics.statistics import Statistics
 from pruning_proto.formats import FORMATS
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
@@ -57,6 +58,7 @@ class FilePruner(Protocol):
         *,
         output: Output = "pruned",
         seed: int | None = None,
+        statistics: Statistics | str | PathLike[str] | None = None,
         digests: bool = False,
         canonical_zero: bool = False,
         progress: Watcher | None = None,
@@ -115,6 +117,7 @@ def prune_folder(  # noqa: PLR0913 - one keyword for each option, as of `Client.
     *,
     output: Output = "removed",
     seed: int | None = None,
+    statistics: Statistics | str | PathLike[str] | None = None,
     digests: bool = False,
     max_shard_bytes: int | None = None,
     progress: Watcher | None = None,
@@ -153,6 +156,7 @@ def prune_folder(  # noqa: PLR0913 - one keyword for each option, as of `Client.
             into := files.target(partial),
             recipe,
             output=output,
+            statistics=statistics,
             digests=digests,
             progress=progress,
             timeout=timeout,

@@ -22,7 +22,8 @@ class TensorPlan:
     `rules` are the positions of the rules that select it, in order. If there are none, `not_selected` says why:
     "name", "dtype", "dims" or "excluded"; or which of the weights it is that are not among the default targets:
     "embedding", "output_head", "router" or "norm". `was_pruned`: an earlier round pruned it, by the file's history, and
-    no mask says what, so that its zeros count as pruned (unless a rule's prior is "mask").
+    no mask says what, so that its zeros count as pruned (unless a rule's prior is "mask"). `auxiliary` are the suffixes
+    of the auxiliary tensors that its rules use, and `input_dim` the dim of its input channels, where a rule needs it.
     """
 
     name: str
@@ -31,6 +32,8 @@ class TensorPlan:
     rules: tuple[int, ...]
     not_selected: str | None = None
     was_pruned: bool = False
+    auxiliary: tuple[str, ...] = ()
+    input_dim: int | None = None
 
     @property
     def entries(self) -> int:
@@ -118,6 +121,8 @@ def _tensor(tensor: pb.TensorPlan) -> TensorPlan:
         rules=tuple(tensor.rules),
         not_selected=_name_of(tensor.not_selected),
         was_pruned=tensor.was_pruned,
+        auxiliary=tuple(tensor.auxiliary),
+        input_dim=tensor.input_dim if tensor.HasField("input_dim") else None,
     )
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 from pruning_client.checkpoints.atomic_file import replacing
 from pruning_client.checkpoints.file import FileSource
 from pruning_client.errors import CheckpointError, layout_error
-from pruning_client.statistics.names import SUFFIXES, Kind
+from pruning_client.statistics.names import Kind
 from pruning_client.statistics.tensor import StatisticsTensor
-from pruning_proto.names import FRAMEWORK, FRAMEWORK_KEY
+from pruning_proto.names import FRAMEWORK, FRAMEWORK_KEY, STATISTICS
 from pruning_proto.reasons import Reason
 from pruning_proto.safetensors.header import LayoutError, build
 
@@ -102,8 +102,8 @@ def _fields(about: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_names(path: str, names: Iterable[str]) -> None:
     for name in names:
-        if not name.endswith(SUFFIXES):
-            raise _error(path, f"tensor {name!r} is no statistic; these end in {', '.join(SUFFIXES)}")
+        if not name.endswith(STATISTICS):
+            raise _error(path, f"tensor {name!r} is no statistic; these end in {', '.join(STATISTICS)}")
 
 
 def _error(path: str, description: str) -> CheckpointError:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from pruning_client.checkpoints.file import check_regular
 from pruning_client.errors import CheckpointError
 from pruning_client.statistics.gguf_names import expert_weights_of, stacked_weight_of, weights_of
-from pruning_client.statistics.names import IN_COUNT, IN_SUM2
 from pruning_client.statistics.tensor import StatisticsTensor, in_memory
+from pruning_proto.names import IN_COUNT, IN_SUM2
 from pruning_proto.reasons import Reason
 
 _MAGIC: Final = b"GGUF"

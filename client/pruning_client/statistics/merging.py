@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pruning_client.errors import MismatchError
-from pruning_client.statistics.names import INPUTS, weight_of
+from pruning_client.statistics.names import weight_of
 from pruning_client.statistics.tensor import StatisticsTensor
+from pruning_proto.names import INPUTS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,17 +1,8 @@
-"""Names and kinds of statistics."""
+"""Kinds of statistics. Their suffixes are `pruning_proto.names.STATISTICS`."""
 
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 Kind: TypeAlias = Literal["norms", "gram", "inputs"]
-
-IN_SUM2: Final = ":in_sum2"
-IN_SUM: Final = ":in_sum"
-IN_COUNT: Final = ":in_count"
-IN_GRAM: Final = ":in_gram"
-INPUTS: Final = ":inputs"
-
-SUFFIXES: Final = (IN_SUM2, IN_SUM, IN_COUNT, IN_GRAM, INPUTS)
-"""What a tensor of statistics adds to the name of its weight."""
 
 
 def weight_of(name: str) -> str:

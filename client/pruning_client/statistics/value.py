@@ -9,8 +9,9 @@ the statistics under both. Names on disk are looked up first.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from pruning_client.statistics.names import SUFFIXES, Kind, weight_of
+from pruning_client.statistics.names import Kind, weight_of
 from pruning_client.statistics.tensor import StatisticsTensor, stacked
+from pruning_proto.names import STATISTICS
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,11 @@ class StatisticsValue:
         names = (*self.tensors, *self.aliases)
         return tuple(dict.fromkeys(weight_of(name) for name in names))
 
-    def for_weights(self, names: Iterable[str], suffixes: Iterable[str] = SUFFIXES) -> WeightStatistics:
+    def has(self, weight: str) -> bool:
+        """Whether a weight has any statistics, by its name on disk or in memory."""
+        return any(self._found(weight, suffix) is not None for suffix in STATISTICS)
+
+    def for_weights(self, names: Iterable[str], suffixes: Iterable[str] = STATISTICS) -> WeightStatistics:
         """Return the statistics of these weights, under their names, which are those on disk or in memory.
 
         What several of them share belongs to the first; the others have an alias. Weights without statistics, and
@@ -60,10 +65,11 @@ class StatisticsValue:
         wanted = tuple(suffixes)
         for name in names:
             for suffix in wanted:
-                is_stack, parts = self._parts(name, suffix)
-                if not parts or not all(part in self.tensors for part in parts):
+                found = self._found(name, suffix)
+                if found is None:
                     continue
-                owner = first.setdefault((is_stack, parts), name + suffix)
+                is_stack, parts = found
+                owner = first.setdefault(found, name + suffix)
                 if owner != name + suffix:
                     aliases[name + suffix] = owner
                 elif is_stack:
@@ -72,10 +78,11 @@ class StatisticsValue:
                     tensors[owner] = self.tensors[parts[0]]
         return WeightStatistics(tensors, aliases)
 
-    def _parts(self, weight: str, suffix: str) -> tuple[bool, tuple[str, ...]]:
-        """Return whether a weight stacks several of the file, and the tensors that have its statistics."""
+    def _found(self, weight: str, suffix: str) -> tuple[bool, tuple[str, ...]] | None:
+        """Return whether a weight stacks several of the file, and the tensors that have its statistics; None: none."""
         names: str | tuple[str, ...] = weight
         if weight + suffix not in self.tensors and weight + suffix not in self.aliases:
             names = self.module_names.get(weight, weight)
         several = (names,) if isinstance(names, str) else names
-        return not isinstance(names, str), tuple(self.aliases.get(name + suffix, name + suffix) for name in several)
+        parts = tuple(self.aliases.get(name + suffix, name + suffix) for name in several)
+        return (not isinstance(names, str), parts) if all(part in self.tensors for part in parts) else None

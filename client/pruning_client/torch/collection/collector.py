@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from pruning_client.errors import MismatchError
 from pruning_client.frameworks import torch as adaptor
-from pruning_client.statistics.names import INPUTS
 from pruning_client.statistics.statistics import Statistics
 from pruning_client.statistics.tensor import StatisticsTensor, in_memory
 from pruning_client.torch.collection.disk_names import DiskNames
@@ -21,6 +20,7 @@ from pruning_client.torch.collection.padding import Padding
 from pruning_client.torch.collection.sharing import Input, SharedInputs
 from pruning_client.torch.collection.sums import Sums, SumsOptions
 from pruning_client.torch.collection.targets import Targets
+from pruning_proto.names import INPUTS
 
 _NOT_CALLED: Final = "its module was not called with any of the batches"
 _NO_SAMPLE: Final = "fused experts have no sample of equal length for each expert; collect kind 'gram'"

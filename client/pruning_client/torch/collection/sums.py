@@ -6,7 +6,8 @@ from typing import Final, Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from pruning_client.statistics.names import IN_COUNT, IN_GRAM, IN_SUM, IN_SUM2, INPUTS, Kind
+from pruning_client.statistics.names import Kind
+from pruning_proto.names import IN_COUNT, IN_GRAM, IN_SUM, IN_SUM2, INPUTS
 
 Sampling: TypeAlias = Literal["random", "first"]
 

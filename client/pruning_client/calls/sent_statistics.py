@@ -1,0 +1,97 @@
+"""Which statistics a call sends: those that its recipe uses, as a plan says that is made with all of them.
+
+A recipe names scores and updates, and the server knows what these need. So a call with statistics begins with a plan,
+which takes the header alone: it describes all statistics of the model. The call itself then has those of them that
+`TensorPlan.auxiliary` lists, each directly before the first weight that uses it.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from math import prod
+from typing import TYPE_CHECKING, Final
+
+from pruning_client.calls.request import PruneRequestSpec
+from pruning_client.errors import MismatchError
+from pruning_client.results.plan import Plan
+from pruning_client.statistics.attached import SourceWithStatistics, renamed, statistics_of
+from pruning_client.statistics.value import WeightStatistics
+from pruning_proto.names import ORIG, STATISTICS
+from pruning_proto.v1 import pruning_pb2 as pb
+
+if TYPE_CHECKING:
+    from pruning_client.statistics.tensor import StatisticsTensor
+
+_MOST_ALIASES: Final = 8000
+"""A server takes 10,000. Beyond these, weights that share a statistic are sent it each."""
+
+
+def with_all_statistics(request: PruneRequestSpec) -> PruneRequestSpec:
+    """Return the request of a plan with all statistics of the model. Raises: MismatchError if it has none of them."""
+    assert request.statistics is not None  # noqa: S101 - the caller's check
+    names = statistics_of(request.source, request.statistics)
+    if not names:
+        examples = ", ".join(repr(name) for name in request.statistics.weights[:3])
+        raise MismatchError(
+            f"the statistics belong to another model: none of its tensors has any of them; they are of {examples}, "
+            "...; names are those in the model's files, or of the model that they were collected from"
+        )
+    options = replace(request.options, output=pb.OUTPUT_FORM_PLAN, digests=False, canonical_zero=False)
+    planned = replace(request, options=options, skips_unused=True)
+    return _attached(planned, names, dict.fromkeys(names, STATISTICS))
+
+
+def with_used_statistics(request: PruneRequestSpec, plan: Plan) -> PruneRequestSpec:
+    """Return a request with the statistics that its recipe uses, by the plan with all of them."""
+    assert request.statistics is not None  # noqa: S101 - the caller's check
+    used = {tensor.name: tensor.auxiliary for tensor in plan.tensors if tensor.auxiliary}
+    return _attached(request, statistics_of(request.source, request.statistics), used)
+
+
+def _attached(
+    request: PruneRequestSpec, names: Mapping[str, str], wanted: Mapping[str, Collection[str]]
+) -> PruneRequestSpec:
+    """Return a request with these suffixes of the statistics of each weight; `names` are those in the statistics."""
+    assert request.statistics is not None  # noqa: S101 - the caller's check
+    tensors: dict[str, StatisticsTensor] = {}
+    aliases: dict[str, str] = {}
+    for suffix in STATISTICS:
+        weights = {name: known for name, known in names.items() if suffix in wanted.get(name, ())}
+        found = renamed(_found(request, weights, suffix, len(aliases)), weights)
+        tensors |= found.tensors
+        aliases |= found.aliases
+    attached = {name.rpartition(":")[0] for name in (*tensors, *aliases)}
+    return replace(
+        request,
+        source=SourceWithStatistics(request.source, tensors),
+        statistics=None,
+        auxiliary_aliases=aliases,
+        input_dims=_input_dims(request, {name: names[name] for name in names if name in attached}),
+    )
+
+
+def _found(request: PruneRequestSpec, weights: Mapping[str, str], suffix: str, count: int) -> WeightStatistics:
+    """Return one suffix of the statistics of these weights; without aliases once `count` and these are too many."""
+    assert request.statistics is not None  # noqa: S101 - the caller's check
+    found = request.statistics.for_weights(weights.values(), (suffix,))
+    if count + len(found.aliases) <= _MOST_ALIASES:
+        return found
+    each = {name: request.statistics.for_weights((name,), (suffix,)).tensors for name in weights.values()}
+    return WeightStatistics({key: tensor for own in each.values() for key, tensor in own.items()}, {})
+
+
+def _input_dims(request: PruneRequestSpec, names: Mapping[str, str]) -> dict[str, int]:
+    """Return the input dims of weights that have more than one of the size of their input."""
+    assert request.statistics is not None  # noqa: S101 - the caller's check
+    shapes = {entry.name: entry.shape for entry in request.source.layout.tensors}
+    found = {}
+    for name, known in names.items():
+        dim = request.statistics.input_dims.get(known)
+        shape = shapes.get(name) or shapes.get(name + ORIG, ())
+        if dim is not None and dim < len(shape) and not _is_unique(shape, dim):
+            found[name] = dim
+    return found
+
+
+def _is_unique(shape: tuple[int, ...], dim: int) -> bool:
+    """Whether no other dim of a matrix, or of a stack of them, has its size; others may be read in several ways."""
+    return len(shape) == 2 and shape[0] != shape[1] and prod(shape) > 0 and dim in {0, 1}

@@ -1,0 +1,108 @@
+"""A checkpoint with statistics beside its weights: what is sent."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from pruning_client.checkpoints.file import Source
+from pruning_client.errors import MismatchError, layout_error
+from pruning_client.frameworks.base import Framework
+from pruning_client.statistics.names import weight_of
+from pruning_client.statistics.tensor import StatisticsTensor
+from pruning_client.statistics.value import StatisticsValue, WeightStatistics
+from pruning_proto.names import AUXILIARY, ORIG
+from pruning_proto.safetensors.header import LayoutError, build
+
+
+class SourceWithStatistics:
+    """A checkpoint whose statistics are directly before their weights. A `checkpoints.file.Source`.
+
+    `tensors` are statistics by the names of the source's weights; that of `w_orig` is `w`.
+    Raises: MismatchError if the source has one of them itself.
+    """
+
+    def __init__(self, source: Source, tensors: Mapping[str, StatisticsTensor]) -> None:
+        self._source = source
+        self._before: list[tuple[int, StatisticsTensor]] = []  # where in the source's buffer each is inserted
+        of_weight: dict[str, dict[str, StatisticsTensor]] = {}
+        for name, tensor in tensors.items():
+            of_weight.setdefault(weight_of(name), {})[name] = tensor
+        described = []
+        for entry in source.layout.tensors:
+            if entry.name in tensors:
+                raise MismatchError(
+                    f"{entry.name!r} is in the checkpoint and in the statistics; give it once",
+                    metadata={"tensor": entry.name},
+                )
+            own = of_weight.pop(entry.name, None) or of_weight.pop(entry.name.removesuffix(ORIG), {})
+            described += [(name, tensor.dtype, tensor.shape) for name, tensor in own.items()]
+            described.append((entry.name, entry.dtype, entry.shape))
+            self._before += [(entry.begin, tensor) for tensor in own.values()]
+        try:
+            self.header, self.layout = build(described, source.layout.metadata)
+        except LayoutError as error:
+            raise layout_error(error, "the checkpoint with its statistics") from error
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        """The source's."""
+        return self._source.aliases
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The source's."""
+        return self._source.names
+
+    @property
+    def framework(self) -> Framework | None:
+        """The source's."""
+        return self._source.framework
+
+    def pieces(self) -> Iterator[memoryview]:
+        """Return the source's buffer with the statistics in it, in pieces."""
+        position, waiting = 0, iter([*self._before, (self._source.layout.buffer_bytes + 1, None)])
+        at, tensor = next(waiting)
+        for piece in self._source.pieces():
+            rest = piece
+            while tensor is not None and at < position + len(rest):
+                yield rest[: at - position]
+                yield from tensor.pieces()
+                rest, position = rest[at - position :], at
+                at, tensor = next(waiting)
+            yield rest
+            position += len(rest)
+        while tensor is not None:  # of weights without entries
+            yield from tensor.pieces()
+            at, tensor = next(waiting)
+
+
+def statistics_of(source: Source, statistics: StatisticsValue) -> Mapping[str, str]:
+    """Return the weights of a source that have statistics, each with the name that it has in these.
+
+    A tied weight, which is sent once, may be in the statistics under any of its names.
+    """
+    others: dict[str, list[str]] = {}
+    for other, name in source.aliases.items():
+        others.setdefault(name, []).append(other)
+    found = {}
+    for entry in source.layout.tensors:
+        if entry.name.endswith(AUXILIARY):
+            continue
+        name = entry.name.removesuffix(ORIG)
+        for each in (name, entry.name, *others.get(entry.name, ())):
+            if statistics.has(each):
+                found[name if each != entry.name else entry.name] = each
+                break
+    return found
+
+
+def renamed(statistics: WeightStatistics, names: Mapping[str, str]) -> WeightStatistics:
+    """Return statistics under the names that weights have in a source; `names` as `statistics_of` returns them."""
+    own = {known: name for name, known in names.items()}
+
+    def name_of(tensor: str) -> str:
+        weight = weight_of(tensor)
+        return own[weight] + tensor.removeprefix(weight)
+
+    return WeightStatistics(
+        {name_of(name): tensor for name, tensor in statistics.tensors.items()},
+        {name_of(name): name_of(other) for name, other in statistics.aliases.items()},
+    )
