@@ -11,16 +11,13 @@ import numpy.typing as npt
 
 from pruning_engine.kernels.compiled.statistics_kernels import Columns, calibrated_kernels
 from pruning_engine.methods.factorisation import upper_factor
+from pruning_engine.runtime.threads import in_parallel
 
 Array: TypeAlias = Any
 """A numpy array, or a tensor of torch where torch is in use. The arrays of one call are all of one kind."""
 
 BLOCK_ENTRIES: Final = 1 << 21
 """Entries of a block of rows: long enough for BLAS, short enough that several blocks are small beside H."""
-
-
-class NotPositiveDefiniteError(ArithmeticError):
-    """A matrix has no Cholesky factorisation."""
 
 
 class Arrays(Protocol):
@@ -44,6 +41,12 @@ class Arrays(Protocol):
     def product(self, one: Array, other: Array, out: Array) -> None:
         """Write one @ other to `out`."""
 
+    def in_dtype(self, array: Array, dtype: npt.DTypeLike) -> Array:
+        """Return the array in a dtype by numpy's name for it; itself if it has it."""
+
+    def host(self, array: Array) -> npt.NDArray[Any]:
+        """Return an array of numpy's."""
+
     def transpose(self, array: Array) -> Array:
         """Return a view with the last two dims exchanged."""
 
@@ -65,11 +68,8 @@ class Arrays(Protocol):
     def prune_least_in_rows(self, scores: Array, candidates: Array, counts: Array) -> Array:
         """Return `candidates` without the `counts[row]` of least score of each row, ties as in prune_least."""
 
-    def upper_factor(self, matrix: Array, damping: float) -> Array:
-        """Return U, upper triangular, with UᵀU = (matrix + damping I)⁻¹.
-
-        Raises: NotPositiveDefiniteError.
-        """
+    def upper_factor(self, matrix: Array, damping: float) -> Array | None:
+        """Return U, upper triangular, with UᵀU = (matrix + damping I)⁻¹; None if that is not positive definite."""
 
     def eliminate(self, columns: Columns) -> None:
         """Prune columns from left to right, each error made up for by the columns to its right. In place."""
@@ -88,7 +88,9 @@ def arrays_of(array: Array) -> Arrays:
     """Return the operations for the kind of an array."""
     if isinstance(array, np.ndarray):
         return NUMPY_ARRAYS
-    raise TypeError(f"expected a numpy array, got {type(array).__name__}")
+    from pruning_engine.kernels.cuda.arrays import TorchArrays  # noqa: PLC0415 - imports torch
+
+    return TorchArrays()
 
 
 class NumpyArrays:
@@ -118,6 +120,15 @@ class NumpyArrays:
         """Write one @ other to `out`."""
         np.matmul(one, other, out=out)
 
+    def in_dtype(self, array: Array, dtype: npt.DTypeLike) -> Array:
+        """Return the array in a dtype; itself if it has it."""
+        return array.astype(dtype, copy=False)
+
+    def host(self, array: Array) -> npt.NDArray[Any]:
+        """Return the array."""
+        result: npt.NDArray[Any] = array
+        return result
+
     def transpose(self, array: Array) -> Array:
         """Return a view with the last two dims exchanged."""
         return array.swapaxes(-1, -2)
@@ -137,7 +148,8 @@ class NumpyArrays:
 
     def inverse(self, matrices: Array) -> Array:
         """Return the inverses of matrices (N, K, K)."""
-        return np.linalg.inv(matrices)
+        pieces = [matrices[begin : begin + 64] for begin in range(0, len(matrices), 64)]
+        return np.concatenate(in_parallel(np.linalg.inv, pieces)) if pieces else matrices
 
     def prune_least(self, scores: Array, candidates: Array, count: int) -> Array:
         """Return `candidates` without the `count` of least score; of equal ones the first in flat order are pruned."""
@@ -147,20 +159,24 @@ class NumpyArrays:
         """Return `candidates` without the `counts[row]` of least score of each row, ties as in prune_least."""
         return _prune_least(scores, candidates, np.asarray(counts))
 
-    def upper_factor(self, matrix: Array, damping: float) -> Array:
-        """Return U, upper triangular, with UᵀU = (matrix + damping I)⁻¹. Raises: NotPositiveDefiniteError."""
+    def upper_factor(self, matrix: Array, damping: float) -> Array | None:
+        """Return U, upper triangular, with UᵀU = (matrix + damping I)⁻¹; None if that is not positive definite."""
         try:
             return upper_factor(matrix, damping)
-        except np.linalg.LinAlgError as error:
-            raise NotPositiveDefiniteError(str(error)) from error
+        except np.linalg.LinAlgError:
+            return None
 
     def eliminate(self, columns: Columns) -> None:
         """Prune columns from left to right, each error made up for by the columns to its right. In place."""
         kernels = calibrated_kernels(columns.weight)
-        if kernels is None:
-            eliminate_by_columns(self, columns)
-        else:
+        if kernels is not None:
             kernels.eliminate(columns)
+            return
+        weight, upper = columns.weight, columns.upper
+        for at in range(weight.shape[1]):
+            columns.errors[:, at] = np.where(columns.keep[:, at], 0, weight[:, at] / upper[at, at])
+            weight[:, at:] -= columns.errors[:, at, None] * upper[at, at:]
+        weight[~columns.keep] = 0
 
     def eliminate_groups(self, n_of_m: tuple[int, int], columns: Columns) -> bool:
         """Do the same and choose the mask on the way, as `choices.NOfM` does. Return False if that is not possible."""
@@ -168,15 +184,6 @@ class NumpyArrays:
         if kernels is not None:
             kernels.eliminate_groups(n_of_m, columns)
         return kernels is not None
-
-
-def eliminate_by_columns(ops: Arrays, columns: Columns) -> None:
-    """Do `Arrays.eliminate` in any kind of arrays."""
-    weight, upper = columns.weight, columns.upper
-    for at in range(weight.shape[1]):
-        columns.errors[:, at] = ops.where(columns.keep[:, at], 0 * weight[:, at], weight[:, at] / upper[at, at])
-        weight[:, at:] -= columns.errors[:, at, None] * upper[at, at:]
-    weight[~columns.keep] = 0
 
 
 NUMPY_ARRAYS: Final = NumpyArrays()

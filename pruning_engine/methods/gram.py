@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from pruning_engine.methods.arrays import Array, NotPositiveDefiniteError, arrays_of, row_blocks
+from pruning_engine.methods.arrays import Array, arrays_of, row_blocks
 
 Floats = npt.NDArray[Any]
 
@@ -59,11 +59,12 @@ class Gram:
         return Gram(matrix, diagonal, diagonal == 0)
 
     @staticmethod
-    def of_inputs(inputs: Floats, dtype: npt.DTypeLike = np.float32) -> "Gram":
+    def of_inputs(inputs: Array, dtype: npt.DTypeLike = np.float32) -> "Gram":
         """Return XᵀX of rows of inputs (tokens, C) of any float dtype, summed in `dtype`: fp32 or fp64."""
-        matrix = np.zeros((inputs.shape[1], inputs.shape[1]), dtype)
+        ops, columns = arrays_of(inputs), inputs.shape[1]
+        matrix = ops.zeros((columns, columns), ops.in_dtype(inputs[:0], dtype))
         for rows in row_blocks(*inputs.shape):
-            block = inputs[rows].astype(dtype, copy=False)
+            block = ops.in_dtype(inputs[rows], dtype)
             matrix += block.T @ block
         return Gram.of_matrix(matrix)
 
@@ -105,12 +106,12 @@ class Gram:
             matrix = arrays_of(matrix).copy(matrix)
             matrix[self.dead, self.dead] = 1
         while True:
-            try:
-                return Factor(arrays_of(matrix).upper_factor(matrix, damping * scale), damping)
-            except NotPositiveDefiniteError as error:
-                damping = max(10 * damping, SMALLEST_DAMPING)
-                if damping > LARGEST_DAMPING:
-                    raise ValueError("the Gram matrix is not positive semi-definite") from error
+            upper = arrays_of(matrix).upper_factor(matrix, damping * scale)
+            if upper is not None:
+                return Factor(upper, damping)
+            damping = max(10 * damping, SMALLEST_DAMPING)
+            if damping > LARGEST_DAMPING:
+                raise ValueError("the Gram matrix is not positive semi-definite")
 
 
 def faults(matrix: Floats, name: str, columns: int | None = None) -> str | None:

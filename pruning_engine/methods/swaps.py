@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pruning_engine.kernels.compiled.statistics_kernels import Swaps, calibrated_kernels
-from pruning_engine.methods.arrays import row_blocks
+from pruning_engine.methods.arrays import Array, arrays_of, row_blocks
 from pruning_engine.methods.gram import Gram
 
 Floats = npt.NDArray[Any]
@@ -44,15 +44,15 @@ class Limits:
 
 
 def swap(  # noqa: PLR0913 - by keyword, with the paper's defaults
-    weight: Floats,
-    keep: Mask,
+    weight: Array,
+    keep: Array,
     gram: Gram,
     *,
     steps: int = 50,
     candidates: int = 48,
     group: int | None = None,
-    frozen: Mask | None = None,
-) -> Mask:
+    frozen: Array | None = None,
+) -> Array:
     """Return a mask with the same count in each row, and a loss that is no larger.
 
     `steps`: swaps of a row, at most.
@@ -61,6 +61,8 @@ def swap(  # noqa: PLR0913 - by keyword, with the paper's defaults
     `frozen`: (R, C), pruned entries that are never restored.
     Among equal changes, the pair whose pruned entry, then whose restored entry, comes first is taken.
     """
+    if not isinstance(weight, np.ndarray):
+        return _on_host(weight, keep, gram, steps=steps, candidates=candidates, group=group, frozen=frozen)
     result = np.array(keep, order="C")
     limits = Limits(steps, max(1, candidates), group)
     matrix = np.ascontiguousarray(gram.matrix_like(weight))
@@ -70,6 +72,14 @@ def swap(  # noqa: PLR0913 - by keyword, with the paper's defaults
         allowed = ~kept if frozen is None else ~kept & ~frozen[rows]
         _swap_rows(_Rows(part, kept, allowed, images(np.where(kept, 0, part), matrix)), matrix, tiles, limits)
     return result
+
+
+def _on_host(weight: Array, keep: Array, gram: Gram, *, frozen: Array | None, **limits: Any) -> Array:
+    """Return `swap` of tensors of torch: on the CPU, which gives the same bytes."""
+    ops = arrays_of(weight)
+    frozen = None if frozen is None else ops.host(frozen)
+    on_host = Gram.of_matrix(ops.host(gram.matrix))
+    return ops.like(swap(ops.host(weight), ops.host(keep), on_host, frozen=frozen, **limits), keep)
 
 
 def images(pruned: Floats, matrix: Floats) -> Floats:

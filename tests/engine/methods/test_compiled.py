@@ -57,7 +57,8 @@ def test_swaps_are_those_of_numpy(
 
     def swapped(kernels: str) -> npt.NDArray[Any]:
         set_kernels(kernels)
-        return swap(weight, keep, gram, steps=30, candidates=candidates, group=group, frozen=frozen)
+        result: npt.NDArray[Any] = swap(weight, keep, gram, steps=30, candidates=candidates, group=group, frozen=frozen)
+        return result
 
     np.testing.assert_array_equal(swapped(level), swapped(NUMPY))
 
