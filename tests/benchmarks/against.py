@@ -1,6 +1,6 @@
 """This tree against an earlier commit: start, memory, and every row of the engine's and the service's benchmarks.
 
-    python -m tests.benchmarks.against 70085ca [--rounds N] [--only start engine service] [--gigabytes G] [--seconds S]
+    python -m tests.benchmarks.against 70085ca [--rounds N] [--only PART ...] [--gigabytes G] [--seconds S]
 
 Both builds take turns, and medians count; the ratio is this tree's median to the commit's. One run of each that is not
 counted comes first, so that bytecode and the file cache are warm. A row of the service's benchmark is measured by each
@@ -13,9 +13,10 @@ import re
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,9 +29,12 @@ import safetensors.numpy
 
 from pruning_proto.names import GET_CAPABILITIES_PATH
 from tests.benchmarks.builds import Build, two_builds
+from tests.benchmarks.processes import Caller, Job
 
-PARTS: Final = ("start", "engine", "service")
+PARTS: Final = ("start", "calls", "engine", "service")
 SMALL_ENTRIES: Final = 2_500  # 10 kB
+CALLED_ENTRIES: Final = 25_000  # 100 kB
+CLIENTS: Final = 16
 REST_SECONDS: Final = 5.0
 """After so long at rest a server has given back what it freed: it looks every two seconds."""
 
@@ -96,6 +100,22 @@ def starts(builds: Sequence[Build], rounds: int) -> Iterator[Comparison]:
     yield Comparison("idle CPU server, VmRSS", "MB", before, after, 0.4, 0.3)
 
 
+def calls(builds: Sequence[Build], rounds: int, seconds: float) -> Iterator[Comparison]:
+    """How many calls each build's server answers to its own clients, 16 at once, models of 100 kB."""
+    before, after = in_turns(builds, rounds, lambda build: calls_per_second(build, seconds))
+    yield Comparison("16 clients, models of 100 kB", "/s", before, after, 1 / 1.5, 1 / 2.5, more_is_better=True)
+
+
+def calls_per_second(build: Build, seconds: float) -> float:
+    """Return the calls that 16 clients make in a second, each one after the other."""
+    with serving(build) as (_, address), ExitStack() as stack:
+        job = Job(kind="prune", address=address, entries=CALLED_ENTRIES, seconds=seconds)
+        callers = [stack.enter_context(Caller(job, build)) for _ in range(CLIENTS)]
+        for caller in callers:
+            caller.begin()
+        return sum(len(caller.seconds()) for caller in callers) / seconds
+
+
 def in_turns(builds: Sequence[Build], rounds: int, measure: Callable[[Build], Figures]) -> list[list[Figures]]:
     """Let the builds take turns; return each one's measurements. The first turn does not count."""
     measured = [[measure(build) for build in builds] for _ in range(rounds + 1)][1:]
@@ -137,10 +157,11 @@ def serving(build: Build) -> Iterator[tuple[subprocess.Popen[str], str]]:
         assert process.stderr is not None
         found = next((found for line in process.stderr if (found := LISTENING.search(line))), None)
         assert found is not None, f"the server of {build.name} ended with status {process.wait()}"
+        threading.Thread(target=process.stderr.read, daemon=True).start()  # a line for each call would fill the pipe
         yield process, found[1]
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
 
 
 def held_bytes(pid: int) -> int:
@@ -191,6 +212,7 @@ def table(builds: Sequence[Build], arguments: argparse.Namespace) -> Iterator[st
     service = ("--gigabytes", str(arguments.gigabytes), "--seconds", str(arguments.seconds))
     parts = {
         "start": lambda: starts(builds, arguments.rounds),
+        "calls": lambda: calls(builds, arguments.rounds, arguments.seconds),
         "engine": lambda: engine_rows(builds, arguments.rounds),
         "service": lambda: service_rows(builds, arguments.rounds, service),
     }

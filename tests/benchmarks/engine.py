@@ -1,4 +1,6 @@
-"""The engine against torch.nn.utils.prune: a table of ratios. `python -m tests.benchmarks.engine [--rounds N] [WORD]`
+"""The engine against torch.nn.utils.prune, and against what memory allows: tables of ratios.
+
+    python -m tests.benchmarks.engine [--rounds N] [WORD]
 
 Each side of each row runs in a process of its own, on fresh data, and the median of several runs counts. Before each
 run a separate process touches and frees memory, because the first touch of pages that a virtual machine's host has
@@ -14,14 +16,17 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.utils.prune
 
 from pruning_engine import L1Unstructured, global_unstructured, prune_state_dict, prune_state_dict_
 from pruning_engine.recipe import Channels, Fraction, Magnitude, OutputForm, Random, Recipe, Rule, Scope
+from pruning_engine.runtime.threads import in_parallel
 from tests.benchmarks.models import LAYERS, SHAPES
 
 torch_prune: Any = torch.nn.utils.prune  # which has no annotations
@@ -30,6 +35,7 @@ TOUCHED_BYTES = 6 << 30
 HALF = Fraction(0.5)
 FIFTH = Fraction(0.2)
 ROUNDS = 10
+READ_ENTRIES = 1 << 20
 MILLIONS = (1, 10, 100, 1000)
 
 
@@ -103,22 +109,62 @@ ROUND = Rule(score=Magnitude(), amount=FIFTH)
 GLOBAL_ROUND = Rule(score=Magnitude(), amount=FIFTH, scope=Scope.GLOBAL)
 LN = Rule(score=Magnitude(2.0), amount=HALF, granularity=Channels(0))
 ROWS = (
-    Row("global L1, mask", 60, 130, global_l1, (GLOBAL_L1,)),
-    Row("global L1, in place", 40, 100, global_l1, (GLOBAL_L1,), OutputForm.PRUNED, in_place=True),
+    Row("global L1, mask", 150, 350, global_l1, (GLOBAL_L1,)),
+    Row("global L1, in place", 100, 200, global_l1, (GLOBAL_L1,), OutputForm.PRUNED, in_place=True),
     Row("global L1, module face", 20, 40, global_l1, (), module_face=True),
-    Row("global L1, mask, bf16", 40, 80, global_l1, (GLOBAL_L1,), dtype=torch.bfloat16),
-    Row("local L1, mask", 40, 90, local("l1_unstructured", amount=0.5), (L1,)),
-    Row("random, mask", 20, 45, local("random_unstructured", amount=0.5), (Rule(score=Random(), amount=HALF),)),
-    Row("Ln n=2 dim=0, mask", 3, 5.5, local("ln_structured", amount=0.5, n=2, dim=0), (LN,)),
-    Row("ten rounds, local", 20, 25, rounds(local("l1_unstructured", amount=0.2)), (ROUND,) * ROUNDS),
-    Row("ten rounds, global", 35, 55, rounds(lambda module: global_l1(module, 0.2)), (GLOBAL_ROUND,) * ROUNDS),
+    Row("global L1, mask, bf16", 120, 300, global_l1, (GLOBAL_L1,), dtype=torch.bfloat16),
+    Row("local L1, mask", 120, 250, local("l1_unstructured", amount=0.5), (L1,)),
+    Row("random, mask", 80, 200, local("random_unstructured", amount=0.5), (Rule(score=Random(), amount=HALF),)),
+    Row("Ln n=2 dim=0, mask", 6, 12, local("ln_structured", amount=0.5, n=2, dim=0), (LN,)),
+    Row("ten rounds, local", 60, 120, rounds(local("l1_unstructured", amount=0.2)), (ROUND,) * ROUNDS),
+    Row("ten rounds, global", 100, 200, rounds(lambda module: global_l1(module, 0.2)), (GLOBAL_ROUND,) * ROUNDS),
 )
+
+
+@dataclass(frozen=True)
+class Floor:
+    """A row against what its memory alone takes: the engine's seconds are to be at most `wanted` times as long."""
+
+    row: str
+    name: str
+    work: Callable[[torch.nn.Module], None]
+    wanted: float
+    goal: float
+
+
+def read_weights(module: torch.nn.Module) -> None:
+    """Read all weights once, with the engine's threads: the largest of their bits, which numpy finds in vectors."""
+    bits = [weight.detach().numpy().reshape(-1).view("u4") for weight in module.state_dict().values()]
+    pieces = [piece for each in bits for piece in np.array_split(each, max(1, len(each) // READ_ENTRIES))]
+    in_parallel(lambda piece: piece.max(), pieces)
+
+
+def touch_torchs_form(module: torch.nn.Module) -> None:
+    """Write to the memory that torch's form takes beside each weight, for the first time: a mask and a product."""
+    for weight in module.state_dict().values():
+        kept.extend(torch.empty_like(weight).fill_(1.0) for _ in range(2))
+
+
+kept: list[torch.Tensor] = []
+"""What is in use until the end, as in a model."""
+
+FLOORS = (
+    Floor("global L1, mask", "reading the weights once", read_weights, 2, 1.3),
+    Floor("global L1, module face", "first touch of mask and product", touch_torchs_form, 1.6, 1.2),
+)
+
+
+def work_of(row: Row, side: str) -> Callable[[torch.nn.Module], None]:
+    """Return what one side of a row does: the engine, torch, or the row's floor."""
+    if side == "floor":
+        return next(floor.work for floor in FLOORS if floor.row == row.name)
+    return row.engine if side == "engine" else row.reference
 
 
 def measure(row: Row, side: str) -> dict[str, float]:
     """Run one side once in this process: seconds, and the growth of its peak memory in bytes."""
     module = transformer(row.dtype)
-    work = row.engine if side == "engine" else row.reference
+    work = work_of(row, side)
     gc.collect()
     gc.freeze()  # else walking what torch's import made, 70 ms, is part of some runs and not of others
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts anew
@@ -172,8 +218,24 @@ def table(times: int, word: str) -> Iterator[str]:
         )
 
 
+def floors(times: int, word: str) -> Iterator[str]:
+    """The lines of the second table: the engine against what reading, or touching, its memory takes."""
+    yield "| work | against | floor s | engine s | times | wanted | goal |"
+    yield "| --- | --- | --: | --: | --: | --: | --: |"
+    indices = {row.name: index for index, row in enumerate(ROWS)}
+    for floor in FLOORS:
+        if word not in floor.row:
+            continue
+        index = indices[floor.row]
+        least, engine = (medians(index, side, times)["seconds"] for side in ("floor", "engine"))
+        yield (
+            f"| {floor.row} | {floor.name} | {least:.3f} | {engine:.3f} | {engine / least:.2f} | {floor.wanted} "
+            f"| {floor.goal} |"
+        )
+
+
 def scaling(times: int) -> Iterator[str]:
-    """The lines of the second table: what one entry costs in models of growing size."""
+    """The lines of the third table: what one entry costs in models of growing size."""
     yield "| entries | engine s | ns an entry |"
     yield "| --: | --: | --: |"
     for millions in MILLIONS:
@@ -209,7 +271,12 @@ def main() -> None:
     elif arguments.size:
         sys.stdout.write(str(measure_size(arguments.size)))
     else:
-        show(scaling(arguments.rounds) if arguments.scaling else table(arguments.rounds, arguments.word))
+        rounds = arguments.rounds
+        show(
+            scaling(rounds)
+            if arguments.scaling
+            else chain(table(rounds, arguments.word), [""], floors(rounds, arguments.word))
+        )
 
 
 def show(lines: Iterator[str]) -> None:

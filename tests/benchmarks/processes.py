@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Self
 
+from tests.benchmarks.builds import Build
+
 POLL_SECONDS: Final = 0.003
 SERVER_MEMORY: Final = ("RssAnon", "RssShmem")
 ALL_MEMORY: Final = ("RssAnon", "RssShmem", "RssFile")
@@ -43,9 +45,17 @@ class Job:
 class Caller:
     """A caller, ready once entered. `begin` lets it go; `seconds` waits until it has gone."""
 
-    def __init__(self, job: Job) -> None:
-        command = [sys.executable, "-m", "tests.benchmarks.callers", json.dumps(asdict(job))]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, job: Job, build: Build | None = None) -> None:
+        """`build`: whose client calls, this tree's if None."""
+        words = ("-m", "tests.benchmarks.callers", json.dumps(asdict(job)))
+        command, folder, environment = (
+            ([sys.executable, *words], None, None)
+            if build is None
+            else (build.command(*words), build.tree, build.environment())
+        )
+        self.process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
 
     def __enter__(self) -> Self:
         line = self._answer()

@@ -97,8 +97,8 @@ def ingest(bench: Bench) -> Iterator[Figure]:
     raw = Job(kind="raw_sink", address=bench.raw)
     whole = Job(kind="ingest", address=bench.service, scope="global")
     sink, pruned, reported = sides(bench, raw, whole, replace(whole, scope="local", output="report"))
-    yield Figure("ingest, global L1", _rates(pruned, sink), sink.median / pruned.median, "x", 0.7, 0.9)
-    yield Figure("ingest, local L1, REPORT", _rates(reported, sink), sink.median / reported.median, "x")
+    yield Figure("ingest, global L1", _rates(pruned, sink), sink.median / pruned.median, "x", 0.95, 1.0)
+    yield Figure("ingest, local L1, REPORT", _rates(reported, sink), sink.median / reported.median, "x", 0.85, 0.95)
 
 
 def round_trip(bench: Bench) -> Iterator[Figure]:
@@ -109,7 +109,7 @@ def round_trip(bench: Bench) -> Iterator[Figure]:
     """
     raw = Job(kind="raw_echo", address=bench.raw)
     echo, kept, pruned = sides(bench, raw, replace(raw, output="kept"), Job(kind="prune", address=bench.service))
-    yield Figure("round trip, local L1", _times(pruned, echo), echo.median / pruned.median, "x", 0.55, 0.85)
+    yield Figure("round trip, local L1", _times(pruned, echo), echo.median / pruned.median, "x", 0.75, 0.9)
     yield Figure("round trip, echo keeps", _times(pruned, kept), kept.median / pruned.median, "x")
 
 
@@ -126,15 +126,15 @@ def against_torch(bench: Bench) -> Iterator[Figure]:
     torch = Timing(statistics.median(seconds), min(seconds))
     job = Job(kind="prune", address=bench.service, scope="global", output="mask")
     (pruned,) = sides(bench, job)
-    yield Figure("global L1, MASK, torch", _times(pruned, torch), torch.median / pruned.median, "x", 10, 25)
+    yield Figure("global L1, MASK, torch", _times(pruned, torch), torch.median / pruned.median, "x", 30, 60)
 
 
 def memory_local(bench: Bench) -> Iterator[Figure]:
     """The peaks of server and client above idle while a file of 200 MB tensors is pruned into another."""
     server, client, size = _peaks(bench, "local", bench.gigabytes)
     name = f"local, {size / 1e9:.3g} GB"
-    yield Figure(f"server's peak, {name}", "RssAnon + RssShmem", server / 1e6, "MB", 1000, 600, is_cost=True)
-    yield Figure(f"client's peak, {name}", "and RssFile", client / 1e6, "MB", 200, 64, is_cost=True)
+    yield Figure(f"server's peak, {name}", "RssAnon + RssShmem", server / 1e6, "MB", 350, 200, is_cost=True)
+    yield Figure(f"client's peak, {name}", "and RssFile", client / 1e6, "MB", 64, 48, is_cost=True)
 
 
 def memory_global(bench: Bench) -> Iterator[Figure]:
@@ -180,7 +180,7 @@ def beside(bench: Bench) -> Iterator[Figure]:
     for scope, seconds in busy.items():
         p50, p99 = _percentiles(seconds)
         measured = f"p99 {_ms(p99)}, idle {_ms(idle_p99)}; p50 {_ms(p50)}"
-        yield Figure(f"small calls beside 1 GB, {scope}", measured, p99 / idle_p99, "x", 5, is_cost=True)
+        yield Figure(f"small calls beside 1 GB, {scope}", measured, p99 / idle_p99, "x", 2.5, 1.5, is_cost=True)
 
 
 def empty(bench: Bench) -> Iterator[Figure]:
@@ -188,7 +188,7 @@ def empty(bench: Bench) -> Iterator[Figure]:
     raw = Job(kind="raw_echo", address=bench.raw, entries=2_500, calls=200)
     echo, pruned = sides(bench, raw, replace(raw, kind="prune", address=bench.service))
     measured = f"{_ms(pruned.median)} against {_ms(echo.median)}"
-    yield Figure("model of 10 kB", measured, pruned.median / echo.median, "x", 3, 1.5, is_cost=True)
+    yield Figure("model of 10 kB", measured, pruned.median / echo.median, "x", 2.2, 1.5, is_cost=True)
 
 
 ROWS: Final[dict[str, Row]] = {
