@@ -54,6 +54,16 @@ class Split:
     keys: Integers | None
     has_nan: bool
 
+    def dropped(self, cut: int, quota: int) -> Integers:
+        """Return the positions of what was collected below `cut`, and of the first `quota` entries at it."""
+        if self.keys is None or self.positions is None:
+            return np.empty(0, np.uint32)
+        is_dropped = self.keys < cut
+        if quota:
+            is_dropped[np.flatnonzero(self.keys == cut)[:quota]] = True
+        dropped: Integers = self.positions[is_dropped]
+        return dropped
+
 
 class Candidates(Protocol):
     """The entries of one tensor that can be pruned, by integer keys in the order of their importance.
@@ -90,8 +100,8 @@ class Candidates(Protocol):
         """Return the largest key of the candidates of a piece; 0 if it has none."""
         ...
 
-    def drop(self, begin: int, positions: Integers, kept: PackedMask) -> None:
-        """Clear the bits of entries at `positions` from `begin`."""
+    def drop(self, begin: int, split: Split, cut: int, quota: int, kept: PackedMask) -> None:
+        """Clear the bits of what was collected from `begin` on below `cut`, and of the first `quota` entries at it."""
         ...
 
     def drop_equal(self, piece: tuple[int, int], key: int, count: int, kept: PackedMask) -> None:

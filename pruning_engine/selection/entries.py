@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import sqrt
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -258,18 +258,13 @@ def _settle_collected(jobs: Sequence[_Job], splits: Sequence[Split], to_prune: i
     cut = np.partition(keys, to_prune - 1)[to_prune - 1]
     less = int(np.count_nonzero(keys < cut))
     quotas = _quotas([int(np.count_nonzero(part == cut)) for part in collected], to_prune - less)
-    in_parallel(lambda work: _drop_collected(*work, cut), list(zip(jobs, splits, quotas, strict=True)))
+    in_parallel(lambda work: _drop_collected(*work, int(cut)), list(zip(jobs, splits, quotas, strict=True)))
     return int(cut)
 
 
-def _drop_collected(job: _Job, split: Split, quota: int, cut: np.unsignedinteger[Any]) -> None:
-    """Prune what a piece collected below the cut, and the first `quota` entries at it."""
-    if split.keys is None or split.positions is None:
-        return
-    to_prune = split.keys < cut
-    if quota:
-        to_prune[np.flatnonzero(split.keys == cut)[:quota]] = True
-    job.candidates.drop(job.piece[0], split.positions[to_prune], job.kept)
+def _drop_collected(job: _Job, split: Split, quota: int, cut: int) -> None:
+    if split.keys is not None:
+        job.candidates.drop(job.piece[0], split, cut, quota, job.kept)
 
 
 def _quotas(available: Sequence[int], total: int) -> list[int]:

@@ -2,7 +2,7 @@
 
 from pruning_engine.kernels.backend import GroupedCandidates, Split
 from pruning_engine.kernels.compiled.groups import CompiledGroups
-from pruning_engine.kernels.compiled.library import Kernels
+from pruning_engine.kernels.compiled.library import Kernels, address
 from pruning_engine.kernels.compiled.splits import PieceSplit
 from pruning_engine.kernels.cpu.candidates import NumpyCandidates, bits_of
 from pruning_engine.kernels.cpu.keys import Keys
@@ -21,6 +21,15 @@ class CompiledCandidates(NumpyCandidates):
     def split(self, piece: tuple[int, int], low: int, high: int, kept: PackedMask) -> Split:
         """Write the piece's bits and look into the bracket."""
         return self._split_piece(piece, low, high, self._mask_of(piece), bits_of(kept)[packed_slice(*piece)])
+
+    def drop(self, begin: int, split: Split, cut: int, quota: int, kept: PackedMask) -> None:
+        """Clear the bits of what was collected below `cut`, and of the first `quota` entries at it."""
+        if split.keys is None or split.positions is None:
+            return
+        self._kernels.function(f"drop_{split.keys.itemsize * 8}")(
+            *(address(split.keys), address(split.positions), len(split.keys), cut, quota),
+            address(bits_of(kept)[begin // 8 :]),
+        )
 
     def in_groups(self, layout: GroupLayout) -> GroupedCandidates:
         """Return the candidates in groups."""

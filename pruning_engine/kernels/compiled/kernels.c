@@ -259,6 +259,24 @@ EXPORT_SPLIT(16)
 EXPORT_SPLIT(32)
 EXPORT_SPLIT(64)
 
+/* Clear the bits of collected entries with keys below `cut`, and of the first `quota` whose key it is. */
+#define EXPORT_DROP(BITS)                                                                                              \
+    EXPORT void pruning_drop_##BITS(int level, const entry_##BITS *keys, const uint32_t *positions, int64_t count,     \
+                                    uint64_t cut, int64_t quota, uint8_t *kept)                                        \
+    {                                                                                                                  \
+        (void)level;                                                                                                   \
+        for (int64_t at = 0; at < count; at++) {                                                                       \
+            const int at_cut = keys[at] == cut && quota > 0;                                                           \
+            quota -= at_cut;                                                                                           \
+            kept[positions[at] / 8] &= (uint8_t)~((at_cut | (keys[at] < cut)) << positions[at] % 8);                   \
+        }                                                                                                              \
+    }
+
+EXPORT_DROP(8)
+EXPORT_DROP(16)
+EXPORT_DROP(32)
+EXPORT_DROP(64)
+
 /* ---- Splitting random scores ------------------------------------------------------------------------------------ */
 
 /* splitmix64's finalizer, as random_keys.py defines it. */

@@ -103,6 +103,7 @@ def load() -> ctypes.CDLL | None:
         groups = (level, pointer, integer, integer, unsigned, unsigned, pointer, pointer, pointer, pointer)
         rows = (level, pointer, integer, integer, unsigned, unsigned, level, *([pointer] * 5))
         _declare(library, f"pruning_split_{bits}", split)
+        _declare(library, f"pruning_drop_{bits}", (level, pointer, pointer, integer, unsigned, integer, pointer))
         _declare(library, f"pruning_apply_{bits}", (level, pointer, integer, integer, pointer, pointer))
         _declare(library, f"pruning_groups_{bits}", groups, ctypes.c_int)
         _declare(library, f"pruning_rows_{bits}", rows, ctypes.c_int)

@@ -82,9 +82,9 @@ class NumpyCandidates:
             keys = keys[unpacked(mask, len(keys))]
         return int(keys.max()) if len(keys) else 0
 
-    def drop(self, begin: int, positions: Integers, kept: PackedMask) -> None:
-        """Clear the bits of entries at `positions` from `begin`."""
-        packed = bits_of(kept)[begin // 8 :]
+    def drop(self, begin: int, split: Split, cut: int, quota: int, kept: PackedMask) -> None:
+        """Clear the bits of what was collected below `cut`, and of the first `quota` entries at it."""
+        packed, positions = bits_of(kept)[begin // 8 :], split.dropped(cut, quota)
         np.bitwise_and.at(packed, positions >> 3, ~(np.uint8(1) << (positions & 7).astype(np.uint8)))
 
     def drop_equal(self, piece: tuple[int, int], key: int, count: int, kept: PackedMask) -> None:

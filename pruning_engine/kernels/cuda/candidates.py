@@ -70,10 +70,10 @@ class TorchCandidates:
             keys = keys[self._unpruned_in(self._mask, piece)]
         return int(keys.max()) + self._keys.offset if keys.numel() else 0
 
-    def drop(self, begin: int, positions: Integers, kept: PackedMask) -> None:
-        """Clear the bits of entries at `positions` from `begin`."""
+    def drop(self, begin: int, split: Split, cut: int, quota: int, kept: PackedMask) -> None:
+        """Clear the bits of what was collected below `cut`, and of the first `quota` entries at it."""
         bits = _bits(kept)
-        places = torch.from_numpy(positions.astype(np.int64)).to(bits.device)
+        places = torch.from_numpy(split.dropped(cut, quota).astype(np.int64)).to(bits.device)
         one = torch.ones((), dtype=torch.uint8, device=bits.device)
         # Every position once, and its bit set before: subtracting clears it, whichever comes first.
         bits[begin // 8 :].index_add_(0, places >> 3, one << (places & 7).to(torch.uint8), alpha=-1)
