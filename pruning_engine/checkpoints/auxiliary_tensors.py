@@ -36,7 +36,8 @@ class AuxiliaryTensor:
     """One kind of auxiliary tensor.
 
     `shapes`: the allowed shapes for a weight's shape. `dtypes`: the allowed dtypes, and `dtype_reason` the
-    reason for refusing others. `user`: which rules use it. `meaning`: in messages, what it holds.
+    reason for refusing others. `user`: which rules use it. `meaning`: in messages, what it holds. `of_dim`: of an
+    auxiliary tensor about the inputs, the shapes for a weight's shape and the dim of its input channels.
     """
 
     suffix: str
@@ -44,6 +45,7 @@ class AuxiliaryTensor:
     dtypes: frozenset[str]
     user: str
     meaning: str
+    of_dim: Callable[[Shape, int], tuple[ShapePattern, ...]] | None = None
     dtype_reason: Reason = Reason.UNPRUNABLE_DTYPE
 
 
@@ -60,38 +62,42 @@ def _one_dim(weight: Shape) -> tuple[ShapePattern, ...]:
     return tuple((size,) for size in weight)
 
 
-def _inputs(weight: Shape) -> tuple[tuple[Shape, int], ...]:
-    """Return the numbers of input channels that a weight may have, each after the sizes that come before it.
+def _inputs(weight: Shape, dim: int) -> tuple[tuple[Shape, int], ...]:
+    """Return the numbers of inputs of a weight whose input channels are along a dim, each after the sizes before it.
 
-    A matrix has the size of either dim. A weight of more dims may be a convolution, whose inputs are its input channels
-    at each kernel position, or one of a stack of experts, which all have inputs of their own.
+    A matrix has the size of the dim. A weight of more dims may be a convolution, whose inputs are its input channels at
+    each kernel position, or one of a stack of experts, which all have inputs of their own.
     """
-    if len(weight) < _MATRIX_DIMS:
-        return ()
-    first, second, *kernel = weight
-    if not kernel:
-        return ((), first), ((), second)
-    convolution = ((), second * prod(kernel))
-    if len(weight) != _STACKED_DIMS:
-        return (convolution,)
-    return (convolution, ((first,), second), ((first,), kernel[0]))
+    if len(weight) == _MATRIX_DIMS:
+        return (((), weight[dim]),)
+    experts = (((weight[0],), weight[dim]),) if len(weight) == _STACKED_DIMS and dim > 0 else ()
+    convolution = (((), prod(weight[1:])),) if dim == 1 and len(weight) > _MATRIX_DIMS else ()
+    return convolution + experts
 
 
-def _input_sums(weight: Shape) -> tuple[ShapePattern, ...]:
-    channels = ((weight[1],),) if len(weight) > _MATRIX_DIMS else ()
-    return (*channels, *((*before, size) for before, size in _inputs(weight)))
+def _input_sums(weight: Shape, dim: int) -> tuple[ShapePattern, ...]:
+    channels = ((weight[1],),) if dim == 1 and len(weight) > _MATRIX_DIMS else ()
+    return (*channels, *((*before, size) for before, size in _inputs(weight, dim)))
+
+
+def _gram(weight: Shape, dim: int) -> tuple[ShapePattern, ...]:
+    return tuple((*before, size, size) for before, size in _inputs(weight, dim))
+
+
+def _input_rows(weight: Shape, dim: int) -> tuple[ShapePattern, ...]:
+    return tuple((*before, None, size) for before, size in _inputs(weight, dim))
+
+
+def _input_norms(weight: Shape, dim: int) -> tuple[ShapePattern, ...]:
+    return ((weight[dim],),)
+
+
+def _along_any(of_dim: Callable[[Shape, int], tuple[ShapePattern, ...]]) -> Callable[[Shape], tuple[ShapePattern, ...]]:
+    return lambda weight: tuple(dict.fromkeys(shape for dim in range(len(weight)) for shape in of_dim(weight, dim)))
 
 
 def _input_count(weight: Shape) -> tuple[ShapePattern, ...]:
     return ((), (1,), (weight[0],)) if len(weight) == _STACKED_DIMS else ((), (1,))
-
-
-def _gram(weight: Shape) -> tuple[ShapePattern, ...]:
-    return tuple((*before, size, size) for before, size in _inputs(weight))
-
-
-def _input_rows(weight: Shape) -> tuple[ShapePattern, ...]:
-    return tuple((*before, None, size) for before, size in _inputs(weight))
 
 
 def _any_number(weight: Shape) -> tuple[ShapePattern, ...]:  # noqa: ARG001 - the group says how many units
@@ -131,20 +137,23 @@ AUXILIARY_TENSORS: Final[Mapping[str, AuxiliaryTensor]] = MappingProxyType(
             AuxiliaryTensor(
                 suffix=IN_NORM,
                 shapes=_one_dim,
+                of_dim=_input_norms,
                 dtypes=REAL,
                 user="rule of score weighted_magnitude",
                 meaning="one norm per input channel",
             ),
             AuxiliaryTensor(
                 suffix=IN_SUM2,
-                shapes=_input_sums,
+                shapes=_along_any(_input_sums),
+                of_dim=_input_sums,
                 dtypes=REAL,
                 user=_OF_STATISTICS,
                 meaning="the sum of x^2 of each input channel",
             ),
             AuxiliaryTensor(
                 suffix=IN_SUM,
-                shapes=_input_sums,
+                shapes=_along_any(_input_sums),
+                of_dim=_input_sums,
                 dtypes=REAL,
                 user=_OF_STATISTICS,
                 meaning="the sum of x of each input channel",
@@ -158,13 +167,19 @@ AUXILIARY_TENSORS: Final[Mapping[str, AuxiliaryTensor]] = MappingProxyType(
             ),
             AuxiliaryTensor(
                 suffix=IN_GRAM,
-                shapes=_gram,
+                shapes=_along_any(_gram),
+                of_dim=_gram,
                 dtypes=frozenset({"F32", "F64"}),
                 user=_OF_STATISTICS,
                 meaning="the Gram matrix of its inputs",
             ),
             AuxiliaryTensor(
-                suffix=INPUTS, shapes=_input_rows, dtypes=REAL_FLOATS, user=_OF_STATISTICS, meaning="rows of its inputs"
+                suffix=INPUTS,
+                shapes=_along_any(_input_rows),
+                of_dim=_input_rows,
+                dtypes=REAL_FLOATS,
+                user=_OF_STATISTICS,
+                meaning="rows of its inputs",
             ),
             AuxiliaryTensor(
                 suffix=UNIT_SCORES,
@@ -184,6 +199,15 @@ def fits(shape: Shape, pattern: ShapePattern) -> bool:
     return len(shape) == len(pattern) and all(
         size == wanted or (wanted is None and size > 0) for size, wanted in zip(shape, pattern, strict=True)
     )
+
+
+def fitting_input_dims(suffix: str, auxiliary: Shape, weight: Shape) -> frozenset[int]:
+    """Return the dims along which a weight has the input channels that an auxiliary tensor is about, by its shape."""
+    of_dim = AUXILIARY_TENSORS[suffix].of_dim
+    if of_dim is None:
+        return frozenset()
+    dims = range(len(weight))
+    return frozenset(dim for dim in dims if any(fits(auxiliary, shape) for shape in of_dim(weight, dim)))
 
 
 def described(patterns: Sequence[ShapePattern]) -> str:

@@ -40,6 +40,9 @@ class Granularity:
     takes_nuclear_norm: ClassVar[bool] = False
     """Whether a piece can be a matrix."""
 
+    uses_input_dim: ClassVar[bool] = False
+    """Whether the dim of a tensor's input channels makes a difference, where it is known."""
+
     prunes_entries: ClassVar[bool] = False
     """Whether a piece is a single entry, so that scores of entries can rank it."""
 

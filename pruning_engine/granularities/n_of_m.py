@@ -32,6 +32,7 @@ class NOfM(Granularity):
     field: ClassVar[str] = "n_of_m"
     takes_amount: ClassVar[bool] = False
     takes_scope: ClassVar[bool] = False
+    uses_input_dim: ClassVar[bool] = True
     prunes_entries: ClassVar[bool] = True
 
     n: int

@@ -19,7 +19,8 @@ class PlannedParameter:
     `not_selected` says why. `stages` are positions among the plan's. `passes_through`: its results are its sources,
     byte for byte, or it has none. In output format REMOVED `results` have the shapes that they have if nothing is
     pruned. `was_pruned`: an earlier round pruned it, and it has no mask. `length_dim`: of a weight-normed weight, the
-    dim along which each position has a length of its own.
+    dim along which each position has a length of its own. `input_dim`: the dim of its input channels, from 0, where a
+    rule needs it or differs by it. `used_auxiliary`: the suffixes of the auxiliary tensors that its rules use.
     """
 
     name: str
@@ -36,6 +37,8 @@ class PlannedParameter:
     passes_through: bool
     was_pruned: bool = False
     length_dim: int | None = None
+    input_dim: int | None = None
+    used_auxiliary: tuple[str, ...] = ()
 
     @property
     def dtype(self) -> str:

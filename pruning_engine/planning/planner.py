@@ -20,11 +20,12 @@ from pruning_engine.dtypes import packed_bytes
 from pruning_engine.errors import MismatchError, Reason
 from pruning_engine.granularities.units import Units
 from pruning_engine.planning import checks
-from pruning_engine.planning.auxiliary_checks import check_use
+from pruning_engine.planning.auxiliary_checks import check_use, used_auxiliary
 from pruning_engine.planning.earlier_rounds import pruned_earlier
 from pruning_engine.planning.footprints import Footprints
 from pruning_engine.planning.group_resolution import find_groups, refuse_shared
 from pruning_engine.planning.input_channels import input_channel_warnings
+from pruning_engine.planning.input_dims import find_input_dims
 from pruning_engine.planning.left_dense import left_dense_warnings
 from pruning_engine.planning.memory import memory_profile
 from pruning_engine.planning.options import PlanOptions
@@ -65,6 +66,7 @@ def make_plan(  # noqa: PLR0913 - `options` has all that few plans need
     checks.check_not_quantized(recipe, parameters)
     groups = _groups(recipe, parameters)
     selected = select(recipe, parameters, groups, output)
+    input_dims = find_input_dims(recipe, parameters, [each.rules for each in selected], options)
     checks.check_parameters(recipe, parameters, [each.rules for each in selected])
     checks.check_groups(recipe, groups, parameters)
     if not options.skips_unused:
@@ -85,6 +87,8 @@ def make_plan(  # noqa: PLR0913 - `options` has all that few plans need
     )
     if earlier:
         planned = tuple(replace(each, was_pruned=each.name in earlier) for each in planned)
+    if input_dims or parameters.auxiliary:
+        planned = tuple(_calibrated(each, recipe, input_dims.get(each.name)) for each in planned)
     results = tuple(result for parameter in planned for result in parameter.results)
     _refuse_collisions(results)
     barriers = [number for number, stage in enumerate(stages.all) if stage.is_barrier]
@@ -120,6 +124,14 @@ def _groups(recipe: Recipe, parameters: Parameters) -> Groups:
         different = {group.place: group for groups in found.values() for group in groups}
         refuse_shared(different.values(), f"rules[{max(found)}].granularity.units")
     return found
+
+
+def _calibrated(planned: PlannedParameter, recipe: Recipe, input_dim: int | None) -> PlannedParameter:
+    """Return a parameter with what is known of its inputs."""
+    used = used_auxiliary([recipe.rules[position] for position in planned.rules], planned.auxiliary)
+    if input_dim is None and not used:
+        return planned
+    return replace(planned, input_dim=input_dim, used_auxiliary=tuple(sorted(used)))
 
 
 def _planned(

@@ -45,6 +45,11 @@ class DescribedParameter(Protocol):
         ...
 
     @property
+    def input_dim(self) -> int | None:
+        """The dim of its input channels, from 0, where a rule needs it."""
+        ...
+
+    @property
     def auxiliary(self) -> AuxiliaryOf:
         """Its auxiliary tensors, by suffix."""
         ...

@@ -84,6 +84,16 @@ class Score(UsesStatistics):
         return None
 
     @property
+    def input_dim(self) -> int | None:
+        """The dim of the input channels, if the score says it."""
+        return None
+
+    @property
+    def default_input_dim(self) -> int | None:
+        """The dim of the input channels where nothing else says it; None: a rule that needs it is refused."""
+        return None
+
+    @property
     def required(self) -> tuple[str, ...]:
         """The suffixes of the auxiliary tensors that every selected parameter must have."""
         return self.auxiliary

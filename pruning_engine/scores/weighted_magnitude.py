@@ -26,6 +26,9 @@ from pruning_proto.names import IN_NORM
 FLOATS: Final[Mapping[str, type[np.floating[Any]]]] = MappingProxyType({"F32": np.float32, "F64": np.float64})
 _LEAST_DIMS: Final = 2
 
+DEFAULT_DIM: Final = 1
+"""The dim of the input channels of Linear and Conv layers."""
+
 
 @dataclass(frozen=True, slots=True)
 class WeightedMagnitude(Score):
@@ -44,7 +47,17 @@ class WeightedMagnitude(Score):
     auxiliary: ClassVar[tuple[str, ...]] = (IN_NORM,)
     missing_hint: ClassVar[str] = "one norm per input channel, by which weighted_magnitude multiplies"
 
-    dim: int = 1
+    dim: int = DEFAULT_DIM
+
+    @property
+    def input_dim(self) -> int | None:
+        """Its dim, unless it is the default: requests before `Rule.input_dim` say it here."""
+        return None if self.dim == DEFAULT_DIM else self.dim
+
+    @property
+    def default_input_dim(self) -> int:
+        """1, as in Linear and Conv layers."""
+        return DEFAULT_DIM
 
     def check_parameter(self, name: str, weight: TensorDescription, auxiliary: AuxiliaryOf, path: str) -> None:
         """Refuse a tensor without this dim, and norms of another length. Raises: MismatchError naming the tensor."""
