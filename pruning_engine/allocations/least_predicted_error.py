@@ -13,4 +13,5 @@ class LeastPredictedError(Allocation):
     """The sum of the relative predicted errors of all tensors is least. Needs statistics for each."""
 
     field: ClassVar[str] = "least_predicted_error"
+    divides: ClassVar[bool] = False
     statistics: ClassVar[tuple[Alternatives, ...]] = ((IN_GRAM, INPUTS),)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from time import perf_counter
 
 from pruning_engine.errors import Reason, RecipeError
+from pruning_engine.execution.allocated_ranking import AllocatedRanking, planned_amounts
 from pruning_engine.execution.parameter_state import ParameterState
 from pruning_engine.execution.parameters import ReceivedParameter
 from pruning_engine.execution.report_warnings import warnings_about
@@ -46,6 +47,7 @@ class Pruning:
             raise RecipeError(Reason.INVALID_RECIPE, "a recipe needs its seed before it is carried out", field="seed")
         self._plan = plan
         self._seed = plan.recipe.seed
+        self._amounts = planned_amounts(plan)
         self._changes_weights = any(rule.score.changes_weights for rule in plan.recipe.rules)
         self._in_place = in_place
         self._counts_zeros = counts_zeros
@@ -212,13 +214,15 @@ class Pruning:
         rule = self._plan.recipe.rules[stage.rule]
         context = RankingContext(
             score=rule.score,
-            amount=rule.amount,
+            amount=self._amounts.get((stage.rule, members[0].name), rule.amount),
             is_global=rule.scope is Scope.GLOBAL,
             position=stage.rule,
             seed=self._seed,
             members=members,
             groups=stage.groups,
             backend=self._backend,
-            bounds=rule.bounds if rule.scope is Scope.GLOBAL else None,
+            bounds=rule.bounds,
         )
+        if rule.allocation is not None and rule.allocation.is_barrier:
+            return AllocatedRanking(rule, context)
         return rule.granularity.ranking(context)

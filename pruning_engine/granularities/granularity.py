@@ -103,6 +103,9 @@ class Granularity:
         Raises: MismatchError if it counts more than are unpruned.
         """
         count = context.amount_of(unpruned, total)
+        if context.bounds is not None and not context.is_global:  # of a tensor with a share of its own
+            limits = context.bounds.limits(unpruned, total)
+            count = min(max(count, limits.least), limits.most)
         if count > unpruned:
             self.refuse_count(count, unpruned, context.position, holder or context.only_member, part)
         return count

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from pruning_engine.granularities.resolved_groups import ResolvedGroup
-from pruning_engine.recipe import Recipe, Scope
+from pruning_engine.recipe import Recipe, Rule, Scope
 
 Groups: TypeAlias = Mapping[int, Sequence[ResolvedGroup]]
 """The groups of each rule of coupled channels, by its position in the recipe."""
@@ -38,7 +38,7 @@ class Stages:
         for position, rule in enumerate(recipe.rules):
             if position not in groups:
                 self._of_rule[position] = len(self.all)
-                self.all.append(Stage(position, rule.scope is Scope.GLOBAL))
+                self.all.append(Stage(position, _is_barrier(rule)))
                 continue
             for together in _together(groups[position], rule.scope):
                 self._add(position, together)
@@ -56,6 +56,11 @@ class Stages:
         for name in {tie.parameter for group in together for tie in group.ties}:
             self._of_coupled.setdefault((position, name), []).append(len(self.all))
         self.all.append(Stage(position, is_barrier=True, groups=together))
+
+
+def _is_barrier(rule: Rule) -> bool:
+    """Whether a rule needs all its tensors before it prunes one: they compete, or their shares depend on their data."""
+    return rule.scope is Scope.GLOBAL or (rule.allocation is not None and rule.allocation.is_barrier)
 
 
 def _together(groups: Sequence[ResolvedGroup], scope: Scope) -> Iterator[tuple[ResolvedGroup, ...]]:

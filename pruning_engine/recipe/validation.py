@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Final
 
-from pruning_engine.allocations.allocation import Bounds
+from pruning_engine.allocations.allocation import Allocation, Bounds
 from pruning_engine.errors import Reason, RecipeError
 from pruning_engine.granularities.entries import Entries
 from pruning_engine.granularities.table import GRANULARITIES
 from pruning_engine.norm import NamedNorm
-from pruning_engine.recipe.amounts import Fraction, Sparsity
+from pruning_engine.recipe.amounts import Count, Fraction, Sparsity
 from pruning_engine.recipe.recipe import Recipe, Rule, Selector
 from pruning_engine.scope import Scope
 
@@ -43,7 +43,7 @@ def _check_calibrated(rule: Rule, path: str) -> None:
     """Refuse allocations, bounds, swaps and updates that are invalid for any checkpoint."""
     if rule.allocation is not None:
         rule.allocation.check(f"{path}.allocation.{rule.allocation.field}")
-        _refuse(f"{path}.allocation", "this server does not divide amounts; leave it out")
+        _check_allocation(rule, rule.allocation, path)
     if rule.bounds is not None:
         rule.bounds.check(f"{path}.bounds")
         _check_bounds(rule, rule.bounds, path)
@@ -53,6 +53,22 @@ def _check_calibrated(rule: Rule, path: str) -> None:
     if rule.update is not None:
         rule.update.check(f"{path}.update.{rule.update.field}")
         _refuse(f"{path}.update", "this server does not update weights; leave it out")
+
+
+def _check_allocation(rule: Rule, allocation: Allocation, path: str) -> None:
+    """Refuse an allocation where there is no amount to divide, or tensors compete for it."""
+    field = f"{path}.allocation"
+    if not (rule.score.ranks and rule.granularity.takes_shares):
+        name = rule.granularity.field if rule.score.ranks else rule.score.field
+        _refuse(field, f"{name} takes no allocation; leave it out")
+    if rule.scope is Scope.GLOBAL:
+        _refuse(field, "in global scope tensors compete for the amount; leave it out, or use local scope")
+    if isinstance(rule.amount, Count):
+        _refuse(field, "a fraction or a sparsity can be divided, a count cannot; give one of these")
+    if allocation.needs_values and (rule.score.is_random or not rule.score.ranks_values):
+        _refuse(field, f"{allocation.field} needs scores that are numbers, which {rule.score.field} has not")
+    if not allocation.divides:
+        _refuse(field, "this server does not divide amounts by predicted error; leave it out")
 
 
 def _check_bounds(rule: Rule, bounds: Bounds, path: str) -> None:
