@@ -138,7 +138,7 @@ def recipe_of(rules: Rules, seed: int | None) -> pb.Recipe:
     if isinstance(rules, pb.Recipe):
         recipe.CopyFrom(rules)
     else:
-        recipe.rules.extend(_rules(rules))
+        recipe.rules.extend(rules_in(rules))
     if not recipe.rules:
         raise recipe_error(Reason.INVALID_RECIPE, "recipe.rules", "a recipe needs at least one rule")
     if seed is not None:
@@ -161,7 +161,10 @@ def _source(source: StateDict | Path, importance_scores: StateDict | None, masks
     return open_source(source)
 
 
-def _rules(rules: pb.Rule | Iterable[pb.Rule]) -> list[pb.Rule]:
+def rules_in(rules: Rules) -> list[pb.Rule]:
+    """Return the rules of a caller, in order. Raises: TypeError for what is none."""
+    if isinstance(rules, pb.Recipe):
+        return list(rules.rules)
     values: list[object] = [rules] if isinstance(rules, pb.Rule | str) or not isinstance(rules, Iterable) else [*rules]
     valid = [rule for rule in values if isinstance(rule, pb.Rule)]
     if len(valid) < len(values):

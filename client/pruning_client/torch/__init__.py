@@ -29,21 +29,33 @@ from pruning_client.frameworks.torch import (
 from pruning_client.torch.channel_groups import DerivedGroups, derive_groups
 from pruning_client.torch.collection.collect import collect_statistics
 from pruning_client.torch.resizing import LoadedKeys, load
+from pruning_client.torch.search.result import Evaluation, FoundAmounts
+from pruning_client.torch.search.verbs import find_amount, find_amounts
+from pruning_client.torch.sequential.report import PrunedBlock, SequentialReport
+from pruning_client.torch.sequential.verbs import prune_sequentially, prune_sequentially_async
 from pruning_proto.safetensors.header import Layout, TensorEntry
 
 __all__ = [
     "FORMAT",
     "DerivedGroups",
+    "Evaluation",
+    "FoundAmounts",
     "LoadedKeys",
+    "PrunedBlock",
+    "SequentialReport",
     "apply_mask_",
     "check_changeable",
     "collect_statistics",
     "computed_weights",
     "derive_groups",
     "describe",
+    "find_amount",
+    "find_amounts",
     "identity",
     "load_packed",
     "load_pruned",
+    "prune_sequentially",
+    "prune_sequentially_async",
     "tensor",
     "tensors_of",
     "view",

@@ -61,3 +61,9 @@ def _compiled(pattern: str) -> re.Pattern[str]:
         raise RecipeError(
             f"include: {pattern!r} is no regular expression: {error}", reason=Reason.INVALID_PATTERN
         ) from error
+
+
+def matches(pattern: str, names: Iterable[str]) -> bool:
+    """Whether a pattern matches any of these names. Raises: RecipeError if it is not valid."""
+    regular = _compiled(pattern)
+    return any(map(regular.fullmatch, names))

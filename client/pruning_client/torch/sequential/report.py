@@ -1,0 +1,55 @@
+"""What a run pruned, block by block."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class PrunedBlock:
+    """What one block lost: `entries` of its selected tensors, `pruned` of them in the result.
+
+    `tokens` are those of the batches that are no padding; `is_resumed`: an earlier run pruned it.
+    """
+
+    path: str
+    entries: int
+    pruned: int
+    tokens: int
+    is_resumed: bool = False
+
+    @property
+    def sparsity(self) -> float:
+        """The part of the selected entries that is pruned."""
+        return self.pruned / self.entries if self.entries else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SequentialReport:
+    """What a run pruned. `str` of it is a table."""
+
+    blocks: tuple[PrunedBlock, ...]
+
+    @property
+    def entries(self) -> int:
+        """Entries of all selected tensors."""
+        return sum(block.entries for block in self.blocks)
+
+    @property
+    def pruned(self) -> int:
+        """Those that are pruned."""
+        return sum(block.pruned for block in self.blocks)
+
+    @property
+    def sparsity(self) -> float:
+        """The part of the selected entries that is pruned."""
+        return self.pruned / self.entries if self.entries else 0.0
+
+    def __str__(self) -> str:
+        width = max(len("block"), *(len(block.path) for block in self.blocks))
+        lines = [f"{'block':{width}}  {'entries':>14}  {'pruned':>14}  sparsity  {'tokens':>10}"]
+        lines += [
+            f"{block.path:{width}}  {block.entries:14,}  {block.pruned:14,}  {block.sparsity:8.2%}  "
+            f"{block.tokens:10,}{'  from the folder' if block.is_resumed else ''}"
+            for block in self.blocks
+        ]
+        lines.append(f"{'all':{width}}  {self.entries:14,}  {self.pruned:14,}  {self.sparsity:8.2%}")
+        return "\n".join(lines)

@@ -1,0 +1,136 @@
+"""The verbs: a run with a `Client`, and one with an `AsyncClient`."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Literal
+
+from torch import nn
+
+from pruning_client.calls.request import Rules, recipe_of
+from pruning_client.errors import PruningError
+from pruning_client.results.result import Result
+from pruning_client.statistics.names import Kind
+from pruning_client.torch.collection.collect import Batch, options_of
+from pruning_client.torch.pruner import AsyncPruner, Pruner
+from pruning_client.torch.sequential.report import SequentialReport
+from pruning_client.torch.sequential.steps import BlockRequest, SequentialOptions, Steps, steps
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    folder: str | PathLike[str] | None
+    blocks: str | None
+    kind: Kind
+    gram_dtype: Literal["F32", "F64"]
+
+
+def prune_sequentially(  # noqa: PLR0913 - one keyword for each option
+    client: Pruner,
+    model: nn.Module,
+    batches: Iterable[Batch],
+    rules: Rules,
+    *,
+    folder: str | PathLike[str] | None = None,
+    blocks: str | None = None,
+    kind: Kind = "gram",
+    gram_dtype: Literal["F32", "F64"] = "F32",
+    seed: int | None = None,
+) -> SequentialReport:
+    """Prune the blocks of a model one after the other, in place, and return what was pruned.
+
+    Blocks are the layers of the largest `nn.ModuleList`, or of the one at the path `blocks`. For each: its statistics
+    are collected on what the pruned blocks before it produce, the service prunes its tensors by `rules`, and they are
+    loaded. Only tensors of blocks are pruned: not embeddings and output heads. `batches`, `kind` and `gram_dtype` are
+    as in `collect_statistics`. In memory are the hidden states of all batches at one block, and the sums of one block.
+
+    With a `folder`, each finished block is kept there. After an interruption, call it again with the same model as it
+    was before, the same batches and rules: finished blocks are loaded and not sent again. Without one, a failure leaves
+    the blocks so far pruned.
+
+    Raises: MismatchError if blocks are not called in order, each with the output of the one before; if a pattern
+    matches nothing; if the folder has another run. RecipeError for rules of scope global and for channel groups. Errors
+    of `Client.prune`.
+    Cost: three runs of each block for each batch.
+    """
+    run = _run(model, batches, rules, seed, _Options(folder, blocks, kind, gram_dtype))
+    return _carried_out(run, lambda asked: client.prune(asked.state_dict, asked.rules, statistics=asked.statistics))
+
+
+async def prune_sequentially_async(  # noqa: PLR0913 - one keyword for each option
+    client: AsyncPruner,
+    model: nn.Module,
+    batches: Iterable[Batch],
+    rules: Rules,
+    *,
+    folder: str | PathLike[str] | None = None,
+    blocks: str | None = None,
+    kind: Kind = "gram",
+    gram_dtype: Literal["F32", "F64"] = "F32",
+    seed: int | None = None,
+) -> SequentialReport:
+    """Do as `prune_sequentially` does, with an `AsyncClient`: the model runs in threads, and calls are awaited.
+
+    Cancelling the task ends it after the block that runs.
+    """
+    run = _run(model, batches, rules, seed, _Options(folder, blocks, kind, gram_dtype))
+    try:
+        asked = await asyncio.to_thread(_next, run, None)
+        while isinstance(asked, BlockRequest):
+            try:
+                result = await client.prune(asked.state_dict, asked.rules, statistics=asked.statistics)
+            except PruningError as error:
+                asked = await asyncio.to_thread(_thrown, run, error)
+            else:
+                asked = await asyncio.to_thread(_next, run, result)
+        return asked
+    finally:
+        run.close()
+
+
+def _carried_out(run: Steps, prune: Callable[[BlockRequest], Result]) -> SequentialReport:
+    try:
+        asked = _next(run, None)
+        while isinstance(asked, BlockRequest):
+            try:
+                result = prune(asked)
+            except PruningError as error:
+                asked = _thrown(run, error)
+            else:
+                asked = _next(run, result)
+        return asked
+    finally:
+        run.close()
+
+
+def _run(model: nn.Module, batches: Iterable[Batch], rules: Rules, seed: int | None, options: _Options) -> Steps:
+    return steps(
+        model,
+        batches,
+        SequentialOptions(
+            recipe=recipe_of(rules, seed),
+            sums=options_of(options.kind, options.gram_dtype, 2048, "random", 0),
+            blocks=options.blocks,
+            folder=None if options.folder is None else Path(options.folder),
+        ),
+    )
+
+
+def _next(run: Steps, result: Result | None) -> BlockRequest | SequentialReport:
+    """Return what a run asks next, after a result (None to begin), or its report."""
+    try:
+        return next(run) if result is None else run.send(result)
+    except StopIteration as stop:
+        report: SequentialReport = stop.value
+        return report
+
+
+def _thrown(run: Steps, error: PruningError) -> BlockRequest | SequentialReport:
+    """Return what a run asks next, after a call failed, or its report. Raises: the error, unless the run goes on."""
+    try:
+        return run.throw(error)
+    except StopIteration as stop:
+        report: SequentialReport = stop.value
+        return report
