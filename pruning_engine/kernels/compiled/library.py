@@ -92,11 +92,17 @@ def kernels_of(level: str) -> Kernels:
 
 @cache
 def load() -> ctypes.CDLL | None:
-    """Return the library; None where it was not compiled, or not for this machine."""
+    """Return the library; None where it was not compiled, or not for this machine, or from another version's source."""
     try:
         library = ctypes.CDLL(str(PATH))
-    except OSError:
+        _declare_all(library)
+    except (OSError, AttributeError):
         return None
+    return library
+
+
+def _declare_all(library: ctypes.CDLL) -> None:
+    """Declare what every function takes. Raises: AttributeError if one is missing."""
     pointer, integer, unsigned, level = ctypes.c_void_p, ctypes.c_int64, ctypes.c_uint64, ctypes.c_int
     for bits in (8, 16, 32, 64):
         split = (level, pointer, integer, unsigned, pointer, pointer, pointer, pointer, pointer, pointer)
@@ -112,7 +118,6 @@ def load() -> ctypes.CDLL | None:
     for name in ("f32", "f64", "bf16"):
         _declare(library, f"pruning_sums_{name}", (level, pointer, integer, integer, integer, ctypes.c_int, pointer))
     _declare(library, "pruning_levels", (), ctypes.c_int)
-    return library
 
 
 def _declare(library: ctypes.CDLL, name: str, arguments: Sequence[Any], result: Any = None) -> None:
