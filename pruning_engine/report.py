@@ -30,6 +30,10 @@ class WarningKind(StrEnum):
     """A fraction was asked for, and it rounded to no weight or channel anywhere."""
     LEFT_DENSE = "left_dense"
     """Tensors are not whole groups of n_of_m, and are left as they are."""
+    DAMPING_INCREASED = "damping_increased"
+    """A Gram matrix could not be factored with the damping that was asked for; more was added."""
+    FEW_TOKENS = "few_tokens"
+    """Statistics have fewer tokens than a tensor has inputs, so that an update fits noise."""
     TIED_HEAD = "tied_head"
     """Of an output head and embeddings of its shape, which may be tied, one is selected and the other is not."""
 
@@ -64,6 +68,19 @@ class ModelTotals:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CurvePoint:
+    """The predicted error of a tensor where one rule prunes a part of its entries, `sparsity`, 0.0 to 1.0.
+
+    `predicted_error`: ||(W - W') X|| / ||W X||; if it `is_weak`, without statistics, ||W - W'|| / ||W||.
+    """
+
+    rule: int
+    sparsity: float
+    predicted_error: float
+    is_weak: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TensorReport:
     """What was done to one selected parameter.
 
@@ -71,6 +88,10 @@ class TensorReport:
     the first rule and in the result; None if they were not counted. `threshold` is the largest score that the last rule
     that ranks by magnitude pruned (in global scope, among all its tensors); None if no rule ranked or nothing was
     pruned. `zero_lengths`: channels of a weight-normed weight that are all zero in the result.
+    `masked_error`: the relative error of the layer's outputs that the statistics predict for the mask alone,
+    `predicted_error` that of the result; None if no rule used statistics of the inputs. `damping`: what was added to
+    the diagonal of its Gram matrix, times its mean; None: nothing was factored. `has_grown_damping`: more than was
+    asked for. `has_few_tokens`: fewer than it has inputs. `curve`: of output format SCAN.
     """
 
     name: str
@@ -81,6 +102,12 @@ class TensorReport:
     zeros_before: int | None = None
     zeros: int | None = None
     zero_lengths: int = 0
+    masked_error: float | None = None
+    predicted_error: float | None = None
+    damping: float | None = None
+    has_grown_damping: bool = False
+    has_few_tokens: bool = False
+    curve: tuple[CurvePoint, ...] = ()
 
     @property
     def sparsity(self) -> float:

@@ -27,6 +27,7 @@ class OutputFormat:
         is_packed: whether the file is a packed one; `canonical_zero` is for these only.
         needs_units: whether a recipe must have a rule whose granularity is units.
         is_loadable: whether the model's own class loads the file: names and dtypes are as they came.
+        prunes: whether weights are pruned, and not only looked at.
     """
 
     name: str
@@ -40,6 +41,7 @@ class OutputFormat:
     is_packed: bool = False
     needs_units: bool = False
     is_loadable: bool = False
+    prunes: bool = True
 
 
 PRUNED: Final = OutputFormat(name="pruned", number=1, computed_as="pruned", folds_pairs=True, is_loadable=True)
@@ -75,7 +77,12 @@ REMOVED: Final = OutputFormat(
 )
 """Smaller tensors, without the channels that were pruned."""
 
-FORMATS: Final = (PRUNED, MASKED, MASK, REPORT, PLAN, PACKED, REMOVED)
+SCAN: Final = OutputFormat(
+    name="scan", number=8, computed_as="scan", has_file=False, carries_weights=False, prunes=False
+)
+"""Predicted errors over sparsity; nothing is pruned."""
+
+FORMATS: Final = (PRUNED, MASKED, MASK, REPORT, PLAN, PACKED, REMOVED, SCAN)
 """Every format, in the order of the contract."""
 
 BY_NAME: Final[Mapping[str, OutputFormat]] = MappingProxyType({row.name: row for row in FORMATS})

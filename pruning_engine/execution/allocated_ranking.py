@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from pruning_engine.allocations.allocation import Allotted
+from pruning_engine.execution.elimination import ranking_of
 from pruning_engine.granularities.ranking import RankingContext
 from pruning_engine.planning.plan import Plan
 from pruning_engine.recipe import Amount, Fraction, Rule, Sparsity
@@ -76,7 +77,7 @@ class AllocatedRanking:
 
     def _outcome(self, parameter: ArrivedParameter, amount: Amount) -> Outcome:
         context = replace(self._context, members=(parameter.planned,), amount=amount)
-        ranking = self._rule.granularity.ranking(context)
+        ranking = ranking_of(self._rule, context)
         ranking.observe(parameter)
         (outcome,) = ranking.decide([parameter])
         return outcome

@@ -5,19 +5,25 @@ Imports no torch, except for a recipe that has an installed method.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from time import perf_counter
 
 from pruning_engine.errors import Reason, RecipeError
 from pruning_engine.execution.allocated_ranking import AllocatedRanking, planned_amounts
+from pruning_engine.execution.biases import compensate
+from pruning_engine.execution.calibration import calibrated
+from pruning_engine.execution.elimination import ranking_of
+from pruning_engine.execution.layers import Layers
 from pruning_engine.execution.parameter_state import ParameterState
 from pruning_engine.execution.parameters import ReceivedParameter
 from pruning_engine.execution.report_warnings import warnings_about
+from pruning_engine.execution.scan import curve
 from pruning_engine.granularities.ranking import Ranking, RankingContext
 from pruning_engine.kernels.backend import Backend
 from pruning_engine.kernels.devices import backend_for
 from pruning_engine.planning.plan import Plan, PlannedParameter
 from pruning_engine.planning.scheduler import Arrive, Finish, Run, Schedule, Step
-from pruning_engine.recipe import Method, Scope
+from pruning_engine.recipe import Method, OutputForm, Rule, Scope
 from pruning_engine.report import GroupReport, Report, TensorReport
 from pruning_engine.runtime.clear_in_steps import clear_in_steps
 from pruning_engine.runtime.threads import in_parallel
@@ -28,10 +34,10 @@ from pruning_engine.selection.outcome import Outcome
 class Pruning:
     """One plan being carried out.
 
-    Rules of local scope run at once; one of global scope waits for all tensors that it selects, and one of units for
-    all that are decided together. With `in_place` the weights' own memory may be overwritten. `device` is named as
-    torch names it; `backend`, which computes there, changes speed, never results. With `counts_zeros` the report has
-    the zeros of the whole model, which takes one more pass over it.
+    Rules of local scope run at once; one of global scope waits for all tensors that it selects, one of units for all
+    that are decided together, and an update of biases for each weight and its bias. With `in_place` the weights' own
+    memory may be overwritten. `device` is named as torch names it; `backend`, which computes there, changes speed,
+    never results. With `counts_zeros` the report has the zeros of the whole model, which takes one more pass over it.
     """
 
     def __init__(
@@ -48,7 +54,7 @@ class Pruning:
         self._plan = plan
         self._seed = plan.recipe.seed
         self._amounts = planned_amounts(plan)
-        self._changes_weights = any(rule.score.changes_weights for rule in plan.recipe.rules)
+        self._changes_weights = any(rule.changes_weights for rule in plan.recipe.rules)
         self._in_place = in_place
         self._counts_zeros = counts_zeros
         self._zeros_before: int | None = 0 if counts_zeros else None
@@ -61,12 +67,14 @@ class Pruning:
         together = {barrier: self._schedule.members(barrier) for barrier in barriers}
         # Barriers of the same parameters share one tuple of them: a recipe may have 100 rules for 100,000 tensors.
         members = {indices: tuple(plan.parameters[index] for index in indices) for indices in set(together.values())}
-        self._waiting = {barrier: self._ranking(barrier, members[together[barrier]]) for barrier in barriers}
+        ranked = [barrier for barrier in barriers if plan.stages[barrier].bias is None]
+        self._waiting = {barrier: self._ranking(barrier, members[together[barrier]]) for barrier in ranked}
         self._methods = {
             position: method_class(rule.score.name, f"rules[{position}].score.method.name")
             for position, rule in enumerate(plan.recipe.rules)
             if isinstance(rule.score, Method)
         }
+        self._layers = Layers(plan.parameters)
         self._received: dict[int, ReceivedParameter] = {}
         self._states: dict[int, ParameterState] = {}
         self._reports: dict[int, TensorReport] = {}
@@ -122,7 +130,7 @@ class Pruning:
         )
 
     def _state(self, received: ReceivedParameter) -> ParameterState:
-        return ParameterState(received, self._backend, counts_all_zeros=self._counts_zeros)
+        return ParameterState(received, self._backend, make_layer=self._layers.of, counts_all_zeros=self._counts_zeros)
 
     def _add_zeros(self, finished: Sequence[ParameterState]) -> None:
         """Add to the zeros of the model; once some cannot be counted, the sum is not known."""
@@ -148,7 +156,7 @@ class Pruning:
             self._states[member] = self._begun(self._received.pop(member))
         for step in steps:
             match step:
-                case Arrive(stage=stage):
+                case Arrive(stage=stage) if stage in self._waiting:
                     self._observe(stage, self._states[member], self._waiting[stage])
                 case Run(stage=stage):
                     self._run_local(stage, self._states[member])
@@ -164,6 +172,7 @@ class Pruning:
 
     def _finished(self, state: ParameterState) -> ParameterState:
         state.finish(self._plan.output, in_place=self._in_place)
+        self._layers.release(state.planned)
         return state
 
     def _observe(self, stage: int, state: ParameterState, ranking: Ranking) -> None:
@@ -174,18 +183,25 @@ class Pruning:
     def _run_local(self, stage: int, state: ParameterState) -> None:
         position = self._plan.stages[stage].rule
         rule = self._plan.recipe.rules[position]
-        if rule.score.ranks:
-            ranking = self._ranking(stage, (state.planned,))
-            self._observe(stage, state, ranking)
-            (outcome,) = ranking.decide([state])
-            self._keep(state, outcome)
-            return
+        before = state.mask
         if state.planned.counts_zeros(rule):
             state.treat_zeros_as_pruned()
-        if isinstance(rule.score, Method):
-            self._keep(state, self._outcome_of_method(position, rule.score, state))
+        if self._plan.output is OutputForm.SCAN:
+            state.curve += curve(rule, position, state, self._plan.scan_sparsities, partial(self._decided, stage))
+            state.mask = before
         else:
-            self._keep(state, rule.score.outcome(state))
+            self._keep(state, calibrated(rule, state, self._decided(stage, rule, state)))
+
+    def _decided(self, stage: int, rule: Rule, state: ParameterState) -> Outcome:
+        """Return what a rule of local scope decides for one parameter."""
+        if rule.score.ranks:
+            ranking = self._ranking(stage, (state.planned,), rule)
+            ranking.observe(state)
+            (outcome,) = ranking.decide([state])
+            return outcome
+        if isinstance(rule.score, Method):
+            return self._outcome_of_method(self._plan.stages[stage].rule, rule.score, state)
+        return rule.score.outcome(state)
 
     def _outcome_of_method(self, position: int, score: Method, state: ParameterState) -> Outcome:
         from pruning_engine.execution.installed_method import outcome_of_method  # noqa: PLC0415 - imports torch
@@ -196,26 +212,32 @@ class Pruning:
 
     def _run_barrier(self, step: Run) -> None:
         states = [self._states[member] for member in step.parameters]
+        bias = self._plan.stages[step.stage].bias
+        if bias is not None:
+            compensate({state.planned.name: state for state in states}, bias)
+            return
         states.sort(key=lambda state: state.planned.name.encode())
         ranking = self._waiting.pop(step.stage)
         outcomes = ranking.decide(states)
+        rule = self._plan.recipe.rules[self._plan.stages[step.stage].rule]
         for state, outcome in zip(states, outcomes, strict=True):
-            self._keep(state, outcome)
+            self._keep(state, calibrated(rule, state, outcome))
         clear_in_steps(outcomes)
         self._groups += ranking.reports
 
     def _keep(self, state: ParameterState, outcome: Outcome) -> None:
         if outcome.weight is not None and not self._changes_weights:  # the plan has neither checked nor counted them
-            raise RuntimeError(f"a score that does not state changes_weights changed those of {state.planned.name!r}")
+            raise RuntimeError(f"a rule that does not state changes_weights changed those of {state.planned.name!r}")
         state.keep(outcome)
 
-    def _ranking(self, number: int, members: tuple[PlannedParameter, ...]) -> Ranking:
+    def _ranking(self, number: int, members: tuple[PlannedParameter, ...], rule: Rule | None = None) -> Ranking:
         stage = self._plan.stages[number]
-        rule = self._plan.recipe.rules[stage.rule]
+        rule = self._plan.recipe.rules[stage.rule] if rule is None else rule
         context = RankingContext(
             score=rule.score,
             amount=self._amounts.get((stage.rule, members[0].name), rule.amount),
             is_global=rule.scope is Scope.GLOBAL,
+            is_by_output_channel=rule.scope is Scope.OUTPUT_CHANNEL,
             position=stage.rule,
             seed=self._seed,
             members=members,
@@ -225,4 +247,4 @@ class Pruning:
         )
         if rule.allocation is not None and rule.allocation.is_barrier:
             return AllocatedRanking(rule, context)
-        return rule.granularity.ranking(context)
+        return ranking_of(rule, context)

@@ -3,22 +3,27 @@
 Reads the tensors of a parameter into what rules act on. Rules decide what is pruned; here their outcomes are applied.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from pruning_engine.buffer import Buffer
 from pruning_engine.errors import CheckpointError, Reason
 from pruning_engine.execution.parameters import ReceivedParameter, ResultTensor
+from pruning_engine.execution.predicted_errors import PredictedErrors, predicted_errors
 from pruning_engine.execution.results import FinalState, results_of
 from pruning_engine.kernels.backend import AnyBuffer, Backend, BoolArray, Flat, Floats, NotBinaryError, Values
 from pruning_engine.kernels.channel_layout import channel_layout
 from pruning_engine.kernels.cpu.arrays import numbers_of
 from pruning_engine.kernels.cpu.zeros import can_count_zeros
 from pruning_engine.kernels.devices import backend_for
+from pruning_engine.kernels.input_matrix import flags_of
 from pruning_engine.kernels.packed_mask import PackedMask, has_spare_bits_set, spare_bits
 from pruning_engine.kernels.scaled_weights import ScaledWeights
 from pruning_engine.recipe import OutputForm
-from pruning_engine.report import TensorReport
+from pruning_engine.report import CurvePoint, TensorReport
 from pruning_engine.scale_layout import scale_layout
+from pruning_engine.scores.layer import Layer
 from pruning_engine.selection.outcome import Outcome
 from pruning_proto.names import MASK_BITS
 
@@ -38,13 +43,22 @@ class ParameterState:
         report: its report, once it is finished; None if no rule selected it.
         zeros_before: if they are counted, the entries that were zero or pruned; None where they cannot be counted.
         zeros: the same in the result.
+        bias_delta: what the last rule's update adds to the bias of its layer, until it is added.
+        curve: the predicted errors that rules of output format SCAN have found.
     """
 
     weight: Flat
     mask: PackedMask
     prior: PackedMask
 
-    def __init__(self, received: ReceivedParameter, backend: Backend, *, counts_all_zeros: bool = False) -> None:
+    def __init__(
+        self,
+        received: ReceivedParameter,
+        backend: Backend,
+        *,
+        make_layer: Callable[["ParameterState"], Layer] | None = None,
+        counts_all_zeros: bool = False,
+    ) -> None:
         self.planned = received.planned
         self.zeros_before: int | None = None
         self.zeros: int | None = None
@@ -57,6 +71,12 @@ class ParameterState:
         self._auxiliary: dict[str, Flat] = {}
         self._scales: Floats | None = None
         self._is_changed = False
+        self._make_layer = make_layer
+        self._layer: Layer | None = None
+        self.curve: list[CurvePoint] = []
+        self._damping: float | None = None
+        self.bias_delta: Floats | None = None
+        self.has_grown_damping = False
         self._threshold: float | None = None
         self._pruned_before = 0
 
@@ -71,6 +91,28 @@ class ParameterState:
         self._pruned_before = self._pruned(self.nonzero() if counts_zeros else self.mask)
         if self._counts_all_zeros:
             self.zeros_before = self._pruned_before if counts_zeros else self._zeros()
+
+    @property
+    def arrived(self) -> Values:
+        """The weights as they arrived, whatever rules have changed since."""
+        return self.values_of(self.load(self.planned.weight))
+
+    @property
+    def layer(self) -> Layer:
+        """Its weight as matrices, as it arrived, and what is known of its inputs.
+
+        Raises: CheckpointError for weights or statistics that cannot be used.
+        """
+        if self._layer is None:
+            if self._make_layer is None:
+                raise RuntimeError(f"{self.planned.name!r} is not part of a plan that is carried out")
+            self._layer = self._make_layer(self)
+        return self._layer
+
+    def statistic(self, suffix: str) -> Buffer:
+        """Return one of its auxiliary tensors as it came, in host memory."""
+        host: Buffer = self._tensors[self.planned.auxiliary[suffix].name].host()
+        return host
 
     def load(self, name: str) -> Flat:
         """Return one of the parameter's tensors, by its name in the input, flat on the backend's device."""
@@ -101,12 +143,17 @@ class ParameterState:
 
         Raises: CheckpointError if a scale is not a finite number from 0.
         """
+        return self.values_of(self.weight)
+
+    def values_of(self, weight: Flat | None) -> Values:
+        """Return the values of other weights of the parameter; None: of its own."""
+        weight = self.weight if weight is None else weight
         scale = self.planned.scale
         if scale is None:
-            return self.weight
+            return weight
         if self._scales is None:
             self._scales = _finite(numbers_of(self.load(scale.name).host(), np.float64), scale.name)
-        return ScaledWeights(self.weight, self._scales, scale_layout(self.planned.shape, scale.shape))
+        return ScaledWeights(weight, self._scales, scale_layout(self.planned.shape, scale.shape))
 
     def nonzero(self) -> PackedMask:
         """Mark the entries that are neither zero nor pruned."""
@@ -125,6 +172,11 @@ class ParameterState:
             self._is_changed = True
         if outcome.is_ranked:
             self._threshold = outcome.threshold
+        if outcome.damping is not None and outcome.asked_damping is not None:
+            self._damping = outcome.damping
+            self.has_grown_damping |= outcome.damping > outcome.asked_damping
+        if outcome.bias_delta is not None:
+            self.bias_delta = outcome.bias_delta
 
     def finish(self, output: OutputForm, *, in_place: bool) -> None:
         """Make the results and the report. `in_place`: the weights' own memory may be overwritten."""
@@ -155,9 +207,11 @@ class ParameterState:
         self._tensors.clear()
         self._auxiliary.clear()
         self._scales = None
+        self._layer = None
         del self.weight, self.mask, self.prior
 
     def _report(self) -> TensorReport:
+        errors = self._predicted_errors()
         return TensorReport(
             name=self.planned.name,
             entries=self.planned.entries,
@@ -167,7 +221,20 @@ class ParameterState:
             zeros_before=self.zeros_before,
             zeros=self.zeros,
             zero_lengths=self._zero_lengths(),
+            masked_error=None if errors is None else errors.masked,
+            predicted_error=None if errors is None else errors.result,
+            damping=self._damping,
+            has_grown_damping=self.has_grown_damping,
+            curve=tuple(self.curve),
+            has_few_tokens=self._layer is not None and bool(self._layer.grams) and self._layer.has_few_tokens,
         )
+
+    def _predicted_errors(self) -> PredictedErrors | None:
+        """Return what the statistics predict; None if no rule used any."""
+        if self._layer is None or not self._layer.grams or self.curve:
+            return None
+        flags = flags_of(self.mask, self.backend)
+        return predicted_errors(self._layer, flags, self.values, is_changed=self._is_changed)
 
     def _zero_lengths(self) -> int:
         """Count the channels of a weight-normed weight that are all zero; those that are removed are not."""

@@ -15,6 +15,7 @@ def warnings_about(
     rules: Sequence[Rule], parameters: Sequence[PlannedParameter], reports: Sequence[TensorReport]
 ) -> Iterator[ModelWarning]:
     """Yield the warnings about selected parameters and their reports, one after the other."""
+    yield from _of_statistics(reports)
     yield from nearly_empty(reports)
     yield from _nothing_pruned(rules, reports)
     yield from map(_zero_lengths, (report for report in reports if report.zero_lengths))
@@ -35,11 +36,32 @@ def warnings_about(
         )
 
 
+def _of_statistics(reports: Sequence[TensorReport]) -> Iterator[ModelWarning]:
+    """Yield a warning for each tensor whose statistics were too few, or not a positive definite matrix."""
+    for report in reports:
+        if report.has_grown_damping:
+            yield ModelWarning(
+                kind=WarningKind.DAMPING_INCREASED,
+                tensor=report.name,
+                message=f"the Gram matrix of {report.name!r} could not be factored with the damping that was asked "
+                f"for; {report.damping:g} times the mean of its diagonal was added: send statistics of more tokens, in "
+                f"fp64, or ask for more damping",
+            )
+        if report.has_few_tokens:
+            yield ModelWarning(
+                kind=WarningKind.FEW_TOKENS,
+                tensor=report.name,
+                message=f"the statistics of {report.name!r} have fewer tokens than it has inputs, so that an update "
+                f"fits noise: send 3 to 8 tokens for each input",
+            )
+
+
 def _nothing_pruned(rules: Sequence[Rule], reports: Sequence[TensorReport]) -> Iterator[ModelWarning]:
     """Yield a warning if fractions rounded to nothing in every tensor, although there was something to prune."""
     fractions = [rule.amount.value for rule in rules if isinstance(rule.amount, Fraction) and rule.amount.value > 0]
     left = sum(report.entries - report.pruned_before for report in reports)
-    if fractions and left and all(report.pruned <= report.pruned_before for report in reports):
+    is_scan = any(report.curve for report in reports)
+    if fractions and left and not is_scan and all(report.pruned <= report.pruned_before for report in reports):
         yield ModelWarning(
             kind=WarningKind.NOTHING_PRUNED,
             tensor=None,

@@ -90,6 +90,8 @@ def _scale(state: FinalState, output: OutputForm) -> list[AnyBuffer]:
 def _masked(state: FinalState) -> list[AnyBuffer]:
     full = PackedMask.full(state.planned.entries)
     weight = _weight(state, full) if state.is_changed else state.original
+    if not state.planned.rules and state.planned.pair_mask is None:
+        return [weight]  # a bias that a rule's update has changed, and no rule has pruned
     flags = state.backend.unpack(state.mask).reshaped(state.planned.shape)
     return [weight, _as_it_came(state, flags)]
 
@@ -108,6 +110,7 @@ RESULTS: Final[Mapping[OutputForm, _Buffers]] = MappingProxyType(
         OutputForm.MASKED: _masked,
         OutputForm.MASK: lambda state: [_as_it_came(state, state.backend.bits(state.mask))],
         OutputForm.REPORT: lambda _: [],
+        OutputForm.SCAN: lambda _: [],
     }
 )
 """What a parameter leaves as in each output format, in the order of its planned results."""

@@ -5,15 +5,19 @@ from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
 
+import numpy as np
+
 from pruning_engine.granularities.granularity import Granularity
 from pruning_engine.granularities.group_ranking import GroupRanking
 from pruning_engine.granularities.ranking import Ranking, RankingContext
 from pruning_engine.kernels.backend import Candidates, Integers
 from pruning_engine.kernels.group_layout import groups_of_channels
 from pruning_engine.kernels.magnitude_keys import magnitude_of
+from pruning_engine.methods.choices import Choice, by_matrix, by_rows
 from pruning_engine.report import GroupReport
 from pruning_engine.runtime.clear_in_steps import clear_in_steps
 from pruning_engine.runtime.yield_points import with_yields
+from pruning_engine.scores.layer import Flags
 from pruning_engine.scores.parameters import ArrivedParameter
 from pruning_engine.scores.score import Score
 from pruning_engine.selection import entries as selection
@@ -44,6 +48,22 @@ class Entries(Granularity):
             return self.count_to_prune(context, unpruned, total, part=context.score.compares_within)
 
         return GroupRanking(context, groups_of_channels(compared), to_prune)
+
+    def choices(self, context: RankingContext, flags: Flags) -> Sequence[Choice]:
+        """Return what each matrix of a tensor is pruned by: a count of each row, or its part of the tensor's."""
+        if context.is_by_output_channel:
+            columns = flags.shape[2]
+            part = "an output channel of "
+            return [
+                by_rows(
+                    np.array([self.count_to_prune(context, int(row.sum()), columns, part=part) for row in matrix]),
+                    matrix,
+                )
+                for matrix in flags
+            ]
+        candidates = [int(matrix.sum()) for matrix in flags]
+        count = self.count_to_prune(context, sum(candidates), flags.size)
+        return [by_matrix(own, matrix) for own, matrix in zip(_divided(count, candidates), flags, strict=True)]
 
 
 class EntryRanking:
@@ -131,3 +151,14 @@ def _of_one_cut(selected: Sequence[selection.Selected]) -> list[selection.Select
     """Return the same masks with the largest key that was pruned in any tensor, as global scope reports it."""
     largest = max((each.largest_pruned for each in selected if each.largest_pruned is not None), default=None)
     return [selection.Selected(each.kept, largest) for each in selected]
+
+
+def _divided(count: int, candidates: Sequence[int]) -> list[int]:
+    """Return a count divided among matrices in proportion to their candidates, exact in total."""
+    total, before, taken, parts = sum(candidates), 0, 0, []
+    for each in candidates:
+        before += each
+        until = (2 * count * before + total) // (2 * total) if total else 0
+        parts.append(until - taken)
+        taken = until
+    return parts

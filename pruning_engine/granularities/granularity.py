@@ -1,10 +1,13 @@
 """What every granularity states about itself and does. Validation, planning and execution know no single one."""
 
+from collections.abc import Sequence
 from typing import ClassVar, NoReturn
 
 from pruning_engine.checkpoints.parameters import TensorDescription
 from pruning_engine.errors import MismatchError, Reason
 from pruning_engine.granularities.ranking import Ranking, RankingContext
+from pruning_engine.methods.choices import Choice
+from pruning_engine.scores.layer import Flags
 from pruning_engine.scores.score import Score
 
 
@@ -45,6 +48,9 @@ class Granularity:
 
     prunes_entries: ClassVar[bool] = False
     """Whether a piece is a single entry, so that scores of entries can rank it."""
+
+    is_scanned: ClassVar[bool] = False
+    """Whether output format SCAN can show what it costs to prune in these pieces; it can for single entries."""
 
     is_removable: ClassVar[bool] = False
     """Whether what it prunes can be taken out, so that tensors become smaller."""
@@ -94,6 +100,13 @@ class Granularity:
     def ranking(self, context: RankingContext) -> Ranking:
         """Return a rule at work in these pieces."""
         raise NotImplementedError(f"{type(self).__name__} does not rank")
+
+    def choices(self, context: RankingContext, flags: Flags) -> Sequence[Choice]:
+        """Return by what each matrix (R, C) of a tensor is pruned, for scores that eliminate columns.
+
+        Shape: `flags` (E, R, C), True where unpruned. Raises: MismatchError if the rule counts more than are.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no choices of entries")
 
     def count_to_prune(
         self, context: RankingContext, unpruned: int, total: int, holder: str | None = None, part: str = ""

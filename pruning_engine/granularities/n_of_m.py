@@ -4,6 +4,7 @@ Source: Mishra et al., "Accelerating Sparse Deep Neural Networks", 2021, arXiv:2
 tensor cores of NVIDIA's GPUs compute with.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
@@ -14,6 +15,8 @@ from pruning_engine.granularities.group_ranking import GroupRanking
 from pruning_engine.granularities.nothing_pruned import NothingPruned
 from pruning_engine.granularities.ranking import Ranking, RankingContext
 from pruning_engine.kernels.group_layout import groups_along
+from pruning_engine.methods.choices import Choice, given, n_of_m
+from pruning_engine.scores.layer import Flags
 from pruning_engine.scores.score import Score
 
 MOST_ENTRIES: Final = 32
@@ -101,6 +104,12 @@ class NOfM(Granularity):
             return NothingPruned()
         layout = groups_along(shape, self.dim_of(shape), self.m)
         return GroupRanking(context, layout, lambda unpruned, _: max(0, unpruned - self.n))
+
+    def choices(self, context: RankingContext, flags: Flags) -> Sequence[Choice]:
+        """Return the pattern for each matrix; of a tensor that is left as it is, its mask."""
+        if not self.fits(context.members[0].shape):
+            return list(map(given, flags))
+        return [n_of_m(self.n, self.m)] * len(flags)
 
     @staticmethod
     def _refuse(path: str, text: str) -> None:

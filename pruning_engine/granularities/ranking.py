@@ -36,6 +36,7 @@ class SparsityBounds(Protocol):
 class RankingContext:
     """One rule that ranks: its score and amount, its position in the recipe, the seed, and where to compute.
 
+    `is_by_output_channel`: whether entries compete within each output channel of a parameter.
     `members`: the parameters that compete. `groups`: of a rule of coupled channels, those that are decided together.
     `amount` is None for a rule that takes none. `bounds`: of each member's sparsity; None: there are none.
     """
@@ -49,6 +50,8 @@ class RankingContext:
     groups: Sequence[ResolvedGroup]
     backend: Backend
     bounds: SparsityBounds | None = None
+
+    is_by_output_channel: bool = False
 
     @property
     def norm(self) -> Norm:

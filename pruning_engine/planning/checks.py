@@ -26,7 +26,7 @@ def check_output(recipe: Recipe, output: OutputForm) -> None:
     Channels can be removed only where a rule names some, and new weights need a format that carries weights.
     """
     row = formats.BY_NAME[output]
-    changing = [position for position, rule in enumerate(recipe.rules) if rule.score.changes_weights]
+    changing = [position for position, rule in enumerate(recipe.rules) if rule.changes_weights]
     if changing and row.has_file and not row.carries_weights:
         carrying = ", ".join(each.name for each in formats.FORMATS if each.carries_weights)
         raise RecipeError(

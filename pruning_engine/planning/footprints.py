@@ -38,7 +38,7 @@ class Footprints:
             + ranking
             + CHANNEL_BYTES * positions
             + _scale_bytes(parameter)
-            + (described_bytes(parameter.spec) if demands.changes_weights else 0),
+            + (described_bytes(parameter.spec) if demands.changes_weights or _is_changed_bias(parameter) else 0),
             result_bytes=sum(spec.nbytes for spec in parameter.results),
             made_bytes=_mask_result_bytes(parameter),
         )
@@ -50,7 +50,7 @@ class _Demands:
     def __init__(self, rules: Sequence[Rule]) -> None:
         self.counts_zeros = any(rule.prior is Prior.ZEROS for rule in rules)
         self.counts_zeros_of_earlier = any(rule.prior is Prior.HISTORY for rule in rules)
-        self.changes_weights = any(rule.score.changes_weights for rule in rules)
+        self.changes_weights = any(rule.replaces_weights for rule in rules)
         self._pairs = {(rule.granularity, rule.score) for rule in rules}
         self._ranking_bytes: dict[tuple[int, ...], int] = {}
 
@@ -68,6 +68,10 @@ def _coupled_positions(groups: Groups) -> Mapping[str, int]:
     for tie in (tie for each in groups.values() for group in each for tie in group.ties):
         found[tie.parameter] = found.get(tie.parameter, 0) + tie.units * tie.unit_positions
     return found
+
+
+def _is_changed_bias(parameter: PlannedParameter) -> bool:
+    return bool(parameter.stages) and not parameter.rules
 
 
 def _mask_result_bytes(parameter: PlannedParameter) -> int:

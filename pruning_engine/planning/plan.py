@@ -90,7 +90,7 @@ class Plan:
     `stages`: the rules in order; a rule of coupled channels has one for each set of groups that is decided together.
     `memory_profile`: what is held as the tensors arrive in the given order. `results`: the tensors of the result, in
     order. `reproducible`: whether the same request gives the same bytes on every device. `model`: sums over all
-    parameters. `warnings`: what can be said before any data.
+    parameters. `warnings`: what can be said before any data. `scan_sparsities`: of output format SCAN, ascending.
     """
 
     recipe: Recipe
@@ -102,6 +102,7 @@ class Plan:
     reproducible: bool
     model: ModelTotals
     warnings: tuple[ModelWarning, ...] = ()
+    scan_sparsities: tuple[float, ...] = ()
 
     @property
     def peak_bytes(self) -> int:

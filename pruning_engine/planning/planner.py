@@ -21,6 +21,7 @@ from pruning_engine.errors import MismatchError, Reason
 from pruning_engine.granularities.units import Units
 from pruning_engine.planning import checks
 from pruning_engine.planning.auxiliary_checks import check_use, used_auxiliary
+from pruning_engine.planning.bias_updates import find_biases
 from pruning_engine.planning.earlier_rounds import pruned_earlier
 from pruning_engine.planning.footprints import Footprints
 from pruning_engine.planning.group_resolution import find_groups, refuse_shared
@@ -36,6 +37,7 @@ from pruning_engine.planning.stages import Groups, Stages
 from pruning_engine.planning.tied_heads import tied_head_warnings
 from pruning_engine.planning.weight_norms import check_weight_normed_channels, check_weight_normed_units, length_dim
 from pruning_engine.recipe import OutputForm, Prior, Recipe, check
+from pruning_engine.recipe.scanned import DEFAULT_SPARSITIES, scanned
 from pruning_engine.report import ModelTotals
 from pruning_engine.runtime.clear_in_steps import clear_in_steps
 from pruning_proto import formats
@@ -60,6 +62,8 @@ def make_plan(  # noqa: PLR0913 - `options` has all that few plans need
     Raises: RecipeError if the recipe is invalid; MismatchError if it does not fit the tensors.
     """
     check(recipe)
+    if output is OutputForm.SCAN:
+        recipe = scanned(recipe)
     checks.check_available(recipe)
     checks.check_output(recipe, output)
     parameters = find_parameters(tensors, aliases, options.auxiliary_aliases)
@@ -78,7 +82,7 @@ def make_plan(  # noqa: PLR0913 - `options` has all that few plans need
     else:
         check_weight_normed_units(groups, parameters)
     checks.check_counts(recipe, parameters, [each.rules for each in selected])
-    stages = Stages(recipe, groups)
+    stages = Stages(recipe, groups, find_biases(recipe, parameters, [each.rules for each in selected]))
     uses_history = any(rule.prior is Prior.HISTORY for rule in recipe.rules)
     earlier = pruned_earlier(history if uses_history else (), parameters)
     planned = tuple(
@@ -101,13 +105,14 @@ def make_plan(  # noqa: PLR0913 - `options` has all that few plans need
         stages=tuple(stages.all),
         results=results,
         memory_profile=tuple(memory_profile(footprint, tensors, barriers)),
-        reproducible=all(rule.score.is_reproducible for rule in recipe.rules),
+        reproducible=all(rule.is_reproducible for rule in recipe.rules),
         model=_totals(planned),
         warnings=(
             *input_channel_warnings(recipe, planned),
             *tied_head_warnings(planned),
             *left_dense_warnings(recipe, planned),
         ),
+        scan_sparsities=tuple(sorted(set(options.scan_sparsities or DEFAULT_SPARSITIES))),
     )
     clear_in_steps(selected, footprint)
     return plan
@@ -139,6 +144,7 @@ def _planned(
 ) -> PlannedParameter:
     weight, pair_mask = parameters.weights[name], parameters.pair_masks.get(name)
     folds = pair_mask is not None and formats.BY_NAME[output].folds_pairs
+    is_masked = bool(selected.rules) or (bool(stages) and pair_mask is not None)  # or a pair whose bias changes
     scale, *_ = parameters.scales.get(name, (None,))
     return PlannedParameter(
         name=name,
@@ -152,10 +158,10 @@ def _planned(
         stages=stages,
         not_selected=selected.refusal,
         results=(
-            *_results(name, weight, pair_mask, output, is_selected=bool(selected.rules)),
+            *_results(name, weight, pair_mask, output, is_selected=is_masked),
             *_results_of_scale(scale, output),
         ),
-        passes_through=not selected.rules and not folds,
+        passes_through=not stages and not folds,
         length_dim=length_dim(name, parameters) if selected.rules else None,
     )
 

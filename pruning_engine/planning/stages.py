@@ -1,5 +1,5 @@
 """The stages of a recipe: one for each rule, but for a rule of coupled channels one for each set of groups that is
-decided together. Knows names and positions, no data.
+decided together; and one for each bias that a rule's update changes. Knows names and positions, no data.
 
 Groups are decided together where they compete (global scope), must keep the same number of units, or couple the same
 tensors: those are then read once for all of them, such as for the experts that are slices of one tensor.
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from pruning_engine.granularities.resolved_groups import ResolvedGroup
+from pruning_engine.planning.bias_updates import Biases, BiasOf
 from pruning_engine.recipe import Recipe, Rule, Scope
 
 Groups: TypeAlias = Mapping[int, Sequence[ResolvedGroup]]
@@ -20,34 +21,39 @@ Groups: TypeAlias = Mapping[int, Sequence[ResolvedGroup]]
 class Stage:
     """A rule by its position in the recipe, and the groups that are decided here if it prunes coupled channels.
 
-    At a barrier parameters wait until all that have this stage have arrived.
+    `bias`: a weight and its bias where this is the rule's update of the bias, and nothing is pruned. At a barrier
+    parameters wait until all that have this stage have arrived.
     """
 
     rule: int
     is_barrier: bool
     groups: tuple[ResolvedGroup, ...] = ()
+    bias: BiasOf | None = None
 
 
 class Stages:
     """Every stage, in order, and those of each parameter."""
 
-    def __init__(self, recipe: Recipe, groups: Groups) -> None:
+    def __init__(self, recipe: Recipe, groups: Groups, biases: Biases) -> None:
         self.all: list[Stage] = []
         self._of_rule: dict[int, int] = {}
         self._of_coupled: dict[tuple[int, str], list[int]] = {}
+        self._of_bias: dict[str, list[int]] = {}
         for position, rule in enumerate(recipe.rules):
             if position not in groups:
                 self._of_rule[position] = len(self.all)
                 self.all.append(Stage(position, _is_barrier(rule)))
-                continue
-            for together in _together(groups[position], rule.scope):
+            for together in _together(groups.get(position, ()), rule.scope):
                 self._add(position, together)
+            for bias in biases.get(position, ()):
+                self._add_bias(position, bias)
 
     def of(self, name: str, rules: tuple[int, ...]) -> tuple[int, ...]:
         """Return the stages of a parameter that these rules select, in order."""
-        if not self._of_coupled:
+        if not self._of_coupled and not self._of_bias:
             return rules  # each stage is a rule
-        return tuple(stage for rule in rules for stage in self._at(rule, name))
+        stages = [stage for rule in rules for stage in self._at(rule, name)]
+        return tuple(sorted([*stages, *self._of_bias.get(name, ())]))
 
     def _at(self, rule: int, name: str) -> Sequence[int]:
         return (self._of_rule[rule],) if rule in self._of_rule else self._of_coupled[rule, name]
@@ -57,6 +63,11 @@ class Stages:
             self._of_coupled.setdefault((position, name), []).append(len(self.all))
         self.all.append(Stage(position, is_barrier=True, groups=together))
 
+    def _add_bias(self, position: int, bias: BiasOf) -> None:
+        for name in (bias.weight, bias.bias):
+            self._of_bias.setdefault(name, []).append(len(self.all))
+        self.all.append(Stage(position, is_barrier=True, bias=bias))
+
 
 def _is_barrier(rule: Rule) -> bool:
     """Whether a rule needs all its tensors before it prunes one: they compete, or their shares depend on their data."""
@@ -64,7 +75,7 @@ def _is_barrier(rule: Rule) -> bool:
 
 
 def _together(groups: Sequence[ResolvedGroup], scope: Scope) -> Iterator[tuple[ResolvedGroup, ...]]:
-    if scope is Scope.GLOBAL:
+    if scope is Scope.GLOBAL and groups:
         yield tuple(groups)
         return
     alike: dict[object, list[ResolvedGroup]] = {}

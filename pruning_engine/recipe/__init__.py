@@ -24,6 +24,7 @@ from pruning_engine.scores.importance_scores import ImportanceScores
 from pruning_engine.scores.lamp import Lamp
 from pruning_engine.scores.magnitude import Magnitude
 from pruning_engine.scores.method import Argument, Method
+from pruning_engine.scores.obs import ObsScore
 from pruning_engine.scores.random import Random
 from pruning_engine.scores.score import Score
 from pruning_engine.scores.table import SCORES
@@ -61,6 +62,7 @@ __all__ = [
     "NOfM",
     "NamedNorm",
     "Norm",
+    "ObsScore",
     "OutputForm",
     "Owl",
     "Prior",

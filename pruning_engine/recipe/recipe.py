@@ -49,6 +49,8 @@ class OutputForm(StrEnum):
     """Nothing but the report."""
     REMOVED = "removed"
     """`w` without the units that were pruned: smaller tensors."""
+    SCAN = "scan"
+    """Nothing but the report, with the predicted error of each tensor over sparsity; nothing is pruned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,21 @@ class Rule:
         scope = self.score.default_scope if self.scope is None else self.scope
         object.__setattr__(self, "scope", _word(Scope, scope, "scope"))
         object.__setattr__(self, "prior", _word(Prior, self.prior, "prior"))
+
+    @property
+    def changes_weights(self) -> bool:
+        """Whether its outcomes have new weights or biases: it then needs an output format that carries them."""
+        return self.score.changes_weights or self.update is not None
+
+    @property
+    def replaces_weights(self) -> bool:
+        """Whether the weights that it selects get new values, which takes a second copy of them."""
+        return self.score.changes_weights or (self.update is not None and self.update.changes_weights)
+
+    @property
+    def is_reproducible(self) -> bool:
+        """Whether the same request gives the same bytes on every device; BLAS decides the last bits of an update."""
+        return self.score.is_reproducible and self.update is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,16 @@ from typing import Final
 from pruning_engine.allocations.allocation import Allocation, Bounds
 from pruning_engine.errors import Reason, RecipeError
 from pruning_engine.granularities.entries import Entries
+from pruning_engine.granularities.n_of_m import NOfM
 from pruning_engine.granularities.table import GRANULARITIES
+from pruning_engine.granularities.units import Units
 from pruning_engine.norm import NamedNorm
 from pruning_engine.recipe.amounts import Count, Fraction, Sparsity
 from pruning_engine.recipe.recipe import Recipe, Rule, Selector
 from pruning_engine.scope import Scope
+
+_SWAPPED: Final = (Entries.field, NOfM.field)
+"""The granularities whose masks swaps can improve."""
 
 _OF_ENTRIES: Final = tuple(field for field, granularity in GRANULARITIES.items() if granularity.prunes_entries)
 
@@ -49,10 +54,12 @@ def _check_calibrated(rule: Rule, path: str) -> None:
         _check_bounds(rule, rule.bounds, path)
     if rule.swaps is not None:
         rule.swaps.check(f"{path}.swaps")
-        _refuse(f"{path}.swaps", "this server does not swap; leave it out")
+        if rule.granularity.field not in _SWAPPED:
+            _refuse(f"{path}.swaps", f"swaps are for granularities {' and '.join(_SWAPPED)}; leave them out")
     if rule.update is not None:
         rule.update.check(f"{path}.update.{rule.update.field}")
-        _refuse(f"{path}.update", "this server does not update weights; leave it out")
+        if rule.granularity.field == Units.field:
+            _refuse(f"{path}.update", "this server does not update coupled channels; leave it out")
 
 
 def _check_allocation(rule: Rule, allocation: Allocation, path: str) -> None:

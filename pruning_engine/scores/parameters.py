@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from pruning_engine.checkpoints.parameters import AuxiliaryOf
-from pruning_engine.kernels.backend import BoolArray, Flat, Values
+from pruning_engine.kernels.backend import Backend, BoolArray, Flat, Values
 from pruning_engine.kernels.packed_mask import PackedMask
+from pruning_engine.scores.layer import Layer
 
 
 class DescribedParameter(Protocol):
@@ -86,6 +87,19 @@ class ArrivedParameter(Protocol):
     @property
     def kept(self) -> Mapping[int, BoolArray]:
         """Of dims along which coupled channels were pruned, the positions that remain."""
+        ...
+
+    @property
+    def backend(self) -> Backend:
+        """Where its weight and masks are."""
+        ...
+
+    @property
+    def layer(self) -> Layer:
+        """Its weight as matrices and what is known of its inputs, made when first asked for.
+
+        Raises: CheckpointError for statistics that cannot be used.
+        """
         ...
 
     def auxiliary(self, suffix: str) -> Flat:

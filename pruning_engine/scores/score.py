@@ -10,6 +10,7 @@ from pruning_engine.errors import CheckpointError, MismatchError, Reason
 from pruning_engine.kernels.backend import Backend, Candidates
 from pruning_engine.kernels.channel_layout import ChannelLayout
 from pruning_engine.kernels.magnitude_keys import domain_of
+from pruning_engine.methods.choices import Choice
 from pruning_engine.norm import Norm
 from pruning_engine.scope import Scope
 from pruning_engine.scores.parameters import ArrivedParameter, DescribedParameter
@@ -68,6 +69,9 @@ class Score(UsesStatistics):
 
     changes_weights: ClassVar[bool] = False
     """Whether its outcomes have new weights: it then needs an output format that carries them, and a second copy."""
+
+    eliminates: ClassVar[bool] = False
+    """Whether it prunes column after column instead of ranking all entries: see `eliminated`."""
 
     takes_scales: ClassVar[bool] = True
     """Whether it can rank FP8 weights by code times scale."""
@@ -167,6 +171,14 @@ class Score(UsesStatistics):
     def competition(self, tensors: Sequence[Candidates], notes: Sequence[object]) -> Competition | None:  # noqa: ARG002
         """Return how tensors compete in global scope, and what was noted of each; None: by their keys."""
         return None
+
+    def eliminated(
+        self,
+        parameter: ArrivedParameter,
+        choices: Sequence[Choice],
+    ) -> Outcome:
+        """Return what a score that eliminates columns leaves. Raises: CheckpointError for unusable statistics."""
+        raise NotImplementedError(f"{type(self).__name__} does not eliminate")
 
     def ranking_bytes(self, shape: tuple[int, ...]) -> int:  # noqa: ARG002 - what most take
         """Return the bytes that the candidates of one tensor take beyond their masks."""

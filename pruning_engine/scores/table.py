@@ -11,6 +11,7 @@ from pruning_engine.scores.importance_scores import ImportanceScores
 from pruning_engine.scores.lamp import Lamp
 from pruning_engine.scores.magnitude import Magnitude
 from pruning_engine.scores.method import Method
+from pruning_engine.scores.obs import ObsScore
 from pruning_engine.scores.random import Random
 from pruning_engine.scores.score import Score
 from pruning_engine.scores.weighted_magnitude import WeightedMagnitude
@@ -18,7 +19,10 @@ from pruning_engine.scores.weighted_magnitude import WeightedMagnitude
 SCORES: Final[Mapping[str, type[Score]]] = MappingProxyType(
     {
         score.field: score
-        for score in (Magnitude, Random, ImportanceScores, CustomMask, Identity, Method, Dead, WeightedMagnitude, Lamp)
+        for score in (
+            *(Magnitude, Random, ImportanceScores, CustomMask, Identity, Method, Dead),
+            *(WeightedMagnitude, Lamp, ObsScore),
+        )
     }
 )
 """Every score, by its name on the wire."""

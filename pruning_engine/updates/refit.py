@@ -8,8 +8,23 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from pruning_engine.checkpoints.statistics import Alternatives
-from pruning_engine.updates.update import Update, check_damping, check_whole
+from pruning_engine.methods.arrays import Array
+from pruning_engine.methods.gram import Gram
+from pruning_engine.methods.refit import refit
+from pruning_engine.scores.layer import Flags, Layer
+from pruning_engine.selection.outcome import EliminatedWeights
+from pruning_engine.updates.update import NewWeights, Update, check_damping, check_whole
 from pruning_proto.names import IN_COUNT, IN_GRAM, INPUTS
+
+STEPS: Final = 20
+"""Of conjugate gradients; more change little."""
+
+DAMPING: Final = 0.001
+"""Right from about 8 tokens per input channel."""
+
+_ENOUGH_TOKENS: Final = 8
+"""Tokens per input channel from which DAMPING is right."""
+
 
 _MOST_STEPS: Final = 1_000
 
@@ -33,3 +48,24 @@ class Refit(Update):
         """Refuse values out of range. Raises: RecipeError."""
         check_whole(self.steps, _MOST_STEPS, f"{path}.steps")
         check_damping(self.damping, f"{path}.damping")
+
+    def new_weights(self, layer: Layer, keep: Flags, eliminated: EliminatedWeights | None) -> NewWeights:
+        """Return the weights within the mask whose outputs are nearest to those of the layer as it arrived."""
+        asked = default_damping(layer) if self.damping is None else self.damping
+        dampings = [asked]
+
+        def one(index: int, gram: Gram) -> Array:
+            start = None if eliminated is None else eliminated.weight[index]
+            steps = self.steps or STEPS
+            found = refit(layer.weight[index], keep[index], gram, steps=steps, damping=asked, start=start)
+            dampings.append(found.damping)
+            return found.weight
+
+        return NewWeights(weight=layer.each(one), asked=asked, damping=max(dampings))
+
+
+def default_damping(layer: Layer) -> float:
+    """Return DAMPING, and more in proportion where there are few tokens per input channel: they are fitted as noise."""
+    if layer.tokens is None:
+        return DAMPING
+    return DAMPING * max(1.0, _ENOUGH_TOKENS * layer.layout.columns / max(1.0, layer.tokens))

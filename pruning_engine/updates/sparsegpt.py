@@ -8,8 +8,21 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from pruning_engine.checkpoints.statistics import Alternatives
-from pruning_engine.updates.update import Update, check_damping, check_whole
+from pruning_engine.methods.arrays import Array
+from pruning_engine.methods.choices import given
+from pruning_engine.methods.gram import Gram
+from pruning_engine.methods.sparsegpt import eliminate
+from pruning_engine.scores.layer import Flags, Layer
+from pruning_engine.selection.outcome import EliminatedWeights
+from pruning_engine.updates.update import NewWeights, Update, check_damping, check_whole
 from pruning_proto.names import IN_COUNT, IN_GRAM, INPUTS
+
+BLOCK: Final = 128
+"""The paper's."""
+
+DAMPING: Final = 0.01
+"""The paper's."""
+
 
 MOST_COLUMNS: Final = 4_096
 """The largest block."""
@@ -30,3 +43,17 @@ class SparseGpt(Update):
         """Refuse values out of range. Raises: RecipeError."""
         check_whole(self.block, MOST_COLUMNS, f"{path}.block")
         check_damping(self.damping, f"{path}.damping")
+
+    def new_weights(self, layer: Layer, keep: Flags, eliminated: EliminatedWeights | None) -> NewWeights:
+        """Return what one pass over the columns leaves; the score's own, if it has made the same pass."""
+        block, asked = self.block or BLOCK, DAMPING if self.damping is None else self.damping
+        if eliminated is not None and (eliminated.block, eliminated.asked) == (block, asked):
+            return NewWeights(weight=eliminated.weight, asked=asked, damping=eliminated.damping)
+        dampings = [asked]
+
+        def one(index: int, gram: Gram) -> Array:
+            found = eliminate(layer.weight[index], gram, given(keep[index]), block=block, damping=asked)
+            dampings.append(found.damping)
+            return found.weight
+
+        return NewWeights(weight=layer.each(one), asked=asked, damping=max(dampings))

@@ -76,16 +76,27 @@ def plan_text(plan: Plan, width: int | None, top: int | None = None) -> str:
 
 
 def _tensors_table(report: Report, top: int | None) -> Table:
-    """Return the selected tensors, and what was pruned as a part of the whole model; a column for what was before."""
+    """Return the selected tensors, and what was pruned as a part of the whole model.
+
+    There is a column for what was pruned before, and one for predicted errors, if there is any.
+    """
     has_before = report.pruned_before > 0
+    has_errors = any(tensor.predicted_error is not None for tensor in report.tensors)
 
-    def row(name: str, entries: int, before: int, pruned: int) -> tuple[str, ...]:
+    def row(name: str, entries: int, before: int, pruned: int, error: float | None = None) -> tuple[str, ...]:
         earlier = (f"{before:,}",) if has_before else ()
-        return (name, f"{entries:,}", *earlier, f"{pruned:,}", percent(pruned, entries))
+        errors = ("" if error is None else f"{error:.4f}",) if has_errors else ()
+        return (name, f"{entries:,}", *earlier, f"{pruned:,}", percent(pruned, entries), *errors)
 
-    head = ("tensor", "entries", *(("before",) if has_before else ()), "pruned", "sparsity")
+    head = (
+        *("tensor", "entries", *(("before",) if has_before else ())),
+        *("pruned", "sparsity", *(("predicted error",) if has_errors else ())),
+    )
     shown = largest(report.tensors, top, lambda tensor: tensor.entries)
-    rows = [row(tensor.name, tensor.entries, tensor.pruned_before, tensor.pruned) for tensor in shown]
+    rows = [
+        row(tensor.name, tensor.entries, tensor.pruned_before, tensor.pruned, tensor.predicted_error)
+        for tensor in shown
+    ]
     foot = row(
         f"{counted(len(report.tensors), 'tensor')} selected", report.entries, report.pruned_before, report.pruned
     )

@@ -12,12 +12,30 @@ from pruning_proto.v1 import pruning_pb2 as pb
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CurvePoint:
+    """The predicted error of a tensor where the rule at position `rule` prunes a part of its entries, `sparsity`.
+
+    `predicted_error`: ||(W - W') X|| / ||W X||. It `is_weak` without statistics: it is then ||W - W'|| / ||W||.
+    """
+
+    rule: int
+    sparsity: float
+    predicted_error: float
+    is_weak: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TensorReport:
     """What was done to one selected parameter.
 
     Units: entries. `pruned` includes `pruned_before`. `zeros_before` and `zeros` count what is zero or pruned, before
     the first rule and in the result; None if a server did not count them. `threshold` is the largest score that the
     last rule that ranks by magnitude pruned; None if there is no such rule, or it pruned nothing.
+
+    `masked_error` is the relative error of the layer's outputs that the statistics predict for the mask alone,
+    `predicted_error` that of the result, after the update; None if no rule used statistics of its inputs. `damping` was
+    added to the diagonal of its Gram matrix, times its mean; None if nothing was factored. `curve`, of `scan`: the
+    predicted error over sparsity, rule after rule, ascending.
     """
 
     name: str
@@ -27,6 +45,10 @@ class TensorReport:
     threshold: float | None = None
     zeros_before: int | None = None
     zeros: int | None = None
+    masked_error: float | None = None
+    predicted_error: float | None = None
+    damping: float | None = None
+    curve: tuple[CurvePoint, ...] = ()
 
     @property
     def sparsity(self) -> float:
@@ -139,6 +161,16 @@ def _tensor(tensor: pb.TensorReport) -> TensorReport:
         threshold=tensor.threshold if tensor.HasField("threshold") else None,
         zeros_before=tensor.zeros_before if tensor.HasField("zeros_before") else None,
         zeros=tensor.zeros if tensor.HasField("zeros") else None,
+        masked_error=tensor.masked_error if tensor.HasField("masked_error") else None,
+        predicted_error=tensor.predicted_error if tensor.HasField("predicted_error") else None,
+        damping=tensor.damping if tensor.HasField("damping") else None,
+        curve=tuple(map(_point, tensor.curve)),
+    )
+
+
+def _point(point: pb.CurvePoint) -> CurvePoint:
+    return CurvePoint(
+        rule=point.rule, sparsity=point.sparsity, predicted_error=point.predicted_error, is_weak=point.is_weak
     )
 
 
@@ -155,8 +187,12 @@ def _group(group: pb.GroupReport) -> GroupReport:
 
 def _json_tensor(tensor: TensorReport) -> dict[str, Any]:
     fields = asdict(tensor) | {"sparsity": tensor.sparsity}
-    if tensor.threshold is not None and math.isinf(tensor.threshold):
-        fields["threshold"] = "Infinity"  # as in protobuf's JSON mapping: JSON has no such number
+    for name in ("threshold", "masked_error", "predicted_error"):
+        if fields[name] is not None and math.isinf(fields[name]):
+            fields[name] = "Infinity"  # as in protobuf's JSON mapping: JSON has no such number
+    for point in fields["curve"]:
+        if math.isinf(point["predicted_error"]):
+            point["predicted_error"] = "Infinity"
     return fields
 
 

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from pruning_engine.planning.plan import Plan, PlannedParameter
 from pruning_engine.planning.selectors.not_selected import NotSelected
-from pruning_engine.report import GroupReport, ModelTotals, ModelWarning, Report, TensorReport, WarningKind
+from pruning_engine.report import CurvePoint, GroupReport, ModelTotals, ModelWarning, Report, TensorReport, WarningKind
 from pruning_proto import limits
 from pruning_proto.reasons import Reason
 from pruning_proto.safetensors.header import TensorEntry
@@ -36,6 +36,8 @@ _WARNING_KINDS = {
     WarningKind.WEIGHT_NORM: pb.WARNING_KIND_WEIGHT_NORM,
     WarningKind.NOTHING_PRUNED: pb.WARNING_KIND_NOTHING_PRUNED,
     WarningKind.LEFT_DENSE: pb.WARNING_KIND_LEFT_DENSE,
+    WarningKind.DAMPING_INCREASED: pb.WARNING_KIND_DAMPING_INCREASED,
+    WarningKind.FEW_TOKENS: pb.WARNING_KIND_FEW_TOKENS,
 }
 
 _LONGEST_CHARACTER = 4  # bytes, in UTF-8
@@ -121,6 +123,19 @@ def _tensor_report(tensor: TensorReport) -> pb.TensorReport:
         threshold=tensor.threshold,
         zeros_before=tensor.zeros_before,
         zeros=tensor.zeros,
+        masked_error=tensor.masked_error,
+        predicted_error=tensor.predicted_error,
+        damping=tensor.damping,
+        curve=map(_curve_point, tensor.curve),
+    )
+
+
+def _curve_point(point: CurvePoint) -> pb.CurvePoint:
+    return pb.CurvePoint(
+        rule=point.rule,
+        sparsity=point.sparsity,
+        predicted_error=point.predicted_error,
+        is_weak=point.is_weak,
     )
 
 

@@ -53,6 +53,9 @@ _AMOUNTS: Mapping[str, Callable[[float], Amount]] = {
     Sparsity.field: Sparsity,
 }
 
+MOST_SPARSITIES: Final = 64
+"""Points of one curve."""
+
 EXPRESSION_BYTES: Final = 4096
 """What a regular expression counts as, however short: `(.{30}){30}` takes milliseconds to compile."""
 
@@ -71,7 +74,7 @@ class Request:
     `recipe` has its seed, given or drawn here; `is_seed_reported` says whether a result depends on it, or the caller
     gave it, so that the same request leaves the same bytes. `options_bytes` is how much planning and
     describing have to do for it, as for a header of that length, and `expressions` is the number of
-    regular expressions.
+    regular expressions. `scan_sparsities`: of output format SCAN; empty: the default.
     """
 
     recipe: Recipe
@@ -82,6 +85,7 @@ class Request:
     digests: bool = False
     options_bytes: int = 0
     expressions: int = 0
+    scan_sparsities: tuple[float, ...] = ()
 
 
 def request_of(options: pb.PruneOptions) -> Request:
@@ -104,6 +108,7 @@ def request_of(options: pb.PruneOptions) -> Request:
         digests=options.digests,
         options_bytes=options.ByteSize() + EXPRESSION_BYTES * regular_expressions,
         expressions=regular_expressions,
+        scan_sparsities=_scan_sparsities(options, output),
     )
 
 
@@ -123,6 +128,18 @@ def _checked_now(message: pb.Recipe) -> tuple[Recipe, int]:
     recipe = recipe_of(message)
     check(recipe)
     return recipe, expressions(message.rules)
+
+
+def _scan_sparsities(options: pb.PruneOptions, output: OutputFormat) -> tuple[float, ...]:
+    """Return the sparsities of a scan. Raises: Refusal if they are out of range, or nothing is scanned."""
+    if options.scan_sparsities and output is not formats.SCAN:
+        raise invalid("scan_sparsities", "they are for OUTPUT_FORM_SCAN only; ask for that format, or leave them out")
+    if len(options.scan_sparsities) > MOST_SPARSITIES:
+        raise invalid("scan_sparsities", f"at most {MOST_SPARSITIES} are allowed, got {len(options.scan_sparsities):,}")
+    for position, sparsity in enumerate(options.scan_sparsities):
+        if not 0 < sparsity < 1:
+            raise invalid(f"scan_sparsities[{position}]", f"a sparsity is above 0.0 and below 1.0, got {sparsity}")
+    return tuple(options.scan_sparsities)
 
 
 def recipe_of(message: pb.Recipe) -> Recipe:

@@ -201,7 +201,7 @@ def test_format_report_returns_no_tensors() -> None:
     assert result.report.pruned == 3
 
 
-@pytest.mark.parametrize("output", [form for form in OutputForm if form is not OutputForm.REMOVED])  # see test_removal
+@pytest.mark.parametrize("output", [form for form in OutputForm if form not in (OutputForm.REMOVED, OutputForm.SCAN)])
 def test_the_input_stays_as_it_is(output: OutputForm) -> None:
     state_dict = {"weight": WEIGHT.clone(), "weight:mask_bits": torch.tensor([0b111011], dtype=torch.uint8)}
     prune_state_dict(state_dict, recipe(l1(), ln(2.0)), output=output)

@@ -1,0 +1,90 @@
+"""Optimal brain surgeon: what pruning costs if the remaining weights make up for it.
+
+Source: of entries, Frantar, Alistarh, "SparseGPT: Massive Language Models Can Be Accurately Pruned in One-Shot", 2023,
+arXiv:2301.00774, section 3: w^2 / [H^-1]_jj^2, column by column, where H is what the columns to the left leave.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+import numpy as np
+
+from pruning_engine.checkpoints.statistics import Alternatives
+from pruning_engine.errors import Reason, RecipeError
+from pruning_engine.kernels.input_matrix import flags_of, mask_of
+from pruning_engine.methods.arrays import Array
+from pruning_engine.methods.choices import Choice
+from pruning_engine.methods.gram import Gram
+from pruning_engine.methods.sparsegpt import eliminate
+from pruning_engine.scores.parameters import ArrivedParameter
+from pruning_engine.scores.score import Score
+from pruning_engine.selection.outcome import EliminatedWeights, Outcome
+from pruning_proto.names import IN_COUNT, IN_GRAM, INPUTS
+
+BLOCK: Final = 128
+"""The paper's."""
+
+DAMPING: Final = 0.01
+"""The paper's."""
+
+_MOST_COLUMNS: Final = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class ObsScore(Score):
+    """Entries by w^2 / [H^-1]_jj^2 along an elimination of columns, which decides some columns at a time.
+
+    `block`: columns that are decided together, None: 128. `damping`: added to the diagonal of H, times its mean, None:
+    0.01. `greedy`: for units, whether they are pruned one at a time, None: true.
+    """
+
+    field: ClassVar[str] = "obs"
+    ranks: ClassVar[bool] = True
+    eliminates: ClassVar[bool] = True
+    takes_global_scope: ClassVar[bool] = False
+    ranks_channels: ClassVar[bool] = False
+    statistics: ClassVar[tuple[Alternatives, ...]] = ((IN_GRAM, INPUTS),)
+    optional_statistics: ClassVar[tuple[Alternatives, ...]] = ((IN_COUNT,),)
+
+    block: int | None = None
+    damping: float | None = None
+    greedy: bool | None = None
+
+    @property
+    def is_reproducible(self) -> bool:
+        """BLAS decides the last bits of a factorisation."""
+        return False
+
+    def check(self, path: str) -> None:
+        """Refuse values out of range. Raises: RecipeError."""
+        if self.block is not None and not 1 <= self.block <= _MOST_COLUMNS:
+            self._refuse(f"{path}.block", f"allowed are 1 to {_MOST_COLUMNS:,} columns, got {self.block:,}")
+        if self.damping is not None and not 0 < self.damping < float("inf"):
+            self._refuse(f"{path}.damping", f"a damping is a finite number above 0, such as 0.01, got {self.damping}")
+
+    def eliminated(self, parameter: ArrivedParameter, choices: Sequence[Choice]) -> Outcome:
+        """Return what remains where each matrix is pruned by its choice, and the weights that make up for it.
+
+        Raises: CheckpointError if the statistics cannot be used.
+        """
+        layer, backend = parameter.layer, parameter.backend
+        flags = layer.layout.to_matrices(flags_of(parameter.mask, backend))
+        keep, block = np.empty(flags.shape, np.bool_), self.block or BLOCK
+        asked = DAMPING if self.damping is None else self.damping
+        dampings = [asked]
+
+        def one(index: int, gram: Gram) -> Array:
+            found = eliminate(layer.weight[index], gram, choices[index], keep=flags[index], block=block, damping=asked)
+            keep[index] = found.keep
+            dampings.append(found.damping)
+            return found.weight
+
+        weight = layer.each(one)
+        eliminated = EliminatedWeights(weight=weight, block=block, asked=asked, damping=max(dampings))
+        mask = mask_of(layer.layout.to_entries(keep), backend)
+        return Outcome(mask, is_ranked=True, eliminated=eliminated, damping=eliminated.damping, asked_damping=asked)
+
+    @staticmethod
+    def _refuse(path: str, text: str) -> None:
+        raise RecipeError(Reason.INVALID_RECIPE, f"{path}: {text}", field=path)

@@ -1,0 +1,123 @@
+"""Updates of layers that store their weights otherwise than Linear, and of FP8 weights with a scale."""
+
+import pytest
+import torch
+
+from pruning_engine.recipe import Fraction, Magnitude, ObsScore, Refit, Rule, SparseGpt, Swaps
+from tests.engine import calibrated
+from tests.engine.calibrated import Tensors, gram, inputs, prune
+
+torch.manual_seed(5)
+CONV = torch.randn(6, 3, 2, 2, dtype=torch.float64)
+LINEAR = torch.randn(6, 8, dtype=torch.float64)
+EXPERTS = torch.randn(3, 6, 8, dtype=torch.float64)
+X = inputs(8)
+CONV_X = inputs(12)
+EXPERT_X = [inputs(8, seed=seed) for seed in range(3)]
+EXPERT_GRAMS = torch.stack([gram(rows) for rows in EXPERT_X])
+REFIT = Refit(steps=300)
+
+LAYERS: dict[str, tuple[Tensors, int]] = {
+    "linear": ({"fc.weight": LINEAR, "fc.weight:in_gram": gram(X)}, 1),
+    "conv": ({"conv.weight": CONV, "conv.weight:in_gram": gram(CONV_X)}, 1),
+    "conv1d of gpt-2": ({"c_fc.weight": LINEAR.T.contiguous(), "c_fc.weight:in_gram": gram(X)}, 0),
+    "experts, outputs first": ({"mlp.experts.up_proj": EXPERTS, "mlp.experts.up_proj:in_gram": EXPERT_GRAMS}, 2),
+    "experts, inputs first": (
+        {
+            "mlp.experts.up_proj": EXPERTS.transpose(1, 2).contiguous(),
+            "mlp.experts.up_proj:in_gram": EXPERT_GRAMS,
+        },
+        1,
+    ),
+}
+GRAMS = {
+    "linear": gram(X)[None],
+    "conv": gram(CONV_X)[None],
+    "conv1d of gpt-2": gram(X)[None],
+    "experts, outputs first": EXPERT_GRAMS,
+    "experts, inputs first": EXPERT_GRAMS,
+}
+layers = pytest.mark.parametrize("layer", LAYERS)
+
+
+def matrices(layer: str, weight: torch.Tensor) -> torch.Tensor:
+    """Return a weight as (E, R, C)."""
+    if layer.endswith("inputs first"):
+        return weight.transpose(1, 2)
+    if layer == "conv1d of gpt-2":
+        return weight.T[None]
+    return weight if layer.startswith("experts") else weight.reshape(1, 6, -1)
+
+
+def pruned(layer: str, rule: Rule) -> tuple[torch.Tensor, torch.Tensor, calibrated.Pruned]:
+    """Return the matrices before and after a rule, and the result."""
+    tensors, _ = LAYERS[layer]
+    name = next(iter(tensors))
+    found = prune(tensors, rule)
+    return matrices(layer, tensors[name]), matrices(layer, found.tensors[name]), found
+
+
+@layers
+def test_refit_is_least_squares(layer: str) -> None:
+    rule = Rule(score=Magnitude(), amount=Fraction(0.5), input_dim=LAYERS[layer][1], update=REFIT)
+    before, after, _ = pruned(layer, rule)
+    for own, new, matrix in zip(before, after, GRAMS[layer], strict=True):
+        exact = calibrated.least_squares(own, new != 0, matrix, 0.001)
+        torch.testing.assert_close(new, exact, rtol=1e-3, atol=1e-3)
+
+
+@layers
+def test_obs_prunes_exactly_half(layer: str) -> None:
+    rule = Rule(score=ObsScore(), amount=Fraction(0.5), input_dim=LAYERS[layer][1], update=SparseGpt())
+    before, after, found = pruned(layer, rule)
+    assert int((after == 0).sum()) == before.numel() // 2 == found.report.pruned
+    for own, new, matrix in zip(before, after, GRAMS[layer], strict=True):
+        exact = calibrated.eliminated(own, new != 0, matrix, 0.01)
+        torch.testing.assert_close(new, exact, rtol=1e-7, atol=1e-9)
+
+
+@layers
+def test_predicted_error_is_that_of_all_matrices(layer: str) -> None:
+    rule = Rule(score=Magnitude(), amount=Fraction(0.5), input_dim=LAYERS[layer][1], swaps=Swaps())
+    before, after, found = pruned(layer, rule)
+    lost, energy = (
+        sum(float((own @ matrix * own).sum()) for own, matrix in zip(weights, GRAMS[layer], strict=True))
+        for weights in (before - after, before)
+    )
+    assert found.report.tensors[0].predicted_error == pytest.approx((lost / energy) ** 0.5, rel=1e-9)
+
+
+@layers
+def test_swaps_keep_the_count_of_each_output(layer: str) -> None:
+    plain = Rule(score=Magnitude(), amount=Fraction(0.5))
+    tensors, dim = LAYERS[layer]
+    name = next(iter(tensors))
+    before = matrices(layer, prune({name: tensors[name]}, plain).tensors[name]) != 0
+    rule = Rule(score=Magnitude(), amount=Fraction(0.5), input_dim=dim, swaps=Swaps())
+    _, after, _ = pruned(layer, rule)
+    assert (after != 0).sum(2).tolist() == before.sum(2).tolist()
+    assert not torch.equal(after != 0, before)
+
+
+def test_fp8_codes_are_refitted_by_their_values() -> None:
+    values, scale = LINEAR.float(), torch.tensor([[0.01], [0.02], [0.01], [0.03], [0.01], [0.5]])
+    codes = (values / scale).clamp(-448, 448).to(torch.float8_e4m3fn)
+    tensors = {"fc.weight": codes, "fc.weight_scale": scale, "fc.weight:in_gram": gram(X)}
+    after = prune(tensors, Rule(score=Magnitude(), amount=Fraction(0.5), input_dim=1, update=REFIT)).tensors
+    new = after["fc.weight"].float() * scale
+    exact = calibrated.least_squares(codes.double() * scale, new != 0, gram(X), 0.001)
+    step = torch.maximum(exact.abs() * 2**-4, scale * 2**-9)
+    limit = scale * 448
+    assert (new - exact.clamp(-limit, limit)).abs().le(step * 1.001).all()
+    assert torch.equal(after["fc.weight_scale"], scale)
+
+
+def test_fp8_codes_of_scale_zero_stay_zero() -> None:
+    scale = torch.zeros(6, 1)
+    tensors = {
+        "fc.weight": LINEAR.to(torch.float8_e4m3fn),
+        "fc.weight_scale": scale,
+        "fc.weight:in_gram": gram(X),
+    }
+    rule = Rule(score=Magnitude(), amount=Fraction(0.5), input_dim=1, update=REFIT)
+    assert (prune(tensors, rule).tensors["fc.weight"].float() == 0).all()
