@@ -38,7 +38,16 @@ PATTERN_BYTES: Final = 4096
 """Bytes of one pattern: an alternative of about 100 full names."""
 
 ALIASES: Final = 10_000
-"""Aliases in one request. Models tie a few tensors; a checkpoint of 10,000 that are all tied is not known."""
+"""Aliases in one request, of tensors and auxiliary tensors. A checkpoint of 10,000 that are all tied is not known."""
+
+INPUT_DIMS: Final = 50_000
+"""Input dims in one request: one for each tensor of a model of many experts. Their names are in OPTIONS_BYTES."""
+
+SCAN_SPARSITIES: Final = 64
+"""Points of one curve of predicted error; each takes one selection of the tensor."""
+
+MODEL_TYPE_BYTES: Final = 256
+"""Bytes of a model_type; the longest of transformers has 40."""
 
 OPTIONS_BYTES: Final = 2 * MIB
 """Bytes of the options. Groups written by hand for a model of 100 layers take about 100 KiB."""

@@ -6,7 +6,6 @@ from itertools import chain
 from typing import Final
 
 from pruning_engine.checkpoints.parameters import TensorSpec
-from pruning_engine.planning.options import PlanOptions
 from pruning_engine.planning.plan import Plan
 from pruning_engine.planning.planner import make_plan
 from pruning_engine.recipe import OutputForm
@@ -67,7 +66,7 @@ def prepare(request: Request, file: Layout, backlog_bytes: int, version: str) ->
         output=OutputForm(output.computed_as),
         aliases=request.aliases,
         history=earlier.recipes,
-        options=PlanOptions(scan_sparsities=request.scan_sparsities),
+        options=request.plan_options,
     )
     if earlier.not_read:
         plan = replace(plan, warnings=(*plan.warnings, _history_warning(earlier)))

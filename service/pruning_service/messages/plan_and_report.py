@@ -111,6 +111,8 @@ def _tensor_plan(parameter: PlannedParameter) -> pb.TensorPlan:
         rules=parameter.rules,
         not_selected=_NOT_SELECTED[parameter.not_selected],
         was_pruned=parameter.was_pruned,
+        auxiliary=parameter.used_auxiliary,
+        input_dim=parameter.input_dim,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 
 from pruning_engine.allocations.table import ALLOCATIONS
 from pruning_engine.granularities.table import GRANULARITIES
+from pruning_engine.planning.options import PlanOptions
 from pruning_engine.recipe import (
     Amount,
     Bounds,
@@ -31,7 +32,8 @@ from pruning_proto import formats
 from pruning_proto.formats import OutputFormat
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.messages.fields import invalid, read, write
-from pruning_service.messages.request_limits import check_aliases, check_rules, expressions
+from pruning_service.messages.plan_options import plan_options_of
+from pruning_service.messages.request_limits import check_names, check_rules, expressions
 
 Value = TypeVar("Value")
 
@@ -53,8 +55,7 @@ _AMOUNTS: Mapping[str, Callable[[float], Amount]] = {
     Sparsity.field: Sparsity,
 }
 
-MOST_SPARSITIES: Final = 64
-"""Points of one curve."""
+_NO_OPTIONS: Final = PlanOptions()
 
 EXPRESSION_BYTES: Final = 4096
 """What a regular expression counts as, however short: `(.{30}){30}` takes milliseconds to compile."""
@@ -74,18 +75,18 @@ class Request:
     `recipe` has its seed, given or drawn here; `is_seed_reported` says whether a result depends on it, or the caller
     gave it, so that the same request leaves the same bytes. `options_bytes` is how much planning and
     describing have to do for it, as for a header of that length, and `expressions` is the number of
-    regular expressions. `scan_sparsities`: of output format SCAN; empty: the default.
+    regular expressions. `plan_options`: what else the plan depends on.
     """
 
     recipe: Recipe
     is_seed_reported: bool
     output: OutputFormat
     aliases: Mapping[str, str]
+    plan_options: PlanOptions = _NO_OPTIONS
     canonical_zero: bool = False
     digests: bool = False
     options_bytes: int = 0
     expressions: int = 0
-    scan_sparsities: tuple[float, ...] = ()
 
 
 def request_of(options: pb.PruneOptions) -> Request:
@@ -96,7 +97,7 @@ def request_of(options: pb.PruneOptions) -> Request:
     output = formats.BY_NUMBER[options.output]
     if options.canonical_zero and not output.is_packed:
         raise invalid("canonical_zero", "it is for OUTPUT_FORM_PACKED only; ask for that format, or leave it out")
-    check_aliases(options)
+    check_names(options)
     recipe, regular_expressions = _checked(options.recipe)
     has_seed = recipe.seed is not None
     return Request(
@@ -104,11 +105,11 @@ def request_of(options: pb.PruneOptions) -> Request:
         is_seed_reported=has_seed or recipe.is_random,
         output=output,
         aliases=dict(options.aliases),
+        plan_options=plan_options_of(options, output),
         canonical_zero=options.canonical_zero,
         digests=options.digests,
         options_bytes=options.ByteSize() + EXPRESSION_BYTES * regular_expressions,
         expressions=regular_expressions,
-        scan_sparsities=_scan_sparsities(options, output),
     )
 
 
@@ -128,18 +129,6 @@ def _checked_now(message: pb.Recipe) -> tuple[Recipe, int]:
     recipe = recipe_of(message)
     check(recipe)
     return recipe, expressions(message.rules)
-
-
-def _scan_sparsities(options: pb.PruneOptions, output: OutputFormat) -> tuple[float, ...]:
-    """Return the sparsities of a scan. Raises: Refusal if they are out of range, or nothing is scanned."""
-    if options.scan_sparsities and output is not formats.SCAN:
-        raise invalid("scan_sparsities", "they are for OUTPUT_FORM_SCAN only; ask for that format, or leave them out")
-    if len(options.scan_sparsities) > MOST_SPARSITIES:
-        raise invalid("scan_sparsities", f"at most {MOST_SPARSITIES} are allowed, got {len(options.scan_sparsities):,}")
-    for position, sparsity in enumerate(options.scan_sparsities):
-        if not 0 < sparsity < 1:
-            raise invalid(f"scan_sparsities[{position}]", f"a sparsity is above 0.0 and below 1.0, got {sparsity}")
-    return tuple(options.scan_sparsities)
 
 
 def recipe_of(message: pb.Recipe) -> Recipe:

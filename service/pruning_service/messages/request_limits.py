@@ -16,9 +16,14 @@ _EXPRESSION: Final = "re:"
 _WILDCARDS: Final = frozenset("*?[")
 
 
-def check_aliases(options: pb.PruneOptions) -> None:
-    """Refuse more aliases than a request may have. Raises: Refusal."""
+def check_names(options: pb.PruneOptions) -> None:
+    """Refuse more aliases, input dims and sparsities than a request may have. Raises: Refusal."""
     _check("aliases", len(options.aliases), limits.ALIASES, "aliases")
+    aliases = len(options.aliases) + len(options.auxiliary_aliases)
+    _check("auxiliary_aliases", aliases, limits.ALIASES, "aliases, those of tensors included,")
+    _check("input_dims", len(options.input_dims), limits.INPUT_DIMS, "input dims")
+    _check("scan_sparsities", len(options.scan_sparsities), limits.SCAN_SPARSITIES, "sparsities")
+    _check("model_type", len(options.model_type.encode()), limits.MODEL_TYPE_BYTES, "bytes")
 
 
 def check_rules(rules: Sequence[pb.Rule]) -> None:
