@@ -59,8 +59,8 @@ class Arrays(Protocol):
     def eigen(self, matrix: Array) -> tuple[Array, Array]:
         """Return the eigenvalues of a symmetric matrix in ascending order, and its eigenvectors as columns."""
 
-    def inverse(self, matrices: Array) -> Array:
-        """Return the inverses of matrices (N, K, K)."""
+    def invert(self, matrices: Array) -> None:
+        """Replace matrices (N, K, K) by their inverses."""
 
     def prune_least(self, scores: Array, candidates: Array, count: int) -> Array:
         """Return `candidates` without the `count` of least score; of equal ones the first in flat order are pruned."""
@@ -146,10 +146,13 @@ class NumpyArrays:
         values, vectors = np.linalg.eigh(matrix)
         return values, vectors
 
-    def inverse(self, matrices: Array) -> Array:
-        """Return the inverses of matrices (N, K, K)."""
-        pieces = [matrices[begin : begin + 64] for begin in range(0, len(matrices), 64)]
-        return np.concatenate(in_parallel(np.linalg.inv, pieces)) if pieces else matrices
+    def invert(self, matrices: Array) -> None:
+        """Replace matrices (N, K, K) by their inverses."""
+
+        def work(begin: int) -> None:
+            matrices[begin : begin + 64] = np.linalg.inv(matrices[begin : begin + 64])
+
+        in_parallel(work, range(0, len(matrices), 64))
 
     def prune_least(self, scores: Array, candidates: Array, count: int) -> Array:
         """Return `candidates` without the `count` of least score; of equal ones the first in flat order are pruned."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pruning_engine.kernels.compiled.statistics_kernels import Conjugates, calibrated_kernels
-from pruning_engine.methods.arrays import Array, arrays_of
+from pruning_engine.methods.arrays import Array, arrays_of, row_blocks
 from pruning_engine.methods.preconditioner import RowPreconditioner
 
 
@@ -21,21 +21,43 @@ class Equations:
     preconditioner: RowPreconditioner
 
 
-def begin(equations: Equations, keep: Array, residual: Array, solution: Array) -> Conjugates:
-    """Return the state before the first step. `residual` and `solution` (R, C) are changed by the steps."""
-    ops = arrays_of(residual)
-    products = 1 + 0 * ops.dot_rows(residual, residual)
+@dataclass(frozen=True, slots=True)
+class Buffers:
+    """Memory (R, C) for what changes from step to step; used for one block of rows after another."""
+
+    direction: Array
+    residual: Array
+    image: Array
+
+    @staticmethod
+    def for_rows(weight: Array, entries: int) -> "Buffers":
+        """Return buffers for the largest of the blocks that `row_blocks` makes."""
+        most = max(
+            (rows.stop - rows.start for rows in row_blocks(weight.shape[0], weight.shape[1], entries)), default=0
+        )
+        return Buffers(*(arrays_of(weight).zeros((most, weight.shape[1]), weight) for _ in range(3)))
+
+    def first(self, rows: int) -> "Buffers":
+        """Return the first rows of each."""
+        return Buffers(self.direction[:rows], self.residual[:rows], self.image[:rows])
+
+
+def conjugates(equations: Equations, keep: Array, solution: Array, buffers: Buffers) -> Conjugates:
+    """Return the state before the first step, from `buffers.residual`. The steps change `solution` and the buffers."""
+    ops, residual = arrays_of(solution), buffers.residual
+    nothing = ops.in_dtype(ops.zeros(residual.shape[:1], residual), np.float64)
     state = Conjugates(
         keep=keep,
         inverse_diagonal=equations.preconditioner.shared.inverse_diagonal,
-        image=ops.zeros(residual.shape, residual),
-        direction=ops.zeros(residual.shape, residual),
+        image=buffers.image,
+        direction=buffers.direction,
         residual=residual,
         solution=solution,
-        products=products,
-        enough=0 * products,
-        change=0 * products,
+        products=nothing + 1,
+        enough=ops.copy(nothing),
+        change=ops.copy(nothing),
     )
+    state.direction[:] = 0
     equations.preconditioner.write_correction(residual, state.image)
     _turn(state)
     return state

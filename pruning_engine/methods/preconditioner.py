@@ -53,20 +53,22 @@ class Preconditioner:
         rest = ops.where(rest > least, rest, least) + penalty
         return Preconditioner(ops.where(rest > 0, 1 / ops.where(rest > 0, rest, 1.0), 0.0), basis)
 
-    def within(self, keep: Array) -> "RowPreconditioner":
-        """Return the preconditioner of rows with their masks."""
+    def within(self, keep: Array, scratch: Array) -> "RowPreconditioner":
+        """Return the preconditioner of rows with their masks; `scratch` (R, C) is overwritten."""
         ops, basis = arrays_of(self.basis), self.basis
         rows, rank = keep.shape[0], basis.shape[1]
-        mask = ops.where(keep, self.inverse_diagonal, 0.0)
+        scratch[:] = self.inverse_diagonal
+        scratch *= keep
         inner = ops.zeros((rows, rank, rank), basis)
         for begin in range(0, rank, STRIP):
             few = slice(begin, min(rank, begin + STRIP))
             others = basis[:, None, begin:] * basis[:, few, None]
-            inner[:, few, begin:] = (mask @ others.reshape(len(basis), -1)).reshape(rows, -1, rank - begin)
+            inner[:, few, begin:] = (scratch @ others.reshape(len(basis), -1)).reshape(rows, -1, rank - begin)
             inner[:, begin:, few] = ops.transpose(inner[:, few, begin:])
         for direction in range(rank):
             inner[:, direction, direction] += 1
-        return RowPreconditioner(self, ops.inverse(inner))
+        ops.invert(inner)
+        return RowPreconditioner(self, inner)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ arXiv:2406.07831, section 3.3, solve all rows at once by preconditioned conjugat
 from typing import Final
 
 from pruning_engine.methods.arrays import Array, arrays_of, row_blocks
-from pruning_engine.methods.conjugates import Equations, begin, solve
+from pruning_engine.methods.conjugates import Buffers, Equations, conjugates, solve
 from pruning_engine.methods.gram import Gram
 from pruning_engine.methods.preconditioner import Preconditioner
 from pruning_engine.methods.updated import Updated
@@ -16,7 +16,7 @@ CONVERGED: Final = 1e-8
 """A row is done when its loss can fall by no more than about this part of Σ w² diag H."""
 
 BLOCK_ENTRIES: Final = 1 << 22
-"""Entries of the rows that are solved at a time: the longer, the faster the products; four such blocks are held."""
+"""Entries of the rows that are solved at a time: the more, the faster the products. Memory: about five such blocks."""
 
 
 def refit(  # noqa: PLR0913 - by keyword, with the paper's defaults
@@ -24,23 +24,30 @@ def refit(  # noqa: PLR0913 - by keyword, with the paper's defaults
 ) -> Updated:
     """Return the weights within the mask whose outputs are nearest to those of `weight`, by conjugate gradients.
 
-    `steps`: at most; rows stop where they have converged.
+    `steps`: at most; rows stop where they have converged. Ten are nearly always enough.
     `start`: where to begin, such as what SparseGPT left; weight · keep by default. No row ends worse than it began.
-    Cost: steps + 1 products (R, C) · (C, C), about one more for the preconditioner, and five blocks of rows of memory.
+    Cost: steps + 1 products (R, C) · (C, C), and about one more for the preconditioner.
     """
-    ops = arrays_of(weight)
+    ops, begin = arrays_of(weight), weight if start is None else start
     matrix, penalty = gram.matrix_like(weight), damping * gram.scale
-    preconditioner = Preconditioner.of_gram(gram, weight, penalty)
-    result = ops.zeros(weight.shape, weight)
+    preconditioner, diagonal = Preconditioner.of_gram(gram, weight, penalty), ops.cast(gram.diagonal, weight)
+    result, buffers = ops.zeros(weight.shape, weight), Buffers.for_rows(weight, BLOCK_ENTRIES)
     for rows in row_blocks(weight.shape[0], weight.shape[1], BLOCK_ENTRIES):
-        first = ops.where(keep[rows], weight[rows] if start is None else start[rows], 0.0)
-        result[rows] = first
-        residual = ops.where(keep[rows], (weight[rows] - first) @ matrix, 0.0) - penalty * first
-        equations = Equations(matrix, penalty, preconditioner.within(keep[rows]))
-        state = begin(equations, keep[rows], residual, result[rows])
-        state.enough[:] = CONVERGED * ops.dot_rows(weight[rows] * weight[rows], ops.cast(gram.diagonal, weight))
+        mask, solution, part = keep[rows], result[rows], buffers.first(rows.stop - rows.start)
+        solution[:] = begin[rows]
+        solution *= mask
+        difference, residual = part.direction, part.residual
+        difference[:] = weight[rows]
+        difference -= solution
+        ops.product(difference, matrix, residual)
+        residual *= mask
+        residual -= penalty * solution
+        equations = Equations(matrix, penalty, preconditioner.within(mask, part.image))
+        state = conjugates(equations, mask, solution, part)
+        state.enough[:] = CONVERGED * ((weight[rows] * weight[rows]) @ diagonal)
         solve(equations, state, steps)
-        result[rows] = ops.where((state.change < 0)[:, None], result[rows], first)
+        worse = ~(state.change < 0)
+        solution[worse] = begin[rows][worse] * mask[worse]
     return Updated(result, damping)
 
 

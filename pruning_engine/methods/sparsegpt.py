@@ -45,7 +45,7 @@ def eliminate(  # noqa: PLR0913 - by keyword, with the paper's defaults
     factor = gram.inverse_cholesky(damping)
     weight = ops.copy(weight)
     weight[:, gram.dead] = 0
-    mask = ops.copy(weight == weight if keep is None else keep)  # noqa: PLR0124 - all True
+    mask = weight == weight if keep is None else ops.copy(keep)  # noqa: PLR0124 - all True
     block = _multiple(block, choose.width or 1)
     state = _Elimination(weight, mask, factor.upper, choose)
     columns = weight.shape[1]

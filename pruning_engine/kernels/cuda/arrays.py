@@ -65,10 +65,9 @@ class TorchArrays:
         values, vectors = torch.linalg.eigh(matrix)
         return values, vectors
 
-    def inverse(self, matrices: Tensor) -> Tensor:
-        """Return the inverses of matrices (N, K, K)."""
-        result: Tensor = torch.linalg.inv(matrices)
-        return result
+    def invert(self, matrices: Tensor) -> None:
+        """Replace matrices (N, K, K) by their inverses."""
+        matrices.copy_(torch.linalg.inv(matrices))
 
     def upper_factor(self, matrix: Tensor, damping: float) -> Tensor | None:
         """Return U, upper triangular, with UᵀU = (matrix + damping I)⁻¹; None if that is not positive definite."""
