@@ -11,10 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from pruning_engine.buffer import Buffer
-from pruning_engine.errors import CheckpointError, Reason
+from pruning_engine.errors import CheckpointError, MismatchError, Reason
 from pruning_engine.execution.parameter_state import ParameterState
 from pruning_engine.kernels.cpu.arrays import numbers_of
-from pruning_engine.kernels.input_matrix import InputLayout, computed_dtype, flags_of, input_layout, read_entries
+from pruning_engine.kernels.input_matrix import (
+    InputLayout,
+    UnfitInputDimError,
+    computed_dtype,
+    flags_of,
+    input_layout,
+    read_entries,
+)
 from pruning_engine.methods.gram import Gram, faults
 from pruning_engine.planning.plan import PlannedParameter
 from pruning_engine.scores.layer import Layer
@@ -81,7 +88,16 @@ def layout_of(planned: PlannedParameter) -> InputLayout:
     if planned.input_dim is None:
         entries = planned.entries
         return InputLayout(planned.shape, 0, 1, 1, entries, 1, is_transposed=False)
-    return input_layout(planned.name, planned.shape, planned.input_dim)
+    try:
+        return input_layout(planned.name, planned.shape, planned.input_dim)
+    except UnfitInputDimError as error:
+        raise MismatchError(
+            Reason.DIM_OUT_OF_RANGE,
+            f"tensor {planned.name!r} of shape {list(planned.shape)} cannot have its inputs along dim "
+            f"{planned.input_dim}: they are along dim 1 of Linear and Conv layers, 0 where inputs are stored first, "
+            f"and 1 or 2 of stacked experts, which have 3 dims",
+            tensor=planned.name,
+        ) from error
 
 
 def _weight(state: ParameterState) -> npt.NDArray[Any]:

@@ -15,6 +15,7 @@ from pruning_engine.granularities.group_ranking import GroupRanking
 from pruning_engine.granularities.nothing_pruned import NothingPruned
 from pruning_engine.granularities.ranking import Ranking, RankingContext
 from pruning_engine.kernels.group_layout import groups_along
+from pruning_engine.kernels.input_matrix import input_layout
 from pruning_engine.methods.choices import Choice, given, n_of_m
 from pruning_engine.scores.layer import Flags
 from pruning_engine.scores.score import Score
@@ -88,6 +89,14 @@ class NOfM(Granularity):
     def fits(self, shape: tuple[int, ...]) -> bool:
         """Whether a tensor is whole groups along the dim."""
         return bool(shape) and shape[self.dim_of(shape)] % self.m == 0
+
+    def groups_inputs(self, name: str, shape: tuple[int, ...], input_dim: int | None) -> bool:
+        """Whether groups of a tensor are consecutive inputs of its layer, as methods that use statistics need them."""
+        if input_dim is None or not self.fits(shape):
+            return False
+        dim, layout = self.dim_of(shape) % len(shape), input_layout(name, shape, input_dim)
+        is_last_of_kernel = layout.positions > 1 and dim == len(shape) - 1
+        return is_last_of_kernel or (layout.positions == 1 and dim == layout.input_dim)
 
     def ranking_bytes(self, score: Score, shape: tuple[int, ...]) -> int:
         """Return the bytes of the score, and of one flag per entry where groups are not contiguous."""

@@ -1,18 +1,34 @@
 """Which auxiliary tensors the rules of a parameter use, and what is refused: those that are missing or not used."""
 
 from collections.abc import Iterator, Sequence
+from typing import ClassVar, Final
 
 from pruning_engine.checkpoints.auxiliary_tensors import AUXILIARY_TENSORS
 from pruning_engine.checkpoints.parameters import AuxiliaryOf, Parameters
-from pruning_engine.checkpoints.statistics import UsesStatistics
+from pruning_engine.checkpoints.statistics import Alternatives, UsesStatistics
 from pruning_engine.errors import MismatchError, Reason, RequestPart
 from pruning_engine.recipe import Recipe, Rule
-from pruning_proto.names import MASK_BITS
+from pruning_proto.names import IN_COUNT, IN_GRAM, INPUTS, MASK_BITS
+
+
+class _Scan(UsesStatistics):
+    """What predicts errors takes the inputs of any selected tensor."""
+
+    optional_statistics: ClassVar[tuple[Alternatives, ...]] = ((IN_GRAM, INPUTS), (IN_COUNT,))
+
+
+_SCAN: Final = _Scan()
 
 
 def parts_with_statistics(rule: Rule) -> Iterator[tuple[str, UsesStatistics]]:
     """Return the parts of a rule that may use statistics, each after its field."""
-    parts = {"score": rule.score, "allocation": rule.allocation, "swaps": rule.swaps, "update": rule.update}
+    parts = {
+        "score": rule.score,
+        "allocation": rule.allocation,
+        "swaps": rule.swaps,
+        "update": rule.update,
+        "scan": _SCAN if rule.is_scanned else None,
+    }
     return ((field, part) for field, part in parts.items() if part is not None)
 
 

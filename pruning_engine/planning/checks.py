@@ -4,10 +4,13 @@ from collections.abc import Mapping, Sequence
 
 from pruning_engine.checkpoints.parameters import NO_AUXILIARY, Parameters
 from pruning_engine.checkpoints.quantized import find_quantized
+from pruning_engine.dtypes import FLOATING
 from pruning_engine.errors import MismatchError, Reason, RecipeError, RequestPart
+from pruning_engine.granularities.n_of_m import NOfM
 from pruning_engine.granularities.resolved_groups import ResolvedGroup
 from pruning_engine.granularities.units import Units
 from pruning_engine.planning.auxiliary_checks import check_statistics
+from pruning_engine.planning.plan import PlannedParameter
 from pruning_engine.planning.selectors.name_patterns import names_in_full
 from pruning_engine.recipe import Count, OutputForm, Recipe, Rule, Scope
 from pruning_engine.scores.score import Score
@@ -157,3 +160,42 @@ def _check_count(rule: Rule, position: int, pieces: Sequence[tuple[str, int]]) -
     for holder, most in together if rule.scope is Scope.GLOBAL else pieces:
         if rule.amount.value > most:
             rule.granularity.refuse_count(rule.amount.value, most, position, holder, rule.score.compares_within)
+
+
+def check_grouped_inputs(recipe: Recipe, parameters: Sequence[PlannedParameter]) -> None:
+    """Refuse swaps and eliminations in groups of n_of_m that are not consecutive inputs of the layer.
+
+    Raises: MismatchError naming the parameter.
+    """
+    for position, rule in enumerate(recipe.rules):
+        granularity = rule.granularity
+        if not isinstance(granularity, NOfM) or (rule.swaps is None and not rule.score.eliminates):
+            continue
+        for each in parameters:
+            is_grouped = position in each.rules and granularity.fits(each.shape)
+            if is_grouped and not granularity.groups_inputs(each.name, each.shape, each.input_dim):
+                dim = granularity.dim_of(each.shape) % len(each.shape)
+                field = f"rules[{position}].granularity.n_of_m.dim"
+                raise MismatchError(
+                    Reason.DIM_OUT_OF_RANGE,
+                    f"{field}: the groups of tensor {each.name!r} of shape {list(each.shape)} are along dim {dim}, but "
+                    f"its inputs are along dim {each.input_dim}, and swaps and score obs need groups of consecutive "
+                    f"inputs; set n_of_m.dim to it, or prune this tensor by another score without swaps",
+                    field=field,
+                    tensor=each.name,
+                )
+
+
+def check_updated_dtypes(recipe: Recipe, parameters: Sequence[PlannedParameter]) -> None:
+    """Refuse updates of weights that are not floating point. Raises: MismatchError naming the parameter."""
+    for position, rule in enumerate(recipe.rules):
+        for each in parameters if rule.update is not None else ():
+            if position in each.rules and each.dtype not in FLOATING:
+                field = f"rules[{position}].update"
+                raise MismatchError(
+                    Reason.UNPRUNABLE_DTYPE,
+                    f"{field}: tensor {each.name!r} has dtype {each.dtype}, and an update needs one of "
+                    f"{', '.join(sorted(FLOATING))}; exclude the tensor, or leave the update out",
+                    field=field,
+                    tensor=each.name,
+                )

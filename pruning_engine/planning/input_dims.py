@@ -12,7 +12,7 @@ from typing import Final, NoReturn
 from pruning_engine.checkpoints.auxiliary_tensors import fitting_input_dims
 from pruning_engine.checkpoints.parameters import NO_AUXILIARY, AuxiliaryOf, Parameters, TensorDescription
 from pruning_engine.errors import MismatchError, Reason, RequestPart
-from pruning_engine.planning.auxiliary_checks import used_auxiliary
+from pruning_engine.planning.auxiliary_checks import parts_with_statistics, used_auxiliary
 from pruning_engine.planning.model_types import input_dim_of
 from pruning_engine.planning.options import PlanOptions
 from pruning_engine.recipe import Recipe, Rule, Scope
@@ -62,8 +62,8 @@ def _check_names(options: PlanOptions, parameters: Parameters) -> None:
 
 def _may_use(rule: Rule) -> bool:
     """Whether the input dim of a parameter makes a difference to a rule."""
-    parts = (rule.score, rule.allocation, rule.swaps, rule.update)
-    uses_statistics = any(part is not None and (part.statistics or part.optional_statistics) for part in parts)
+    parts = (part for _, part in parts_with_statistics(rule))
+    uses_statistics = any(part.statistics or part.optional_statistics for part in parts)
     return (
         uses_statistics
         or rule.granularity.uses_input_dim

@@ -93,6 +93,8 @@ def make_plan(  # noqa: PLR0913 - `options` has all that few plans need
         planned = tuple(replace(each, was_pruned=each.name in earlier) for each in planned)
     if input_dims or parameters.auxiliary:
         planned = tuple(_calibrated(each, recipe, input_dims.get(each.name)) for each in planned)
+    checks.check_grouped_inputs(recipe, planned)
+    checks.check_updated_dtypes(recipe, planned)
     results = tuple(result for parameter in planned for result in parameter.results)
     _refuse_collisions(results)
     barriers = [number for number, stage in enumerate(stages.all) if stage.is_barrier]

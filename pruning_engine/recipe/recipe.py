@@ -109,7 +109,8 @@ class Rule:
 
     `scope`: None is the score's own. `allocation`: how the amount is divided among tensors; None: evenly. `bounds`:
     of each tensor's sparsity. `input_dim`: the dim of the input channels; None: as the request or the auxiliary tensors
-    say. `swaps` improve the mask, `update` the remaining weights; None: neither.
+    say. `swaps` improve the mask, `update` the remaining weights; None: neither. `is_scanned`: its errors
+    are predicted, and it prunes nothing; set for output format SCAN.
 
     `scope` and `prior` may be given as words. Raises: RecipeError for an unknown word or a value of the wrong type.
     """
@@ -125,6 +126,7 @@ class Rule:
     input_dim: int | None = None
     swaps: Swaps | None = None
     update: Update | None = None
+    is_scanned: bool = False
 
     def __post_init__(self) -> None:
         for field_name, kinds in _PARTS.items():

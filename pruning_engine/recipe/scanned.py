@@ -36,4 +36,4 @@ def _is_scanned(granularity: Granularity | type[Granularity]) -> bool:
 
 def _alone(rule: Rule) -> Rule:
     scope = Scope.LOCAL if rule.scope is Scope.GLOBAL else rule.scope
-    return replace(rule, scope=scope, allocation=None, bounds=None)
+    return replace(rule, scope=scope, allocation=None, bounds=None, is_scanned=True)

@@ -9,6 +9,7 @@ import torch
 
 from pruning_engine.checkpoints.parameters import TensorSpec
 from pruning_engine.execution.prune import prune_buffers
+from pruning_engine.planning.options import PlanOptions
 from pruning_engine.planning.planner import make_plan
 from pruning_engine.recipe import OutputForm, Recipe, Rule
 from pruning_engine.report import Report
@@ -16,6 +17,8 @@ from pruning_engine.torch_tensors import name_of, to_buffer, to_tensor
 
 Floats = npt.NDArray[np.float64]
 Tensors = dict[str, torch.Tensor]
+
+_NO_OPTIONS = PlanOptions()
 
 
 @dataclass(frozen=True)
@@ -31,9 +34,10 @@ def prune(
     *rules: Rule,
     output: OutputForm = OutputForm.PRUNED,
     in_place: bool = False,
+    options: PlanOptions = _NO_OPTIONS,
 ) -> Pruned:
     specs = [TensorSpec(name, name_of(tensor.dtype), tuple(tensor.shape)) for name, tensor in tensors.items()]
-    plan = make_plan(Recipe(rules, 1), specs, output=output)
+    plan = make_plan(Recipe(rules, 1), specs, output=output, options=options)
     found = prune_buffers(plan, {name: to_buffer(tensor) for name, tensor in tensors.items()}, in_place=in_place)
     results = {result.spec.name: to_tensor(result.buffer) for results in found.results.values() for result in results}
     return Pruned(results, found.report)

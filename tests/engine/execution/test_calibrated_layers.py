@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from pruning_engine.recipe import Fraction, Magnitude, ObsScore, Refit, Rule, SparseGpt, Swaps
+from pruning_engine import MismatchError
+from pruning_engine.recipe import Fraction, Magnitude, NOfM, ObsScore, Refit, Rule, Selector, SparseGpt, Swaps
 from tests.engine import calibrated
 from tests.engine.calibrated import Tensors, gram, inputs, prune
 
@@ -121,3 +122,27 @@ def test_fp8_codes_of_scale_zero_stay_zero() -> None:
     }
     rule = Rule(score=Magnitude(), amount=Fraction(0.5), input_dim=1, update=REFIT)
     assert (prune(tensors, rule).tensors["fc.weight"].float() == 0).all()
+
+
+@pytest.mark.parametrize(("layer", "dim"), [("linear", 0), ("conv", 1), ("conv1d of gpt-2", None)])
+def test_groups_across_inputs_are_refused(layer: str, dim: int | None) -> None:
+    tensors, input_dim = LAYERS[layer]
+    rule = Rule(
+        score=Magnitude(), granularity=NOfM(1, 3 if layer == "conv" else 2, dim=dim), input_dim=input_dim, swaps=Swaps()
+    )
+    with pytest.raises(MismatchError, match="groups of consecutive inputs"):
+        prune(tensors, rule)
+
+
+def test_groups_along_the_inputs_of_conv1d_hold() -> None:
+    tensors, _ = LAYERS["conv1d of gpt-2"]
+    rule = Rule(score=ObsScore(), granularity=NOfM(2, 4, dim=0), input_dim=0, update=SparseGpt())
+    kept = matrices("conv1d of gpt-2", prune(tensors, rule).tensors["c_fc.weight"])[0] != 0
+    assert (kept.reshape(6, -1, 4).sum(2) == 2).all()
+
+
+def test_integers_are_not_updated() -> None:
+    tensors = {"fc.weight": LINEAR.to(torch.int8), "fc.weight:in_gram": gram(X)}
+    rule = Rule(score=Magnitude(), amount=Fraction(0.5), input_dim=1, update=Refit(), select=Selector(("fc.weight",)))
+    with pytest.raises(MismatchError, match="dtype I8"):
+        prune(tensors, rule)
