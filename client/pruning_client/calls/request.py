@@ -16,6 +16,7 @@ from pruning_client.checkpoints.model_type import model_type_beside
 from pruning_client.checkpoints.opened import open_source
 from pruning_client.checkpoints.state_dict import StateDict, StateDictSource
 from pruning_client.errors import recipe_error
+from pruning_client.statistics.gguf import is_gguf
 from pruning_client.statistics.statistics import Statistics
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
@@ -123,9 +124,10 @@ def _statistics(value: Statistics | Path | None) -> Statistics | None:
         return value
     if not isinstance(value, str | PathLike):
         raise TypeError(
-            f"statistics are a Statistics, or the path of a file that its `save` wrote; got {type(value).__name__}"
+            "statistics are a Statistics, or the path of a file that its `save` wrote, or of an imatrix in GGUF; got "
+            f"{type(value).__name__}"
         )
-    return Statistics.load(value)
+    return Statistics.from_imatrix(value) if is_gguf(value) else Statistics.load(value)
 
 
 def recipe_of(rules: Rules, seed: int | None) -> pb.Recipe:

@@ -5,7 +5,8 @@ which takes the header alone: it describes all statistics of the model. The call
 `TensorPlan.auxiliary` lists, each directly before the first weight that uses it.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, Final
@@ -16,6 +17,7 @@ from pruning_client.results.plan import Plan
 from pruning_client.statistics.attached import SourceWithStatistics, renamed, statistics_of
 from pruning_client.statistics.value import WeightStatistics
 from pruning_proto.names import ORIG, STATISTICS
+from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 
 if TYPE_CHECKING:
@@ -45,6 +47,19 @@ def with_used_statistics(request: PruneRequestSpec, plan: Plan) -> PruneRequestS
     assert request.statistics is not None  # noqa: S101 - the caller's check
     used = {tensor.name: tensor.auxiliary for tensor in plan.tensors if tensor.auxiliary}
     return _attached(request, statistics_of(request.source, request.statistics), used)
+
+
+@contextmanager
+def explaining_missing(request: PruneRequestSpec) -> Iterator[None]:
+    """Add to the error of a weight without statistics why they lack it."""
+    try:
+        yield
+    except MismatchError as error:
+        tensor = error.metadata.get("tensor", "")
+        reason = {} if request.statistics is None else request.statistics.skipped
+        if error.reason == Reason.MISSING_COMPANION and tensor in reason:
+            error.add_note(f"the statistics have none for {tensor!r}: {reason[tensor]}")
+        raise
 
 
 def _attached(

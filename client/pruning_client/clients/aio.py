@@ -12,7 +12,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 
 from pruning_client.calls.exchange import Exchange
 from pruning_client.calls.request import PruneRequestSpec
-from pruning_client.calls.sent_statistics import with_all_statistics, with_used_statistics
+from pruning_client.calls.sent_statistics import explaining_missing, with_all_statistics, with_used_statistics
 from pruning_client.clients.base import ClientBase, PruneCall, SinkT, ValueT
 from pruning_client.clients.sync import Client, planning
 from pruning_client.errors import PruningError, closed_error
@@ -102,7 +102,8 @@ class AsyncClient(ClientBase):
             if request.is_plan:
                 request = every
             else:
-                plan = await self._repeat(partial(self._attempt, planning(every), every, attempts), attempts)
+                with explaining_missing(request):
+                    plan = await self._repeat(partial(self._attempt, planning(every), every, attempts), attempts)
                 request = await in_thread(partial(with_used_statistics, request, plan))
         return await self._repeat(partial(self._attempt, call, request, attempts), attempts)
 

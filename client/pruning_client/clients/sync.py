@@ -19,7 +19,7 @@ from pruning_client.calls.request import (
     request_of,
     request_of_file,
 )
-from pruning_client.calls.sent_statistics import with_all_statistics, with_used_statistics
+from pruning_client.calls.sent_statistics import explaining_missing, with_all_statistics, with_used_statistics
 from pruning_client.calls.sinks import MemorySink, NoResultSink, Sink, checking_free_space, open_files
 from pruning_client.checkpoints.split import SplitFiles
 from pruning_client.checkpoints.state_dict import StateDict
@@ -210,7 +210,8 @@ class Client(ClientBase):
             if request.is_plan:
                 request = every
             else:
-                plan = self._repeat(partial(self._attempt, planning(every), every, attempts), attempts)
+                with explaining_missing(request):
+                    plan = self._repeat(partial(self._attempt, planning(every), every, attempts), attempts)
                 request = with_used_statistics(request, plan)
         return self._repeat(partial(self._attempt, call, request, attempts), attempts)
 

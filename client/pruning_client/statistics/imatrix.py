@@ -9,20 +9,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from os import PathLike, fspath
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pruning_client.checkpoints.file import check_regular
 from pruning_client.errors import CheckpointError
-from pruning_client.statistics.gguf_names import expert_weights_of, stacked_weight_of, weights_of
+from pruning_client.statistics.gguf import expert_weights_of, is_gguf, stacked_weight_of, weights_of
 from pruning_client.statistics.tensor import StatisticsTensor, in_memory
 from pruning_proto.names import IN_COUNT, IN_SUM2
 from pruning_proto.reasons import Reason
 
-_MAGIC: Final = b"GGUF"
 _SUMS: Final = ".in_sum2"
 _COUNTS: Final = ".counts"
 
@@ -54,10 +51,7 @@ def _pairs(path: str) -> Iterator[tuple[str, Array, Array]]:
 
 
 def _tensors(path: str) -> dict[str, Array]:
-    check_regular(Path(path))
-    with Path(path).open("rb") as file:
-        magic = file.read(len(_MAGIC))
-    if magic != _MAGIC:
+    if not is_gguf(path):
         raise _error(
             path,
             "is no GGUF file. If it is an imatrix in llama.cpp's earlier format (.dat), convert it: "

@@ -1,14 +1,22 @@
 """`Statistics.from_imatrix` on files in llama.cpp's format."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
+import transformers
 
-from pruning_client import Statistics
+from pruning_client import Statistics, rules
+from pruning_client.calls.request import PruneOptions, request_of
 from pruning_client.errors import CheckpointError
+from pruning_client.statistics.gguf import weights_of
+from pruning_client.torch.collection.disk_names import DiskNames
+from pruning_proto.v1 import pruning_pb2 as pb
 from tests.client.statistics.imatrix_files import write_imatrix
 from tests.client.statistics.values import values
+from tests.client.torch.tiny_models import SIZES
 
 gguf = pytest.importorskip("gguf", reason="needs the extra `imatrix`")
 
@@ -72,6 +80,33 @@ def test_head_and_shared_experts_and_routers_are_mapped(tmp_path: Path) -> None:
     assert values(found, "model.layers.0.mlp.gate.weight:in_sum2") == [3.0]
 
 
+ARCHITECTURES = {
+    "llama": ("LLAMA", transformers.LlamaConfig),
+    "mistral": ("LLAMA", transformers.MistralConfig),
+    "qwen2": ("QWEN2", transformers.Qwen2Config),
+    "qwen3": ("QWEN3", transformers.Qwen3Config),
+    "qwen3_moe": ("QWEN3MOE", transformers.Qwen3MoeConfig),
+    "mixtral": ("LLAMA", transformers.MixtralConfig),
+    "gemma2": ("GEMMA2", transformers.Gemma2Config),
+    "gemma3": ("GEMMA3", transformers.Gemma3TextConfig),
+}
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_names_are_those_of_the_converter_of_llama_cpp(kind: str) -> None:
+    """Each linear layer that `gguf` names is mapped back to the name in a model's file."""
+    architecture, config = ARCHITECTURES[kind]
+    known = gguf.get_tensor_name_map(getattr(gguf.MODEL_ARCH, architecture), 2)
+    sizes: dict[str, Any] = {**SIZES, "head_dim": 8}
+    model: torch.nn.Module = transformers.AutoModelForCausalLM.from_config(config(**sizes))  # type: ignore[no-untyped-call]
+    on_disk = DiskNames(model)
+    linear = [f"{path}.weight" for path, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
+    names = [name for each in linear if (name := on_disk.of(each)) and each != "lm_head.weight"]  # Gemma's is tied
+    assert len(names) >= 8
+    for name in names:
+        assert name in weights_of(f"{known.get_name(name.removesuffix('.weight'))}.weight", "model.")
+
+
 def test_names_that_are_not_known_are_listed(tmp_path: Path) -> None:
     found = written(tmp_path, ssm_in=[[1.0]], attn_q=[[1.0]], attn_qkv=[[2.0]])
     assert found.unmapped == ("blk.3.ssm_in.weight", "blk.3.attn_qkv.weight")
@@ -89,6 +124,14 @@ def test_file_survives_saving(tmp_path: Path) -> None:
     found = Statistics.load(tmp_path / "statistics")
     assert values(found, f"{ATTENTION}.q_proj.weight:in_sum2") == [1.0, 4.0]
     assert found.unmapped == ("blk.3.attn_qkv.weight",)
+
+
+def test_path_of_an_imatrix_is_statistics_of_a_call(tmp_path: Path) -> None:
+    path = write_imatrix(tmp_path / "i.gguf", ONE, {name: [1] for name in ONE})
+    options = PruneOptions(output=pb.OUTPUT_FORM_PRUNED, statistics=path)
+    request = request_of({f"{ATTENTION}.q_proj.weight": np.ones((3, 2))}, rules.l1_unstructured(0.5), options)
+    assert request.statistics is not None
+    assert values(request.statistics, f"{ATTENTION}.q_proj.weight:in_sum2") == [1.0, 4.0]
 
 
 def test_legacy_file_is_refused_with_the_way_to_convert_it(tmp_path: Path) -> None:

@@ -176,6 +176,24 @@ def test_other_convolutions_are_skipped_and_refused_by_name(layer: nn.Module, re
         collect_statistics(model, [image], include=["1.weight"])
 
 
+def test_inputs_without_versions_are_counted_each() -> None:
+    class Inference(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(2, 2), nn.Linear(2, 2)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            with torch.inference_mode():
+                again = inputs * 1
+                self.a(again)
+                again *= 2
+                return cast("Tensor", self.b(again))
+
+    found = collect_statistics(Inference(), [torch.ones(1, 2)])
+    assert array(found, "a.weight", ":in_sum").tolist() == [1.0, 1.0]
+    assert array(found, "b.weight", ":in_sum").tolist() == [2.0, 2.0]
+
+
 def test_gram_is_symmetric_and_of_the_dtype_asked_for() -> None:
     model = models.llama()
     single, double = (

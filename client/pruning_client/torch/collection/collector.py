@@ -133,7 +133,10 @@ class Collector:
                 layer.input.calls += 1
 
     def statistics(self) -> Statistics:
-        """Return what was counted. Raises: MismatchError if no layer was called, or an input is not finite."""
+        """Return what was counted; once, because it is released.
+
+        Raises: MismatchError if no layer was called, or an input is not finite.
+        """
         called = {name: layer for name, layer in self._layers.items() if _sums(layer) is not None}
         idle = {name: _NOT_CALLED for name in self._layers if name not in called}
         self.targets.check_used(self._skipped | idle)
@@ -224,7 +227,7 @@ def _finite(weight: str, sums: Sums) -> dict[str, Tensor]:
             "the batches, or run the model in a wider dtype",
             metadata={"tensor": weight},
         )
-    return sums.tensors()
+    return sums.take()
 
 
 def _described(tensor: Tensor) -> StatisticsTensor:

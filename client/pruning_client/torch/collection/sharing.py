@@ -35,7 +35,7 @@ class SharedInputs:
 
         Raises: MismatchError if these layers had the same input before, and have not now.
         """
-        key = (inputs.data_ptr(), inputs.shape, inputs.stride(), inputs.dtype, inputs.device, inputs._version, geometry)
+        key = (*_identity(inputs), geometry)
         found = self._seen.get(key)
         leader = None if found is None or found[0]() is None else found[1]
         is_first = one.calls == 0
@@ -56,6 +56,12 @@ class SharedInputs:
         for one in inputs:
             if one.leader is not None and one.calls != one.leader.calls:
                 raise _diverged(one)
+
+
+def _identity(inputs: Tensor) -> tuple[Hashable, ...]:
+    """Return what is equal for the same memory with the same content only, as long as the tensors exist."""
+    version: object = object() if inputs.is_inference() else inputs._version  # inference tensors count no versions
+    return (inputs.data_ptr(), inputs.shape, inputs.stride(), inputs.dtype, inputs.device, version)
 
 
 def _diverged(one: Input) -> MismatchError:

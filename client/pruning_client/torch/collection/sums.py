@@ -39,8 +39,8 @@ class Sums:
         self._sum2 = torch.zeros((*stack, channels), dtype=torch.float64, device=place)
         self._sum = torch.zeros_like(self._sum2)
         self._count = torch.zeros(stack, dtype=torch.float64, device=place)
-        self._gram = None
-        self._sample = None
+        self._gram: Tensor | None = None
+        self._sample: Sample | None = None
         if options.kind == "gram":
             self._gram = torch.zeros((*stack, channels, channels), dtype=torch.float64, device=place)
         if options.kind == "inputs":
@@ -74,12 +74,12 @@ class Sums:
         if self._sample is not None:
             self._sample.add(rows)
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Return the statistics by suffix. The Gram matrix is symmetric to the last bit."""
+    def take(self) -> dict[str, Tensor]:
+        """Return the statistics by suffix, and release the Gram matrix. It is symmetric to the last bit."""
         found = {IN_SUM2: self._sum2, IN_SUM: self._sum, IN_COUNT: self._count}
         if self._gram is not None:
-            upper = self._gram.triu()
-            found[IN_GRAM] = (upper + self._gram.triu(1).mT).to(self._options.gram_dtype)
+            upper, self._gram = self._gram.triu().to(self._options.gram_dtype), None
+            found[IN_GRAM] = upper + upper.triu(1).mT
         if self._sample is not None:
             found[INPUTS] = self._sample.rows
         return found

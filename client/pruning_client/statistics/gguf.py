@@ -1,4 +1,4 @@
-"""Names that llama.cpp gives the tensors of a model, and those that the model's own files have.
+"""GGUF files: how they begin, and the names of a model's tensors there and in the model's own files.
 
 For the Llama, Qwen (2, 3, their MoE), Mistral (Mixtral too) and Gemma families, whose names differ in their experts
 only: a name of llama.cpp may have several. llama.cpp permutes the rows of q and k of some of them, for its rotary
@@ -6,7 +6,13 @@ embedding. Statistics are of the columns, which it leaves alone.
 """
 
 import re
+from os import PathLike
+from pathlib import Path
 from typing import Final
+
+from pruning_client.checkpoints.file import check_regular
+
+_MAGIC: Final = b"GGUF"
 
 _LAYER: Final = re.compile(r"blk\.(\d+)\.(.+)\.weight")
 
@@ -43,6 +49,13 @@ _STACKED: Final = {
 
 _OUTPUT: Final = ("output.weight", "token_embd.weight")
 """The output head, which a model may share with its embeddings."""
+
+
+def is_gguf(path: str | PathLike[str]) -> bool:
+    """Whether a file is in GGUF. Raises: OSError if it cannot be read."""
+    check_regular(Path(path))
+    with Path(path).open("rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
 
 
 def weights_of(name: str, prefix: str) -> tuple[str, ...]:
