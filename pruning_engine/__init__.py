@@ -5,7 +5,7 @@ scores, amounts and granularities of a recipe are imported from `pruning_engine.
 
     recipe          what is asked for
     checkpoints     which tensors make up one parameter
-    runtime         threads, yield points and scratch memory
+    runtime         threads and yield points
     kernels         arithmetic over one flat tensor, on the CPU and on a GPU
     selection       the exact k least entries or channels
     scores          by what importance: one file per score

@@ -23,7 +23,7 @@ from pruning_engine.buffer import Buffer
 from pruning_engine.kernels.backend import Backend, BoolArray, Values
 from pruning_engine.kernels.cpu.arrays import NumberReader, pieces
 from pruning_engine.kernels.packed_mask import PackedMask
-from pruning_engine.runtime.scratch_buffers import PIECE_ENTRIES
+from pruning_engine.runtime.threads import PIECE_ENTRIES
 
 Shape: TypeAlias = tuple[int, ...]
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pruning_engine.buffer import CARRIERS, Buffer
 from pruning_engine.kernels.cpu.arrays import pieces, raw_integers
 from pruning_engine.kernels.small_floats import fp8_values
-from pruning_engine.runtime.scratch_buffers import PIECE_ENTRIES
+from pruning_engine.runtime.threads import PIECE_ENTRIES
 
 ROUNDED: Final = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
 """The dtypes that numbers can be rounded to."""

@@ -1,1 +1,1 @@
-"""Threads, yield points and scratch memory; knows no tensors."""
+"""Threads and yield points; knows no tensors."""

@@ -13,12 +13,15 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from pruning_engine.runtime.yield_points import time_slice, with_yields, yield_now, yielding
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+PIECE_ENTRIES: Final = 1 << 20
+"""Entries of one piece: enough that each numpy call on it takes longer than waking a thread."""
 
 
 @dataclass(slots=True)

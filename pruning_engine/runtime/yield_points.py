@@ -2,7 +2,7 @@
 
 The engine cuts what it computes into pieces of a few milliseconds. Inside `with yielding(pause)` it calls `pause` after
 every few of them, and sooner where they take longer than usual: `pause` may wait, so that others can compute; what it
-raises ends the work. Between pieces no scratch buffer is in use, and no result is half written.
+raises ends the work. Between pieces no result is half written.
 """
 
 import threading

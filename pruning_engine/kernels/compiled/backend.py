@@ -20,8 +20,7 @@ from pruning_engine.kernels.cpu.keys import Keys, RandomKeys, magnitude_keys
 from pruning_engine.kernels.cpu.products import ProductKeys
 from pruning_engine.kernels.packed_mask import PackedMask, packed_slice
 from pruning_engine.norm import NamedNorm, Norm, power_of
-from pruning_engine.runtime.scratch_buffers import PIECE_ENTRIES
-from pruning_engine.runtime.threads import in_parallel
+from pruning_engine.runtime.threads import PIECE_ENTRIES, in_parallel
 from pruning_proto.safetensors.dtypes import NEGATIVE_ZERO, WITHOUT_ZERO
 
 _BLOCK: Final = 64

@@ -16,7 +16,6 @@ from pruning_engine.kernels.cpu.keys import Keys
 from pruning_engine.kernels.cpu.strided_groups import keys_of_groups, mark_groups, unpruned_of_groups
 from pruning_engine.kernels.group_layout import GroupLayout
 from pruning_engine.kernels.packed_mask import full_bits
-from pruning_engine.runtime.scratch_buffers import buffer
 
 _SHORT: Final = 32
 """Entries of a group up to which all pairs are compared; of longer ones the cut is selected."""
@@ -71,7 +70,7 @@ class CompiledGroups(NumpyGroups):
         else:
             numbers, which = np.unique(_unpruned(rows.mask, groups, size), return_inverse=True)
             counts = np.array([to_prune(int(number), size) for number in numbers], np.int64)[which]
-        scratch, largest = buffer("row", rows.entries.dtype, size), ctypes.c_uint64()
+        scratch, largest = np.empty(size, rows.entries.dtype), ctypes.c_uint64()
         has_nan = self._kernels.function(f"rows_{rows.entries.itemsize * 8}")(
             *(address(rows.entries), groups, size, rows.magnitude, largest_number_of(self._keys)),
             *(self._keys.highest.bit_length(), address(counts), address(rows.mask), address(rows.kept)),

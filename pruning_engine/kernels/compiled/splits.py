@@ -10,7 +10,6 @@ from pruning_engine.kernels.backend import Integers, Split
 from pruning_engine.kernels.compiled.library import Bracket, Found, Kernels, address
 from pruning_engine.kernels.cpu.keys import FloatKeys, Keys, RandomKeys
 from pruning_engine.kernels.random_keys import MASK64
-from pruning_engine.runtime.scratch_buffers import buffer
 
 Packed = npt.NDArray[np.uint8]
 
@@ -68,7 +67,7 @@ def _collected(low: int, high: int, entries: int, dtype: np.dtype[Any]) -> tuple
     """Return scratch memory for what is inside a bracket; none for a single key, whose entries are counted only."""
     if low == high:
         return None, None
-    return buffer("positions", np.uint32, entries), buffer("inside", dtype, entries)
+    return np.empty(entries, np.uint32), np.empty(entries, dtype)
 
 
 def _split_of(found: Found, positions: Integers | None, keys: Integers | None) -> Split:

@@ -11,7 +11,6 @@ from pruning_engine.kernels.backend import RUN_ENTRIES, BoolArray, Integers
 from pruning_engine.kernels.cpu.scales import Scales
 from pruning_engine.kernels.scaled_weights import ScaledWeights
 from pruning_engine.kernels.small_floats import fp8_values, widened
-from pruning_engine.runtime.scratch_buffers import buffer
 
 Values: TypeAlias = Buffer | ScaledWeights
 """What is ranked: the numbers of a flat buffer, or those of codes with scales."""
@@ -54,7 +53,7 @@ def pieces(entries: int, step: int) -> list[tuple[int, int]]:
 def numbers_of(tensor: Buffer, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """Return the entries of a small flat buffer as float32 or float64, rounded where these do not hold them."""
     with np.errstate(all="ignore"):
-        return NumberReader(tensor, dtype).read(0, tensor.entries).copy()
+        return NumberReader(tensor, dtype).read(0, tensor.entries)
 
 
 class NumberReader:
@@ -72,8 +71,8 @@ class NumberReader:
         self._source = flat.array if self._table is None else raw_integers(flat)
 
     def read(self, begin: int, end: int) -> npt.NDArray[Any]:
-        """Return the numbers from `begin` to `end` in a scratch buffer."""
-        out = buffer("numbers", self.dtype, end - begin)
+        """Return the numbers from `begin` to `end`; they may be overwritten."""
+        out = np.empty(end - begin, self.dtype)
         self._read(self._source[begin:end], out)
         if self._scales is not None:
             self._scales.multiply_run_(out, begin)
@@ -100,7 +99,7 @@ class NumberReader:
         if self._table is not None:
             np.take(self._table, source, out=out, mode="clip")
         elif self._is_bfloat16:
-            np.copyto(out, widened(source, buffer("bfloat16", np.uint32, len(source))))
+            np.copyto(out, widened(source, np.empty(len(source), np.uint32)))
         else:
             np.copyto(out, source, casting="unsafe")
 

@@ -20,8 +20,7 @@ from pruning_engine.kernels.cpu.zeros import count_nonzero
 from pruning_engine.kernels.magnitude_keys import magnitude_bits
 from pruning_engine.kernels.packed_mask import PackedMask, full_bits, packed_slice
 from pruning_engine.norm import Norm
-from pruning_engine.runtime.scratch_buffers import PIECE_ENTRIES, buffer
-from pruning_engine.runtime.threads import in_parallel
+from pruning_engine.runtime.threads import PIECE_ENTRIES, in_parallel
 
 _Piece: TypeAlias = tuple[int, int]
 _Packed: TypeAlias = npt.NDArray[np.uint8]
@@ -160,7 +159,7 @@ def _ones(mask: Buffer, begin: int, end: int) -> Integers | BoolArray:
             raise NotBinaryError
         return flags
     numbers = NumberReader(mask, np.float64).read(begin, end)
-    ones: BoolArray = np.equal(numbers, 1.0, out=buffer("flags", np.bool_, end - begin))
+    ones: BoolArray = np.equal(numbers, 1.0)
     if np.count_nonzero(ones) + np.count_nonzero(numbers == 0.0) != end - begin:
         raise NotBinaryError
     return ones
@@ -171,15 +170,12 @@ def _nonzero_piece(flat: Buffer, bits: _Packed, piece: _Piece) -> None:
     numbers = raw_integers(flat)[begin:end]
     if is_float(flat.dtype):
         magnitude = numbers.dtype.type(magnitude_bits(flat.dtype))
-        numbers = np.bitwise_and(numbers, magnitude, out=buffer("keys", numbers.dtype, end - begin))
-    flags = np.not_equal(numbers, 0, out=buffer("flags", np.bool_, end - begin))
-    bits[packed_slice(begin, end)] = np.packbits(flags, bitorder="little")
+        numbers = np.bitwise_and(numbers, magnitude)
+    bits[packed_slice(begin, end)] = np.packbits(np.not_equal(numbers, 0), bitorder="little")
 
 
 def _apply_piece(source: npt.NDArray[Any], bits: _Packed, target: npt.NDArray[Any], piece: _Piece) -> None:
     begin, end = piece
     # Times 0 or 1 as integers: the bits stay or become +0.0, several times as fast as any copy by condition.
     ones = np.unpackbits(bits[packed_slice(begin, end)], count=end - begin, bitorder="little")
-    factors = buffer("factors", source.dtype, end - begin)
-    np.copyto(factors, ones)
-    np.multiply(source[begin:end], factors, out=target[begin:end])
+    np.multiply(source[begin:end], ones.astype(source.dtype), out=target[begin:end])

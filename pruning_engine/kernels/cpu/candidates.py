@@ -1,4 +1,4 @@
-"""Entries that can be pruned, on the CPU: keys of a piece in a scratch buffer, and one pass over them.
+"""Entries that can be pruned, on the CPU: keys of a piece, and one pass over them.
 
 A pass reads a piece once and works in the cache after that: keys, compare, pack; subtract, compare, collect. Pruned
 entries cost nothing: the packed mask is combined with the packed comparison, eight entries at a time.
@@ -16,7 +16,6 @@ from pruning_engine.kernels.cpu.groups import NumpyGroups
 from pruning_engine.kernels.cpu.keys import Keys
 from pruning_engine.kernels.group_layout import GroupLayout
 from pruning_engine.kernels.packed_mask import PackedMask, packed_slice
-from pruning_engine.runtime.scratch_buffers import buffer
 
 _Packed = npt.NDArray[np.uint8]
 
@@ -52,23 +51,22 @@ class NumpyCandidates:
     def everything(self) -> Integers:
         """Return the keys of all candidates."""
         keys = self._keys.read(0, self.entries)
-        return keys.copy() if self._mask is None else keys[unpacked(self._mask, self.entries)]
+        return keys if self._mask is None else keys[unpacked(self._mask, self.entries)]
 
     def split(self, piece: tuple[int, int], low: int, high: int, kept: PackedMask) -> Split:
         """Write the piece's bits and look into the bracket."""
         begin, end = piece
         keys = self._keys.read(begin, end)
         mask = self._mask_of(piece)
-        flags = buffer("flags", np.bool_, end - begin)
-        packed = self._pack(np.greater_equal(keys, keys.dtype.type(low), out=flags), mask)
+        packed = self._pack(np.greater_equal(keys, keys.dtype.type(low)), mask)
         bits_of(kept)[packed_slice(begin, end)] = packed
         has_nan = self._has_nan(keys, mask)
         if low == high:
-            np.equal(keys, keys.dtype.type(low), out=flags)
+            flags = np.equal(keys, keys.dtype.type(low))
             inside = int(np.count_nonzero(flags)) if mask is None else count_ones(self._pack(flags, mask))
             return Split(count_ones(packed), inside, None, None, has_nan)
         np.subtract(keys, keys.dtype.type(low), out=keys)  # keys below wrap around to above the bracket
-        positions = np.flatnonzero(np.less_equal(keys, keys.dtype.type(high - low), out=flags))
+        positions = np.flatnonzero(np.less_equal(keys, keys.dtype.type(high - low)))
         if mask is not None:
             positions = positions[bits_at(mask, positions)]
         found = keys[positions] + keys.dtype.type(low)
@@ -91,7 +89,7 @@ class NumpyCandidates:
         """Clear the bits of the first `count` candidates of a piece that have this key."""
         begin, end = piece
         keys = self._keys.read(begin, end)
-        flags = np.equal(keys, keys.dtype.type(key), out=buffer("flags", np.bool_, end - begin))
+        flags = np.equal(keys, keys.dtype.type(key))
         mask = self._mask_of(piece)
         if mask is not None:
             np.logical_and(flags, unpacked(mask, end - begin), out=flags)

@@ -16,7 +16,6 @@ from pruning_engine.kernels.cpu.keys import Keys
 from pruning_engine.kernels.cpu.strided_groups import keys_of_groups, mark_groups, unpruned_of_groups
 from pruning_engine.kernels.group_layout import GroupLayout
 from pruning_engine.kernels.packed_mask import PackedMask, packed_slice
-from pruning_engine.runtime.scratch_buffers import buffer
 
 Packed: TypeAlias = npt.NDArray[np.uint8]
 
@@ -139,7 +138,7 @@ def _cuts(keys: Integers, counts: Integers) -> Integers:
 def _by_pairs(keys: Integers, unpruned: BoolArray | None, counts: Integers) -> tuple[BoolArray, int | None]:
     """Rank the entries of short rows by comparing each pair: column against column, for all rows at once."""
     columns = np.ascontiguousarray(keys.T)
-    ranks = buffer("ranks", np.uint8, keys.size).reshape(columns.shape)
+    ranks = np.empty(keys.size, np.uint8).reshape(columns.shape)
     if unpruned is None:
         _rank_all(columns, ranks)
         pruned: BoolArray = ranks < counts.astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Keys of a piece of a tensor's entries, computed in a scratch buffer."""
+"""Keys of a piece of a tensor's entries."""
 
 from functools import cache
 from typing import Protocol
@@ -13,7 +13,6 @@ from pruning_engine.kernels.cpu.arrays import NumberReader, Values, raw_integers
 from pruning_engine.kernels.magnitude_keys import highest_key, largest_number, magnitude_bits
 from pruning_engine.kernels.random_keys import GOLDEN, MASK64, MIX
 from pruning_engine.kernels.scaled_weights import ScaledWeights
-from pruning_engine.runtime.scratch_buffers import buffer
 
 
 class Keys(Protocol):
@@ -23,7 +22,7 @@ class Keys(Protocol):
     largest_number: int | None
 
     def read(self, begin: int, end: int) -> Integers:
-        """Return the keys from `begin` to `end` in a scratch buffer."""
+        """Return the keys from `begin` to `end`; they may be overwritten."""
         ...
 
     def runs(self, numbers: Integers) -> Integers:
@@ -46,9 +45,8 @@ class FloatKeys:
 
     def read(self, begin: int, end: int) -> Integers:
         """Return the keys from `begin` to `end`."""
-        out = buffer("keys", self.bits.dtype, end - begin)
-        np.bitwise_and(self.bits[begin:end], self.magnitude, out=out)
-        return out
+        keys: Integers = np.bitwise_and(self.bits[begin:end], self.magnitude)
+        return keys
 
     def runs(self, numbers: Integers) -> Integers:
         """Return the keys of whole runs."""
@@ -73,8 +71,7 @@ class IntegerKeys:
 
     def read(self, begin: int, end: int) -> Integers:
         """Return the keys from `begin` to `end`."""
-        out = buffer("keys", self._values.dtype, end - begin)
-        return _unsigned(np.abs(self._values[begin:end], out=out))
+        return _unsigned(np.abs(self._values[begin:end]))
 
     def runs(self, numbers: Integers) -> Integers:
         """Return the keys of whole runs."""
@@ -124,8 +121,7 @@ class RandomKeys:
 
     def read(self, begin: int, end: int) -> Integers:
         """Return the keys from `begin` to `end`."""
-        out = buffer("keys", np.uint64, end - begin)
-        return _mix(np.add(_ladder(end - begin), np.uint64(self.start(begin)), out=out))
+        return _mix(np.add(_ladder(end - begin), np.uint64(self.start(begin))))
 
     def runs(self, numbers: Integers) -> Integers:
         """Return the keys of whole runs."""
@@ -161,7 +157,7 @@ def _ladder(entries: int) -> Integers:
 
 def _mix(values: Integers) -> Integers:
     """Finalize in place."""
-    shifted = buffer("shifted", np.uint64, len(values))
+    shifted = np.empty_like(values)
     for shift, factor in MIX:
         np.right_shift(values, np.uint64(shift), out=shifted)
         np.bitwise_xor(values, shifted, out=values)

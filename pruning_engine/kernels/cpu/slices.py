@@ -13,8 +13,7 @@ from pruning_engine.buffer import Buffer
 from pruning_engine.kernels.backend import Integers
 from pruning_engine.kernels.channel_layout import ChannelLayout, channel_layout
 from pruning_engine.kernels.cpu.arrays import raw_integers
-from pruning_engine.runtime.scratch_buffers import PIECE_ENTRIES, buffer
-from pruning_engine.runtime.threads import in_parallel
+from pruning_engine.runtime.threads import PIECE_ENTRIES, in_parallel
 from pruning_engine.runtime.yield_points import with_yields
 
 _Piece: TypeAlias = tuple[slice, slice, slice]
@@ -44,7 +43,7 @@ def moved_(tensor: Buffer, dim: int, positions: Integers) -> Buffer:
     source, target = _seen(raw_integers(tensor), layout), _seen(raw_integers(front), layout, len(positions))
     for rows, columns, inner in with_yields(_pieces(layout, len(positions))):
         part = source[rows, :, inner]
-        spare = buffer("moved", source.dtype, part.shape[0] * len(positions[columns]) * part.shape[2])
+        spare = np.empty(part.shape[0] * len(positions[columns]) * part.shape[2], source.dtype)
         spare = spare.reshape(part.shape[0], len(positions[columns]), part.shape[2])
         np.take(part, positions[columns], axis=1, out=spare, mode="clip")
         target[rows, columns, inner] = spare

@@ -15,29 +15,21 @@ from pruning_engine.kernels.cpu.arrays import unpacked
 from pruning_engine.kernels.cpu.keys import Keys
 from pruning_engine.kernels.group_layout import GroupLayout
 from pruning_engine.kernels.packed_mask import packed_slice
-from pruning_engine.runtime.scratch_buffers import buffer
 
 _Packed: TypeAlias = npt.NDArray[np.uint8]
 _Piece: TypeAlias = tuple[int, int]
 
 
 def keys_of_groups(keys: Keys, layout: GroupLayout, piece: _Piece) -> Integers:
-    """Return the keys of the groups of a piece, a row each, in a scratch buffer."""
-    runs = list(_runs(layout, piece))
-    first = keys.read(*runs[0])
-    stored = first
-    if len(runs) > 1:
-        stored = buffer("runs", first.dtype, len(runs) * len(first)).reshape(len(runs), -1)
-        stored[0] = first
-        for row, run in enumerate(runs[1:], 1):
-            stored[row] = keys.read(*run)
-    return _transposed(stored, layout, piece, "groups")
+    """Return the keys of the groups of a piece, a row each."""
+    parts = [keys.read(*run) for run in _runs(layout, piece)]
+    return _transposed(parts[0] if len(parts) == 1 else np.stack(parts), layout, piece)
 
 
 def unpruned_of_groups(mask: _Packed, layout: GroupLayout, piece: _Piece) -> BoolArray:
-    """Return which entries of the groups of a piece are unpruned, a row each, in a scratch buffer."""
+    """Return which entries of the groups of a piece are unpruned, a row each."""
     parts = [_unpacked_from(mask, *run) for run in _runs(layout, piece)]
-    return _transposed(parts[0] if len(parts) == 1 else np.stack(parts), layout, piece, "unpruned groups")
+    return _transposed(parts[0] if len(parts) == 1 else np.stack(parts), layout, piece)
 
 
 def mark_groups(kept: _Packed, layout: GroupLayout, piece: _Piece, stays: BoolArray) -> None:
@@ -70,12 +62,11 @@ def _runs(layout: GroupLayout, piece: _Piece) -> Iterator[_Piece]:
         yield at, at + channels * inner
 
 
-def _transposed(stored: npt.NDArray[Any], layout: GroupLayout, piece: _Piece, purpose: str) -> npt.NDArray[Any]:
+def _transposed(stored: npt.NDArray[Any], layout: GroupLayout, piece: _Piece) -> npt.NDArray[Any]:
     """Return entries in the order of the tensor as a row per group."""
     batches, outer, channels, inner = _box(layout, piece)
-    out = buffer(purpose, stored.dtype, stored.size).reshape(batches, channels, outer, inner)
-    np.copyto(out, stored.reshape(batches, outer, channels, inner).swapaxes(1, 2))
-    return out.reshape(batches * channels, outer * inner)
+    by_channel = stored.reshape(batches, outer, channels, inner).swapaxes(1, 2)
+    return by_channel.reshape(batches * channels, outer * inner)
 
 
 def _unpacked_from(mask: _Packed, begin: int, end: int) -> BoolArray:

@@ -14,7 +14,6 @@ from functools import partial
 from math import inf
 from typing import Final, TypeVar
 
-from pruning_engine.runtime import scratch_buffers
 from pruning_engine.runtime.yield_points import yielding
 from pruning_proto.limits import MIB
 from pruning_service.resources.devices import is_gpu
@@ -57,7 +56,7 @@ class EngineWorker:
         A caller that is cancelled waits until the piece under way is done: until then its memory is in use.
         """
         if cost_bytes <= LIGHT_BYTES and not self.is_gpu:
-            return _run_now(work)
+            return work()
         abandoned = threading.Event()
         turns = self._turns_of_small if cost_bytes <= SMALL_BYTES else self._turns
         job = self._threads.submit(_run_in_turns, work, turns, abandoned)
@@ -68,13 +67,6 @@ class EngineWorker:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
 
-def _run_now(work: Callable[[], Result]) -> Result:
-    try:
-        return work()
-    finally:
-        scratch_buffers.give_back()
-
-
 def _run_in_turns(work: Callable[[], Result], turns: Turns, abandoned: threading.Event) -> Result:
     turns.take()
     try:
@@ -82,13 +74,11 @@ def _run_in_turns(work: Callable[[], Result], turns: Turns, abandoned: threading
             _stop_if_abandoned(abandoned)
             return work()
     finally:
-        scratch_buffers.give_back()
         turns.release()
 
 
 def _pause(turns: Turns, abandoned: threading.Event) -> None:
     if turns.is_wanted:
-        scratch_buffers.give_back()
         turns.pass_on()
     _stop_if_abandoned(abandoned)
 

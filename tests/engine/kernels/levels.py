@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from pruning_engine.kernels.compiled.backend import CompiledBackend
 from pruning_engine.kernels.compiled.library import NUMPY, available_kernels
-from pruning_engine.runtime.scratch_buffers import PIECE_ENTRIES
+from pruning_engine.runtime.threads import PIECE_ENTRIES
 
 COMPILED = [name for name in available_kernels() if name != NUMPY]
 

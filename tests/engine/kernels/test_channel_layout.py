@@ -11,7 +11,6 @@ from pruning_engine.kernels.channel_layout import channel_layout
 from pruning_engine.kernels.cpu.backend import NumpyBackend
 from pruning_engine.kernels.cuda.backend import TorchBackend
 from pruning_engine.kernels.packed_mask import PackedMask
-from pruning_engine.runtime.scratch_buffers import PIECE_ENTRIES, buffer
 from pruning_engine.selection.channels import exact_channel_sums
 from tests.engine.buffers import bits, flat, pack
 
@@ -81,9 +80,3 @@ def test_long_channels_that_differ_somewhere_are_not_alike(dim: int, at: int) ->
     assert backend.are_alike(flat(backend, weight.movedim(0, dim)), layout, numbers)
     weight[1, at] = 2.0
     assert not backend.are_alike(flat(backend, weight.movedim(0, dim)), layout, numbers)
-
-
-def test_what_is_longer_than_a_piece_is_not_kept() -> None:
-    assert buffer("keys", "u1", PIECE_ENTRIES).base is buffer("keys", "u1", 8).base
-    assert buffer("keys", "u1", PIECE_ENTRIES + 1).base is None
-    assert buffer("keys", "u1", PIECE_ENTRIES).nbytes == PIECE_ENTRIES
