@@ -68,7 +68,10 @@ def magnitudes_of(keys: npt.NDArray[Any], domain: str) -> npt.NDArray[np.float64
     if not is_float(domain):
         return keys.astype(np.float64)
     if domain == "BF16":
-        return widened(keys.astype(np.uint16), np.empty(len(keys), np.uint32)).astype(np.float64)
-    if width == 1:
-        return fp8_values(domain)[keys.astype(np.intp)].astype(np.float64)
-    return keys.astype(f"u{width}").view(f"f{width}").astype(np.float64)
+        floats = widened(keys.astype(np.uint16), np.empty(len(keys), np.uint32))
+    elif width == 1:
+        floats = fp8_values(domain)[keys.astype(np.intp)]
+    else:
+        floats = keys.astype(f"u{width}").view(f"f{width}")
+    with np.errstate(invalid="ignore"):  # numpy reports signaling NaN, on some processors
+        return floats.astype(np.float64)
