@@ -25,6 +25,11 @@ class UsesStatistics:
     optional_statistics: ClassVar[tuple[Alternatives, ...]] = ()
     """Those that are used where a parameter has them: one of each."""
 
+    @property
+    def uses_statistics(self) -> bool:
+        """Whether it uses any."""
+        return bool(self.statistics or self.optional_statistics)
+
     def used_statistics(self, auxiliary: Collection[str]) -> tuple[str, ...]:
         """Return the suffixes of the statistics that it uses of a parameter that has those of `auxiliary`."""
         chosen = (_chosen(each, auxiliary) for each in (*self.statistics, *self.optional_statistics))

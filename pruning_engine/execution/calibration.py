@@ -8,6 +8,7 @@ from pruning_engine.buffer import CARRIERS, Buffer
 from pruning_engine.errors import CheckpointError, Reason
 from pruning_engine.execution.parameter_state import ParameterState
 from pruning_engine.granularities.n_of_m import NOfM
+from pruning_engine.granularities.units import Units
 from pruning_engine.kernels.backend import BoolArray, Flat
 from pruning_engine.kernels.cpu.arrays import raw_integers
 from pruning_engine.kernels.cpu.scales import Scales
@@ -62,6 +63,9 @@ def _swapped(rule: Rule, swaps: Swaps, state: ParameterState, outcome: Outcome) 
 
 
 def _updated(rule: Rule, state: ParameterState, outcome: Outcome) -> Outcome:
+    is_of_units = rule.granularity.field == Units.field
+    if is_of_units and state.planned.input_dim not in (outcome.kept or {}):
+        return outcome  # it does not consume them
     layer, flags = state.layer, flags_of(outcome.mask, state.backend)
     if flags.all():
         return outcome  # there is nothing to make up for, and damping would only shrink the weights
@@ -71,7 +75,12 @@ def _updated(rule: Rule, state: ParameterState, outcome: Outcome) -> Outcome:
         before = layer.layout.to_matrices(_numbers(state, flags_of(state.mask, state.backend)))
         return replace(outcome, bias_delta=update.bias_delta(layer, before, np.where(keep, before, 0)))
     with np.errstate(all="ignore"):
-        new = None if update is None else update.new_weights(layer, keep, outcome.eliminated)
+        if update is None:
+            new = None
+        elif is_of_units:
+            new = update.new_weights_of_units(layer, keep)
+        else:
+            new = update.new_weights(layer, keep, outcome.eliminated)
     if new is None:
         return outcome
     return replace(

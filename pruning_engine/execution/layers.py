@@ -25,7 +25,10 @@ from pruning_engine.kernels.input_matrix import (
 from pruning_engine.methods.gram import Gram, faults
 from pruning_engine.planning.plan import PlannedParameter
 from pruning_engine.scores.layer import Layer
-from pruning_proto.names import IN_COUNT, IN_GRAM, IN_SUM, INPUTS
+from pruning_proto.names import IN_COUNT, IN_GRAM, IN_SUM, IN_SUM2, INPUTS
+
+_FROM_ZERO: Final = (IN_COUNT, IN_SUM2)
+"""Statistics that cannot be negative."""
 
 _STACKED: Final = 3
 """Dims of statistics that have one matrix for each of several experts."""
@@ -58,6 +61,8 @@ class Layers:
             source=source or "",
             tokens=_tokens(state),
             means=_means(state, layout),
+            squares=_squares(state, layout, grams),
+            counts=_counts(state, layout),
         )
 
     def release(self, planned: PlannedParameter) -> None:
@@ -161,14 +166,31 @@ def _means(state: ParameterState, layout: InputLayout) -> npt.NDArray[Any] | Non
     return np.repeat(means, layout.columns // max(1, means.shape[1]), axis=1)
 
 
+def _squares(state: ParameterState, layout: InputLayout, grams: Sequence[Gram]) -> npt.NDArray[Any] | None:
+    """Return the sum of squares of each column's inputs, (E, C), from what there is."""
+    if IN_SUM2 in state.planned.auxiliary:
+        sums = _numbers(state, IN_SUM2).reshape(layout.matrices, -1)
+        return np.repeat(sums, layout.columns // max(1, sums.shape[1]), axis=1)
+    return np.stack([gram.diagonal for gram in grams]).astype(np.float64) if grams else None
+
+
+def _counts(state: ParameterState, layout: InputLayout) -> npt.NDArray[Any] | None:
+    if IN_COUNT not in state.planned.auxiliary:
+        return None
+    return np.broadcast_to(_numbers(state, IN_COUNT), (layout.matrices,))
+
+
 def _numbers(state: ParameterState, suffix: str) -> npt.NDArray[np.float64]:
-    """Return the numbers of a small statistic. Raises: CheckpointError if one is not finite, or a count is negative."""
+    """Return the numbers of a small statistic.
+
+    Raises: CheckpointError if one is not finite, or a count or a sum of squares is negative.
+    """
     statistic = state.statistic(suffix)
     numbers = numbers_of(Buffer(statistic.dtype, (statistic.entries,), statistic.array.reshape(-1)), np.float64)
-    wrong = np.flatnonzero(~np.isfinite(numbers) | ((numbers < 0) if suffix == IN_COUNT else False))
+    wrong = np.flatnonzero(~np.isfinite(numbers) | ((numbers < 0) if suffix in _FROM_ZERO else False))
     if len(wrong):
         name = state.planned.auxiliary[suffix].name
-        allowed = "finite numbers from 0" if suffix == IN_COUNT else "finite numbers"
+        allowed = "finite numbers from 0" if suffix in _FROM_ZERO else "finite numbers"
         _refuse(f"auxiliary tensor {name!r} holds {numbers[wrong[0]]} at position {wrong[0]}; allowed: {allowed}", name)
     return numbers
 

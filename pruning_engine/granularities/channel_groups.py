@@ -1,7 +1,7 @@
 """Groups of coupled channels as a recipe describes them: which slices of which tensors belong together.
 
 Unit `u` of one slice is unit `u` of every slice of its group: the rows of one weight, the entries of its bias, the
-columns of the next weight. `planning/group_resolution.py` finds the tensors of a checkpoint.
+columns of the next weight. `planning/units/group_resolution.py` finds the tensors of a checkpoint.
 """
 
 from collections.abc import Iterator, Mapping

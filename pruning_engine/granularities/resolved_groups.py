@@ -17,7 +17,8 @@ class ResolvedSlice:
     """Where a group's units are in one parameter; see `channel_groups.ChannelSlice`.
 
     `scored`: its entries count in a unit's importance. `is_zeroed`: they are pruned where the output format has zeros;
-    those of running statistics are not.
+    those of running statistics are not. `is_input`: they are input channels of their tensor; None: not known.
+    `is_consumer`: and a rule uses their statistics.
     """
 
     parameter: str
@@ -30,6 +31,8 @@ class ResolvedSlice:
     indices: tuple[int, ...]
     scored: bool
     is_zeroed: bool
+    is_input: bool | None = None
+    is_consumer: bool = False
 
     @property
     def place(self) -> tuple[object, ...]:

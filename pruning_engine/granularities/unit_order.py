@@ -1,4 +1,4 @@
-"""Which of some units are the least important: by norm, exact near the cut, or by chance.
+"""Which of some units are the least important: by norm, exact near the cut; by what a score makes of them; by chance.
 
 Candidates are given by the index of their group. Equal ones are pruned by (group's name, unit's number), which is the
 order of the groups.
@@ -16,6 +16,7 @@ from pruning_engine.granularities.unit_importance import Place, Scored, exact_un
 from pruning_engine.kernels.backend import Backend, BoolArray, Floats, Integers
 from pruning_engine.kernels.random_keys import key_of
 from pruning_engine.norm import Norm
+from pruning_engine.scores.unit_inputs import UnitRanks
 from pruning_engine.selection.channels import cut
 from pruning_engine.selection.random_choice import random_channels
 
@@ -84,6 +85,27 @@ class ByNorm:
     def _exact(self, index: int, numbers: Integers) -> Floats:
         sums = exact_unit_sums(self._backend, self._groups[index], self._scored, numbers, self._norm)
         return ranks_of(sums, self._means[index], self._norm)
+
+
+class ByRanks:
+    """Units rank by what a score makes of them; within a group, the score says which of equal ones are pruned first."""
+
+    def __init__(self, ranks: Sequence[UnitRanks]) -> None:
+        self._ranks = [each.ranks for each in ranks]
+        self._places = [np.argsort(each.order) for each in ranks]
+
+    def least(self, candidates: Mapping[int, BoolArray], count: int) -> Least:
+        """Return the least."""
+        numbers = {index: np.flatnonzero(flags) for index, flags in candidates.items()}
+        groups = np.concatenate([np.full(len(units), index) for index, units in numbers.items()])
+        units = np.concatenate(list(numbers.values()))
+        ranks = np.concatenate([self._ranks[index][units] for index, units in numbers.items()])
+        places = np.concatenate([self._places[index][units] for index, units in numbers.items()])
+        chosen = np.lexsort((places, groups, ranks))[:count]
+        pruned = {index: np.zeros(len(flags), np.bool_) for index, flags in candidates.items()}
+        for index, marks in pruned.items():
+            marks[units[chosen[groups[chosen] == index]]] = True
+        return Least(pruned, float(ranks[chosen[-1]]) if count else None)
 
 
 class ByChance:

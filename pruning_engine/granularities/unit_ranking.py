@@ -11,17 +11,19 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pruning_engine.granularities.channel_groups import is_running_statistic
+from pruning_engine.granularities.consumers import inputs_of
 from pruning_engine.granularities.granularity import Granularity
 from pruning_engine.granularities.ranking import RankingContext
 from pruning_engine.granularities.resolved_groups import ResolvedGroup, ResolvedSlice
 from pruning_engine.granularities.unit_importance import Place, Scored, position_sums, unpruned_units
-from pruning_engine.granularities.unit_order import ByChance, ByNorm, Order
+from pruning_engine.granularities.unit_order import ByChance, ByNorm, ByRanks, Order
 from pruning_engine.kernels import channel_norms as norms
 from pruning_engine.kernels.backend import BoolArray, Floats
 from pruning_engine.kernels.channel_layout import channel_layout
 from pruning_engine.kernels.packed_mask import PackedMask
 from pruning_engine.report import GroupReport
 from pruning_engine.scores.parameters import ArrivedParameter
+from pruning_engine.scores.unit_inputs import UnitRanks, UnitsToRank
 from pruning_engine.selection.outcome import Outcome
 
 
@@ -36,7 +38,8 @@ class UnitRanking:
         self._backend = context.backend
         self._norm = context.norm
         self._is_global = context.is_global
-        self._ranks_by_norm = context.ranks_by_norm
+        self._ranks_units = context.score.ranks_units
+        self._ranks_by_norm = context.ranks_by_norm and not self._ranks_units
         self._coupled = _coupled_slices(context.groups)
         self._scored: dict[str, Scored] = {}
         self._sums: dict[Place, Floats] = {}
@@ -57,7 +60,7 @@ class UnitRanking:
     def decide(self, states: Sequence[ArrivedParameter]) -> list[Outcome]:
         """Prune the least important units, in all of their tensors."""
         unpruned = [unpruned_units(group, self._unpruned) for group in self._groups]
-        order = self._order()
+        order = self._order(states, unpruned)
         choices = [
             self._choose(index, unpruned[index], width, order)
             for index, width in enumerate(self._widths(unpruned, order))
@@ -65,7 +68,7 @@ class UnitRanking:
         kept = [flags for flags, _ in choices]
         self.reports = [self._report(group, flags) for group, flags in zip(self._groups, kept, strict=True)]
         largest = [largest for _, largest in choices]
-        anywhere = self._norm_of_largest(largest)
+        anywhere = self._reported(largest)
         return [
             self._outcome(state, kept, anywhere if self._is_global else self._threshold(state, largest))
             for state in states
@@ -90,10 +93,25 @@ class UnitRanking:
             self._context.score.refuse_nan(state.planned, self._context.position)
         return sums
 
-    def _order(self) -> Order:
+    def _order(self, states: Sequence[ArrivedParameter], unpruned: Sequence[BoolArray]) -> Order:
+        if self._ranks_units:
+            arrived = {state.planned.name: state for state in states}
+            return ByRanks(
+                [self._ranks(group, flags, arrived) for group, flags in zip(self._groups, unpruned, strict=True)]
+            )
         if not self._ranks_by_norm:
             return ByChance(self._context, self._groups)
         return ByNorm(self._backend, self._groups, self._scored, self._sums, self._norm, is_mean=self._is_global)
+
+    def _ranks(self, group: ResolvedGroup, unpruned: BoolArray, arrived: Mapping[str, ArrivedParameter]) -> UnitRanks:
+        return self._context.score.unit_ranks(
+            UnitsToRank(
+                inputs=inputs_of(group, arrived),
+                first=arrived[group.ties[0].parameter],
+                gone=~unpruned,
+                is_global=self._is_global,
+            )
+        )
 
     def _widths(self, unpruned: Sequence[BoolArray], order: Order) -> list[int]:
         """How many units each group keeps: one at least, rounded up, and the same where it must be."""
@@ -154,15 +172,18 @@ class UnitRanking:
             for index, tie in ties:
                 now[tie.positions()] = left[tie.positions()] = kept[index][:, None]
             mask = self._backend.spread(now, mask, channel_layout(state.planned.shape, dim))
-        return Outcome(mask, is_ranked=self._ranks_by_norm, threshold=threshold, kept=remaining)
+        is_ranked = self._ranks_by_norm or self._ranks_units
+        return Outcome(mask, is_ranked=is_ranked, threshold=threshold, kept=remaining)
 
     def _threshold(self, state: ArrivedParameter, largest: Sequence[float | None]) -> float | None:
-        """Return the norm of the largest rank that was pruned in the groups of a parameter."""
+        """Return the largest rank that was pruned in the groups of a parameter, or the norm that it is the sum of."""
         here = {index for ties in self._coupled[state.planned.name].values() for index, _ in ties}
-        return self._norm_of_largest([largest[index] for index in here])
+        return self._reported([largest[index] for index in here])
 
-    def _norm_of_largest(self, largest: Sequence[float | None]) -> float | None:
+    def _reported(self, largest: Sequence[float | None]) -> float | None:
         ranks = [rank for rank in largest if rank is not None]
+        if self._ranks_units:
+            return max(ranks, default=None)
         return norms.norm_of(max(ranks), self._norm) if ranks else None
 
     def _report(self, group: ResolvedGroup, kept: BoolArray) -> GroupReport:

@@ -188,6 +188,7 @@ def _inverse(gram: Gram, damping: float, channels: Array, dtype: np.dtype[np.flo
         return damping, np.eye(len(channels), dtype=dtype)
     factor = gram.inverse_cholesky(damping, dead_as_one=False)
     upper = factor.upper[:, channels].astype(dtype, copy=False)
+    gram.forget_factors()  # C² entries that a refit of channels does not need
     return factor.damping, upper.T @ upper
 
 

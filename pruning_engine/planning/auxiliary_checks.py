@@ -1,14 +1,17 @@
 """Which auxiliary tensors the rules of a parameter use, and what is refused: those that are missing or not used."""
 
-from collections.abc import Iterator, Sequence
-from typing import ClassVar, Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar, Final, TypeAlias
 
 from pruning_engine.checkpoints.auxiliary_tensors import AUXILIARY_TENSORS
 from pruning_engine.checkpoints.parameters import AuxiliaryOf, Parameters
 from pruning_engine.checkpoints.statistics import Alternatives, UsesStatistics
 from pruning_engine.errors import MismatchError, Reason, RequestPart
 from pruning_engine.recipe import Recipe, Rule
-from pruning_proto.names import IN_COUNT, IN_GRAM, INPUTS, MASK_BITS
+from pruning_proto.names import IN_COUNT, IN_GRAM, INPUTS, MASK_BITS, UNIT_SCORES
+
+Users: TypeAlias = Mapping[int, frozenset[str]]
+"""Of rules of units, by position, the parameters whose statistics or scores of units each uses."""
 
 
 class _Scan(UsesStatistics):
@@ -38,26 +41,45 @@ def check_statistics(rule: Rule, name: str, auxiliary: AuxiliaryOf, path: str) -
         part.check_statistics(name, auxiliary, f"{path}.{field}")
 
 
-def used_auxiliary(rules: Sequence[Rule], auxiliary: AuxiliaryOf) -> frozenset[str]:
-    """Return the suffixes of the auxiliary tensors of one parameter that the rules which select it use."""
-    prior = {MASK_BITS} if rules else set()
+def used_auxiliary(rules: Sequence[Rule], auxiliary: AuxiliaryOf, others: Sequence[Rule] = ()) -> frozenset[str]:
+    """Return the suffixes of the auxiliary tensors of one parameter that the rules which select it use.
+
+    `others`: rules of units that select it, but whose units others consume and have the scores of.
+    """
+    prior = {MASK_BITS} if rules or others else set()
     scores = {suffix for rule in rules for suffix in rule.score.auxiliary}
+    scores |= {suffix for rule in others for suffix in rule.score.auxiliary if suffix != UNIT_SCORES}
     parts = (part for rule in rules for _, part in parts_with_statistics(rule))
     statistics = {suffix for part in parts for suffix in part.used_statistics(auxiliary)}
     return frozenset((prior | scores | statistics) & set(auxiliary))
 
 
-def check_use(recipe: Recipe, parameters: Parameters, selected: Sequence[tuple[int, ...]]) -> None:
+def used_by(
+    recipe: Recipe, name: str, positions: Sequence[int], auxiliary: AuxiliaryOf, users: Users
+) -> frozenset[str]:
+    """Return the suffixes of the auxiliary tensors of a parameter that the rules at these positions use."""
+    own, others = _split(recipe, name, positions, users)
+    return used_auxiliary(own, auxiliary, others)
+
+
+def _split(recipe: Recipe, name: str, positions: Sequence[int], users: Users) -> tuple[list[Rule], list[Rule]]:
+    """Return the rules that use statistics of a parameter, if it has some, and those that use none."""
+    own = [recipe.rules[position] for position in positions if name in users.get(position, (name,))]
+    others = [recipe.rules[position] for position in positions if name not in users.get(position, (name,))]
+    return own, others
+
+
+def check_use(recipe: Recipe, parameters: Parameters, selected: Sequence[tuple[int, ...]], users: Users) -> None:
     """Refuse auxiliary tensors that no rule uses, and aliases of their names.
 
     Raises: MismatchError naming the first one.
     """
-    rules = {
-        name: [recipe.rules[position] for position in positions]
-        for name, positions in zip(parameters.weights, selected, strict=True)
-        if name in parameters.auxiliary
-    }
-    used = {name: used_auxiliary(rules[name], auxiliary) for name, auxiliary in parameters.auxiliary.items()}
+    rules: dict[str, list[Rule]] = {}
+    used: dict[str, frozenset[str]] = {}
+    for name, positions in zip(parameters.weights, selected, strict=True):
+        if name in parameters.auxiliary:
+            rules[name], others = _split(recipe, name, positions, users)
+            used[name] = used_auxiliary(rules[name], parameters.auxiliary[name], others)
     names = {parameters.auxiliary[name][suffix].name for name, suffixes in used.items() for suffix in suffixes}
     for name, auxiliary in parameters.auxiliary.items():
         for suffix, spec in auxiliary.items():

@@ -15,6 +15,7 @@ from pruning_engine.planning.selectors.name_patterns import names_in_full
 from pruning_engine.recipe import Count, OutputForm, Recipe, Rule, Scope
 from pruning_engine.scores.score import Score
 from pruning_proto import formats
+from pruning_proto.names import UNIT_SCORES
 
 
 def check_available(recipe: Recipe) -> None:
@@ -83,6 +84,9 @@ def check_groups(recipe: Recipe, groups: Mapping[int, Sequence[ResolvedGroup]], 
         _check_count(rule, position, [(group.name, group.units) for group in found])
         if not rule.score.ranks or rule.score.is_random:
             continue
+        if rule.score.ranks_units:
+            _check_unit_scores(rule.score, found, parameters, path)
+            continue
         for group in found:
             _check_scored(group, path)
             for name in (tie.parameter for tie in group.ties if tie.scored):
@@ -99,6 +103,26 @@ def _check_scored(group: ResolvedGroup, path: str) -> None:
             field=field,
             tensor=group.ties[0].parameter,
         )
+
+
+def _check_unit_scores(score: Score, groups: Sequence[ResolvedGroup], parameters: Parameters, path: str) -> None:
+    """Refuse groups without their scores beside the first tensor, if the score uses some."""
+    if UNIT_SCORES not in score.auxiliary:
+        return  # statistics are checked where the tensors that consume the units are found
+    owners: dict[str, str] = {}
+    for group in groups:
+        name = group.ties[0].parameter
+        _check_score(score, name, parameters, path)
+        spec = parameters.auxiliary[name][UNIT_SCORES]
+        if owners.setdefault(name, group.name) != group.name or spec.shape != (group.units,):
+            raise MismatchError(
+                Reason.SHAPE_MISMATCH,
+                f"{path}.score: {spec.name!r} of shape {list(spec.shape)} are the scores of group "
+                f"{owners[name]!r}, of {group.units} units; send one number for each unit, and begin the ties of each "
+                f"group with another tensor",
+                field=f"{path}.score",
+                tensor=spec.name,
+            )
 
 
 def check_parameters(recipe: Recipe, parameters: Parameters, selected: Sequence[tuple[int, ...]]) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from pruning_engine.checkpoints.parameters import Parameters
 from pruning_engine.errors import PruningError
 from pruning_engine.granularities.units import Units
-from pruning_engine.planning.group_resolution import find_groups
 from pruning_engine.planning.selectors.name_patterns import compile_selector
+from pruning_engine.planning.units.group_resolution import find_groups
 from pruning_engine.recipe import Identity, Recipe, Selector
 from pruning_engine.runtime.yield_points import with_yields
 from pruning_proto.names import MASK_BITS

@@ -1,12 +1,13 @@
 """Which dim of each weight is the input of its layer, for the rules that need it.
 
-A rule says it, else the request by the weight's name, else the architecture (model_types.py), else the shapes of the
-statistics if they fit one dim only. Nothing is guessed: where a rule needs it and none of these says it, the rule is
-refused.
+A rule says it, else the request by the weight's name, else the architecture (model_types.py), else a built-in map of
+coupled channels, else the shapes of the statistics if they fit one dim only. Nothing is guessed: where a rule needs it
+and none of these says it, the rule is refused.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, NoReturn
 
 from pruning_engine.checkpoints.auxiliary_tensors import fitting_input_dims
@@ -18,6 +19,7 @@ from pruning_engine.planning.options import PlanOptions
 from pruning_engine.recipe import Recipe, Rule, Scope
 from pruning_proto.names import IN_COUNT, IN_NORM, STATISTICS
 
+_NO_DIMS: Final[Mapping[str, int]] = MappingProxyType({})
 _LEAST_DIMS: Final = 2
 _STACKED_DIMS: Final = 3
 _OF_INPUTS: Final = frozenset({IN_NORM, *STATISTICS}) - {IN_COUNT}
@@ -25,10 +27,15 @@ _OF_INPUTS: Final = frozenset({IN_NORM, *STATISTICS}) - {IN_COUNT}
 
 
 def find_input_dims(
-    recipe: Recipe, parameters: Parameters, selected: Sequence[tuple[int, ...]], options: PlanOptions
+    recipe: Recipe,
+    parameters: Parameters,
+    selected: Sequence[tuple[int, ...]],
+    options: PlanOptions,
+    of_maps: Mapping[str, int] = _NO_DIMS,
 ) -> dict[str, int]:
     """Return the dim of the input channels, from 0, of each parameter of which a rule needs or uses it.
 
+    `of_maps`: those that built-in maps of coupled channels know.
     Raises: MismatchError for a parameter of which a rule needs it and nothing says it, for a dim that a tensor does not
         have, and for statistics that do not fit the dim.
     """
@@ -37,7 +44,7 @@ def find_input_dims(
     found = {}
     for name, rules in zip(parameters.weights, selected, strict=True):
         if users[rules]:
-            weight = _Weight(name, parameters, options)
+            weight = _Weight(name, parameters, options, of_maps.get(name))
             dim = weight.input_dim([(position, recipe.rules[position]) for position in users[rules]])
             if dim is not None:
                 found[name] = dim
@@ -87,8 +94,9 @@ class _Said:
 class _Weight:
     """One weight, whose input dim is looked for."""
 
-    def __init__(self, name: str, parameters: Parameters, options: PlanOptions) -> None:
+    def __init__(self, name: str, parameters: Parameters, options: PlanOptions, of_map: int | None) -> None:
         self._name = name
+        self._of_map = of_map
         self._names = parameters.names(name)
         self._spec: TensorDescription = parameters.weights[name]
         self._auxiliary: AuxiliaryOf = parameters.auxiliary.get(name, NO_AUXILIARY)
@@ -148,7 +156,9 @@ class _Weight:
                 return _Said(dim, source, source, RequestPart.OPTIONS)
         dims = (input_dim_of(self._options.model_type, name, self._spec.shape) for name in self._names)
         known = next((dim for dim in dims if dim is not None), None)
-        return None if known is None else _Said(known, "model_type")
+        if known is not None:
+            return _Said(known, "model_type")
+        return None if self._of_map is None else _Said(self._of_map, "the map of coupled channels")
 
     def _by_rules(self, rules: Sequence[tuple[int, Rule]]) -> Iterator[_Said]:
         for position, rule in rules:

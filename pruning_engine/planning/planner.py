@@ -20,11 +20,10 @@ from pruning_engine.dtypes import packed_bytes
 from pruning_engine.errors import MismatchError, Reason
 from pruning_engine.granularities.units import Units
 from pruning_engine.planning import checks
-from pruning_engine.planning.auxiliary_checks import check_use, used_auxiliary
+from pruning_engine.planning.auxiliary_checks import Users, check_use, used_by
 from pruning_engine.planning.bias_updates import find_biases
 from pruning_engine.planning.earlier_rounds import pruned_earlier
 from pruning_engine.planning.footprints import Footprints
-from pruning_engine.planning.group_resolution import find_groups, refuse_shared
 from pruning_engine.planning.input_channels import input_channel_warnings
 from pruning_engine.planning.input_dims import find_input_dims
 from pruning_engine.planning.left_dense import left_dense_warnings
@@ -35,6 +34,8 @@ from pruning_engine.planning.scale_checks import check_removable_scales, check_s
 from pruning_engine.planning.selectors.rule_selection import Selected, select
 from pruning_engine.planning.stages import Groups, Stages
 from pruning_engine.planning.tied_heads import tied_head_warnings
+from pruning_engine.planning.units.consumers import find_consumers, inputs_of_maps, users_of_units
+from pruning_engine.planning.units.group_resolution import find_groups, refuse_shared
 from pruning_engine.planning.weight_norms import check_weight_normed_channels, check_weight_normed_units, length_dim
 from pruning_engine.recipe import OutputForm, Prior, Recipe, check
 from pruning_engine.recipe.scanned import DEFAULT_SPARSITIES, scanned
@@ -70,11 +71,14 @@ def make_plan(  # noqa: PLR0913 - `options` has all that few plans need
     checks.check_not_quantized(recipe, parameters)
     groups = _groups(recipe, parameters)
     selected = select(recipe, parameters, groups, output)
-    input_dims = find_input_dims(recipe, parameters, [each.rules for each in selected], options)
+    of_maps = inputs_of_maps(groups)
+    input_dims = find_input_dims(recipe, parameters, [each.rules for each in selected], options, of_maps)
+    groups = find_consumers(recipe, groups, parameters, input_dims)
+    users = users_of_units(recipe, groups)
     checks.check_parameters(recipe, parameters, [each.rules for each in selected])
     checks.check_groups(recipe, groups, parameters)
     if not options.skips_unused:
-        check_use(recipe, parameters, [each.rules for each in selected])
+        check_use(recipe, parameters, [each.rules for each in selected], users)
     check_scales(recipe, parameters, [each.rules for each in selected])
     check_weight_normed_channels(recipe, parameters, [each.rules for each in selected])
     if output is OutputForm.REMOVED:
@@ -92,7 +96,7 @@ def make_plan(  # noqa: PLR0913 - `options` has all that few plans need
     if earlier:
         planned = tuple(replace(each, was_pruned=each.name in earlier) for each in planned)
     if input_dims or parameters.auxiliary:
-        planned = tuple(_calibrated(each, recipe, input_dims.get(each.name)) for each in planned)
+        planned = tuple(_calibrated(each, recipe, input_dims.get(each.name), users) for each in planned)
     checks.check_grouped_inputs(recipe, planned)
     checks.check_updated_dtypes(recipe, planned)
     results = tuple(result for parameter in planned for result in parameter.results)
@@ -133,9 +137,9 @@ def _groups(recipe: Recipe, parameters: Parameters) -> Groups:
     return found
 
 
-def _calibrated(planned: PlannedParameter, recipe: Recipe, input_dim: int | None) -> PlannedParameter:
+def _calibrated(planned: PlannedParameter, recipe: Recipe, input_dim: int | None, users: Users) -> PlannedParameter:
     """Return a parameter with what is known of its inputs."""
-    used = used_auxiliary([recipe.rules[position] for position in planned.rules], planned.auxiliary)
+    used = used_by(recipe, planned.name, planned.rules, planned.auxiliary, users)
     if input_dim is None and not used:
         return planned
     return replace(planned, input_dim=input_dim, used_auxiliary=tuple(sorted(used)))

@@ -17,8 +17,10 @@ from pruning_engine.recipe.amounts import Amount, Count, Fraction, Sparsity
 from pruning_engine.recipe.recipe import OutputForm, Prior, Recipe, Rule, Selector
 from pruning_engine.recipe.validation import check
 from pruning_engine.scope import Scope
+from pruning_engine.scores.activation_norm import ActivationNorm
 from pruning_engine.scores.custom_mask import CustomMask
 from pruning_engine.scores.dead import Dead
+from pruning_engine.scores.flap import Flap
 from pruning_engine.scores.identity import Identity
 from pruning_engine.scores.importance_scores import ImportanceScores
 from pruning_engine.scores.lamp import Lamp
@@ -28,6 +30,7 @@ from pruning_engine.scores.obs import ObsScore
 from pruning_engine.scores.random import Random
 from pruning_engine.scores.score import Score
 from pruning_engine.scores.table import SCORES
+from pruning_engine.scores.unit_scores import UnitScores
 from pruning_engine.scores.weighted_magnitude import WeightedMagnitude
 from pruning_engine.updates.bias_compensation import BiasCompensation
 from pruning_engine.updates.refit import Refit
@@ -38,6 +41,7 @@ from pruning_engine.updates.update import Update
 __all__ = [
     "DEFAULT_NORM",
     "RANKING",
+    "ActivationNorm",
     "Allocation",
     "Amount",
     "Argument",
@@ -51,6 +55,7 @@ __all__ = [
     "Dead",
     "Entries",
     "ErdosRenyiKernel",
+    "Flap",
     "Fraction",
     "Granularity",
     "Identity",
@@ -76,6 +81,7 @@ __all__ = [
     "SparseGpt",
     "Sparsity",
     "Swaps",
+    "UnitScores",
     "Units",
     "Update",
     "WeightedMagnitude",

@@ -13,6 +13,7 @@ from pruning_engine.norm import NamedNorm
 from pruning_engine.recipe.amounts import Count, Fraction, Sparsity
 from pruning_engine.recipe.recipe import Recipe, Rule, Selector
 from pruning_engine.scope import Scope
+from pruning_engine.updates.table import UPDATES
 
 _SWAPPED: Final = (Entries.field, NOfM.field)
 """The granularities whose masks swaps can improve."""
@@ -41,6 +42,7 @@ def _check_rule(rule: Rule, path: str) -> None:
     _check_amount(rule, path)
     _check_norm(rule, f"{path}.score.{rule.score.field}.norm")
     rule.score.check(f"{path}.score.{rule.score.field}")
+    rule.score.check_granularity(rule.granularity.field, f"{path}.score.{rule.score.field}")
     _check_calibrated(rule, path)
 
 
@@ -58,8 +60,9 @@ def _check_calibrated(rule: Rule, path: str) -> None:
             _refuse(f"{path}.swaps", f"swaps are for granularities {' and '.join(_SWAPPED)}; leave them out")
     if rule.update is not None:
         rule.update.check(f"{path}.update.{rule.update.field}")
-        if rule.granularity.field == Units.field:
-            _refuse(f"{path}.update", "this server does not update coupled channels; leave it out")
+        if rule.granularity.field == Units.field and not rule.update.for_units:
+            allowed = " or ".join(field for field, update in UPDATES.items() if update.for_units)
+            _refuse(f"{path}.update", f"{rule.update.field} updates entries, and units are not; use {allowed}")
 
 
 def _check_allocation(rule: Rule, allocation: Allocation, path: str) -> None:
@@ -115,7 +118,8 @@ def _check_granularity(rule: Rule, path: str) -> None:
         _refuse_part(name, "granularity", path)
     if only not in (None, field):
         _refuse(f"{path}.granularity", f"{name} needs granularity {only}; add it")
-    if not rule.score.ranks_channels and not rule.granularity.prunes_entries:
+    ranks_pieces = rule.score.ranks_channels or (rule.score.ranks_units and field == Units.field)
+    if not ranks_pieces and not rule.granularity.prunes_entries:
         _refuse(f"{path}.granularity", f"{name} ranks entries, and {field} are not; use {' or '.join(_OF_ENTRIES)}")
 
 

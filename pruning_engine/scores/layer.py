@@ -34,6 +34,8 @@ class Layer:
         source: the name of the tensor that these come from.
         tokens: how many rows of inputs they are sums of; None if that is not known.
         means: (E, C), the mean of each input; None without `w:in_sum` and `w:in_count`.
+        squares: (E, C), the sum of squares of each input; None if that is not known.
+        counts: (E,), the tokens that these are sums over; None without `w:in_count`.
     """
 
     name: str
@@ -43,6 +45,8 @@ class Layer:
     source: str = ""
     tokens: float | None = None
     means: npt.NDArray[Any] | None = None
+    squares: npt.NDArray[Any] | None = None
+    counts: npt.NDArray[Any] | None = None
     _energies: list[float] = field(default_factory=list)
 
     @property

@@ -1,5 +1,7 @@
 """Optimal brain surgeon: what pruning costs if the remaining weights make up for it.
 
+Units: see `methods/channel_obs.py`.
+
 Source: of entries, Frantar, Alistarh, "SparseGPT: Massive Language Models Can Be Accurately Pruned in One-Shot", 2023,
 arXiv:2301.00774, section 3: w^2 / [H^-1]_jj^2, column by column, where H is what the columns to the left leave.
 """
@@ -14,11 +16,13 @@ from pruning_engine.checkpoints.statistics import Alternatives
 from pruning_engine.errors import Reason, RecipeError
 from pruning_engine.kernels.input_matrix import flags_of, mask_of
 from pruning_engine.methods.arrays import Array
+from pruning_engine.methods.channel_obs import Consumer, greedy_unit_costs, unit_costs
 from pruning_engine.methods.choices import Choice
 from pruning_engine.methods.gram import Gram
 from pruning_engine.methods.sparsegpt import eliminate
 from pruning_engine.scores.parameters import ArrivedParameter
 from pruning_engine.scores.score import Score
+from pruning_engine.scores.unit_inputs import UnitInputs, UnitRanks, UnitsToRank
 from pruning_engine.selection.outcome import EliminatedWeights, Outcome
 from pruning_proto.names import IN_COUNT, IN_GRAM, INPUTS
 
@@ -29,6 +33,7 @@ DAMPING: Final = 0.01
 """The paper's."""
 
 _MOST_COLUMNS: Final = 4_096
+_UNITS: Final = "units"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,7 @@ class ObsScore(Score):
     eliminates: ClassVar[bool] = True
     takes_global_scope: ClassVar[bool] = False
     ranks_channels: ClassVar[bool] = False
+    ranks_units: ClassVar[bool] = True
     statistics: ClassVar[tuple[Alternatives, ...]] = ((IN_GRAM, INPUTS),)
     optional_statistics: ClassVar[tuple[Alternatives, ...]] = ((IN_COUNT,),)
 
@@ -62,6 +68,32 @@ class ObsScore(Score):
             self._refuse(f"{path}.block", f"allowed are 1 to {_MOST_COLUMNS:,} columns, got {self.block:,}")
         if self.damping is not None and not 0 < self.damping < float("inf"):
             self._refuse(f"{path}.damping", f"a damping is a finite number above 0, such as 0.01, got {self.damping}")
+
+    def check_granularity(self, granularity: str, path: str) -> None:
+        """Refuse a block for units, which have none, and greedy for entries. Raises: RecipeError."""
+        if granularity == _UNITS and self.block is not None:
+            self._refuse(f"{path}.block", "units are removed one at a time, or ranked together; leave it out")
+        if granularity != _UNITS and self.greedy is not None:
+            self._refuse(f"{path}.greedy", "it is for granularity units; leave it out")
+
+    def unit_ranks(self, units: UnitsToRank) -> UnitRanks:
+        """Return what removing each unit costs, in the order of removal; as a part of all, if groups compete.
+
+        Where a unit of a greedy order is cheaper than one before it, it has the rank of that one.
+        """
+        asked = DAMPING if self.damping is None else self.damping
+        consumers = [_consumer(each) for each in units.inputs]
+        try:
+            if self.greedy is False:
+                found = unit_costs(consumers, damping=asked)
+            else:
+                found = greedy_unit_costs(consumers, damping=asked, gone=units.gone)
+        except ValueError as error:
+            units.inputs[0].layer.refuse(str(error))
+        ranks, costs = np.empty_like(found.costs), np.where(units.gone, 0, found.costs)
+        ranks[found.order] = np.maximum.accumulate(costs[found.order])
+        is_part = units.is_global and found.energy > 0
+        return UnitRanks(ranks / found.energy if is_part else ranks, found.order)
 
     def eliminated(self, parameter: ArrivedParameter, choices: Sequence[Choice]) -> Outcome:
         """Return what remains where each matrix is pruned by its choice, and the weights that make up for it.
@@ -88,3 +120,7 @@ class ObsScore(Score):
     @staticmethod
     def _refuse(path: str, text: str) -> None:
         raise RecipeError(Reason.INVALID_RECIPE, f"{path}: {text}", field=path)
+
+
+def _consumer(inputs: UnitInputs) -> Consumer:
+    return Consumer(weight=inputs.weight, units=inputs.columns, gram=inputs.layer.grams[inputs.index])

@@ -14,6 +14,7 @@ from pruning_engine.methods.choices import Choice
 from pruning_engine.norm import Norm
 from pruning_engine.scope import Scope
 from pruning_engine.scores.parameters import ArrivedParameter, DescribedParameter
+from pruning_engine.scores.unit_inputs import UnitRanks, UnitsToRank
 from pruning_engine.selection.competition import Competition
 from pruning_engine.selection.outcome import Outcome
 
@@ -64,6 +65,9 @@ class Score(UsesStatistics):
     ranks_values: ClassVar[bool] = True
     """Whether an entry's importance is a number of its own, so that those of several can be added and averaged."""
 
+    ranks_units: ClassVar[bool] = False
+    """Whether it ranks coupled channels by more than the norms of their weights: see `unit_ranks`."""
+
     only_granularity: ClassVar[str | None] = None
     """The field of the one granularity that it goes with; None: any."""
 
@@ -111,6 +115,12 @@ class Score(UsesStatistics):
 
     def check(self, path: str) -> None:
         """Refuse values that are invalid for any checkpoint. `path`: of this score in the recipe.
+
+        Raises: RecipeError with the path of the field at fault.
+        """
+
+    def check_granularity(self, granularity: str, path: str) -> None:
+        """Refuse parameters that do not go with a granularity, by its field. `path`: of this score in the recipe.
 
         Raises: RecipeError with the path of the field at fault.
         """
@@ -179,6 +189,10 @@ class Score(UsesStatistics):
     ) -> Outcome:
         """Return what a score that eliminates columns leaves. Raises: CheckpointError for unusable statistics."""
         raise NotImplementedError(f"{type(self).__name__} does not eliminate")
+
+    def unit_ranks(self, units: UnitsToRank) -> UnitRanks:
+        """Return what ranks the units of a group. Raises: CheckpointError for unusable statistics or scores."""
+        raise NotImplementedError(f"{type(self).__name__} does not rank units")
 
     def ranking_bytes(self, shape: tuple[int, ...]) -> int:  # noqa: ARG002 - what most take
         """Return the bytes that the candidates of one tensor take beyond their masks."""

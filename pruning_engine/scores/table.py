@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from pruning_engine.scores.activation_norm import ActivationNorm
 from pruning_engine.scores.custom_mask import CustomMask
 from pruning_engine.scores.dead import Dead
+from pruning_engine.scores.flap import Flap
 from pruning_engine.scores.identity import Identity
 from pruning_engine.scores.importance_scores import ImportanceScores
 from pruning_engine.scores.lamp import Lamp
@@ -14,6 +16,7 @@ from pruning_engine.scores.method import Method
 from pruning_engine.scores.obs import ObsScore
 from pruning_engine.scores.random import Random
 from pruning_engine.scores.score import Score
+from pruning_engine.scores.unit_scores import UnitScores
 from pruning_engine.scores.weighted_magnitude import WeightedMagnitude
 
 SCORES: Final[Mapping[str, type[Score]]] = MappingProxyType(
@@ -22,6 +25,7 @@ SCORES: Final[Mapping[str, type[Score]]] = MappingProxyType(
         for score in (
             *(Magnitude, Random, ImportanceScores, CustomMask, Identity, Method, Dead),
             *(WeightedMagnitude, Lamp, ObsScore),
+            *(Flap, UnitScores, ActivationNorm),
         )
     }
 )

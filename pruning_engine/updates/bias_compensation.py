@@ -24,6 +24,7 @@ class BiasCompensation(Update):
 
     field: ClassVar[str] = "bias_compensation"
     optional_statistics: ClassVar[tuple[Alternatives, ...]] = ((IN_SUM,), (IN_COUNT,))
+    for_units: ClassVar[bool] = True
     changes_weights: ClassVar[bool] = False
     changes_biases: ClassVar[bool] = True
 

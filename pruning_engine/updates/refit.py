@@ -10,7 +10,7 @@ from typing import ClassVar, Final
 from pruning_engine.checkpoints.statistics import Alternatives
 from pruning_engine.methods.arrays import Array
 from pruning_engine.methods.gram import Gram
-from pruning_engine.methods.refit import refit
+from pruning_engine.methods.refit import refit, refit_channels
 from pruning_engine.scores.layer import Flags, Layer
 from pruning_engine.selection.outcome import EliminatedWeights
 from pruning_engine.updates.update import NewWeights, Update, check_damping, check_whole
@@ -21,6 +21,9 @@ STEPS: Final = 20
 
 DAMPING: Final = 0.001
 """Right from about 8 tokens per input channel."""
+
+UNIT_DAMPING: Final = 0.01
+"""For units."""
 
 _ENOUGH_TOKENS: Final = 8
 """Tokens per input channel from which DAMPING is right."""
@@ -40,6 +43,8 @@ class Refit(Update):
     field: ClassVar[str] = "refit"
     statistics: ClassVar[tuple[Alternatives, ...]] = ((IN_GRAM, INPUTS),)
     optional_statistics: ClassVar[tuple[Alternatives, ...]] = ((IN_COUNT,),)
+
+    for_units: ClassVar[bool] = True
 
     steps: int | None = None
     damping: float | None = None
@@ -63,9 +68,27 @@ class Refit(Update):
 
         return NewWeights(weight=layer.each(one), asked=asked, damping=max(dampings))
 
+    def new_weights_of_units(self, layer: Layer, keep: Flags) -> NewWeights:
+        """Return the same by one factorisation, which all rows share; of a matrix whose rows keep different entries of
+        an input, because some were pruned before, by conjugate gradients."""
+        asked = default_damping(layer, UNIT_DAMPING) if self.damping is None else self.damping
+        dampings = [asked]
 
-def default_damping(layer: Layer) -> float:
-    """Return DAMPING, and more in proportion where there are few tokens per input channel: they are fitted as noise."""
+        def one(index: int, gram: Gram) -> Array:
+            weight, mask = layer.weight[index], keep[index]
+            remaining = mask.any(axis=0)
+            if (mask == remaining).all():
+                found = refit_channels(weight, remaining, gram, damping=asked)
+            else:
+                found = refit(weight, mask, gram, steps=self.steps or STEPS, damping=asked)
+            dampings.append(found.damping)
+            return found.weight
+
+        return NewWeights(weight=layer.each(one), asked=asked, damping=max(dampings))
+
+
+def default_damping(layer: Layer, damping: float = DAMPING) -> float:
+    """Return a damping, and more in proportion where few tokens per input channel would be fitted as noise."""
     if layer.tokens is None:
-        return DAMPING
-    return DAMPING * max(1.0, _ENOUGH_TOKENS * layer.layout.columns / max(1.0, layer.tokens))
+        return damping
+    return damping * max(1.0, _ENOUGH_TOKENS * layer.layout.columns / max(1.0, layer.tokens))

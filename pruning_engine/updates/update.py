@@ -31,6 +31,9 @@ class Update(UsesStatistics):
     changes_weights: ClassVar[bool] = True
     """Whether weights get new values."""
 
+    for_units: ClassVar[bool] = False
+    """Whether it makes up for units: in the tensors that consume them."""
+
     changes_biases: ClassVar[bool] = False
     """Whether the bias of the layer gets new values."""
 
@@ -45,6 +48,14 @@ class Update(UsesStatistics):
         `eliminated`: what the rule's score left of the weights, if it eliminates columns.
         Raises: CheckpointError if the statistics cannot be used.
         """
+        return None
+
+    def new_weights_of_units(
+        self,
+        layer: Layer,  # noqa: ARG002 - of those that change weights
+        keep: Flags,  # noqa: ARG002
+    ) -> NewWeights | None:
+        """Return new weights for a layer whose inputs were pruned as units, as `new_weights` does."""
         return None
 
     def check(self, path: str) -> None:

@@ -33,6 +33,7 @@ _GROUPS_BETWEEN_YIELDS: Final = 64
 """Groups that are resolved between two yields, unless they take long."""
 
 _SCORED_DIMS: Final = 2
+_STACKED_DIMS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +199,7 @@ class _Asked:
             indices=tie.indices,
             scored=not statistic and (by_default if tie.scored is None else tie.scored),
             is_zeroed=not statistic,
+            is_input=_is_input(tie, parameter.weight.shape) if self._is_mapped else None,
         )
 
     def _check_indices(self, at: int, tie: ChannelSlice, parameter: _Parameter, units: int) -> None:
@@ -234,6 +236,11 @@ class _Asked:
                 each = tie.outer * tie.inner
                 text = f"but {found.units} units of {each} are only {taken} (say units: N if that is intended)"
                 self._refuse_misfit(at, tie, parameter, text)
+
+
+def _is_input(tie: ChannelSlice, shape: tuple[int, ...]) -> bool:
+    """Whether a tie of a map is along the inputs of its tensor: dim 1; of stacked experts, what is not gate and up."""
+    return tie.outer == 1 if len(shape) == _STACKED_DIMS else len(shape) >= _SCORED_DIMS and tie.dim == 1
 
 
 _Covered: TypeAlias = Mapping[tuple[str, int], int]

@@ -1,0 +1,1 @@
+"""The groups of coupled channels in a checkpoint, and the tensors that consume their channels."""
