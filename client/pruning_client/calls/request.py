@@ -34,13 +34,17 @@ _LARGEST_SEED: Final = 2**64 - 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruneOptions:
-    """The options of a call, beside the model and the rules. `seed` replaces the recipe's."""
+    """The options of a call, beside the model and the rules.
+
+    `seed` replaces the recipe's. `scan_sparsities` are for a scan; empty: the server's default.
+    """
 
     output: "pb.OutputForm"
     seed: int | None = None
     digests: bool = False
     canonical_zero: bool = False
     statistics: Statistics | Path | None = None
+    scan_sparsities: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +75,7 @@ class PruneRequestSpec:
             aliases=self.source.aliases,
             digests=self.options.digests,
             canonical_zero=self.options.canonical_zero,
+            scan_sparsities=self.options.scan_sparsities,
             model_type=self.model_type,
             input_dims=self.input_dims,
             auxiliary_aliases=self.auxiliary_aliases,

@@ -16,11 +16,12 @@ from pruning_client.errors import MismatchError
 from pruning_client.results.plan import Plan
 from pruning_client.statistics.attached import SourceWithStatistics, renamed, statistics_of
 from pruning_client.statistics.value import WeightStatistics
-from pruning_proto.names import ORIG, STATISTICS
+from pruning_proto.names import IN_COUNT, IN_GRAM, INPUTS, ORIG, STATISTICS
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 
 if TYPE_CHECKING:
+    from pruning_client.statistics.statistics import Statistics
     from pruning_client.statistics.tensor import StatisticsTensor
 
 _MOST_ALIASES: Final = 8000
@@ -37,7 +38,9 @@ def with_all_statistics(request: PruneRequestSpec) -> PruneRequestSpec:
             f"the statistics belong to another model: none of its tensors has any of them; they are of {examples}, "
             "...; names are those in the model's files, or of the model that they were collected from"
         )
-    options = replace(request.options, output=pb.OUTPUT_FORM_PLAN, digests=False, canonical_zero=False)
+    options = replace(
+        request.options, output=pb.OUTPUT_FORM_PLAN, digests=False, canonical_zero=False, scan_sparsities=()
+    )
     planned = replace(request, options=options, skips_unused=True)
     return _attached(planned, names, dict.fromkeys(names, STATISTICS))
 
@@ -45,8 +48,18 @@ def with_all_statistics(request: PruneRequestSpec) -> PruneRequestSpec:
 def with_used_statistics(request: PruneRequestSpec, plan: Plan) -> PruneRequestSpec:
     """Return a request with the statistics that its recipe uses, by the plan with all of them."""
     assert request.statistics is not None  # noqa: S101 - the caller's check
+    names = statistics_of(request.source, request.statistics)
     used = {tensor.name: tensor.auxiliary for tensor in plan.tensors if tensor.auxiliary}
-    return _attached(request, statistics_of(request.source, request.statistics), used)
+    if request.options.output == pb.OUTPUT_FORM_SCAN:
+        selected = [tensor.name for tensor in plan.tensors if tensor.rules and tensor.name in names]
+        used |= {name: (*used.get(name, ()), *_predicting(request.statistics, names[name])) for name in selected}
+    return _attached(request, names, used)
+
+
+def _predicting(statistics: "Statistics", known: str) -> tuple[str, ...]:
+    """Return the suffixes of the statistics of a weight that errors are predicted by, whatever the rules."""
+    has_gram = statistics.for_weights((known,), (IN_GRAM,)).tensors
+    return (IN_GRAM if has_gram else INPUTS, IN_COUNT)
 
 
 @contextmanager

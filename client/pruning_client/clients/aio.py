@@ -75,6 +75,7 @@ class AsyncClient(ClientBase):
     prune_file = _awaited(Client.prune_file)
     dry_run = _awaited(Client.dry_run)
     plan = _awaited(Client.plan)
+    scan = _awaited(Client.scan)
     capabilities = _awaited(Client.capabilities)
 
     def _connect(self) -> None:

@@ -2,7 +2,7 @@
 """`Client`: the verbs, and how a call is carried out without an event loop."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from types import TracebackType
@@ -186,6 +186,33 @@ class Client(ClientBase):
         options = PruneOptions(output=pb.OUTPUT_FORM_PLAN, seed=seed, statistics=statistics)
         prepare = partial(request_of, source, rules, options, importance_scores, masks)
         return self._run(PruneCall(prepare, _nowhere, _plan, None, timeout))
+
+    def scan(
+        self,
+        source: StateDict | Path,
+        rules: Rules,
+        *,
+        sparsities: Sequence[float] = (),
+        seed: int | None = None,
+        importance_scores: StateDict | None = None,
+        masks: StateDict | None = None,
+        statistics: Statistics | Path | None = None,
+        progress: Watcher | None = None,
+        timeout: float | None = None,
+    ) -> Report:
+        """Return the predicted error of each selected tensor over sparsity, as the `curve` of its report.
+
+        Nothing is pruned, and amounts of the rules are ignored: each rule is looked at from the model as it is, at
+        `sparsities`, above 0.0 and below 1.0; without any at 0.1 to 0.9. Predictions are exact for the inputs that the
+        `statistics` are of; without `w:in_gram` or `w:inputs` they are weak (`CurvePoint.is_weak`). They compare
+        amounts of one method; which layer should give how much, only an evaluation of the model tells.
+        """
+        self._check_usable()
+        options = PruneOptions(
+            output=pb.OUTPUT_FORM_SCAN, seed=seed, statistics=statistics, scan_sparsities=tuple(sparsities)
+        )
+        prepare = partial(request_of, source, rules, options, importance_scores, masks)
+        return self._run(PruneCall(prepare, _nowhere, _report, progress, timeout))
 
     def capabilities(self, *, timeout: float | None = None) -> Capabilities:
         """Return what the server offers: methods, output formats, dtypes, limits, devices, versions."""
