@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import ClassVar, Final
 
 import numpy as np
@@ -18,7 +17,8 @@ from pruning_engine.kernels.packed_mask import PackedMask
 from pruning_engine.kernels.random_keys import key_of
 from pruning_engine.norm import NamedNorm
 from pruning_engine.report import GroupReport
-from pruning_engine.scores.parameters import ArrivedParameter
+from pruning_engine.scope import Scope
+from pruning_engine.scores.parameters import ArrivedParameter, DescribedParameter
 from pruning_engine.scores.score import Score
 from pruning_engine.selection.channels import RankedChannels, least_channels
 from pruning_engine.selection.outcome import Outcome
@@ -45,7 +45,14 @@ class Channels(Granularity):
 
     dim: int = 0
 
-    def check_parameter(self, score: Score, name: str, weight: TensorDescription, path: str) -> None:
+    def check_parameter(
+        self,
+        score: Score,
+        name: str,
+        weight: TensorDescription,
+        path: str,
+        input_dim: int | None = None,  # noqa: ARG002 - one signature for all
+    ) -> None:
         """Refuse a tensor without this dim, or with slices too large for a nuclear norm. Raises: MismatchError."""
         dims = len(weight.shape)
         if dims < _LEAST_DIMS or not -dims <= self.dim < dims:
@@ -60,13 +67,13 @@ class Channels(Granularity):
         if score.norm is NamedNorm.NUC:
             self._check_nuclear(weight, name, f"{path}.score.{score.field}.norm")
 
-    def pieces(self, score: Score, shape: tuple[int, ...]) -> int:  # noqa: ARG002 - one signature for all
+    def pieces(self, parameter: DescribedParameter, scope: Scope) -> int:  # noqa: ARG002 - one signature for all
         """Return the number of channels; none of a tensor without entries."""
-        return shape[self.dim] if prod(shape) else 0
+        return parameter.shape[self.dim] if parameter.entries else 0
 
-    def ranking_bytes(self, score: Score, shape: tuple[int, ...]) -> int:
+    def ranking_bytes(self, score: Score, parameter: DescribedParameter, scope: Scope) -> int:  # noqa: ARG002
         """Return the bytes of what ranks the channels."""
-        return score.ranking_bytes(shape) + CHANNEL_BYTES * shape[self.dim]
+        return score.ranking_bytes(parameter) + CHANNEL_BYTES * parameter.shape[self.dim]
 
     def ranking(self, context: RankingContext) -> Ranking:
         """Return a rule that prunes channels."""

@@ -7,7 +7,9 @@ from pruning_engine.checkpoints.parameters import TensorDescription
 from pruning_engine.errors import MismatchError, Reason
 from pruning_engine.granularities.ranking import Ranking, RankingContext
 from pruning_engine.methods.choices import Choice
+from pruning_engine.scope import Scope
 from pruning_engine.scores.layer import Flags
+from pruning_engine.scores.parameters import DescribedParameter
 from pruning_engine.scores.score import Score
 
 
@@ -30,6 +32,12 @@ class Granularity:
 
     takes_scope: ClassVar[bool] = True
     """Whether tensors can compete."""
+
+    takes_output_channels: ClassVar[bool] = False
+    """Whether pieces can compete within each output channel."""
+
+    takes_values: ClassVar[bool] = False
+    """Whether it needs the importance of single entries as numbers."""
 
     takes_shares: ClassVar[bool] = False
     """Whether each tensor can have a share of its own: by an allocation, or by bounds of its sparsity."""
@@ -63,13 +71,15 @@ class Granularity:
         Raises: RecipeError with the path of the field at fault.
         """
 
-    def check_parameter(self, score: Score, name: str, weight: TensorDescription, path: str) -> None:
-        """Refuse a parameter that cannot be pruned in these pieces. `path`: of the rule.
+    def check_parameter(
+        self, score: Score, name: str, weight: TensorDescription, path: str, input_dim: int | None = None
+    ) -> None:
+        """Refuse a parameter that cannot be pruned in these pieces. `path`: of the rule. `input_dim`: if it is known.
 
         Raises: MismatchError naming the parameter and the rule's field.
         """
 
-    def pieces(self, score: Score, shape: tuple[int, ...]) -> int:
+    def pieces(self, parameter: DescribedParameter, scope: Scope) -> int:
         """Return the most pieces that can be pruned of those that compete; a prior mask may leave fewer."""
         raise NotImplementedError(f"{type(self).__name__} does not count pieces of a tensor")
 
@@ -89,9 +99,9 @@ class Granularity:
 
     # Ranking
 
-    def ranking_bytes(self, score: Score, shape: tuple[int, ...]) -> int:
+    def ranking_bytes(self, score: Score, parameter: DescribedParameter, scope: Scope) -> int:  # noqa: ARG002 - of most
         """Return the bytes that ranking the pieces of one tensor takes beyond its masks."""
-        return score.ranking_bytes(shape)
+        return score.ranking_bytes(parameter)
 
     def counts_zeros_of(self, name: str) -> bool:  # noqa: ARG002 - of most
         """Whether zeros of a parameter count as pruned where a rule says so."""

@@ -14,11 +14,15 @@ from pruning_engine.granularities.granularity import Granularity
 from pruning_engine.granularities.group_ranking import GroupRanking
 from pruning_engine.granularities.nothing_pruned import NothingPruned
 from pruning_engine.granularities.ranking import Ranking, RankingContext
-from pruning_engine.kernels.group_layout import groups_along
+from pruning_engine.kernels.group_layout import GroupLayout, groups_along
 from pruning_engine.kernels.input_matrix import input_layout
 from pruning_engine.methods.choices import Choice, given, n_of_m
+from pruning_engine.scope import Scope
 from pruning_engine.scores.layer import Flags
+from pruning_engine.scores.parameters import DescribedParameter
 from pruning_engine.scores.score import Score
+
+_MATRIX_DIMS: Final = 2
 
 MOST_ENTRIES: Final = 32
 """The largest group."""
@@ -28,8 +32,8 @@ MOST_ENTRIES: Final = 32
 class NOfM(Granularity):
     """In each group of `m` consecutive entries along a dim, the `n` most important are kept: 2:4 is NOfM(2, 4).
 
-    `dim`: negative counts from the last; None: the last, or the dim of the input channels where it is known.
-    `allow_dense`: a tensor that is not whole groups along the dim is left as it is, instead of refused.
+    `dim`: negative counts from the last; None: of a matrix the dim of the input channels, where it is known, else the
+    last. `allow_dense`: a tensor that is not whole groups along the dim is left as it is, instead of refused.
     Entries that were pruned before are pruned first; of a group with fewer than `n` unpruned ones, nothing is pruned.
     """
 
@@ -57,9 +61,10 @@ class NOfM(Granularity):
         name: str,
         weight: TensorDescription,
         path: str,
+        input_dim: int | None = None,
     ) -> None:
         """Refuse a tensor without the dim, or one that is not whole groups along it. Raises: MismatchError."""
-        dim, shape, field = self.dim_of(weight.shape), weight.shape, f"{path}.granularity.{self.field}"
+        dim, shape, field = self.dim_of(weight.shape, input_dim), weight.shape, f"{path}.granularity.{self.field}"
         if shape and not -len(shape) <= dim < len(shape):
             raise MismatchError(
                 Reason.DIM_OUT_OF_RANGE,
@@ -68,7 +73,7 @@ class NOfM(Granularity):
                 field=f"{field}.dim",
                 tensor=name,
             )
-        if self.allow_dense or self.fits(shape):
+        if self.allow_dense or self.fits(shape, input_dim):
             return
         entries = shape[dim] if shape else 1
         sizes = [m for m in range(max(2, self.n + 1), MOST_ENTRIES + 1) if shape and entries % m == 0]
@@ -82,43 +87,49 @@ class NOfM(Granularity):
             tensor=name,
         )
 
-    def dim_of(self, shape: tuple[int, ...]) -> int:  # noqa: ARG002 - of all tensors alike
+    def dim_of(self, shape: tuple[int, ...], input_dim: int | None) -> int:
         """Return the dim along which entries of a tensor are consecutive."""
-        return -1 if self.dim is None else self.dim
+        if self.dim is not None:
+            return self.dim
+        is_of_matrices = len(shape) == _MATRIX_DIMS or input_dim == len(shape) - 1
+        return input_dim if input_dim is not None and is_of_matrices else -1
 
-    def fits(self, shape: tuple[int, ...]) -> bool:
+    def fits(self, shape: tuple[int, ...], input_dim: int | None) -> bool:
         """Whether a tensor is whole groups along the dim."""
-        return bool(shape) and shape[self.dim_of(shape)] % self.m == 0
+        return bool(shape) and shape[self.dim_of(shape, input_dim)] % self.m == 0
 
     def groups_inputs(self, name: str, shape: tuple[int, ...], input_dim: int | None) -> bool:
         """Whether groups of a tensor are consecutive inputs of its layer, as methods that use statistics need them."""
-        if input_dim is None or not self.fits(shape):
+        if input_dim is None or not self.fits(shape, input_dim):
             return False
-        dim, layout = self.dim_of(shape) % len(shape), input_layout(name, shape, input_dim)
+        dim, layout = self.dim_of(shape, input_dim) % len(shape), input_layout(name, shape, input_dim)
         is_last_of_kernel = layout.positions > 1 and dim == len(shape) - 1
         return is_last_of_kernel or (layout.positions == 1 and dim == layout.input_dim)
 
-    def ranking_bytes(self, score: Score, shape: tuple[int, ...]) -> int:
+    def ranking_bytes(self, score: Score, parameter: DescribedParameter, scope: Scope) -> int:  # noqa: ARG002
         """Return the bytes of the score, and of one flag per entry where groups are not contiguous."""
-        flags = 0
-        if self.fits(shape):
-            layout = groups_along(shape, self.dim_of(shape), self.m)
-            flags = 0 if layout.is_contiguous else layout.entries
-        return score.ranking_bytes(shape) + flags
+        layout = self._layout(parameter)
+        flags = 0 if layout is None or layout.is_contiguous else layout.entries
+        return score.ranking_bytes(parameter) + flags
 
     def ranking(self, context: RankingContext) -> Ranking:
         """Return a rule that leaves at most n unpruned entries in each group of m, or a tensor as it is."""
-        shape = context.members[0].shape
-        if not self.fits(shape):
+        layout = self._layout(context.members[0])
+        if layout is None:
             return NothingPruned()
-        layout = groups_along(shape, self.dim_of(shape), self.m)
         return GroupRanking(context, layout, lambda unpruned, _: max(0, unpruned - self.n))
 
     def choices(self, context: RankingContext, flags: Flags) -> Sequence[Choice]:
         """Return the pattern for each matrix; of a tensor that is left as it is, its mask."""
-        if not self.fits(context.members[0].shape):
+        if self._layout(context.members[0]) is None:
             return list(map(given, flags))
         return [n_of_m(self.n, self.m)] * len(flags)
+
+    def _layout(self, parameter: DescribedParameter) -> GroupLayout | None:
+        """Return where the groups of a tensor are; None if it is not whole groups."""
+        if not self.fits(parameter.shape, parameter.input_dim):
+            return None
+        return groups_along(parameter.shape, self.dim_of(parameter.shape, parameter.input_dim), self.m)
 
     @staticmethod
     def _refuse(path: str, text: str) -> None:

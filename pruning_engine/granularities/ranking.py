@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from pruning_engine.errors import MismatchError, Reason
 from pruning_engine.granularities.resolved_groups import ResolvedGroup
@@ -14,6 +14,9 @@ from pruning_engine.scores.score import Score, ScoringContext
 from pruning_engine.selection.competition import Competition
 from pruning_engine.selection.limits import ImpossibleTotalError, Limits, share_within_limits
 from pruning_engine.selection.outcome import Outcome
+
+OUTPUT_CHANNEL: Final = "an output channel of "
+"""In messages: the part of a tensor whose entries compete."""
 
 
 class AmountToPrune(Protocol):
@@ -44,14 +47,13 @@ class RankingContext:
     score: Score
     amount: AmountToPrune | None
     is_global: bool
+    is_by_output_channel: bool = False
     position: int
     seed: int
     members: Sequence[DescribedParameter]
     groups: Sequence[ResolvedGroup]
     backend: Backend
     bounds: SparsityBounds | None = None
-
-    is_by_output_channel: bool = False
 
     @property
     def norm(self) -> Norm:

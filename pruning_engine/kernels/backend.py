@@ -14,6 +14,7 @@ import numpy.typing as npt
 from pruning_engine.kernels.channel_layout import ChannelLayout
 from pruning_engine.kernels.group_layout import GroupLayout
 from pruning_engine.kernels.packed_mask import PackedMask
+from pruning_engine.kernels.relative import RelativeFactors
 from pruning_engine.norm import Norm
 
 AnyBuffer: TypeAlias = Any
@@ -90,6 +91,10 @@ class Candidates(Protocol):
 
     def everything(self) -> Integers:
         """Return the keys of all candidates."""
+        ...
+
+    def read(self, begin: int, end: int) -> Integers:
+        """Return the keys of entries from `begin` to `end`, 0 where pruned."""
         ...
 
     def split(self, piece: tuple[int, int], low: int, high: int, kept: PackedMask) -> Split:
@@ -209,8 +214,23 @@ class Backend(Protocol):
     ) -> Candidates:
         """Return the unpruned entries as candidates by magnitude times the factor of their channel.
 
+        A multiple of `layout.channels` factors is for that many equal parts of the tensor, one after the other.
         Products are computed in `domain`, F32 or F64 (of scaled weights F64); factors are finite numbers from 0.
         """
+        ...
+
+    def line_sums(
+        self, flat: Values, mask: PackedMask, shape: tuple[int, int, int], unit: float
+    ) -> tuple[Floats, Floats]:
+        """Return the sums of |x| of the rows and of the columns of matrices, in fp64; pruned entries count as 0.
+
+        Each |x| is rounded to a multiple of `unit`, a power of 2 with which the sums are exact (see relative.py).
+        Shape: (matrices, rows, columns) to (matrices, rows) and (matrices, columns), in host memory.
+        """
+        ...
+
+    def relative(self, flat: Values, factors: RelativeFactors, mask: PackedMask) -> Candidates:
+        """Return the unpruned entries as candidates by |x| times its factor, computed in fp64."""
         ...
 
     def random(self, key: int, mask: PackedMask) -> Candidates:

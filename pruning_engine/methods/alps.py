@@ -2,7 +2,7 @@
 
 Source: Meng et al., "ALPS: Improved Optimization for Highly Sparse One-Shot Pruning for Large Language Models", 2024,
 arXiv:2406.07831, algorithm 1 (ADMM). Inputs are scaled to H_jj = 1. With U = W + V/rho, the projection D = U · mask and
-the dual V = rho U · (1 - mask), so that U and the mask are all that is kept. The products with (H + rho I)⁻¹ are with that
+the dual V = rho U · (1 - mask), so that U and the mask are all that is kept. Products with (H + rho I)⁻¹ are with that
 inverse, computed anew for each rho, where the paper has an eigendecomposition.
 
 On layers of MiniLM the error after a refit is 10 to 40 % below that of SparseGPT with a refit, the more the sparser.

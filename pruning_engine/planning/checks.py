@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 
-from pruning_engine.checkpoints.parameters import NO_AUXILIARY, Parameters
+from pruning_engine.checkpoints.parameters import NO_AUXILIARY, Parameters, TensorDescription
 from pruning_engine.checkpoints.quantized import find_quantized
 from pruning_engine.dtypes import FLOATING
 from pruning_engine.errors import MismatchError, Reason, RecipeError, RequestPart
 from pruning_engine.granularities.n_of_m import NOfM
+from pruning_engine.granularities.ranking import OUTPUT_CHANNEL
 from pruning_engine.granularities.resolved_groups import ResolvedGroup
 from pruning_engine.granularities.units import Units
+from pruning_engine.kernels.input_matrix import UnfitInputDimError, input_layout
 from pruning_engine.planning.auxiliary_checks import check_statistics
 from pruning_engine.planning.plan import PlannedParameter
 from pruning_engine.planning.selectors.name_patterns import names_in_full
@@ -125,7 +127,9 @@ def _check_unit_scores(score: Score, groups: Sequence[ResolvedGroup], parameters
             )
 
 
-def check_parameters(recipe: Recipe, parameters: Parameters, selected: Sequence[tuple[int, ...]]) -> None:
+def check_parameters(
+    recipe: Recipe, parameters: Parameters, selected: Sequence[tuple[int, ...]], input_dims: Mapping[str, int]
+) -> None:
     """Refuse rules that do not fit a parameter, and parameters that lack auxiliary tensors.
 
     Rules that differ in nothing that is checked here are checked once: a recipe may have 100 of them.
@@ -135,12 +139,28 @@ def check_parameters(recipe: Recipe, parameters: Parameters, selected: Sequence[
     for name, rules in zip(parameters.weights, selected, strict=True):
         if rules not in distinct:
             distinct[rules] = _distinct(recipe, rules)
+        if name in input_dims:
+            _check_input_dim(name, parameters.weights[name], input_dims[name], f"rules[{rules[0]}].input_dim")
         for position, rule in distinct[rules]:
             path = f"rules[{position}]"
-            rule.granularity.check_parameter(rule.score, name, parameters.weights[name], path)
+            rule.granularity.check_parameter(rule.score, name, parameters.weights[name], path, input_dims.get(name))
             if rule.granularity.takes_select:  # else only some of the tensors are ranked: see check_groups
                 _check_score(rule.score, name, parameters, path)
                 check_statistics(rule, name, parameters.auxiliary.get(name, NO_AUXILIARY), path)
+
+
+def _check_input_dim(name: str, weight: TensorDescription, dim: int, field: str) -> None:
+    """Refuse a dim along which no layer has its input channels. Raises: MismatchError."""
+    try:
+        input_layout(name, weight.shape, dim)
+    except UnfitInputDimError as error:
+        raise MismatchError(
+            Reason.DIM_OUT_OF_RANGE,
+            f"{field}: dim {dim} of tensor {name!r} of shape {list(weight.shape)} cannot be its input: of a "
+            "convolution it is dim 1, or 0 if it is transposed",
+            field=field,
+            tensor=name,
+        ) from error
 
 
 def _distinct(recipe: Recipe, rules: tuple[int, ...]) -> list[tuple[int, Rule]]:
@@ -157,7 +177,7 @@ def _check_score(score: Score, name: str, parameters: Parameters, path: str) -> 
     score.check_parameter(name, parameters.weights[name], parameters.auxiliary.get(name, NO_AUXILIARY), path)
 
 
-def check_counts(recipe: Recipe, parameters: Parameters, selected: Sequence[tuple[int, ...]]) -> None:
+def check_counts(recipe: Recipe, parameters: Sequence[PlannedParameter]) -> None:
     """Refuse a count above what there is, as far as that is known without data.
 
     Raises: MismatchError naming the rule's amount, and in local scope the parameter.
@@ -166,12 +186,12 @@ def check_counts(recipe: Recipe, parameters: Parameters, selected: Sequence[tupl
     for position, rule in enumerate(recipe.rules):
         if not isinstance(rule.amount, Count) or not rule.granularity.takes_select:
             continue
-        key = rule.select, rule.granularity, rule.score
+        key = rule.select, rule.granularity, rule.scope
         if key not in pieces:
             pieces[key] = [
-                (name, rule.granularity.pieces(rule.score, weight.shape))
-                for (name, weight), rules in zip(parameters.weights.items(), selected, strict=True)
-                if position in rules
+                (parameter.name, rule.granularity.pieces(parameter, rule.scope))
+                for parameter in parameters
+                if position in parameter.rules
             ]
         _check_count(rule, position, pieces[key])
 
@@ -181,9 +201,10 @@ def _check_count(rule: Rule, position: int, pieces: Sequence[tuple[str, int]]) -
     if not isinstance(rule.amount, Count):
         return
     together = [(None, sum(most for _, most in pieces))]
+    part = OUTPUT_CHANNEL if rule.scope is Scope.OUTPUT_CHANNEL else ""
     for holder, most in together if rule.scope is Scope.GLOBAL else pieces:
         if rule.amount.value > most:
-            rule.granularity.refuse_count(rule.amount.value, most, position, holder, rule.score.compares_within)
+            rule.granularity.refuse_count(rule.amount.value, most, position, holder, part)
 
 
 def check_grouped_inputs(recipe: Recipe, parameters: Sequence[PlannedParameter]) -> None:
@@ -196,9 +217,9 @@ def check_grouped_inputs(recipe: Recipe, parameters: Sequence[PlannedParameter])
         if not isinstance(granularity, NOfM) or (rule.swaps is None and not rule.score.eliminates):
             continue
         for each in parameters:
-            is_grouped = position in each.rules and granularity.fits(each.shape)
+            is_grouped = position in each.rules and granularity.fits(each.shape, each.input_dim)
             if is_grouped and not granularity.groups_inputs(each.name, each.shape, each.input_dim):
-                dim = granularity.dim_of(each.shape) % len(each.shape)
+                dim = granularity.dim_of(each.shape, each.input_dim) % len(each.shape)
                 field = f"rules[{position}].granularity.n_of_m.dim"
                 raise MismatchError(
                     Reason.DIM_OUT_OF_RANGE,

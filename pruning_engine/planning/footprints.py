@@ -2,15 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from math import prod
+from typing import Final
 
 from pruning_engine.checkpoints.parameters import described_bytes
 from pruning_engine.dtypes import packed_bytes
 from pruning_engine.granularities.channels import CHANNEL_BYTES
+from pruning_engine.kernels.input_matrix import is_of_experts
 from pruning_engine.planning.memory import Footprint
 from pruning_engine.planning.plan import PlannedParameter
 from pruning_engine.planning.stages import Groups
 from pruning_engine.recipe import Prior, Recipe, Rule
 from pruning_proto.names import MASK
+
+_STACKED_DIMS: Final = 3
 
 
 class Footprints:
@@ -27,7 +31,7 @@ class Footprints:
             self._demands[parameter.rules] = _Demands([self._recipe.rules[position] for position in parameter.rules])
         demands = self._demands[parameter.rules]
         positions = self._positions.get(parameter.name, 0)
-        ranking = demands.ranking_bytes(parameter.shape)
+        ranking = demands.ranking_bytes(parameter)
         counts_zeros = demands.counts_zeros or (parameter.was_pruned and demands.counts_zeros_of_earlier)
         masks = _masks(parameter, counts_zeros=counts_zeros, keeps_prior=bool(positions))
         return Footprint(
@@ -51,15 +55,19 @@ class _Demands:
         self.counts_zeros = any(rule.prior is Prior.ZEROS for rule in rules)
         self.counts_zeros_of_earlier = any(rule.prior is Prior.HISTORY for rule in rules)
         self.changes_weights = any(rule.replaces_weights for rule in rules)
-        self._pairs = {(rule.granularity, rule.score) for rule in rules}
-        self._ranking_bytes: dict[tuple[int, ...], int] = {}
+        self._rankings = {(rule.granularity, rule.score, rule.scope) for rule in rules}
+        self._ranking_bytes: dict[object, int] = {}
 
-    def ranking_bytes(self, shape: tuple[int, ...]) -> int:
+    def ranking_bytes(self, parameter: PlannedParameter) -> int:
         """Return the bytes that the rule that needs most takes for its ranking."""
-        if shape not in self._ranking_bytes:
-            needed = (granularity.ranking_bytes(score, shape) for granularity, score in self._pairs)
-            self._ranking_bytes[shape] = max(needed, default=0)
-        return self._ranking_bytes[shape]
+        shape = parameter.shape
+        kind = shape, parameter.input_dim, len(shape) == _STACKED_DIMS and is_of_experts(parameter.name)
+        if kind not in self._ranking_bytes:
+            needed = (
+                granularity.ranking_bytes(score, parameter, scope) for granularity, score, scope in self._rankings
+            )
+            self._ranking_bytes[kind] = max(needed, default=0)
+        return self._ranking_bytes[kind]
 
 
 def _coupled_positions(groups: Groups) -> Mapping[str, int]:

@@ -75,7 +75,7 @@ def make_plan(  # noqa: PLR0913 - `options` has all that few plans need
     input_dims = find_input_dims(recipe, parameters, [each.rules for each in selected], options, of_maps)
     groups = find_consumers(recipe, groups, parameters, input_dims)
     users = users_of_units(recipe, groups)
-    checks.check_parameters(recipe, parameters, [each.rules for each in selected])
+    checks.check_parameters(recipe, parameters, [each.rules for each in selected], input_dims)
     checks.check_groups(recipe, groups, parameters)
     if not options.skips_unused:
         check_use(recipe, parameters, [each.rules for each in selected], users)
@@ -85,7 +85,6 @@ def make_plan(  # noqa: PLR0913 - `options` has all that few plans need
         check_removable_scales(groups, parameters)
     else:
         check_weight_normed_units(groups, parameters)
-    checks.check_counts(recipe, parameters, [each.rules for each in selected])
     stages = Stages(recipe, groups, find_biases(recipe, parameters, [each.rules for each in selected]))
     uses_history = any(rule.prior is Prior.HISTORY for rule in recipe.rules)
     earlier = pruned_earlier(history if uses_history else (), parameters)
@@ -99,6 +98,7 @@ def make_plan(  # noqa: PLR0913 - `options` has all that few plans need
         planned = tuple(_calibrated(each, recipe, input_dims.get(each.name), users) for each in planned)
     checks.check_grouped_inputs(recipe, planned)
     checks.check_updated_dtypes(recipe, planned)
+    checks.check_counts(recipe, planned)
     results = tuple(result for parameter in planned for result in parameter.results)
     _refuse_collisions(results)
     barriers = [number for number, stage in enumerate(stages.all) if stage.is_barrier]

@@ -9,21 +9,23 @@ from pruning_engine.allocations.owl import Owl
 from pruning_engine.granularities.channel_groups import ChannelGroup, ChannelSlice
 from pruning_engine.granularities.channels import Channels
 from pruning_engine.granularities.entries import Entries
+from pruning_engine.granularities.entry_blocks import Blocks
 from pruning_engine.granularities.granularity import Granularity
 from pruning_engine.granularities.n_of_m import NOfM
 from pruning_engine.granularities.units import Units
 from pruning_engine.norm import DEFAULT_NORM, NamedNorm, Norm
 from pruning_engine.recipe.amounts import Amount, Count, Fraction, Sparsity
-from pruning_engine.recipe.recipe import OutputForm, Prior, Recipe, Rule, Selector
+from pruning_engine.recipe.recipe import OutputForm, Prior, Recipe, Rule, Selector, default_scope
 from pruning_engine.recipe.validation import check
 from pruning_engine.scope import Scope
 from pruning_engine.scores.activation_norm import ActivationNorm
 from pruning_engine.scores.custom_mask import CustomMask
 from pruning_engine.scores.dead import Dead
+from pruning_engine.scores.entries.lamp import Lamp
+from pruning_engine.scores.entries.relative_importance import RelativeImportance
 from pruning_engine.scores.flap import Flap
 from pruning_engine.scores.identity import Identity
 from pruning_engine.scores.importance_scores import ImportanceScores
-from pruning_engine.scores.lamp import Lamp
 from pruning_engine.scores.magnitude import Magnitude
 from pruning_engine.scores.method import Argument, Method
 from pruning_engine.scores.obs import ObsScore
@@ -46,6 +48,7 @@ __all__ = [
     "Amount",
     "Argument",
     "BiasCompensation",
+    "Blocks",
     "Bounds",
     "ChannelGroup",
     "ChannelSlice",
@@ -74,6 +77,7 @@ __all__ = [
     "Random",
     "Recipe",
     "Refit",
+    "RelativeImportance",
     "Rule",
     "Scope",
     "Score",
@@ -86,6 +90,7 @@ __all__ = [
     "Update",
     "WeightedMagnitude",
     "check",
+    "default_scope",
     "score_field",
 ]
 

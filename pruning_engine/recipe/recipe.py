@@ -103,6 +103,14 @@ def _word(kind: type[_Word], value: str, field_name: str) -> _Word:
         ) from error
 
 
+def default_scope(score: Score, granularity: Granularity) -> Scope:
+    """Return the scope of a rule that states none: the score's own, as far as the granularity takes it."""
+    is_taken = granularity.takes_scope and (
+        score.default_scope is not Scope.OUTPUT_CHANNEL or granularity.takes_output_channels
+    )
+    return score.default_scope if is_taken else Scope.LOCAL
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """One rule: which tensors, by what importance, in which pieces, competing with which, and how many are pruned.
@@ -136,7 +144,7 @@ class Rule:
                 raise RecipeError(
                     Reason.INVALID_RECIPE, f"{field_name} must be {names}, got {value!r}", field=field_name
                 )
-        scope = self.score.default_scope if self.scope is None else self.scope
+        scope = default_scope(self.score, self.granularity) if self.scope is None else self.scope
         object.__setattr__(self, "scope", _word(Scope, scope, "scope"))
         object.__setattr__(self, "prior", _word(Prior, self.prior, "prior"))
 

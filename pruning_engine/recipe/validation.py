@@ -11,7 +11,7 @@ from pruning_engine.granularities.table import GRANULARITIES
 from pruning_engine.granularities.units import Units
 from pruning_engine.norm import NamedNorm
 from pruning_engine.recipe.amounts import Count, Fraction, Sparsity
-from pruning_engine.recipe.recipe import Recipe, Rule, Selector
+from pruning_engine.recipe.recipe import Recipe, Rule, Selector, default_scope
 from pruning_engine.scope import Scope
 from pruning_engine.updates.table import UPDATES
 
@@ -128,9 +128,12 @@ def _check_parts(rule: Rule, path: str) -> None:
     score, granularity = rule.score, rule.granularity
     if rule.amount is not None:
         _refuse_untaken("amount", path, {score.field: score.ranks, granularity.field: granularity.takes_amount})
-    if rule.scope is not score.default_scope:
-        takes_scope = score.ranks and score.takes_scope
-        _refuse_untaken("scope", path, {score.field: takes_scope, granularity.field: granularity.takes_scope})
+    if rule.scope is not default_scope(score, granularity):
+        _refuse_untaken("scope", path, {score.field: score.ranks, granularity.field: granularity.takes_scope})
+    if rule.scope is Scope.OUTPUT_CHANNEL and not granularity.takes_output_channels:
+        _refuse(f"{path}.scope", f"{granularity.field} do not compete within output channels; use another scope")
+    if granularity.takes_values and not score.ranks_values:
+        _refuse(f"{path}.score", f"{granularity.field} need scores that are numbers, which {score.field} has not")
 
 
 def _check_amount(rule: Rule, path: str) -> None:

@@ -8,7 +8,6 @@ from pruning_engine.checkpoints.parameters import AuxiliaryOf, TensorDescription
 from pruning_engine.checkpoints.statistics import UsesStatistics
 from pruning_engine.errors import CheckpointError, MismatchError, Reason
 from pruning_engine.kernels.backend import Backend, Candidates
-from pruning_engine.kernels.channel_layout import ChannelLayout
 from pruning_engine.kernels.magnitude_keys import domain_of
 from pruning_engine.methods.choices import Choice
 from pruning_engine.norm import Norm
@@ -52,12 +51,6 @@ class Score(UsesStatistics):
 
     default_scope: ClassVar[Scope] = Scope.LOCAL
     """The scope of a rule that states none."""
-
-    takes_scope: ClassVar[bool] = True
-    """Whether tensors can compete; if not, entries of one tensor compete within parts of it: see `compared`."""
-
-    compares_within: ClassVar[str] = ""
-    """In messages: the part of a tensor whose entries compete, such as "an output channel of ", if not all do."""
 
     ranks_channels: ClassVar[bool] = True
     """Whether it can rank whole channels, and not only entries."""
@@ -150,10 +143,6 @@ class Score(UsesStatistics):
 
     # Ranking
 
-    def compared(self, shape: tuple[int, ...]) -> ChannelLayout | None:  # noqa: ARG002 - most compare all entries
-        """Return the parts of a tensor whose entries compete with each other only; None: all entries compete."""
-        return None
-
     def ranked(self, auxiliary: AuxiliaryOf) -> str | None:  # noqa: ARG002 - most rank the weights
         """Return the suffix of the auxiliary tensor whose magnitudes are ranked; None: the weights are."""
         return None
@@ -194,7 +183,7 @@ class Score(UsesStatistics):
         """Return what ranks the units of a group. Raises: CheckpointError for unusable statistics or scores."""
         raise NotImplementedError(f"{type(self).__name__} does not rank units")
 
-    def ranking_bytes(self, shape: tuple[int, ...]) -> int:  # noqa: ARG002 - what most take
+    def ranking_bytes(self, parameter: DescribedParameter) -> int:  # noqa: ARG002 - what most take
         """Return the bytes that the candidates of one tensor take beyond their masks."""
         return 0
 

@@ -7,10 +7,11 @@ from typing import Final
 from pruning_engine.scores.activation_norm import ActivationNorm
 from pruning_engine.scores.custom_mask import CustomMask
 from pruning_engine.scores.dead import Dead
+from pruning_engine.scores.entries.lamp import Lamp
+from pruning_engine.scores.entries.relative_importance import RelativeImportance
 from pruning_engine.scores.flap import Flap
 from pruning_engine.scores.identity import Identity
 from pruning_engine.scores.importance_scores import ImportanceScores
-from pruning_engine.scores.lamp import Lamp
 from pruning_engine.scores.magnitude import Magnitude
 from pruning_engine.scores.method import Method
 from pruning_engine.scores.obs import ObsScore
@@ -24,7 +25,7 @@ SCORES: Final[Mapping[str, type[Score]]] = MappingProxyType(
         score.field: score
         for score in (
             *(Magnitude, Random, ImportanceScores, CustomMask, Identity, Method, Dead),
-            *(WeightedMagnitude, Lamp, ObsScore),
+            *(WeightedMagnitude, RelativeImportance, Lamp, ObsScore),
             *(Flap, UnitScores, ActivationNorm),
         )
     }

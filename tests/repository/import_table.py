@@ -48,7 +48,7 @@ TABLES: Final[Mapping[str, Table]] = {
         allocations="root runtime kernels selection checkpoints scores methods",
         recipe="root scores granularities allocations updates",
         modules="root kernels selection checkpoints",
-        planning="root runtime checkpoints scores granularities allocations updates recipe",
+        planning="root runtime kernels checkpoints scores granularities allocations updates recipe",
         execution="root runtime kernels selection checkpoints scores granularities methods updates allocations recipe "
         "planning "
         "modules",  # only for state dicts and for installed methods, which are written against its interface

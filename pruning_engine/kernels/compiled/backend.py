@@ -18,7 +18,9 @@ from pruning_engine.kernels.cpu.arrays import Values, pieces, raw_integers
 from pruning_engine.kernels.cpu.backend import NumpyBackend
 from pruning_engine.kernels.cpu.keys import Keys, RandomKeys, magnitude_keys
 from pruning_engine.kernels.cpu.products import ProductKeys
+from pruning_engine.kernels.cpu.relative import RelativeKeys
 from pruning_engine.kernels.packed_mask import PackedMask, packed_slice
+from pruning_engine.kernels.relative import RelativeFactors
 from pruning_engine.norm import NamedNorm, Norm, power_of
 from pruning_engine.runtime.threads import PIECE_ENTRIES, in_parallel
 from pruning_proto.safetensors.dtypes import NEGATIVE_ZERO, WITHOUT_ZERO
@@ -85,6 +87,10 @@ class CompiledBackend(NumpyBackend):
     ) -> Candidates:
         """Return the unpruned entries as candidates by magnitude times the factor of their channel."""
         return self._candidates(ProductKeys(flat, factors, layout, domain), mask)
+
+    def relative(self, flat: Values, factors: RelativeFactors, mask: PackedMask) -> Candidates:
+        """Return the unpruned entries as candidates by |x| times its factor."""
+        return self._candidates(RelativeKeys(flat, factors), mask)
 
     def random(self, key: int, mask: PackedMask) -> Candidates:
         """Return the unpruned entries as candidates by random scores."""

@@ -9,6 +9,7 @@ from pruning_engine.buffer import Buffer
 from pruning_engine.dtypes import is_float
 from pruning_engine.kernels.backend import RUN_ENTRIES, BoolArray, Integers
 from pruning_engine.kernels.cpu.scales import Scales
+from pruning_engine.kernels.packed_mask import packed_slice
 from pruning_engine.kernels.scaled_weights import ScaledWeights
 from pruning_engine.kernels.small_floats import fp8_values, widened
 
@@ -31,6 +32,12 @@ def count_ones(packed: npt.NDArray[np.uint8]) -> int:
 def unpacked(packed: npt.NDArray[np.uint8], entries: int) -> BoolArray:
     """Return the first `entries` packed bits as bools."""
     return np.unpackbits(packed, count=entries, bitorder="little").view(np.bool_)
+
+
+def unpacked_from(packed: npt.NDArray[np.uint8], begin: int, end: int) -> BoolArray:
+    """Return the packed bits from `begin` to `end` as bools."""
+    before = begin % 8
+    return unpacked(packed[packed_slice(begin, end)], before + end - begin)[before:]
 
 
 def bits_at(packed: npt.NDArray[np.uint8], positions: Integers) -> BoolArray:

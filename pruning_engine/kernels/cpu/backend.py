@@ -15,10 +15,12 @@ from pruning_engine.kernels.cpu.arrays import NumberReader, Values, count_ones, 
 from pruning_engine.kernels.cpu.candidates import NumpyCandidates
 from pruning_engine.kernels.cpu.keys import RandomKeys, magnitude_keys
 from pruning_engine.kernels.cpu.products import ProductKeys
+from pruning_engine.kernels.cpu.relative import RelativeKeys, line_sums
 from pruning_engine.kernels.cpu.slices import moved_, taken
 from pruning_engine.kernels.cpu.zeros import count_nonzero
 from pruning_engine.kernels.magnitude_keys import magnitude_bits
 from pruning_engine.kernels.packed_mask import PackedMask, full_bits, packed_slice
+from pruning_engine.kernels.relative import RelativeFactors
 from pruning_engine.norm import Norm
 from pruning_engine.runtime.threads import PIECE_ENTRIES, in_parallel
 
@@ -107,6 +109,16 @@ class NumpyBackend:
     ) -> Candidates:
         """Return the unpruned entries as candidates by magnitude times the factor of their channel."""
         return NumpyCandidates(ProductKeys(flat, factors, layout, domain), mask, self._step)
+
+    def line_sums(
+        self, flat: Values, mask: PackedMask, shape: tuple[int, int, int], unit: float
+    ) -> tuple[Floats, Floats]:
+        """Return the sums of the rows and of the columns of matrices."""
+        return line_sums(flat, mask, shape, unit, self._step)
+
+    def relative(self, flat: Values, factors: RelativeFactors, mask: PackedMask) -> Candidates:
+        """Return the unpruned entries as candidates by |x| times its factor."""
+        return NumpyCandidates(RelativeKeys(flat, factors), mask, self._step)
 
     def random(self, key: int, mask: PackedMask) -> Candidates:
         """Return the unpruned entries as candidates by random scores."""

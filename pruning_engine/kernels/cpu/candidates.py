@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from pruning_engine.dtypes import packed_bytes
 from pruning_engine.kernels.backend import RUN_ENTRIES, GroupedCandidates, Integers, Split
-from pruning_engine.kernels.cpu.arrays import bits_at, count_ones, pieces, take_runs, unpacked
+from pruning_engine.kernels.cpu.arrays import bits_at, count_ones, pieces, take_runs, unpacked, unpacked_from
 from pruning_engine.kernels.cpu.groups import NumpyGroups
 from pruning_engine.kernels.cpu.keys import Keys
 from pruning_engine.kernels.group_layout import GroupLayout
@@ -52,6 +52,13 @@ class NumpyCandidates:
         """Return the keys of all candidates."""
         keys = self._keys.read(0, self.entries)
         return keys if self._mask is None else keys[unpacked(self._mask, self.entries)]
+
+    def read(self, begin: int, end: int) -> Integers:
+        """Return the keys of entries from `begin` to `end` in a scratch buffer, 0 where pruned."""
+        keys = self._keys.read(begin, end)
+        if self._mask is not None:
+            keys[~unpacked_from(self._mask, begin, end)] = 0
+        return keys
 
     def split(self, piece: tuple[int, int], low: int, high: int, kept: PackedMask) -> Split:
         """Write the piece's bits and look into the bracket."""

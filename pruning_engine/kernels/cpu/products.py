@@ -10,7 +10,7 @@ from pruning_engine.kernels.backend import RUN_ENTRIES, Integers
 from pruning_engine.kernels.channel_layout import ChannelLayout
 from pruning_engine.kernels.cpu.arrays import NumberReader, Values
 from pruning_engine.kernels.magnitude_keys import highest_key, largest_number
-from pruning_engine.kernels.products import LEAST_INNER
+from pruning_engine.kernels.products import LEAST_INNER, batches_of, factor_indices
 
 
 class ProductKeys:
@@ -25,7 +25,8 @@ class ProductKeys:
         self._factors = factors.astype(f"f{width}", copy=False)
         self._layout = layout
         is_short = layout.inner < LEAST_INNER
-        self._row = np.repeat(self._factors, layout.inner) if is_short else None
+        self._batches = batches_of(layout, len(factors))
+        self._rows = np.repeat(self._factors, layout.inner).reshape(self._batches, -1) if is_short else None
         self._row_entries = layout.channels * layout.inner if is_short else layout.inner
 
     def read(self, begin: int, end: int) -> Integers:
@@ -49,21 +50,24 @@ class ProductKeys:
         """Return the keys at `positions`."""
         numbers = np.abs(self._numbers.at(positions))
         with np.errstate(all="ignore"):
-            numbers *= self._factors[positions // self._layout.inner % self._layout.channels]
+            numbers *= self._factors[factor_indices(positions, self._layout, self._batches)]
         keys: Integers = numbers.view(self._dtype)
         return keys
 
     def _within_row(self, begin: int, end: int) -> npt.NDArray[Any]:
         """Return the factors of entries within one row."""
-        if self._row is None:
-            channel = begin // self._row_entries % self._layout.channels
-            return self._factors[channel : channel + 1]
-        start = begin % self._row_entries
-        return self._row[start : start + end - begin]
+        if self._rows is None:
+            factor = int(factor_indices(np.array([begin]), self._layout, self._batches)[0])
+            return self._factors[factor : factor + 1]
+        row, start = divmod(begin, self._row_entries)
+        return self._rows[self._batch_of(row), start : start + end - begin]
 
     def _of_rows(self, begin: int, end: int) -> npt.NDArray[Any]:
         """Return the factors of whole rows, to be broadcast."""
-        if self._row is not None:
-            return self._row
         rows = np.arange(begin // self._row_entries, end // self._row_entries)
-        return self._factors[rows % self._layout.channels, None]
+        if self._rows is None:
+            return self._factors[factor_indices(rows * self._row_entries, self._layout, self._batches), None]
+        return self._rows if self._batches == 1 else self._rows[self._batch_of(rows)]
+
+    def _batch_of(self, row: Any) -> Any:
+        return row // max(1, self._layout.outer // self._batches) % self._batches  # of an empty run at the end, any

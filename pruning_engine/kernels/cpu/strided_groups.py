@@ -11,10 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pruning_engine.kernels.backend import BoolArray, Integers
-from pruning_engine.kernels.cpu.arrays import unpacked
+from pruning_engine.kernels.cpu.arrays import unpacked_from
 from pruning_engine.kernels.cpu.keys import Keys
 from pruning_engine.kernels.group_layout import GroupLayout
-from pruning_engine.kernels.packed_mask import packed_slice
 
 _Packed: TypeAlias = npt.NDArray[np.uint8]
 _Piece: TypeAlias = tuple[int, int]
@@ -28,7 +27,7 @@ def keys_of_groups(keys: Keys, layout: GroupLayout, piece: _Piece) -> Integers:
 
 def unpruned_of_groups(mask: _Packed, layout: GroupLayout, piece: _Piece) -> BoolArray:
     """Return which entries of the groups of a piece are unpruned, a row each."""
-    parts = [_unpacked_from(mask, *run) for run in _runs(layout, piece)]
+    parts = [unpacked_from(mask, *run) for run in _runs(layout, piece)]
     return _transposed(parts[0] if len(parts) == 1 else np.stack(parts), layout, piece)
 
 
@@ -67,9 +66,3 @@ def _transposed(stored: npt.NDArray[Any], layout: GroupLayout, piece: _Piece) ->
     batches, outer, channels, inner = _box(layout, piece)
     by_channel = stored.reshape(batches, outer, channels, inner).swapaxes(1, 2)
     return by_channel.reshape(batches * channels, outer * inner)
-
-
-def _unpacked_from(mask: _Packed, begin: int, end: int) -> BoolArray:
-    """Return the packed bits from `begin` to `end` as bools."""
-    before = begin % 8
-    return unpacked(mask[packed_slice(begin, end)], before + end - begin)[before:]

@@ -19,9 +19,11 @@ from pruning_engine.kernels.cpu.backend import NumpyBackend
 from pruning_engine.kernels.cuda.bits import bits_at, count_bits, pack_bits, unpack_bits
 from pruning_engine.kernels.cuda.candidates import TorchCandidates
 from pruning_engine.kernels.cuda.keys import ProductKeys, RandomKeys, magnitude_keys
+from pruning_engine.kernels.cuda.relative import RelativeKeys, line_sums
 from pruning_engine.kernels.cuda.values import SIGNED, NumberReader, Values
 from pruning_engine.kernels.magnitude_keys import magnitude_bits
 from pruning_engine.kernels.packed_mask import PackedMask, full_bits, packed_slice
+from pruning_engine.kernels.relative import RelativeFactors
 from pruning_engine.kernels.scaled_weights import ScaledWeights
 from pruning_engine.norm import NamedNorm, Norm, is_reproducible, power_of
 from pruning_engine.torch_tensors import TORCH_DTYPES, DeviceBuffer, to_tensor
@@ -106,6 +108,17 @@ class TorchBackend:
     ) -> Candidates:
         """Return the unpruned entries as candidates by magnitude times the factor of their channel."""
         return TorchCandidates(ProductKeys(flat, factors, layout, domain), mask, self._step)
+
+    def line_sums(
+        self, flat: Values, mask: PackedMask, shape: tuple[int, int, int], unit: float
+    ) -> tuple[Floats, Floats]:
+        """Return the sums of the rows and of the columns of matrices."""
+        of_rows, of_columns = line_sums(NumberReader(flat), mask, shape, unit, self._step)
+        return of_rows.cpu().numpy() * unit, of_columns.cpu().numpy() * unit
+
+    def relative(self, flat: Values, factors: RelativeFactors, mask: PackedMask) -> Candidates:
+        """Return the unpruned entries as candidates by |x| times its factor."""
+        return TorchCandidates(RelativeKeys(flat, factors), mask, self._step)
 
     def random(self, key: int, mask: PackedMask) -> Candidates:
         """Return the unpruned entries as candidates by random scores."""

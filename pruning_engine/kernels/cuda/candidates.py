@@ -49,6 +49,15 @@ class TorchCandidates:
         keys = self._keys.read(0, self.entries)
         return self._on_host(keys if self._mask is None else keys[unpack_bits(self._mask, self.entries)])
 
+    def read(self, begin: int, end: int) -> Integers:
+        """Return the keys of entries from `begin` to `end`, 0 where pruned."""
+        keys = self._on_host(self._keys.read(begin, end))
+        if self._mask is not None:
+            before = begin % 8
+            unpruned = unpack_bits(self._mask[packed_slice(begin, end)], before + end - begin)[before:]
+            keys[~unpruned.cpu().numpy()] = 0
+        return keys
+
     def split(self, piece: tuple[int, int], low: int, high: int, kept: PackedMask) -> Split:
         """Write the piece's bits and look into the bracket."""
         keys = self._keys.read(*piece)

@@ -13,6 +13,7 @@ from pruning_engine.dtypes import is_float
 from pruning_engine.kernels.channel_layout import ChannelLayout
 from pruning_engine.kernels.cuda.values import SIGNED, NumberReader, Values
 from pruning_engine.kernels.magnitude_keys import highest_key, largest_number, magnitude_bits
+from pruning_engine.kernels.products import batches_of, factor_indices
 from pruning_engine.kernels.random_keys import GOLDEN, MASK64, MIX
 from pruning_engine.kernels.scaled_weights import ScaledWeights
 from pruning_engine.torch_tensors import TORCH_DTYPES
@@ -105,6 +106,7 @@ class ProductKeys:
         self._kind = TORCH_DTYPES[domain]
         self._factors = torch.from_numpy(factors).to(device=self.device, dtype=self._kind)
         self._layout = layout
+        self._batches = batches_of(layout, len(factors))
 
     def read(self, begin: int, end: int) -> torch.Tensor:
         """Return the keys from `begin` to `end`."""
@@ -116,8 +118,8 @@ class ProductKeys:
         return self._keys(self._numbers.at(positions, self._kind), positions)
 
     def _keys(self, numbers: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        channels = positions // self._layout.inner % self._layout.channels
-        products = numbers.abs() * self._factors[channels]
+        indices = factor_indices(positions, self._layout, self._batches)
+        products = numbers.abs() * self._factors[indices]
         keys: torch.Tensor = products.view(SIGNED[self._kind.itemsize]) & self.highest
         return keys
 

@@ -25,6 +25,7 @@ from pruning_engine.recipe import (
     Sparsity,
     Swaps,
     check,
+    default_scope,
 )
 from pruning_engine.scores.table import SCORES
 from pruning_engine.updates.table import UPDATES
@@ -151,7 +152,7 @@ def rule_message(rule: Rule) -> pb.Rule:
         message.select.exclude.extend(rule.select.exclude)
     if rule.granularity != Entries():
         write(rule.granularity, getattr(message.granularity, rule.granularity.field))
-    if rule.scope is not rule.score.default_scope:
+    if rule.scope is not default_scope(rule.score, rule.granularity):
         message.scope = _SCOPE_NUMBERS[rule.scope]
     if rule.amount is not None:
         setattr(message.amount, rule.amount.field, rule.amount.value)
@@ -217,9 +218,8 @@ def _score(message: pb.Rule, path: str) -> Score:
 def _refuse_explicit_defaults(message: pb.Rule, score: type[Score], path: str) -> None:
     """Refuse parts that the rule does not take and that have their default value; `check` refuses other values."""
     granularity = GRANULARITIES[message.granularity.WhichOneof("kind") or Entries.field]
-    takes_scope = score.ranks and score.takes_scope
-    if message.scope != pb.SCOPE_UNSPECIFIED and not (takes_scope and granularity.takes_scope):
-        raise invalid(f"{path}.scope", f"{(granularity if takes_scope else score).field} takes no scope; leave it out")
+    if message.scope != pb.SCOPE_UNSPECIFIED and not (score.ranks and granularity.takes_scope):
+        raise invalid(f"{path}.scope", f"{(granularity if score.ranks else score).field} takes no scope; leave it out")
     if message.HasField("granularity") and not score.ranks and score.only_granularity == Entries.field:
         raise invalid(f"{path}.granularity", f"{score.field} takes no granularity; leave it out")
 

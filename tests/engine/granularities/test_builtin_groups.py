@@ -67,7 +67,7 @@ def outputs(model: torch.nn.Module, inputs: torch.Tensor) -> torch.Tensor:
     ],
     ids=["llama_mlp", "llama_kv_groups", "bert_ffn"],
 )
-@pytest.mark.parametrize("scope", list(Scope))
+@pytest.mark.parametrize("scope", [Scope.LOCAL, Scope.GLOBAL])
 def test_model_built_from_reported_config_computes_the_same(make, asked, scope: Scope) -> None:  # type: ignore[no-untyped-def]
     model = make()
     rule = units(scope=scope, **asked)

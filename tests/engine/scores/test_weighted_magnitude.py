@@ -59,6 +59,39 @@ def test_among_equal_products_the_earlier_ones_are_pruned() -> None:
 
 
 @pytest.mark.parametrize(
+    ("statistic", "value"),
+    [
+        ("in_sum2", torch.tensor([16.0, 1.0, 1.0, 1.0])),
+        ("in_gram", torch.diag(torch.tensor([16.0, 1.0, 1.0, 1.0])) + torch.ones(4, 4) / 8 - torch.eye(4) / 8),
+        ("inputs", torch.tensor([[4.0, 0.6, 1.0, 0.0], [0.0, -0.8, 0.0, 1.0]])),
+    ],
+    ids=["sum of squares", "diagonal of the Gram matrix", "inputs"],
+)
+def test_norms_come_from_any_statistic(statistic: str, value: torch.Tensor) -> None:
+    weight = torch.tensor([[1.0, -2.0, 3.0, 4.0], [40.0, 30.0, 20.0, 10.0]])
+    asked = Rule(score=WeightedMagnitude(), amount=HALF, input_dim=1)
+    state_dict = {"weight": weight, f"weight:{statistic}": value}
+    mask = prune_state_dict(state_dict, recipe(asked), output="masked").state_dict["weight_mask"]
+    assert torch.equal(mask, torch.tensor([[True, False, False, True], [True, True, False, False]]))  # type: ignore[arg-type]
+
+
+def test_stacked_experts_have_norms_of_their_own() -> None:
+    weight = torch.tensor([[[1.0, 2.0], [3.0, 4.0]], [[1.0, 2.0], [3.0, 4.0]]])  # (E, in, out)
+    state_dict = {"experts.down_proj": weight, "experts.down_proj:in_sum2": torch.tensor([[1.0, 0.0], [1.0, 1.0]])}
+    for input_dim, expected in ((1, [[[1, 1], [0, 0]], [[0, 0], [1, 1]]]), (2, [[[1, 0], [1, 0]], [[0, 1], [0, 1]]])):
+        asked = Rule(score=WeightedMagnitude(), amount=HALF, input_dim=input_dim)
+        mask = prune_state_dict(state_dict, recipe(asked), output="masked").state_dict["experts.down_proj_mask"]
+        assert torch.equal(mask, torch.tensor(expected, dtype=torch.bool))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("scope", [Scope.LOCAL, Scope.GLOBAL])
+def test_other_scopes_compare_products_of_all_output_channels(scope: Scope) -> None:
+    weight = torch.tensor([[1.0, -2.0, 3.0, 4.0], [40.0, 30.0, 20.0, 10.0]])
+    asked = Rule(score=WeightedMagnitude(), amount=HALF, scope=scope)
+    assert kept(weight, torch.tensor([4.0, 1.0, 1.0, 1.0]), asked) == [[0, 0, 0, 0], [1, 1, 1, 1]]
+
+
+@pytest.mark.parametrize(
     ("amount", "rows"),
     [
         (Fraction(0.5), [[0, 0, 0, 1], [0, 0, 1, 1]]),
@@ -110,12 +143,18 @@ def test_nan_products_are_refused(weight: float, norm: float) -> None:
     assert (error.reason, error.tensor) == (Reason.NAN_WEIGHTS, "weight")
 
 
-def test_norms_of_another_length_are_refused_with_the_dim_that_fits() -> None:
-    error = refusal(torch.ones(2, 3), torch.ones(2), rule())
+def test_norms_that_fit_another_dim_say_which_dim_is_the_input() -> None:
+    weight = torch.tensor([[1.0, 40.0], [2.0, 30.0], [3.0, 20.0]])
+    assert kept(weight, torch.tensor([4.0, 1.0, 1.0]), rule(Count(2))) == [[1, 1], [0, 0], [0, 0]]
+
+
+def test_norms_that_do_not_fit_the_dim_that_is_named_are_refused() -> None:
+    asked = Rule(score=WeightedMagnitude(), amount=HALF, input_dim=1)
+    error = refusal(torch.ones(2, 3), torch.ones(2), asked)
     assert isinstance(error, MismatchError)
-    assert (error.reason, error.field) == (Reason.SHAPE_MISMATCH, "rules[0].score.weighted_magnitude.dim")
+    assert (error.reason, error.field) == (Reason.SHAPE_MISMATCH, "rules[0].input_dim")
     assert "[2, 3]" in str(error)
-    assert "set dim to 0" in str(error)
+    assert "set input_dim to 0" in str(error)
 
 
 def test_norms_that_fit_no_dim_are_refused_by_name() -> None:
@@ -149,11 +188,10 @@ def test_a_count_above_what_is_unpruned_in_a_row_is_refused() -> None:
 @pytest.mark.parametrize(
     ("asked", "field"),
     [
-        (Rule(score=WeightedMagnitude(), amount=HALF, scope=Scope.GLOBAL), "scope"),
         (Rule(score=WeightedMagnitude(), amount=HALF, granularity=Channels()), "granularity"),
         (Rule(score=WeightedMagnitude()), "amount"),
     ],
-    ids=["scope", "channels", "no amount"],
+    ids=["channels", "no amount"],
 )
 def test_what_does_not_go_with_it_is_refused(asked: Rule, field: str) -> None:
     with pytest.raises(RecipeError) as caught:

@@ -91,7 +91,7 @@ def rules(draw: st.DrawFn, names: tuple[str, ...]) -> Rule:
         score=Random() if kind is Random else kind(norm),
         amount=draw(st.sampled_from(amounts)),
         granularity=grain,
-        scope=draw(st.sampled_from(list(Scope))),
+        scope=draw(st.sampled_from([Scope.LOCAL, Scope.GLOBAL])),
         prior=prior,
         select=select,
     )

@@ -7,12 +7,12 @@ methods/lamp.py.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import prod
 from typing import ClassVar, Final
 
 from pruning_engine.kernels.backend import Candidates
 from pruning_engine.methods.lamp import MOST_RANGES, Profile, profile_of, shares
 from pruning_engine.scope import Scope
+from pruning_engine.scores.parameters import DescribedParameter
 from pruning_engine.scores.score import Score
 from pruning_engine.selection.competition import Competition, keys_between
 from pruning_engine.selection.entries import NanKeyError
@@ -46,10 +46,9 @@ class Lamp(Score):
         """Return how the tensors compete."""
         return _LampCompetition(tensors, [note for note in notes if isinstance(note, Profile)])
 
-    def ranking_bytes(self, shape: tuple[int, ...]) -> int:
+    def ranking_bytes(self, parameter: DescribedParameter) -> int:
         """Return the bytes of the sorted keys of a tensor, and of its profile."""
-        entries = prod(shape)
-        return _KEY_BYTES * entries + _RANGE_BYTES * min(entries, MOST_RANGES)
+        return _KEY_BYTES * parameter.entries + _RANGE_BYTES * min(parameter.entries, MOST_RANGES)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
