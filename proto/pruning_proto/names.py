@@ -37,11 +37,14 @@ IN_GRAM: Final = ":in_gram"
 INPUTS: Final = ":inputs"
 """`w:inputs`: rows of the inputs X, of which the server makes the Gram matrix."""
 
+OUT_GRAM: Final = ":out_gram"
+"""`w:out_gram`: the Gram matrix of the gradients of a loss with respect to the outputs of the layer."""
+
 UNIT_SCORES: Final = ":unit_scores"
 """`w:unit_scores`: one number per unit of the channel group whose first tensor is `w`."""
 
-STATISTICS: Final = (IN_SUM2, IN_SUM, IN_COUNT, IN_GRAM, INPUTS)
-"""The suffixes of input statistics: what a caller measured of the inputs of a layer."""
+STATISTICS: Final = (IN_SUM2, IN_SUM, IN_COUNT, IN_GRAM, INPUTS, OUT_GRAM)
+"""The suffixes of statistics: what a caller measured of the inputs of a layer, and of the gradients of its outputs."""
 
 AUXILIARY: Final = (SCORES, CUSTOM_MASK, MASK_BITS, IN_NORM, *STATISTICS, UNIT_SCORES)
 """The suffixes of auxiliary tensors. A closed list: `kernel:0` is an ordinary name."""

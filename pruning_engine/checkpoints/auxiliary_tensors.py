@@ -21,6 +21,7 @@ from pruning_proto.names import (
     IN_SUM2,
     INPUTS,
     MASK_BITS,
+    OUT_GRAM,
     SCORES,
     UNIT_SCORES,
 )
@@ -86,6 +87,13 @@ def _gram(weight: Shape, dim: int) -> tuple[ShapePattern, ...]:
 
 def _input_rows(weight: Shape, dim: int) -> tuple[ShapePattern, ...]:
     return tuple((*before, None, size) for before, size in _inputs(weight, dim))
+
+
+def _output_gram(weight: Shape, dim: int) -> tuple[ShapePattern, ...]:
+    """Return the shape for the output channels: dim 0 of a convolution; a stack of experts has none."""
+    if len(weight) == _MATRIX_DIMS:
+        return ((weight[1 - dim], weight[1 - dim]),)
+    return ((weight[0], weight[0]),) if len(weight) > _MATRIX_DIMS and dim == 1 else ()
 
 
 def _input_norms(weight: Shape, dim: int) -> tuple[ShapePattern, ...]:
@@ -180,6 +188,14 @@ AUXILIARY_TENSORS: Final[Mapping[str, AuxiliaryTensor]] = MappingProxyType(
                 dtypes=REAL_FLOATS,
                 user=_OF_STATISTICS,
                 meaning="rows of its inputs",
+            ),
+            AuxiliaryTensor(
+                suffix=OUT_GRAM,
+                shapes=_along_any(_output_gram),
+                of_dim=_output_gram,
+                dtypes=frozenset({"F32", "F64"}),
+                user=_OF_STATISTICS,
+                meaning="the Gram matrix of the gradients of its outputs",
             ),
             AuxiliaryTensor(
                 suffix=UNIT_SCORES,

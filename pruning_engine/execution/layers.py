@@ -25,7 +25,7 @@ from pruning_engine.kernels.input_matrix import (
 from pruning_engine.methods.gram import Gram, faults
 from pruning_engine.planning.plan import PlannedParameter
 from pruning_engine.scores.layer import Layer
-from pruning_proto.names import IN_COUNT, IN_GRAM, IN_SUM, IN_SUM2, INPUTS
+from pruning_proto.names import IN_COUNT, IN_GRAM, IN_SUM, IN_SUM2, INPUTS, OUT_GRAM
 
 _FROM_ZERO: Final = (IN_COUNT, IN_SUM2)
 """Statistics that cannot be negative."""
@@ -60,6 +60,7 @@ class Layers:
             grams=grams,
             source=source or "",
             tokens=_tokens(state),
+            output_gram=_output_gram(state, layout),
             means=_means(state, layout),
             squares=_squares(state, layout, grams),
             counts=_counts(state, layout),
@@ -135,6 +136,17 @@ def _grams(state: ParameterState, source: str, layout: InputLayout) -> Sequence[
         if fault is not None:
             _refuse(fault, source)
     return grams
+
+
+def _output_gram(state: ParameterState, layout: InputLayout) -> Gram | None:
+    if OUT_GRAM not in state.planned.auxiliary:
+        return None
+    source = state.planned.auxiliary[OUT_GRAM].name
+    gram = Gram.of_matrix(_matrices(state.statistic(OUT_GRAM))[0])
+    fault = faults(gram.matrix, f"auxiliary tensor {source!r}", layout.rows)
+    if fault is not None:
+        _refuse(fault, source)
+    return gram
 
 
 def _matrices(statistic: Buffer) -> npt.NDArray[Any]:

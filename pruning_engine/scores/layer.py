@@ -33,6 +33,7 @@ class Layer:
         grams: of the inputs of each matrix; empty without `w:in_gram` and `w:inputs`.
         source: the name of the tensor that these come from.
         tokens: how many rows of inputs they are sums of; None if that is not known.
+        output_gram: of the gradients of the outputs, (R, R); None without `w:out_gram`.
         means: (E, C), the mean of each input; None without `w:in_sum` and `w:in_count`.
         squares: (E, C), the sum of squares of each input; None if that is not known.
         counts: (E,), the tokens that these are sums over; None without `w:in_count`.
@@ -44,6 +45,7 @@ class Layer:
     grams: Sequence[Gram] = ()
     source: str = ""
     tokens: float | None = None
+    output_gram: Gram | None = None
     means: npt.NDArray[Any] | None = None
     squares: npt.NDArray[Any] | None = None
     counts: npt.NDArray[Any] | None = None

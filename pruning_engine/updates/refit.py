@@ -1,7 +1,8 @@
 """Refit: least squares over the remaining weights.
 
 Source: Meng et al., "ALPS: Improved Optimization for Highly Sparse One-Shot Pruning for Large Language Models", 2024,
-arXiv:2406.07831, section 3.3: conjugate gradients on the support, preconditioned by the diagonal.
+arXiv:2406.07831, section 3.3: conjugate gradients on the support, preconditioned by the diagonal. With the gradients of
+the outputs, see `methods.refit_to_loss`.
 """
 
 from dataclasses import dataclass
@@ -11,13 +12,17 @@ from pruning_engine.checkpoints.statistics import Alternatives
 from pruning_engine.methods.arrays import Array
 from pruning_engine.methods.gram import Gram
 from pruning_engine.methods.refit import refit, refit_channels
+from pruning_engine.methods.refit_to_loss import Damping, refit_to_loss
 from pruning_engine.scores.layer import Flags, Layer
 from pruning_engine.selection.outcome import EliminatedWeights
 from pruning_engine.updates.update import NewWeights, Update, check_damping, check_whole
-from pruning_proto.names import IN_COUNT, IN_GRAM, INPUTS
+from pruning_proto.names import IN_COUNT, IN_GRAM, INPUTS, OUT_GRAM
 
 STEPS: Final = 20
 """Of conjugate gradients; more change little."""
+
+STEPS_TO_LOSS: Final = 30
+"""The same where all output channels are solved for at once."""
 
 DAMPING: Final = 0.001
 """Right from about 8 tokens per input channel."""
@@ -34,15 +39,16 @@ _MOST_STEPS: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Refit(Update):
-    """Each output channel's remaining weights become those that change its outputs least.
+    """Each output channel's remaining weights become those that change its outputs least; with the Gram matrix of the
+    gradients of the outputs, those that raise the loss least.
 
-    `steps`: the most steps of conjugate gradients, None: 20. `damping`: added to the diagonal of the Gram matrix,
-    times its mean; None: 0.001 for entries and 0.01 for channels, more with few tokens.
+    `steps`: the most steps of conjugate gradients, None: 20, or 30 with gradients. `damping`: added to the diagonal of
+    the Gram matrix, times its mean; None: 0.001 for entries and 0.01 for channels, more with few tokens.
     """
 
     field: ClassVar[str] = "refit"
     statistics: ClassVar[tuple[Alternatives, ...]] = ((IN_GRAM, INPUTS),)
-    optional_statistics: ClassVar[tuple[Alternatives, ...]] = ((IN_COUNT,),)
+    optional_statistics: ClassVar[tuple[Alternatives, ...]] = ((IN_COUNT,), (OUT_GRAM,))
 
     for_units: ClassVar[bool] = True
 
@@ -61,8 +67,12 @@ class Refit(Update):
 
         def one(index: int, gram: Gram) -> Array:
             start = None if eliminated is None else eliminated.weight[index]
-            steps = self.steps or STEPS
-            found = refit(layer.weight[index], keep[index], gram, steps=steps, damping=asked, start=start)
+            weight, kept = layer.weight[index], keep[index]
+            if layer.output_gram is None:
+                found = refit(weight, kept, gram, steps=self.steps or STEPS, damping=asked, start=start)
+            else:
+                steps, added = self.steps or STEPS_TO_LOSS, Damping(inputs=asked)
+                found = refit_to_loss(weight, kept, gram, layer.output_gram, steps=steps, damping=added, start=start)
             dampings.append(found.damping)
             return found.weight
 

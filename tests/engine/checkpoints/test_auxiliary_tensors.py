@@ -14,7 +14,7 @@ from pruning_engine.checkpoints.auxiliary_tensors import (
 from pruning_engine.scores.table import SCORES
 from pruning_engine.updates.swaps import Swaps
 from pruning_engine.updates.table import UPDATES
-from pruning_proto.names import AUXILIARY, IN_COUNT, IN_GRAM, IN_SUM2, INPUTS, MASK_BITS, UNIT_SCORES
+from pruning_proto.names import AUXILIARY, IN_COUNT, IN_GRAM, IN_SUM2, INPUTS, MASK_BITS, OUT_GRAM, UNIT_SCORES
 
 
 def test_table_has_every_suffix_of_the_contract() -> None:
@@ -42,6 +42,8 @@ def test_each_auxiliary_tensor_has_a_user() -> None:
         (IN_GRAM, (2, 3, 5, 7), [(105, 105)]),
         (INPUTS, (2, 3), [(None, 2), (None, 3)]),
         (INPUTS, (2, 3, 5), [(None, 15), (2, None, 3), (2, None, 5)]),
+        (OUT_GRAM, (2, 3), [(3, 3), (2, 2)]),
+        (OUT_GRAM, (2, 3, 5), [(2, 2)]),
         (UNIT_SCORES, (2, 3), [(None,)]),
     ],
 )
