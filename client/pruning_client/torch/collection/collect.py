@@ -13,6 +13,7 @@ from pruning_client.statistics.names import Kind
 from pruning_client.statistics.statistics import Statistics
 from pruning_client.torch.collection.collector import Collector
 from pruning_client.torch.collection.disk_names import DiskNames
+from pruning_client.torch.collection.output_gradients import OutputGradients
 from pruning_client.torch.collection.padding import Padding
 from pruning_client.torch.collection.sums import Sampling, SumsOptions
 from pruning_client.torch.collection.targets import Targets
@@ -39,6 +40,7 @@ def collect_statistics(  # noqa: PLR0913 - one keyword for each option
     sampling: Sampling = "random",
     seed: int = 0,
     progress: BatchWatcher | bool = False,
+    loss: Callable[[Any], Tensor] | None = None,
 ) -> Statistics:
     """Return statistics of the inputs of a model's layers, over the tokens of all batches that are no padding.
 
@@ -57,7 +59,12 @@ def collect_statistics(  # noqa: PLR0913 - one keyword for each option
     `include` and `exclude` are patterns of weights, as of rules, over names in memory or on disk. `progress` is True
     for a bar (with tqdm, if it is installed), or a function that is called with the batches done and their number.
 
-    Raises: MismatchError if a pattern selects no weight, no layer is called, or an input is not finite. RecipeError for
+    `loss` is for a refit that keeps the model's loss low instead of each layer's outputs alike: a function of what the
+    model returns, such as `lambda output: output.loss` for batches with labels. One backward pass a batch adds the Gram
+    matrix of its gradients for each layer's outputs (`w:out_gram`); those of parameters are not touched.
+
+    Raises: MismatchError if a pattern selects no weight, no layer is called, an input or a gradient is not finite, or
+    the loss is no number that depends on the layers. RecipeError for
     an invalid option. TypeError for what is no module or no batch. What the model raises.
     Cost: memory of 8 C^2 bytes for each input of kind "gram" while it collects; `include` splits it into several runs.
     Example:
@@ -68,12 +75,15 @@ def collect_statistics(  # noqa: PLR0913 - one keyword for each option
     if not isinstance(model, nn.Module):
         raise TypeError(f"statistics are collected from a torch module, got {type(model).__name__}")
     options = options_of(kind, gram_dtype, sample_rows, sampling, seed)
-    collector = Collector(model, "", options, Targets(include, exclude), DiskNames(model))
+    outputs = None if loss is None else OutputGradients(loss)
+    collector = Collector(model, "", options, Targets(include, exclude), DiskNames(model), outputs)
     with evaluating(model), collector.hooks(), watching(progress, batches) as watcher:
         for number, batch in enumerate(_checked(batches), start=1):
             inputs = on_device(batch, model)
-            with collector.batch(padding_of(inputs, model)):
-                run(model, inputs)
+            with collector.batch(padding_of(inputs, model)), torch.set_grad_enabled(outputs is not None):
+                result = run(model, inputs)
+                if outputs is not None:
+                    outputs.add(result)
             watcher(number)
     return collector.statistics()
 

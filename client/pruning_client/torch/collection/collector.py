@@ -7,6 +7,7 @@ from functools import partial
 from itertools import chain
 from typing import Any, Final
 
+import torch
 from torch import Tensor, nn
 
 from pruning_client.errors import MismatchError
@@ -16,11 +17,12 @@ from pruning_client.statistics.tensor import StatisticsTensor, in_memory
 from pruning_client.torch.collection.disk_names import DiskNames
 from pruning_client.torch.collection.experts import ExpertRows, experts_of
 from pruning_client.torch.collection.layers import Rows, rows_of
+from pruning_client.torch.collection.output_gradients import OutputGradients
 from pruning_client.torch.collection.padding import Padding
 from pruning_client.torch.collection.sharing import Input, SharedInputs
 from pruning_client.torch.collection.sums import Sums, SumsOptions
 from pruning_client.torch.collection.targets import Targets
-from pruning_proto.names import INPUTS
+from pruning_proto.names import INPUTS, OUT_GRAM
 
 _NOT_CALLED: Final = "its module was not called with any of the batches"
 _NO_SAMPLE: Final = "fused experts have no sample of equal length for each expert; collect kind 'gram'"
@@ -47,6 +49,8 @@ class Collector:
     options: SumsOptions
     targets: Targets
     disk_names: DiskNames
+    outputs: OutputGradients | None = None
+    """Of all layers but fused experts; None: not collected."""
     _layers: dict[str, Layer] = field(default_factory=dict)
     _skipped: dict[str, str] = field(default_factory=dict)
     _shared: SharedInputs = field(default_factory=SharedInputs)
@@ -85,6 +89,8 @@ class Collector:
             layer = self._layers[weight] = Layer(Input(weight), rows.input_dim)
             hook = partial(self._count, layer.input, rows)
             stack.callback(module.register_forward_pre_hook(hook, with_kwargs=True).remove)
+            if self.outputs is not None and not experts:
+                self.outputs.watch(stack, weight, module)
 
     def _hook_experts(self, stack: ExitStack, path: str, module: nn.Module, rows: ExpertRows) -> None:
         layers: list[Layer | None] = []
@@ -104,6 +110,7 @@ class Collector:
     def _is_target(self, weight: str, *parts: str) -> bool:
         return self.targets.includes(weight, self.disk_names.of(weight), *parts)
 
+    @torch.no_grad()
     def _count(self, one: Input, rows: Rows, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         inputs: Tensor = args[0] if args else next(iter(kwargs.values()))
         if self._shared.is_counted(one, inputs, rows.geometry):
@@ -113,6 +120,7 @@ class Collector:
         for block in rows.blocks(inputs, self._padding):
             one.sums.add(block)
 
+    @torch.no_grad()
     def _count_experts(
         self,
         layers: Sequence[Layer | None],
@@ -145,6 +153,9 @@ class Collector:
         found = _Found(self.options, self.disk_names)
         for name, layer in called.items():
             found.add(name, layer)
+            gram = None if self.outputs is None else self.outputs.gram_of(name)
+            if gram is not None:
+                found.add_output_gram(name, gram)
         return found.statistics({**self._skipped, **idle})
 
 
@@ -186,8 +197,14 @@ class _Found:
         for suffix in self._suffixes(owner) if leader is not None else ():
             self._aliases[name + suffix] = owner + suffix
 
+    def add_output_gram(self, weight: str, gram: Tensor) -> None:
+        """Add the Gram matrix of the gradients of one weight's outputs, which no other weight shares."""
+        name = self._disk_names.of(weight) or weight
+        self._tensors[name + OUT_GRAM] = _described(gram.to(self._options.gram_dtype))
+
     def _suffixes(self, owner: str) -> list[str]:
-        return [name.removeprefix(owner) for name in self._tensors if name.rpartition(":")[0] == owner]
+        own = [name.removeprefix(owner) for name in self._tensors if name.rpartition(":")[0] == owner]
+        return [suffix for suffix in own if suffix != OUT_GRAM]
 
     def _add_experts(self, weight: str, layer: Layer, several: Sequence[tuple[str, ...]]) -> None:
         """Add the statistics of stacked experts: each of the file by its name there.
