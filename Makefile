@@ -41,13 +41,14 @@ tutorial: $(READY) ## run docs/tutorial.md: prune a LeNet in every way, fine-tun
 # The commit that `make bench` compares this tree with.
 AGAINST ?= 70085ca
 
-bench: $(READY) ## measure the engine, the service, packed files and smaller models; and against the commit AGAINST
+bench: $(READY) ## measure the engine, the service, packed files, smaller models and how well pruned ones work; and against the commit AGAINST
 	$(BIN)/python -m tests.benchmarks.engine
 	$(BIN)/python -m tests.benchmarks.engine --scaling
 	$(BIN)/python -m tests.benchmarks.service
 	$(BIN)/python -m tests.benchmarks.health
 	$(BIN)/python -m tests.benchmarks.packed
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.benchmarks.removal
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.benchmarks.quality
 	$(BIN)/python -m tests.benchmarks.against $(AGAINST)
 
 # Of the mix of hostile callers; the other targets take about five minutes.

@@ -1,0 +1,77 @@
+"""One model's methods, measured: a line for each method and amount, then a line for each target."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from torch import Tensor
+
+from pruning_client import Client, Statistics
+from pruning_client.torch import collect_statistics
+from tests.benchmarks.quality.methods import CHANNELS, GRAMS, NORMS, PEERS, pruned_by_peer, pruned_by_service
+from tests.benchmarks.quality.rows import Row
+from tests.benchmarks.quality.subjects import Subject, grams
+
+_PEER: Final = " (peer)"
+_SPARSEGPT: Final = f"SparseGPT{_PEER}"
+"""What losses are compared with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A model, the statistics of both sides, and where the service is."""
+
+    client: Client
+    subject: Subject
+    statistics: Statistics
+    grams: Mapping[str, Tensor]
+
+    @staticmethod
+    def of(client: Client, subject: Subject) -> "Bench":
+        """Collect the statistics."""
+        statistics = collect_statistics(subject.model, subject.batches, kind="gram")
+        return Bench(client, subject, statistics, grams(subject))
+
+    def lines(self, rows: Sequence[Row]) -> Iterator[str]:
+        """Measure every method of each row's amount."""
+        yield f"{self.subject.name}: dense {self.subject.dense:.4g}"
+        yield ""
+        yield "| amount | method | quality | loss |"
+        yield "| --- | --- | --: | --: |"
+        targets = []
+        for row in rows:
+            measured = {}
+            for name, quality in self._qualities(row):
+                measured[name] = quality
+                yield f"| {row.work} | {name} | {quality:.4g} | {self.subject.loss(quality):.4f} |"
+            targets.append(self._target(row, measured))
+        yield ""
+        yield "| target | best method | measured | must | goal | |"
+        yield "| --- | --- | --: | --: | --: | --- |"
+        yield from targets
+        yield ""
+
+    def _qualities(self, row: Row) -> Iterator[tuple[str, float]]:
+        measure, subject, amount = self.subject.measure, self.subject, row.amount
+        if amount is None:
+            for name, of_channels in CHANNELS.items():
+                rule = of_channels(subject.ffn)
+                yield name, measure(pruned_by_service(self.client, rule, subject, self.statistics))
+            return
+        for name in PEERS:
+            yield name + _PEER, measure(pruned_by_peer(name, subject, self.grams, amount))
+        for name, of_entries in {**NORMS, **GRAMS}.items():
+            rule = of_entries(amount, subject.matrices)
+            yield name, measure(pruned_by_service(self.client, rule, subject, self.statistics))
+
+    def _target(self, row: Row, measured: Mapping[str, float]) -> str:
+        """Return the line of a target, from the qualities of all methods."""
+        ours = {name: self.subject.loss(quality) for name, quality in measured.items() if not name.endswith(_PEER)}
+        best = min(ours, key=ours.__getitem__)
+        value = {
+            "quality": measured[best],
+            "loss ratio": ours[best] / self.subject.loss(measured.get(_SPARSEGPT, self.subject.dense)),
+            "perplexity ratio": measured[best] / self.subject.dense,
+        }[row.kind]
+        numbers = f"{value:.3f} | {row.must:.3f} | {row.goal:.3f}"
+        return f"| {row.work}: {row.kind} | {best} | {numbers} | {row.verdict(value)} |"

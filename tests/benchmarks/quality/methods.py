@@ -1,0 +1,82 @@
+"""Both sides by name: the peers' methods, layer by layer, and the service's rules, on whole models."""
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Final, Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from pruning_client import Client, Statistics, rules
+from pruning_client.torch import load_pruned
+from pruning_proto.v1 import pruning_pb2 as pb
+from tests.benchmarks.quality import peers
+from tests.benchmarks.quality.amounts import Amount, NOfM
+from tests.benchmarks.quality.subjects import Subject
+
+Builder: TypeAlias = Callable[[Amount, tuple[str, ...]], pb.Rule]
+"""Takes an amount and the patterns of weights."""
+
+PEERS: Final[Mapping[str, Callable[[Tensor, Tensor, Amount], Tensor]]] = {
+    "magnitude": lambda weight, _, amount: peers.magnitude(weight, amount),
+    "Wanda": peers.wanda,
+    "SparseGPT": peers.sparsegpt,
+}
+
+NORMS: Final[Mapping[str, Builder]] = {
+    "wanda": lambda amount, include: rules.wanda(_part(amount), n_of_m=_pattern(amount), include=include),
+    "ria": lambda amount, include: rules.ria(_part(amount), n_of_m=_pattern(amount), include=include),
+}
+"""Methods that norms are enough for."""
+
+GRAMS: Final[Mapping[str, Builder]] = {
+    "wanda, swaps": lambda amount, include: rules.wanda(
+        _part(amount), n_of_m=_pattern(amount), include=include, swaps=True
+    ),
+    "wanda, refit": lambda amount, include: rules.wanda(
+        _part(amount), n_of_m=_pattern(amount), include=include, update="refit"
+    ),
+    "wanda, swaps, refit": lambda amount, include: rules.wanda(
+        _part(amount), n_of_m=_pattern(amount), include=include, swaps=True, update="refit"
+    ),
+    "sparsegpt": lambda amount, include: rules.sparsegpt(_part(amount), n_of_m=_pattern(amount), include=include),
+    "sparsegpt, refit": lambda amount, include: rules.sparsegpt(
+        _part(amount), n_of_m=_pattern(amount), include=include, update="refit"
+    ),
+}
+"""Methods that need Gram matrices of the inputs; with those of the gradients of the outputs the refit is another."""
+
+CHANNELS: Final[Mapping[str, Callable[[str], pb.Rule]]] = {
+    "norm of weights": lambda ffn: rules.remove_units(0.5, map=ffn),
+    "norm of weights, refit": lambda ffn: rules.remove_units(0.5, map=ffn, update="refit"),
+    "activation norm, refit": lambda ffn: rules.remove_units(0.5, map=ffn, score="activation_norm", update="refit"),
+    "flap, refit": lambda ffn: rules.remove_units(0.5, map=ffn, score="flap", update="refit"),
+    "obs, refit": lambda ffn: rules.remove_units(0.5, map=ffn, score="obs", update="refit"),
+}
+"""Half of the feed-forward channels."""
+
+
+@torch.no_grad()
+def pruned_by_peer(name: str, subject: Subject, grams: Mapping[str, Tensor], amount: Amount) -> nn.Module:
+    """Return a copy of the model with each matrix pruned by itself."""
+    pruned = copy.deepcopy(subject.model)
+    for layer in subject.layers():
+        weight = pruned.get_parameter(f"{layer}.weight")
+        weight.copy_(PEERS[name](weight, grams[layer], amount))
+    return pruned
+
+
+def pruned_by_service(client: Client, rule: pb.Rule, subject: Subject, statistics: Statistics) -> nn.Module:
+    """Return a copy of the model, pruned by a server; smaller if the rule is about units."""
+    output: Literal["removed", "pruned"] = "removed" if rule.granularity.HasField("units") else "pruned"
+    pruned = copy.deepcopy(subject.model)
+    load_pruned(pruned, client.prune(pruned.state_dict(), rule, output=output, seed=1, statistics=statistics))
+    return pruned
+
+
+def _part(amount: Amount) -> float | None:
+    return None if isinstance(amount, NOfM) else amount
+
+
+def _pattern(amount: Amount) -> NOfM | None:
+    return amount if isinstance(amount, NOfM) else None
