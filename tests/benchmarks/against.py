@@ -82,7 +82,7 @@ class Comparison:
         """Return the line of the table."""
         medians = (f"{statistics.median(values):.4g}" for values in (self.before, self.after))
         goal = "" if self.goal is None else f"{self.goal:g}"
-        return _cells(self.work, self.unit, *medians, f"{self.ratio:.3f}", f"{self.must:g}", goal, self.mark)
+        return _cells(self.work, self.unit, *medians, f"{self.ratio:.3f}", f"{self.must:.3g}", goal, self.mark)
 
 
 def starts(builds: Sequence[Build], rounds: int) -> Iterator[Comparison]:

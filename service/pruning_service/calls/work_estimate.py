@@ -6,6 +6,7 @@ from typing import Final
 
 from pruning_engine.execution.parameters import ReceivedParameter
 from pruning_engine.planning.plan import Plan
+from pruning_engine.recipe import Rule
 from pruning_proto.safetensors.header import Layout
 from pruning_service.resources.engine_worker import LIGHT_BYTES
 
@@ -24,8 +25,8 @@ class WorkEstimate:
 
     def __init__(self, plan: Plan, file: Layout) -> None:
         self._whole = (file.buffer_bytes + TENSOR_BYTES * len(file.tensors)) * len(plan.recipe.rules) + _coupled(plan)
-        self.is_light = self._whole <= LIGHT_BYTES
-        self._is_known = plan.reproducible  # not of an installed method, or of singular values
+        self._is_known = plan.reproducible and not any(map(_solves, plan.recipe.rules))
+        self.is_light = self._is_known and self._whole <= LIGHT_BYTES
         barriers = {number for number, stage in enumerate(plan.stages) if stage.is_barrier}
         self._missing = Counter(stage for planned in plan.parameters for stage in planned.stages if stage in barriers)
 
@@ -41,6 +42,12 @@ class WorkEstimate:
         waited_at = [stage for stage in planned.stages if stage in self._missing]
         self._missing.subtract(waited_at)
         return own if all(self._missing[stage] for stage in waited_at) else self._whole
+
+
+def _solves(rule: Rule) -> bool:
+    """Whether a rule solves equations, or searches: for that, bytes say little of the time that it takes."""
+    score = rule.score
+    return score.eliminates or score.changes_weights or rule.swaps is not None or rule.update is not None
 
 
 def _coupled(plan: Plan) -> int:

@@ -25,8 +25,8 @@ Result = TypeVar("Result")
 THREADS: Final = 256
 """Calls that the engine works for at the same time; more wait, first come, first served."""
 
-LIGHT_BYTES: Final = 64 * 1024
-"""What the engine processes in a few hundred microseconds: a thread takes as long to wake up."""
+LIGHT_BYTES: Final = 256 * 1024
+"""What the engine processes in a few hundred microseconds: two threads take as long to wake up."""
 
 SMALL_BYTES: Final = 16 * MIB
 """What the engine processes in a few milliseconds."""

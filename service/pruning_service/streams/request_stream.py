@@ -20,7 +20,7 @@ from pruning_service.streams.message_reader import MessageReader
 from pruning_service.streams.request_messages import check_may_be_options, data_of, parsed_options
 from pruning_service.streams.throughput import ThroughputCheck
 
-AHEAD_BYTES: Final = 64 * 1024
+AHEAD_BYTES: Final = 256 * 1024
 """Models up to this size are received while the options are worked on. gRPC's own window has them anyway."""
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterable
+from dataclasses import replace
 from math import inf
 from typing import Final
 
@@ -24,6 +25,7 @@ from pruning_engine.recipe import (
     Scope,
     Units,
 )
+from pruning_engine.updates.swaps import Swaps
 from pruning_proto.safetensors.header import Layout, build, parse
 from pruning_service.calls.work_estimate import TENSOR_BYTES, WorkEstimate
 from pruning_service.resources.engine_worker import LIGHT_BYTES, SMALL_BYTES, EngineWorker
@@ -64,8 +66,18 @@ def test_effort_is_what_a_parameter_sets_free(rules: tuple[Rule, ...], efforts: 
     assert [effort.take_cost(arrived) for arrived in arrivals] == efforts
 
 
+def test_effort_of_solving_equations_is_unknown() -> None:
+    plan = make_plan(Recipe((LOCAL,)), [TensorSpec(*tensor) for tensor in TENSORS])
+    solving = replace(plan, recipe=Recipe((replace(LOCAL, swaps=Swaps()),)))
+    received = ReceivedParameter(plan.parameters[0], {"a.weight": Buffer.from_bytes(bytes(256), "F32", (4, 4, 4))})
+
+    assert WorkEstimate(plan, file()).is_light
+    assert not WorkEstimate(solving, file()).is_light
+    assert WorkEstimate(solving, file()).take_cost(received) == inf
+
+
 def test_many_tensors_are_no_light_work_however_small() -> None:
-    layout = file((f"{index}.weight", "F32", (1, 0)) for index in range(5))
+    layout = file((f"{index}.weight", "F32", (1, 0)) for index in range(LIGHT_BYTES // TENSOR_BYTES + 1))
     plan = make_plan(Recipe((LOCAL,)), [TensorSpec(entry.name, entry.dtype, entry.shape) for entry in layout.tensors])
 
     assert not WorkEstimate(plan, layout).is_light
