@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pruning_client.statistics.statistics import Statistics
     from pruning_client.statistics.tensor import StatisticsTensor
 
+_OF_MISSING: Final = (Reason.MISSING_COMPANION, Reason.INPUT_DIM_UNKNOWN)
+
 _MOST_ALIASES: Final = 8000
 """A server takes 10,000. Beyond these, weights that share a statistic are sent it each."""
 
@@ -70,7 +72,7 @@ def explaining_missing(request: PruneRequestSpec) -> Iterator[None]:
     except MismatchError as error:
         tensor = error.metadata.get("tensor", "")
         reason = {} if request.statistics is None else request.statistics.skipped
-        if error.reason == Reason.MISSING_COMPANION and tensor in reason:
+        if error.reason in _OF_MISSING and tensor in reason:
             error.add_note(f"the statistics have none for {tensor!r}: {reason[tensor]}")
         raise
 
