@@ -19,5 +19,5 @@ def test_builder_takes_what_the_catalogue_says(method: Method) -> None:
 
 
 def test_every_builder_of_rules_is_in_the_catalogue() -> None:
-    others = {"group", "tie", "sparsity", "load_recipe", "dump_recipe", "installed_method"}
+    others = {"auto", "group", "tie", "sparsity", "load_recipe", "dump_recipe", "installed_method"}
     assert set(rules.__all__) - others == {method.name for method in METHODS}

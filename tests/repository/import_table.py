@@ -80,7 +80,7 @@ TABLES: Final[Mapping[str, Table]] = {
     "pruning_client": _table(
         errors="",
         recipes="errors",
-        rules="recipes errors",
+        rules="recipes statistics errors",
         frameworks="errors",
         checkpoints="frameworks errors",
         statistics="checkpoints frameworks errors",
@@ -93,7 +93,7 @@ TABLES: Final[Mapping[str, Table]] = {
         huggingface="calls results statistics checkpoints errors",
         numpy="checkpoints frameworks",
         torch="calls results statistics recipes checkpoints frameworks errors",
-        cli="huggingface clients transport calls results files checkpoints rules errors",
+        cli="huggingface clients transport calls results files statistics checkpoints rules errors",
         __main__="cli",
     ),
 }

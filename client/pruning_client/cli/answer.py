@@ -26,6 +26,10 @@ class Answer:
         found = [*self.value.get("warnings", []), *map(asdict, warnings)]
         return replace(self, value=self.value | {"warnings": found}, warnings=(*self.warnings, *warnings))
 
+    def beginning_with(self, line: str, fields: dict[str, Any]) -> "Answer":
+        """Return the answer with a line before its text, and fields for programs."""
+        return replace(self, value=fields | self.value, text=f"{line}\n{self.text}")
+
     def as_json(self) -> str:
         """Return one JSON object."""
         return json.dumps(self.value, indent=2) + "\n"

@@ -2,7 +2,7 @@
 
 import argparse
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, get_args
 
@@ -10,6 +10,7 @@ from pruning_client import rules
 from pruning_client.calls.request import Rules
 from pruning_client.cli.arguments import UsageError, number, part
 from pruning_client.cli.calibration_options import CALIBRATION_FLAGS, add_calibration_options
+from pruning_client.cli.statistics_option import AUTO, add_statistics
 from pruning_client.cli.tables import counted
 from pruning_client.errors import RecipeError, in_rule
 from pruning_client.results.model_warning import ModelWarning
@@ -60,10 +61,13 @@ _LARGEST_PERCENTAGE: Final = 100
 """Whole numbers up to this may be meant as a percentage."""
 
 
-def add_rule_options(run: ArgumentParser) -> None:
-    """Declare the options."""
-    _add_rule(run.add_argument_group("the rule"))
-    add_calibration_options(run.add_argument_group("calibrated methods: they use statistics of the layers' inputs"))
+def add_rule_options(run: ArgumentParser, *, takes_statistics: bool = False) -> None:
+    """Declare the options; with `takes_statistics` also --statistics and the method auto."""
+    _add_rule(run.add_argument_group("the rule"), [*([AUTO] if takes_statistics else []), *_ARGUMENTS])
+    calibrated = run.add_argument_group("calibrated methods: they use statistics of the layers' inputs")
+    if takes_statistics:
+        add_statistics(calibrated)
+    add_calibration_options(calibrated)
     _add_units(run.add_argument_group("coupled channels: channels of several tensors that are pruned together"))
 
 
@@ -102,11 +106,12 @@ def option_warnings(options: Namespace) -> tuple[ModelWarning, ...]:
     return (ModelWarning(kind="small_amount", tensor=None, message=message),)
 
 
-def _add_rule(rule: argparse._ArgumentGroup) -> None:
+def _add_rule(rule: argparse._ArgumentGroup, methods: Sequence[str]) -> None:
     rule.add_argument(
         "--recipe", type=Path, metavar="FILE.yaml", help="rules from a file, instead of the options below"
     )
-    rule.add_argument("--method", choices=_ARGUMENTS, metavar="M", help=", ".join(_ARGUMENTS))
+    auto = "; auto: the best that --statistics allow" if AUTO in methods else ""
+    rule.add_argument("--method", choices=methods, metavar="M", help=", ".join(methods) + auto)
     rule.add_argument(
         "--amount",
         type=_amount,

@@ -11,16 +11,25 @@ from pruning_client.huggingface.folder import FilePruner
 from pruning_client.results.capabilities import Capabilities
 from pruning_client.results.plan import Plan
 from pruning_client.results.report import Report
+from pruning_client.statistics.statistics import Statistics
 from pruning_proto.v1.pruning_pb2 import Recipe
 
 
 class Service(FilePruner, Protocol):
     """The verbs that the command line uses: of a `Client`, and of a `LocalService`."""
 
-    def dry_run(self, source: Path, rules: Recipe, *, digests: bool = False, progress: Watcher | None = None) -> Report:
+    def dry_run(
+        self,
+        source: Path,
+        rules: Recipe,
+        *,
+        statistics: Statistics | None = None,
+        digests: bool = False,
+        progress: Watcher | None = None,
+    ) -> Report:
         """Return the report of a run that writes nothing."""
 
-    def plan(self, source: Path, rules: Recipe) -> Plan:
+    def plan(self, source: Path, rules: Recipe, *, statistics: Statistics | None = None) -> Plan:
         """Return what would be pruned, and the cost; only the header is read."""
 
     def capabilities(self) -> Capabilities:

@@ -31,6 +31,7 @@ from typing import Any, Final
 from pruning_client.recipes.amounts import AmountLike as AmountLike
 from pruning_client.recipes.amounts import sparsity
 from pruning_client.recipes.channel_groups import group, tie
+from pruning_client.rules.automatic import auto
 from pruning_client.rules.calibrated_entries import ScoreName as ScoreName
 from pruning_client.rules.calibrated_entries import n_of_m, ria, sparsegpt, wanda
 from pruning_client.rules.channels import ln_structured, random_structured
@@ -51,6 +52,7 @@ from pruning_client.rules.units import remove_dead, remove_random, remove_units
 from pruning_proto.v1 import pruning_pb2 as pb
 
 __all__ = [
+    "auto",
     "custom_from_mask",
     "dump_recipe",
     "group",

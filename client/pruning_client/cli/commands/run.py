@@ -20,6 +20,7 @@ from pruning_client.cli.result_path import STDOUT, add_overwriting, may_replace_
 from pruning_client.cli.rule_options import add_rule_options, option_warnings, rules_of
 from pruning_client.cli.server_options import add_server_options
 from pruning_client.cli.service import Service, open_service
+from pruning_client.cli.statistics_option import choose_method, statistics_of
 from pruning_client.cli.tables import printable, terminal_width
 from pruning_client.errors import PruningError
 from pruning_client.huggingface.folder import (
@@ -34,6 +35,7 @@ from pruning_client.huggingface.folder import (
 from pruning_client.results.output_format import Output
 from pruning_client.results.report import Report
 from pruning_client.rules import recipe_content
+from pruning_client.statistics.statistics import Statistics
 from pruning_proto.v1.pruning_pb2 import Recipe
 
 
@@ -82,7 +84,7 @@ def add_options(parser: ArgumentParser) -> None:
     dry.add_argument("--dry-run", action="store_true", help="only print the report; nothing is written")
     add_overwriting(parser)
     add_top(parser)
-    add_rule_options(parser)
+    add_rule_options(parser, takes_statistics=True)
     add_server_options(parser)
     add_quiet(parser)
 
@@ -111,23 +113,31 @@ def _run_with_warnings(options: Namespace) -> Answer:
 
 
 def _run(options: Namespace) -> Answer:
+    statistics = statistics_of(options)
+    choice = choose_method(options, _weights(options), statistics)
     recipe = recipe_of(rules_of(options), options.seed)
     _check_out(options)
     _check_source(options)
     if is_folder(options.source):
         recipe = completed_recipe(options.source, recipe)
     with open_service(options) as service:
-        if options.plan:
-            plan = service.plan(_weights(options), recipe)
-            return Answer(
-                _asked(recipe, options) | plan.to_dict(), plan_text(plan, terminal_width(), options.top), plan.warnings
-            )
-        with _progress(options) as progress:
-            if options.dry_run:
-                report = service.dry_run(_weights(options), recipe, digests=options.digests, progress=progress)
-                lines = _lines(report, recipe, options)
-                return Answer(_asked(recipe, options) | report.to_dict(), "\n".join(lines), report.warnings)
-            return _prune(service, recipe, options, progress)
+        answer = _answer(service, recipe, options, statistics)
+    return answer if choice is None else answer.beginning_with(choice.summary, {"auto": choice.summary})
+
+
+def _answer(service: Service, recipe: Recipe, options: Namespace, statistics: Statistics | None) -> Answer:
+    if options.plan:
+        plan = service.plan(_weights(options), recipe, statistics=statistics)
+        text = plan_text(plan, terminal_width(), options.top)
+        return Answer(_asked(recipe, options) | plan.to_dict(), text, plan.warnings)
+    with _progress(options) as progress:
+        if not options.dry_run:
+            return _prune(service, recipe, options, statistics, progress)
+        report = service.dry_run(
+            _weights(options), recipe, statistics=statistics, digests=options.digests, progress=progress
+        )
+        lines = _lines(report, recipe, options)
+        return Answer(_asked(recipe, options) | report.to_dict(), "\n".join(lines), report.warnings)
 
 
 def _check_out(options: Namespace) -> None:
@@ -174,42 +184,29 @@ def _weights(options: Namespace) -> Path:
     return weights_of(source) if is_folder(source) else source
 
 
-def _prune(service: Service, recipe: Recipe, options: Namespace, progress: Watcher | None) -> Answer:
+def _prune(
+    service: Service, recipe: Recipe, options: Namespace, statistics: Statistics | None, progress: Watcher | None
+) -> Answer:
     left_out = not_copied(options.source, options.output) if is_folder(options.source) else []
+    common = {
+        "output": options.output,
+        "statistics": statistics,
+        "digests": options.digests,
+        "progress": progress,
+    }
     with result_path(options) as out:
-        prune = _prune_folder if is_folder(options.source) else _prune_file
-        report = prune(service, recipe, out.path, options, progress)
+        if is_folder(options.source):
+            shards = options.max_shard_size
+            report = prune_folder(service, options.source, out.path, recipe, max_shard_bytes=shards, **common)
+        else:
+            zero = options.canonical_zero
+            report = service.prune_file(options.source, out.path, recipe, canonical_zero=zero, **common)
     lines = _lines(report, recipe, options)
     if left_out:
         lines.append(printable(f"not copied, because it would not be pruned: {', '.join(left_out)}"))
     fields = {"not_copied": list(left_out)} if is_folder(options.source) else {}
     answer = out.answer(_asked(recipe, options) | report.to_dict() | fields, "\n".join(lines))
     return replace(answer, warnings=report.warnings)
-
-
-def _prune_folder(service: Service, recipe: Recipe, out: Path, options: Namespace, progress: Watcher | None) -> Report:
-    return prune_folder(
-        service,
-        options.source,
-        out,
-        recipe,
-        output=options.output,
-        digests=options.digests,
-        max_shard_bytes=options.max_shard_size,
-        progress=progress,
-    )
-
-
-def _prune_file(service: Service, recipe: Recipe, out: Path, options: Namespace, progress: Watcher | None) -> Report:
-    return service.prune_file(
-        options.source,
-        out,
-        recipe,
-        output=options.output,
-        digests=options.digests,
-        canonical_zero=options.canonical_zero,
-        progress=progress,
-    )
 
 
 def _asked(recipe: Recipe, options: Namespace) -> dict[str, Any]:

@@ -1,0 +1,83 @@
+# ruff: noqa: PLR0913 - a builder has the parts of a Rule, each by keyword
+"""`rules.auto`: the method that the available statistics allow."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from pruning_client.recipes.amounts import AmountLike
+from pruning_client.rules.calibrated_entries import n_of_m as n_of_m_rule
+from pruning_client.rules.calibrated_entries import ria, sparsegpt
+from pruning_client.rules.entries import l1_unstructured
+from pruning_client.rules.parts import NOfMLike, Patterns, PriorName
+from pruning_proto.names import IN_GRAM, IN_NORM, IN_SUM2, INPUTS
+from pruning_proto.v1 import pruning_pb2 as pb
+
+if TYPE_CHECKING:
+    from pruning_client.statistics.statistics import Statistics
+
+
+@dataclass(frozen=True, slots=True)
+class AutomaticChoice:
+    """A method by its builder's name, the arguments that it gets beyond those of the caller, and why it was chosen."""
+
+    method: str
+    reason: str
+    arguments: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def summary(self) -> str:
+        """What was chosen and why, in a sentence."""
+        arguments = "".join(f" with {name} {value}" for name, value in self.arguments.items())
+        return f"auto: {self.method}{arguments}, because {self.reason}"
+
+
+_BY_GRAM: Final = AutomaticChoice(
+    "sparsegpt", "the statistics have Gram matrices or inputs", MappingProxyType({"update": "refit"})
+)
+_BY_NORMS: Final = AutomaticChoice("ria", "the statistics have norms, but no Gram matrices and no inputs")
+_BY_MAGNITUDE: Final = AutomaticChoice("l1_unstructured", "there are no statistics")
+_PATTERN_BY_MAGNITUDE: Final = AutomaticChoice("n_of_m", _BY_MAGNITUDE.reason)
+
+
+def automatic_choice(suffixes: Collection[str], *, is_pattern: bool = False) -> AutomaticChoice:
+    """Return the method for statistics with these suffixes, such as ":in_gram"; `is_pattern`: for N:M.
+
+    The order is that of the measurements in docs/performance.md: the one that is best on an encoder and on a decoder.
+    """
+    if not {IN_GRAM, INPUTS}.isdisjoint(suffixes):
+        return _BY_GRAM
+    if not {IN_SUM2, IN_NORM}.isdisjoint(suffixes):
+        return _BY_NORMS
+    return _PATTERN_BY_MAGNITUDE if is_pattern else _BY_MAGNITUDE
+
+
+def suffixes_of(statistics: "Statistics | None") -> frozenset[str]:
+    """Return what the tensors of statistics add to the names of their weights."""
+    names = () if statistics is None else statistics.tensors
+    return frozenset(f":{name.rpartition(':')[2]}" for name in names)
+
+
+def auto(
+    amount: AmountLike | None = None,
+    *,
+    n_of_m: NOfMLike | None = None,
+    statistics: "Statistics | None" = None,
+    include: Patterns = (),
+    exclude: Patterns = (),
+    prior: PriorName = "history",
+) -> pb.Rule:
+    """Return the rule of the best method that these statistics allow; the same ones go to `Client.prune`.
+
+    With Gram matrices or inputs that is `sparsegpt` with `update="refit"`, with norms `ria`, and without statistics
+    `l1_unstructured`, in each tensor. Either `amount` or `n_of_m` says how much is pruned.
+    """
+    choice = automatic_choice(suffixes_of(statistics), is_pattern=n_of_m is not None)
+    targets: dict[str, Any] = {"include": include, "exclude": exclude, "prior": prior}
+    if choice is _BY_MAGNITUDE and amount is not None:
+        return l1_unstructured(amount, **targets)
+    if choice is _PATTERN_BY_MAGNITUDE and n_of_m is not None and amount is None:
+        return n_of_m_rule(*n_of_m, **targets)
+    build = ria if choice is _BY_NORMS else sparsegpt  # they refuse both or neither, in the same words for all
+    return build(amount, n_of_m=n_of_m, **targets, **choice.arguments)
