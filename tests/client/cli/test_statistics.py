@@ -1,0 +1,101 @@
+"""`prune run` with statistics: what is sent, and which method is chosen by them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from pruning_client.torch import collect_statistics
+
+HALF = ("--amount", "50%")
+WANDA = ("--method", "wanda")
+
+
+def prune(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pruning_client", *map(str, words)], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of a model, its statistics of two kinds, and 64 inputs."""
+    folder = tmp_path_factory.mktemp("model")
+    torch.manual_seed(0)
+    layers = torch.nn.Sequential(torch.nn.Linear(12, 16), torch.nn.ReLU(), torch.nn.Linear(16, 8))
+    inputs = torch.randn(64, 12) * torch.arange(1, 13)
+    save_file(layers.state_dict(), folder / "model.safetensors")
+    for kind in ("norms", "gram"):
+        collect_statistics(layers, [inputs], kind=kind).save(folder / f"{kind}.safetensors")
+    save_file({"inputs": inputs}, folder / "inputs.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("statistics", "amount", "chosen"),
+    [
+        pytest.param([], HALF, "auto: l1_unstructured, because there are no statistics", id="none"),
+        pytest.param([], ("--n-of-m", "2:4"), "auto: n_of_m, because there are no statistics", id="none, 2:4"),
+        pytest.param(["norms"], HALF, "auto: ria, because the statistics have norms", id="norms"),
+        pytest.param(["gram"], HALF, "auto: sparsegpt with update refit, because", id="Gram matrices"),
+        pytest.param(["gram"], ("--n-of-m", "2:4"), "auto: sparsegpt with update refit, because", id="Gram, 2:4"),
+    ],
+)
+def test_method_is_chosen_by_the_statistics(
+    model: Path, tmp_path: Path, statistics: list[str], amount: tuple[str, ...], chosen: str
+) -> None:
+    options = [word for kind in statistics for word in ("--statistics", model / f"{kind}.safetensors")]
+    file = model / "model.safetensors"
+    done = prune("run", file, "-o", tmp_path / "out", "--method", "auto", *amount, *options)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(chosen)
+    as_json = json.loads(prune("run", file, "--plan", "--json", "--method", "auto", *amount, *options).stdout)
+    assert as_json["auto"].startswith(chosen)
+    weight = load_file(tmp_path / "out")["0.weight"]
+    assert int((weight == 0).sum()) == weight.numel() // 2
+
+
+def test_option_that_is_given_is_kept_where_the_method_is_chosen(model: Path, tmp_path: Path) -> None:
+    words = ("--method", "auto", *HALF, "--update", "none", "--statistics", model / "gram.safetensors")
+    done = prune("run", model / "model.safetensors", "-o", tmp_path / "out", *words)
+    assert done.returncode == 0, done.stderr
+    before, after = load_file(model / "model.safetensors")["0.weight"], load_file(tmp_path / "out")["0.weight"]
+    assert torch.equal(after[after != 0], before[after != 0])
+
+
+def test_outputs_change_less_with_an_update(model: Path, tmp_path: Path) -> None:
+    inputs = load_file(model / "inputs.safetensors")["inputs"]
+    dense = load_file(model / "model.safetensors")["0.weight"]
+
+    def error(*options: str) -> float:
+        words = (*HALF, "--statistics", model / "gram.safetensors", *options)
+        done = prune("run", model / "model.safetensors", "-o", tmp_path / "out", "--force", *words, "--json")
+        assert done.returncode == 0, done.stderr
+        weight = load_file(tmp_path / "out")["0.weight"]
+        found = float((inputs @ (weight - dense).T).norm() / (inputs @ dense.T).norm())
+        (reported,) = [each for each in json.loads(done.stdout)["tensors"] if each["name"] == "0.weight"]
+        assert reported["predicted_error"] == pytest.approx(found, rel=1e-3)
+        return found
+
+    by_wanda, swapped, refitted = error(*WANDA), error(*WANDA, "--swaps"), error(*WANDA, "--update=refit")
+    assert refitted < by_wanda
+    assert swapped < by_wanda
+
+
+def test_statistics_of_another_model_are_refused(model: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.safetensors"
+    save_file({"fc.weight": torch.ones(16, 12)}, other)
+    done = prune("run", other, "--plan", *HALF, "--method", "auto", "--statistics", model / "gram.safetensors")
+    assert done.returncode == 2
+    assert "the statistics belong to another model" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "missing.safetensors"])
+def test_file_without_statistics_is_refused(model: Path, name: str) -> None:
+    done = prune("run", model / "model.safetensors", "--plan", *HALF, "--method", "wanda", "--statistics", model / name)
+    assert done.returncode == 2
+    assert name in done.stderr
