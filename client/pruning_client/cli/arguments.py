@@ -18,6 +18,8 @@ examples:
   prune run model.safetensors -o pruned.safetensors --method ln_structured --n 1 --count 2 --include '*.fc1.weight'
   prune run FOLDER -o SMALLER --output removed --map bert_ffn --amount 0.5
   prune run model.safetensors --recipe recipe.yaml --plan --server gpu-box:50051 --tls
+  prune run FOLDER -o PRUNED --method auto --amount 50% --statistics statistics.safetensors
+  prune scan FOLDER --method wanda --update refit --statistics statistics.safetensors
   prune apply model.safetensors masks.safetensors -o pruned.safetensors
   prune pack pruned.safetensors -o packed.safetensors
   prune convert pytorch_model.bin -o model.safetensors
@@ -52,6 +54,7 @@ _COMMANDS: Final = {
     "convert": _Command(
         "convert", "write a file of torch.save (.bin, .pt, .pth) as safetensors; needs torch, no server"
     ),
+    "scan": _Command("scan", "print how much the outputs of each layer would change, over sparsity; prunes nothing"),
     "inspect": _Command("inspect", "print the sparsity of a file, tensor by tensor; needs no server"),
     "recipe": _Command("recipe", "print the recipe of a rule's options as YAML, for `run --recipe`; needs no server"),
     "methods": _Command("methods", "print the methods, outputs and limits of a server"),

@@ -92,6 +92,11 @@ def rules_of(options: Namespace) -> Rules:
         raise in_rule(error, 0) from error
 
 
+def takes_amount(method: str | None) -> bool:
+    """Whether a method needs an amount; None, of a recipe file, does not."""
+    return method is not None and "amount" in _ARGUMENTS[method]
+
+
 def option_warnings(options: Namespace) -> tuple[ModelWarning, ...]:
     """Return a warning for a whole number as --amount that may be meant as a percentage."""
     amount = options.amount

@@ -1,6 +1,7 @@
 """The service that a command uses: the server that its options name, or else the pipeline in this process."""
 
 from argparse import Namespace
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -31,6 +32,11 @@ class Service(FilePruner, Protocol):
 
     def plan(self, source: Path, rules: Recipe, *, statistics: Statistics | None = None) -> Plan:
         """Return what would be pruned, and the cost; only the header is read."""
+
+    def scan(
+        self, source: Path, rules: Recipe, *, sparsities: Sequence[float] = (), statistics: Statistics | None = None
+    ) -> Report:
+        """Return the predicted error of each selected tensor over sparsity."""
 
     def capabilities(self) -> Capabilities:
         """Return the methods, outputs, dtypes and limits."""

@@ -72,8 +72,8 @@ def test_outputs_change_less_with_an_update(model: Path, tmp_path: Path) -> None
     dense = load_file(model / "model.safetensors")["0.weight"]
 
     def error(*options: str) -> float:
-        words = (*HALF, "--statistics", model / "gram.safetensors", *options)
-        done = prune("run", model / "model.safetensors", "-o", tmp_path / "out", "--force", *words, "--json")
+        words = ("-o", tmp_path / "out", "--force", *HALF, "--statistics", model / "gram.safetensors")
+        done = prune("run", model / "model.safetensors", "--json", *words, *options)
         assert done.returncode == 0, done.stderr
         weight = load_file(tmp_path / "out")["0.weight"]
         found = float((inputs @ (weight - dense).T).norm() / (inputs @ dense.T).norm())
@@ -99,3 +99,30 @@ def test_file_without_statistics_is_refused(model: Path, name: str) -> None:
     done = prune("run", model / "model.safetensors", "--plan", *HALF, "--method", "wanda", "--statistics", model / name)
     assert done.returncode == 2
     assert name in done.stderr
+
+
+def test_scan_prints_a_curve_for_each_layer(model: Path) -> None:
+    words = ("scan", model / "model.safetensors", *WANDA, "--statistics", model / "gram.safetensors")
+    done = prune(*words, "--sparsities", "25%,50%,75%")
+    assert done.returncode == 0, done.stderr
+    head, _, first, *_ = done.stdout.splitlines()
+    assert head.split() == ["tensor", "entries", "25%", "50%", "75%", "curve"]
+    errors = [float(number) for number in first.split()[2:5]]
+    assert 0 < errors[0] < errors[1] < errors[2] < 1
+    (report,) = [
+        each for each in json.loads(prune(*words, "--json").stdout)["tensors"] if each["name"] == first.split()[0]
+    ]
+    assert [round(point["sparsity"], 1) for point in report["curve"]] == [number / 10 for number in range(1, 10)]
+
+
+def test_scan_says_that_it_is_weak_without_statistics(model: Path) -> None:
+    done = prune("scan", model / "model.safetensors", "--method", "l1_unstructured")
+    assert done.returncode == 0, done.stderr
+    assert "without statistics of the inputs" in done.stdout
+
+
+@pytest.mark.parametrize("sparsities", ["0", "100%", "50,60", "half"])
+def test_sparsities_out_of_range_are_refused(model: Path, sparsities: str) -> None:
+    done = prune("scan", model / "model.safetensors", "--method", "l1_unstructured", "--sparsities", sparsities)
+    assert done.returncode == 2
+    assert "such as 50%,60%,70%" in done.stderr

@@ -1,0 +1,66 @@
+"""`prune scan`: print how much the outputs of each layer would change, over sparsity; nothing is pruned."""
+
+import argparse
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from pruning_client.calls.request import recipe_of
+from pruning_client.checkpoints.opened import open_source
+from pruning_client.cli.answer import Answer
+from pruning_client.cli.arguments import add_json, add_top, part
+from pruning_client.cli.rule_options import add_rule_options, rules_of, takes_amount
+from pruning_client.cli.scan_text import scan_text
+from pruning_client.cli.server_options import add_server_options
+from pruning_client.cli.service import open_service
+from pruning_client.cli.statistics_option import choose_method, statistics_of
+from pruning_client.cli.tables import terminal_width
+from pruning_client.huggingface.folder import completed_recipe, is_folder, weights_of
+from pruning_client.rules import recipe_content
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("source", type=Path, metavar="IN.safetensors", help="or the folder of a Hugging Face model")
+    parser.add_argument(
+        "--sparsities",
+        type=_sparsities,
+        default=(),
+        metavar="S,S,...",
+        help="where to look, such as 50%%,60%%,70%%; default: 10%% to 90%%",
+    )
+    parser.add_argument("--seed", type=int, metavar="S", help="of random choices; default: drawn, and reported")
+    add_top(parser)
+    add_rule_options(parser, takes_statistics=True)
+    add_server_options(parser)
+    add_json(parser)
+
+
+def run(options: Namespace) -> Answer:
+    """Scan a model. Raises: PruningError, OSError, UsageError, ImportError."""
+    weights = weights_of(options.source) if is_folder(options.source) else options.source
+    statistics = statistics_of(options)
+    choice = choose_method(options, weights, statistics)
+    recipe = recipe_of(rules_of(_with_amount(options)), options.seed)
+    open_source(weights)  # refused before a server is asked
+    if is_folder(options.source):
+        recipe = completed_recipe(options.source, recipe)
+    with open_service(options) as service:
+        report = service.scan(weights, recipe, sparsities=options.sparsities, statistics=statistics)
+    value = {"source": str(options.source), "recipe": recipe_content(recipe), **report.to_dict()}
+    answer = Answer(value, scan_text(report, terminal_width(), options.top), report.warnings)
+    return answer if choice is None else answer.beginning_with(choice.summary, {"auto": choice.summary})
+
+
+def _with_amount(options: Namespace) -> Namespace:
+    """Give a rule that requires an amount some amount, which a scan ignores."""
+    given = (options.amount, options.count, options.sparsity, options.n_of_m)
+    if takes_amount(options.method) and all(each is None for each in given):
+        options.amount = 0.5
+    return options
+
+
+def _sparsities(text: str) -> tuple[float, ...]:
+    found = tuple(part(each.strip(), "sparsities such as 50%,60%,70%") for each in text.split(","))
+    if not all(0.0 < each < 1.0 for each in found):
+        raise argparse.ArgumentTypeError(f"sparsities are above 0 and below 1, such as 50%,60%,70%; got {text!r}")
+    return found
