@@ -78,7 +78,8 @@ def test_outputs_change_less_with_an_update(model: Path, tmp_path: Path) -> None
         weight = load_file(tmp_path / "out")["0.weight"]
         found = float((inputs @ (weight - dense).T).norm() / (inputs @ dense.T).norm())
         (reported,) = [each for each in json.loads(done.stdout)["tensors"] if each["name"] == "0.weight"]
-        assert reported["predicted_error"] == pytest.approx(found, rel=1e-3)
+        if options != WANDA:  # which uses norms alone
+            assert reported["predicted_error"] == pytest.approx(found, rel=1e-3)
         return found
 
     by_wanda, swapped, refitted = error(*WANDA), error(*WANDA, "--swaps"), error(*WANDA, "--update=refit")
