@@ -15,7 +15,7 @@ from pruning_engine.granularities.group_ranking import GroupRanking
 from pruning_engine.granularities.nothing_pruned import NothingPruned
 from pruning_engine.granularities.ranking import Ranking, RankingContext
 from pruning_engine.kernels.group_layout import GroupLayout, groups_along
-from pruning_engine.kernels.input_matrix import input_layout
+from pruning_engine.kernels.input_matrix import UnfitInputDimError, input_layout
 from pruning_engine.methods.choices import Choice, given, n_of_m
 from pruning_engine.scope import Scope
 from pruning_engine.scores.layer import Flags
@@ -102,7 +102,11 @@ class NOfM(Granularity):
         """Whether groups of a tensor are consecutive inputs of its layer, as methods that use statistics need them."""
         if input_dim is None or not self.fits(shape, input_dim):
             return False
-        dim, layout = self.dim_of(shape, input_dim) % len(shape), input_layout(name, shape, input_dim)
+        try:
+            layout = input_layout(name, shape, input_dim)
+        except UnfitInputDimError:
+            return False
+        dim = self.dim_of(shape, input_dim) % len(shape)
         is_last_of_kernel = layout.positions > 1 and dim == len(shape) - 1
         return is_last_of_kernel or (layout.positions == 1 and dim == layout.input_dim)
 

@@ -12,7 +12,26 @@ from pruning_engine.planning.memory import Footprint
 from pruning_engine.planning.plan import PlannedParameter
 from pruning_engine.planning.stages import Groups
 from pruning_engine.recipe import Prior, Recipe, Rule
-from pruning_proto.names import MASK
+from pruning_proto.names import IN_GRAM, INPUTS, MASK
+
+_WEIGHTS: Final = 2
+"""Copies of a weight as numbers."""
+
+_MATRICES: Final = 2
+"""Matrices of the size of a Gram matrix."""
+
+_BLOCK_ENTRIES: Final = 1 << 21
+"""Entries of a block of rows, as in `methods.arrays`."""
+
+_BLOCK_BYTES: Final = 90
+"""What an entry of a block takes in all arrays of a block together."""
+
+
+_CHECK_BYTES: Final = 32
+"""What an entry of a Gram matrix takes while it is checked."""
+
+_FIXED_BYTES: Final = 8 << 20
+"""Arrays whose size does not depend on the weight."""
 
 _STACKED_DIMS: Final = 3
 
@@ -42,9 +61,10 @@ class Footprints:
             + ranking
             + CHANNEL_BYTES * positions
             + _scale_bytes(parameter)
-            + (described_bytes(parameter.spec) if demands.changes_weights or _is_changed_bias(parameter) else 0),
+            + (described_bytes(parameter.spec) if demands.changes_weights or _is_changed_bias(parameter) else 0)
+            + (_number_bytes(parameter) * parameter.entries if demands.uses_layer else 0),
             result_bytes=sum(spec.nbytes for spec in parameter.results),
-            made_bytes=_mask_result_bytes(parameter),
+            made_bytes=max(_mask_result_bytes(parameter), _calibrated_bytes(parameter) if demands.uses_layer else 0),
         )
 
 
@@ -55,6 +75,7 @@ class _Demands:
         self.counts_zeros = any(rule.prior is Prior.ZEROS for rule in rules)
         self.counts_zeros_of_earlier = any(rule.prior is Prior.HISTORY for rule in rules)
         self.changes_weights = any(rule.replaces_weights for rule in rules)
+        self.uses_layer = any(map(_uses_layer, rules))
         self._rankings = {(rule.granularity, rule.score, rule.scope) for rule in rules}
         self._ranking_bytes: dict[object, int] = {}
 
@@ -76,6 +97,30 @@ def _coupled_positions(groups: Groups) -> Mapping[str, int]:
     for tie in (tie for each in groups.values() for group in each for tie in group.ties):
         found[tie.parameter] = found.get(tie.parameter, 0) + tie.units * tie.unit_positions
     return found
+
+
+def _uses_layer(rule: Rule) -> bool:
+    """Whether a rule computes with its weights as matrices of numbers."""
+    return rule.is_scanned or rule.score.eliminates or rule.swaps is not None or rule.update is not None
+
+
+def _calibrated_bytes(parameter: PlannedParameter) -> int:
+    """Return at most what swaps, updates, eliminations and predicted errors take for a while.
+
+    That is the weight as numbers as it becomes, and one in between; two matrices like the Gram matrix, for a factor;
+    and blocks of rows, of which several exist at one time. Measured on matrices of 1 to 4 million entries, all together
+    was from what is needed to three times that.
+    """
+    inputs = next((parameter.auxiliary[suffix] for suffix in (IN_GRAM, INPUTS) if suffix in parameter.auxiliary), None)
+    gram = 0 if inputs is None else inputs.shape[-1] ** 2
+    numbers = _number_bytes(parameter) * (_WEIGHTS * parameter.entries + _MATRICES * gram)
+    blocks = _BLOCK_BYTES * min(parameter.entries, _BLOCK_ENTRIES) + _CHECK_BYTES * min(gram, _BLOCK_ENTRIES)
+    return numbers + blocks + _FIXED_BYTES
+
+
+def _number_bytes(parameter: PlannedParameter) -> int:
+    """Return the bytes of a weight as it is computed with: fp64 for fp64, else fp32."""
+    return 8 if parameter.dtype == "F64" else 4
 
 
 def _is_changed_bias(parameter: PlannedParameter) -> bool:

@@ -16,7 +16,8 @@ class Footprint:
     """One parameter: the tensors that make it up, and the bytes that it takes from its arrival until it leaves.
 
     `source_bytes` counts those too that other parameters share.
-    `made_bytes` is the part of its results that is not in the memory of its sources or its mask.
+    `made_bytes` is what it takes beyond that for a while: a result that is not in the memory of its sources or its
+    mask, or what is computed with.
     """
 
     sources: tuple[str, ...]

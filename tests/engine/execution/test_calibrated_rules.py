@@ -1,5 +1,6 @@
 """Rules with swaps, updates and the score obs, compared with the formulas computed in fp64."""
 
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
@@ -7,6 +8,9 @@ import pytest
 import torch
 
 from pruning_engine import CheckpointError, Reason, RecipeError
+from pruning_engine.checkpoints.parameters import TensorSpec
+from pruning_engine.execution.prune import prune_buffers
+from pruning_engine.planning.planner import make_plan
 from pruning_engine.recipe import (
     Count,
     Fraction,
@@ -14,6 +18,7 @@ from pruning_engine.recipe import (
     NOfM,
     ObsScore,
     OutputForm,
+    Recipe,
     Refit,
     Rule,
     Scope,
@@ -22,6 +27,8 @@ from pruning_engine.recipe import (
     Update,
 )
 from pruning_engine.report import TensorReport, WarningKind
+from pruning_engine.runtime.threads import get_threads, set_threads
+from pruning_engine.torch_tensors import to_buffer
 from tests.engine import calibrated
 from tests.engine.calibrated import Tensors, error, gram, inputs, prune
 
@@ -282,3 +289,35 @@ def test_several_rules_refit_to_the_weights_as_they_arrived() -> None:
     after = prune(file(), half(Refit(steps=200)), later).tensors["fc.weight"]
     exact = calibrated.least_squares(weight(), after != 0, H, 0.001)
     torch.testing.assert_close(after.double(), exact, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("rule", [half(swaps=Swaps()), half(Refit()), half(SparseGpt()), obs(), obs(Refit())], ids=repr)
+@pytest.mark.parametrize("shape", [(256, 256), (64, 512), (1024, 128)], ids=str)
+def test_memory_is_planned(rule: Rule, shape: tuple[int, int]) -> None:
+    specs = [TensorSpec("fc.weight", "F32", shape), TensorSpec("fc.weight:in_gram", "F32", (shape[1], shape[1]))]
+    plan = make_plan(Recipe((rule,), 1), specs)
+    matrix = gram(inputs(shape[1])).float()
+    buffers = {"fc.weight": to_buffer(torch.randn(shape)), "fc.weight:in_gram": to_buffer(matrix)}
+    prune_buffers(plan, buffers)  # what is kept for later calls is made
+    tracemalloc.start()
+    try:
+        prune_buffers(plan, buffers, in_place=True)
+        peak = tracemalloc.get_traced_memory()[1] + sum(buffer.nbytes for buffer in buffers.values())
+    finally:
+        tracemalloc.stop()
+    assert peak <= plan.peak_bytes <= 4 * peak + (16 << 20)
+
+
+@pytest.mark.parametrize("rule", [half(swaps=Swaps()), half()], ids=["swaps", "none"])
+def test_masks_are_the_same_for_any_number_of_threads(rule: Rule) -> None:
+    before, found = get_threads(), []
+    tensors = {"fc.weight": torch.randn(64, 96, generator=torch.Generator().manual_seed(4))}
+    if rule.swaps is not None:
+        tensors["fc.weight:in_gram"] = gram(inputs(96))
+    try:
+        for threads in (1, 2, 7):
+            set_threads(threads)
+            found.append(prune(tensors, rule).tensors["fc.weight"])
+    finally:
+        set_threads(before)
+    assert all(torch.equal(other, found[0]) for other in found[1:])
