@@ -46,6 +46,7 @@ bench: $(READY) ## measure the engine, the service, packed files, smaller models
 	$(BIN)/python -m tests.benchmarks.engine --scaling
 	$(BIN)/python -m tests.benchmarks.service
 	$(BIN)/python -m tests.benchmarks.health
+	$(BIN)/python -m tests.benchmarks.masks
 	$(BIN)/python -m tests.benchmarks.packed
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.benchmarks.removal
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.benchmarks.quality

@@ -234,3 +234,23 @@ def test_kernels_can_be_chosen() -> None:
     with pytest.raises(ValueError, match="kernels must be auto, numpy, plain"):
         set_kernels("mmx")
     assert PATH.exists()
+
+
+@each_level
+@pytest.mark.parametrize("count", range(5))
+@pytest.mark.parametrize("groups", [1, 15, 16, 17, 1000])
+@pytest.mark.parametrize("dtype", ["F32", "I32"])
+def test_fours_lose_any_number_alike(level: str, count: int, groups: int, dtype: str) -> None:
+    numbers = np.random.default_rng(groups).integers(-3, 4, 4 * groups)
+    flat = Buffer(dtype, (4 * groups,), numbers.astype(np.float32 if dtype == "F32" else np.int32))
+    found = []
+    for backend in (NUMPY, CompiledBackend(level, 64)):
+        candidates = backend.magnitudes(flat, dtype, PackedMask.full(4 * groups)).in_groups(
+            group_layout(1, 1, groups, 4)
+        )
+        kept = candidates.blank()
+        cuts = [candidates.prune(piece, lambda *_: count, kept) for piece in candidates.pieces()]
+        largest = max((cut.largest_pruned for cut in cuts if cut.largest_pruned is not None), default=None)
+        bits: Any = candidates.packed(kept).bits
+        found.append((bits.tolist(), largest))
+    assert found[0] == found[1]

@@ -50,6 +50,10 @@ def n_of_m(n: int, m: int, **fields: object) -> pb.Rule:
     return pb.Rule(**{"score": score, "granularity": granularity} | fields)  # type: ignore[arg-type]
 
 
+def blocks(rows: int, columns: int, **fields: object) -> pb.Rule:
+    return l1(0.5, granularity=pb.Granularity(blocks=pb.Blocks(rows=rows, columns=columns)), **fields)
+
+
 def refused(name: str, reason: Reason, names: str, requests: list[pb.PruneRequest]) -> object:
     return pytest.param(requests, reason, names, id=name)
 
@@ -219,12 +223,20 @@ CASES = [
     refused("weighted magnitude of channels", Reason.INVALID_RECIPE, "recipe.rules[0].granularity", asked(
         pb.Rule(score=WANDA.score, amount=WANDA.amount, granularity=CHANNELS.granularity),
     )),
-    *(
-        refused(f"{name} for weighted magnitude", Reason.INVALID_RECIPE, "recipe.rules[0].scope", asked(
-            pb.Rule(score=WANDA.score, amount=WANDA.amount, scope=scope),
-        ))
-        for name, scope in (("the scope local", pb.SCOPE_LOCAL), ("the scope global", pb.SCOPE_GLOBAL))
-    ),
+    refused("output channels of blocks", Reason.INVALID_RECIPE, "recipe.rules[0].scope", asked(
+        blocks(1, 1, scope=pb.SCOPE_OUTPUT_CHANNEL),
+    )),
+    refused("no whole blocks", Reason.SHAPE_MISMATCH, "recipe.rules[0].granularity.blocks", asked(blocks(4, 1))),
+    refused("blocks of no rows", Reason.INVALID_RECIPE, "recipe.rules[0].granularity.blocks.rows", asked(blocks(0, 1))),
+    refused("bounds in local scope", Reason.INVALID_RECIPE, "recipe.rules[0].bounds", asked(
+        blocks(1, 1, bounds=pb.Bounds(max_sparsity=0.9)),
+    )),
+    refused("an allocation in global scope", Reason.INVALID_RECIPE, "recipe.rules[0].allocation", asked(
+        blocks(1, 1, scope=pb.SCOPE_GLOBAL, allocation=pb.Allocation(erk=pb.ErdosRenyiKernel())),
+    )),
+    refused("output channels of an unknown dim", Reason.INPUT_DIM_UNKNOWN, "recipe.rules[0].input_dim", asked(
+        l1(0.5, scope=pb.SCOPE_OUTPUT_CHANNEL),
+    )),
     refused("0 of 0", Reason.INVALID_RECIPE, "recipe.rules[0].granularity.n_of_m.m", asked(n_of_m(0, 0))),
     refused("2 of 64", Reason.INVALID_RECIPE, "recipe.rules[0].granularity.n_of_m.m", asked(n_of_m(2, 64))),
     refused("0 of 2", Reason.INVALID_RECIPE, "recipe.rules[0].granularity.n_of_m.n", asked(n_of_m(0, 2))),

@@ -172,5 +172,5 @@ def test_history_has_both_rules(server: ServerProcess) -> None:
 def test_capabilities_list_both(server: ServerProcess) -> None:
     with Client(server.address) as client:
         offered = {method.name: method.parameters for method in client.capabilities().methods}
-    assert offered["weighted_magnitude"] == ("amount", "select", "prior", "score.weighted_magnitude.dim")
+    assert {"amount", "scope", "input_dim", "bounds.max_sparsity"} < set(offered["wanda"])
     assert "granularity.n_of_m.m" in offered["n_of_m"]
