@@ -47,9 +47,6 @@ class Allocation(UsesStatistics):
     needs_values: ClassVar[bool] = False
     """Whether it needs the importance of single entries as numbers."""
 
-    divides: ClassVar[bool] = True
-    """Whether `densities` is there: of one that is not carried out yet it is not."""
-
     is_barrier: ClassVar[bool] = False
     """Whether it measures all tensors before any is pruned; if not, shapes are enough."""
 

@@ -101,7 +101,8 @@ def _coupled_positions(groups: Groups) -> Mapping[str, int]:
 
 def _uses_layer(rule: Rule) -> bool:
     """Whether a rule computes with its weights as matrices of numbers."""
-    return rule.is_scanned or rule.score.eliminates or rule.swaps is not None or rule.update is not None
+    is_measured = rule.allocation is not None and bool(rule.allocation.statistics)
+    return is_measured or rule.is_scanned or rule.score.eliminates or rule.swaps is not None or rule.update is not None
 
 
 def _calibrated_bytes(parameter: PlannedParameter) -> int:

@@ -77,8 +77,6 @@ def _check_allocation(rule: Rule, allocation: Allocation, path: str) -> None:
         _refuse(field, "a fraction or a sparsity can be divided, a count cannot; give one of these")
     if allocation.needs_values and (rule.score.is_random or not rule.score.ranks_values):
         _refuse(field, f"{allocation.field} needs scores that are numbers, which {rule.score.field} has not")
-    if not allocation.divides:
-        _refuse(field, "this server does not divide amounts by predicted error; leave it out")
 
 
 def _check_bounds(rule: Rule, bounds: Bounds, path: str) -> None:
