@@ -35,3 +35,14 @@ def mean_cosine(subject: Encoder, pruned: nn.Module) -> float:
     """Return the mean cosine of the embeddings of held-out sentences before and after pruning."""
     similarity = torch.cosine_similarity(subject.embeddings, embeddings(subject.held_out, pruned))
     return similarity.mean().item()
+
+
+def projections(subject: Encoder, output: Any) -> Tensor:
+    """Return the sum of the calibration's embeddings, of unit length, along random directions.
+
+    The gradients of such sums have the Gram matrix of all directions of the embeddings, as cosines weigh them.
+    """
+    there = subject.calibration["attention_mask"].unsqueeze(-1)
+    mean = (output.last_hidden_state * there).sum(1) / there.sum(1)
+    directions = torch.randn(mean.shape, generator=torch.Generator().manual_seed(0))
+    return (nn.functional.normalize(mean, dim=1) * directions).sum()

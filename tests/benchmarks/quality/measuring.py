@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pruning_client import Client, Statistics
 from pruning_client.torch import collect_statistics
-from tests.benchmarks.quality.methods import CHANNELS, GRAMS, NORMS, PEERS, pruned_by_peer, pruned_by_service
+from tests.benchmarks.quality.methods import CHANNELS, GRAMS, NORMS, PEERS, REFITS, pruned_by_peer, pruned_by_service
 from tests.benchmarks.quality.rows import Row
 from tests.benchmarks.quality.subjects import Subject, grams
 
@@ -24,13 +24,16 @@ class Bench:
     client: Client
     subject: Subject
     statistics: Statistics
+    with_gradients: Statistics
+    """The same, and the gradients of the layers' outputs."""
     grams: Mapping[str, Tensor]
 
     @staticmethod
     def of(client: Client, subject: Subject) -> "Bench":
         """Collect the statistics."""
         statistics = collect_statistics(subject.model, subject.batches, kind="gram")
-        return Bench(client, subject, statistics, grams(subject))
+        with_gradients = collect_statistics(subject.model, subject.batches, kind="gram", loss=subject.loss_of)
+        return Bench(client, subject, statistics, with_gradients, grams(subject))
 
     def lines(self, rows: Sequence[Row]) -> Iterator[str]:
         """Measure every method of each row's amount."""
@@ -63,6 +66,9 @@ class Bench:
         for name, of_entries in {**NORMS, **GRAMS}.items():
             rule = of_entries(amount, subject.matrices)
             yield name, measure(pruned_by_service(self.client, rule, subject, self.statistics))
+        for name, of_entries in REFITS.items():
+            rule = of_entries(amount, subject.matrices)
+            yield f"{name} to the loss", measure(pruned_by_service(self.client, rule, subject, self.with_gradients))
 
     def _target(self, row: Row, measured: Mapping[str, float]) -> str:
         """Return the line of a target, from the qualities of all methods."""

@@ -44,7 +44,10 @@ GRAMS: Final[Mapping[str, Builder]] = {
         _part(amount), n_of_m=_pattern(amount), include=include, update="refit"
     ),
 }
-"""Methods that need Gram matrices of the inputs; with those of the gradients of the outputs the refit is another."""
+"""Methods that need Gram matrices of the inputs."""
+
+REFITS: Final[Mapping[str, Builder]] = {name: GRAMS[name] for name in ("wanda, refit", "sparsegpt, refit")}
+"""Methods that use the gradients of the outputs, where they are sent."""
 
 CHANNELS: Final[Mapping[str, Callable[[str], pb.Rule]]] = {
     "norm of weights": lambda ffn: rules.remove_units(0.5, map=ffn),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.benchmarks.quality.decoder import decoder, perplexity
-from tests.benchmarks.quality.encoder import encoder, mean_cosine
+from tests.benchmarks.quality.encoder import encoder, mean_cosine, projections
 
 Batch: TypeAlias = Mapping[str, Any]
 
@@ -25,6 +25,7 @@ class Subject:
         matrices: patterns of the weights that are pruned.
         ffn: the name of the map of its feed-forward channels.
         batches: what statistics are collected from, once, on the dense model.
+        loss_of: what gradients are of, from what the model returns for a batch.
         measure: the held-out quality of a model: a mean cosine or a perplexity.
         dense: `measure` of the dense model.
     """
@@ -34,6 +35,7 @@ class Subject:
     matrices: tuple[str, ...]
     ffn: str
     batches: Sequence[Batch]
+    loss_of: Callable[[Any], Tensor]
     measure: Callable[[nn.Module], float]
     dense: float
 
@@ -56,7 +58,14 @@ def minilm() -> Subject:
     layers = ("query", "key", "value", "output.dense", "intermediate.dense")
     matrices = tuple(f"encoder.*{layer}.weight" for layer in layers)
     return Subject(
-        "MiniLM", subject.model, matrices, "bert_ffn", [subject.calibration], partial(mean_cosine, subject), 1
+        "MiniLM",
+        subject.model,
+        matrices,
+        "bert_ffn",
+        batches=[subject.calibration],
+        loss_of=partial(projections, subject),
+        measure=partial(mean_cosine, subject),
+        dense=1.0,
     )
 
 
@@ -67,8 +76,17 @@ def small_decoder() -> Subject:
     def measure(model: nn.Module) -> float:
         return perplexity(model, subject.held_out)
 
-    batches = [{"input_ids": batch} for batch in torch.split(subject.calibration, _SEQUENCES_AT_ONCE)]
-    return Subject("decoder", subject.model, ("*_proj.weight",), "llama_mlp", batches, measure, measure(subject.model))
+    parts = torch.split(subject.calibration, _SEQUENCES_AT_ONCE)
+    return Subject(
+        "decoder",
+        subject.model,
+        ("*_proj.weight",),
+        "llama_mlp",
+        batches=[{"input_ids": part, "labels": part} for part in parts],
+        loss_of=lambda output: output.loss,
+        measure=measure,
+        dense=measure(subject.model),
+    )
 
 
 @torch.no_grad()
