@@ -17,3 +17,13 @@ Amount: TypeAlias = float | NOfM
 def named(amount: Amount) -> str:
     """Return how an amount is printed: "50 %" or "2:4"."""
     return f"{amount.n}:{amount.m}" if isinstance(amount, NOfM) else f"{amount:.0%}".replace("%", " %")
+
+
+def part_of(amount: Amount) -> float | None:
+    """Return the part that is pruned; None for N:M."""
+    return None if isinstance(amount, NOfM) else amount
+
+
+def pattern_of(amount: Amount) -> NOfM | None:
+    """Return N:M; None for a part."""
+    return amount if isinstance(amount, NOfM) else None

@@ -6,8 +6,9 @@ from typing import Final
 
 from torch import Tensor
 
-from pruning_client import Client, Statistics
+from pruning_client import Client, Statistics, rules
 from pruning_client.torch import collect_statistics
+from tests.benchmarks.quality.amounts import part_of, pattern_of
 from tests.benchmarks.quality.methods import CHANNELS, GRAMS, NORMS, PEERS, REFITS, pruned_by_peer, pruned_by_service
 from tests.benchmarks.quality.rows import Row
 from tests.benchmarks.quality.subjects import Subject, grams
@@ -16,6 +17,9 @@ _PEER: Final = " (peer)"
 _SPARSEGPT: Final = f"SparseGPT{_PEER}"
 """What losses are compared with."""
 
+_MOST_OF_AUTO: Final = 1.01
+"""How much worse than the best method the automatic one may be."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bench:
@@ -23,6 +27,7 @@ class Bench:
 
     client: Client
     subject: Subject
+    norms: Statistics
     statistics: Statistics
     with_gradients: Statistics
     """The same, and the gradients of the layers' outputs."""
@@ -31,9 +36,10 @@ class Bench:
     @staticmethod
     def of(client: Client, subject: Subject) -> "Bench":
         """Collect the statistics."""
+        norms = collect_statistics(subject.model, subject.batches)
         statistics = collect_statistics(subject.model, subject.batches, kind="gram")
         with_gradients = collect_statistics(subject.model, subject.batches, kind="gram", loss=subject.loss_of)
-        return Bench(client, subject, statistics, with_gradients, grams(subject))
+        return Bench(client, subject, norms, statistics, with_gradients, grams(subject))
 
     def lines(self, rows: Sequence[Row]) -> Iterator[str]:
         """Measure every method of each row's amount."""
@@ -47,9 +53,9 @@ class Bench:
             for name, quality in self._qualities(row):
                 measured[name] = quality
                 yield f"| {row.work} | {name} | {quality:.4g} | {self.subject.loss(quality):.4f} |"
-            targets.append(self._target(row, measured))
+            targets += [self._target(row, measured), *self._automatic(row, measured)]
         yield ""
-        yield "| target | best method | measured | must | goal | |"
+        yield "| target | method | measured | must | goal | |"
         yield "| --- | --- | --: | --: | --: | --- |"
         yield from targets
         yield ""
@@ -81,3 +87,19 @@ class Bench:
         }[row.kind]
         numbers = f"{value:.3f} | {row.must:.3f} | {row.goal:.3f}"
         return f"| {row.work}: {row.kind} | {best} | {numbers} | {row.verdict(value)} |"
+
+    def _automatic(self, row: Row, measured: Mapping[str, float]) -> Iterator[str]:
+        """Return how much worse the method is that `rules.auto` picks than the best one for the same statistics."""
+        amount, include = row.amount, self.subject.matrices
+        if amount is None:
+            return
+        for statistics, methods in ((self.norms, NORMS), (self.statistics, {**NORMS, **GRAMS})):
+            rule = rules.auto(part_of(amount), n_of_m=pattern_of(amount), statistics=statistics, include=include)
+            chosen = next(name for name, of_entries in methods.items() if of_entries(amount, include) == rule)
+            best = min((measured[name] for name in methods), key=self.subject.loss)
+            ratio = max(best / measured[chosen], measured[chosen] / best)
+            verdict = "must" if ratio <= _MOST_OF_AUTO else "MISSED"
+            yield (
+                f"| {row.work}: auto by {statistics.kind} against the best method | {chosen} | {ratio:.3f} | "
+                f"{_MOST_OF_AUTO} | | {verdict} |"
+            )

@@ -11,7 +11,7 @@ from pruning_client import Client, Statistics, rules
 from pruning_client.torch import load_pruned
 from pruning_proto.v1 import pruning_pb2 as pb
 from tests.benchmarks.quality import peers
-from tests.benchmarks.quality.amounts import Amount, NOfM
+from tests.benchmarks.quality.amounts import Amount, part_of, pattern_of
 from tests.benchmarks.quality.subjects import Subject
 
 Builder: TypeAlias = Callable[[Amount, tuple[str, ...]], pb.Rule]
@@ -24,24 +24,24 @@ PEERS: Final[Mapping[str, Callable[[Tensor, Tensor, Amount], Tensor]]] = {
 }
 
 NORMS: Final[Mapping[str, Builder]] = {
-    "wanda": lambda amount, include: rules.wanda(_part(amount), n_of_m=_pattern(amount), include=include),
-    "ria": lambda amount, include: rules.ria(_part(amount), n_of_m=_pattern(amount), include=include),
+    "wanda": lambda amount, include: rules.wanda(part_of(amount), n_of_m=pattern_of(amount), include=include),
+    "ria": lambda amount, include: rules.ria(part_of(amount), n_of_m=pattern_of(amount), include=include),
 }
 """Methods that norms are enough for."""
 
 GRAMS: Final[Mapping[str, Builder]] = {
     "wanda, swaps": lambda amount, include: rules.wanda(
-        _part(amount), n_of_m=_pattern(amount), include=include, swaps=True
+        part_of(amount), n_of_m=pattern_of(amount), include=include, swaps=True
     ),
     "wanda, refit": lambda amount, include: rules.wanda(
-        _part(amount), n_of_m=_pattern(amount), include=include, update="refit"
+        part_of(amount), n_of_m=pattern_of(amount), include=include, update="refit"
     ),
     "wanda, swaps, refit": lambda amount, include: rules.wanda(
-        _part(amount), n_of_m=_pattern(amount), include=include, swaps=True, update="refit"
+        part_of(amount), n_of_m=pattern_of(amount), include=include, swaps=True, update="refit"
     ),
-    "sparsegpt": lambda amount, include: rules.sparsegpt(_part(amount), n_of_m=_pattern(amount), include=include),
+    "sparsegpt": lambda amount, include: rules.sparsegpt(part_of(amount), n_of_m=pattern_of(amount), include=include),
     "sparsegpt, refit": lambda amount, include: rules.sparsegpt(
-        _part(amount), n_of_m=_pattern(amount), include=include, update="refit"
+        part_of(amount), n_of_m=pattern_of(amount), include=include, update="refit"
     ),
 }
 """Methods that need Gram matrices of the inputs."""
@@ -75,11 +75,3 @@ def pruned_by_service(client: Client, rule: pb.Rule, subject: Subject, statistic
     pruned = copy.deepcopy(subject.model)
     load_pruned(pruned, client.prune(pruned.state_dict(), rule, output=output, seed=1, statistics=statistics))
     return pruned
-
-
-def _part(amount: Amount) -> float | None:
-    return None if isinstance(amount, NOfM) else amount
-
-
-def _pattern(amount: Amount) -> NOfM | None:
-    return amount if isinstance(amount, NOfM) else None
