@@ -24,11 +24,9 @@ from pruning_engine.kernels.input_matrix import (
 )
 from pruning_engine.methods.gram import Gram, faults
 from pruning_engine.planning.plan import PlannedParameter
+from pruning_engine.scores.entries.input_norms import input_norms
 from pruning_engine.scores.layer import Layer
-from pruning_proto.names import IN_COUNT, IN_GRAM, IN_SUM, IN_SUM2, INPUTS, OUT_GRAM
-
-_FROM_ZERO: Final = (IN_COUNT, IN_SUM2)
-"""Statistics that cannot be negative."""
+from pruning_proto.names import IN_COUNT, IN_GRAM, IN_NORM, IN_SUM, IN_SUM2, INPUTS, OUT_GRAM
 
 _STACKED: Final = 3
 """Dims of statistics that have one matrix for each of several experts."""
@@ -180,9 +178,10 @@ def _means(state: ParameterState, layout: InputLayout) -> npt.NDArray[Any] | Non
 
 def _squares(state: ParameterState, layout: InputLayout, grams: Sequence[Gram]) -> npt.NDArray[Any] | None:
     """Return the sum of squares of each column's inputs, (E, C), from what there is."""
-    if IN_SUM2 in state.planned.auxiliary:
-        sums = _numbers(state, IN_SUM2).reshape(layout.matrices, -1)
-        return np.repeat(sums, layout.columns // max(1, sums.shape[1]), axis=1)
+    suffix = next((suffix for suffix in (IN_NORM, IN_SUM2) if suffix in state.planned.auxiliary), None)
+    if suffix is not None:
+        squares = input_norms(state, suffix).reshape(layout.matrices, -1) ** 2
+        return np.repeat(squares, layout.columns // max(1, squares.shape[1]), axis=1)
     return np.stack([gram.diagonal for gram in grams]).astype(np.float64) if grams else None
 
 
@@ -195,14 +194,14 @@ def _counts(state: ParameterState, layout: InputLayout) -> npt.NDArray[Any] | No
 def _numbers(state: ParameterState, suffix: str) -> npt.NDArray[np.float64]:
     """Return the numbers of a small statistic.
 
-    Raises: CheckpointError if one is not finite, or a count or a sum of squares is negative.
+    Raises: CheckpointError if one is not finite, or a count is negative.
     """
     statistic = state.statistic(suffix)
     numbers = numbers_of(Buffer(statistic.dtype, (statistic.entries,), statistic.array.reshape(-1)), np.float64)
-    wrong = np.flatnonzero(~np.isfinite(numbers) | ((numbers < 0) if suffix in _FROM_ZERO else False))
+    wrong = np.flatnonzero(~np.isfinite(numbers) | ((numbers < 0) if suffix == IN_COUNT else False))
     if len(wrong):
         name = state.planned.auxiliary[suffix].name
-        allowed = "finite numbers from 0" if suffix in _FROM_ZERO else "finite numbers"
+        allowed = "finite numbers from 0" if suffix == IN_COUNT else "finite numbers"
         _refuse(f"auxiliary tensor {name!r} holds {numbers[wrong[0]]} at position {wrong[0]}; allowed: {allowed}", name)
     return numbers
 

@@ -14,6 +14,9 @@ from pruning_engine.granularities.granularity import Granularity
 from pruning_engine.granularities.maps.builtin_groups import check_map
 from pruning_engine.granularities.ranking import Ranking, RankingContext
 from pruning_engine.granularities.unit_ranking import UnitRanking
+from pruning_engine.scope import Scope
+from pruning_engine.scores.parameters import DescribedParameter
+from pruning_engine.scores.score import Score
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,10 @@ class Units(Granularity):
     def counts_zeros_of(self, name: str) -> bool:
         """Whether zeros count as pruned: not those of running statistics, which are values like others."""
         return not is_running_statistic(name)
+
+    def ranking_bytes(self, score: Score, parameter: DescribedParameter, scope: Scope) -> int:  # noqa: ARG002
+        """Return 0: sums of positions are counted by their number, and statistics with the tensors that have them."""
+        return 0
 
     def ranking(self, context: RankingContext) -> Ranking:
         """Return a rule that prunes the coupled channels of its groups."""

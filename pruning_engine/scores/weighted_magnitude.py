@@ -14,7 +14,7 @@ import numpy as np
 
 from pruning_engine.checkpoints.statistics import Alternatives
 from pruning_engine.errors import CheckpointError, Reason
-from pruning_engine.kernels.backend import Candidates
+from pruning_engine.kernels.backend import Candidates, Floats
 from pruning_engine.kernels.input_matrix import InputLayout, input_layout
 from pruning_engine.kernels.magnitude_keys import domain_of
 from pruning_engine.kernels.products import factor_bytes
@@ -22,6 +22,7 @@ from pruning_engine.scope import Scope
 from pruning_engine.scores.entries.input_norms import NORMS, input_norms, norm_layout
 from pruning_engine.scores.parameters import ArrivedParameter, DescribedParameter
 from pruning_engine.scores.score import Score, ScoringContext
+from pruning_engine.scores.unit_inputs import UnitInputs, UnitRanks, UnitsToRank, ranked, relative_to_mean
 
 FLOATS: Final[Mapping[str, type[np.floating[Any]]]] = MappingProxyType({"F32": np.float32, "F64": np.float64})
 
@@ -44,6 +45,7 @@ class WeightedMagnitude(Score):
     ranks: ClassVar[bool] = True
     default_scope: ClassVar[Scope] = Scope.OUTPUT_CHANNEL
     ranks_channels: ClassVar[bool] = False
+    ranks_units: ClassVar[bool] = True
     statistics: ClassVar[tuple[Alternatives, ...]] = (NORMS,)
 
     dim: int = DEFAULT_DIM
@@ -82,6 +84,11 @@ class WeightedMagnitude(Score):
         layout = norm_layout(self._layout(planned), len(norms))
         return context.backend.products(parameter.values, factors, layout, context.domain, parameter.mask)
 
+    def unit_ranks(self, units: UnitsToRank) -> UnitRanks:
+        """Return the sum of the products of each unit; relative to the mean of the group, if groups compete."""
+        sums = sum(map(_products, units.inputs), np.zeros(len(units.gone)))
+        return ranked(relative_to_mean(sums, units.gone) if units.is_global else sums)
+
     def ranking_bytes(self, parameter: DescribedParameter) -> int:
         """Return the bytes of the factors, of all experts that are stacked in a tensor."""
         layout = self._layout(parameter)
@@ -99,3 +106,10 @@ class WeightedMagnitude(Score):
             f"rules[{position}] ranks; NaN has no rank",
             tensor=parameter.weight,
         )
+
+
+def _products(inputs: UnitInputs) -> Floats:
+    if inputs.layer.squares is None:
+        raise RuntimeError(f"{inputs.layer.name!r} was planned with statistics that it does not have")
+    norms = np.sqrt(inputs.layer.squares[inputs.index])
+    return inputs.summed(np.abs(inputs.weight).sum(axis=0, dtype=np.float64) * norms)

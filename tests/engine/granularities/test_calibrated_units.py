@@ -23,6 +23,7 @@ from pruning_engine.recipe import (
     Units,
     UnitScores,
     Update,
+    WeightedMagnitude,
 )
 from tests.engine.calibrated import Pruned, Tensors, gram, inputs, least_squares, prune
 from tests.engine.tied import group
@@ -37,10 +38,10 @@ def rule(
     *,
     groups: Units | None = None,
     update: Update | None = None,
-    scope: Scope = Scope.LOCAL,
+    scope: Scope | None = Scope.LOCAL,
     amount: Count | Fraction = Fraction(0.5),  # noqa: B008 - frozen
 ) -> Rule:
-    return Rule(score=score, amount=amount, granularity=groups or Units(groups=(MLP,)), scope=scope, update=update)
+    return Rule(score=score, amount=amount, granularity=groups or Units(groups=(MLP,)), scope=scope, update=update)  # type: ignore[arg-type]
 
 
 def mlp(units: int = UNITS, *, seed: int = 1) -> Tensors:
@@ -132,6 +133,18 @@ def test_activation_norm_is_that_of_the_inputs(statistic: str) -> None:
     assert found.report.tensors[0].threshold == pytest.approx(float(x.norm(dim=0).sort().values[5]), rel=1e-5)
 
 
+@pytest.mark.parametrize("statistic", ["in_norm", "in_sum2", "in_gram"])
+def test_weighted_magnitude_is_the_sum_of_products(statistic: str) -> None:
+    x, model = inputs(UNITS) * torch.arange(1, UNITS + 1).flip(0), mlp()
+    values = {"in_norm": x.norm(dim=0), "in_sum2": x.square().sum(dim=0), "in_gram": gram(x)}
+    products = model["down.weight"].double().abs().sum(dim=0) * x.norm(dim=0)
+
+    found = prune(model | {f"down.weight:{statistic}": values[statistic]}, rule(WeightedMagnitude(), scope=None))
+
+    assert kept(found) == largest(products, 6)
+    assert found.report.tensors[0].threshold == pytest.approx(float(products.sort().values[5]), rel=1e-5)
+
+
 def test_given_scores_decide() -> None:
     scores = torch.tensor([3, -1, 2, 0, 9, 8, 7, -4, 5, 1, 6, 4], dtype=torch.int32)
 
@@ -185,7 +198,7 @@ def test_few_tokens_raise_the_damping() -> None:
 
     found = prune(mlp() | {GRAM: gram(x)} | count, rule(Magnitude(), update=Refit()))
 
-    assert {report.name: report.damping for report in found.report.tensors}["down.weight"] == pytest.approx(0.04)
+    assert {report.name: report.damping for report in found.report.tensors}["down.weight"] == pytest.approx(0.12)
 
 
 def test_earlier_zeros_of_the_consumer_stay_zero() -> None:
@@ -274,7 +287,12 @@ def test_conv1d_stores_inputs_first() -> None:
     torch.testing.assert_close(found.tensors["proj.weight"], expected, rtol=1e-4, atol=1e-5)
 
 
-SCORES: dict[str, Score] = {"obs": ObsScore(), "flap": Flap(), "activation_norm": ActivationNorm()}
+SCORES: dict[str, Score] = {
+    "obs": ObsScore(),
+    "flap": Flap(),
+    "activation_norm": ActivationNorm(),
+    "weighted_magnitude": WeightedMagnitude(),
+}
 
 
 @pytest.mark.parametrize("name", SCORES)
@@ -283,7 +301,7 @@ def test_in_global_scope_the_scale_of_a_layer_does_not_matter(name: str) -> None
     for prefix, scale in (("a", 1.0), ("b", 1000.0)):
         x = inputs(UNITS, seed=4) * scale
         model |= {f"{prefix}.{key}": value for key, value in (mlp() | {GRAM: gram(x)} | sums(x)).items()}
-    used = {"obs": (GRAM,), "flap": SUMS, "activation_norm": SUMS[:1]}[name]
+    used = {"obs": (GRAM,), "flap": SUMS, "activation_norm": SUMS[:1], "weighted_magnitude": SUMS[:1]}[name]
     model = {key: value for key, value in model.items() if ":" not in key or key[2:] in used}
     each = Units(groups=(group("up.weight:0", "up.bias:0", "down.weight:1", for_each="*"),))
 
