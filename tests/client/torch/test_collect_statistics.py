@@ -205,6 +205,12 @@ def test_gram_is_symmetric_and_of_the_dtype_asked_for() -> None:
     assert (one == other.astype(np.float32)).all()
 
 
+def test_channel_whose_squares_vanish_in_fp32_is_zero_in_the_gram() -> None:
+    inputs = torch.tensor([[1.0, 1e-30, 1e-15], [2.0, 3e-30, 1e-15]])
+    gram = array(collect_statistics(nn.Linear(3, 1), [inputs], kind="gram"), "weight", ":in_gram")
+    np.testing.assert_allclose(gram, [[5.0, 0.0, 3e-15], [0.0, 0.0, 0.0], [3e-15, 0.0, 2e-30]], rtol=1e-6)
+
+
 def test_sums_of_16_bit_inputs_are_exact() -> None:
     model = nn.Linear(2, 1).bfloat16()
     ones = torch.ones(3000, 2, dtype=torch.bfloat16)

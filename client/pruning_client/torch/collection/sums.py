@@ -79,10 +79,22 @@ class Sums:
         found = {IN_SUM2: self._sum2, IN_SUM: self._sum, IN_COUNT: self._count}
         if self._gram is not None:
             upper, self._gram = self._gram.triu().to(self._options.gram_dtype), None
-            found[IN_GRAM] = upper + upper.triu(1).mT
+            found[IN_GRAM] = _without_underflow(upper + upper.triu(1).mT)
         if self._sample is not None:
             found[INPUTS] = self._sample.rows
         return found
+
+
+def _without_underflow(gram: Tensor) -> Tensor:
+    """Return a Gram matrix, with zeros for channels whose own sum of squares is too small for its dtype.
+
+    MiniLM has an input of 1e-32. In fp32 its square is 0, and its products with others are not, which no matrix of
+    the form XᵀX can have.
+    """
+    vanished = gram.diagonal(dim1=-2, dim2=-1) < torch.finfo(gram.dtype).tiny
+    if vanished.any():
+        gram.masked_fill_(vanished.unsqueeze(-1) | vanished.unsqueeze(-2), 0.0)
+    return gram
 
 
 class Sample:
