@@ -49,6 +49,7 @@ class ObsScore(Score):
     eliminates: ClassVar[bool] = True
     takes_global_scope: ClassVar[bool] = False
     ranks_channels: ClassVar[bool] = False
+    ranks_values: ClassVar[bool] = False  # what pruning an entry costs depends on those before it
     ranks_units: ClassVar[bool] = True
     statistics: ClassVar[tuple[Alternatives, ...]] = ((IN_GRAM, INPUTS),)
     optional_statistics: ClassVar[tuple[Alternatives, ...]] = ((IN_COUNT,),)

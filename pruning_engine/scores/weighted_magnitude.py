@@ -70,6 +70,8 @@ class WeightedMagnitude(Score):
         Raises: CheckpointError for a norm that is not a finite number from 0.
         """
         planned = parameter.planned
+        if not planned.entries:
+            return context.backend.magnitudes(parameter.values, context.domain, parameter.mask)
         (suffix,) = self.used_statistics(planned.auxiliary)
         norms = input_norms(parameter, suffix)
         with np.errstate(over="ignore"):

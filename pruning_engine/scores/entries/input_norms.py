@@ -49,7 +49,7 @@ def norm_layout(layout: InputLayout, norms: int) -> ChannelLayout:
     channels = layout.columns
     if layout.is_transposed:
         return ChannelLayout(layout.matrices, channels, layout.rows, ())
-    positions = layout.positions if norms == layout.input_channels else 1
+    positions = max(1, layout.positions) if norms == layout.input_channels else 1
     return ChannelLayout(layout.matrices * layout.rows, channels // positions, positions, ())
 
 

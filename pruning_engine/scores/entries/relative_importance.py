@@ -77,9 +77,10 @@ class RelativeImportance(Score):
         Raises: CheckpointError for a norm that is not a finite number from 0, and for weights that are not finite.
         """
         planned, backend, mask = parameter.planned, context.backend, parameter.mask
-        layout, values = matrices_of(planned), parameter.values
-        entries = planned.entries
-        (largest,) = backend.norms(values, mask, ChannelLayout(1, 1, entries, (entries,)), inf) if entries else (0.0,)
+        layout, values, entries = matrices_of(planned), parameter.values, planned.entries
+        if not entries:
+            return backend.magnitudes(values, context.domain, mask)
+        (largest,) = backend.norms(values, mask, ChannelLayout(1, 1, entries, (entries,)), inf)
         if not isfinite(largest):
             self.refuse_nan(planned, context.position)
         unit = summed_unit(float(largest), max(layout.stored[1:]))

@@ -16,6 +16,7 @@ from pruning_engine.recipe import (
     Fraction,
     Magnitude,
     NOfM,
+    ObsScore,
     Owl,
     Random,
     Recipe,
@@ -125,8 +126,9 @@ def test_densities_make_up_the_total_within_the_limits(
         Rule(score=Magnitude(), amount=Sparsity(0.5), allocation=ErdosRenyiKernel(), scope=Scope.GLOBAL),
         Rule(score=Magnitude(), granularity=NOfM(2, 4), allocation=ErdosRenyiKernel()),
         Rule(score=Random(), amount=Sparsity(0.5), allocation=Owl()),
+        Rule(score=ObsScore(), amount=Sparsity(0.5), allocation=Owl()),
     ],
-    ids=["count", "global scope", "n of m", "owl of random scores"],
+    ids=["count", "global scope", "n of m", "owl of random scores", "owl of obs"],
 )
 def test_allocations_that_make_no_sense_are_refused(asked: Rule) -> None:
     with pytest.raises(RecipeError) as caught:

@@ -23,6 +23,7 @@ from pruning_engine.recipe import (
     ImportanceScores,
     Lamp,
     Magnitude,
+    ObsScore,
     Random,
     Recipe,
     RelativeImportance,
@@ -155,13 +156,14 @@ def test_a_count_is_of_blocks() -> None:
         (rule(Magnitude(), granularity=Blocks(0, 4)), "granularity.blocks.rows"),
         (rule(Magnitude(), granularity=Blocks(4, 0)), "granularity.blocks.columns"),
         (rule(Lamp()), "score"),
+        (rule(ObsScore()), "score"),
         (
             Rule(score=Magnitude(), amount=HALF, granularity=TWO_BY_THREE, scope=Scope.OUTPUT_CHANNEL),
             "scope",
         ),
         (rule(Magnitude(2.0)), "score.magnitude.norm"),
     ],
-    ids=["rows", "columns", "lamp", "output channels", "norm"],
+    ids=["rows", "columns", "lamp", "obs", "output channels", "norm"],
 )
 def test_what_makes_no_sense_is_refused(asked: Rule, field: str) -> None:
     with pytest.raises(RecipeError) as caught:

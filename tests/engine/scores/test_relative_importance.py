@@ -123,6 +123,12 @@ def test_other_scopes_compare_the_whole_tensor(scope: Scope) -> None:
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize("shape", [(0, 4), (4, 0)])
+def test_a_tensor_without_entries_is_left_as_it_is(shape: tuple[int, int]) -> None:
+    rule = Rule(score=RelativeImportance(), amount=HALF, input_dim=1)
+    assert pruned({"w.weight": torch.ones(shape)}, rule, NumpyBackend()).shape == shape
+
+
 def test_it_goes_with_n_of_m() -> None:
     weight = torch.randn(8, 16)
     result = prune_state_dict({"w.weight": weight}, recipe(Rule(score=RelativeImportance(), granularity=NOfM(2, 4))))
