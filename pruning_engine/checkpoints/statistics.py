@@ -5,6 +5,7 @@ matrix is the sum of squares. A part therefore states alternatives, and the firs
 """
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
 from pruning_engine.checkpoints.auxiliary_tensors import AUXILIARY_TENSORS
@@ -12,6 +13,26 @@ from pruning_engine.errors import MismatchError, Reason
 
 Alternatives: TypeAlias = tuple[str, ...]
 """Suffixes of auxiliary tensors of which one is used: the first that is there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerSize:
+    """How large a weight is as `matrices` of `rows` outputs by `columns` inputs, of `itemsize` bytes an entry."""
+
+    matrices: int
+    rows: int
+    columns: int
+    itemsize: int
+
+    @property
+    def entries(self) -> int:
+        """The number of entries of all matrices."""
+        return self.matrices * self.rows * self.columns
+
+    @property
+    def gram_bytes(self) -> int:
+        """The bytes of one Gram matrix for each matrix."""
+        return self.matrices * self.columns * self.columns * self.itemsize
 
 
 class UsesStatistics:
@@ -29,6 +50,14 @@ class UsesStatistics:
     def uses_statistics(self) -> bool:
         """Whether it uses any."""
         return bool(self.statistics or self.optional_statistics)
+
+    def working_bytes(self, size: LayerSize) -> int:  # noqa: ARG002 - of what computes with a layer
+        """Return the bytes that it takes at most while it computes with one layer, beside its weight and statistics."""
+        return 0
+
+    def shared_bytes(self, size: LayerSize) -> int:  # noqa: ARG002
+        """Return the bytes that it computes from the statistics alone, and that stay with these: factors of H."""
+        return 0
 
     def used_statistics(self, auxiliary: Collection[str]) -> tuple[str, ...]:
         """Return the suffixes of the statistics that it uses of a parameter that has those of `auxiliary`."""

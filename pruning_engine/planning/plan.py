@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from pruning_engine.checkpoints.parameters import AuxiliaryOf, TensorDescription, TensorSpec
-from pruning_engine.planning.memory import MemoryStep
+from pruning_engine.planning.memory.profile import MemoryStep
 from pruning_engine.planning.selectors.not_selected import NotSelected
 from pruning_engine.planning.stages import Stage
 from pruning_engine.recipe import OutputForm, Prior, Recipe, Rule

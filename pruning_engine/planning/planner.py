@@ -23,11 +23,11 @@ from pruning_engine.planning import checks
 from pruning_engine.planning.auxiliary_checks import Users, check_use, used_by
 from pruning_engine.planning.bias_updates import find_biases
 from pruning_engine.planning.earlier_rounds import pruned_earlier
-from pruning_engine.planning.footprints import Footprints
 from pruning_engine.planning.input_channels import input_channel_warnings
 from pruning_engine.planning.input_dims import find_input_dims
 from pruning_engine.planning.left_dense import left_dense_warnings
-from pruning_engine.planning.memory import memory_profile
+from pruning_engine.planning.memory.footprints import Footprints
+from pruning_engine.planning.memory.profile import memory_profile
 from pruning_engine.planning.options import PlanOptions
 from pruning_engine.planning.plan import Plan, PlannedParameter
 from pruning_engine.planning.scale_checks import check_removable_scales, check_scales

@@ -12,13 +12,14 @@ from typing import ClassVar, Final
 
 import numpy as np
 
-from pruning_engine.checkpoints.statistics import Alternatives
+from pruning_engine.checkpoints.statistics import Alternatives, LayerSize
 from pruning_engine.errors import Reason, RecipeError
 from pruning_engine.kernels.input_matrix import flags_of, mask_of
 from pruning_engine.methods.arrays import Array
 from pruning_engine.methods.channel_obs import Consumer, greedy_unit_costs, unit_costs
 from pruning_engine.methods.choices import Choice
 from pruning_engine.methods.gram import Gram
+from pruning_engine.methods.memory import eliminate_bytes
 from pruning_engine.methods.sparsegpt import eliminate
 from pruning_engine.scores.parameters import ArrivedParameter
 from pruning_engine.scores.score import Score
@@ -95,6 +96,15 @@ class ObsScore(Score):
         ranks[found.order] = np.maximum.accumulate(costs[found.order])
         is_part = units.is_global and found.energy > 0
         return UnitRanks(ranks / found.energy if is_part else ranks, found.order)
+
+    def working_bytes(self, size: LayerSize) -> int:
+        """Return the bytes of an elimination of one matrix, and of what the others have become."""
+        others = (size.matrices - 1) * size.rows * size.columns * size.itemsize
+        return 2 * others + eliminate_bytes(size.rows, size.columns, size.itemsize, self.block or BLOCK)
+
+    def shared_bytes(self, size: LayerSize) -> int:
+        """Return the bytes of the factor of H."""
+        return size.gram_bytes
 
     def eliminated(self, parameter: ArrivedParameter, choices: Sequence[Choice]) -> Outcome:
         """Return what remains where each matrix is pruned by its choice, and the weights that make up for it.

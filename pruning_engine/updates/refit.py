@@ -8,9 +8,11 @@ the outputs, see `methods.refit_to_loss`.
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from pruning_engine.checkpoints.statistics import Alternatives
+from pruning_engine.checkpoints.statistics import Alternatives, LayerSize
 from pruning_engine.methods.arrays import Array
 from pruning_engine.methods.gram import Gram
+from pruning_engine.methods.memory import refit_bytes
+from pruning_engine.methods.preconditioner import RANK
 from pruning_engine.methods.refit import refit, refit_channels
 from pruning_engine.methods.refit_to_loss import Damping, refit_to_loss
 from pruning_engine.scores.layer import Flags, Layer
@@ -62,6 +64,15 @@ class Refit(Update):
         """Refuse values out of range. Raises: RecipeError."""
         check_whole(self.steps, _MOST_STEPS, f"{path}.steps")
         check_damping(self.damping, f"{path}.damping")
+
+    def working_bytes(self, size: LayerSize) -> int:
+        """Return the bytes of conjugate gradients on one matrix, and of what the others have become."""
+        others = (size.matrices - 1) * size.rows * size.columns * size.itemsize
+        return 2 * others + refit_bytes(size.rows, size.columns, size.itemsize)
+
+    def shared_bytes(self, size: LayerSize) -> int:
+        """Return the bytes of the largest directions of H."""
+        return size.matrices * size.columns * min(RANK, size.columns // 4) * size.itemsize
 
     def new_weights(self, layer: Layer, keep: Flags, eliminated: EliminatedWeights | None) -> NewWeights:
         """Return the weights within the mask whose outputs are nearest to those of the layer as it arrived."""

@@ -7,10 +7,11 @@ arXiv:2301.00774, section 3.
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from pruning_engine.checkpoints.statistics import Alternatives
+from pruning_engine.checkpoints.statistics import Alternatives, LayerSize
 from pruning_engine.methods.arrays import Array
 from pruning_engine.methods.choices import given
 from pruning_engine.methods.gram import Gram
+from pruning_engine.methods.memory import eliminate_bytes
 from pruning_engine.methods.sparsegpt import eliminate
 from pruning_engine.scores.layer import Flags, Layer
 from pruning_engine.selection.outcome import EliminatedWeights
@@ -43,6 +44,15 @@ class SparseGpt(Update):
         """Refuse values out of range. Raises: RecipeError."""
         check_whole(self.block, MOST_COLUMNS, f"{path}.block")
         check_damping(self.damping, f"{path}.damping")
+
+    def working_bytes(self, size: LayerSize) -> int:
+        """Return the bytes of an elimination of one matrix, and of what the others have become."""
+        others = (size.matrices - 1) * size.rows * size.columns * size.itemsize
+        return 2 * others + eliminate_bytes(size.rows, size.columns, size.itemsize, self.block or BLOCK)
+
+    def shared_bytes(self, size: LayerSize) -> int:
+        """Return the bytes of the factor of H."""
+        return size.gram_bytes
 
     def new_weights(self, layer: Layer, keep: Flags, eliminated: EliminatedWeights | None) -> NewWeights:
         """Return what one pass over the columns leaves; the score's own, if it has made the same pass."""

@@ -6,7 +6,8 @@ Source: "SparseSwaps", 2025, arXiv:2512.10922.
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from pruning_engine.checkpoints.statistics import Alternatives, UsesStatistics
+from pruning_engine.checkpoints.statistics import Alternatives, LayerSize, UsesStatistics
+from pruning_engine.methods.memory import swap_bytes
 from pruning_engine.updates.update import check_whole
 from pruning_proto.names import IN_GRAM, INPUTS
 
@@ -26,6 +27,10 @@ class Swaps(UsesStatistics):
 
     steps: int | None = None
     candidates: int | None = None
+
+    def working_bytes(self, size: LayerSize) -> int:
+        """Return the bytes of swaps in one matrix, and of the masks of all."""
+        return 2 * size.entries + swap_bytes(size.rows, size.columns, size.itemsize)
 
     def check(self, path: str) -> None:
         """Refuse values out of range. Raises: RecipeError."""

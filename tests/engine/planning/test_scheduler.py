@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pruning_engine.checkpoints.parameters import TensorSpec
-from pruning_engine.planning.memory import Footprint, MemoryStep, memory_profile
+from pruning_engine.planning.memory.profile import Footprint, MemoryStep, memory_profile
 from pruning_engine.planning.scheduler import Arrive, Finish, Run, Schedule, Step, waits
 
 

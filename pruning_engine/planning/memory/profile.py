@@ -16,8 +16,9 @@ class Footprint:
     """One parameter: the tensors that make it up, and the bytes that it takes from its arrival until it leaves.
 
     `source_bytes` counts those too that other parameters share.
-    `made_bytes` is what it takes beyond that for a while: a result that is not in the memory of its sources or its
-    mask, or what is computed with.
+    `made_bytes`: what is held beside all that for a moment: the part of its results that is not in the memory of its
+    sources or its mask, or what a rule computes with. `derived`: a source, and the bytes of what is computed from it
+    and stays with it, such as factors of a Gram matrix.
     """
 
     sources: tuple[str, ...]
@@ -26,6 +27,7 @@ class Footprint:
     mask_bytes: int
     result_bytes: int
     made_bytes: int
+    derived: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ def memory_profile(
             missing[index] -= 1
             if missing[index]:
                 continue
-            held += arrived + parameters[index].mask_bytes
+            held += arrived + parameters[index].mask_bytes + shared.derived_bytes(parameters[index])
             peak = held
             for step in schedule.add(index):
                 if isinstance(step, Finish):
@@ -83,6 +85,16 @@ class _Shared:
                 self.users.setdefault(name, []).append(index)
         self._bytes = {tensor.name: described_bytes(tensor) for tensor in arrivals if len(self.users[tensor.name]) > 1}
         self._left = {name: len(self.users[name]) for name in self._bytes}
+        self._derived: dict[str, int] = {}
+
+    def derived_bytes(self, parameter: Footprint) -> int:
+        """Return the bytes that are computed from its sources, where no other parameter has them; once for each."""
+        if parameter.derived is None:
+            return 0
+        source, size = parameter.derived
+        before = self._derived.get(source, 0)
+        self._derived[source] = max(before, size)
+        return self._derived[source] - before
 
     def released_bytes(self, parameter: Footprint) -> int:
         """Return the bytes of sources that are released as a parameter finishes; to be called once for each."""
@@ -91,4 +103,9 @@ class _Shared:
             if name in self._left:
                 self._left[name] -= 1
                 kept += self._bytes[name] if self._left[name] else 0
-        return parameter.source_bytes - kept
+        return parameter.source_bytes - kept + self._released_derived(parameter)
+
+    def _released_derived(self, parameter: Footprint) -> int:
+        if parameter.derived is None or self._left.get(parameter.derived[0], 0):
+            return 0
+        return self._derived.pop(parameter.derived[0], 0)

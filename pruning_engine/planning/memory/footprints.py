@@ -8,7 +8,8 @@ from pruning_engine.checkpoints.parameters import described_bytes
 from pruning_engine.dtypes import packed_bytes
 from pruning_engine.granularities.channels import CHANNEL_BYTES
 from pruning_engine.kernels.input_matrix import is_of_experts
-from pruning_engine.planning.memory import Footprint
+from pruning_engine.planning.memory.profile import Footprint
+from pruning_engine.planning.memory.working_memory import working_memory
 from pruning_engine.planning.plan import PlannedParameter
 from pruning_engine.planning.stages import Groups
 from pruning_engine.recipe import Prior, Recipe, Rule
@@ -53,6 +54,10 @@ class Footprints:
         ranking = demands.ranking_bytes(parameter)
         counts_zeros = demands.counts_zeros or (parameter.was_pruned and demands.counts_zeros_of_earlier)
         masks = _masks(parameter, counts_zeros=counts_zeros, keeps_prior=bool(positions))
+        working = working_memory(parameter, self._recipe)
+        made = 0
+        if demands.uses_layer:
+            made = _calibrated_bytes(parameter) if working is None else working.most_bytes
         return Footprint(
             sources=parameter.sources,
             stages=parameter.stages,
@@ -64,7 +69,8 @@ class Footprints:
             + (described_bytes(parameter.spec) if demands.changes_weights or _is_changed_bias(parameter) else 0)
             + (_number_bytes(parameter) * parameter.entries if demands.uses_layer else 0),
             result_bytes=sum(spec.nbytes for spec in parameter.results),
-            made_bytes=max(_mask_result_bytes(parameter), _calibrated_bytes(parameter) if demands.uses_layer else 0),
+            made_bytes=max(_mask_result_bytes(parameter), made),
+            derived=None if working is None else (working.source, working.shared_bytes),
         )
 
 
