@@ -18,7 +18,7 @@ from pruning_proto.names import IN_GRAM, INPUTS, MASK
 _WEIGHTS: Final = 2
 """Copies of a weight as numbers."""
 
-_MATRICES: Final = 2
+_MATRICES: Final = 4
 """Matrices of the size of a Gram matrix."""
 
 _BLOCK_ENTRIES: Final = 1 << 21
@@ -114,12 +114,13 @@ def _uses_layer(rule: Rule) -> bool:
 def _calibrated_bytes(parameter: PlannedParameter) -> int:
     """Return at most what swaps, updates, eliminations and predicted errors take for a while.
 
-    That is the weight as numbers as it becomes, and one in between; two matrices like the Gram matrix, for a factor;
-    and blocks of rows, of which several exist at one time. Measured on matrices of 1 to 4 million entries, all together
-    was from what is needed to three times that.
+    That is the weight as numbers as it becomes, and one in between; matrices like the Gram matrix, for a factor and, of
+    units, for two that are down-dated; and blocks of rows, of which several exist at one time. Measured on matrices of
+    1 to 4 million entries, all together was from what is needed to four times that.
     """
     inputs = next((parameter.auxiliary[suffix] for suffix in (IN_GRAM, INPUTS) if suffix in parameter.auxiliary), None)
-    gram = 0 if inputs is None else inputs.shape[-1] ** 2
+    experts = 1 if inputs is None or len(inputs.shape) < _STACKED_DIMS else inputs.shape[0]
+    gram = 0 if inputs is None else experts * inputs.shape[-1] ** 2
     numbers = _number_bytes(parameter) * (_WEIGHTS * parameter.entries + _MATRICES * gram)
     blocks = _BLOCK_BYTES * min(parameter.entries, _BLOCK_ENTRIES) + _CHECK_BYTES * min(gram, _BLOCK_ENTRIES)
     return numbers + blocks + _FIXED_BYTES
