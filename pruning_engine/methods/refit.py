@@ -15,6 +15,7 @@ from pruning_engine.methods.updated import Updated
 CONVERGED: Final = 1e-8
 """A row is done when its loss can fall by no more than about this part of Σ w² diag H."""
 
+SHORTEST_BLOCK: Final = 1 << 18
 BLOCK_ENTRIES: Final = 1 << 22
 """Entries of the rows that are solved at a time: the more, the faster the products. Memory: about five such blocks."""
 
@@ -31,8 +32,9 @@ def refit(  # noqa: PLR0913 - by keyword, with the paper's defaults
     ops, begin = arrays_of(weight), weight if start is None else start
     matrix, penalty = gram.matrix_like(weight), damping * gram.scale
     preconditioner, diagonal = Preconditioner.of_gram(gram, weight, penalty), ops.cast(gram.diagonal, weight)
-    result, buffers = ops.zeros(weight.shape, weight), Buffers.for_rows(weight, BLOCK_ENTRIES)
-    for rows in row_blocks(weight.shape[0], weight.shape[1], BLOCK_ENTRIES):
+    entries = min(BLOCK_ENTRIES, max(SHORTEST_BLOCK, weight.shape[1] ** 2 // 4))  # a quarter of H
+    result, buffers = ops.zeros(weight.shape, weight), Buffers.for_rows(weight, entries)
+    for rows in row_blocks(weight.shape[0], weight.shape[1], entries):
         mask, solution, part = keep[rows], result[rows], buffers.first(rows.stop - rows.start)
         solution[:] = begin[rows]
         solution *= mask

@@ -24,6 +24,7 @@ Mask = npt.NDArray[np.bool_]
 LEAST_GAIN: Final = 1e-5
 """Gains smaller than this part of the terms they are the difference of may be rounding errors."""
 
+SHORTEST_BLOCK: Final = 1 << 18
 BLOCK_ENTRIES: Final = 1 << 22
 """Entries of the rows that are worked on at a time: of each such block, H is read in fp64 once."""
 
@@ -67,7 +68,8 @@ def swap(  # noqa: PLR0913 - by keyword, with the paper's defaults
     limits = Limits(steps, max(1, candidates), group)
     matrix = np.ascontiguousarray(gram.matrix_like(weight))
     tiles = None if group is None else _tiles(matrix, group)
-    for rows in row_blocks(weight.shape[0], weight.shape[1], BLOCK_ENTRIES):
+    entries = min(BLOCK_ENTRIES, max(SHORTEST_BLOCK, weight.shape[1] ** 2 // 4))  # a quarter of H
+    for rows in row_blocks(weight.shape[0], weight.shape[1], entries):
         kept, part = result[rows], np.ascontiguousarray(weight[rows])
         allowed = ~kept if frozen is None else ~kept & ~frozen[rows]
         _swap_rows(_Rows(part, kept, allowed, images(np.where(kept, 0, part), matrix)), matrix, tiles, limits)

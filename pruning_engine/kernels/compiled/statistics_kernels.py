@@ -179,10 +179,16 @@ def calibrated_kernels(*arrays: npt.NDArray[Any]) -> CalibratedKernels | None:
 
 @cache
 def _load() -> ctypes.CDLL | None:
+    """Return the library; None where it was not compiled, or not for this machine, or from another version's source."""
     try:
         library = ctypes.CDLL(str(PATH))
-    except OSError:
+        _declare_all(library)
+    except (OSError, AttributeError):
         return None
+    return library
+
+
+def _declare_all(library: ctypes.CDLL) -> None:
     level, integer, pointer = ctypes.c_int, ctypes.c_int64, ctypes.c_void_p
     _declare(library.pruning_eliminate, level, integer, integer, *[pointer] * 4)
     _declare(library.pruning_eliminate_groups, level, *[integer] * 4, *[pointer] * 4)
@@ -190,7 +196,6 @@ def _load() -> ctypes.CDLL | None:
     _declare(library.pruning_conjugate_turn, level, integer, integer, pointer)
     _declare(library.pruning_integers, level, integer, integer, *[pointer] * 3, ctypes.c_double, pointer)
     _declare(library.pruning_swap_rows, level, integer, *[pointer] * 6)
-    return library
 
 
 def _declare(function: Callable[..., int], *arguments: Any) -> None:
