@@ -1,6 +1,6 @@
 """The tutorial: train a LeNet, prune it with every method, fine-tune it, make it smaller. See docs/tutorial.md.
 
-python -m scripts.tutorial            under two minutes on two cores
+python -m scripts.tutorial            three minutes on two cores
 python -m scripts.tutorial --write    also write its code, output and plot into docs/
 python -m scripts.tutorial --short    train only a little, to check that everything runs
 """
@@ -16,7 +16,7 @@ import torch
 from pruning_client import Client
 from scripts.embedded_server import embedded_server
 from scripts.environments import ROOT
-from scripts.tutorial import curves, digits, masks, rounds, smaller
+from scripts.tutorial import curves, digits, encoder, language_model, masks, rounds, smaller
 from scripts.tutorial.effort import SHORT, Effort
 from scripts.tutorial.notebook import Notebook, with_code, with_outputs
 from scripts.tutorial.plot import save_plot
@@ -24,7 +24,9 @@ from scripts.tutorial.plot import save_plot
 DOCUMENT: Final = ROOT / "docs" / "tutorial.md"
 PLOT: Final = ROOT / "docs" / "tutorial.png"
 QUOTED: Final = {
-    name: value for module in (digits, masks, rounds, smaller, curves) for name, value in vars(module).items()
+    name: value
+    for module in (digits, masks, rounds, smaller, curves, encoder, language_model)
+    for name, value in vars(module).items()
 }
 """The functions and classes that the document may quote, by name."""
 
@@ -86,6 +88,10 @@ def run_steps(client: Client, effort: Effort, folder: Path, plot: Path) -> dict[
             "and 90% of the rest zeros": both,
         }
         smaller.compare(stages, data, folder, effort)
+    with notebook.step("prune_minilm"):
+        encoder.prune_minilm(client, effort)
+    with notebook.step("prune_language_model"):
+        language_model.prune_language_model(client, effort)
     with notebook.step("draw_curves"):
         save_plot(curves.draw_curves(client, data, effort), plot)
     return notebook.outputs

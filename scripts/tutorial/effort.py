@@ -6,7 +6,8 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """Training images, epochs, pruning rounds, repetitions of measurements, and models in the plot."""
+    """Training images, epochs, pruning rounds, repetitions of measurements, models in the plot, sentences for MiniLM,
+    and training steps of the language model."""
 
     images: int = 1078
     epochs: int = 8
@@ -14,6 +15,8 @@ class Effort:
     rounds: int = 8
     times: int = 30
     seeds: int = 3
+    sentences: int = 120
+    language_steps: int = 600
 
 
-SHORT: Final = Effort(images=64, epochs=1, tuning_epochs=1, rounds=2, times=2, seeds=1)
+SHORT: Final = Effort(images=64, epochs=1, tuning_epochs=1, rounds=2, times=2, seeds=1, sentences=4, language_steps=1)
