@@ -42,7 +42,7 @@ from pruning_engine.recipe.scanned import DEFAULT_SPARSITIES, scanned
 from pruning_engine.report import ModelTotals
 from pruning_engine.runtime.clear_in_steps import clear_in_steps
 from pruning_proto import formats
-from pruning_proto.names import MASK, MASK_BITS, ORIG
+from pruning_proto.names import IN_GRAM, INPUTS, MASK, MASK_BITS, ORIG
 
 _NO_ALIASES: Final[Mapping[str, str]] = MappingProxyType({})
 _NO_OPTIONS: Final = PlanOptions()
@@ -111,7 +111,7 @@ def make_plan(  # noqa: PLR0913 - `options` has all that few plans need
         stages=tuple(stages.all),
         results=results,
         memory_profile=tuple(memory_profile(footprint, tensors, barriers)),
-        reproducible=all(rule.is_reproducible for rule in recipe.rules),
+        reproducible=all(rule.is_reproducible for rule in recipe.rules) and not any(map(_sums_inputs, planned)),
         model=_totals(planned),
         warnings=(
             *input_channel_warnings(recipe, planned),
@@ -135,6 +135,11 @@ def _groups(recipe: Recipe, parameters: Parameters) -> Groups:
         different = {group.place: group for groups in found.values() for group in groups}
         refuse_shared(different.values(), f"rules[{max(found)}].granularity.units")
     return found
+
+
+def _sums_inputs(planned: PlannedParameter) -> bool:
+    """Whether a Gram matrix is made of inputs: BLAS decides its last bits, by which swaps may differ."""
+    return INPUTS in planned.used_auxiliary and IN_GRAM not in planned.used_auxiliary
 
 
 def _calibrated(planned: PlannedParameter, recipe: Recipe, input_dim: int | None, users: Users) -> PlannedParameter:

@@ -160,8 +160,12 @@ class Rule:
 
     @property
     def is_reproducible(self) -> bool:
-        """Whether the same request gives the same bytes on every device; BLAS decides the last bits of an update."""
-        return self.score.is_reproducible and self.update is None
+        """Whether the same request gives the same bytes on every device.
+
+        BLAS decides the last bits of an update, and of the errors by which amounts are divided.
+        """
+        is_measured = self.allocation is not None and bool(self.allocation.statistics)
+        return self.score.is_reproducible and self.update is None and not is_measured
 
 
 @dataclass(frozen=True, slots=True)

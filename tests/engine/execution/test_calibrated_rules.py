@@ -321,3 +321,8 @@ def test_masks_are_the_same_for_any_number_of_threads(rule: Rule) -> None:
     finally:
         set_threads(before)
     assert all(torch.equal(other, found[0]) for other in found[1:])
+
+
+def test_swaps_by_inputs_are_not_reproducible() -> None:
+    tensors = {"fc.weight": weight(), "fc.weight:inputs": X}
+    assert not prune(tensors, half(swaps=Swaps())).report.reproducible
