@@ -61,7 +61,7 @@ class _State:
 
     def solve(self, steps: int) -> tuple[Array, Array]:
         """Return the mask and U."""
-        target, solution = self.weight @ self.matrix, self.ops.copy(self.weight)
+        target, solution = self.ops.matmul(self.weight, self.matrix), self.ops.copy(self.weight)
         mask, penalty, grown = self._project(solution), FIRST_PENALTY, FIRST_PENALTY
         solution *= mask  # the dual is 0 at first
         for _ in range(0, steps, ROUNDS):
@@ -85,7 +85,7 @@ class _State:
         for rows in row_blocks(*solution.shape):
             kept = self.ops.where(mask[rows], solution[rows], 0.0)
             dual = before * (solution[rows] - kept)
-            solution[rows] = (target[rows] - dual + now * kept) @ inverse + dual / now
+            solution[rows] = self.ops.matmul(target[rows] - dual + now * kept, inverse) + dual / now
 
     def _project(self, solution: Array) -> Array:
         return self.choose(solution * solution, 0, self.before)
@@ -94,4 +94,4 @@ class _State:
         upper = self.ops.upper_factor(self.matrix, penalty)
         if upper is None:
             raise ValueError("the Gram matrix is not positive semi-definite")
-        return self.ops.transpose(upper) @ upper
+        return self.ops.matmul(self.ops.transpose(upper), upper)

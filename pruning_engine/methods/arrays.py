@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from pruning_engine.kernels.compiled.statistics_kernels import Columns, calibrated_kernels
 from pruning_engine.methods.factorisation import upper_factor
+from pruning_engine.methods.matmul import matmul
 from pruning_engine.runtime.threads import in_parallel
 
 Array: TypeAlias = Any
@@ -37,6 +38,9 @@ class Arrays(Protocol):
 
     def dot_rows(self, one: Array, other: Array) -> Array:
         """Return the products of equal rows, (R,), summed in fp64."""
+
+    def matmul(self, one: Array, other: Array) -> Array:
+        """Return one @ other, of large matrices on all threads."""
 
     def product(self, one: Array, other: Array, out: Array) -> None:
         """Write one @ other to `out`."""
@@ -116,9 +120,13 @@ class NumpyArrays:
         """Return the products of equal rows, (R,), summed in fp64."""
         return np.multiply(one, other).sum(axis=1, dtype=np.float64)
 
+    def matmul(self, one: Array, other: Array) -> Array:
+        """Return one @ other, of large matrices on all threads."""
+        return matmul(one, other)
+
     def product(self, one: Array, other: Array, out: Array) -> None:
         """Write one @ other to `out`."""
-        np.matmul(one, other, out=out)
+        matmul(one, other, out)
 
     def in_dtype(self, array: Array, dtype: npt.DTypeLike) -> Array:
         """Return the array in a dtype; itself if it has it."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from pruning_engine.methods.arrays import Array, row_blocks
 from pruning_engine.methods.gram import Gram
+from pruning_engine.methods.matmul import matmul
 
 LAZY_CHANNELS: Final = 128
 """Channels that are removed before A⁻¹ and WᵀW are brought up to date as a whole."""
@@ -106,7 +107,7 @@ class _Downdates:
         penalty = self.damping * gram.scale
         self.energy = _energy(weight, gram.matrix_like(weight), penalty)
         scored = weight[:, channels]
-        self._products = scored.T @ scored
+        self._products = matmul(scored.T, scored)
         self._numbers = np.arange(self._units)
         self._remains = np.ones(self._units, np.bool_)
         self._inverse_blocks = _diagonal_blocks(self._inverse, self._each)
@@ -160,9 +161,9 @@ class _Downdates:
         lately = slice(0, self._pending)
         rows, factors, effects = self._rows[lately], self._factors[lately], self._effects[lately]
         for part in row_blocks(*self._inverse.shape):
-            self._inverse[part] -= rows[:, part].T @ factors
-            self._products[part] -= factors[:, part].T @ effects
-            self._products[part] -= effects[:, part].T @ factors
+            self._inverse[part] -= matmul(rows[:, part].T, factors)
+            self._products[part] -= matmul(factors[:, part].T, effects)
+            self._products[part] -= matmul(effects[:, part].T, factors)
         self._pending = 0
         if np.count_nonzero(self._remains) < _STILL_LARGE * len(self._remains):
             self._cut_out()
@@ -189,14 +190,14 @@ def _inverse(gram: Gram, damping: float, channels: Array, dtype: np.dtype[np.flo
     factor = gram.inverse_cholesky(damping, dead_as_one=False)
     upper = factor.upper[:, channels].astype(dtype, copy=False)
     gram.forget_factors()  # C² entries that a refit of channels does not need
-    return factor.damping, upper.T @ upper
+    return factor.damping, matmul(upper.T, upper)
 
 
 def _energy(weight: Array, matrix: Array, penalty: float) -> float:
     total = 0.0
     for rows in row_blocks(*weight.shape):
         block = weight[rows]
-        total += float(np.multiply(block @ matrix + penalty * block, block).sum(dtype=np.float64))
+        total += float(np.multiply(matmul(block, matrix) + penalty * block, block).sum(dtype=np.float64))
     return total
 
 

@@ -9,6 +9,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from pruning_engine.methods.matmul import matmul
+
 Floats = npt.NDArray[Any]
 
 BLOCK: Final = 256
@@ -39,7 +41,7 @@ def upper_factor(matrix: Floats, damping: float) -> Floats:
 def _factorise(work: Floats, block: slice) -> Floats:
     """Turn columns of H into those of V, where those to the right are V's already; return the inverse of V's block."""
     if block.stop < len(work):
-        work[: block.stop, block] -= work[: block.stop, block.stop :] @ work[block, block.stop :].T
+        work[: block.stop, block] -= matmul(work[: block.stop, block.stop :], work[block, block.stop :].T)
     square = work[block, block].astype(np.float64)
     square = np.triu(square) + np.triu(square, 1).T
     factor = np.linalg.cholesky(square[::-1, ::-1])[::-1, ::-1]
@@ -48,7 +50,7 @@ def _factorise(work: Floats, block: slice) -> Floats:
         raise np.linalg.LinAlgError("a block is not positive definite")
     work[block, block] = factor
     inverse = inverse.astype(work.dtype)
-    work[: block.start, block] = work[: block.start, block] @ inverse.T
+    work[: block.start, block] = matmul(work[: block.start, block], inverse.T)
     return inverse
 
 
@@ -57,5 +59,5 @@ def _invert(work: Floats, block: slice, inverse: Floats) -> None:
     work[block, block] = inverse
     for begin in range(0, block.start, STRIP):
         end = min(block.start, begin + STRIP)
-        product = work[begin:end, begin : block.start] @ work[begin : block.start, block]
+        product = matmul(work[begin:end, begin : block.start], work[begin : block.start, block])
         work[begin:end, block] = product @ -inverse

@@ -65,7 +65,7 @@ class Gram:
         matrix = ops.zeros((columns, columns), ops.in_dtype(inputs[:0], dtype))
         for rows in row_blocks(*inputs.shape):
             block = ops.in_dtype(inputs[rows], dtype)
-            matrix += block.T @ block
+            matrix += ops.matmul(ops.transpose(block), block)
         return Gram.of_matrix(matrix)
 
     @property

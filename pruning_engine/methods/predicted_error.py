@@ -19,7 +19,7 @@ def output_energy(weight: Array, gram: Gram | None) -> float:
     total = 0.0
     for rows in row_blocks(*weight.shape):
         block = weight[rows]
-        total += float(ops.dot_rows(block if matrix is None else block @ matrix, block).sum())
+        total += float(ops.dot_rows(block if matrix is None else ops.matmul(block, matrix), block).sum())
     return max(0.0, total)
 
 

@@ -71,6 +71,6 @@ def refit_channels(weight: Array, kept_channels: Array, gram: Gram, *, damping: 
     relative = gram.scale / kept.scale
     factor = kept.inverse_cholesky(damping * relative, dead_as_one=False)
     used = factor.damping / relative
-    images = weight @ matrix[:, kept_channels] + used * gram.scale * weight[:, kept_channels]
-    result[:, kept_channels] = (images @ factor.upper.T) @ factor.upper
+    images = ops.matmul(weight, matrix[:, kept_channels]) + used * gram.scale * weight[:, kept_channels]
+    result[:, kept_channels] = ops.matmul(ops.matmul(images, ops.transpose(factor.upper)), factor.upper)
     return Updated(result, used)

@@ -46,12 +46,12 @@ def refit_to_loss(  # noqa: PLR0913 - by keyword, as `refit`
     inputs, outputs = _damped(gram, weight, damping.inputs), _damped(output_gram, weight, damping.outputs)
     inverse_diagonal = 1 / (outputs.diagonal()[:, None] * inputs.diagonal()[None, :])
     solution = ops.where(keep, weight if start is None else start, 0.0)
-    residual = ops.where(keep, outputs @ ((weight - solution) @ inputs), 0.0)
+    residual = ops.where(keep, ops.matmul(outputs, ops.matmul(weight - solution, inputs)), 0.0)
     direction = residual * inverse_diagonal
     product = _dot(residual, direction)
     enough = 1e-10 * product
     for _ in range(steps):
-        image = ops.where(keep, outputs @ (direction @ inputs), 0.0)
+        image = ops.where(keep, ops.matmul(outputs, ops.matmul(direction, inputs)), 0.0)
         curvature = _dot(direction, image)
         if product <= enough or curvature <= 0:
             break
@@ -66,7 +66,8 @@ def refit_to_loss(  # noqa: PLR0913 - by keyword, as `refit`
 def loss_change(weight: Array, pruned: Array, gram: Gram, output_gram: Gram) -> float:
     """Return tr(G D H Dᵀ): twice the change of the loss that is expected, without damping."""
     difference = weight - pruned
-    images = output_gram.matrix_like(weight) @ (difference @ gram.matrix_like(weight))
+    ops = arrays_of(weight)
+    images = ops.matmul(output_gram.matrix_like(weight), ops.matmul(difference, gram.matrix_like(weight)))
     return max(0.0, _dot(difference, images))
 
 

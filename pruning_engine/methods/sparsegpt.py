@@ -55,7 +55,7 @@ def eliminate(  # noqa: PLR0913 - by keyword, with the paper's defaults
             state.correct(part, errors, panel.start)
             state.eliminate(part, errors[:, part.start - panel.start : part.stop - panel.start])
         for rows in row_blocks(weight.shape[0], columns) if panel.stop < columns else ():
-            weight[rows, panel.stop :] -= errors[rows] @ ops.cast(factor.upper[panel, panel.stop :], weight)
+            weight[rows, panel.stop :] -= ops.matmul(errors[rows], ops.cast(factor.upper[panel, panel.stop :], weight))
     return Eliminated(mask, weight, factor.damping)
 
 
@@ -71,8 +71,9 @@ class _Elimination:
     def correct(self, part: slice, errors: Array, begin: int) -> None:
         """Make up for the errors of columns from `begin` to the part's."""
         if part.start > begin:
-            upper = arrays_of(self.weight).cast(self.upper[begin : part.start, part], self.weight)
-            self.weight[:, part] -= errors[:, : part.start - begin] @ upper
+            ops = arrays_of(self.weight)
+            upper = ops.cast(self.upper[begin : part.start, part], self.weight)
+            self.weight[:, part] -= ops.matmul(errors[:, : part.start - begin], upper)
 
     def eliminate(self, part: slice, errors: Array) -> None:
         """Prune a block of columns, as many at a time as are chosen at a time; `errors` (R, B) receives theirs."""

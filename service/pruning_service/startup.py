@@ -4,6 +4,9 @@ SIGTERM: importing takes time, and torch seconds. The first process of a contain
 not handle: without this, stopping a container that is still starting would take as long as its platform waits before
 it kills. `__main__` replaces the handler.
 
+BLAS: numpy reads how many threads it has when it is imported. The engine divides large products among its own threads.
+Those of OpenBLAS spin while they wait for each other, which takes many times as long where cores are shared.
+
 Garbage collection: imports make many objects and hardly any garbage, and collections take a tenth of the time until the
 server listens. `__main__` turns it on again.
 """
@@ -19,3 +22,4 @@ def _leave(_number: int, _frame: object) -> None:
 
 signal.signal(signal.SIGTERM, _leave)
 gc.disable()
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

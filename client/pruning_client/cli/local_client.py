@@ -117,6 +117,7 @@ class _LocalConnection:
 
 
 def _service() -> ModuleType:
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when numpy is imported; see pruning_service.startup
     try:
         from pruning_service import local  # noqa: PLC0415 - needs an extra, and only a local run needs it
     except ModuleNotFoundError as error:

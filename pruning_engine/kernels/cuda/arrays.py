@@ -51,6 +51,10 @@ class TorchArrays:
         """Return the products of equal rows, (R,), summed in fp64."""
         return (one * other).sum(1, dtype=torch.float64)
 
+    def matmul(self, one: Tensor, other: Tensor) -> Tensor:
+        """Return one @ other."""
+        return one @ other
+
     def product(self, one: Tensor, other: Tensor, out: Tensor) -> None:
         """Write one @ other to `out`."""
         torch.matmul(one, other, out=out)
