@@ -21,6 +21,11 @@ BLOCK_ENTRIES: Final = 1 << 21
 """Entries of a block of rows: long enough for BLAS, short enough that several blocks are small beside H."""
 
 
+SHORTEST_BLOCK: Final = 1 << 18
+LONGEST_BLOCK: Final = 1 << 22
+"""Limits of `block_entries`."""
+
+
 class Arrays(Protocol):
     """The operations, for one kind of array."""
 
@@ -86,6 +91,11 @@ def row_blocks(rows: int, columns: int, entries: int = BLOCK_ENTRIES) -> Iterato
     """Return slices of about `entries` entries that are all rows of a matrix."""
     step = max(1, entries // max(1, columns))
     return (slice(begin, min(rows, begin + step)) for begin in range(0, rows, step))
+
+
+def block_entries(columns: int) -> int:
+    """Return the entries of rows that are solved at a time, a quarter of H: the more, the faster the products."""
+    return min(LONGEST_BLOCK, max(SHORTEST_BLOCK, columns * columns // 4))
 
 
 def arrays_of(array: Array) -> Arrays:

@@ -5,7 +5,7 @@ Measured with tracemalloc on matrices of 300 to 4,096 inputs; a test compares wh
 
 from typing import Final
 
-from pruning_engine.methods import arrays, refit, sparsegpt, swaps
+from pruning_engine.methods import arrays, sparsegpt, swaps
 from pruning_engine.methods.preconditioner import RANK, STRIP
 
 _SMALL: Final = 8 << 20
@@ -27,7 +27,7 @@ def gram_bytes(columns: int, itemsize: int) -> int:
 
 def refit_bytes(rows: int, columns: int, itemsize: int) -> int:
     """Return the bytes of `refit`, its result included."""
-    some = _block_rows(rows, columns, refit.BLOCK_ENTRIES)
+    some = _block_rows(rows, columns, arrays.block_entries(columns))
     block, rank = some * columns * itemsize, min(RANK, columns // 4)
     set_up = _SMALL + STRIP * rank * (some + columns) * itemsize // 8
     return rows * columns * itemsize + 3 * block + some * rank * rank * itemsize + max(set_up, 2 * block)
@@ -43,7 +43,7 @@ def eliminate_bytes(rows: int, columns: int, itemsize: int, block: int) -> int:
 
 def swap_bytes(rows: int, columns: int, itemsize: int) -> int:
     """Return the bytes of `swap`, its result included."""
-    some, strip = _block_rows(rows, columns, swaps.BLOCK_ENTRIES), min(swaps.STRIP, columns)
+    some, strip = _block_rows(rows, columns, arrays.block_entries(columns)), min(swaps.STRIP, columns)
     products = max(2 * some + columns, some + 2 * columns) * strip * _DOUBLE
     return rows * columns + some * columns * (_DOUBLE + 2 * itemsize + 1) + products
 

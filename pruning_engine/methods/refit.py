@@ -6,7 +6,7 @@ arXiv:2406.07831, section 3.3, solve all rows at once by preconditioned conjugat
 
 from typing import Final
 
-from pruning_engine.methods.arrays import Array, arrays_of, row_blocks
+from pruning_engine.methods.arrays import Array, arrays_of, block_entries, row_blocks
 from pruning_engine.methods.conjugates import Buffers, Equations, conjugates, solve
 from pruning_engine.methods.gram import Gram
 from pruning_engine.methods.preconditioner import Preconditioner
@@ -14,10 +14,6 @@ from pruning_engine.methods.updated import Updated
 
 CONVERGED: Final = 1e-8
 """A row is done when its loss can fall by no more than about this part of Σ w² diag H."""
-
-SHORTEST_BLOCK: Final = 1 << 18
-BLOCK_ENTRIES: Final = 1 << 22
-"""Entries of the rows that are solved at a time: the more, the faster the products. Memory: about five such blocks."""
 
 
 def refit(  # noqa: PLR0913 - by keyword, with the paper's defaults
@@ -32,7 +28,7 @@ def refit(  # noqa: PLR0913 - by keyword, with the paper's defaults
     ops, begin = arrays_of(weight), weight if start is None else start
     matrix, penalty = gram.matrix_like(weight), damping * gram.scale
     preconditioner, diagonal = Preconditioner.of_gram(gram, weight, penalty), ops.cast(gram.diagonal, weight)
-    entries = min(BLOCK_ENTRIES, max(SHORTEST_BLOCK, weight.shape[1] ** 2 // 4))  # a quarter of H
+    entries = block_entries(weight.shape[1])
     result, buffers = ops.zeros(weight.shape, weight), Buffers.for_rows(weight, entries)
     for rows in row_blocks(weight.shape[0], weight.shape[1], entries):
         mask, solution, part = keep[rows], result[rows], buffers.first(rows.stop - rows.start)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pruning_engine.kernels.compiled.statistics_kernels import Swaps, calibrated_kernels
-from pruning_engine.methods.arrays import Array, arrays_of, row_blocks
+from pruning_engine.methods.arrays import Array, arrays_of, block_entries, row_blocks
 from pruning_engine.methods.gram import Gram
 
 Floats = npt.NDArray[Any]
@@ -23,10 +23,6 @@ Mask = npt.NDArray[np.bool_]
 
 LEAST_GAIN: Final = 1e-5
 """Gains smaller than this part of the terms they are the difference of may be rounding errors."""
-
-SHORTEST_BLOCK: Final = 1 << 18
-BLOCK_ENTRIES: Final = 1 << 22
-"""Entries of the rows that are worked on at a time: of each such block, H is read in fp64 once."""
 
 STRIP: Final = 512
 """Columns of H that are held in fp64 at a time."""
@@ -68,7 +64,7 @@ def swap(  # noqa: PLR0913 - by keyword, with the paper's defaults
     limits = Limits(steps, max(1, candidates), group)
     matrix = np.ascontiguousarray(gram.matrix_like(weight))
     tiles = None if group is None else _tiles(matrix, group)
-    entries = min(BLOCK_ENTRIES, max(SHORTEST_BLOCK, weight.shape[1] ** 2 // 4))  # a quarter of H
+    entries = block_entries(weight.shape[1])
     for rows in row_blocks(weight.shape[0], weight.shape[1], entries):
         kept, part = result[rows], np.ascontiguousarray(weight[rows])
         allowed = ~kept if frozen is None else ~kept & ~frozen[rows]
