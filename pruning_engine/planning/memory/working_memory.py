@@ -1,6 +1,7 @@
 """What rules that use the inputs of a layer take while they compute: its weight as matrices, and what methods hold."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from pruning_engine.checkpoints.statistics import LayerSize
 from pruning_engine.planning.auxiliary_checks import parts_with_statistics
@@ -8,6 +9,9 @@ from pruning_engine.planning.plan import PlannedParameter
 from pruning_engine.recipe import Recipe, Rule
 from pruning_engine.scores.layer_size import checked_bytes, error_bytes, layer_size
 from pruning_proto.names import IN_GRAM, INPUTS, OUT_GRAM
+
+_TEMPORARY_BYTES: Final = 5 << 18
+"""What Python's objects take, and numpy's short temporaries such as the blocks of a factorisation in fp64."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +46,10 @@ def working_memory(parameter: PlannedParameter, recipe: Recipe) -> WorkingMemory
         error_bytes(size, is_changed=changes),
     )
     return WorkingMemory(
-        most_bytes=most + 2 * size.entries + (size.gram_bytes // max(1, size.matrices) if is_cast else 0),
+        most_bytes=most
+        + _TEMPORARY_BYTES
+        + 2 * size.entries
+        + (size.gram_bytes // max(1, size.matrices) if is_cast else 0),
         source=source.name,
         shared_bytes=factors + (size.gram_bytes if is_made else 0),
     )
