@@ -15,7 +15,6 @@ from pruning_proto.v1 import pruning_pb2 as pb
 from scripts.demo import minilm
 from scripts.tutorial.effort import Effort
 
-LAYERS: Final = "encoder.layer.*.weight"
 _LENGTHS: Final = range(40, 241)
 
 
@@ -23,21 +22,21 @@ def prune_minilm(client: Client, effort: Effort) -> None:
     """Prune half of MiniLM's layers by several methods, and compare the embeddings of sentences that none has seen."""
     model = transformers.AutoModel.from_pretrained(minilm().parent).eval()
     seen, unseen = sentences(effort)
-    statistics = collect_statistics(model, [seen], kind="gram", include=[LAYERS])
+    statistics = collect_statistics(model, [seen], kind="gram", include=[effort.layers])
     print(statistics, "\n")
-    for name, rule in half_of_the_weights().items():
+    for name, rule in half_of_the_weights(effort.layers).items():
         pruned = pruned_by(client, model, rule, statistics)
         print(f"{name:38} {similarity(model, pruned, unseen):.3f}")
 
 
-def half_of_the_weights() -> dict[str, pb.Rule]:
+def half_of_the_weights(layers: str) -> dict[str, pb.Rule]:
     """Return rules that prune half of each layer, from what needs least to what needs most."""
     return {
-        "magnitude": rules.l1_unstructured(0.5, include=LAYERS),
-        "magnitude times inputs (Wanda)": rules.wanda(0.5, include=LAYERS),
-        "Wanda and swaps, no weight changed": rules.wanda(0.5, include=LAYERS, swaps=True),
-        "SparseGPT": rules.sparsegpt(0.5, include=LAYERS),
-        "SparseGPT and refit": rules.sparsegpt(0.5, include=LAYERS, update="refit"),
+        "magnitude": rules.l1_unstructured(0.5, include=layers),
+        "magnitude times inputs (Wanda)": rules.wanda(0.5, include=layers),
+        "Wanda and swaps, no weight changed": rules.wanda(0.5, include=layers, swaps=True),
+        "SparseGPT": rules.sparsegpt(0.5, include=layers),
+        "SparseGPT and refit": rules.sparsegpt(0.5, include=layers, update="refit"),
     }
 
 

@@ -22,7 +22,7 @@ def prune_language_model(client: Client, effort: Effort) -> None:
     """Prune 60 % of a language model, and 2 of each 4 weights; compare perplexities on text that it has not seen."""
     training, held_out = sequences()
     model = trained_on(training, effort)
-    batches = [{"input_ids": batch, "labels": batch} for batch in torch.split(training[: 8 * BATCH], BATCH)]
+    batches = [{"input_ids": batch, "labels": batch} for batch in torch.split(training[: effort.sequences], BATCH)]
     statistics = collect_statistics(model, batches, kind="gram", loss=lambda output: output.loss)
     print(f"{'perplexity':34} 60 %    2:4\n{'dense':34} {perplexity(model, held_out):.3f}")
     for name, (amount, pattern) in methods().items():

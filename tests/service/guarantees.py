@@ -108,9 +108,9 @@ GUARANTEES: Final[Mapping[str, tuple[str, ...]]] = {
         "tests/service/streams/test_throughput.py",
         "tests/service/streams/test_deaf_clients.py",
     ),
-    "Patterns are limited in number and length, and so are aliases. A regular expression takes linear "
-    "time and at most 1 MiB, whatever its groups. No pattern of a caller of more than 128 characters is "
-    "kept after its call.": (
+    "Patterns are limited in number and length, and so are aliases (of tensors and auxiliary tensors together), "
+    "input dims and the sparsities of a scan. A regular expression takes linear time and at most 1 MiB, whatever its "
+    "groups. No pattern of a caller of more than 128 characters is kept after its call.": (
         "tests/service/calls/test_refusals.py",
         "tests/engine/planning/test_name_patterns.py",
     ),

@@ -118,7 +118,7 @@ def test_run_keeps_two_of_four_by_magnitude(file: Path, out: Path) -> None:
 def test_norms_that_the_file_lacks_are_asked_for(file: Path, out: Path) -> None:
     done = prune("run", file, "-o", out, "--method", "wanda", "--amount", "0.5")
     assert done.returncode == 2
-    assert "needs the auxiliary tensor 'fc.weight:in_norm'" in done.stderr
+    assert "needs a statistic of tensor 'fc.weight' that the file does not have: send 'fc.weight:in_norm" in done.stderr
 
 
 def test_run_takes_a_recipe(server: ServerProcess, file: Path, out: Path, tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_a_lost_device_ends_the_calls_beside_and_health(tmp_path: Path) -> None:
         assert beside.initial_metadata()
         prune(server.address, CONTENT, rules=[failing("lost")])
         health = {next(watch).status, next(port).status}
-        failure = next(beside).failure
+        failure = next(message.failure for message in beside if message.HasField("failure"))  # after heartbeats
         release.set()
         server.process.wait(30)
 
