@@ -80,13 +80,17 @@ class Bench:
         """Return the line of a target, from the qualities of all methods."""
         ours = {name: self.subject.loss(quality) for name, quality in measured.items() if not name.endswith(_PEER)}
         best = min(ours, key=ours.__getitem__)
-        value = {
-            "quality": measured[best],
-            "loss ratio": ours[best] / self.subject.loss(measured.get(_SPARSEGPT, self.subject.dense)),
-            "perplexity ratio": measured[best] / self.subject.dense,
-        }[row.kind]
+        value = self._judged(row, measured, best)
         numbers = f"{value:.3f} | {row.must:.3f} | {row.goal:.3f}"
         return f"| {row.work}: {row.kind} | {best} | {numbers} | {row.verdict(value)} |"
+
+    def _judged(self, row: Row, measured: Mapping[str, float], name: str) -> float:
+        """Return what a row judges of one method."""
+        if row.kind == "quality":
+            return measured[name]
+        if row.kind == "perplexity ratio":
+            return measured[name] / self.subject.dense
+        return self.subject.loss(measured[name]) / self.subject.loss(measured[_SPARSEGPT])
 
     def _automatic(self, row: Row, measured: Mapping[str, float]) -> Iterator[str]:
         """Return how much worse the method is that `rules.auto` picks than the best one for the same statistics."""

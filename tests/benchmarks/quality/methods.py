@@ -43,6 +43,14 @@ GRAMS: Final[Mapping[str, Builder]] = {
     "sparsegpt, refit": lambda amount, include: rules.sparsegpt(
         part_of(amount), n_of_m=pattern_of(amount), include=include, update="refit"
     ),
+    "sparsegpt by rows, swaps, refit": lambda amount, include: rules.sparsegpt(
+        part_of(amount),
+        n_of_m=pattern_of(amount),
+        include=include,
+        scope="local" if pattern_of(amount) else "output_channel",
+        swaps=True,
+        update="refit",
+    ),
 }
 """Methods that need Gram matrices of the inputs."""
 
