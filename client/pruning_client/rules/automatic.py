@@ -11,7 +11,7 @@ from pruning_client.rules.calibrated_entries import n_of_m as n_of_m_rule
 from pruning_client.rules.calibrated_entries import ria, sparsegpt
 from pruning_client.rules.entries import l1_unstructured
 from pruning_client.rules.parts import NOfMLike, Patterns, PriorName
-from pruning_proto.names import IN_GRAM, IN_NORM, IN_SUM2, INPUTS
+from pruning_proto.names import IN_GRAM, IN_NORM, IN_SUM2, INPUTS, OUT_GRAM
 from pruning_proto.v1 import pruning_pb2 as pb
 
 if TYPE_CHECKING:
@@ -29,12 +29,19 @@ class AutomaticChoice:
     @property
     def summary(self) -> str:
         """What was chosen and why, in a sentence."""
-        arguments = "".join(f" with {name} {value}" for name, value in self.arguments.items())
+        parts = [name if value is True else f"{name} {value}" for name, value in self.arguments.items()]
+        arguments = f" with {', '.join(parts)}" if parts else ""
         return f"auto: {self.method}{arguments}, because {self.reason}"
 
 
 _BY_GRAM: Final = AutomaticChoice(
-    "sparsegpt", "the statistics have Gram matrices or inputs", MappingProxyType({"update": "refit"})
+    "sparsegpt",
+    "the statistics have Gram matrices or inputs",
+    MappingProxyType({"update": "refit", "scope": "output_channel", "swaps": True}),
+)
+_PATTERN_BY_GRAM: Final = AutomaticChoice("sparsegpt", _BY_GRAM.reason, MappingProxyType({"update": "refit"}))
+_BY_LOSS: Final = AutomaticChoice(
+    "sparsegpt", "the statistics say how much the loss depends on each output", MappingProxyType({"update": "refit"})
 )
 _BY_NORMS: Final = AutomaticChoice("ria", "the statistics have norms, but no Gram matrices and no inputs")
 _BY_MAGNITUDE: Final = AutomaticChoice("l1_unstructured", "there are no statistics")
@@ -44,10 +51,12 @@ _PATTERN_BY_MAGNITUDE: Final = AutomaticChoice("n_of_m", _BY_MAGNITUDE.reason)
 def automatic_choice(suffixes: Collection[str], *, is_pattern: bool = False) -> AutomaticChoice:
     """Return the method for statistics with these suffixes, such as ":in_gram"; `is_pattern`: for N:M.
 
-    The order is that of the measurements in docs/performance.md: the one that is best on an encoder and on a decoder.
+    Each is within 1 % of the best method in `python -m tests.benchmarks.quality`, on an encoder and on a decoder.
     """
     if not {IN_GRAM, INPUTS}.isdisjoint(suffixes):
-        return _BY_GRAM
+        if OUT_GRAM in suffixes:
+            return _BY_LOSS
+        return _PATTERN_BY_GRAM if is_pattern else _BY_GRAM
     if not {IN_SUM2, IN_NORM}.isdisjoint(suffixes):
         return _BY_NORMS
     return _PATTERN_BY_MAGNITUDE if is_pattern else _BY_MAGNITUDE
@@ -70,8 +79,9 @@ def auto(
 ) -> pb.Rule:
     """Return the rule of the best method that these statistics allow; the same ones go to `Client.prune`.
 
-    With Gram matrices or inputs that is `sparsegpt` with `update="refit"`, with norms `ria`, and without statistics
-    `l1_unstructured`, in each tensor. Either `amount` or `n_of_m` says how much is pruned.
+    With Gram matrices or inputs that is `sparsegpt` with `update="refit"`; for an amount also with swaps and within
+    each output channel, unless the statistics have gradients of the outputs (`w:out_gram`). With norms it is `ria`,
+    and without statistics `l1_unstructured`, in each tensor. Either `amount` or `n_of_m` says how much is pruned.
     """
     choice = automatic_choice(suffixes_of(statistics), is_pattern=n_of_m is not None)
     targets: dict[str, Any] = {"include": include, "exclude": exclude, "prior": prior}

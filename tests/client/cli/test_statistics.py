@@ -41,7 +41,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.param([], HALF, "auto: l1_unstructured, because there are no statistics", id="none"),
         pytest.param([], ("--n-of-m", "2:4"), "auto: n_of_m, because there are no statistics", id="none, 2:4"),
         pytest.param(["norms"], HALF, "auto: ria, because the statistics have norms", id="norms"),
-        pytest.param(["gram"], HALF, "auto: sparsegpt with update refit, because", id="Gram matrices"),
+        pytest.param(
+            ["gram"],
+            HALF,
+            "auto: sparsegpt with update refit, scope output_channel, swaps, because",
+            id="Gram matrices",
+        ),
         pytest.param(["gram"], ("--n-of-m", "2:4"), "auto: sparsegpt with update refit, because", id="Gram, 2:4"),
     ],
 )
