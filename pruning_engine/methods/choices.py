@@ -2,7 +2,7 @@
 
 Each choice is a function of its arguments alone: what is pruned up to a column follows from the totals, rounded
 cumulatively, so that the total is exact whatever the size of a block. Among equal scores lower flat indices are pruned
-first. Entries that were pruned before are no candidates.
+first. Entries that were pruned before are not candidates.
 """
 
 from dataclasses import dataclass, field

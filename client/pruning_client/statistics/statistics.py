@@ -49,7 +49,7 @@ class Statistics(StatisticsValue):
 
         Names are mapped for the Llama, Qwen, Mistral and Gemma families, experts too; `unmapped` has the others.
         `prefix` is what the names of layers begin with in the model's files, before `layers.0`.
-        Raises: OSError. ImportError without the package `gguf`. CheckpointError if it is no such file, or one in the
+        Raises: OSError. ImportError without the package `gguf`. CheckpointError if it is not such a file, or one in the
         earlier format (.dat).
         """
         from pruning_client.statistics.imatrix import read  # noqa: PLC0415 - only those who read one

@@ -447,7 +447,7 @@ typedef struct {
     int32_t fresh[MOST_SLOTS]; /* slots with another candidate than before */
 } Slots;
 
-/* Give candidates their slots; those that had none get what others have left. */
+/* Assign slots to candidates; those without one take the slots that others left. */
 INLINE void assign_slots(const Row *row, int size, const Candidates *found, Slots *slots)
 {
     uint8_t is_used[MOST_SLOTS] = {0};

@@ -52,7 +52,7 @@ def run(options: Namespace) -> Answer:
 
 
 def _with_amount(options: Namespace) -> Namespace:
-    """Give a rule that requires an amount some amount, which a scan ignores."""
+    """Set an amount for a method that requires one; a scan ignores it."""
     given = (options.amount, options.count, options.sparsity, options.n_of_m)
     if takes_amount(options.method) and all(each is None for each in given):
         options.amount = 0.5

@@ -42,7 +42,7 @@ def collect_statistics(  # noqa: PLR0913 - one keyword for each option
     progress: BatchWatcher | bool = False,
     loss: Callable[[Any], Tensor] | None = None,
 ) -> Statistics:
-    """Return statistics of the inputs of a model's layers, over the tokens of all batches that are no padding.
+    """Return statistics of the inputs of a model's layers, over the tokens of all batches, without padding.
 
     The model runs once for each batch, in evaluation mode and without gradients. Counted are the inputs of Linear,
     Conv1d to Conv3d (as patches; not of those with groups), transformers' Conv1D, and transformers' fused experts, of
@@ -64,8 +64,8 @@ def collect_statistics(  # noqa: PLR0913 - one keyword for each option
     matrix of its gradients for each layer's outputs (`w:out_gram`); those of parameters are not touched.
 
     Raises: MismatchError if a pattern selects no weight, no layer is called, an input or a gradient is not finite, or
-    the loss is no number that depends on the layers. RecipeError for
-    an invalid option. TypeError for what is no module or no batch. What the model raises.
+    the loss is not a number that depends on the layers. RecipeError for
+    an invalid option. TypeError for what is not a module or a batch. What the model raises.
     Cost: memory of 8 C^2 bytes for each input of kind "gram" while it collects; `include` splits it into several runs.
     Example:
         batches = [tokenizer(texts[i : i + 8], padding=True, return_tensors="pt") for i in range(0, len(texts), 8)]

@@ -76,7 +76,7 @@ class ExpertRows:
 
 
 def experts_of(module: nn.Module) -> ExpertRows | str | None:
-    """Return the rows of fused experts; why they are not counted; None if this is no such module."""
+    """Return the rows of fused experts; why they are not counted; None if this is not such a module."""
     has_first = _is_stack(module, "gate_up_proj") or _is_stack(module, "up_proj")
     if not has_first or not _is_stack(module, "down_proj"):
         return None

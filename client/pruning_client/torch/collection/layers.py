@@ -51,7 +51,7 @@ class TokenRows:
         return self.channels
 
     def blocks(self, inputs: Tensor, padding: Padding) -> Iterator[Tensor]:
-        """Return the rows that are no padding."""
+        """Return the rows without padding."""
         yield padding.real_rows(inputs)
 
 
@@ -73,7 +73,7 @@ class PatchRows:
         """The kernel, and where it is applied."""
         return (self._kernel, self._stride, self._dilation, self._mode, self._pads)
 
-    def blocks(self, inputs: Tensor, padding: Padding) -> Iterator[Tensor]:  # noqa: ARG002 - pixels are no padding
+    def blocks(self, inputs: Tensor, padding: Padding) -> Iterator[Tensor]:  # noqa: ARG002 - no pixel is padding
         """Return the patches of one image after the other."""
         dims = len(self._kernel)
         batch = inputs.unsqueeze(0) if inputs.dim() == dims + 1 else inputs

@@ -13,9 +13,9 @@ _DECODER_TOKENS: Final = ("decoder_input_ids", "labels")
 
 
 class Padding:
-    """The tokens of one batch that are no padding, by the shape (sequences, tokens) of the masks in it.
+    """The tokens of one batch without its padding, by the shape (sequences, tokens) of the masks in it.
 
-    `has_decoder`: the model has an encoder and a decoder; the decoder's tokens are no padding unless a mask says so.
+    `has_decoder`: the model has an encoder and a decoder; the decoder's tokens are not padding unless a mask says so.
     Raises: MismatchError for a mask that is not of 2 dims, or two that differ and have one shape.
     """
 
@@ -45,7 +45,7 @@ class Padding:
             )
 
     def real_rows(self, inputs: Tensor) -> Tensor:
-        """Return the rows of an input that are no padding. Shape: (..., channels) to (rows, channels).
+        """Return the rows of an input without padding. Shape: (..., channels) to (rows, channels).
 
         An input of another shape than (sequences, tokens, ..., channels) or (sequences * tokens, channels) has no
         padding.
@@ -60,7 +60,7 @@ class Padding:
         return inputs.reshape(-1, channels)
 
     def real_tokens(self, count: int) -> Tensor | None:
-        """Return which of so many tokens are no padding; None if all are. Shape: (count,)."""
+        """Return which of `count` tokens are not padding; None if none is padding. Shape: (count,)."""
         for real in self._real.values():
             if real.numel() == count:
                 return real.flatten()

@@ -28,7 +28,7 @@ class Trials:
 
     @contextmanager
     def restoring(self) -> Iterator[None]:
-        """Give the model its original weights again at the end, after an error too."""
+        """Restore the model's original weights at the end, after an error too."""
         try:
             yield
         finally:

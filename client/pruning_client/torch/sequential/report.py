@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class PrunedBlock:
     """What one block lost: `entries` of its selected tensors, `pruned` of them in the result.
 
-    `tokens` are those of the batches that are no padding; `is_resumed`: an earlier run pruned it.
+    `tokens` are those of the batches without padding; `is_resumed`: an earlier run pruned it.
     """
 
     path: str
