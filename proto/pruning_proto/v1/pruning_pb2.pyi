@@ -119,7 +119,7 @@ class PruneRequest(_message.Message):
     def __init__(self, options: _Optional[_Union[PruneOptions, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class PruneOptions(_message.Message):
-    __slots__ = ("recipe", "output", "total_bytes", "aliases", "digests", "canonical_zero", "model_type", "input_dims", "auxiliary_aliases", "skip_unused_auxiliary", "scan_sparsities")
+    __slots__ = ("recipe", "output", "total_bytes", "aliases", "digests", "canonical_zero", "model_type", "input_dims", "auxiliary_aliases", "skip_unused_auxiliary", "scan_sparsities", "leaves_out_skipped")
     class AliasesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -152,6 +152,7 @@ class PruneOptions(_message.Message):
     AUXILIARY_ALIASES_FIELD_NUMBER: _ClassVar[int]
     SKIP_UNUSED_AUXILIARY_FIELD_NUMBER: _ClassVar[int]
     SCAN_SPARSITIES_FIELD_NUMBER: _ClassVar[int]
+    LEAVES_OUT_SKIPPED_FIELD_NUMBER: _ClassVar[int]
     recipe: Recipe
     output: OutputForm
     total_bytes: int
@@ -163,7 +164,8 @@ class PruneOptions(_message.Message):
     auxiliary_aliases: _containers.ScalarMap[str, str]
     skip_unused_auxiliary: bool
     scan_sparsities: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, recipe: _Optional[_Union[Recipe, _Mapping]] = ..., output: _Optional[_Union[OutputForm, str]] = ..., total_bytes: _Optional[int] = ..., aliases: _Optional[_Mapping[str, str]] = ..., digests: bool = ..., canonical_zero: bool = ..., model_type: _Optional[str] = ..., input_dims: _Optional[_Mapping[str, int]] = ..., auxiliary_aliases: _Optional[_Mapping[str, str]] = ..., skip_unused_auxiliary: bool = ..., scan_sparsities: _Optional[_Iterable[float]] = ...) -> None: ...
+    leaves_out_skipped: bool
+    def __init__(self, recipe: _Optional[_Union[Recipe, _Mapping]] = ..., output: _Optional[_Union[OutputForm, str]] = ..., total_bytes: _Optional[int] = ..., aliases: _Optional[_Mapping[str, str]] = ..., digests: bool = ..., canonical_zero: bool = ..., model_type: _Optional[str] = ..., input_dims: _Optional[_Mapping[str, int]] = ..., auxiliary_aliases: _Optional[_Mapping[str, str]] = ..., skip_unused_auxiliary: bool = ..., scan_sparsities: _Optional[_Iterable[float]] = ..., leaves_out_skipped: bool = ...) -> None: ...
 
 class Recipe(_message.Message):
     __slots__ = ("rules", "seed")
@@ -280,7 +282,7 @@ class Selector(_message.Message):
     def __init__(self, include: _Optional[_Iterable[str]] = ..., exclude: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Score(_message.Message):
-    __slots__ = ("magnitude", "random", "importance_scores", "custom_mask", "identity", "method", "dead", "weighted_magnitude", "ria", "lamp", "obs", "flap", "unit_scores", "activation_norm")
+    __slots__ = ("magnitude", "random", "importance_scores", "custom_mask", "identity", "method", "dead", "weighted_magnitude", "ria", "lamp", "obs", "flap", "unit_scores", "activation_norm", "router_magnitude", "listed")
     MAGNITUDE_FIELD_NUMBER: _ClassVar[int]
     RANDOM_FIELD_NUMBER: _ClassVar[int]
     IMPORTANCE_SCORES_FIELD_NUMBER: _ClassVar[int]
@@ -295,6 +297,8 @@ class Score(_message.Message):
     FLAP_FIELD_NUMBER: _ClassVar[int]
     UNIT_SCORES_FIELD_NUMBER: _ClassVar[int]
     ACTIVATION_NORM_FIELD_NUMBER: _ClassVar[int]
+    ROUTER_MAGNITUDE_FIELD_NUMBER: _ClassVar[int]
+    LISTED_FIELD_NUMBER: _ClassVar[int]
     magnitude: Magnitude
     random: RandomScore
     importance_scores: ImportanceScores
@@ -309,7 +313,9 @@ class Score(_message.Message):
     flap: Flap
     unit_scores: UnitScores
     activation_norm: ActivationNorm
-    def __init__(self, magnitude: _Optional[_Union[Magnitude, _Mapping]] = ..., random: _Optional[_Union[RandomScore, _Mapping]] = ..., importance_scores: _Optional[_Union[ImportanceScores, _Mapping]] = ..., custom_mask: _Optional[_Union[CustomMask, _Mapping]] = ..., identity: _Optional[_Union[Identity, _Mapping]] = ..., method: _Optional[_Union[CustomMethod, _Mapping]] = ..., dead: _Optional[_Union[Dead, _Mapping]] = ..., weighted_magnitude: _Optional[_Union[WeightedMagnitude, _Mapping]] = ..., ria: _Optional[_Union[RelativeImportance, _Mapping]] = ..., lamp: _Optional[_Union[Lamp, _Mapping]] = ..., obs: _Optional[_Union[ObsScore, _Mapping]] = ..., flap: _Optional[_Union[Flap, _Mapping]] = ..., unit_scores: _Optional[_Union[UnitScores, _Mapping]] = ..., activation_norm: _Optional[_Union[ActivationNorm, _Mapping]] = ...) -> None: ...
+    router_magnitude: RouterMagnitude
+    listed: ListedUnits
+    def __init__(self, magnitude: _Optional[_Union[Magnitude, _Mapping]] = ..., random: _Optional[_Union[RandomScore, _Mapping]] = ..., importance_scores: _Optional[_Union[ImportanceScores, _Mapping]] = ..., custom_mask: _Optional[_Union[CustomMask, _Mapping]] = ..., identity: _Optional[_Union[Identity, _Mapping]] = ..., method: _Optional[_Union[CustomMethod, _Mapping]] = ..., dead: _Optional[_Union[Dead, _Mapping]] = ..., weighted_magnitude: _Optional[_Union[WeightedMagnitude, _Mapping]] = ..., ria: _Optional[_Union[RelativeImportance, _Mapping]] = ..., lamp: _Optional[_Union[Lamp, _Mapping]] = ..., obs: _Optional[_Union[ObsScore, _Mapping]] = ..., flap: _Optional[_Union[Flap, _Mapping]] = ..., unit_scores: _Optional[_Union[UnitScores, _Mapping]] = ..., activation_norm: _Optional[_Union[ActivationNorm, _Mapping]] = ..., router_magnitude: _Optional[_Union[RouterMagnitude, _Mapping]] = ..., listed: _Optional[_Union[ListedUnits, _Mapping]] = ...) -> None: ...
 
 class Magnitude(_message.Message):
     __slots__ = ("norm",)
@@ -380,8 +386,52 @@ class Flap(_message.Message):
     def __init__(self) -> None: ...
 
 class UnitScores(_message.Message):
+    __slots__ = ("groups",)
+    class GroupsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: UnitValues
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[UnitValues, _Mapping]] = ...) -> None: ...
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    groups: _containers.MessageMap[str, UnitValues]
+    def __init__(self, groups: _Optional[_Mapping[str, UnitValues]] = ...) -> None: ...
+
+class UnitValues(_message.Message):
+    __slots__ = ("values",)
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    values: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, values: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class RouterMagnitude(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class ListedUnits(_message.Message):
+    __slots__ = ("every_group", "groups")
+    class GroupsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: UnitList
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[UnitList, _Mapping]] = ...) -> None: ...
+    EVERY_GROUP_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    every_group: UnitList
+    groups: _containers.MessageMap[str, UnitList]
+    def __init__(self, every_group: _Optional[_Union[UnitList, _Mapping]] = ..., groups: _Optional[_Mapping[str, UnitList]] = ...) -> None: ...
+
+class UnitList(_message.Message):
+    __slots__ = ("kept", "pruned", "kept_bits")
+    KEPT_FIELD_NUMBER: _ClassVar[int]
+    PRUNED_FIELD_NUMBER: _ClassVar[int]
+    KEPT_BITS_FIELD_NUMBER: _ClassVar[int]
+    kept: _containers.RepeatedScalarFieldContainer[int]
+    pruned: _containers.RepeatedScalarFieldContainer[int]
+    kept_bits: bytes
+    def __init__(self, kept: _Optional[_Iterable[int]] = ..., pruned: _Optional[_Iterable[int]] = ..., kept_bits: _Optional[bytes] = ...) -> None: ...
 
 class ActivationNorm(_message.Message):
     __slots__ = ()
@@ -459,21 +509,25 @@ class NOfM(_message.Message):
     def __init__(self, n: _Optional[int] = ..., m: _Optional[int] = ..., dim: _Optional[int] = ..., allow_dense: bool = ...) -> None: ...
 
 class Units(_message.Message):
-    __slots__ = ("groups", "map", "head_dim", "round_to", "same_width")
+    __slots__ = ("groups", "map", "head_dim", "round_to", "same_width", "least_kept", "balanced_blocks")
     GROUPS_FIELD_NUMBER: _ClassVar[int]
     MAP_FIELD_NUMBER: _ClassVar[int]
     HEAD_DIM_FIELD_NUMBER: _ClassVar[int]
     ROUND_TO_FIELD_NUMBER: _ClassVar[int]
     SAME_WIDTH_FIELD_NUMBER: _ClassVar[int]
+    LEAST_KEPT_FIELD_NUMBER: _ClassVar[int]
+    BALANCED_BLOCKS_FIELD_NUMBER: _ClassVar[int]
     groups: _containers.RepeatedCompositeFieldContainer[Group]
     map: str
     head_dim: int
     round_to: int
     same_width: bool
-    def __init__(self, groups: _Optional[_Iterable[_Union[Group, _Mapping]]] = ..., map: _Optional[str] = ..., head_dim: _Optional[int] = ..., round_to: _Optional[int] = ..., same_width: bool = ...) -> None: ...
+    least_kept: int
+    balanced_blocks: int
+    def __init__(self, groups: _Optional[_Iterable[_Union[Group, _Mapping]]] = ..., map: _Optional[str] = ..., head_dim: _Optional[int] = ..., round_to: _Optional[int] = ..., same_width: bool = ..., least_kept: _Optional[int] = ..., balanced_blocks: _Optional[int] = ...) -> None: ...
 
 class Group(_message.Message):
-    __slots__ = ("for_each", "ties", "units", "config")
+    __slots__ = ("for_each", "ties", "units", "config", "keep_numbers")
     class ConfigEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -485,11 +539,13 @@ class Group(_message.Message):
     TIES_FIELD_NUMBER: _ClassVar[int]
     UNITS_FIELD_NUMBER: _ClassVar[int]
     CONFIG_FIELD_NUMBER: _ClassVar[int]
+    KEEP_NUMBERS_FIELD_NUMBER: _ClassVar[int]
     for_each: str
     ties: _containers.RepeatedCompositeFieldContainer[Tie]
     units: int
     config: _containers.ScalarMap[str, int]
-    def __init__(self, for_each: _Optional[str] = ..., ties: _Optional[_Iterable[_Union[Tie, _Mapping]]] = ..., units: _Optional[int] = ..., config: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    keep_numbers: bool
+    def __init__(self, for_each: _Optional[str] = ..., ties: _Optional[_Iterable[_Union[Tie, _Mapping]]] = ..., units: _Optional[int] = ..., config: _Optional[_Mapping[str, int]] = ..., keep_numbers: bool = ...) -> None: ...
 
 class Tie(_message.Message):
     __slots__ = ("tensor", "dim", "offset", "outer", "inner", "indices", "scored", "may_be_missing")
@@ -512,14 +568,16 @@ class Tie(_message.Message):
     def __init__(self, tensor: _Optional[str] = ..., dim: _Optional[int] = ..., offset: _Optional[int] = ..., outer: _Optional[int] = ..., inner: _Optional[int] = ..., indices: _Optional[_Iterable[int]] = ..., scored: bool = ..., may_be_missing: bool = ...) -> None: ...
 
 class Amount(_message.Message):
-    __slots__ = ("fraction", "count", "sparsity")
+    __slots__ = ("fraction", "count", "sparsity", "kept")
     FRACTION_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
     SPARSITY_FIELD_NUMBER: _ClassVar[int]
+    KEPT_FIELD_NUMBER: _ClassVar[int]
     fraction: float
     count: int
     sparsity: float
-    def __init__(self, fraction: _Optional[float] = ..., count: _Optional[int] = ..., sparsity: _Optional[float] = ...) -> None: ...
+    kept: int
+    def __init__(self, fraction: _Optional[float] = ..., count: _Optional[int] = ..., sparsity: _Optional[float] = ..., kept: _Optional[int] = ...) -> None: ...
 
 class PruneResponse(_message.Message):
     __slots__ = ("plan", "progress", "report", "failure", "data")
@@ -536,7 +594,7 @@ class PruneResponse(_message.Message):
     def __init__(self, plan: _Optional[_Union[Plan, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class Plan(_message.Message):
-    __slots__ = ("tensors", "last", "request_id", "peak_bytes", "result_bytes", "seed", "device", "warnings")
+    __slots__ = ("tensors", "last", "request_id", "peak_bytes", "result_bytes", "seed", "device", "warnings", "groups", "skipped")
     TENSORS_FIELD_NUMBER: _ClassVar[int]
     LAST_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
@@ -545,6 +603,8 @@ class Plan(_message.Message):
     SEED_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    SKIPPED_FIELD_NUMBER: _ClassVar[int]
     tensors: _containers.RepeatedCompositeFieldContainer[TensorPlan]
     last: bool
     request_id: str
@@ -553,7 +613,17 @@ class Plan(_message.Message):
     seed: int
     device: str
     warnings: _containers.RepeatedCompositeFieldContainer[ModelWarning]
-    def __init__(self, tensors: _Optional[_Iterable[_Union[TensorPlan, _Mapping]]] = ..., last: bool = ..., request_id: _Optional[str] = ..., peak_bytes: _Optional[int] = ..., result_bytes: _Optional[int] = ..., seed: _Optional[int] = ..., device: _Optional[str] = ..., warnings: _Optional[_Iterable[_Union[ModelWarning, _Mapping]]] = ...) -> None: ...
+    groups: _containers.RepeatedCompositeFieldContainer[GroupReport]
+    skipped: _containers.RepeatedCompositeFieldContainer[ByteRange]
+    def __init__(self, tensors: _Optional[_Iterable[_Union[TensorPlan, _Mapping]]] = ..., last: bool = ..., request_id: _Optional[str] = ..., peak_bytes: _Optional[int] = ..., result_bytes: _Optional[int] = ..., seed: _Optional[int] = ..., device: _Optional[str] = ..., warnings: _Optional[_Iterable[_Union[ModelWarning, _Mapping]]] = ..., groups: _Optional[_Iterable[_Union[GroupReport, _Mapping]]] = ..., skipped: _Optional[_Iterable[_Union[ByteRange, _Mapping]]] = ...) -> None: ...
+
+class ByteRange(_message.Message):
+    __slots__ = ("begin", "end")
+    BEGIN_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    begin: int
+    end: int
+    def __init__(self, begin: _Optional[int] = ..., end: _Optional[int] = ...) -> None: ...
 
 class ModelWarning(_message.Message):
     __slots__ = ("kind", "tensor", "message")
@@ -566,7 +636,7 @@ class ModelWarning(_message.Message):
     def __init__(self, kind: _Optional[_Union[WarningKind, str]] = ..., tensor: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class TensorPlan(_message.Message):
-    __slots__ = ("name", "dtype", "shape", "rules", "not_selected", "was_pruned", "auxiliary", "input_dim")
+    __slots__ = ("name", "dtype", "shape", "rules", "not_selected", "was_pruned", "auxiliary", "input_dim", "removed", "result_name")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DTYPE_FIELD_NUMBER: _ClassVar[int]
     SHAPE_FIELD_NUMBER: _ClassVar[int]
@@ -575,6 +645,8 @@ class TensorPlan(_message.Message):
     WAS_PRUNED_FIELD_NUMBER: _ClassVar[int]
     AUXILIARY_FIELD_NUMBER: _ClassVar[int]
     INPUT_DIM_FIELD_NUMBER: _ClassVar[int]
+    REMOVED_FIELD_NUMBER: _ClassVar[int]
+    RESULT_NAME_FIELD_NUMBER: _ClassVar[int]
     name: str
     dtype: str
     shape: _containers.RepeatedScalarFieldContainer[int]
@@ -583,7 +655,9 @@ class TensorPlan(_message.Message):
     was_pruned: bool
     auxiliary: _containers.RepeatedScalarFieldContainer[str]
     input_dim: int
-    def __init__(self, name: _Optional[str] = ..., dtype: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., rules: _Optional[_Iterable[int]] = ..., not_selected: _Optional[_Union[NotSelected, str]] = ..., was_pruned: bool = ..., auxiliary: _Optional[_Iterable[str]] = ..., input_dim: _Optional[int] = ...) -> None: ...
+    removed: bool
+    result_name: str
+    def __init__(self, name: _Optional[str] = ..., dtype: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., rules: _Optional[_Iterable[int]] = ..., not_selected: _Optional[_Union[NotSelected, str]] = ..., was_pruned: bool = ..., auxiliary: _Optional[_Iterable[str]] = ..., input_dim: _Optional[int] = ..., removed: bool = ..., result_name: _Optional[str] = ...) -> None: ...
 
 class Progress(_message.Message):
     __slots__ = ("received_bytes", "sent_bytes")
@@ -655,7 +729,7 @@ class ModelTotals(_message.Message):
     def __init__(self, tensors: _Optional[int] = ..., entries: _Optional[int] = ..., weight_bytes: _Optional[int] = ..., selected_tensors: _Optional[int] = ..., selected_entries: _Optional[int] = ..., zeros_before: _Optional[int] = ..., zeros: _Optional[int] = ...) -> None: ...
 
 class GroupReport(_message.Message):
-    __slots__ = ("rule", "name", "units", "kept", "tensors", "config")
+    __slots__ = ("rule", "name", "units", "kept", "tensors", "config", "map", "scored")
     class ConfigEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -669,13 +743,17 @@ class GroupReport(_message.Message):
     KEPT_FIELD_NUMBER: _ClassVar[int]
     TENSORS_FIELD_NUMBER: _ClassVar[int]
     CONFIG_FIELD_NUMBER: _ClassVar[int]
+    MAP_FIELD_NUMBER: _ClassVar[int]
+    SCORED_FIELD_NUMBER: _ClassVar[int]
     rule: int
     name: str
     units: int
     kept: _containers.RepeatedScalarFieldContainer[int]
     tensors: _containers.RepeatedScalarFieldContainer[str]
     config: _containers.ScalarMap[str, int]
-    def __init__(self, rule: _Optional[int] = ..., name: _Optional[str] = ..., units: _Optional[int] = ..., kept: _Optional[_Iterable[int]] = ..., tensors: _Optional[_Iterable[str]] = ..., config: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    map: str
+    scored: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, rule: _Optional[int] = ..., name: _Optional[str] = ..., units: _Optional[int] = ..., kept: _Optional[_Iterable[int]] = ..., tensors: _Optional[_Iterable[str]] = ..., config: _Optional[_Mapping[str, int]] = ..., map: _Optional[str] = ..., scored: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class TensorReport(_message.Message):
     __slots__ = ("name", "entries", "pruned_before", "pruned", "threshold", "zeros_before", "zeros", "masked_error", "predicted_error", "damping", "curve")
