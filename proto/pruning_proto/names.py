@@ -43,6 +43,12 @@ OUT_GRAM: Final = ":out_gram"
 UNIT_SCORES: Final = ":unit_scores"
 """`w:unit_scores`: one number per unit of the channel group whose first tensor is `w`."""
 
+UNIT_SUM: Final = ":unit_sum"
+"""`g:unit_sum`: sums per unit of the channel group `g`, in files with scores of units; additive, unlike scores."""
+
+UNIT_COUNT: Final = ":unit_count"
+"""`g:unit_count`: how much was added to those sums, for each unit or for all; a score is a sum divided by its count."""
+
 STATISTICS: Final = (IN_SUM2, IN_SUM, IN_COUNT, IN_GRAM, INPUTS, OUT_GRAM)
 """The suffixes of statistics: what a caller measured of the inputs of a layer, and of the gradients of its outputs."""
 

@@ -18,6 +18,10 @@ def test_builder_takes_what_the_catalogue_says(method: Method) -> None:
     assert takes - EVERY_RULE_HAS - OF_GROUPS == set(method.arguments)
 
 
+OF_MAPS = {f"{verb}_{units}" for verb in ("keep", "drop") for units in ("experts", "layers", "tokens")}
+"""`remove_units` with a map, by other names; capabilities list the maps."""
+
+
 def test_every_builder_of_rules_is_in_the_catalogue() -> None:
-    others = {"auto", "group", "tie", "sparsity", "load_recipe", "dump_recipe", "installed_method"}
-    assert set(rules.__all__) - others == {method.name for method in METHODS}
+    others = {"auto", "group", "tie", "sparsity", "kept", "load_recipe", "dump_recipe", "installed_method"}
+    assert set(rules.__all__) - others - OF_MAPS == {method.name for method in METHODS}

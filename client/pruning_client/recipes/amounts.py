@@ -1,4 +1,4 @@
-"""How much a rule prunes: a fraction or a count of what is unpruned, or the sparsity to reach."""
+"""How much a rule prunes: a fraction or a count of what is unpruned, the sparsity to reach, or how much is kept."""
 
 from numbers import Integral, Real
 from typing import Final, TypeAlias
@@ -8,7 +8,8 @@ from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 
 AmountLike: TypeAlias = float | int | pb.Amount
-"""As in torch: a float is a part of what is still unpruned, an int a number of weights; or what `sparsity` returns."""
+"""As in torch: a float is a part of what is still unpruned, an int a number of weights; or what `sparsity` or
+`kept` returns."""
 
 _LARGEST_COUNT: Final = 2**64 - 1
 
@@ -28,6 +29,14 @@ def amount_of(amount: AmountLike) -> pb.Amount:
 def sparsity(value: float) -> pb.Amount:
     """Prune until this part of all weights, 0.0 to 1.0, is pruned, those that were pruned before included."""
     return pb.Amount(sparsity=_part(value, "sparsity"))
+
+
+def kept(count: int) -> pb.Amount:
+    """Prune until this many units of each group are left; in global scope, of all groups together. For units only."""
+    if isinstance(count, bool) or not isinstance(count, Integral) or not 1 <= count <= _LARGEST_COUNT:
+        description = f"the number of units that are kept is 1 to 2^64 - 1, got {count!r}"
+        raise recipe_error(Reason.AMOUNT_OUT_OF_RANGE, "amount.kept", description)
+    return pb.Amount(kept=int(count))
 
 
 def _part(value: float, kind: str) -> float:

@@ -26,6 +26,7 @@ SCALARS: Final = {
     FieldDescriptor.TYPE_INT32: "an integer, -2^31 to 2^31 - 1",
     FieldDescriptor.TYPE_BOOL: "true or false",
     FieldDescriptor.TYPE_STRING: "text; quote it",
+    FieldDescriptor.TYPE_BYTES: "bytes as text in base64",
 }
 """Each scalar type of the contract's recipes, in words."""
 
@@ -66,7 +67,9 @@ def with_plain_words(message: Message, content: dict[str, Any]) -> dict[str, Any
         if field.enum_type is not None:
             shown[field.name] = _plain_words(field.enum_type)[text]
         elif field.message_type is None:
-            shown[field.name] = list(value) if field.is_repeated else text if isinstance(value, float) else value
+            shown[field.name] = (
+                list(value) if field.is_repeated else text if isinstance(value, float | bytes) else value
+            )
         elif field.message_type.GetOptions().map_entry:
             shown[field.name] = {key: _map_value(value[key], text[key]) for key in sorted(value)}
         elif field.is_repeated:

@@ -9,6 +9,9 @@ It is made from a rule's JSON mapping, which is also what a pruned file's histor
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from pruning_client.recipes.surgery_form import field as _get
+from pruning_client.recipes.surgery_form import surgery_form
+
 _STRUCTURED: Final = {"random": "random_structured"}
 _UNSTRUCTURED: Final = {
     "random": "random_unstructured",
@@ -24,10 +27,12 @@ _WITHOUT_RANKING: Final = {
     "custom_mask": "custom_from_mask",
     "method": "installed_method",
 }
-_UNIT_SCORES: Final = ("obs", "flap", "activation_norm", "weighted_magnitude", "unit_scores")
+_UNIT_SCORES: Final = (
+    *("obs", "flap", "activation_norm", "weighted_magnitude", "unit_scores", "router_magnitude", "listed"),
+)
 _SCORES: Final = (
     *("magnitude", "random", "importance_scores", "weighted_magnitude", "ria", "lamp", "obs", "flap"),
-    *("activation_norm", "unit_scores", "dead", *_WITHOUT_RANKING),
+    *("activation_norm", "unit_scores", "router_magnitude", "listed", "dead", *_WITHOUT_RANKING),
 )
 _WITHOUT_SCOPE: Final = ("lamp", "n_of_m", "remove_dead", *_WITHOUT_RANKING.values())
 _INFINITIES: Final = {"Infinity": "inf", "-Infinity": "-inf"}
@@ -41,6 +46,9 @@ def method_forms(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 def method_form(rule: Mapping[str, Any]) -> dict[str, Any]:
     """Return a rule, given as protobuf's JSON mapping, as the method that builds it and its arguments."""
+    form = surgery_form(rule)
+    if form is not None:
+        return form | _prior(rule)
     kind, score = _score(rule)
     granularity = rule.get("granularity", {})
     method = _method(kind, granularity)
@@ -50,9 +58,13 @@ def method_form(rule: Mapping[str, Any]) -> dict[str, Any]:
     fields |= _arguments(method, kind, score)
     fields |= _of_granularity(granularity)
     fields |= _calibration(method, rule)
-    if _word(rule.get("prior", "history")) != "history":
-        fields["prior"] = _word(rule["prior"])
+    fields |= _prior(rule)
     return fields | {key: list(patterns) for key, patterns in rule.get("select", {}).items() if patterns}
+
+
+def _prior(rule: Mapping[str, Any]) -> dict[str, str]:
+    word = _word(rule.get("prior", "history"))
+    return {} if word == "history" else {"prior": word}
 
 
 def _method(kind: str, granularity: Mapping[str, Any]) -> str:
@@ -74,7 +86,7 @@ def _score(rule: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
 
 def _amount(rule: Mapping[str, Any]) -> dict[str, Any]:
     amount = rule.get("amount", {})
-    numbers = {key: int(value) if key == "count" else value for key, value in amount.items()}
+    numbers = {key: int(value) if key in ("count", "kept") else value for key, value in amount.items()}
     return {"amount": numbers} if numbers else {}
 
 
@@ -155,12 +167,6 @@ def _integers(value: Any) -> Any:
 
 def _value(argument: Mapping[str, Any]) -> Any:
     return int(argument["integer"]) if "integer" in argument else next(iter(argument.values()), None)
-
-
-def _get(fields: Mapping[str, Any], name: str) -> Any:
-    """Return a field by its name in the contract, or the one that JSON has for it."""
-    first, *others = name.split("_")
-    return fields.get(name, fields.get(first + "".join(map(str.capitalize, others))))
 
 
 def _scope(name: str | None, default: str) -> str:

@@ -2,8 +2,9 @@
 
     rules.l1_unstructured(0.5, scope="global", exclude=["classifier.*"])
 
-`amount` has torch's meaning: a float is a part of what is still unpruned, an int a number of weights; and
-`sparsity(0.9)` prunes until that part of all weights is pruned. torch's `global_unstructured` is `scope="global"`.
+`amount` has torch's meaning: a float is a part of what is still unpruned, an int a number of weights. `sparsity(0.9)`
+prunes until that part of all weights is pruned, and `kept(32)` until 32 units of each group are left. torch's
+`global_unstructured` is `scope="global"`.
 
 Every builder takes `include` and `exclude`, patterns over full parameter names (globs, or regular expressions after
 `re:`; by default the weights of layers, without embeddings, output heads, routers and norms), and `prior`: what counts
@@ -29,7 +30,7 @@ from os import PathLike
 from typing import Any, Final
 
 from pruning_client.recipes.amounts import AmountLike as AmountLike
-from pruning_client.recipes.amounts import sparsity
+from pruning_client.recipes.amounts import kept, sparsity
 from pruning_client.recipes.channel_groups import group, tie
 from pruning_client.rules.automatic import auto
 from pruning_client.rules.calibrated_entries import ScoreName as ScoreName
@@ -47,6 +48,14 @@ from pruning_client.rules.parts import NormLike as NormLike
 from pruning_client.rules.parts import Patterns as Patterns
 from pruning_client.rules.parts import PriorName as PriorName
 from pruning_client.rules.parts import ScopeName as ScopeName
+from pruning_client.rules.surgery import (
+    drop_experts,
+    drop_layers,
+    drop_tokens,
+    keep_experts,
+    keep_layers,
+    keep_tokens,
+)
 from pruning_client.rules.units import UnitScoreName as UnitScoreName
 from pruning_client.rules.units import remove_dead, remove_random, remove_units
 from pruning_proto.v1 import pruning_pb2 as pb
@@ -54,10 +63,17 @@ from pruning_proto.v1 import pruning_pb2 as pb
 __all__ = [
     "auto",
     "custom_from_mask",
+    "drop_experts",
+    "drop_layers",
+    "drop_tokens",
     "dump_recipe",
     "group",
     "identity",
     "installed_method",
+    "keep_experts",
+    "keep_layers",
+    "keep_tokens",
+    "kept",
     "l1_unstructured",
     "lamp",
     "ln_structured",
@@ -105,6 +121,7 @@ _BUILDERS: Final[Mapping[str, Callable[..., pb.Rule]]] = {
     for builder in (
         *(identity, random_unstructured, l1_unstructured, random_structured, ln_structured),
         *(wanda, ria, sparsegpt, lamp, n_of_m),
+        *(keep_experts, drop_experts, keep_layers, drop_layers, keep_tokens, drop_tokens),
         *(custom_from_mask, remove_units, remove_random, remove_dead, installed_method),
     )
 }

@@ -12,7 +12,9 @@ from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 
 Groups: TypeAlias = pb.Group | Iterable[pb.Group]
-UnitScoreName: TypeAlias = Literal["magnitude", "obs", "flap", "activation_norm", "weighted_magnitude", "unit_scores"]
+UnitScoreName: TypeAlias = Literal[
+    "magnitude", "obs", "flap", "activation_norm", "weighted_magnitude", "unit_scores", "router_magnitude"
+]
 
 _END_OF_64_BITS: Final = 2**64
 _SCORES: Final = {
@@ -21,6 +23,7 @@ _SCORES: Final = {
     "activation_norm": pb.Score(activation_norm=pb.ActivationNorm()),
     "weighted_magnitude": pb.Score(weighted_magnitude=pb.WeightedMagnitude()),
     "unit_scores": pb.Score(unit_scores=pb.UnitScores()),
+    "router_magnitude": pb.Score(router_magnitude=pb.RouterMagnitude()),
 }
 
 
@@ -47,7 +50,8 @@ def remove_units(
 
     Other scores than "magnitude" use statistics of the tensors that consume the channels: "obs" is the best of them,
     and needs Gram matrices (`w:in_gram`); "activation_norm", "weighted_magnitude" and "flap" need norms. "unit_scores"
-    are scores that the caller sends (`w:unit_scores`). `update="refit"` fits the remaining weights of the consumers by
+    are scores that the caller sends (`w:unit_scores`), and "router_magnitude" ranks experts by the magnitude of their
+    router's rows. `update="refit"` fits the remaining weights of the consumers by
     least squares, "bias_compensation" their biases.
     """
     if score == "magnitude":

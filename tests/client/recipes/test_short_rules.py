@@ -25,6 +25,12 @@ RULES = {
     "remove_units": rules.remove_units(0.5, float("-inf"), groups=GROUP, round_to=8, same_width=True),
     "remove_random": rules.remove_random(0.5, map="llama_heads", head_dim=64),
     "remove_dead": rules.remove_dead(groups=[GROUP, rules.group(rules.tie("c", 1, indices=[0, 2], scored=False))]),
+    "keep_experts": rules.keep_experts(32, score="magnitude", scope="global", least_kept=8, balanced_blocks=4),
+    "drop_experts": rules.drop_experts({"model.layers.1.mlp": "3,7,12-15"}),
+    "keep_layers": rules.keep_layers(2, score={"model.layers": [0.5, 0.25, 1.0]}),
+    "drop_layers": rules.drop_layers("21-28"),
+    "keep_tokens": rules.keep_tokens([0, 1, 2, 9]),
+    "drop_tokens": rules.drop_tokens(5),
     "installed_method": rules.installed_method("stripes", {"steps": 3, "scale": 0.5, "strict": True, "way": "up"}),
 }
 
@@ -41,6 +47,13 @@ def test_rule_of_every_method_is_written_and_read(tmp_path: Path, method: str) -
     assert load(tmp_path, text) == recipe
 
 
+def test_bits_of_kept_units_are_written_in_full(tmp_path: Path) -> None:
+    rule = rules.keep_tokens([1])
+    rule.score.listed.every_group.kept_bits = b"\x02\x80"
+    recipe = pb.Recipe(rules=[rule])
+    assert load(tmp_path, rules.dump_recipe(recipe)) == recipe
+
+
 def test_rule_of_no_builder_is_written_in_full(tmp_path: Path) -> None:
     scores = pb.ImportanceScores(fall_back_to_weights=True)  # which builders set in global scope only
     rule = pb.Rule(score=pb.Score(importance_scores=scores), amount=pb.Amount(count=5), scope=pb.SCOPE_LOCAL)
@@ -54,6 +67,13 @@ def test_rule_of_no_builder_is_written_in_full(tmp_path: Path) -> None:
     ("text", "rule"),
     [
         pytest.param("method: l1_unstructured, amount: 0.5", rules.l1_unstructured(0.5), id="fraction"),
+        pytest.param("method: keep_experts, experts: 32", rules.keep_experts(32), id="experts"),
+        pytest.param("method: drop_layers, layers: 21-28", rules.drop_layers(range(21, 29)), id="layers"),
+        pytest.param(
+            "method: remove_units, map: experts, score: router_magnitude, amount: {kept: 8}",
+            rules.remove_units(rules.kept(8), map="experts", score="router_magnitude"),
+            id="units kept",
+        ),
         pytest.param("method: l1_unstructured, amount: 5", rules.l1_unstructured(5), id="count"),
         pytest.param(
             "method: l1_unstructured, sparsity: 0.9", rules.l1_unstructured(rules.sparsity(0.9)), id="sparsity"
