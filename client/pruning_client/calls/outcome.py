@@ -27,7 +27,7 @@ def result_of(request: PruneRequestSpec, outcome: Outcome, buffer: memoryview) -
     source = request.source
     return Result(
         plan=outcome.plan,
-        report=whole_report(outcome),
+        report=whole_report(request, outcome),
         header=outcome.header,
         layout=outcome.layout,
         buffer=buffer,
@@ -37,8 +37,8 @@ def result_of(request: PruneRequestSpec, outcome: Outcome, buffer: memoryview) -
     )
 
 
-def whole_report(outcome: Outcome) -> Report:
-    """Return the report of a call. Raises: ProtocolError if there is none."""
+def whole_report(request: PruneRequestSpec, outcome: Outcome) -> Report:
+    """Return the report of a call, with this client's warnings. Raises: ProtocolError if there is none."""
     if outcome.report is None:
         raise ProtocolError("the call ended well, but without the report")
-    return outcome.report
+    return outcome.report.with_warnings(*request.warnings)

@@ -16,6 +16,7 @@ from pruning_client.checkpoints.model_type import model_type_beside
 from pruning_client.checkpoints.opened import open_source
 from pruning_client.checkpoints.state_dict import StateDict, StateDictSource
 from pruning_client.errors import recipe_error
+from pruning_client.results.model_warning import ModelWarning
 from pruning_client.statistics.gguf import is_gguf
 from pruning_client.statistics.statistics import Statistics
 from pruning_proto.reasons import Reason
@@ -54,6 +55,7 @@ class PruneRequestSpec:
     `model_type` is as in config.json; empty if it is not known.
     `statistics` are those that are not yet part of `source`, see `sent_statistics`. What belongs to those that are:
     `auxiliary_aliases`, `input_dims` by weight, and whether unused ones are to be ignored, for a plan.
+    `warnings` are what this client found, for the report or the plan.
     """
 
     source: Source
@@ -64,6 +66,7 @@ class PruneRequestSpec:
     auxiliary_aliases: Mapping[str, str] = field(default_factory=dict)
     input_dims: Mapping[str, int] = field(default_factory=dict)
     skips_unused: bool = False
+    warnings: tuple[ModelWarning, ...] = ()
 
     @property
     def message(self) -> pb.PruneOptions:

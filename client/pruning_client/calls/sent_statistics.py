@@ -12,6 +12,7 @@ from math import prod
 from typing import TYPE_CHECKING, Final
 
 from pruning_client.calls.request import PruneRequestSpec
+from pruning_client.calls.unused_statistics import check_used, of_other_weights
 from pruning_client.errors import MismatchError
 from pruning_client.results.plan import Plan
 from pruning_client.statistics.attached import SourceWithStatistics, renamed, statistics_of
@@ -43,19 +44,25 @@ def with_all_statistics(request: PruneRequestSpec) -> PruneRequestSpec:
     options = replace(
         request.options, output=pb.OUTPUT_FORM_PLAN, digests=False, canonical_zero=False, scan_sparsities=()
     )
-    planned = replace(request, options=options, skips_unused=True)
+    warnings = of_other_weights(request.source, request.statistics)
+    planned = replace(request, options=options, skips_unused=True, warnings=warnings)
     return _attached(planned, names, dict.fromkeys(names, STATISTICS))
 
 
 def with_used_statistics(request: PruneRequestSpec, plan: Plan) -> PruneRequestSpec:
-    """Return a request with the statistics that its recipe uses, by the plan with all of them."""
+    """Return a request with the statistics that its recipe uses, by the plan with all of them.
+
+    Raises: MismatchError if it uses none.
+    """
     assert request.statistics is not None  # noqa: S101 - the caller's check
+    check_used(request, plan)
     names = statistics_of(request.source, request.statistics)
     used = {tensor.name: tensor.auxiliary for tensor in plan.tensors if tensor.auxiliary}
     if request.options.output == pb.OUTPUT_FORM_SCAN:
         selected = [tensor.name for tensor in plan.tensors if tensor.rules and tensor.name in names]
         used |= {name: (*used.get(name, ()), *_predicting(request.statistics, names[name])) for name in selected}
-    return _attached(request, names, used)
+    warned = replace(request, warnings=of_other_weights(request.source, request.statistics))
+    return _attached(warned, names, used)
 
 
 def _predicting(statistics: "Statistics", known: str) -> tuple[str, ...]:

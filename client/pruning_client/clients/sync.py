@@ -21,6 +21,7 @@ from pruning_client.calls.request import (
 )
 from pruning_client.calls.sent_statistics import explaining_missing, with_all_statistics, with_used_statistics
 from pruning_client.calls.sinks import MemorySink, NoResultSink, Sink, checking_free_space, open_files
+from pruning_client.calls.unused_statistics import check_used
 from pruning_client.checkpoints.split import SplitFiles
 from pruning_client.checkpoints.state_dict import StateDict
 from pruning_client.clients.base import ClientBase, PruneCall, SinkT, ValueT
@@ -111,9 +112,9 @@ class Client(ClientBase):
         `importance_scores` and `masks` map parameter names to tensors of the same shape, for rules with
         `importance_scores=True` and `custom_from_mask`. `statistics` are those of the layers' inputs, or the path of
         their file, for rules that rank or update by them; those that the rules use are sent, after a plan that says
-        which. Prior masks go in the state dict, as `w:mask_bits` of an earlier result or as
-        torch's `w_orig` and `w_mask`. `seed` replaces the recipe's; without either one is drawn if a rule is random,
-        and the report has it. `digests` asks for SHA-256 of what was sent and received, in the report.
+        which; if they use none, the call is refused. Prior masks go in the state dict, as `w:mask_bits` of an earlier
+        result or as torch's `w_orig` and `w_mask`. `seed` replaces the recipe's; without either one is drawn if a rule
+        is random, and the report has it. `digests` asks for SHA-256 of what was sent and received, in the report.
         `canonical_zero`, for output "packed", writes -0.0 as +0.0, which takes less. A packed file is unpacked and
         then pruned.
         """
@@ -280,14 +281,20 @@ def _result(request: PruneRequestSpec, outcome: Outcome, sink: MemorySink) -> Re
     return result_of(request, outcome, sink.buffer)
 
 
-def _report(_request: PruneRequestSpec, outcome: Outcome, _sink: Sink) -> Report:
-    return whole_report(outcome)
+def _report(request: PruneRequestSpec, outcome: Outcome, _sink: Sink) -> Report:
+    return whole_report(request, outcome)
 
 
-def _plan(_request: PruneRequestSpec, outcome: Outcome, _sink: Sink) -> Plan:
+def _plan(request: PruneRequestSpec, outcome: Outcome, _sink: Sink) -> Plan:
+    if request.skips_unused:
+        check_used(request, outcome.plan)
+    return outcome.plan.with_warnings(*request.warnings)
+
+
+def _plan_before(_request: PruneRequestSpec, outcome: Outcome, _sink: Sink) -> Plan:
     return outcome.plan
 
 
 def planning(request: PruneRequestSpec) -> PruneCall[NoResultSink, Plan]:
     """Return the plan with all statistics, which comes before a call that has some."""
-    return PruneCall(lambda: request, _nowhere, _plan, None, None)
+    return PruneCall(lambda: request, _nowhere, _plan_before, None, None)

@@ -100,6 +100,26 @@ def test_statistics_of_another_model_are_refused(model: Path, tmp_path: Path) ->
     assert "the statistics belong to another model" in done.stderr
 
 
+@pytest.mark.parametrize("words", [("-o", "OUT"), ("--plan",), ("--dry-run",)], ids=lambda words: words[0])
+def test_statistics_that_no_rule_uses_are_refused(model: Path, tmp_path: Path, words: tuple[str, ...]) -> None:
+    file, statistics = model / "model.safetensors", model / "norms.safetensors"
+    written = [tmp_path / "out" if word == "OUT" else word for word in words]
+    done = prune("run", file, *written, "--method", "l1_unstructured", *HALF, "--statistics", statistics)
+    assert done.returncode == 2
+    assert "no rule uses the statistics (rules[0]: score magnitude)" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_statistics_of_other_weights_are_named(model: Path, tmp_path: Path) -> None:
+    part = load_file(model / "model.safetensors")
+    save_file({"0.weight": part["0.weight"]}, tmp_path / "shard.safetensors")
+    words = (*HALF, *WANDA, "--statistics", model / "norms.safetensors", "--json")
+    done = prune("run", tmp_path / "shard.safetensors", "-o", tmp_path / "out", *words)
+    assert done.returncode == 0, done.stderr
+    (warning,) = [each for each in json.loads(done.stdout)["warnings"] if each["kind"] == "unmatched_statistics"]
+    assert warning["message"] == "the statistics of '2.weight' are not used: the model has no tensor of this name"
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "missing.safetensors"])
 def test_file_without_statistics_is_refused(model: Path, name: str) -> None:
     done = prune("run", model / "model.safetensors", "--plan", *HALF, "--method", "wanda", "--statistics", model / name)

@@ -146,6 +146,23 @@ def test_weight_without_statistics_is_refused_with_the_reason(client: Client) ->
     assert "a Conv2d of 2 groups has other inputs" in "".join(caught.value.__notes__)
 
 
+def test_statistics_that_no_rule_uses_are_refused(client: Client) -> None:
+    layer = nn.Sequential(nn.Linear(4, 3))
+    statistics = collect_statistics(layer, [torch.ones(2, 4)])
+    for verb in (client.prune, client.plan, client.dry_run):
+        with pytest.raises(MismatchError, match="no rule uses the statistics") as caught:
+            verb(layer.state_dict(), rules.l1_unstructured(0.5), statistics=statistics)
+        assert caught.value.reason == "UNUSED_COMPANION"
+    assert client.scan(layer.state_dict(), rules.l1_unstructured(0.5), statistics=statistics).tensors[0].curve
+
+
+def test_tied_weights_have_no_unmatched_statistics(client: Client) -> None:
+    model = models.gpt2()
+    statistics = collect_statistics(model, BATCHES)
+    report = client.dry_run(model.state_dict(), rules.wanda(0.5), statistics=statistics)
+    assert not [each for each in report.warnings if each.kind == "unmatched_statistics"]
+
+
 def test_plan_and_dry_run_take_statistics(client: Client) -> None:
     model = models.llama()
     statistics = collect_statistics(model, BATCHES, kind="gram")

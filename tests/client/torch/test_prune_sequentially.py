@@ -17,7 +17,8 @@ from pruning_client.torch import collect_statistics, prune_sequentially, prune_s
 from tests.client.torch import tiny_models as models
 from tests.servers import ServerProcess
 
-HALF = rules.l1_unstructured(0.5)
+HALF = rules.wanda(0.5)
+BY_MAGNITUDE = rules.l1_unstructured(0.5)
 BATCHES = [models.padded((7, 4)), models.tokens(seed=3)]
 
 
@@ -73,13 +74,13 @@ def values(tensor: Any) -> Any:
     return np.frombuffer(tensor.data(), {"F32": "<f4", "F64": "<f8"}[tensor.dtype])
 
 
-def test_result_is_that_of_pruning_each_block_by_hand(server: ServerProcess) -> None:
+def test_rule_that_uses_no_statistics_gets_none(server: ServerProcess) -> None:
     model, by_hand = models.llama(), models.llama()
     with Client(server.address) as client:
-        prune_sequentially(client, model, BATCHES, HALF)
+        prune_sequentially(client, model, BATCHES, BY_MAGNITUDE)
         for number in range(2):
             state = {key: value for key, value in by_hand.state_dict().items() if f".layers.{number}." in key}
-            by_hand.load_state_dict(client.prune(state, HALF).state_dict, strict=False)
+            by_hand.load_state_dict(client.prune(state, BY_MAGNITUDE).state_dict, strict=False)
     for name, tensor in by_hand.state_dict().items():
         assert torch.equal(model.state_dict()[name], tensor), name
 
@@ -103,7 +104,7 @@ def test_interrupted_run_goes_on_from_its_folder(server: ServerProcess, tmp_path
 def test_folder_of_another_run_is_refused(server: ServerProcess, tmp_path: Path, other: str) -> None:
     with Client(server.address) as client:
         prune_sequentially(client, models.llama(), BATCHES, HALF, folder=tmp_path)
-        given = rules.l1_unstructured(0.6) if other == "rules" else HALF
+        given = rules.wanda(0.6) if other == "rules" else HALF
         batches = BATCHES[:1] if other == "batches" else BATCHES
         model = models.llama()
         if other == "model":
@@ -118,7 +119,7 @@ def test_random_rules_go_on_with_their_seed(server: ServerProcess, tmp_path: Pat
     rule, whole, again = rules.random_unstructured(0.5), models.llama(), models.llama()
     with Client(server.address) as client:
         with pytest.raises(ConnectionError):
-            prune_sequentially(Watched(client, 1), whole, BATCHES, rule, folder=tmp_path)
+            prune_sequentially(Watched(client, 2), whole, BATCHES, rule, folder=tmp_path)
         prune_sequentially(client, again, BATCHES, rule, folder=tmp_path)
     first = "model.layers.0.mlp.up_proj.weight"
     assert torch.equal(whole.state_dict()[first], again.state_dict()[first])

@@ -32,7 +32,7 @@ class BlockRequest:
 
     state_dict: Mapping[str, Tensor]
     rules: pb.Recipe
-    statistics: Statistics
+    statistics: Statistics | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +137,7 @@ class _Procedure:
             return PrunedBlock(block.path, 0, 0, 0)
         statistics = self._collect(number)
         try:
-            result = yield BlockRequest(before, recipe, statistics)
+            result = yield from _asked(before, recipe, statistics)
         except MismatchError as error:
             if error.reason == Reason.SELECTS_NOTHING and len(recipe.rules) == 1:
                 return PrunedBlock(block.path, 0, 0, 0)
@@ -164,6 +164,18 @@ class _Procedure:
         """Replace the hidden states by those that a pruned block makes of them."""
         for sample in self.samples:
             sample.hidden = sample.calls[number](self.blocks[number].module, sample.hidden)
+
+
+def _asked(
+    state_dict: Mapping[str, Tensor], recipe: pb.Recipe, statistics: Statistics
+) -> Generator[BlockRequest, Result, Result]:
+    """Ask for a block to be pruned, without statistics if none of the rules of this block uses them."""
+    try:
+        return (yield BlockRequest(state_dict, recipe, statistics))
+    except MismatchError as error:
+        if error.reason != Reason.UNUSED_COMPANION:
+            raise
+    return (yield BlockRequest(state_dict, recipe, None))
 
 
 @torch.no_grad()
