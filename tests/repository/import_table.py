@@ -31,6 +31,7 @@ TABLES: Final[Mapping[str, Table]] = {
         methods="",
         reasons="",
         spans="",
+        layer_stacks="",
         framing="v1",
         safetensors="limits names reasons spans",
         packed="names reasons safetensors spans",
@@ -159,6 +160,9 @@ LIBRARIES: Final[Mapping[str, frozenset[str]]] = {
 """The modules and subpackages that may import a library, or another package, at run time; what is not here is free."""
 
 CONSTANTS: Final = frozenset(
-    {"pruning_proto.names", "pruning_proto.formats", "pruning_proto.spans", "pruning_proto.safetensors.dtypes"}
+    {
+        *("pruning_proto.names", "pruning_proto.formats", "pruning_proto.spans", "pruning_proto.safetensors.dtypes"),
+        "pruning_proto.layer_stacks",  # client and engine name the same layers
+    }
 )
 """What the engine may import of the contract's package: tables and functions that need neither protobuf nor gRPC."""

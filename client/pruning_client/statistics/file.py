@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 from pruning_client.checkpoints.atomic_file import replacing
 from pruning_client.checkpoints.file import FileSource
 from pruning_client.errors import CheckpointError, layout_error
-from pruning_client.statistics.names import Kind
+from pruning_client.statistics.names import UNIT_STATISTICS, Kind
 from pruning_client.statistics.tensor import StatisticsTensor
 from pruning_proto.names import FRAMEWORK, FRAMEWORK_KEY, STATISTICS
 from pruning_proto.reasons import Reason
@@ -22,6 +22,8 @@ KEY: Final = "pruning.statistics.v1"
 """The key of the metadata: a JSON object with `version`, `kind`, `aliases`, `input_dims` and the others."""
 
 VERSION: Final = 1
+
+_SUFFIXES: Final = (*STATISTICS, *UNIT_STATISTICS)
 
 _MAPS: Final = ("aliases", "input_dims", "tokens", "module_names", "skipped")
 
@@ -102,8 +104,8 @@ def _fields(about: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_names(path: str, names: Iterable[str]) -> None:
     for name in names:
-        if not name.endswith(STATISTICS):
-            raise _error(path, f"tensor {name!r} is no statistic; these end in {', '.join(STATISTICS)}")
+        if not name.endswith(_SUFFIXES):
+            raise _error(path, f"tensor {name!r} is no statistic; these end in {', '.join(_SUFFIXES)}")
 
 
 def _error(path: str, description: str) -> CheckpointError:

@@ -1,10 +1,19 @@
-"""Kinds of statistics. Their suffixes are `pruning_proto.names.STATISTICS`."""
+"""Kinds of statistics. Their suffixes are `pruning_proto.names.STATISTICS`, and `UNIT_STATISTICS` for units."""
 
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
-Kind: TypeAlias = Literal["norms", "gram", "inputs"]
+from pruning_proto.names import UNIT_COUNT, UNIT_SUM
+
+Kind: TypeAlias = Literal["norms", "gram", "inputs", "layers", "experts"]
+
+UnitKind: TypeAlias = Literal["layers", "experts"]
+"""Kinds that have a number for each unit of a group, and nothing for single weights."""
+
+UNIT_KINDS: Final[tuple[UnitKind, ...]] = ("layers", "experts")
+
+UNIT_STATISTICS: Final = (UNIT_SUM, UNIT_COUNT)
 
 
 def weight_of(name: str) -> str:
-    """Return the weight that a tensor of statistics belongs to."""
+    """Return the weight, or the group of units, that a tensor of statistics belongs to."""
     return name.rpartition(":")[0]

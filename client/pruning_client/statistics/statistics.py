@@ -13,11 +13,13 @@ class Statistics(StatisticsValue):
         kind: "norms" has `w:in_sum2` and `w:in_sum` of shape [C] and `w:in_count`; "gram" also `w:in_gram`, [C, C], the
             sum over all tokens of x xᵀ; "inputs" also `w:inputs`, [T, C], a sample of the inputs. C is the number of
             input channels; of a convolution it is the product of the weight's dims after the first, in their order.
-            Experts that are stacked in one tensor have one more dim, of experts, in front.
+            Experts that are stacked in one tensor have one more dim, of experts, in front. "layers" and "experts" have
+            `g:unit_sum` and `g:unit_count`, one number for each unit of a group `g`, whose quotient is its score.
         tensors: by full name, `w:in_gram`, with the weight's name on disk.
         aliases: auxiliary tensors that are equal to another one, because the weights have the same input.
         input_dims: the dim of the input channels, by the weight's name, on disk and in memory.
-        tokens: how many inputs were counted, by the weight's name on disk; of stacked experts over all of them.
+        tokens: how many inputs were counted, by the weight's name on disk; of stacked experts over all of them. Of
+            kinds "layers" and "experts" by the group's name, over all of its units.
         module_names: the names on disk of weights that have another name in memory; a tuple for a weight that stacks
             them.
         skipped: weights of the model without statistics, by name, each with the reason.

@@ -9,7 +9,7 @@ the statistics under both. Names on disk are looked up first.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from pruning_client.statistics.names import Kind, weight_of
+from pruning_client.statistics.names import UNIT_KINDS, Kind, weight_of
 from pruning_client.statistics.tensor import StatisticsTensor, stacked
 from pruning_proto.names import STATISTICS
 
@@ -41,11 +41,12 @@ class StatisticsValue:
 
     def __repr__(self) -> str:
         size = sum(tensor.size_bytes for tensor in self.tensors.values())
-        return f"<Statistics of kind {self.kind!r} for {len(self.weights)} weights, {size:,} bytes>"
+        holders = "groups" if self.kind in UNIT_KINDS else "weights"
+        return f"<Statistics of kind {self.kind!r} for {len(self.weights)} {holders}, {size:,} bytes>"
 
     @property
     def weights(self) -> tuple[str, ...]:
-        """The weights that have statistics, by their names on disk."""
+        """The weights that have statistics, by their names on disk; of kinds "layers" and "experts" the groups."""
         names = (*self.tensors, *self.aliases)
         return tuple(dict.fromkeys(weight_of(name) for name in names))
 

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from pruning_client.errors import recipe_error
-from pruning_client.statistics.names import Kind
+from pruning_client.statistics.names import UNIT_KINDS, Kind
 from pruning_client.statistics.statistics import Statistics
+from pruning_client.torch.collection.block_influence import BlockInfluence
 from pruning_client.torch.collection.collector import Collector
 from pruning_client.torch.collection.disk_names import DiskNames
+from pruning_client.torch.collection.expert_saliency import ExpertSaliency
 from pruning_client.torch.collection.output_gradients import OutputGradients
 from pruning_client.torch.collection.padding import Padding
 from pruning_client.torch.collection.sums import Sampling, SumsOptions
@@ -52,12 +54,16 @@ def collect_statistics(  # noqa: PLR0913 - one keyword for each option
     SparseGPT, swaps and updates: C^2 numbers for each input of C channels, stored as `gram_dtype`. "inputs" adds up to
     `sample_rows` rows of the inputs in the model's dtype instead: the `sampling` is "random", by `seed`, or the
     "first". Layers with the same input, such as q, k and v, share one statistic. Sums are computed in fp64.
+    "layers" measures how much each layer changes what passes through it (ShortGPT's block influence), and "experts" how
+    much each expert adds to the output of its block (REAP): scores by which layers and experts are removed. These are
+    numbers per unit of a group: the stack `model.layers`, the block `model.layers.0.mlp`.
 
     `batches` are keyword inputs, as a tokenizer returns them, or single tensors; they are moved to the model's device.
     Where a batch has an `attention_mask` of shape [sequences, tokens], tokens with 0 do not count. Padding is known for
     inputs of shape [sequences, tokens, ...] or [sequences * tokens, C]; others, such as a convolution's, count whole.
-    `include` and `exclude` are patterns of weights, as of rules, over names in memory or on disk. `progress` is True
-    for a bar (with tqdm, if it is installed), or a function that is called with the batches done and their number.
+    `include` and `exclude` are patterns of weights, as of rules, over names in memory or on disk; for "layers" and
+    "experts" of groups, as on disk. `progress` is True for a bar (with tqdm, if it is installed), or a function that is
+    called with the batches done and their number.
 
     `loss` is for a refit that keeps the model's loss low instead of each layer's outputs alike: a function of what the
     model returns, such as `lambda output: output.loss` for batches with labels. One backward pass a batch adds the Gram
@@ -74,9 +80,15 @@ def collect_statistics(  # noqa: PLR0913 - one keyword for each option
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"statistics are collected from a torch module, got {type(model).__name__}")
-    options = options_of(kind, gram_dtype, sample_rows, sampling, seed)
+    targets, names = Targets(include, exclude), DiskNames(model)
     outputs = None if loss is None else OutputGradients(loss)
-    collector = Collector(model, "", options, Targets(include, exclude), DiskNames(model), outputs)
+    collector: Collector | BlockInfluence | ExpertSaliency
+    if kind in UNIT_KINDS:
+        _check_no_loss(kind, outputs)
+        collector = (BlockInfluence if kind == "layers" else ExpertSaliency)(model, targets, names)
+    else:
+        options = options_of(kind, gram_dtype, sample_rows, sampling, seed, more_kinds=UNIT_KINDS)
+        collector = Collector(model, "", options, targets, names, outputs)
     with evaluating(model), collector.hooks(), watching(progress, batches) as watcher:
         for number, batch in enumerate(_checked(batches), start=1):
             inputs = on_device(batch, model)
@@ -88,10 +100,17 @@ def collect_statistics(  # noqa: PLR0913 - one keyword for each option
     return collector.statistics()
 
 
-def options_of(kind: str, gram_dtype: str, sample_rows: int, sampling: str, seed: int) -> SumsOptions:
-    """Return the options of sums. Raises: RecipeError for one that is not valid."""
+def _check_no_loss(kind: str, outputs: OutputGradients | None) -> None:
+    if outputs is not None:
+        raise recipe_error(Reason.INVALID_RECIPE, "loss", f"statistics of kind {kind!r} take no loss; leave it out")
+
+
+def options_of(  # noqa: PLR0913 - one for each option
+    kind: str, gram_dtype: str, sample_rows: int, sampling: str, seed: int, *, more_kinds: tuple[str, ...] = ()
+) -> SumsOptions:
+    """Return the options of sums. Raises: RecipeError for one that is not valid; `more_kinds` are named as allowed."""
     choices: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-        ("kind", kind, ("norms", "gram", "inputs")),
+        ("kind", kind, ("norms", "gram", "inputs", *more_kinds)),
         ("gram_dtype", gram_dtype, tuple(_GRAM_DTYPES)),
         ("sampling", sampling, ("random", "first")),
     )

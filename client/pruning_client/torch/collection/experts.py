@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Iterator
 from typing import Any, Final, cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
@@ -38,25 +39,50 @@ class ExpertRows:
         self, args: tuple[Any, ...], kwargs: dict[str, Any], padding: Padding
     ) -> Iterator[tuple[int, Tensor, Tensor]]:
         """Return an expert's number, the rows of its first projection, and those of `down_proj`, for each it has."""
-        for expert, rows in self._routed(args, kwargs, padding):
+        for expert, rows, _ in self._routed(args, kwargs, padding):
             if len(rows):
                 yield expert, rows, self._hidden(expert, rows)
 
-    def _routed(self, args: tuple[Any, ...], kwargs: dict[str, Any], padding: Padding) -> Iterator[tuple[int, Tensor]]:
+    def contributions(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], padding: Padding
+    ) -> Iterator[tuple[int, Tensor]]:
+        """Return an expert's number, and for each token that is routed to it the norm of what it adds to the output.
+
+        The norm of the expert's output is multiplied by the token's gate, of those that add up to 1 for each token.
+        Shape: to (tokens,), in fp64.
+        """
+        for expert, rows, gates in self._routed(args, kwargs, padding):
+            if len(rows):
+                yield expert, self._output(expert, self._hidden(expert, rows)).norm(dim=-1).double() * gates
+
+    def _routed(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], padding: Padding
+    ) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """Return an expert's number, its rows, and the gate of each; of rows that are multiplied by it already, 1."""
         given = list(inspect.signature(self._module.forward).bind(*args, **kwargs).arguments.values())
         if self._is_sorted:
             stack = given[0].reshape(self.experts, -1, self.channels)
             real = padding.real_tokens(stack.shape[1])
             for expert, rows in enumerate(stack):
                 own = rows if real is None else rows[real.to(rows.device)]
-                yield expert, own[own.ne(0).any(1)]
+                routed = own[own.ne(0).any(1)]
+                yield expert, routed, routed.new_ones(len(routed), dtype=torch.float64)
             return
         tokens, chosen = given[0].reshape(-1, self.channels), given[1]
         chosen = chosen.reshape(-1, chosen.shape[-1])
+        gates = _gates(given[2], chosen)
         real = padding.real_tokens(len(tokens))
         for expert in range(self.experts):
-            is_routed = chosen.eq(expert).any(1)
-            yield expert, tokens[is_routed if real is None else is_routed & real.to(is_routed.device)]
+            is_chosen = chosen.eq(expert)
+            is_routed = is_chosen.any(1)
+            own = is_routed if real is None else is_routed & real.to(is_routed.device)
+            yield expert, tokens[own], gates.where(is_chosen, 0.0).sum(1)[own]
+
+    def _output(self, expert: int, hidden: Tensor) -> Tensor:
+        weight = cast("Tensor", self._module.down_proj)[expert]
+        found = hidden @ weight if self._is_transposed else F.linear(hidden, weight)
+        bias = getattr(self._module, "down_proj_bias", None)
+        return found if bias is None else found + bias[expert]
 
     def _hidden(self, expert: int, rows: Tensor) -> Tensor:
         weight = self._weight[expert]
@@ -83,6 +109,15 @@ def experts_of(module: nn.Module) -> ExpertRows | str | None:
     if hasattr(module, "is_transposed") or type(module).__name__ == _SORTED:
         return ExpertRows(module)
     return f"inputs of the experts {type(module).__name__} are not counted: their layout is not known"
+
+
+def _gates(weights: Tensor, chosen: Tensor) -> Tensor:
+    """Return the weights of the chosen experts, of a sum of 1 for each token. Shape: (tokens, chosen), in fp64."""
+    each = weights.reshape(len(chosen), -1).double()
+    if each.shape != chosen.shape:  # one for each expert
+        each = each.gather(1, chosen)
+    total = each.sum(1, keepdim=True)
+    return each / total.where(total != 0, 1.0)
 
 
 def _is_stack(module: nn.Module, name: str) -> bool:
