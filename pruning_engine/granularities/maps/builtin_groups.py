@@ -13,6 +13,7 @@ from pruning_engine.errors import MismatchError, Reason, RecipeError
 from pruning_engine.granularities.channel_groups import ChannelGroup, ChannelSlice, refuse
 from pruning_engine.granularities.maps.attention_maps import llama_kv_groups
 from pruning_engine.granularities.maps.blocks import Blocks, Shapes
+from pruning_engine.granularities.maps.experts.experts_map import experts, experts_of_layers, experts_of_mtp
 from pruning_engine.granularities.maps.found import Found
 from pruning_engine.granularities.maps.mlp_maps import bert_ffn, llama_mlp
 
@@ -105,6 +106,23 @@ MAPS: Final[Mapping[str, GroupMap]] = MappingProxyType(
             "ViT, CLIP, OPT and Whisper (fc1 and fc2): their inner width.",
             (),
             bert_ffn,
+        ),
+        "experts": GroupMap(
+            "Experts of a mixture of experts, each with its row of the router and its biases, also of "
+            "multi-token-prediction layers; one tensor per expert (Mixtral, MiniMax, Qwen2 and Qwen3, DeepSeek, GLM-4, "
+            "dots, OLMoE, ERNIE, Jamba, Phi, HunYuan, LFM2, ...) or stacked (GPT-OSS, Llama 4, Granite, JetMoE, DBRX).",
+            (),
+            experts,
+        ),
+        "experts_of_layers": GroupMap(
+            "Experts as in map `experts`, but not those of multi-token-prediction layers.",
+            (),
+            experts_of_layers,
+        ),
+        "experts_of_mtp": GroupMap(
+            "Experts as in map `experts`, but only those of multi-token-prediction layers.",
+            (),
+            experts_of_mtp,
         ),
         "resnet_basic": GroupMap(
             "ResNet blocks of two convolutions, as transformers names them: the channels between the two, with their "

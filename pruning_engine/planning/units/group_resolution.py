@@ -240,7 +240,9 @@ class _Asked:
 
 def _is_input(tie: ChannelSlice, shape: tuple[int, ...]) -> bool:
     """Whether a tie of a map is along the inputs of its tensor: dim 1; of stacked experts, what is not gate and up."""
-    return tie.outer == 1 if len(shape) == _STACKED_DIMS else len(shape) >= _SCORED_DIMS and tie.dim == 1
+    if len(shape) == _STACKED_DIMS:
+        return tie.outer == 1 and tie.dim != 0
+    return len(shape) >= _SCORED_DIMS and tie.dim == 1
 
 
 _Covered: TypeAlias = Mapping[tuple[str, int], int]
