@@ -16,6 +16,7 @@ from pruning_engine.granularities.maps.blocks import Blocks, Shapes
 from pruning_engine.granularities.maps.experts.experts_map import experts, experts_of_layers, experts_of_mtp
 from pruning_engine.granularities.maps.found import Found
 from pruning_engine.granularities.maps.mlp_maps import bert_ffn, llama_mlp
+from pruning_engine.granularities.maps.vocabulary import vocabulary
 
 HEAD_DIM: Final = "granularity.units.head_dim"
 
@@ -135,6 +136,12 @@ MAPS: Final[Mapping[str, GroupMap]] = MappingProxyType(
             "their batch normalization.",
             (),
             _resnet_bottleneck,
+        ),
+        "vocabulary": GroupMap(
+            "The vocabulary: rows of the embeddings of token ids (embed_tokens, word_embeddings, wte, shared, embed_in "
+            "and others), of the output head and of its bias, tied or not.",
+            (),
+            vocabulary,
         ),
     }
 )
