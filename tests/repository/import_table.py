@@ -91,10 +91,11 @@ TABLES: Final[Mapping[str, Table]] = {
         calls="results statistics checkpoints frameworks errors",
         transport="calls errors",
         clients="transport calls results statistics checkpoints errors",
-        huggingface="calls results statistics checkpoints errors",
+        tokenizers="checkpoints errors",
+        huggingface="calls results statistics checkpoints tokenizers errors",
         numpy="checkpoints frameworks",
         torch="calls results statistics recipes checkpoints frameworks errors",
-        cli="huggingface clients transport calls results files statistics checkpoints rules errors",
+        cli="huggingface tokenizers clients transport calls results files statistics checkpoints rules errors",
         __main__="cli",
     ),
 }
@@ -155,6 +156,7 @@ LIBRARIES: Final[Mapping[str, frozenset[str]]] = {
     "re2": frozenset({"pruning_engine.planning.selectors.name_patterns"}),
     "torch_pruning": frozenset({"pruning_client.torch.channel_groups_child"}),
     "transformers": frozenset({"pruning_client.huggingface.transformers_child"}),
+    "tokenizers": frozenset({"pruning_client.tokenizers.verification"}),
     "cloudpickle": frozenset({"pruning_client.torch.channel_groups"}),
 }
 """The modules and subpackages that may import a library, or another package, at run time; what is not here is free."""

@@ -45,6 +45,7 @@ MAY_IMPORT = {
         "torch",
         "numpy",
         "transformers",  # in a child process, which builds models without their weights
+        "tokenizers",  # the extra of the same name: trimmed tokenizers are verified with it
         "torch_pruning",  # this and the next: the extra `derive`, which finds coupled channels in a child process
         "cloudpickle",
     },
@@ -166,7 +167,7 @@ def test_no_folder_has_too_many_files() -> None:
         ("pruning_proto", [*CLIENT_NEEDS, "numpy"]),  # packed_arrays runs where the caller has it
         (
             "pruning_client",
-            [*CLIENT_NEEDS, "torch", "numpy", "transformers", "torch-pruning", "cloudpickle"],
+            [*CLIENT_NEEDS, "torch", "numpy", "transformers", "tokenizers", "torch-pruning", "cloudpickle"],
         ),  # an adaptor runs where the caller has the framework
         ("pruning_engine", SERVICE_NEEDS),
         ("pruning_service", SERVICE_NEEDS),
