@@ -5,11 +5,13 @@ comes once, and bytes are counted before a message is kept.
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import pairwise
 from typing import Final
 
 from pruning_client.calls.request import PruneRequestSpec
 from pruning_client.errors import ProtocolError
+from pruning_client.results.group_report import UNIT
 from pruning_proto.limits import MIB
 from pruning_proto.names import MASK, ORIG
 from pruning_proto.reasons import Reason
@@ -20,8 +22,8 @@ _TENSOR_BYTES: Final = 1024
 """More than what a plan or a report says about one tensor beside its name and shape, warnings included."""
 
 _RULE_BYTES: Final = 16
-_UNIT_BYTES: Final = 10
-"""A position as the wire has it, at most."""
+_UNIT_BYTES: Final = 24
+"""What a unit takes at most: a position as the wire has it, and half a range of bytes between it and the next."""
 
 _HEADERS: Final = 16
 """How often names and shapes of all tensors may come: in the plan, in warnings, in each group that couples them."""
@@ -42,7 +44,9 @@ class DescribedTensors:
         limit = _limit(request, self._rules)
         self._plan = _Described("plan", limit)
         self._report = _Described("report", limit)
-        self._units_left = [sum(map(_channels, self._entries.values()))] * len(self._rules)
+        most_units = len(self._entries) + sum(map(_channels, self._entries.values()))
+        self._planned_units_left = [most_units] * len(self._rules)
+        self._units_left = [most_units] * len(self._rules)
 
     def check_plan(self, plan: pb.Plan) -> None:
         """Refuse a part of a plan that names other tensors than the file has, or one twice, or says too much."""
@@ -57,6 +61,8 @@ class DescribedTensors:
                 )
             if not _is_ascending(tensor.rules, len(self._rules)):
                 raise refused(f"a plan with rules for tensor {tensor.name!r} that the recipe lacks", tensor.name)
+        for group in plan.groups:
+            self._check_group(group, self._planned_units_left)
 
     def check_report(self, report: pb.Report) -> None:
         """Refuse a part of a report with other tensors or groups than the request can have, or that says too much."""
@@ -64,18 +70,30 @@ class DescribedTensors:
         for tensor in report.tensors:
             self._report.entry_of(tensor.name, self._find(tensor.name))
         for group in report.groups:
-            self._check_group(group)
+            self._check_group(group, self._units_left)
 
-    def _check_group(self, group: pb.GroupReport) -> None:
+    def _check_group(self, group: pb.GroupReport, units_left: list[int]) -> None:
         if group.rule >= len(self._rules) or not self._rules[group.rule]:
             raise refused(f"a group {group.name[:200]!r} of a rule that has none")
-        self._units_left[group.rule] -= max(group.units, 1)
-        if self._units_left[group.rule] < 0:
+        units_left[group.rule] -= max(group.units, 1)
+        if units_left[group.rule] < 0:
             raise refused("groups of more units than the file's tensors have channels")
         if not _is_ascending(group.kept, group.units):
             raise refused(f"a group {group.name[:200]!r} that keeps units which it does not have")
-        if len(set(group.tensors)) < len(group.tensors) or not all(map(self._find, group.tensors)):
+        tensors = (*group.tensors, *group.scored)
+        if len(set(group.tensors)) < len(group.tensors) or not all(map(self._is_in_file, tensors)):
             raise refused(f"a group {group.name[:200]!r} of tensors that are not in the file, or of one twice")
+
+    def _is_in_file(self, name: str) -> bool:
+        """Whether a tensor is in the file; for one tensor per unit, whether any with this beginning is."""
+        prefix, separator, _ = name.partition(UNIT)
+        return prefix in self._prefixes if separator else self._find(name) is not None
+
+    @cached_property
+    def _prefixes(self) -> frozenset[str]:
+        """The beginnings of names up to each dot."""
+        names = self._entries
+        return frozenset(name[: at + 1] for name in names for at, letter in enumerate(name) if letter == ".")
 
     def _find(self, name: str) -> TensorEntry | None:
         """Return the entry of a parameter `w`, or of its `w_orig` where the file has that and `w_mask`."""
@@ -114,6 +132,13 @@ def refused(message: str, tensor: str | None = None) -> ProtocolError:
     """Return the error of a server that sends what the request cannot have."""
     metadata = {} if tensor is None else {"tensor": tensor}
     return ProtocolError(f"the server sent {message}", reason=Reason.UNEXPECTED_MESSAGE, metadata=metadata)
+
+
+def check_ranges(ranges: Sequence[tuple[int, int]], size: int) -> None:
+    """Refuse ranges of bytes that do not ascend, or end beyond `size` bytes. Raises: ProtocolError."""
+    edges = [edge for pair in ranges for edge in pair]
+    if not _is_ascending(edges, size + 1):
+        raise refused(f"a plan whose skipped ranges are not ascending parts of the file's {size:,} bytes")
 
 
 def _limit(request: PruneRequestSpec, has_units: Sequence[bool]) -> int:

@@ -7,17 +7,19 @@ The rule: nothing counts before the whole plan, the whole result and the whole r
 kept that the request cannot have: `described_tensors` bounds plan and report, `expected_result` the result.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final, TypeAlias
 
 from pruning_client.calls.chunks import chunks
-from pruning_client.calls.described_tensors import DescribedTensors
+from pruning_client.calls.described_tensors import DescribedTensors, check_ranges
 from pruning_client.calls.digests import Digests
 from pruning_client.calls.expected_result import check_header, check_removed, most_header_bytes
 from pruning_client.calls.outcome import Outcome
+from pruning_client.calls.renumbered import check_names
 from pruning_client.calls.request import PruneRequestSpec
+from pruning_client.checkpoints.byte_ranges import other_ranges
 from pruning_client.errors import ProtocolError, PruningError
 from pruning_client.errors.from_server import from_failure
 from pruning_client.results.plan import Plan, plan_of
@@ -83,8 +85,12 @@ class Exchange:
 
     @property
     def total_bytes(self) -> int:
-        """Bytes to send in all."""
-        return self._source.layout.total_bytes
+        """Bytes to send in all: of the file, but for those that the plan says are not needed."""
+        return self._source.layout.total_bytes - sum(end - begin for begin, end in self._skipped)
+
+    @property
+    def _skipped(self) -> Sequence[tuple[int, int]]:
+        return () if self.plan is None or not self._request.leaves_out_skipped else self.plan.skipped
 
     @property
     def header_bytes(self) -> int:
@@ -121,7 +127,7 @@ class Exchange:
     @property
     def waits_for_plan(self) -> bool:
         """Whether `body` is to be sent only once `plan` is set."""
-        return self.total_bytes > WAIT_BYTES
+        return self._source.layout.total_bytes > WAIT_BYTES or self._request.leaves_out_skipped
 
     def opening(self) -> Iterator[pb.PruneRequest | Data]:
         """Return the messages that come first: the options, and the header if the rest does not follow at once."""
@@ -137,7 +143,12 @@ class Exchange:
         if not self._sends_header_first:  # in one message with what follows
             yield from self._data(chain([memoryview(self._source.header)], self._source.pieces()))
         elif self._format.takes_weights:
-            yield from self._data(self._source.pieces())
+            yield from self._data(self._pieces())
+
+    def _pieces(self) -> Iterator[memoryview]:
+        """Return the buffer, without what the plan says is not needed."""
+        skipped, size = self._skipped, self._source.layout.buffer_bytes
+        return self._source.pieces(other_ranges(skipped, size) if skipped else None)
 
     @property
     def _sends_header_first(self) -> bool:
@@ -175,6 +186,8 @@ class Exchange:
         self._plans.append(plan)
         if plan.last:
             self.plan = plan_of(self._plans)
+            check_ranges(self.plan.skipped, self._source.layout.buffer_bytes)
+            check_names(self.plan)
 
     def _receive_data(self, data: memoryview) -> memoryview:
         if self.plan is None:

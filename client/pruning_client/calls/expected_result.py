@@ -1,7 +1,8 @@
 """What the header of a result may say: names, dtypes and shapes follow from the request, or are bounded by it.
 
 Of formats whose header follows from the input's it is compared with exactly that; a packed file with what it unpacks
-to. Where channels are removed, tensors may be smaller, and the report has to explain by which group.
+to. Where channels are removed, tensors may be smaller, and the report has to explain by which group; whole tensors may
+be omitted and others renumbered, as the plan says.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -10,7 +11,9 @@ from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from pruning_client.calls.described_tensors import refused
+from pruning_client.calls.renumbered import result_names
 from pruning_client.calls.request import PruneRequestSpec
+from pruning_client.results.group_report import UNIT
 from pruning_client.results.plan import Plan
 from pruning_client.results.report import GroupReport, Report
 from pruning_proto.formats import BY_NUMBER
@@ -64,15 +67,18 @@ def check_removed(layout: Layout, request: PruneRequestSpec, plan: Plan, report:
     as it was. What belongs to a tensor, such as the scales of its blocks, gets smaller with it.
     Raises: ProtocolError that names the tensor.
     """
-    before, after = _pruned(_Parameters(request.source.layout, plan)), _tensors_of(layout)
+    before, after = _removed(_Parameters(request.source.layout, plan)), _tensors_of(layout)
+    original = {new: name for name, new in result_names(plan).items()}
     last = {(group.name, group.tensors): group for group in report.groups}
     lost: dict[str, list[int]] = {}
     for group in last.values():
         for tensor in group.tensors:
-            lost.setdefault(tensor, []).append(_lost(group))
+            if UNIT not in tensor:
+                lost.setdefault(tensor, []).append(_lost(group))
     owners = tuple(tensor for tensor, units in lost.items() if any(units))
     for tensor, (_, shape) in after.items():
-        _check_removed_from(tensor, before[tensor][1], shape, lost.get(tensor), owners)
+        name = original.get(tensor, tensor)
+        _check_removed_from(name, before[tensor][1], shape, lost.get(name), owners)
 
 
 def _check_removed_from(
@@ -102,6 +108,8 @@ class _Parameters:
 
     def __init__(self, source: Layout, plan: Plan) -> None:
         self._entries = {entry.name: entry for entry in source.tensors}
+        self.result_names = result_names(plan)
+        self.removed = {tensor.name for tensor in plan.tensors if tensor.removed}
         self._selected = {tensor.name for tensor in plan.tensors if tensor.rules}
         pairs = {tensor.name for tensor in plan.tensors if tensor.name not in self._entries}
         self._pair_of = {f"{name}{ORIG}": name for name in pairs}
@@ -128,6 +136,11 @@ def _pruned(parameters: _Parameters) -> dict[str, _Kind]:
     return {name: _kind(entry) for name, entry, _ in parameters}
 
 
+def _removed(parameters: _Parameters) -> dict[str, _Kind]:
+    names = parameters.result_names
+    return {names.get(name, name): _kind(entry) for name, entry, _ in parameters if name not in parameters.removed}
+
+
 def _masked(parameters: _Parameters) -> dict[str, _Kind]:
     found: dict[str, _Kind] = {}
     for name, entry, is_selected in parameters:
@@ -148,7 +161,7 @@ def _mask_bits(parameters: _Parameters) -> dict[str, _Kind]:
 
 
 _EXPECTED: Final[Mapping[str, Callable[[_Parameters], _Tensors]]] = MappingProxyType(
-    {"pruned": _pruned, "masked": _masked, "mask": _mask_bits, "packed": _pruned, "removed": _pruned}
+    {"pruned": _pruned, "masked": _masked, "mask": _mask_bits, "packed": _pruned, "removed": _removed}
 )
 """The tensors of a result by output format; of a packed one before packing, of a smaller one before removal."""
 

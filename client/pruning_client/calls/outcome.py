@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+from pruning_client.calls.renumbered import Renumbering, result_names
 from pruning_client.calls.request import PruneRequestSpec
+from pruning_client.checkpoints.file import Source
 from pruning_client.errors import ProtocolError
 from pruning_client.results.plan import Plan
 from pruning_client.results.report import Report
@@ -25,16 +27,31 @@ def result_of(request: PruneRequestSpec, outcome: Outcome, buffer: memoryview) -
     if outcome.layout is None:
         raise ProtocolError("the call ended well, but without a result")
     source = request.source
+    names, aliases = _names_in_result(source, outcome.plan)
     return Result(
         plan=outcome.plan,
         report=whole_report(request, outcome),
         header=outcome.header,
         layout=outcome.layout,
         buffer=buffer,
-        aliases=source.aliases,
-        names=source.names,
+        aliases=aliases,
+        names=names,
         framework=source.framework,
     )
+
+
+def _names_in_result(source: Source, plan: Plan) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return the caller's names, and the names of tied tensors, as they are after tensors were renumbered."""
+    if not any(tensor.removed or tensor.result_name for tensor in plan.tensors):
+        return tuple(source.names), dict(source.aliases)
+    new, renumbering = result_names(plan), Renumbering(plan.groups)
+    names = [new.get(name, name) for name in source.names if renumbering.name_of(name) is not None]
+    aliases = {
+        other: new.get(name, name)
+        for alias, name in source.aliases.items()
+        if (other := renumbering.name_of(alias)) is not None
+    }
+    return tuple(names), aliases
 
 
 def whole_report(request: PruneRequestSpec, outcome: Outcome) -> Report:

@@ -83,7 +83,15 @@ class PruneRequestSpec:
             input_dims=self.input_dims,
             auxiliary_aliases=self.auxiliary_aliases,
             skip_unused_auxiliary=self.skips_unused,
+            leaves_out_skipped=self.leaves_out_skipped,
         )
+
+    @property
+    def leaves_out_skipped(self) -> bool:
+        """Whether the bytes of units that are removed, which the plan knows, are not sent. Digests are of all bytes."""
+        if self.options.output != pb.OUTPUT_FORM_REMOVED or self.options.digests:
+            return False
+        return any(is_known_before_data(rule) for rule in self.recipe.rules)
 
     @property
     def is_plan(self) -> bool:
@@ -161,6 +169,11 @@ def recipe_of(rules: Rules, seed: int | None) -> pb.Recipe:
 def is_random(recipe: pb.Recipe) -> bool:
     """Whether any rule is random, so that the seed matters."""
     return any(rule.score.WhichOneof("kind") == "random" for rule in recipe.rules)
+
+
+def is_known_before_data(rule: pb.Rule) -> bool:
+    """Whether the request itself says which units a rule prunes: they are listed, or their scores are in the recipe."""
+    return rule.score.HasField("listed") or bool(rule.score.unit_scores.groups)
 
 
 def _source(source: StateDict | Path, importance_scores: StateDict | None, masks: StateDict | None) -> Source:

@@ -3,7 +3,7 @@
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import FileIO
 from os import PathLike, fspath
@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import IO, BinaryIO, Final, Protocol, TypeAlias
 
+from pruning_client.checkpoints.byte_ranges import ByteRanges, ranges_within
 from pruning_client.checkpoints.other_formats import READ_BYTES, description_of
 from pruning_client.errors import CheckpointError, layout_error
 from pruning_client.frameworks.base import Framework
@@ -47,8 +48,11 @@ class Source(Protocol):
     def framework(self) -> Framework | None:
         """The adaptor of the tensors, for the result; None for files."""
 
-    def pieces(self) -> Iterator[memoryview]:
-        """Return the buffer from its beginning, in pieces of any size. Use each before asking for the next."""
+    def pieces(self, ranges: ByteRanges | None = None) -> Iterator[memoryview]:
+        """Return the buffer from its beginning, or these ranges of it, in pieces of any size.
+
+        What is not in the ranges is not read. Use each piece before asking for the next.
+        """
 
 
 class FileSource:
@@ -71,21 +75,23 @@ class FileSource:
             self.header, self.layout = self._read_header(file)
         self._check_size(self._version[-1])
 
-    def pieces(self) -> Iterator[memoryview]:
-        """Return the buffer in pieces, all in the same memory.
+    def pieces(self, ranges: ByteRanges | None = None) -> Iterator[memoryview]:
+        """Return the buffer, or these ranges of it, in pieces, all in the same memory.
 
         Raises: OSError. CheckpointError if the file has changed since its header was read.
         """
-        return self.read(0, self.layout.buffer_bytes)
+        whole = ((0, self.layout.buffer_bytes),)
+        with self.reading() as part:
+            for begin, end in whole if ranges is None else ranges:
+                for piece_begin, piece_end in spans(end - begin, CHUNK_BYTES):
+                    yield part(begin + piece_begin, begin + piece_end)
 
     def read(self, begin: int, end: int) -> Iterator[memoryview]:
         """Return bytes of the buffer, counted as a TensorEntry counts them, in pieces, all in the same memory.
 
         Raises: OSError. CheckpointError if the file has changed since its header was read.
         """
-        with self.reading() as part:
-            for piece_begin, piece_end in spans(end - begin, CHUNK_BYTES):
-                yield part(begin + piece_begin, begin + piece_end)
+        return self.pieces(((begin, end),))
 
     @contextmanager
     def reading(self) -> Iterator[Part]:
@@ -152,6 +158,18 @@ class FileSource:
 
     def _error(self, reason: Reason, description: str) -> CheckpointError:
         return CheckpointError(f"{self.path}: {description}", reason=reason)
+
+
+def pieces_of_all(sources: Iterable[Source], ranges: ByteRanges | None) -> Iterator[memoryview]:
+    """Return the buffers of several sources, one after the other, or these ranges of them, in pieces."""
+    begin = 0
+    for source in sources:
+        end = begin + source.layout.buffer_bytes
+        if ranges is None:
+            yield from source.pieces()
+        elif own := ranges_within(ranges, begin, end):
+            yield from source.pieces(own)
+        begin = end
 
 
 def check_regular(path: Path) -> None:

@@ -11,6 +11,7 @@ from os import PathLike
 from types import MappingProxyType, ModuleType
 from typing import Final, Protocol
 
+from pruning_client.checkpoints.byte_ranges import ByteRanges, parts_within
 from pruning_client.checkpoints.file import FileSource, Part
 from pruning_client.checkpoints.memory import allocate
 from pruning_client.errors import PruningError, layout_error
@@ -76,11 +77,14 @@ class PackedSource:
         except LayoutError as error:
             raise layout_error(error, self.path) from error
 
-    def pieces(self) -> Iterator[memoryview]:
-        """Return the dense buffer in pieces, tensor after tensor.
+    def pieces(self, ranges: ByteRanges | None = None) -> Iterator[memoryview]:
+        """Return the dense buffer, or these ranges of it, in pieces, tensor after tensor; all of it is read.
 
         Raises: OSError. CheckpointError if a mask does not fit its values or its tensor's shape.
         """
+        return self._all_pieces() if ranges is None else parts_within(self._all_pieces(), ranges)
+
+    def _all_pieces(self) -> Iterator[memoryview]:
         with self._packed.reading() as bits, self._packed.reading() as values:
             for content in self.contents:
                 if isinstance(content, Stored):

@@ -11,7 +11,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from pruning_client.checkpoints.file import Source
+from pruning_client.checkpoints.byte_ranges import ByteRanges
+from pruning_client.checkpoints.file import Source, pieces_of_all
 from pruning_client.checkpoints.weight_files import weights_in
 from pruning_client.errors import CheckpointError, layout_error
 from pruning_proto.reasons import Reason
@@ -107,10 +108,12 @@ class PipelineSource:
         except LayoutError as error:
             raise layout_error(error, self.path) from error
 
-    def pieces(self) -> Iterator[memoryview]:
-        """Return the buffers of all components in pieces. Raises: OSError. CheckpointError if a file has changed."""
-        for source in self._sources:
-            yield from source.pieces()
+    def pieces(self, ranges: ByteRanges | None = None) -> Iterator[memoryview]:
+        """Return the buffers of all components, or these ranges, in pieces.
+
+        Raises: OSError. CheckpointError if a file has changed.
+        """
+        return pieces_of_all(self._sources, ranges)
 
 
 def _error(path: Path, description: str) -> CheckpointError:

@@ -8,7 +8,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from pruning_client.checkpoints.file import FileSource
+from pruning_client.checkpoints.byte_ranges import ByteRanges
+from pruning_client.checkpoints.file import FileSource, pieces_of_all
 from pruning_client.checkpoints.other_formats import READ_BYTES, description_of
 from pruning_client.errors import CheckpointError, layout_error
 from pruning_proto.reasons import Reason
@@ -54,10 +55,12 @@ class ShardsSource:
         except LayoutError as error:
             raise layout_error(error, self.path) from error
 
-    def pieces(self) -> Iterator[memoryview]:
-        """Return the buffers of all shards in pieces. Raises: OSError. CheckpointError if a file has changed."""
-        for shard in self._shards:
-            yield from shard.pieces()
+    def pieces(self, ranges: ByteRanges | None = None) -> Iterator[memoryview]:
+        """Return the buffers of all shards, or these ranges, in pieces; a shard without any is not opened.
+
+        Raises: OSError. CheckpointError if a file has changed.
+        """
+        return pieces_of_all(self._shards, ranges)
 
     def _read_index(self, path: Path) -> dict[str, str]:
         try:

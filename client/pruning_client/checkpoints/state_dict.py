@@ -7,6 +7,7 @@ Tied tensors are sent once and tied again in the result. Auxiliary tensors (`w:s
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from pruning_client.checkpoints.byte_ranges import ByteRanges, ranges_within
 from pruning_client.errors import MismatchError, is_text, layout_error, tensor_error
 from pruning_client.frameworks.base import Framework, framework_of
 from pruning_proto.names import (
@@ -54,11 +55,15 @@ class StateDictSource:
         self._tensors = {name: sent[name] for name in _auxiliary_first(sent)}
         self.header, self.layout = _lay_out(self._tensors, self.framework.FORMAT)
 
-    def pieces(self) -> Iterator[memoryview]:
-        """Return the tensors' bytes, one tensor after the other."""
+    def pieces(self, ranges: ByteRanges | None = None) -> Iterator[memoryview]:
+        """Return the tensors' bytes, or these ranges of them, one tensor after the other."""
+        whole = ((0, self.layout.buffer_bytes),)
         for entry in self.layout.tensors:
-            tensor = self._tensors[entry.name]
-            yield _framework(entry.name, tensor).view(tensor)
+            own = ranges_within(whole if ranges is None else ranges, entry.begin, entry.end)
+            if own:
+                tensor = self._tensors[entry.name]
+                view = _framework(entry.name, tensor).view(tensor)
+                yield from (view[begin:end] for begin, end in own)
 
     def _add_auxiliary(self, sent: dict[str, Any], tensors: StateDict, suffix: str) -> None:
         _check_mapping("parameter names and tensors of their shape", tensors)

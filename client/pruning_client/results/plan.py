@@ -6,6 +6,7 @@ from heapq import nsmallest
 from math import prod
 from typing import Any, Final
 
+from pruning_client.results.group_report import GroupReport, group_of
 from pruning_client.results.model_totals import ModelTotals
 from pruning_client.results.model_warning import ModelWarning
 from pruning_proto.safetensors.dtypes import DTYPE_BITS
@@ -24,6 +25,8 @@ class TensorPlan:
     "embedding", "output_head", "router" or "norm". `was_pruned`: an earlier round pruned it, by the file's history, and
     no mask says what, so that its zeros count as pruned (unless a rule's prior is "mask"). `auxiliary` are the suffixes
     of the auxiliary tensors that its rules use, and `input_dim` the dim of its input channels, where a rule needs it.
+    `removed`: it belongs to a unit that is pruned, and is not in the result. `result_name` is its name there, if that
+    is another one.
     """
 
     name: str
@@ -34,6 +37,8 @@ class TensorPlan:
     was_pruned: bool = False
     auxiliary: tuple[str, ...] = ()
     input_dim: int | None = None
+    removed: bool = False
+    result_name: str | None = None
 
     @property
     def entries(self) -> int:
@@ -52,7 +57,8 @@ class Plan:
 
     `peak_bytes` is the most memory that the server needs for it at one time; `result_bytes` is the size of the
     resulting file, None where there is none. `seed` has no meaning without a random rule. `warnings` are what can be
-    said before the weights are read.
+    said before the weights are read. `groups` are those of rules about units; `skipped` the bytes that are not needed,
+    because they belong to units that are pruned: ranges counted from the first byte after the header.
     """
 
     tensors: tuple[TensorPlan, ...]
@@ -62,6 +68,13 @@ class Plan:
     seed: int
     device: str
     warnings: tuple[ModelWarning, ...] = ()
+    groups: tuple[GroupReport, ...] = ()
+    skipped: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def skipped_bytes(self) -> int:
+        """The number of bytes that are not needed."""
+        return sum(end - begin for begin, end in self.skipped)
 
     @property
     def model(self) -> ModelTotals:
@@ -88,7 +101,8 @@ class Plan:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON can represent it."""
         seed = str(self.seed)  # as in protobuf's JSON mapping: many readers have 53 bits
-        return asdict(self) | {"model": self.model.to_dict(), "seed": seed}
+        fields = asdict(self) | {"model": self.model.to_dict(), "seed": seed}
+        return fields | {"skipped_bytes": self.skipped_bytes}
 
 
 def plan_of(messages: Iterable[pb.Plan]) -> Plan:
@@ -103,6 +117,8 @@ def plan_of(messages: Iterable[pb.Plan]) -> Plan:
         seed=last.seed,
         device=last.device,
         warnings=tuple(warning_of(warning) for part in parts for warning in part.warnings),
+        groups=tuple(group_of(group) for part in parts for group in part.groups),
+        skipped=tuple((each.begin, each.end) for part in parts for each in part.skipped),
     )
 
 
@@ -123,6 +139,8 @@ def _tensor(tensor: pb.TensorPlan) -> TensorPlan:
         was_pruned=tensor.was_pruned,
         auxiliary=tuple(tensor.auxiliary),
         input_dim=tensor.input_dim if tensor.HasField("input_dim") else None,
+        removed=tensor.removed,
+        result_name=tensor.result_name or None,
     )
 
 

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from pruning_client.results.group_report import GroupReport as GroupReport  # noqa: PLC0414 - a name of this module
+from pruning_client.results.group_report import group_of
 from pruning_client.results.model_totals import ModelTotals, model_of
 from pruning_client.results.model_warning import ModelWarning
 from pruning_client.results.plan import Plan, TensorPlan, warning_of
@@ -54,23 +56,6 @@ class TensorReport:
     def sparsity(self) -> float:
         """The pruned part of all entries, 0.0 to 1.0; 0.0 for an empty tensor."""
         return _part(self.pruned, self.entries)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroupReport:
-    """What was done to one group of coupled channels.
-
-    `rule` is the position of its rule, `name` the prefix that its `for_each` matched, or the name of its first tensor.
-    `kept` are the units that are not pruned, ascending, of `units` in all; `tensors` those that the group couples.
-    `config` has fields of the model's config.json and their new values.
-    """
-
-    rule: int
-    name: str
-    units: int
-    kept: tuple[int, ...]
-    tensors: tuple[str, ...]
-    config: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +128,7 @@ def report_of(messages: Iterable[pb.Report], plan: Plan | None = None) -> Report
         request_id=last.request_id,
         input_sha256=last.input_sha256 or None,
         result_sha256=last.result_sha256 or None,
-        groups=tuple(_group(group) for part in parts for group in part.groups),
+        groups=tuple(group_of(group) for part in parts for group in part.groups),
         result_bytes=last.result_bytes if last.HasField("result_bytes") else None,
         negative_zeros=last.negative_zeros,
         model=model_of(last.model) if last.HasField("model") else None,
@@ -171,17 +156,6 @@ def _tensor(tensor: pb.TensorReport) -> TensorReport:
 def _point(point: pb.CurvePoint) -> CurvePoint:
     return CurvePoint(
         rule=point.rule, sparsity=point.sparsity, predicted_error=point.predicted_error, is_weak=point.is_weak
-    )
-
-
-def _group(group: pb.GroupReport) -> GroupReport:
-    return GroupReport(
-        rule=group.rule,
-        name=group.name,
-        units=group.units,
-        kept=tuple(group.kept),
-        tensors=tuple(group.tensors),
-        config=dict(group.config),
     )
 
 

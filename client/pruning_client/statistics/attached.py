@@ -1,7 +1,9 @@
 """A checkpoint with statistics beside its weights: what is sent."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
+from pruning_client.checkpoints.byte_ranges import ByteRanges, parts_within, ranges_within
 from pruning_client.checkpoints.file import Source
 from pruning_client.errors import MismatchError, layout_error
 from pruning_client.frameworks.base import Framework
@@ -56,22 +58,33 @@ class SourceWithStatistics:
         """The source's."""
         return self._source.framework
 
-    def pieces(self) -> Iterator[memoryview]:
-        """Return the source's buffer with the statistics in it, in pieces."""
-        position, waiting = 0, iter([*self._before, (self._source.layout.buffer_bytes + 1, None)])
-        at, tensor = next(waiting)
-        for piece in self._source.pieces():
-            rest = piece
-            while tensor is not None and at < position + len(rest):
-                yield rest[: at - position]
-                yield from tensor.pieces()
-                rest, position = rest[at - position :], at
-                at, tensor = next(waiting)
-            yield rest
-            position += len(rest)
-        while tensor is not None:  # of weights without entries
-            yield from tensor.pieces()
-            at, tensor = next(waiting)
+    def pieces(self, ranges: ByteRanges | None = None) -> Iterator[memoryview]:
+        """Return the source's buffer with the statistics in it, or these ranges, in pieces."""
+        begin = 0
+        for size, pieces in self._segments():
+            if ranges is None:
+                yield from pieces(None)
+            elif own := ranges_within(ranges, begin, begin + size):
+                yield from pieces(own)
+            begin += size
+
+    def _segments(self) -> Iterator[tuple[int, Callable[[ByteRanges | None], Iterator[memoryview]]]]:
+        """Return the parts that follow one another: their bytes, and what returns their pieces."""
+        at = 0
+        for position, tensor in (*self._before, (self._source.layout.buffer_bytes, None)):
+            if position > at:
+                yield position - at, partial(self._of_source, at, position)
+            if tensor is not None:
+                yield tensor.size_bytes, partial(_of_tensor, tensor)
+            at = position
+
+    def _of_source(self, begin: int, end: int, ranges: ByteRanges | None) -> Iterator[memoryview]:
+        own = ((0, end - begin),) if ranges is None else ranges
+        return self._source.pieces([(begin + first, begin + last) for first, last in own])
+
+
+def _of_tensor(tensor: StatisticsTensor, ranges: ByteRanges | None) -> Iterator[memoryview]:
+    return tensor.pieces() if ranges is None else parts_within(tensor.pieces(), ranges)
 
 
 def statistics_of(source: Source, statistics: StatisticsValue) -> Mapping[str, str]:

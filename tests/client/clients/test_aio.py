@@ -15,6 +15,7 @@ import pytest
 from pruning_client import AsyncClient, Client, rules
 from pruning_client.calls.exchange import Exchange, Progress
 from pruning_client.calls.request import PruneOptions, PruneRequestSpec, recipe_of
+from pruning_client.checkpoints.byte_ranges import ByteRanges
 from pruning_client.checkpoints.file import FileSource
 from pruning_client.errors import AuthenticationError, MismatchError, UnavailableError
 from pruning_client.transport.aio_stream import converse
@@ -134,8 +135,8 @@ class Recorded(FileSource):
         super().__init__(path)
         self.threads: set[int] = set()
 
-    def pieces(self) -> Iterator[memoryview]:
-        for piece in super().pieces():
+    def pieces(self, ranges: ByteRanges | None = None) -> Iterator[memoryview]:
+        for piece in super().pieces(ranges):
             self.threads.add(threading.get_ident())
             yield piece
 

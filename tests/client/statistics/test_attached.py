@@ -1,5 +1,6 @@
 """Checkpoints with statistics beside their weights, and which of them a call sends."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from safetensors.torch import load, save_file
 from pruning_client import rules
 from pruning_client.calls.request import PruneOptions, PruneRequestSpec, request_of
 from pruning_client.calls.sent_statistics import with_all_statistics, with_used_statistics
+from pruning_client.checkpoints.byte_ranges import ByteRanges, parts_within
 from pruning_client.checkpoints.file import Source
 from pruning_client.errors import MismatchError
 from pruning_client.results.plan import Plan, TensorPlan
@@ -161,12 +163,24 @@ class Pieces:
         self.header, self.layout = source.header, source.layout
         self._bytes, self._size = b"".join(map(bytes, source.pieces())), size
 
-    def pieces(self) -> Any:
+    def pieces(self, ranges: ByteRanges | None = None) -> Iterator[memoryview]:
+        return self._all_pieces() if ranges is None else parts_within(self._all_pieces(), ranges)
+
+    def _all_pieces(self) -> Iterator[memoryview]:
         block = bytearray(self._size)  # as a file: each piece in the memory of the one before
         for begin in range(0, len(self._bytes), self._size):
             part = self._bytes[begin : begin + self._size]
             block[: len(part)] = part
             yield memoryview(block)[: len(part)]
+
+
+@pytest.mark.parametrize("ranges", [[(0, 8), (20, 21)], [(3, 30)], [(7, 9), (9, 12)], []])
+def test_ranges_are_cut_out_of_weights_and_statistics(ranges: ByteRanges) -> None:
+    tensors = {"q:in_sum2": tensor([1.0, 2.0]), "norm:in_sum2": tensor([5.0]), "o:in_sum2": tensor([3.0])}
+    source = SourceWithStatistics(request(WEIGHTS).source, tensors)
+    whole = b"".join(map(bytes, source.pieces()))
+    found = b"".join(map(bytes, source.pieces(ranges)))
+    assert found == b"".join(whole[begin:end] for begin, end in ranges)
 
 
 @pytest.mark.parametrize("size", [1, 7, 24, 25, 1000])

@@ -1,0 +1,51 @@
+"""One group of coupled channels, as a plan or a report describes it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from pruning_proto.v1 import pruning_pb2 as pb
+
+UNIT: Final = "{unit}"
+"""The segment of a name that stands for the number of a unit: `experts.{unit}.w1.weight`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupReport:
+    """What was done to one group of coupled channels; in a plan: what will be.
+
+    `rule` is the position of its rule, `name` the prefix that its `for_each` matched, or the name of its first tensor.
+    `kept` are the units that are not pruned, ascending, of `units` in all; none in a plan if the choice depends on the
+    weights. `tensors` are those that the group couples; one tensor per unit has `{unit}` in the place of its number.
+    `config` has fields of the model's config.json and their new values. `map` is the built-in map that the group is of,
+    empty for others, and `scored` the tensors that its units are ranked by.
+    """
+
+    rule: int
+    name: str
+    units: int
+    kept: tuple[int, ...]
+    tensors: tuple[str, ...]
+    config: Mapping[str, int]
+    map: str = ""
+    scored: tuple[str, ...] = ()
+
+    @property
+    def pruned(self) -> tuple[int, ...]:
+        """The units that are not kept, ascending."""
+        kept = frozenset(self.kept)
+        return tuple(unit for unit in range(self.units) if unit not in kept)
+
+
+def group_of(message: pb.GroupReport) -> GroupReport:
+    """Return the group that a message describes."""
+    return GroupReport(
+        rule=message.rule,
+        name=message.name,
+        units=message.units,
+        kept=tuple(message.kept),
+        tensors=tuple(message.tensors),
+        config=dict(message.config),
+        map=message.map,
+        scored=tuple(message.scored),
+    )
