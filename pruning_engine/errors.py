@@ -43,6 +43,7 @@ class Reason(StrEnum):
     TIE_MISSING = "TIE_MISSING"
     TIE_MISFIT = "TIE_MISFIT"
     UNIT_IN_TWO_GROUPS = "UNIT_IN_TWO_GROUPS"
+    UNIT_MISFIT = "UNIT_MISFIT"
 
 
 class RequestPart(StrEnum):

@@ -120,7 +120,9 @@ class GroupReport:
     """What one rule did to one group of coupled channels.
 
     `rule`: its position in the recipe. `kept`: the numbers of the kept units, ascending. `tensors`: the parameters
-    whose channels are coupled. `config`: fields of the model's config.json, and their new values.
+    whose channels are coupled, numbered ones as their tie has them. `config`: fields of the model's config.json, and
+    their new values. `map`: the built-in map that found the group; empty: none. `scored`: the tensors that count in a
+    unit's importance.
     """
 
     rule: int
@@ -129,6 +131,8 @@ class GroupReport:
     kept: tuple[int, ...]
     tensors: tuple[str, ...]
     config: Mapping[str, int]
+    map: str = ""
+    scored: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

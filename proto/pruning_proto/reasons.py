@@ -104,6 +104,7 @@ class Reason(StrEnum):
     TIE_MISSING = "TIE_MISSING"
     TIE_MISFIT = "TIE_MISFIT"
     UNIT_IN_TWO_GROUPS = "UNIT_IN_TWO_GROUPS"
+    UNIT_MISFIT = "UNIT_MISFIT"
 
     # The server.
     MODEL_TOO_LARGE = "MODEL_TOO_LARGE"
@@ -176,6 +177,7 @@ TABLE: Final = MappingProxyType(
         Reason.TIE_MISSING: _MISMATCH,
         Reason.TIE_MISFIT: _MISMATCH,
         Reason.UNIT_IN_TWO_GROUPS: _MISMATCH,
+        Reason.UNIT_MISFIT: _MISMATCH,
         Reason.MODEL_TOO_LARGE: Row(StatusCode.RESOURCE_EXHAUSTED, Family.CAPACITY),
         Reason.NO_ROOM: Row(StatusCode.RESOURCE_EXHAUSTED, Family.CAPACITY),
         Reason.TOO_MANY_CALLS: Row(StatusCode.RESOURCE_EXHAUSTED, Family.CAPACITY),

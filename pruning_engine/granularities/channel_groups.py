@@ -1,7 +1,8 @@
 """Groups of coupled channels as a recipe describes them: which slices of which tensors belong together.
 
 Unit `u` of one slice is unit `u` of every slice of its group: the rows of one weight, the entries of its bias, the
-columns of the next weight. `planning/units/group_resolution.py` finds the tensors of a checkpoint.
+columns of the next weight. Or a unit owns whole tensors, whose names have its number: `experts.{unit}.w1.weight`.
+`planning/units/group_resolution.py` finds the tensors of a checkpoint.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,12 @@ from pruning_engine.errors import Reason, RecipeError
 RUNNING_STATISTICS: Final = ("running_mean", "running_var")
 """Last parts of names of a BatchNorm's statistics: sliced with their unit, but never scored or zeroed."""
 
+UNIT: Final = "{unit}"
+"""The segment of a name in whose place numbered tensors have the number of their unit."""
+
+ANY: Final = "*"
+"""The last segment of the name of numbered tensors that stands for all names with what comes before it."""
+
 MOST_PER_UNIT: Final = 2**32 - 1
 """The most that one unit may count for in a field of config.json, so that the product fits into a report."""
 
@@ -23,6 +30,7 @@ class ChannelSlice:
 
     With `indices`, unit u owns the positions indices[u * inner] up to indices[(u + 1) * inner] of `dim`. `scored`:
     whether its entries count in a unit's importance; None: if it has a floating point dtype and 2 dims or more.
+    With one segment `{unit}` in its name it is of numbered tensors: unit u owns all of those with the number u there.
     """
 
     tensor: str
@@ -35,6 +43,11 @@ class ChannelSlice:
     may_be_missing: bool = False
 
     @property
+    def is_numbered(self) -> bool:
+        """Whether it is of numbered tensors, which units own whole."""
+        return UNIT in self.tensor
+
+    @property
     def fills_its_dim(self) -> bool:
         """Whether the units fill the dim: the slice names no part of it."""
         return not self.offset and not self.indices
@@ -45,14 +58,16 @@ class ChannelGroup:
     """Tensors whose channels are coupled.
 
     `for_each`: a glob of whole name segments; one group for each prefix of names that it matches. `units`: the
-    number of units; None: as many as the first slice without offset and indices has. `config`: fields of the model's
-    config.json, and how many each unit counts for.
+    number of units; None: as many as there are numbers, or as the first slice without offset and indices has.
+    `config`: fields of the model's config.json, and how many each unit counts for. `keep_numbers`: numbered tensors
+    that remain keep their numbers, so that there are gaps.
     """
 
     ties: tuple[ChannelSlice, ...]
     for_each: str = ""
     units: int | None = None
     config: Mapping[str, int] = field(default_factory=dict, hash=False)
+    keep_numbers: bool = False
 
 
 def is_running_statistic(name: str) -> bool:
@@ -81,6 +96,8 @@ def check_group(group: ChannelGroup, path: str) -> None:
     for name, count in group.config.items():
         if not 1 <= count <= MOST_PER_UNIT:
             refuse(f'{path}.config["{name}"]', f"a whole number, 1 to {MOST_PER_UNIT:,}, is required, got {count:,}")
+    if group.keep_numbers and not any(tie.is_numbered for tie in group.ties):
+        refuse(f"{path}.keep_numbers", f"no tie of the group has numbers ({UNIT}); leave it out")
     for position, tie in enumerate(group.ties):
         for place, text in _wrong_with(tie):
             refuse(f"{path}.ties[{position}].{place}", text)
@@ -90,6 +107,9 @@ def _wrong_with(tie: ChannelSlice) -> Iterator[tuple[str, str]]:
     """Return the fields that are invalid, each with what is wrong."""
     if not tie.tensor:
         yield "tensor", "a name is required"
+    if tie.is_numbered:
+        yield from _wrong_with_numbered(tie)
+        return
     for place, value, least in (("offset", tie.offset, 0), ("outer", tie.outer, 1), ("inner", tie.inner, 1)):
         if value < least:
             yield place, f"a whole number from {least} is required, got {value}"
@@ -97,6 +117,20 @@ def _wrong_with(tie: ChannelSlice) -> Iterator[tuple[str, str]]:
         yield "indices", "with indices, offset and outer are left out"
     if tie.scored and is_running_statistic(tie.tensor):
         yield "scored", f"{tie.tensor!r} is a running statistic, which never counts; leave scored out"
+
+
+def _wrong_with_numbered(tie: ChannelSlice) -> Iterator[tuple[str, str]]:
+    """Return the fields that are invalid for numbered tensors, each with what is wrong."""
+    segments = tie.tensor.split(".")
+    if segments.count(UNIT) != 1 or tie.tensor.count(UNIT) != 1:
+        yield "tensor", f"{tie.tensor!r} needs {UNIT} exactly once, as a whole segment between dots"
+    if not all(segments):
+        yield "tensor", f"{tie.tensor!r} has an empty segment; write segments with one dot between"
+    if ANY in segments[:-1] or segments[-1] == UNIT + ANY:
+        yield "tensor", f"{tie.tensor!r} may have {ANY} as its last segment only"
+    given = {"dim": tie.dim, "offset": tie.offset, "outer": tie.outer - 1, "inner": tie.inner - 1}
+    for place in (*(place for place, value in given.items() if value), *(["indices"] if tie.indices else [])):
+        yield place, f"numbered tensors ({UNIT}) belong to their units whole; leave it out"
 
 
 def check_least(value: int, least: int, path: str) -> None:

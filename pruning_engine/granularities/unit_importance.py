@@ -4,14 +4,14 @@ Sums of positions are those of channels along the tie's dim; they are put togeth
 again exactly.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import inf
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 
-from pruning_engine.granularities.resolved_groups import ResolvedGroup, ResolvedSlice
+from pruning_engine.granularities.resolved_groups import NumberedTensors, ResolvedGroup, ResolvedSlice
 from pruning_engine.kernels import channel_norms as norms
 from pruning_engine.kernels.backend import Backend, BoolArray, Floats, Integers, Values
 from pruning_engine.kernels.channel_layout import ChannelLayout, channel_layout
@@ -23,12 +23,21 @@ Place: TypeAlias = tuple[str, int]
 """A parameter by its logical name, and a dim."""
 
 
+WHOLE: Final = -1
+"""In the place of a dim: the whole tensor is one position."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scored:
     """What is ranked of one parameter: flat entries, and which of them count."""
 
     flat: Values
     mask: PackedMask
+
+
+def whole_layout(entries: int) -> ChannelLayout:
+    """Return the layout of a tensor that is one position."""
+    return channel_layout((1, entries), 0)
 
 
 def position_sums(backend: Backend, scored: Scored, layout: ChannelLayout, norm: Norm) -> Floats:
@@ -47,6 +56,9 @@ def unit_sums(group: ResolvedGroup, sums: Mapping[Place, Floats], norm: Norm) ->
     for tie in group.ties:
         if tie.scored:
             combine(total, combine.reduce(sums[tie.parameter, tie.dim][tie.positions()], axis=1), out=total)
+    for each in group.numbered:
+        for unit, name in _scored_tensors(each):
+            total[unit] = combine(total[unit], sums[name, WHOLE][0])
     return total
 
 
@@ -65,8 +77,12 @@ def exact_unit_sums(
 ) -> Floats:
     """Return the sums of the units `numbers`, ascending, exact and rounded once."""
     ties = [tie for tie in group.ties if tie.scored and tie.unit_entries]
-    if len(numbers) > 1 and all(_are_alike(backend, tie, scored[tie.parameter], numbers) for tie in ties):
-        # Constant tensors, whose units are all close, must not be slow.
+    are_slices = not any(each.scored for each in group.numbered)
+    if (
+        len(numbers) > 1
+        and are_slices
+        and all(_are_alike(backend, tie, scored[tie.parameter], numbers) for tie in ties)
+    ):  # constant tensors, whose units are all close, must not be slow
         return np.repeat(exact_unit_sums(backend, group, scored, numbers[:1], norm), len(numbers))
     parts: list[Floats] = []
     for tie in ties:
@@ -75,7 +91,31 @@ def exact_unit_sums(
         layout = channel_layout(tie.shape, tie.dim)
         found = exact_channel_parts(backend, one.flat, one.mask, layout, positions.reshape(-1), norm)
         parts.append(found.reshape(len(numbers), -1))
-    return norms.rounded_once(parts)
+    for each in group.numbered:
+        parts += _exact_parts_of_tensors(backend, each, scored, numbers, norm)
+    return norms.rounded_once(parts or [np.zeros((len(numbers), 1))])
+
+
+def _scored_tensors(numbered: NumberedTensors) -> Iterator[tuple[int, str]]:
+    """Return the tensors that count, each with its unit."""
+    return ((unit, name) for unit, names in numbered.owned.items() for name in names if name in numbered.scored)
+
+
+def _exact_parts_of_tensors(
+    backend: Backend, numbered: NumberedTensors, scored: Mapping[str, Scored], numbers: Integers, norm: Norm
+) -> list[Floats]:
+    """Return the exact parts of units' tensors; of each tensor a table that is zero for all other units."""
+    rows = {int(number): at for at, number in enumerate(numbers)}
+    parts = []
+    for unit, name in _scored_tensors(numbered):
+        entries = numbered.scored[name]
+        if unit in rows and entries:
+            layout, one = whole_layout(entries), scored[name]
+            found = exact_channel_parts(backend, one.flat, one.mask, layout, np.zeros(1, np.int64), norm)
+            table = np.zeros((len(numbers), found.size))
+            table[rows[unit]] = found.reshape(-1)
+            parts.append(table)
+    return parts
 
 
 def _are_alike(backend: Backend, tie: ResolvedSlice, one: Scored, numbers: Integers) -> bool:
@@ -91,6 +131,9 @@ def unpruned_units(group: ResolvedGroup, unpruned: Mapping[Place, BoolArray]) ->
         flags = unpruned.get((tie.parameter, tie.dim))
         if flags is not None:
             found |= flags[tie.positions()].any(axis=1)
+    for each in group.numbered:
+        for unit, name in _scored_tensors(each):
+            found[unit] |= (name, WHOLE) in unpruned and unpruned[name, WHOLE][0]
     return found
 
 

@@ -13,6 +13,7 @@ from pruning_engine.granularities.channel_groups import (
 from pruning_engine.granularities.granularity import Granularity
 from pruning_engine.granularities.maps.builtin_groups import check_map
 from pruning_engine.granularities.ranking import Ranking, RankingContext
+from pruning_engine.granularities.unit_choice import Widths
 from pruning_engine.granularities.unit_ranking import UnitRanking
 from pruning_engine.scope import Scope
 from pruning_engine.scores.parameters import DescribedParameter
@@ -25,6 +26,8 @@ class Units(Granularity):
 
     `map`: a built-in map by name (see builtin_groups.py), whose groups come before `groups`. The number of units kept
     in each group is rounded up to a multiple of `round_to`; with `same_width` all groups of one pattern keep the same.
+    Each keeps `least_kept` at least. The units are `balanced_blocks` blocks of consecutive ones, of which each keeps
+    the same number.
     """
 
     field: ClassVar[str] = "units"
@@ -39,12 +42,16 @@ class Units(Granularity):
     head_dim: int | None = None
     round_to: int = 1
     same_width: bool = False
+    least_kept: int = 1
+    balanced_blocks: int = 1
 
     def check(self, path: str) -> None:
         """Refuse groups that are invalid for any checkpoint. Raises: RecipeError with the path of the field."""
         if not self.groups and not self.map:
             refuse(f"{path}.groups", "name the coupled channels: groups, or a map by name")
         check_least(self.round_to, 1, f"{path}.round_to")
+        check_least(self.least_kept, 1, f"{path}.least_kept")
+        check_least(self.balanced_blocks, 1, f"{path}.balanced_blocks")
         if self.head_dim is not None:
             check_least(self.head_dim, 1, f"{path}.head_dim")
         for position, group in enumerate(self.groups):
@@ -61,4 +68,4 @@ class Units(Granularity):
 
     def ranking(self, context: RankingContext) -> Ranking:
         """Return a rule that prunes the coupled channels of its groups."""
-        return UnitRanking(self, context, self.round_to)
+        return UnitRanking(self, context, Widths(self.round_to, self.balanced_blocks))

@@ -47,8 +47,8 @@ def used_auxiliary(rules: Sequence[Rule], auxiliary: AuxiliaryOf, others: Sequen
     `others`: rules of units that select it, but whose units others consume and have the scores of.
     """
     prior = {MASK_BITS} if rules or others else set()
-    scores = {suffix for rule in rules for suffix in rule.score.auxiliary}
-    scores |= {suffix for rule in others for suffix in rule.score.auxiliary if suffix != UNIT_SCORES}
+    scores = {suffix for rule in rules for suffix in rule.score.used_auxiliary}
+    scores |= {suffix for rule in others for suffix in rule.score.used_auxiliary if suffix != UNIT_SCORES}
     parts = (part for rule in rules for _, part in parts_with_statistics(rule))
     statistics = {suffix for part in parts for suffix in part.used_statistics(auxiliary)}
     return frozenset((prior | scores | statistics) & set(auxiliary))

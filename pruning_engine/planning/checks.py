@@ -90,29 +90,34 @@ def check_groups(recipe: Recipe, groups: Mapping[int, Sequence[ResolvedGroup]], 
             _check_unit_scores(rule.score, found, parameters, path)
             continue
         for group in found:
-            _check_scored(group, path)
-            for name in (tie.parameter for tie in group.ties if tie.scored):
+            _check_scored(group, rule.score, path)
+            numbered = (name for tie in group.numbered for name in tie.scored)
+            for name in (*(tie.parameter for tie in group.ties if tie.scored), *numbered):
                 _check_score(rule.score, name, parameters, path)
 
 
-def _check_scored(group: ResolvedGroup, path: str) -> None:
-    if not any(tie.scored for tie in group.ties):
+def _check_scored(group: ResolvedGroup, score: Score, path: str) -> None:
+    if not group.scored_names:
         field = f"{path}.granularity.units"
+        text = "by default those of floating point and 2 dims or more count, others need scored: true"
+        if score.scores_routers:
+            text = "of map `experts` that is the router, and in groups of your own the tie with scored: true"
         raise MismatchError(
             Reason.TIE_MISFIT,
-            f"{field}: no tie of group {group.name!r} counts in a unit's importance; by default those of floating "
-            f"point and 2 dims or more count, others need scored: true",
+            f"{field}: no tie of group {group.name!r} counts in a unit's importance; {text}",
             field=field,
-            tensor=group.ties[0].parameter,
+            tensor=group.first_name,
         )
 
 
 def _check_unit_scores(score: Score, groups: Sequence[ResolvedGroup], parameters: Parameters, path: str) -> None:
     """Refuse groups without their scores beside the first tensor, if the score uses some."""
-    if UNIT_SCORES not in score.auxiliary:
+    if UNIT_SCORES not in score.used_auxiliary:
         return  # statistics are checked where the tensors that consume the units are found
     owners: dict[str, str] = {}
     for group in groups:
+        if not group.ties:
+            continue  # refused where groups are found
         name = group.ties[0].parameter
         _check_score(score, name, parameters, path)
         spec = parameters.auxiliary[name][UNIT_SCORES]

@@ -18,7 +18,6 @@ from pruning_engine.checkpoints.parameters import (
 )
 from pruning_engine.dtypes import packed_bytes
 from pruning_engine.errors import MismatchError, Reason
-from pruning_engine.granularities.units import Units
 from pruning_engine.planning import checks
 from pruning_engine.planning.auxiliary_checks import Users, check_use, used_by
 from pruning_engine.planning.bias_updates import find_biases
@@ -32,10 +31,10 @@ from pruning_engine.planning.options import PlanOptions
 from pruning_engine.planning.plan import Plan, PlannedParameter
 from pruning_engine.planning.scale_checks import check_removable_scales, check_scales
 from pruning_engine.planning.selectors.rule_selection import Selected, select
-from pruning_engine.planning.stages import Groups, Stages
+from pruning_engine.planning.stages import Stages
 from pruning_engine.planning.tied_heads import tied_head_warnings
 from pruning_engine.planning.units.consumers import find_consumers, inputs_of_maps, users_of_units
-from pruning_engine.planning.units.group_resolution import find_groups, refuse_shared
+from pruning_engine.planning.units.rule_groups import KnownGroups, find_rule_groups
 from pruning_engine.planning.weight_norms import check_weight_normed_channels, check_weight_normed_units, length_dim
 from pruning_engine.recipe import OutputForm, Prior, Recipe, check
 from pruning_engine.recipe.scanned import DEFAULT_SPARSITIES, scanned
@@ -69,7 +68,7 @@ def make_plan(  # noqa: PLR0913 - `options` has all that few plans need
     checks.check_output(recipe, output)
     parameters = find_parameters(tensors, aliases, options.auxiliary_aliases)
     checks.check_not_quantized(recipe, parameters)
-    groups = _groups(recipe, parameters)
+    groups = find_rule_groups(recipe, parameters, KnownGroups(left={}, is_plan=options.is_planned_only), output)
     selected = select(recipe, parameters, groups, output)
     of_maps = inputs_of_maps(groups)
     input_dims = find_input_dims(recipe, parameters, [each.rules for each in selected], options, of_maps)
@@ -122,19 +121,6 @@ def make_plan(  # noqa: PLR0913 - `options` has all that few plans need
     )
     clear_in_steps(selected, footprint)
     return plan
-
-
-def _groups(recipe: Recipe, parameters: Parameters) -> Groups:
-    """Find the groups of each rule of coupled channels. Raises: MismatchError."""
-    found = {
-        position: find_groups(rule.granularity, parameters, f"rules[{position}].granularity.units")
-        for position, rule in enumerate(recipe.rules)
-        if isinstance(rule.granularity, Units)
-    }
-    if len(found) > 1:  # several rules may have the same group, but not different groups of the same units
-        different = {group.place: group for groups in found.values() for group in groups}
-        refuse_shared(different.values(), f"rules[{max(found)}].granularity.units")
-    return found
 
 
 def _sums_inputs(planned: PlannedParameter) -> bool:

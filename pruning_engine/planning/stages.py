@@ -59,7 +59,7 @@ class Stages:
         return (self._of_rule[rule],) if rule in self._of_rule else self._of_coupled[rule, name]
 
     def _add(self, position: int, together: tuple[ResolvedGroup, ...]) -> None:
-        for name in {tie.parameter for group in together for tie in group.ties}:
+        for name in {name for group in together for name in group.ranked_names}:
             self._of_coupled.setdefault((position, name), []).append(len(self.all))
         self.all.append(Stage(position, is_barrier=True, groups=together))
 
@@ -80,6 +80,6 @@ def _together(groups: Sequence[ResolvedGroup], scope: Scope) -> Iterator[tuple[R
         return
     alike: dict[object, list[ResolvedGroup]] = {}
     for group in groups:
-        tensors = frozenset(tie.parameter for tie in group.ties)
+        tensors = frozenset(group.ranked_names)
         alike.setdefault(tensors if group.width_key is None else ("width", group.width_key), []).append(group)
     yield from map(tuple, alike.values())

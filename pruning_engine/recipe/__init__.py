@@ -14,7 +14,7 @@ from pruning_engine.granularities.granularity import Granularity
 from pruning_engine.granularities.n_of_m import NOfM
 from pruning_engine.granularities.units import Units
 from pruning_engine.norm import DEFAULT_NORM, NamedNorm, Norm
-from pruning_engine.recipe.amounts import Amount, Count, Fraction, Sparsity
+from pruning_engine.recipe.amounts import Amount, Count, Fraction, Kept, Sparsity
 from pruning_engine.recipe.recipe import OutputForm, Prior, Recipe, Rule, Selector, default_scope
 from pruning_engine.recipe.validation import check
 from pruning_engine.scope import Scope
@@ -32,7 +32,10 @@ from pruning_engine.scores.obs import ObsScore
 from pruning_engine.scores.random import Random
 from pruning_engine.scores.score import Score
 from pruning_engine.scores.table import SCORES
-from pruning_engine.scores.unit_scores import UnitScores
+from pruning_engine.scores.units.listed_units import ListedUnits
+from pruning_engine.scores.units.router_magnitude import RouterMagnitude
+from pruning_engine.scores.units.unit_list import UnitList
+from pruning_engine.scores.units.unit_scores import UnitScores, UnitValues
 from pruning_engine.scores.weighted_magnitude import WeightedMagnitude
 from pruning_engine.updates.bias_compensation import BiasCompensation
 from pruning_engine.updates.refit import Refit
@@ -63,8 +66,10 @@ __all__ = [
     "Granularity",
     "Identity",
     "ImportanceScores",
+    "Kept",
     "Lamp",
     "LeastPredictedError",
+    "ListedUnits",
     "Magnitude",
     "Method",
     "NOfM",
@@ -78,6 +83,7 @@ __all__ = [
     "Recipe",
     "Refit",
     "RelativeImportance",
+    "RouterMagnitude",
     "Rule",
     "Scope",
     "Score",
@@ -85,7 +91,9 @@ __all__ = [
     "SparseGpt",
     "Sparsity",
     "Swaps",
+    "UnitList",
     "UnitScores",
+    "UnitValues",
     "Units",
     "Update",
     "WeightedMagnitude",

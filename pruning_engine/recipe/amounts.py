@@ -62,7 +62,29 @@ class Sparsity:
         _check_part(self.value, self.field, path)
 
 
-Amount: TypeAlias = Fraction | Count | Sparsity
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Prune until this many units of each group are left, or in global scope of all groups together; for units only."""
+
+    field: ClassVar[str] = "kept"
+
+    value: int
+
+    def of(self, unpruned: int, total: int) -> int:  # noqa: ARG002
+        """Return how many of `unpruned` out of `total` to prune: none if no more are left already."""
+        return max(0, unpruned - self.value)
+
+    def check(self, path: str) -> None:
+        """Refuse what is not a whole number from 1. Raises: RecipeError."""
+        if not isinstance(self.value, int) or self.value < 1:
+            raise RecipeError(
+                Reason.AMOUNT_OUT_OF_RANGE,
+                f"{path}: the number of units that are kept is a whole number from 1, got {self.value}",
+                field=f"{path}.kept",
+            )
+
+
+Amount: TypeAlias = Fraction | Count | Sparsity | Kept
 
 
 def _check_part(value: float, field: str, path: str) -> None:

@@ -15,7 +15,7 @@ from pruning_engine.errors import Reason, RecipeError
 from pruning_engine.granularities.entries import Entries
 from pruning_engine.granularities.granularity import Granularity
 from pruning_engine.granularities.table import GRANULARITIES
-from pruning_engine.recipe.amounts import Amount, Count, Fraction, Sparsity
+from pruning_engine.recipe.amounts import Amount, Count, Fraction, Kept, Sparsity
 from pruning_engine.scope import Scope
 from pruning_engine.scores.score import Score
 from pruning_engine.scores.table import SCORES
@@ -78,7 +78,7 @@ class Selector:
 
 _PARTS: Final[dict[str, tuple[type, ...]]] = {
     "score": tuple(SCORES.values()),
-    "amount": (Fraction, Count, Sparsity, NoneType),
+    "amount": (Fraction, Count, Sparsity, Kept, NoneType),
     "select": (Selector,),
     "granularity": tuple(GRANULARITIES.values()),
     "allocation": (*ALLOCATIONS.values(), NoneType),

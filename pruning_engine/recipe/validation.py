@@ -1,7 +1,7 @@
 """What is refused about a recipe whatever the checkpoint: values out of range, and parts that do not go together."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NoReturn
 
 from pruning_engine.allocations.allocation import Allocation, Bounds
 from pruning_engine.errors import Reason, RecipeError
@@ -10,7 +10,7 @@ from pruning_engine.granularities.n_of_m import NOfM
 from pruning_engine.granularities.table import GRANULARITIES
 from pruning_engine.granularities.units import Units
 from pruning_engine.norm import NamedNorm
-from pruning_engine.recipe.amounts import Count, Fraction, Sparsity
+from pruning_engine.recipe.amounts import Count, Fraction, Kept, Sparsity
 from pruning_engine.recipe.recipe import Recipe, Rule, Selector, default_scope
 from pruning_engine.scope import Scope
 from pruning_engine.updates.table import UPDATES
@@ -138,9 +138,12 @@ def _check_amount(rule: Rule, path: str) -> None:
     if not rule.score.ranks or not rule.granularity.takes_amount:
         return
     if rule.amount is None:
-        _refuse(f"{path}.amount", "a fraction, a count or a sparsity is required")
-    else:
-        rule.amount.check(f"{path}.amount")
+        also = ", or the number of units kept," if rule.granularity.field == Units.field else ""
+        _refuse(f"{path}.amount", f"a fraction, a count or a sparsity{also} is required")
+    if isinstance(rule.amount, Kept) and rule.granularity.field != Units.field:
+        name = rule.granularity.field
+        _refuse(f"{path}.amount.kept", f"it is for granularity units, and this is {name}; give a fraction or a count")
+    rule.amount.check(f"{path}.amount")
 
 
 def _check_norm(rule: Rule, path: str) -> None:
@@ -170,5 +173,5 @@ def _refuse_part(name: str, part: str, path: str) -> None:
     raise RecipeError(Reason.INVALID_RECIPE, f"{path}: {name} takes no {part}; leave it out", field=f"{path}.{part}")
 
 
-def _refuse(path: str, text: str) -> None:
+def _refuse(path: str, text: str) -> NoReturn:
     raise RecipeError(Reason.INVALID_RECIPE, f"{path}: {text}", field=path)

@@ -61,6 +61,12 @@ class Score(UsesStatistics):
     ranks_units: ClassVar[bool] = False
     """Whether it ranks coupled channels by more than the norms of their weights: see `unit_ranks`."""
 
+    lists_units: ClassVar[bool] = False
+    """Whether the caller lists the units that are pruned, instead of ranking them."""
+
+    scores_routers: ClassVar[bool] = False
+    """Whether units are worth what their rows of the router are, and nothing else of them counts."""
+
     only_granularity: ClassVar[str | None] = None
     """The field of the one granularity that it goes with; None: any."""
 
@@ -95,9 +101,14 @@ class Score(UsesStatistics):
         return None
 
     @property
+    def used_auxiliary(self) -> tuple[str, ...]:
+        """The suffixes of the auxiliary tensors that it uses with these parameters, `statistics` apart."""
+        return self.auxiliary
+
+    @property
     def required(self) -> tuple[str, ...]:
         """The suffixes of the auxiliary tensors that every selected parameter must have."""
-        return self.auxiliary
+        return self.used_auxiliary
 
     @property
     def is_reproducible(self) -> bool:

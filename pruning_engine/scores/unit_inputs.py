@@ -44,12 +44,14 @@ class UnitsToRank:
     """One group of units.
 
     Attributes:
+        group: its name.
         inputs: one for each matrix that consumes them; empty for a score that uses no statistics.
         first: the parameter of the group's first tie.
         gone: (units,), those whose every entry was pruned before.
         is_global: whether the units of several groups compete.
     """
 
+    group: str
     inputs: Sequence[UnitInputs]
     first: ArrivedParameter
     gone: BoolArray

@@ -102,6 +102,8 @@ def _coupled_positions(groups: Groups) -> Mapping[str, int]:
     found: dict[str, int] = {}
     for tie in (tie for each in groups.values() for group in each for tie in group.ties):
         found[tie.parameter] = found.get(tie.parameter, 0) + tie.units * tie.unit_positions
+    for each in (each for groups_ in groups.values() for group in groups_ for each in group.numbered):
+        found.update((name, found.get(name, 0) + 1) for name in each.scored)
     return found
 
 

@@ -46,6 +46,8 @@ def _coupled(groups: Groups, output: OutputForm) -> Mapping[str, tuple[int, ...]
         for tie in (tie for group in each for tie in group.ties):
             if tie.is_zeroed or output is OutputForm.REMOVED:
                 found.setdefault(tie.parameter, set()).add(position)
+        for name in (name for group in each for tie in group.numbered for name in tie.scored):
+            found.setdefault(name, set()).add(position)
     return {name: tuple(sorted(positions)) for name, positions in found.items()}
 
 

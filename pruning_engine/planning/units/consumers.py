@@ -32,7 +32,7 @@ def users_of_units(recipe: Recipe, groups: Groups) -> Users:
             tie.parameter
             for group in each
             for tie in group.ties
-            if tie.is_consumer or (tie is group.ties[0] and UNIT_SCORES in recipe.rules[position].score.auxiliary)
+            if tie.is_consumer or (tie is group.ties[0] and UNIT_SCORES in recipe.rules[position].score.used_auxiliary)
         )
         for position, each in groups.items()
     }

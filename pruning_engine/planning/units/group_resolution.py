@@ -5,7 +5,7 @@ not fit, a unit in two groups.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Final, NoReturn, TypeAlias
 
@@ -17,6 +17,8 @@ from pruning_engine.granularities.maps.builtin_groups import mapped_groups
 from pruning_engine.granularities.resolved_groups import ResolvedGroup, ResolvedSlice
 from pruning_engine.granularities.units import Units
 from pruning_engine.planning.selectors.name_patterns import NameTree
+from pruning_engine.planning.units.numbered_names import NumberedNames
+from pruning_engine.planning.units.numbered_ties import Gone, NumberedTie, NumberedTieError, NumberedTies
 from pruning_engine.runtime.yield_points import with_yields
 
 MOST_TIES: Final = 200_000
@@ -44,19 +46,50 @@ class _Parameter:
     weight: TensorDescription
 
 
-_ByName: TypeAlias = Mapping[str, _Parameter]
+class _Names(dict[str, _Parameter]):
+    """Parameters by each of their names, and numbered ones by their numbers."""
+
+    def __init__(self, names: Mapping[str, _Parameter], numbered: NumberedTies, finding: "Finding") -> None:
+        super().__init__(names)
+        self.numbered = numbered
+        self.finding = finding
 
 
-def find_groups(units: Units, parameters: Parameters, path: str) -> tuple[ResolvedGroup, ...]:
+_ByName: TypeAlias = _Names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """How groups are looked for.
+
+    `scores_routers`: only the rows of routers count in a unit's importance. `takes_any_dtype`: only whole positions
+    are removed, so that dtypes do not matter. `gone`: numbers that earlier rules have removed.
+    """
+
+    scores_routers: bool = False
+    takes_any_dtype: bool = False
+    gone: Gone = field(default_factory=dict)
+
+
+_BY_DEFAULT: Final = Finding()
+
+
+def find_groups(
+    units: Units, parameters: Parameters, path: str, finding: Finding = _BY_DEFAULT
+) -> tuple[ResolvedGroup, ...]:
     """Return a rule's groups, in the order of their names. `path`: of the granularity's units in the recipe.
 
     Raises: MismatchError naming the tie's field and the tensor.
     """
-    by_name = {
-        other: _Parameter(name, weight)
-        for name, weight in parameters.weights.items()
-        for other in parameters.names(name)
-    }
+    by_name = _Names(
+        {
+            other: _Parameter(name, weight)
+            for name, weight in parameters.weights.items()
+            for other in parameters.names(name)
+        },
+        NumberedTies(parameters, NumberedNames(parameters.weights, path), finding.gone),
+        finding,
+    )
     asked = _within_limits(_asked(units, by_name, path), path)
     resolved = (each.resolved(by_name) for each in with_yields(asked, _GROUPS_BETWEEN_YIELDS))
     found = sorted(resolved, key=lambda group: group.sort_key)
@@ -98,18 +131,49 @@ class _Asked:
     group: ChannelGroup
     path: str
     width_key: object | None
+    least_kept: int
+    map: str = ""
+    routers: tuple[str, ...] = ()
 
     def resolved(self, by_name: _ByName) -> ResolvedGroup:
         """Return the group with its slices found among the parameters. Raises: MismatchError."""
-        there = [(at, tie, found) for at, tie in enumerate(self.group.ties) if (found := self._find(at, tie, by_name))]
-        units = self._units(there)
+        try:
+            return self._resolved(by_name)
+        except NumberedTieError as error:
+            self.refuse(error.reason, error.at, error.tensor, str(error))
+
+    def _resolved(self, by_name: _ByName) -> ResolvedGroup:
+        slices = [(at, tie) for at, tie in enumerate(self.group.ties) if not tie.is_numbered]
+        there = [(at, tie, found) for at, tie in slices if (found := self._find(at, tie, by_name))]
+        numbered = [
+            NumberedTie(at, tie, self.full_name(tie), self.prefix)
+            for at, tie in enumerate(self.group.ties)
+            if tie.is_numbered
+        ]
+        units = self._units(there, by_name.numbered.units(numbered, self.group.units) if numbered else None)
+        scores_routers = by_name.finding.scores_routers
+        owned = by_name.numbered.resolve(numbered, units, self.name, scores=not scores_routers)
+        if not self.group.keep_numbers:
+            by_name.numbered.check_covered(numbered)
+        ties = (self._tie(at, tie, parameter, units) for at, tie, parameter in there)
+        if scores_routers:
+            routers = {at for at, tie in slices if self._is_router(tie)}
+            ties = (replace(tie, scored=at in routers) for (at, *_), tie in zip(there, ties, strict=True))
         return ResolvedGroup(
             name=self.name,
             units=units,
-            ties=tuple(self._tie(at, tie, parameter, units) for at, tie, parameter in there),
+            ties=tuple(ties),
             config=self.group.config,
             width_key=(self.width_key, units) if self._is_mapped and self.group.config else self.width_key,
+            numbered=owned,
+            keeps_numbers=self.group.keep_numbers,
+            least_kept=self.least_kept,
+            map=self.map,
         )
+
+    def _is_router(self, tie: ChannelSlice) -> bool:
+        """Whether the rows of a tie's tensor are those of a router: as the map says, or as the group's `scored`."""
+        return tie.tensor in self.routers if self._is_mapped else tie.scored is True
 
     @property
     def _is_mapped(self) -> bool:
@@ -138,7 +202,7 @@ class _Asked:
                 f"the checkpoint has no tensor {name!r}; correct the name, or set may_be_missing: true",
             )
         weight = parameter.weight
-        if weight.dtype not in PRUNABLE:
+        if weight.dtype not in PRUNABLE and not by_name.finding.takes_any_dtype:
             self.refuse(
                 Reason.UNPRUNABLE_DTYPE,
                 at,
@@ -152,9 +216,9 @@ class _Asked:
             )
         return parameter
 
-    def _units(self, there: Sequence[tuple[int, ChannelSlice, _Parameter]]) -> int:
-        """Return the number of units: the group's, or that of its first tie of a whole dim."""
-        units = self.group.units
+    def _units(self, there: Sequence[tuple[int, ChannelSlice, _Parameter]], numbered: int | None) -> int:
+        """Return the number of units: the group's, that of its numbers, or that of its first tie of a whole dim."""
+        units = self.group.units if numbered is None else numbered
         for at, tie, parameter in there:
             if units is None and tie.fills_its_dim:
                 size, each = parameter.weight.shape[tie.dim], tie.outer * tie.inner
@@ -170,7 +234,7 @@ class _Asked:
                 names[0],
                 f"{text}, so the number of units is unknown; say units: N",
             )
-        if not 1 <= units <= MOST_UNITS or not there:
+        if not 1 <= units <= MOST_UNITS or not (there or numbered):
             self.refuse(
                 Reason.TIE_MISFIT if there else Reason.TIE_MISSING,
                 0,
@@ -228,7 +292,7 @@ class _Asked:
             return
         for at, tie in enumerate(self.group.ties):
             parameter = by_name.get(self.full_name(tie))
-            if parameter is None or not tie.fills_its_dim:
+            if parameter is None or tie.is_numbered or not tie.fills_its_dim:
                 continue
             size = parameter.weight.shape[tie.dim]
             taken = covered[parameter.name, tie.dim % len(parameter.weight.shape)]
@@ -266,13 +330,15 @@ def _asked(units: Units, by_name: _ByName, path: str) -> Iterator[_Asked]:
         shapes = {name: parameter.weight.shape for name, parameter in by_name.items()}
         for found in mapped_groups(units.map, units.head_dim, shapes, path):
             key = _width_key(units, found.group, ("map", found.pattern))
-            yield _Asked(found.name, found.prefix, found.group, f"{path}.map", key)
+            least = max(units.least_kept, found.least_kept)
+            place = f"{path}.map"
+            yield _Asked(found.name, found.prefix, found.group, place, key, least, units.map, found.routers)
     tree = NameTree(by_name) if any(group.for_each for group in units.groups) else None
     for position, group in with_yields(enumerate(units.groups), _GROUPS_BETWEEN_YIELDS):
         place = f"{path}.groups[{position}]"
         key = _width_key(units, group, position)
         if tree is None or not group.for_each:
-            yield _Asked(group.ties[0].tensor, "", group, place, key)
+            yield _Asked(group.ties[0].tensor, "", group, place, key, units.least_kept)
             continue
         prefixes = tree.prefixes(group.for_each)
         if not prefixes:
@@ -282,7 +348,7 @@ def _asked(units: Units, by_name: _ByName, path: str) -> Iterator[_Asked]:
                 f"segment of a name; look at the names with `prune inspect`",
                 field=f"{place}.for_each",
             )
-        yield from (_Asked(prefix, prefix, group, place, key) for prefix in prefixes)
+        yield from (_Asked(prefix, prefix, group, place, key, units.least_kept) for prefix in prefixes)
 
 
 def _within_limits(asked: Iterable[_Asked], path: str) -> list[_Asked]:

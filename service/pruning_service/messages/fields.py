@@ -12,7 +12,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from pruning_engine.norm import NamedNorm, Norm
-from pruning_engine.recipe import Argument, ChannelGroup, ChannelSlice
+from pruning_engine.recipe import Argument, ChannelGroup, ChannelSlice, UnitList, UnitValues
 from pruning_engine.runtime.yield_points import with_yields
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
@@ -23,7 +23,12 @@ Value = TypeVar("Value")
 _PARTS_BETWEEN_YIELDS: Final = 64
 
 _NAMED_NORMS: Final = {pb.NAMED_NORM_FRO: NamedNorm.FRO, pb.NAMED_NORM_NUC: NamedNorm.NUC}
-_PARTS: Final[Mapping[str, type]] = {"Group": ChannelGroup, "Tie": ChannelSlice}
+_PARTS: Final[Mapping[str, type]] = {
+    "Group": ChannelGroup,
+    "Tie": ChannelSlice,
+    "UnitList": UnitList,
+    "UnitValues": UnitValues,
+}
 """Messages within messages, and the values that they are read into."""
 
 
@@ -71,7 +76,7 @@ def _default(field: "Field[Any]") -> object:
 
 def _read(field: FieldDescriptor, content: Any, path: str) -> object:
     if _is_map(field):
-        return {key: _read_argument(value, f'{path}["{key}"]') for key, value in content.items()}
+        return {key: _read_item(value, f'{path}["{key}"]') for key, value in content.items()}
     if field.is_repeated:
         if field.message_type is None:
             return tuple(content)
@@ -97,6 +102,11 @@ def _read_norm(norm: pb.Norm, path: str) -> Norm:
     raise invalid(path, "a norm needs p, or a name: NAMED_NORM_FRO or NAMED_NORM_NUC")
 
 
+def _read_item(content: Any, path: str) -> object:
+    part = _PARTS.get(content.DESCRIPTOR.name) if isinstance(content, Message) else None
+    return _read_argument(content, path) if part is None else read(part, content, path)
+
+
 def _read_argument(content: Any, path: str) -> Argument:
     if not isinstance(content, pb.Argument):
         return content  # type: ignore[no-any-return] # of a map of numbers
@@ -113,6 +123,8 @@ def _write(message: Message, field: FieldDescriptor, content: Any) -> None:
             _write_item(field, target, key, value)
     elif isinstance(target, pb.Norm):
         _write_norm(target, content)
+    elif isinstance(target, Message):
+        write(content, target)
     elif not field.is_repeated:
         setattr(message, field.name, content)
     elif field.message_type is None:
@@ -122,7 +134,10 @@ def _write(message: Message, field: FieldDescriptor, content: Any) -> None:
             write(each, target.add())
 
 
-def _write_item(field: FieldDescriptor, target: Any, key: str, value: Argument) -> None:
+def _write_item(field: FieldDescriptor, target: Any, key: str, value: Any) -> None:
+    if type(value) in _PARTS.values():
+        write(value, target[key])
+        return
     entry = field.message_type
     if entry is None or entry.fields_by_name["value"].message_type is None:
         target[key] = value

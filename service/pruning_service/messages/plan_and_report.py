@@ -149,6 +149,8 @@ def _group_report(group: GroupReport) -> pb.GroupReport:
         kept=group.kept,
         tensors=group.tensors,
         config=group.config,
+        map=group.map,
+        scored=group.scored,
     )
 
 

@@ -23,6 +23,7 @@ def plan_options_of(options: pb.PruneOptions, output: OutputFormat) -> PlanOptio
         model_type=options.model_type,
         input_dims=dict(options.input_dims),
         auxiliary_aliases=dict(options.auxiliary_aliases),
+        is_planned_only=not output.takes_weights,
         skips_unused=options.skip_unused_auxiliary,
         scan_sparsities=tuple(options.scan_sparsities),
     )

@@ -16,6 +16,7 @@ from pruning_engine.recipe import (
     Entries,
     Fraction,
     Granularity,
+    Kept,
     Prior,
     Recipe,
     Rule,
@@ -54,6 +55,7 @@ _AMOUNTS: Mapping[str, Callable[[float], Amount]] = {
     Fraction.field: Fraction,
     Count.field: lambda count: Count(int(count)),
     Sparsity.field: Sparsity,
+    Kept.field: lambda kept: Kept(int(kept)),
 }
 
 _NO_OPTIONS: Final = PlanOptions()
@@ -234,7 +236,7 @@ def _granularity(message: pb.Granularity, path: str) -> Granularity:
 def _amount(message: pb.Amount, path: str) -> Amount:
     kind = message.WhichOneof("kind")
     if kind is None:
-        raise invalid(path, "an amount needs a fraction, a count or a sparsity")
+        raise invalid(path, "an amount needs a fraction, a count, a sparsity, or the units kept")
     return _AMOUNTS[kind](getattr(message, kind))
 
 

@@ -1,0 +1,117 @@
+"""How many units each group keeps, and which: from those that are unpruned, an order of them, and an amount.
+
+Every group keeps `least_kept` units at least, or all where it has no more. Units whose every entry was pruned before
+are pruned first; where a group keeps more units than are unpruned, because its number is rounded up, the last of those
+stay and hold zeros.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import lcm
+
+import numpy as np
+
+from pruning_engine.granularities.granularity import Granularity
+from pruning_engine.granularities.ranking import RankingContext
+from pruning_engine.granularities.resolved_groups import ResolvedGroup
+from pruning_engine.granularities.unit_order import Order
+from pruning_engine.kernels.backend import BoolArray
+
+
+@dataclass(frozen=True, slots=True)
+class Widths:
+    """What the number of units that a group keeps is a multiple of, and in how many blocks it keeps as many."""
+
+    round_to: int
+    balanced_blocks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Which units of a group are kept, and the largest rank that was pruned; None: no unit, or no rank."""
+
+    kept: BoolArray
+    largest: float | None
+
+
+class UnitChoice:
+    """The units of one rule's groups that compete or are decided together."""
+
+    def __init__(self, granularity: Granularity, widths: Widths, context: RankingContext) -> None:
+        self._granularity = granularity
+        self._widths = widths
+        self._context = context
+        self._groups = context.groups
+
+    def made(self, unpruned: Sequence[BoolArray], order: Order) -> list[Chosen]:
+        """Return what is kept of each group. Raises: MismatchError for a count above what is unpruned."""
+        widths = self._kept_numbers(unpruned, order)
+        return [self._choose(index, unpruned[index], width, order) for index, width in enumerate(widths)]
+
+    def _kept_numbers(self, unpruned: Sequence[BoolArray], order: Order) -> list[int]:
+        """How many units each group keeps: rounded up, and the same where it must be."""
+        numbers = [
+            max(at, self._least(group)) for at, group in zip(self._left(unpruned, order), self._groups, strict=True)
+        ]
+        widest: dict[object, int] = {}
+        for group, number in zip(self._groups, numbers, strict=True):
+            if group.width_key is not None:
+                widest[group.width_key] = max(number, widest.get(group.width_key, 0))
+        step = lcm(self._widths.round_to, self._widths.balanced_blocks)
+        wanted = [widest.get(group.width_key, at) for group, at in zip(self._groups, numbers, strict=True)]
+        return [min(group.units, -(-at // step) * step) for group, at in zip(self._groups, wanted, strict=True)]
+
+    @staticmethod
+    def _least(group: ResolvedGroup) -> int:
+        return min(group.units, group.least_kept)
+
+    def _left(self, unpruned: Sequence[BoolArray], order: Order) -> list[int]:
+        """How many units the amount leaves in each group."""
+        counts = [int(np.count_nonzero(flags)) for flags in unpruned]
+        if not self._context.score.ranks:
+            return counts
+        if not self._context.is_global:
+            groups = zip(counts, self._groups, strict=True)
+            return [count - self._count(count, group.units, group.name) for count, group in groups]
+        to_prune = self._count(sum(counts), sum(group.units for group in self._groups))
+        pruned = order.least(dict(enumerate(unpruned)), to_prune).pruned
+        least = [min(count, self._least(group)) for count, group in zip(counts, self._groups, strict=True)]
+        if any(count - np.count_nonzero(pruned[index]) < least[index] for index, count in enumerate(counts)):
+            others = {index: _but_the_best(index, flags, order, least[index]) for index, flags in enumerate(unpruned)}
+            most = sum(int(np.count_nonzero(flags)) for flags in others.values())
+            pruned = order.least(others, min(to_prune, most)).pruned
+        return [count - int(np.count_nonzero(pruned[index])) for index, count in enumerate(counts)]
+
+    def _count(self, unpruned: int, total: int, group: str | None = None) -> int:
+        return self._granularity.count_to_prune(self._context, unpruned, total, group)
+
+    def _choose(self, index: int, unpruned: BoolArray, width: int, order: Order) -> Chosen:
+        """Choose the units of a group that are kept: the same number in each of its blocks."""
+        blocks = self._widths.balanced_blocks
+        size = len(unpruned) // blocks
+        kept = np.ones(len(unpruned), np.bool_)
+        largest: list[float] = []
+        for begin in range(0, blocks * size, size):
+            here = np.zeros(len(unpruned), np.bool_)
+            here[begin : begin + size] = True
+            found = _choose_among(index, here, unpruned, size - width // blocks, order)
+            kept &= found.kept
+            largest += [] if found.largest is None else [found.largest]
+        return Chosen(kept, max(largest, default=None))
+
+
+def _choose_among(index: int, here: BoolArray, unpruned: BoolArray, to_prune: int, order: Order) -> Chosen:
+    """Choose which of the units that are `here` are pruned."""
+    pruned_before = np.flatnonzero(here & ~unpruned)
+    kept = np.ones(len(unpruned), np.bool_)
+    kept[pruned_before[:to_prune]] = False
+    if to_prune <= len(pruned_before):
+        return Chosen(kept, None)
+    least = order.least({index: here & unpruned}, to_prune - len(pruned_before))
+    return Chosen(kept & ~least.pruned[index], least.largest)
+
+
+def _but_the_best(index: int, unpruned: BoolArray, order: Order, best: int) -> BoolArray:
+    """Return the unpruned units of a group but the `best` most important ones, which always stay."""
+    count = int(np.count_nonzero(unpruned))
+    return order.least({index: unpruned}, count - best).pruned[index] if count else unpruned

@@ -1,0 +1,102 @@
+"""Units that the caller lists, resolved for the groups of a checkpoint."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NoReturn
+
+import numpy as np
+
+from pruning_engine.errors import MismatchError, Reason
+from pruning_engine.granularities.resolved_groups import ResolvedGroup
+from pruning_engine.granularities.units import Units
+from pruning_engine.kernels.backend import BoolArray
+from pruning_engine.recipe import ListedUnits
+
+
+def with_listed(
+    score: ListedUnits, units: Units, groups: Sequence[ResolvedGroup], path: str
+) -> tuple[ResolvedGroup, ...]:
+    """Return a rule's groups with the units that are kept. `path`: of the rule.
+
+    Raises: MismatchError for groups and units that do not exist, and for lists that break a promise of the rule.
+    """
+    place = f"{path}.score.{score.field}"
+    refuse_unknown_groups(score.groups, groups, f"{place}.groups")
+    found = tuple(replace(group, kept=_flags(score, group, place).tobytes()) for group in groups)
+    for group in found:
+        _check(group, units, place)
+    _check_widths(found, place)
+    return found
+
+
+def refuse_unknown_groups(named: Mapping[str, object], groups: Sequence[ResolvedGroup], path: str) -> None:
+    """Refuse names of groups that a rule does not have. Raises: MismatchError."""
+    there = {group.name for group in groups}
+    unknown = next((name for name in named if name not in there), None)
+    if unknown is not None:
+        some = ", ".join(repr(group.name) for group in groups[:3]) + (" ..." if len(groups) > 3 else "")
+        raise MismatchError(
+            Reason.UNIT_MISFIT,
+            f"{path}: the rule has no group {unknown!r}; it has {len(groups):,}: {some}",
+            field=path,
+            tensor=unknown,
+        )
+
+
+def check_blocks(units: Units, groups: Sequence[ResolvedGroup], path: str) -> None:
+    """Refuse groups that cannot be cut into the rule's blocks. `path`: of the rule. Raises: MismatchError."""
+    for group in groups:
+        if group.units % units.balanced_blocks:
+            _refuse(
+                f"{path}.granularity.units.balanced_blocks",
+                group,
+                f"its {group.units:,} units are not {units.balanced_blocks:,} blocks of equal size; take the number "
+                "from config.json (n_group)",
+            )
+
+
+def _flags(score: ListedUnits, group: ResolvedGroup, path: str) -> BoolArray:
+    if group.name in score.groups:
+        return score.groups[group.name].flags(group.units, group.name, f'{path}.groups["{group.name}"]')
+    if score.every_group is not None:
+        return score.every_group.flags(group.units, group.name, f"{path}.every_group")
+    return np.ones(group.units, np.bool_)
+
+
+def _check(group: ResolvedGroup, units: Units, path: str) -> None:
+    kept = int(np.count_nonzero(group.kept_flags))
+    if kept < min(group.least_kept, group.units):
+        _refuse(path, group, f"{kept:,} of its units are left, and the rule keeps {group.least_kept:,} at least")
+    if units.balanced_blocks > 1:
+        numbers = group.kept_flags.reshape(units.balanced_blocks, -1).sum(axis=1)
+        if len(set(numbers.tolist())) > 1:
+            _refuse(
+                path,
+                group,
+                f"its {units.balanced_blocks:,} blocks keep {', '.join(map(str, numbers[:8].tolist()))} units; list as "
+                "many of each, which balanced_blocks asks for",
+            )
+
+
+def _check_widths(groups: Sequence[ResolvedGroup], path: str) -> None:
+    """Refuse different numbers of units where one field of config.json, or same_width, needs equal ones."""
+    first: dict[object, ResolvedGroup] = {}
+    for group in groups:
+        if group.width_key is None:
+            continue
+        other = first.setdefault(group.width_key, group)
+        numbers = [int(np.count_nonzero(each.kept_flags)) for each in (other, group)]
+        if numbers[0] != numbers[1]:
+            fields = ", ".join(group.config) or "same_width"
+            _refuse(
+                path,
+                group,
+                f"it keeps {numbers[1]:,} units and group {other.name!r} {numbers[0]:,}, but {fields} stands for both; "
+                "list as many of each",
+            )
+
+
+def _refuse(path: str, group: ResolvedGroup, text: str) -> NoReturn:
+    raise MismatchError(
+        Reason.UNIT_MISFIT, f"{path}: group {group.name!r}: {text}", field=path, tensor=group.first_name
+    )
