@@ -24,7 +24,7 @@ from pruning_engine.kernels.devices import backend_for
 from pruning_engine.planning.plan import Plan, PlannedParameter
 from pruning_engine.planning.scheduler import Arrive, Finish, Run, Schedule, Step
 from pruning_engine.recipe import Method, OutputForm, Rule, Scope
-from pruning_engine.report import GroupReport, Report, TensorReport
+from pruning_engine.report import GroupReport, ModelTotals, Report, TensorReport
 from pruning_engine.runtime.clear_in_steps import clear_in_steps
 from pruning_engine.runtime.threads import in_parallel
 from pruning_engine.scores.installed_methods import make_method, method_class
@@ -124,10 +124,24 @@ class Pruning:
             device=self._backend.device,
             seed=self._seed,
             reproducible=self._plan.reproducible,
-            groups=tuple(sorted(self._groups, key=lambda group: (group.rule, group.name.encode()))),
-            model=replace(self._plan.model, zeros_before=self._zeros_before, zeros=self._zeros),
+            groups=self._all_groups(),
+            model=self._totals(),
             warnings=(*self._plan.warnings, *warnings),
         )
+
+    def _totals(self) -> ModelTotals:
+        """Return the totals of the model; what is left out before any data is not looked at, and counts as zero."""
+        left_out = self._plan.model.entries - sum(planned.entries for planned in self._plan.parameters)
+        before = None if left_out else self._zeros_before
+        zeros = None if self._zeros is None else self._zeros + left_out
+        return replace(self._plan.model, zeros_before=before, zeros=zeros)
+
+    def _all_groups(self) -> tuple[GroupReport, ...]:
+        """Return the groups in the order of rules and names; those that were known before all else as they were."""
+        known = self._plan.surgery.groups
+        names = {(group.rule, group.name) for group in known}
+        others = [group for group in self._groups if (group.rule, group.name) not in names]
+        return tuple(sorted([*known, *others], key=lambda group: (group.rule, group.name.encode())))
 
     def _state(self, received: ReceivedParameter) -> ParameterState:
         return ParameterState(received, self._backend, make_layer=self._layers.of, counts_all_zeros=self._counts_zeros)

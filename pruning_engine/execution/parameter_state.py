@@ -182,7 +182,8 @@ class ParameterState:
         """Make the results and the report. `in_place`: the weights' own memory may be overwritten."""
         if self.planned.passes_through:
             self._count_those_of_host()
-            self.results = [ResultTensor(spec, self._tensors[spec.name]) for spec in self.planned.results]
+            came = zip(self.planned.results, self.planned.carried, strict=False)  # some formats have no results
+            self.results = [ResultTensor(spec, self._tensors[name]) for spec, name in came]
             self._tensors.clear()
             return
         if self._counts_all_zeros:

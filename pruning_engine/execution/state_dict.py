@@ -14,6 +14,7 @@ from pruning_engine.execution.prune import prune_buffers
 from pruning_engine.modules.seeds import draw_seed
 from pruning_engine.planning.plan import Plan, PlannedParameter
 from pruning_engine.planning.planner import make_plan
+from pruning_engine.planning.surgery.surgery import Runs
 from pruning_engine.recipe import OutputForm, Recipe
 from pruning_engine.report import Report
 from pruning_engine.torch_tensors import AnyBuffer, name_of, to_buffer, to_tensor
@@ -79,10 +80,12 @@ def _prune(
     *,
     in_place: bool,
 ) -> PruneResult:
-    tensors = {name: value for name, value in state_dict.items() if isinstance(value, torch.Tensor)}
+    tensors: Tensors = {name: value for name, value in state_dict.items() if isinstance(value, torch.Tensor)}
     shared = find_shared_tensors(tensors)
     specs = [spec_of(name, tensor) for name, tensor in tensors.items() if name not in shared.dropped]
     plan = make_plan(_seeded(recipe), specs, output=output, aliases=shared.aliases)
+    for name, runs in plan.surgery.removed_rows.items():
+        tensors[name] = _without_rows(tensors[name], runs)
     buffers = _buffers(plan, tensors)
     pruned = prune_buffers(
         plan, buffers, device=str(device if device is not None else _device_of(tensors)), in_place=in_place
@@ -90,6 +93,14 @@ def _prune(
     results = {planned.weight: _results(planned, pruned.results, tensors, buffers) for planned in plan.parameters}
     planned_by_weight = {planned.weight: planned for planned in plan.parameters}
     return PruneResult(_assemble(state_dict, results, planned_by_weight, shared, output), pruned.report)
+
+
+def _without_rows(tensor: torch.Tensor, runs: Runs) -> torch.Tensor:
+    """Return a tensor without runs of positions of its first dim."""
+    kept = torch.ones(tensor.shape[0], dtype=torch.bool, device=tensor.device)
+    for begin, end in runs.tolist():
+        kept[begin:end] = False
+    return tensor[kept]
 
 
 def _seeded(recipe: Recipe) -> Recipe:
@@ -140,7 +151,7 @@ def _results(
 ) -> Tensors:
     """Return the tensors that a parameter leaves as, on the device that its weight came from."""
     if planned.passes_through:
-        return {spec.name: tensors[spec.name] for spec in planned.results}
+        return {spec.name: tensors[name] for spec, name in zip(planned.results, planned.carried, strict=False)}
     weight, own = tensors[planned.weight], buffers[planned.weight]
     found = {}
     for result in pruned[planned.weight]:

@@ -48,6 +48,7 @@ class UnitRanking:
         self._is_global = context.is_global
         self._ranks_units = context.score.ranks_units
         self._ranks_by_norm = context.ranks_by_norm and not self._ranks_units
+        self._is_known = all(group.kept is not None for group in context.groups)
         self._coupled = _coupled_slices(context.groups)
         self._owned = _owned_tensors(context.groups)
         self._scored: dict[str, Scored] = {}
@@ -64,7 +65,7 @@ class UnitRanking:
     def observe(self, state: ArrivedParameter) -> None:
         """Take note of a parameter that has arrived."""
         name = state.planned.name
-        if self._context.score.lists_units:
+        if self._is_known:
             return
         counts = not is_running_statistic(name)
         if name in self._owned:
@@ -88,7 +89,7 @@ class UnitRanking:
         ]
 
     def _choices(self, states: Sequence[ArrivedParameter]) -> list[Chosen]:
-        if self._context.score.lists_units:
+        if self._is_known:
             return [Chosen(group.kept_flags, None) for group in self._groups]
         unpruned = [unpruned_units(group, self._unpruned) for group in self._groups]
         return self._choice.made(unpruned, self._order(states, unpruned))

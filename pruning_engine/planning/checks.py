@@ -1,6 +1,6 @@
 """What a plan refuses: rules that do not fit the parameters that they select. Knows specs and rules, never data."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from pruning_engine.checkpoints.parameters import NO_AUXILIARY, Parameters, TensorDescription
 from pruning_engine.checkpoints.quantized import find_quantized
@@ -52,12 +52,13 @@ def check_output(recipe: Recipe, output: OutputForm) -> None:
         )
 
 
-def check_not_quantized(recipe: Recipe, parameters: Parameters) -> None:
+def check_not_quantized(recipe: Recipe, parameters: Parameters, carried_out: Collection[int]) -> None:
     """Refuse rules by patterns or default targets where weights are quantized: they would select the few others.
 
-    Raises: MismatchError.
+    `carried_out`: rules that leave out whole tensors or positions, whatever is in them. Raises: MismatchError.
     """
-    position = next((at for at, rule in enumerate(recipe.rules) if not _names_tensors(rule)), None)
+    rules = [(at, rule) for at, rule in enumerate(recipe.rules) if at not in carried_out]
+    position = next((at for at, rule in rules if not _names_tensors(rule)), None)
     found = None if position is None else find_quantized(parameters.weights)
     if found is not None:
         raise MismatchError(

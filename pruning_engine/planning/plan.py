@@ -6,8 +6,9 @@ from pruning_engine.checkpoints.parameters import AuxiliaryOf, TensorDescription
 from pruning_engine.planning.memory.profile import MemoryStep
 from pruning_engine.planning.selectors.not_selected import NotSelected
 from pruning_engine.planning.stages import Stage
+from pruning_engine.planning.surgery.surgery import Surgery
 from pruning_engine.recipe import OutputForm, Prior, Recipe, Rule
-from pruning_engine.report import ModelTotals, ModelWarning
+from pruning_engine.report import GroupReport, ModelTotals, ModelWarning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +74,12 @@ class PlannedParameter:
         return tuple(tensor.name for tensor in self.tensors)
 
     @property
+    def carried(self) -> tuple[str, ...]:
+        """The names of its sources that can be results as they are: all but its auxiliary tensors."""
+        parts = (self.spec, self.pair_mask, self.scale)
+        return tuple(part.name for part in parts if part is not None)
+
+    @property
     def mask(self) -> str | None:
         """The name of the mask of a pair `w_orig` and `w_mask`."""
         return None if self.pair_mask is None else self.pair_mask.name
@@ -90,7 +97,9 @@ class Plan:
     `stages`: the rules in order; a rule of coupled channels has one for each set of groups that is decided together.
     `memory_profile`: what is held as the tensors arrive in the given order. `results`: the tensors of the result, in
     order. `reproducible`: whether the same request gives the same bytes on every device. `model`: sums over all
-    parameters. `warnings`: what can be said before any data. `scan_sparsities`: of output format SCAN, ascending.
+    parameters. `warnings`: what can be said before any data. `surgery`: what has been left out before all else.
+    `groups`: of all rules, with the units that are kept where they are known before any data. `scan_sparsities`: of
+    output format SCAN, ascending.
     """
 
     recipe: Recipe
@@ -101,8 +110,15 @@ class Plan:
     memory_profile: tuple[MemoryStep, ...]
     reproducible: bool
     model: ModelTotals
+    surgery: Surgery
+    groups: tuple[GroupReport, ...] = ()
     warnings: tuple[ModelWarning, ...] = ()
     scan_sparsities: tuple[float, ...] = ()
+
+    @property
+    def has_known_sizes(self) -> bool:
+        """Whether the sizes of its results are known before any data: no units are removed that depend on these."""
+        return self.output is not OutputForm.REMOVED or not any(stage.groups for stage in self.stages)
 
     @property
     def peak_bytes(self) -> int:

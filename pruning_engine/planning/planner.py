@@ -31,14 +31,16 @@ from pruning_engine.planning.options import PlanOptions
 from pruning_engine.planning.plan import Plan, PlannedParameter
 from pruning_engine.planning.scale_checks import check_removable_scales, check_scales
 from pruning_engine.planning.selectors.rule_selection import Selected, select
-from pruning_engine.planning.stages import Stages
+from pruning_engine.planning.stages import Groups, Stages
+from pruning_engine.planning.surgery.operation import operate, remaining_options
+from pruning_engine.planning.surgery.surgery import Surgery
 from pruning_engine.planning.tied_heads import tied_head_warnings
 from pruning_engine.planning.units.consumers import find_consumers, inputs_of_maps, users_of_units
 from pruning_engine.planning.units.rule_groups import KnownGroups, find_rule_groups
 from pruning_engine.planning.weight_norms import check_weight_normed_channels, check_weight_normed_units, length_dim
 from pruning_engine.recipe import OutputForm, Prior, Recipe, check
 from pruning_engine.recipe.scanned import DEFAULT_SPARSITIES, scanned
-from pruning_engine.report import ModelTotals
+from pruning_engine.report import GroupReport, ModelTotals
 from pruning_engine.runtime.clear_in_steps import clear_in_steps
 from pruning_proto import formats
 from pruning_proto.names import IN_GRAM, INPUTS, MASK, MASK_BITS, ORIG
@@ -66,9 +68,12 @@ def make_plan(  # noqa: PLR0913 - `options` has all that few plans need
         recipe = scanned(recipe)
     checks.check_available(recipe)
     checks.check_output(recipe, output)
+    surgery = operate(recipe, tensors, aliases, output, options)
+    tensors, options = surgery.tensors, remaining_options(options, surgery)
     parameters = find_parameters(tensors, aliases, options.auxiliary_aliases)
-    checks.check_not_quantized(recipe, parameters)
-    groups = find_rule_groups(recipe, parameters, KnownGroups(left={}, is_plan=options.is_planned_only), output)
+    checks.check_not_quantized(recipe, parameters, surgery.left)
+    known = KnownGroups(left=surgery.left, is_plan=options.is_planned_only)
+    groups = find_rule_groups(recipe, parameters, known, output)
     selected = select(recipe, parameters, groups, output)
     of_maps = inputs_of_maps(groups)
     input_dims = find_input_dims(recipe, parameters, [each.rules for each in selected], options, of_maps)
@@ -91,6 +96,8 @@ def make_plan(  # noqa: PLR0913 - `options` has all that few plans need
         _planned(parameters, name, each, stages.of(name, each.rules), output)
         for name, each in zip(parameters.weights, selected, strict=True)
     )
+    if surgery.result_names:
+        planned = tuple(_renamed(each, surgery.result_names) for each in planned)
     if earlier:
         planned = tuple(replace(each, was_pruned=each.name in earlier) for each in planned)
     if input_dims or parameters.auxiliary:
@@ -111,12 +118,14 @@ def make_plan(  # noqa: PLR0913 - `options` has all that few plans need
         results=results,
         memory_profile=tuple(memory_profile(footprint, tensors, barriers)),
         reproducible=all(rule.is_reproducible for rule in recipe.rules) and not any(map(_sums_inputs, planned)),
-        model=_totals(planned),
+        model=_totals(planned, surgery),
         warnings=(
             *input_channel_warnings(recipe, planned),
             *tied_head_warnings(planned),
             *left_dense_warnings(recipe, planned),
         ),
+        surgery=surgery,
+        groups=_known_groups(groups, surgery),
         scan_sparsities=tuple(sorted(set(options.scan_sparsities or DEFAULT_SPARSITIES))),
     )
     clear_in_steps(selected, footprint)
@@ -188,12 +197,34 @@ def _results(
             return ()
 
 
-def _totals(parameters: Sequence[PlannedParameter]) -> ModelTotals:
+def _renamed(planned: PlannedParameter, names: Mapping[str, str]) -> PlannedParameter:
+    """Return a parameter whose results have other names."""
+    if not any(spec.name in names for spec in planned.results):
+        return planned
+    return replace(
+        planned, results=tuple(replace(spec, name=names.get(spec.name, spec.name)) for spec in planned.results)
+    )
+
+
+def _known_groups(groups: Groups, surgery: Surgery) -> tuple[GroupReport, ...]:
+    """Return the groups of all rules, with the units that are kept where they are known."""
+    done = {(report.rule, report.name) for report in surgery.groups}
+    others = [
+        group.report(position, None if group.kept is None else group.kept_flags)
+        for position, each in groups.items()
+        for group in each
+        if (position, group.name) not in done
+    ]
+    return tuple(sorted([*surgery.groups, *others], key=lambda report: (report.rule, report.name.encode())))
+
+
+def _totals(parameters: Sequence[PlannedParameter], surgery: Surgery) -> ModelTotals:
     selected = [parameter.entries for parameter in parameters if parameter.rules]
+    came = [each.spec for each in surgery.parameters] or [parameter.spec for parameter in parameters]
     return ModelTotals(
-        tensors=len(parameters),
-        entries=sum(parameter.entries for parameter in parameters),
-        weight_bytes=sum(described_bytes(parameter.spec) for parameter in parameters),
+        tensors=len(came),
+        entries=sum(prod(spec.shape) for spec in came),
+        weight_bytes=sum(map(described_bytes, came)),
         selected_tensors=len(selected),
         selected_entries=sum(selected),
     )

@@ -36,6 +36,7 @@ class Stages:
 
     def __init__(self, recipe: Recipe, groups: Groups, biases: Biases) -> None:
         self.all: list[Stage] = []
+        self._are_rules = not groups and not any(biases.values())
         self._of_rule: dict[int, int] = {}
         self._of_coupled: dict[tuple[int, str], list[int]] = {}
         self._of_bias: dict[str, list[int]] = {}
@@ -50,8 +51,8 @@ class Stages:
 
     def of(self, name: str, rules: tuple[int, ...]) -> tuple[int, ...]:
         """Return the stages of a parameter that these rules select, in order."""
-        if not self._of_coupled and not self._of_bias:
-            return rules  # each stage is a rule
+        if self._are_rules:
+            return rules
         stages = [stage for rule in rules for stage in self._at(rule, name)]
         return tuple(sorted([*stages, *self._of_bias.get(name, ())]))
 

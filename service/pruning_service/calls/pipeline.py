@@ -70,6 +70,7 @@ class Pipeline:
 
         Raises: Refusal, PruningError, LayoutError.
         """
+        self._reader.leave_out(prepared.skipped, is_sent=not self._request.leaves_out_skipped)
         described_bytes = prepared.file.header_bytes + self._request.options_bytes
         work = await run_in_thread_if_large(partial(self._begin, prepared), described_bytes)
         with self._stage("send"):

@@ -16,7 +16,8 @@ from pruning_proto.safetensors import header as safetensors_header
 from pruning_proto.safetensors.alignment import postponed
 from pruning_proto.safetensors.distributed import check_not_sharded
 from pruning_proto.safetensors.header import Layout
-from pruning_service.messages.history import EarlierRounds, earlier_rounds, with_round
+from pruning_service.calls.reduced_file import reduced_file
+from pruning_service.messages.history import EarlierRounds, earlier_rounds, with_config, with_round
 from pruning_service.messages.plan_and_report import check_describable, check_groups_describable
 from pruning_service.messages.recipe import Request
 from pruning_service.resources.memory_estimate import peak_bytes
@@ -29,13 +30,16 @@ _FEW_PARTS: Final = 10_000
 class Prepared:
     """What will be done with a file, and what is known of its result.
 
-    `metadata` is the result's. `header` is the result's too, empty where there is no file or where it is known only
-    after everything has been pruned; `last` names the tensors that come last there, in their order, so that all are
+    `file` is what remains of it without units that are left out before any data, and `skipped` the byte ranges that are
+    not needed therefore. `output` is the format, whose header is not late where it is known all the same. `metadata` is
+    the result's. `header` is the result's too, empty where there is no file or where it is known only after everything
+    has been pruned; `last` names the tensors that come last there, in their order, so that all are
     aligned; of a packed file, those that come last in the dense one. `peak_bytes` is what to reserve. `parts` are all
     objects that there are many of, if there are many: they are to be freed in steps.
     """
 
     file: Layout
+    skipped: Sequence[tuple[int, int]]
     plan: Plan
     output: OutputFormat
     metadata: Mapping[str, str]
@@ -71,13 +75,19 @@ def prepare(request: Request, file: Layout, backlog_bytes: int, version: str) ->
     if earlier.not_read:
         plan = replace(plan, warnings=(*plan.warnings, _history_warning(earlier)))
     check_groups_describable(plan)
+    reduced = reduced_file(file, plan.surgery)
+    output = replace(output, header_is_late=output.header_is_late and not (output.needs_units and plan.has_known_sizes))
+    file = reduced.layout
     if output.is_packed:
         packed_format.check_names((spec.name, spec.dtype, spec.shape) for spec in plan.results)
     metadata = _result_metadata(plan, request, file, version) if output.has_file else {}
+    if output.needs_units and not output.header_is_late:
+        metadata = with_config(metadata, plan.surgery.groups)
     has_header = output.has_file and not output.header_is_late
     last = _last_in_file(plan) if has_header or output.is_packed else []
     return Prepared(
         file=file,
+        skipped=reduced.skipped,
         plan=plan,
         output=output,
         metadata=metadata,

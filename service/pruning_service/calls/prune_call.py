@@ -132,7 +132,8 @@ class PruneCall:
             seed=prepared.plan.recipe.seed,
             device=self._resources.worker.device,
         )
-        await self._send(plan_messages(prepared.plan, last), prepared)
+        skipped = prepared.skipped if prepared.output.needs_units else ()
+        await self._send(plan_messages(prepared.plan, skipped, last), prepared)
 
     async def _send_report(self, result: PipelineResult, prepared: Prepared) -> None:
         report = result.report

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
+from pruning_engine.checkpoints.parameters import TensorDescription
 from pruning_engine.planning.plan import Plan, PlannedParameter
 from pruning_engine.planning.selectors.not_selected import NotSelected
 from pruning_engine.report import CurvePoint, GroupReport, ModelTotals, ModelWarning, Report, TensorReport, WarningKind
@@ -43,7 +44,9 @@ _WARNING_KINDS = {
 _LONGEST_CHARACTER = 4  # bytes, in UTF-8
 _LONGEST_VARINT = 10  # bytes
 
-_Described = TypeVar("_Described", pb.TensorPlan | pb.ModelWarning, pb.TensorReport | pb.GroupReport | pb.ModelWarning)
+_PartOfPlan: TypeAlias = pb.TensorPlan | pb.GroupReport | pb.ByteRange | pb.ModelWarning
+
+_Described = TypeVar("_Described", _PartOfPlan, pb.TensorReport | pb.GroupReport | pb.ModelWarning)
 
 
 def check_describable(entries: Iterable[TensorEntry]) -> None:
@@ -59,24 +62,29 @@ def check_describable(entries: Iterable[TensorEntry]) -> None:
 
 def check_groups_describable(plan: Plan) -> None:
     """Refuse a channel group whose report would not fit into one message. Raises: Refusal."""
-    for stage in plan.stages:
-        for group in stage.groups:
-            names = sum(_LONGEST_CHARACTER * len(tie.parameter) for tie in group.ties)
-            if names > limits.GROUP_NAMES_BYTES:
-                path = f"recipe.rules[{stage.rule}].granularity.units"
-                raise invalid(
-                    path,
-                    f"group {group.name[:80]!r} couples {len(group.ties):,} tensors, whose names take more than the "
-                    f"{limits.GROUP_NAMES_BYTES:,} bytes that the report has for them",
-                )
+    for group in plan.groups:
+        names = sum(_LONGEST_CHARACTER * len(name) for name in (*group.tensors, *group.scored))
+        if names > 2 * limits.GROUP_NAMES_BYTES:
+            path = f"recipe.rules[{group.rule}].granularity.units"
+            raise invalid(
+                path,
+                f"group {group.name[:80]!r} couples {len(group.tensors):,} tensors, whose names take more than the "
+                f"{limits.GROUP_NAMES_BYTES:,} bytes that the report has for them",
+            )
 
 
-def plan_messages(plan: Plan, last: pb.Plan) -> Iterator[pb.PruneResponse]:
-    """Yield the messages of a plan, none too large; the fields of `last` go with the last one."""
-    tensors: Iterator[pb.TensorPlan | pb.ModelWarning] = map(_tensor_plan, plan.parameters)
-    for batch, is_last in _batches(chain(tensors, map(_warning, plan.warnings))):
+def plan_messages(plan: Plan, skipped: Iterable[tuple[int, int]], last: pb.Plan) -> Iterator[pb.PruneResponse]:
+    """Yield the messages of a plan, none too large; the fields of `last` go with the last one.
+
+    `skipped`: the byte ranges that are not needed.
+    """
+    tensors: Iterator[_PartOfPlan] = _tensor_plans(plan)
+    groups, ranges = map(_group_report, plan.groups), (pb.ByteRange(begin=begin, end=end) for begin, end in skipped)
+    for batch, is_last in _batches(chain(tensors, groups, ranges, map(_warning, plan.warnings))):
         message = pb.Plan(
             tensors=[each for each in batch if isinstance(each, pb.TensorPlan)],
+            groups=[each for each in batch if isinstance(each, pb.GroupReport)],
+            skipped=[each for each in batch if isinstance(each, pb.ByteRange)],
             warnings=[each for each in batch if isinstance(each, pb.ModelWarning)],
             last=is_last,
         )
@@ -103,11 +111,25 @@ def report_messages(report: Report, last: pb.Report) -> Iterator[pb.PruneRespons
         yield pb.PruneResponse(report=message)
 
 
-def _tensor_plan(parameter: PlannedParameter) -> pb.TensorPlan:
+def _tensor_plans(plan: Plan) -> Iterator[pb.TensorPlan]:
+    """Yield what is said of each parameter that came, those that are left out included."""
+    if plan.surgery.changes_nothing:
+        yield from (_tensor_plan(parameter, parameter.spec) for parameter in plan.parameters)
+        return
+    planned = {parameter.name: parameter for parameter in plan.parameters}
+    for came in plan.surgery.parameters:
+        if came.is_removed:
+            yield pb.TensorPlan(name=came.name, dtype=came.spec.dtype, shape=came.spec.shape, removed=True)
+        elif came.name in planned:  # what was an FP8 weight's second scale may be its first one now
+            yield _tensor_plan(planned[came.name], came.spec, plan.surgery.result_names.get(came.name, ""))
+
+
+def _tensor_plan(parameter: PlannedParameter, came: TensorDescription, result_name: str = "") -> pb.TensorPlan:
     return pb.TensorPlan(
         name=parameter.name,
         dtype=parameter.dtype,
-        shape=parameter.shape,
+        shape=came.shape,
+        result_name=result_name,
         rules=parameter.rules,
         not_selected=_NOT_SELECTED[parameter.not_selected],
         was_pruned=parameter.was_pruned,

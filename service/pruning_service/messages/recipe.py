@@ -76,9 +76,9 @@ class Request:
     """What a call asks for.
 
     `recipe` has its seed, given or drawn here; `is_seed_reported` says whether a result depends on it, or the caller
-    gave it, so that the same request leaves the same bytes. `options_bytes` is how much planning and
-    describing have to do for it, as for a header of that length, and `expressions` is the number of
-    regular expressions. `plan_options`: what else the plan depends on.
+    gave it, so that the same request leaves the same bytes. `leaves_out_skipped`: the byte ranges that the plan
+    skips do not come. `options_bytes` is how much planning and describing have to do for it, as for a header of that
+    length, and `expressions` is the number of regular expressions. `plan_options`: what else the plan depends on.
     """
 
     recipe: Recipe
@@ -88,6 +88,7 @@ class Request:
     plan_options: PlanOptions = _NO_OPTIONS
     canonical_zero: bool = False
     digests: bool = False
+    leaves_out_skipped: bool = False
     options_bytes: int = 0
     expressions: int = 0
 
@@ -100,6 +101,10 @@ def request_of(options: pb.PruneOptions) -> Request:
     output = formats.BY_NUMBER[options.output]
     if options.canonical_zero and not output.is_packed:
         raise invalid("canonical_zero", "it is for OUTPUT_FORM_PACKED only; ask for that format, or leave it out")
+    if options.leaves_out_skipped and options.digests:
+        raise invalid("leaves_out_skipped", "digests are of whole files; ask for one of the two only")
+    if options.leaves_out_skipped and not output.needs_units:
+        raise invalid("leaves_out_skipped", "it is for OUTPUT_FORM_REMOVED only; leave it out, and send the whole file")
     check_names(options)
     recipe, regular_expressions = _checked(options.recipe)
     has_seed = recipe.seed is not None
@@ -111,6 +116,7 @@ def request_of(options: pb.PruneOptions) -> Request:
         plan_options=plan_options_of(options, output),
         canonical_zero=options.canonical_zero,
         digests=options.digests,
+        leaves_out_skipped=options.leaves_out_skipped,
         options_bytes=options.ByteSize() + EXPRESSION_BYTES * regular_expressions,
         expressions=regular_expressions,
     )

@@ -5,7 +5,7 @@ the last of its tensors has been read: its weight, its pair's mask, its auxiliar
 """
 
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -25,6 +25,7 @@ from pruning_service.resources.threads import run_in_thread_if_large
 from pruning_service.status import Refusal
 from pruning_service.streams.buffers import Buffers
 from pruning_service.streams.byte_streams import ByteSource
+from pruning_service.streams.skipped_ranges import ByteRange, SkippedRanges
 
 MANY_BYTES: Final = 64 * 1024
 
@@ -45,7 +46,10 @@ class TensorReader:
         self._total_bytes = source.total_bytes
         self._received_bytes = 0
         self._header_bytes = 0
+        self._expected_bytes = source.total_bytes
         self._data = memoryview(b"")
+        self._parts: deque[memoryview] = deque()
+        self._discarded: SkippedRanges | None = None
 
     async def header(self, limits: HeaderLimits, reservation: Reservation) -> Layout:
         """Read and parse the header, off the event loop. Raises: Refusal, LayoutError."""
@@ -69,6 +73,15 @@ class TensorReader:
             raise self._mismatch(f"its header describes {parsed.total_bytes:,}")
         return parsed
 
+    def leave_out(self, skipped: Sequence[ByteRange], *, is_sent: bool) -> None:
+        """Do without ranges of the bytes after the header, which is read. `is_sent`: discard them as they come."""
+        if is_sent and skipped:
+            self._discarded = SkippedRanges(skipped)
+            self._parts.extend(self._discarded.needed(self._data))
+            self._data = memoryview(b"")
+        if not is_sent:
+            self._expected_bytes -= sum(end - begin for begin, end in skipped)
+
     async def parameters(
         self, entries: tuple[TensorEntry, ...], plan: Plan, buffers: Buffers
     ) -> AsyncIterator[ReceivedParameter]:
@@ -89,9 +102,21 @@ class TensorReader:
 
     async def end(self, why: str = "") -> None:
         """Wait for the end of the file. Raises: Refusal OVERLONG if more bytes come."""
-        if len(self._data) or await self._source.read() is not None:
-            why = why or f"more bytes came than the {self._total_bytes:,} that total_bytes announced"
+        if self._discarded is not None and not self._discarded.is_passed:
+            await self._discard_the_last()
+        if len(self._data) or self._parts or await self._source.read() is not None:
+            why = why or f"more bytes came than the {self._expected_bytes:,} that {self._announced}"
             raise Refusal(reason=Reason.OVERLONG, message=f"{why}; half-close there")
+
+    @property
+    def _announced(self) -> str:
+        is_whole = self._expected_bytes == self._total_bytes
+        return "total_bytes announced" if is_whole else "the plan asked for, without what it skips"
+
+    async def _discard_the_last(self) -> None:
+        """Read what is skipped at the end of the file. Raises: Refusal TRUNCATED."""
+        while self._discarded is not None and not self._discarded.is_passed:
+            self._parts.extend(self._discarded.needed(await self._read_any()))
 
     async def _read_bytes(self, count: int) -> bytearray:
         target = bytearray(count)
@@ -107,11 +132,20 @@ class TensorReader:
             target, self._data = target[taken:], self._data[taken:]
 
     async def _read(self) -> memoryview:
+        """Return bytes that follow and are needed."""
+        while not self._parts:
+            data = await self._read_any()
+            if self._discarded is None:
+                return data
+            self._parts.extend(self._discarded.needed(data))
+        return self._parts.popleft()
+
+    async def _read_any(self) -> memoryview:
         data = await self._source.read()
         if data is None:
             raise Refusal(
                 reason=Reason.TRUNCATED,
-                message=f"the stream ended after {self._received_bytes:,} of {self._total_bytes:,} bytes",
+                message=f"the stream ended after {self._received_bytes:,} of {self._expected_bytes:,} bytes",
             )
         self._received_bytes += len(data)
         return data
