@@ -107,7 +107,7 @@ class ResolvedGroup:
     `width_key`: groups of an equal one keep the same number of units; None: alone. `numbered`: tensors that units own
     whole, beside `ties`. `keeps_numbers`: those that remain keep their numbers. `least_kept`: the least number of
     units that it keeps. `map`: the built-in map that found it; empty: none. `kept`: one byte for each unit, 1 = kept,
-    if that is known before any data.
+    if that is known before any data. `is_scored`: its tensors decide which units are pruned.
     """
 
     name: str
@@ -120,6 +120,7 @@ class ResolvedGroup:
     least_kept: int = 1
     map: str = ""
     kept: bytes | None = None
+    is_scored: bool = True
 
     @property
     def kept_flags(self) -> Flags:
@@ -136,7 +137,15 @@ class ResolvedGroup:
 
     @property
     def scored_names(self) -> tuple[str, ...]:
-        """The names of the tensors that count in a unit's importance; numbered ones as their tie has them."""
+        """The names of the tensors that count in a unit's importance; numbered ones as their tie has them.
+
+        Where statistics rank the units, these are the tensors that consume them.
+        """
+        if not self.is_scored:
+            return ()
+        consumers = tuple(dict.fromkeys(tie.parameter for tie in self.ties if tie.is_consumer))
+        if consumers:
+            return consumers
         numbered = [each.tie for each in self.numbered if each.scored]
         return tuple(dict.fromkeys(numbered + [tie.parameter for tie in self.ties if tie.scored]))
 

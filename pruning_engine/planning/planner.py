@@ -72,7 +72,7 @@ def make_plan(  # noqa: PLR0913 - `options` has all that few plans need
     tensors, options = surgery.tensors, remaining_options(options, surgery)
     parameters = find_parameters(tensors, aliases, options.auxiliary_aliases)
     checks.check_not_quantized(recipe, parameters, surgery.left)
-    known = KnownGroups(left=surgery.left, is_plan=options.is_planned_only)
+    known = KnownGroups(left=surgery.left, cut=surgery.removed_rows, is_plan=options.is_planned_only)
     groups = find_rule_groups(recipe, parameters, known, output)
     selected = select(recipe, parameters, groups, output)
     of_maps = inputs_of_maps(groups)

@@ -12,7 +12,7 @@ from pruning_engine.granularities.resolved_groups import ResolvedSlice
 from pruning_engine.kernels.backend import BoolArray
 from pruning_engine.planning.surgery.surgery import Runs
 
-MOST_RUNS = 1_000_000
+MOST_RUNS = 500_000
 """Runs that are left out of all tensors together: each is a range of bytes in the plan."""
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from pruning_engine.granularities.resolved_groups import ResolvedGroup
 from pruning_engine.granularities.units import Units
 from pruning_engine.kernels.backend import BoolArray
 from pruning_engine.recipe import ListedUnits
+
+MOST_UNITS: Final = 2_000_000
+"""Units of all groups of a rule that lists them: the numbers of those that are kept are in plan and report."""
 
 
 def with_listed(
@@ -22,6 +25,8 @@ def with_listed(
     """
     place = f"{path}.score.{score.field}"
     refuse_unknown_groups(score.groups, groups, f"{place}.groups")
+    if sum(group.units for group in groups) > MOST_UNITS:
+        _refuse(place, groups[0], f"it and all others have more than {MOST_UNITS:,} units; prune in several calls")
     found = tuple(replace(group, kept=_flags(score, group, place).tobytes()) for group in groups)
     for group in found:
         _check(group, units, place)

@@ -1,6 +1,6 @@
 """The groups of each rule of units in a checkpoint, with what is known of their units before any data."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NoReturn, TypeAlias
 
@@ -19,6 +19,7 @@ from pruning_engine.recipe import (
     Recipe,
     RouterMagnitude,
     Rule,
+    Score,
     UnitScores,
 )
 
@@ -33,11 +34,12 @@ FoundGroups: TypeAlias = tuple[ResolvedGroup, ...]
 class KnownGroups:
     """What rules that are carried out before any data leave.
 
-    `left`: for each of these rules, by position, the groups that the others treat as usual. `is_plan`: nothing is
-    carried out.
+    `left`: for each of these rules, by position, the groups that the others treat as usual. `cut`: tensors of which
+    they leave out positions along dim 0. `is_plan`: nothing is carried out.
     """
 
     left: Groups
+    cut: Collection[str]
     is_plan: bool
 
 
@@ -49,6 +51,8 @@ def groups_of_rule(rule: Rule, units: Units, parameters: Parameters, path: str, 
     finding = replace(finding, scores_routers=rule.score.scores_routers)
     groups = find_groups(units, parameters, f"{path}.granularity.units", finding)
     check_blocks(units, groups, path)
+    if not _ranks_tensors(rule.score):
+        groups = tuple(replace(group, is_scored=False) for group in groups)
     if isinstance(rule.score, ListedUnits):
         return with_listed(rule.score, units, groups, path)
     if isinstance(rule.score, UnitScores) and rule.score.groups:
@@ -59,6 +63,11 @@ def groups_of_rule(rule: Rule, units: Units, parameters: Parameters, path: str, 
     return groups
 
 
+def _ranks_tensors(score: Score) -> bool:
+    """Whether tensors decide which units are pruned, and not numbers, a list, or chance."""
+    return score.ranks and not score.is_random and not isinstance(score, UnitScores)
+
+
 def find_rule_groups(recipe: Recipe, parameters: Parameters, known: KnownGroups, output: OutputForm) -> Groups:
     """Return the groups of each rule of units. Raises: RecipeError, MismatchError."""
     found = dict(known.left)
@@ -67,10 +76,25 @@ def find_rule_groups(recipe: Recipe, parameters: Parameters, known: KnownGroups,
             path = f"rules[{position}]"
             found[position] = groups_of_rule(rule, rule.granularity, parameters, path, Finding())
             _check_numbered(rule, found[position], path, output, is_plan=known.is_plan)
+            _check_uncut(found[position], parameters, known.cut, path)
     if len(found) > 1:  # several rules may have the same group, but not different groups of the same units
         different = {group.place: group for groups in found.values() for group in groups}
         refuse_shared(different.values(), f"rules[{max(found)}].granularity.units")
     return dict(sorted(found.items()))
+
+
+def _check_uncut(groups: Sequence[ResolvedGroup], parameters: Parameters, cut: Collection[str], path: str) -> None:
+    """Refuse units along dim 0 of tensors that have lost positions there: their numbers would be others."""
+    for tie in (tie for group in groups if cut for tie in group.ties):
+        if tie.dim == 0 and parameters.weights[tie.parameter].name in cut:
+            field = f"{path}.granularity.units"
+            raise MismatchError(
+                Reason.TIE_MISFIT,
+                f"{field}: another rule leaves out positions along dim 0 of tensor {tie.parameter!r} before this one, "
+                "so that its units would have other numbers; prune in two calls",
+                field=field,
+                tensor=tie.parameter,
+            )
 
 
 def _check_numbered(

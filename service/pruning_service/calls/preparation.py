@@ -16,11 +16,20 @@ from pruning_proto.safetensors import header as safetensors_header
 from pruning_proto.safetensors.alignment import postponed
 from pruning_proto.safetensors.distributed import check_not_sharded
 from pruning_proto.safetensors.header import Layout
-from pruning_service.calls.reduced_file import reduced_file
+from pruning_service.calls.reduced_file import ReducedFile, reduced_file
 from pruning_service.messages.history import EarlierRounds, earlier_rounds, with_config, with_round
 from pruning_service.messages.plan_and_report import check_describable, check_groups_describable
 from pruning_service.messages.recipe import Request
 from pruning_service.resources.memory_estimate import peak_bytes
+
+_RANGE_BYTES: Final = 256
+"""What a byte range takes that is not needed, with its message."""
+
+_UNIT_BYTES: Final = 64
+"""What the number of a kept unit takes, in the plan and the report."""
+
+_PARAMETER_BYTES: Final = 1024
+"""What a parameter takes that comes, beside what each takes of the remaining file."""
 
 _FEW_PARTS: Final = 10_000
 """So many objects are freed in a millisecond or two."""
@@ -94,9 +103,18 @@ def prepare(request: Request, file: Layout, backlog_bytes: int, version: str) ->
         header=_result_header(plan, last, metadata) if has_header else b"",
         last=[spec.name for spec in last],
         peak_bytes=sum(spec.nbytes for spec in last if has_header)
+        + _left_out_bytes(plan, reduced)
         + peak_bytes(plan, file, backlog_bytes, is_late=output.header_is_late, is_made_anew=output.is_packed),
         parts=_parts(plan, file),
     )
+
+
+def _left_out_bytes(plan: Plan, reduced: ReducedFile) -> int:
+    """Return what describing takes of units that are left out before any data."""
+    if plan.surgery.changes_nothing:
+        return 0
+    kept = sum(len(group.kept) for group in plan.surgery.groups)
+    return _RANGE_BYTES * len(reduced.skipped) + _UNIT_BYTES * kept + _PARAMETER_BYTES * len(plan.surgery.parameters)
 
 
 def _history_warning(earlier: EarlierRounds) -> ModelWarning:

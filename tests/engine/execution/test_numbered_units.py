@@ -5,7 +5,7 @@ import torch
 
 from pruning_engine import MismatchError, PruningError
 from pruning_engine.granularities.channel_groups import ChannelSlice
-from pruning_engine.recipe import Dead, Kept, Magnitude, Recipe, RouterMagnitude, Rule, Score, check
+from pruning_engine.recipe import Dead, Kept, Magnitude, Random, Recipe, RouterMagnitude, Rule, Score, check
 from tests.engine.tied import Tensors, falls, group, units
 
 
@@ -42,6 +42,8 @@ def test_router_magnitude_ranks_by_the_row_alone() -> None:
 def test_the_report_names_what_was_scored() -> None:
     (found,) = falls(experts(3, 1), units(EXPERTS, amount=Kept(1)), output="report").report.groups
     assert found.scored == ("experts.{unit}.*",)
+    (listed,) = falls(experts(3, 1), units(EXPERTS, amount=Kept(1), score=Random()), output="report").report.groups
+    assert listed.scored == ()
     assert found.tensors == ("experts.{unit}.*", "gate.weight")
 
 

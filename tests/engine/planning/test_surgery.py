@@ -121,3 +121,10 @@ def test_tied_layers_are_refused() -> None:
 def test_listed_layers_cannot_be_zeroed() -> None:
     with pytest.raises((RecipeError, MismatchError)):
         falls(stack(2), drop(0), output="pruned")
+
+
+def test_units_along_cut_rows_are_refused() -> None:
+    cut = units(group("w:0"), amount=None, score=ListedUnits(UnitList(pruned=(0,))))
+    ranked = units(group("w:0"), amount=Kept(1))
+    with pytest.raises(MismatchError, match="other numbers"):
+        falls({"w": torch.ones(3, 2)}, cut, ranked, output="removed")
