@@ -129,6 +129,7 @@ def _history_warning(earlier: EarlierRounds) -> ModelWarning:
 
 def _parts(plan: Plan, file: Layout) -> list[object]:
     parts = [*file.tensors, *plan.parameters, *plan.results, *plan.memory_profile, *plan.stages]
+    parts += plan.surgery.parameters
     return parts if len(parts) > _FEW_PARTS else []
 
 
