@@ -13,7 +13,10 @@ _SELECT: Final = ("select", "prior")
 _RANKED: Final = ("amount", "scope")
 _UNSTRUCTURED: Final = (*_RANKED, *_SELECT)
 _STRUCTURED: Final = (*_UNSTRUCTURED, "granularity.channels.dim")
-_UNITS: Final = tuple(f"granularity.units.{field}" for field in ("groups", "map", "head_dim", "round_to", "same_width"))
+_UNITS: Final = tuple(
+    f"granularity.units.{field}"
+    for field in ("groups", "map", "head_dim", "round_to", "same_width", "least_kept", "balanced_blocks")
+)
 _NORM: Final = "score.magnitude.norm"
 _SCORES: Final = "score.importance_scores"
 _UPDATED: Final = ("input_dim", "swaps", "update")
