@@ -19,6 +19,12 @@ _NORM: Final = re.compile(r"norm|(?:^|_)ln(?:_|\d|$)")
 _PREDICTS_FURTHER: Final = frozenset({"eh_proj", "enorm", "hnorm", "shared_head"})
 """Modules that only blocks for multi-token prediction have, which follow the layers under the next numbers."""
 
+_INSIDE: Final = re.compile(r"expert|^mtp$")
+"""In any segment of a prefix: these are experts, or blocks for multi-token prediction."""
+
+_BESIDE: Final = re.compile(r"(?:^|_)(?:mlps?|embed|mergers?|projectors?|heads?)(?:_|$)")
+"""In the last segment of a prefix: its numbered modules work beside each other, not one after the other."""
+
 _LEAST_MATRICES: Final = 2
 """Weights of two dims that each layer has at least: what reads the hidden state, and what adds to it."""
 
@@ -40,13 +46,14 @@ def layer_stacks(shapes: Mapping[str, Sequence[int]]) -> list[LayerStack]:
     - each is made of modules, and has at least two matrices: a Sequential of Linear or of convolutions has not,
     - all normalize vectors of one size, which is then the size of what passes through them; the stages of a
       hierarchical model do not. Blocks without any norms read and write a vector of one size.
-    Blocks for multi-token prediction at the end do not count.
+    Blocks for multi-token prediction at the end do not count, and neither do lists of experts, heads, projectors and
+    embeddings.
     """
     found = []
     for prefix, blocks in _numbered(shapes).items():
         layers = _without_further_prediction(blocks)
         is_stack = len(layers) > 1 and all(map(_is_layer, layers)) and _has_one_width(layers)
-        if is_stack and not _is_inside_layers(prefix):
+        if is_stack and not _is_of_others(prefix):
             found.append(LayerStack(prefix, len(layers)))
     return found
 
@@ -114,6 +121,6 @@ def _read_and_written(matrices: Iterable[Sequence[int]]) -> set[int]:
     return {shape[0] for shape in shapes} & {shape[1] for shape in shapes}
 
 
-def _is_inside_layers(prefix: str) -> bool:
-    """Whether these are experts of one model-wide list, or blocks for multi-token prediction."""
-    return any("expert" in segment or segment == "mtp" for segment in prefix.lower().split("."))
+def _is_of_others(prefix: str) -> bool:
+    segments = prefix.lower().split(".")
+    return any(map(_INSIDE.search, segments)) or _BESIDE.search(segments[-1]) is not None

@@ -68,7 +68,7 @@ def new_values(config: Mapping[str, Any], group: GroupReport, head_dim: int, *, 
     values: dict[Place, int] = {}
     for name, value in group.config.items():
         names = _MAPPED.get(name, (name,)) if is_mapped else (name,)
-        part = _part(config, group.name, (*names, *_DERIVED_FROM) if name in _DERIVED else names)
+        part = part_of(config, group.name, (*names, *_DERIVED_FROM) if name in _DERIVED else names)
         for place, each in _counters(config, part, group, name, names):
             values[place] = _divided(value, each, place, group)
         if name == "num_attention_heads":
@@ -185,20 +185,20 @@ def _layer(prefix: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def _part(config: Mapping[str, Any], prefix: str, names: Sequence[str]) -> Place:
+def part_of(config: Mapping[str, Any], prefix: str, names: Sequence[str]) -> Place:
     """Return the part of the config that describes the submodel of a prefix. Raises: MismatchError if several may."""
     nested = _inner(config)
     named = [(at, key) for key, _ in nested if (at := _mentioned(prefix, key)) is not None]
     if named:
         key = min(named)[1]
-        return key, *_part(config[key], prefix, names)
+        return key, *part_of(config[key], prefix, names)
     inner = [key for key, value in nested if _has(value, names)]
     if any(name in config for name in names):
         return ()
     texts = [key for key in inner if _stem(key) in _WORDS["text"]]
     likely = inner if len(inner) == 1 else texts
     if len(likely) == 1:
-        return likely[0], *_part(config[likely[0]], prefix, names)
+        return likely[0], *part_of(config[likely[0]], prefix, names)
     if len(inner) > 1:
         raise MismatchError(
             f"{CONFIG} has {names[0]} in several parts ({', '.join(inner)}), and it is not known in which of them it "

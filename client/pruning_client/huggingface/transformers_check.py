@@ -13,6 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+from pruning_client.huggingface.layers.removal import Removal
+
 Shapes: TypeAlias = Mapping[str, Sequence[int]]
 """The shape of each tensor of a checkpoint, by name."""
 
@@ -32,16 +34,22 @@ _ENVIRONMENT: Final = {
 def misfits(
     before: tuple[Mapping[str, Any], Shapes],
     after: tuple[Mapping[str, Any], Shapes],
+    stacks: Sequence[Removal] = (),
     *,
     timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> list[str] | None:
     """Return a sentence for each tensor that fitted the model before and does not now; None if that is unknown.
 
-    `before` and `after` are a config and the shapes of the tensors.
+    `before` and `after` are a config and the shapes of the tensors. `stacks` are those that have lost layers: there is
+    also a sentence for each layer with other settings than it had.
     """
     if "model_type" not in before[0] or any(find_spec(name) is None for name in _NEEDED):
         return None
-    asked = {"before": _described(*before), "after": _described(*after)}
+    asked = {
+        "before": _described(*before),
+        "after": _described(*after),
+        "stacks": [{"prefix": each.name, "units": each.layers, "kept": each.kept} for each in stacks],
+    }
     command = [sys.executable, "-P", str(_CHILD), str(timeout_seconds)]  # -P: nothing from the current folder
     try:
         done = subprocess.run(  # noqa: S603 - this Python

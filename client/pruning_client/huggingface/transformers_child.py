@@ -1,8 +1,9 @@
 """The child process of `transformers_check`: models built on the meta device, and what does not fit them.
 
-Reads one JSON object, `{"before": {"config": ..., "shapes": ...}, "after": ...}`, and writes another, `{"misfits":
-[...]}`, or `{"unknown": why}` if transformers does not know the model. Nothing of a model's folder is opened here:
-configs and shapes come from the parent, no weights are read, and neither code of the model nor the network is used.
+Reads one JSON object, `{"before": {"config": ..., "shapes": ...}, "after": ..., "stacks": [...]}`, and writes
+another, `{"misfits": [...]}`, or `{"unknown": why}` if transformers does not know the model. `stacks` are those that
+lost layers: `{"prefix": ..., "units": ..., "kept": [...]}`. Nothing of a model's folder is opened here: configs and
+shapes come from the parent, no weights are read, and neither code of the model nor the network is used.
 """
 
 import json
@@ -10,12 +11,15 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import torch
 import transformers
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+from pruning_client.huggingface.layers.comparison import changed_layers
+from pruning_proto.layer_stacks import split_number
 
 _GRACE_SECONDS: Final = 10
 """How long the parent has to end this process before it ends on its own: the parent may be gone."""
@@ -25,6 +29,10 @@ _IGNORED: Final = ("auto_map", "quantization_config", "_name_or_path")
 
 _Described: TypeAlias = Mapping[str, Any]
 """The config of a model and the shapes of its tensors."""
+
+
+_Stack: TypeAlias = Mapping[str, Any]
+"""A stack that lost layers: its prefix, how many it had, and which are kept."""
 
 
 class _UnknownModelError(Exception):
@@ -38,26 +46,37 @@ def main(timeout_seconds: float) -> int:
     os.dup2(2, 1)  # what transformers prints is not part of the answer
     asked = json.load(sys.stdin)
     try:
-        known = _misfits(asked["before"])
+        before, known = _built(asked["before"])
     except Exception as error:  # noqa: BLE001 - whatever the model's own code raises
         result: dict[str, Any] = {"unknown": f"{type(error).__name__}: {error}"}
     else:
-        result = {"misfits": _new_misfits(asked["after"], known)}
+        result = {"misfits": _new_misfits(asked["after"], before, known, asked["stacks"])}
     with answer:
         json.dump(result, answer)
     return 0
 
 
-def _new_misfits(described: _Described, known: Mapping[str, str]) -> list[str]:
+def _new_misfits(described: _Described, before: Any, known: Mapping[str, str], stacks: Sequence[_Stack]) -> list[str]:
     """Return what does not fit now, and did before."""
     try:
-        return [text for name, text in sorted(_misfits(described).items()) if name not in known]
+        after, misfits = _built(described)
+        misfits = {name: text for name, text in misfits.items() if not _is_behind(name, stacks)}
     except Exception as error:  # noqa: BLE001 - the model's own code, at a size that it refuses
         return [f"transformers does not build the model: {str(error).strip().splitlines()[0] or type(error).__name__}"]
+    return [
+        *(text for name, text in sorted(misfits.items()) if name not in known),
+        *changed_layers(before, after, stacks),
+    ]
 
 
-def _misfits(described: _Described) -> dict[str, str]:
-    """Return a sentence for each tensor that does not fit the model that the config describes, by its name."""
+def _is_behind(name: str, stacks: Sequence[_Stack]) -> bool:
+    """Whether a tensor is of a block behind a stack, which transformers does not use: multi-token prediction."""
+    parts = split_number(name)
+    return parts is not None and any(parts[0] == stack["prefix"] and parts[1] >= len(stack["kept"]) for stack in stacks)
+
+
+def _built(described: _Described) -> tuple[Any, dict[str, str]]:
+    """Return the model that the config describes, and a sentence for each tensor that does not fit it, by its name."""
     shapes = described["shapes"]
     fields = {name: value for name, value in described["config"].items() if name not in _IGNORED}
     if fields.get("model_type") not in CONFIG_MAPPING:
@@ -72,7 +91,7 @@ def _misfits(described: _Described) -> dict[str, str]:
         ignore_mismatched_sizes=True,
         output_loading_info=True,
     )
-    return _failure(model) | {
+    return model, _failure(model) | {
         **{name: f"tensor {name!r} cannot be loaded" for name in found.get("conversion_errors") or ()},
         **{name: f"tensor {name!r} is missing" for name in found["missing_keys"]},
         **{name: f"the model has no place for tensor {name!r}" for name in found["unexpected_keys"]},
