@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from pruning_client.errors import MismatchError
+from pruning_client.huggingface.experts.counts import EXPERTS
 from pruning_client.results.report import GroupReport
 from pruning_proto.reasons import Reason
 
@@ -20,8 +21,8 @@ CONFIG: Final = "config.json"
 PER_LAYER: Final = "per_layer_config"
 """Overrides of single layers: a mapping of a layer's number, or of its type in `layer_types`, to fields."""
 
-_SYNONYMS: Final = (("num_local_experts", "num_experts"),)
-"""Names of one field: transformers writes either; where both are there, the first wins, so both are set."""
+EXPERT_COUNT: Final = "num_experts"
+"""The field that counts experts, by one of its names."""
 
 _ROUTED: Final = ("moe_intermediate_size", "expert_ffn_hidden_size", "intermediate_size", "ffn_hidden_size")
 _SHARED_COUNTS: Final = ("n_shared_experts", "num_shared_experts", "num_shared_expert", "moe_num_shared_experts")
@@ -36,6 +37,7 @@ _MAPPED: Final[Mapping[str, tuple[str, ...]]] = {
         *("shared_expert_intermediate_size", "shared_intermediate_size", "moe_shared_expert_intermediate_size"),
         *_ROUTED,
     ),
+    EXPERT_COUNT: EXPERTS,
     "num_attention_heads": ("num_attention_heads", "num_heads", "n_heads", "n_head"),
     "num_key_value_heads": ("num_key_value_heads", "num_kv_heads", "n_kv_heads", "multi_query_group_num"),
 }
@@ -111,7 +113,7 @@ def _counters(
     for place in found:
         for each in (1, *_shared_counts(config, part, name)):
             if value_at(config, place) * each == units:
-                yield from ((other, each) for other in _synonyms(config, place))
+                yield from ((other, each) for other in _same_fields(config, place))
                 return
     known = " and ".join(f"{name_of(place)} {value_at(config, place):,}" for place in found)
     raise _error(
@@ -138,9 +140,18 @@ def _shared_counts(config: Mapping[str, Any], part: Place, name: str) -> list[in
     return [count for count in counts if isinstance(count, int) and count > 1]
 
 
-def _synonyms(config: Mapping[str, Any], place: Place) -> list[Place]:
-    same = next((names for names in _SYNONYMS if place[-1] in names), ())
-    return [place, *(other for each in same if (other := (*place[:-1], each)) != place and _is_count(config, other))]
+def _same_fields(config: Mapping[str, Any], place: Place) -> list[Place]:
+    """Return the places of one field under all of its names: transformers writes either, and one of them wins."""
+    same = EXPERTS if place[-1] in EXPERTS else ()
+    value = value_at(config, place)
+    return [
+        place,
+        *(other for each in same if (other := (*place[:-1], each)) != place and _is_same(config, other, value)),
+    ]
+
+
+def _is_same(config: Mapping[str, Any], place: Place, value: int) -> bool:
+    return _is_count(config, place) and value_at(config, place) == value
 
 
 def _divided(value: int, each: int, place: Place, group: GroupReport) -> int:

@@ -17,18 +17,21 @@ _ROUTERS: Final = frozenset({"gate", "router", "wg"})
 
 _CORRECTIONS: Final = (
     *("e_score_correction_bias", "expert_bias", "router_bias", "routing_bias", "correction_bias", "gate_bias"),
-    "per_expert_scale",
+    *("balancing_biases", "per_expert_scale"),
 )
 """Last segments of what corrects the router's scores, wherever it is: `moe_statics.e_score_correction_bias` (ERNIE)."""
 
 _EXPERT_NUMBERS: Final = "tid2eid"
 """The last segment of a table whose values are numbers of experts (DeepSeek-V4)."""
 
-_NOT_OF_EXPERTS: Final = ("norm", "latent", "attention", "attn", ".scale")
+_NOT_OF_EXPERTS: Final = (
+    *("norm", "latent", "attention", "attn", ".scale"),
+    *(".down_proj.", ".router_mlp.fc", ".router_states_scale"),  # hidden layers of a router (Zaya)
+)
 """Parts of the names of tensors that never have one entry per expert, whatever their sizes."""
 
-_WITH_MORE_ROWS: Final = ("router.classifier.weight",)
-"""Routers that also choose among experts without weights (LongCat): their rows follow those of the experts."""
+_WITH_MORE_ROWS: Final = ("router.classifier.weight", "router_mlp.out_proj.weight")
+"""Routers that also choose experts without weights (LongCat, Zaya): their rows follow those of the experts."""
 
 
 @dataclass(frozen=True, slots=True)
