@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 
 from pruning_client.errors import MismatchError
 from pruning_client.huggingface.experts.counts import EXPERTS
+from pruning_client.huggingface.experts.groups import COUNT
 from pruning_client.results.report import GroupReport
 from pruning_proto.reasons import Reason
 
@@ -20,9 +21,6 @@ CONFIG: Final = "config.json"
 
 PER_LAYER: Final = "per_layer_config"
 """Overrides of single layers: a mapping of a layer's number, or of its type in `layer_types`, to fields."""
-
-EXPERT_COUNT: Final = "num_experts"
-"""The field that counts experts, by one of its names."""
 
 _ROUTED: Final = ("moe_intermediate_size", "expert_ffn_hidden_size", "intermediate_size", "ffn_hidden_size")
 _SHARED_COUNTS: Final = ("n_shared_experts", "num_shared_experts", "num_shared_expert", "moe_num_shared_experts")
@@ -37,7 +35,7 @@ _MAPPED: Final[Mapping[str, tuple[str, ...]]] = {
         *("shared_expert_intermediate_size", "shared_intermediate_size", "moe_shared_expert_intermediate_size"),
         *_ROUTED,
     ),
-    EXPERT_COUNT: EXPERTS,
+    COUNT: EXPERTS,
     "num_attention_heads": ("num_attention_heads", "num_heads", "n_heads", "n_head"),
     "num_key_value_heads": ("num_key_value_heads", "num_kv_heads", "n_kv_heads", "multi_query_group_num"),
 }

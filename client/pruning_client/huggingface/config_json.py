@@ -9,7 +9,9 @@ from typing import Any, Final
 from pruning_client.errors import MismatchError, recipe_error
 from pruning_client.huggingface.config_fields import CONFIG as CONFIG  # noqa: PLC0414 - a name of this module
 from pruning_client.huggingface.config_fields import PER_LAYER, Place, name_of, new_values, value_at
-from pruning_client.huggingface.experts import check_experts
+from pruning_client.huggingface.experts.counts import check_experts
+from pruning_client.huggingface.experts.groups import counted
+from pruning_client.huggingface.experts.module_names import with_renumbered_experts
 from pruning_client.results.report import GroupReport, Report
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
@@ -87,7 +89,7 @@ def check_groups_counted(recipe: pb.Recipe) -> None:
 
 def updated_config(config: dict[str, Any], report: Report, recipe: pb.Recipe) -> dict[str, Any]:
     """Return the config that fits the pruned weights. Raises: MismatchError if its fields cannot express them."""
-    updated: dict[str, Any] = json.loads(json.dumps(config))
+    updated: dict[str, Any] = json.loads(json.dumps(with_renumbered_experts(config, report.groups)))
     for place, value in _new_values(config, report.groups, recipe).items():
         part = value_at(updated, place[:-1])
         part[place[-1]] = value
@@ -101,7 +103,7 @@ def with_named_fields(config: Mapping[str, Any], report: Report, recipe: pb.Reci
     """Return the report with the fields of this config.json: a map names those of most architectures."""
     groups = []
     for group in report.groups:
-        values = _values_of(config, group, recipe)
+        values = _values_of(config, counted(group), recipe)
         groups.append(replace(group, config={name_of(place): value for place, value in values.items()}))
     return replace(report, groups=tuple(groups))
 
@@ -120,7 +122,9 @@ def _new_values(config: Mapping[str, Any], groups: tuple[GroupReport, ...], reci
     """Return the values that count units, each the one that all groups share. Raises: MismatchError."""
     values: dict[Place, int] = {}
     first: dict[Place, str] = {}  # the group that set a value first
-    last = {(group.name, group.tensors): group for group in groups}  # a later rule acts on what the earlier ones left
+    last = {
+        (group.name, group.tensors): group for group in map(counted, groups)
+    }  # a later rule acts on what the earlier ones left
     for group in last.values():
         if not group.config and len(group.kept) < group.units:
             raise MismatchError(

@@ -33,6 +33,7 @@ from pruning_client.huggingface.config_json import (
 )
 from pruning_client.huggingface.copied_files import described, is_never_copied, left_out
 from pruning_client.huggingface.copied_folder import check_links, copy_folder
+from pruning_client.huggingface.experts.limits import with_expert_limits
 from pruning_client.huggingface.quantization import check_blocks, check_not_quantized
 from pruning_client.huggingface.result_check import check_result
 from pruning_client.huggingface.result_files import ResultFiles
@@ -95,9 +96,16 @@ def weights_of(folder: str | PathLike[str]) -> Path:
 
 
 def completed_recipe(folder: str | PathLike[str], rules: Rules, seed: int | None = None) -> pb.Recipe:
-    """Return the recipe of these rules, with what `config.json` says of the model and a rule leaves out: `head_dim`."""
+    """Return the recipe of these rules, with what `config.json` says of the model and a rule leaves out.
+
+    That is `head_dim`, and what its routers ask of rules that remove experts. Raises: PruningError if a rule leaves too
+    few experts.
+    """
     path, recipe = Path(folder) / CONFIG, recipe_of(rules, seed)
-    return with_head_dims(read_config(path), recipe) if path.is_file() else recipe
+    if not path.is_file():
+        return recipe
+    config = read_config(path)
+    return with_expert_limits(config, with_head_dims(config, recipe))
 
 
 def check_new(target: str | PathLike[str]) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from pruning_client.errors import MismatchError
-from pruning_client.huggingface.experts import check_experts
+from pruning_client.huggingface.experts.counts import check_experts
 
 
 @pytest.mark.parametrize(
