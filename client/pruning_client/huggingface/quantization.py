@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from pruning_client.errors import MismatchError
+from pruning_client.huggingface.experts.counts import EXPERT_MAPS
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 
@@ -28,11 +29,17 @@ _PACKED: Final = frozenset(
 )
 """Values of `format` of compressed-tensors whose weights are codes."""
 
+_WITHOUT_WEIGHTS: Final = frozenset({"listed", "unit_scores", "router_magnitude", "random"})
+"""Scores that do not read the weights of experts."""
+
 
 def check_not_quantized(config: Mapping[str, Any], recipe: pb.Recipe) -> None:
-    """Refuse rules by patterns or default targets for a quantized model. Raises: MismatchError."""
+    """Refuse rules by patterns or default targets for a quantized model. Raises: MismatchError.
+
+    Whole experts that are listed, or ranked by what is sent or by their router, may be removed: codes stay as they are.
+    """
     name = _quantization(config.get(_FIELD))
-    if name is None or all(_names_tensors(rule) for rule in recipe.rules):
+    if name is None or all(_names_tensors(rule) or _takes_whole_experts(rule) for rule in recipe.rules):
         return
     raise MismatchError(
         f"by its config.json ({_FIELD}) the model is quantized ({name}): its tensors hold codes, not weights; prune "
@@ -69,6 +76,12 @@ def _quantization(fields: object) -> str | None:
     if fields.get("load_in_4bit") or fields.get("load_in_8bit"):
         return "bitsandbytes"
     return method if method in _METHODS else None
+
+
+def _takes_whole_experts(rule: pb.Rule) -> bool:
+    """Whether a rule removes whole experts, and none of their weights is read for it."""
+    is_ranked_without = rule.score.WhichOneof("kind") in _WITHOUT_WEIGHTS
+    return rule.granularity.units.map in EXPERT_MAPS and is_ranked_without and not rule.granularity.units.groups
 
 
 def _names_tensors(rule: pb.Rule) -> bool:

@@ -9,6 +9,7 @@ from pruning_client.calls.request import recipe_of
 from pruning_client.errors import MismatchError
 from pruning_client.huggingface.quantization import check_blocks, check_not_quantized
 from pruning_proto.reasons import Reason
+from pruning_proto.v1 import pruning_pb2 as pb
 
 HALF = recipe_of(rules.l1_unstructured(0.5), None)
 
@@ -64,3 +65,16 @@ def test_blocks_of_powers_of_two_are_accepted() -> None:
 def test_other_blocks_are_refused() -> None:
     with pytest.raises(MismatchError, match=r"weight_block_size = \[48, 48\].*powers of two"):
         check_blocks({"quantization_config": {"quant_method": "fp8", "weight_block_size": [48, 48]}})
+
+
+QUANTIZED = {"quantization_config": {"quant_method": "mxfp4"}}
+
+
+@pytest.mark.parametrize("rule", [rules.drop_experts([1]), rules.keep_experts(4)], ids=["listed", "by the router"])
+def test_quantized_model_may_lose_whole_experts(rule: pb.Rule) -> None:
+    check_not_quantized(QUANTIZED, recipe_of(rule, None))
+
+
+def test_norm_of_quantized_experts_is_refused() -> None:
+    with pytest.raises(MismatchError, match="is quantized"):
+        check_not_quantized(QUANTIZED, recipe_of(rules.keep_experts(4, score="magnitude"), None))
