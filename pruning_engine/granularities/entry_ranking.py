@@ -38,7 +38,8 @@ class EntryRanking:
             note = score.note(candidates, self._domain) if self._context.is_global else None
         except selection.NanKeyError:
             score.refuse_nan(parameter.planned, self._context.position)
-        sample = selection.draw_sample(candidates, self._stride)
+        is_alone = len(self._context.members) == 1 and self._context.bounds is None
+        sample = None if is_alone else selection.draw_sample(candidates, self._stride)
         self._observed[parameter.planned.name] = _Observed(candidates, sample, note)
 
     def decide(self, parameters: Sequence[ArrivedParameter]) -> list[Outcome]:
@@ -80,12 +81,14 @@ class EntryRanking:
     def _select(self, observed: Sequence["_Observed"], count: int) -> list[selection.Selected]:
         """Return what is pruned: of all tensors at once, or of one after the other if each has a share."""
         context = self._context
-        tensors, samples = [each.candidates for each in observed], [each.sample for each in observed]
+        tensors = [each.candidates for each in observed]
+        samples = [each.sample for each in observed if each.sample is not None]
         competition = None
         if context.is_global:
             competition = context.score.competition(tensors, [each.note for each in observed])
         if competition is None and context.bounds is None:
-            return [selection.select(tensors, count, samples=samples)]
+            return [selection.select(tensors, count, samples=samples or None)]
+        samples = samples or [selection.draw_sample(candidates, self._stride) for candidates in tensors]
         shares = context.shares(
             count,
             competition or KeyCompetition(tensors, samples, context.backend),
@@ -105,10 +108,10 @@ class EntryRanking:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Observed:
-    """The candidates of a parameter, a sample of their keys, and what the score noted of them."""
+    """The candidates of a parameter, a sample of their keys if it competes with others, and what the score noted."""
 
     candidates: Candidates
-    sample: Integers
+    sample: Integers | None
     note: object
 
 

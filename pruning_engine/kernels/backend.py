@@ -66,16 +66,26 @@ class Split:
         return dropped
 
 
+@dataclass(frozen=True, slots=True)
+class Least:
+    """The mask without the least candidates of a tensor, the largest key that was pruned, and whether one is NaN."""
+
+    kept: PackedMask
+    largest_pruned: int
+    has_nan: bool
+
+
 class Candidates(Protocol):
     """The entries of one tensor that can be pruned, by integer keys in the order of their importance.
 
     `entries` counts all, `unpruned` those that no mask has pruned: only they are candidates. `highest` is no smaller
-    than any key.
+    than any key. With `is_uniform` any key from 0 to it is equally likely, so that no sample is needed.
     """
 
     entries: int
     unpruned: int
     highest: int
+    is_uniform: bool
 
     def pieces(self) -> Sequence[tuple[int, int]]:
         """Return where each piece begins and ends; pieces begin at multiples of 8."""
@@ -95,6 +105,13 @@ class Candidates(Protocol):
 
     def read(self, begin: int, end: int) -> Integers:
         """Return the keys of entries from `begin` to `end`, 0 where pruned."""
+        ...
+
+    def least(self, count: int, stride: int) -> Least | None:
+        """Prune the `count` least, at least one and not all, in one step; None if that has to be done in several.
+
+        `stride`: of how many runs one is sampled.
+        """
         ...
 
     def split(self, piece: tuple[int, int], low: int, high: int, kept: PackedMask) -> Split:

@@ -69,7 +69,7 @@ def least_channels(tensors: Sequence[RankedChannels], count: int, norm: Norm) ->
 
     def exact(places: Integers) -> Floats:
         sums = np.empty(len(places))
-        for index in np.unique(owners[places]):
+        for index in sorted(set(owners[places].tolist())):  # numpy.unique would import numpy.ma: 10 ms
             mine = np.flatnonzero(owners[places] == index)
             sums[mine] = tensors[index].exact_sums(numbers[places[mine]], norm)
         return sums

@@ -17,15 +17,17 @@ about n^(2/3). Ours differs in counting and packing instead of moving entries, a
 many entries apart.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import partial
 from math import sqrt
 from typing import Final
 
 import numpy as np
 
 from pruning_engine.kernels.backend import RUN_ENTRIES, Candidates, Integers, Split
+from pruning_engine.kernels.cpu.keys import RandomKeys
 from pruning_engine.kernels.packed_mask import PackedMask
 from pruning_engine.runtime.clear_in_steps import clear_in_steps
 from pruning_engine.runtime.threads import in_parallel
@@ -60,15 +62,6 @@ class Tuning:
 
 
 TUNING: Final = Tuning()
-
-
-@cache
-def _entropy() -> "np.random.Generator":
-    """Return what is seeded by the operating system; it locks itself, so that threads may share it.
-
-    numpy imports `random` when it is first used, which only large tensors need: it takes 10 ms and 6 MB.
-    """
-    return np.random.default_rng()
 
 
 _THINNING: Final = 33
@@ -114,12 +107,19 @@ def sample_stride(entries: int) -> int:
 
 
 def draw_sample(candidates: Candidates, stride: int) -> Integers:
-    """Return the keys of about one in `stride` candidates: runs drawn at random from even strata."""
+    """Return the keys of about one in `stride` candidates: runs drawn at random from even strata.
+
+    None of keys that are random themselves: where their cut must be is known.
+    """
+    if candidates.is_uniform:
+        return np.empty(0, np.uint64)
     if stride == 1:
         return candidates.everything()
     runs = candidates.entries // RUN_ENTRIES
     starts = np.arange(0, runs, stride, dtype=np.int64)
-    starts += _entropy().integers(0, stride, len(starts))
+    # By the engine's own mixer: importing numpy.random takes 10 ms and 6 MB.
+    drawn = RandomKeys(int.from_bytes(os.urandom(8))).read(0, len(starts)) % np.uint64(stride)
+    starts += drawn.astype(np.int64)
     return candidates.sample(starts[starts < runs])
 
 
@@ -141,6 +141,12 @@ def select(
     if not 0 <= count <= unpruned:
         raise ValueError(f"cannot prune {count} of {unpruned} entries")
     yield_now()
+    if len(tensors) == 1 and samples is None and 0 < count < unpruned:
+        alone = tensors[0].least(count, tuning.stride(tensors[0].entries))
+        if alone is not None:
+            if alone.has_nan:
+                raise NanKeyError(0)
+            return Selected([alone.kept], alone.largest_pruned)
     kept = [candidates.blank() for candidates in with_yields(tensors, _TENSORS)]
     jobs = [
         _Job(index, candidates, piece, mask)
@@ -156,8 +162,9 @@ def select(
     sample = np.concatenate([np.concatenate(samples[at : at + 1024]) for at in range(0, len(samples), 1024)])
     found = _Range(0, max(candidates.highest for candidates in tensors), 0, unpruned)
     deviations = tuning.deviations
+    guess = _expected_bracket if all(candidates.is_uniform for candidates in tensors) else partial(_bracket, sample)
     while True:
-        low, high = _bracket(sample, found, count, deviations)
+        low, high = guess(found, count, deviations)
         yield_now()
         splits = in_parallel(lambda job: _split(job, low, high), jobs)  # noqa: B023 - called within this turn
         below = unpruned - sum(split.kept for split in splits)
@@ -214,6 +221,15 @@ def _bracket(sample: Integers, found: _Range, count: int, deviations: float) -> 
     return _without_crowded_ends(
         sample, low if first >= 0 else found.low, high if last < size else found.high, limit=int(2 * margin) + 1
     )
+
+
+def _expected_bracket(found: _Range, count: int, deviations: float) -> tuple[int, int]:
+    """Return two keys with the cut between them, if any key from `found.low` to `found.high` is equally likely."""
+    population, width = found.through - found.below, found.high - found.low
+    part = (count - found.below) / (population + 1)
+    margin = (deviations * sqrt(part * (1 - part) / population) + 1 / population) * width
+    middle = found.low + int(part * width)
+    return max(middle - int(margin), found.low), min(middle + int(margin) + 1, found.high)
 
 
 def _at_ranks(sample: Integers, first: int, last: int) -> tuple[int, int]:

@@ -1,12 +1,12 @@
 /* The hot loops of the CPU backend: one pass over memory each, at about the speed of reading it.
 
-   compiled.py loads this file's library with ctypes, which releases the interpreter's lock during each call. Every
+   library.py loads this file's library with ctypes, which releases the interpreter's lock during each call. Every
    function computes the same bits as the numpy code beside it, which is the reference and the fallback.
 
    A loop works on blocks of 64 entries, so that a block's comparisons are one 64-bit word of a packed mask: flat in C
    order, the lowest bit first, 1 = kept. A last short block is copied to a padded one. Each loop exists for several
    instruction sets: plain C, AVX2 and AVX-512; `pruning_levels` says which this processor has, and every function takes
-   the one to use. */
+   the one to use. The loops over groups are in groups.h. */
 
 #include <stdint.h>
 #include <string.h>
@@ -331,6 +331,211 @@ EXPORT void pruning_split_random(int level, uint64_t start, int64_t count, const
     BY_LEVEL(level, split_random, 64)(start, count, bracket, mask, kept, positions, keys, found);
 }
 
+/* ---- The least entries of one tensor ---------------------------------------------------------------------------- */
+
+/* Return the key of rank `rank` (from 0) among `count` keys, which are overwritten, and in `equal_before` how many keys
+   equal to it are of smaller rank. Digit by digit from the top, of `bits` bits in all: linear whatever the keys are. */
+#define RADIX_SELECT(TARGET, TYPE, NAME)                                                                               \
+    TARGET static TYPE NAME(TYPE *keys, int64_t count, int64_t rank, int bits, int64_t *equal_before)                  \
+    {                                                                                                                  \
+        for (int shift = bits; shift > 0 && count > 1;) {                                                              \
+            const int digit_bits = shift < 8 ? shift : 8;                                                              \
+            shift -= digit_bits;                                                                                       \
+            const TYPE digit_mask = (TYPE)((1u << digit_bits) - 1);                                                    \
+            uint32_t even[256] = {0}, odd[256] = {0};                                                                  \
+            int64_t at = 0;                                                                                            \
+            for (; at + 2 <= count; at += 2) { /* two tables: equal digits in a row do not wait for each other */      \
+                even[keys[at] >> shift & digit_mask]++;                                                                \
+                odd[keys[at + 1] >> shift & digit_mask]++;                                                             \
+            }                                                                                                          \
+            if (at < count)                                                                                            \
+                even[keys[at] >> shift & digit_mask]++;                                                                \
+            TYPE digit = 0;                                                                                            \
+            while (rank >= (int64_t)even[digit] + odd[digit]) {                                                        \
+                rank -= (int64_t)even[digit] + odd[digit];                                                             \
+                digit++;                                                                                               \
+            }                                                                                                          \
+            int64_t same = 0;                                                                                          \
+            for (at = 0; at < count; at++) {                                                                           \
+                const TYPE key = keys[at];                                                                             \
+                keys[same] = key;                                                                                      \
+                same += (TYPE)(key >> shift & digit_mask) == digit;                                                    \
+            }                                                                                                          \
+            count = same;                                                                                              \
+        }                                                                                                              \
+        *equal_before = rank;                                                                                          \
+        return keys[0];                                                                                                \
+    }
+
+/* What became of a tensor: whether its cut was found, whether an entry is NaN, and the largest key that was pruned. */
+typedef struct {
+    int64_t is_settled, has_nan;
+    uint64_t largest;
+} Least;
+
+/* Prune the `to_prune` least of `unpruned` entries, after a pass wrote `kept` at a bracket and collected `keys`: if the
+   cut is within it. `scratch`: room for the collected keys. */
+#define SETTLE(TARGET, TYPE, BITS, LEVEL)                                                                              \
+    RADIX_SELECT(TARGET, TYPE, radix_select_##LEVEL##_##BITS)                                                          \
+    TARGET static void settle_##LEVEL##_##BITS(const Found *found, const Bracket *bracket, int64_t unpruned,           \
+                                               int64_t to_prune, const uint32_t *positions, const TYPE *keys,          \
+                                               TYPE *scratch, uint8_t *kept, Least *least)                             \
+    {                                                                                                                  \
+        const int64_t rank = to_prune - (unpruned - found->kept) - 1;                                                  \
+        const uint64_t width = bracket->high - bracket->low;                                                           \
+        *least = (Least){0, found->has_nan, 0};                                                                        \
+        if (found->has_nan || rank < 0 || rank >= found->inside)                                                       \
+            return;                                                                                                    \
+        for (int64_t at = 0; at < found->inside; at++)                                                                 \
+            scratch[at] = (TYPE)(keys[at] - (TYPE)bracket->low);                                                       \
+        int64_t equal_before = 0;                                                                                      \
+        const int bits = width ? 64 - __builtin_clzll(width) : 0;                                                      \
+        const TYPE above = radix_select_##LEVEL##_##BITS(scratch, found->inside, rank, bits, &equal_before);           \
+        least->largest = bracket->low + above;                                                                         \
+        least->is_settled = 1;                                                                                         \
+        pruning_drop_##BITS(0, keys, positions, found->inside, least->largest, equal_before + 1, kept);                \
+    }
+
+/* Copy the keys of unpruned entries to `sample`, of one run of RUN in `stride` at random, or of all with stride 1. */
+enum { RUN = 16, AHEAD = 16 };
+
+#define SAMPLE(TARGET, TYPE, ENTRY, BITS, LEVEL)                                                                       \
+    TARGET static int64_t sample_##LEVEL##_##BITS(const ENTRY *entries, int64_t count, TYPE magnitude,                 \
+                                                  const uint8_t *mask, uint64_t seed, int64_t stride, TYPE *sample)    \
+    {                                                                                                                  \
+        int64_t size = 0;                                                                                              \
+        const int64_t runs = stride == 1 ? (count + RUN - 1) / RUN : count / RUN;                                      \
+        for (int64_t first = 0; first < runs; first += stride) {                                                       \
+            const int64_t later = first + AHEAD * stride, drawn = DRAWN(seed, first, stride);                          \
+            if (later + stride <= runs) /* runs are far apart: none of them is in the cache */                         \
+                __builtin_prefetch(entries + RUN * (later + DRAWN(seed, later, stride)));                              \
+            if (first + drawn >= runs)                                                                                 \
+                continue;                                                                                              \
+            const int64_t begin = RUN * (first + drawn), length = count - begin < RUN ? count - begin : RUN;           \
+            if (!mask) {                                                                                               \
+                for (int64_t at = 0; at < length; at++)                                                                \
+                    sample[size + at] = entries[begin + at] & magnitude;                                               \
+                size += length;                                                                                        \
+                continue;                                                                                              \
+            }                                                                                                          \
+            for (uint64_t bits = load_word(mask + begin / 8, (length + 7) / 8) & first_bits(length); bits;             \
+                 bits &= bits - 1)                                                                                     \
+                sample[size++] = entries[begin + __builtin_ctzll(bits)] & magnitude;                                   \
+        }                                                                                                              \
+        return size;                                                                                                   \
+    }
+
+#define DRAWN(SEED, NUMBER, STRIDE) (int64_t)((mixed((SEED) + (uint64_t)(NUMBER)) >> 32) * (uint64_t)(STRIDE) >> 32)
+
+INLINE int64_t root(int64_t square)
+{
+    int64_t found = 0;
+    while (found * found < square)
+        found++;
+    return found;
+}
+
+/* Find the keys of ranks `first` and `last` of a sample. A sample of the sample says where to look for them.
+
+   `scratch`, `copy`, `positions`: room for as many numbers. */
+enum { THINNING = 33, LARGE_SAMPLE = 4096, DEVIATIONS = 5 };
+
+#define RANKS(TARGET, TYPE, BITS, LEVEL)                                                                               \
+    TARGET static void ranks_##LEVEL##_##BITS(const TYPE *sample, int64_t size, int64_t first, int64_t last, int bits, \
+                                              TYPE *scratch, TYPE *copy, uint32_t *positions, Bracket *bracket)        \
+    {                                                                                                                  \
+        int64_t below = 0, near = 0, few = 0, equal;                                                                   \
+        if (size > LARGE_SAMPLE) {                                                                                     \
+            for (int64_t at = 0; at < size; at += THINNING, few++)                                                     \
+                copy[few] = scratch[few] = sample[at];                                                                 \
+            const int64_t margin = 2 * root(few) + 1, low = first / THINNING - margin, high = last / THINNING + margin;\
+            if (low >= 0 && high < few) {                                                                              \
+                Found found;                                                                                           \
+                Bracket around = {0, 0, ~0ull};                                                                        \
+                around.low = radix_select_##LEVEL##_##BITS(scratch, few, low, bits, &equal);                           \
+                around.high = radix_select_##LEVEL##_##BITS(copy, few, high, bits, &equal);                            \
+                split_##LEVEL##_##BITS(sample, size, ~0ull, &around, NULL, NULL, positions, scratch, &found);          \
+                below = size - found.kept;                                                                             \
+                near = below <= first && last < below + found.inside ? found.inside : 0;                               \
+            }                                                                                                          \
+        }                                                                                                              \
+        if (!near) {                                                                                                   \
+            memcpy(scratch, sample, (size_t)size * sizeof(TYPE));                                                      \
+            below = 0, near = size;                                                                                    \
+        }                                                                                                              \
+        memcpy(copy, scratch, (size_t)near * sizeof(TYPE));                                                            \
+        bracket->low = radix_select_##LEVEL##_##BITS(scratch, near, first - below, bits, &equal);                      \
+        bracket->high = radix_select_##LEVEL##_##BITS(copy, near, last - below, bits, &equal);                         \
+    }
+
+/* Keep all but the `to_prune` least of `unpruned` entries, among equals the first are pruned: as selection/entries.py
+   does, with a sample, one pass, and the collected entries. It leaves off where many are equal or the sample misled.
+
+   `bits`: of the longest key. `positions`, `keys`, `scratch`: room for `count` numbers. */
+#define LEAST(TARGET, TYPE, ENTRY, BITS, LEVEL)                                                                        \
+    SETTLE(TARGET, TYPE, BITS, LEVEL)                                                                                  \
+    SAMPLE(TARGET, TYPE, ENTRY, BITS, LEVEL)                                                                           \
+    RANKS(TARGET, TYPE, BITS, LEVEL)                                                                                   \
+    TARGET static void least_##LEVEL##_##BITS(const ENTRY *entries, int64_t count, TYPE magnitude,                     \
+                                              uint64_t largest_number, int bits, const uint8_t *mask,                  \
+                                              int64_t unpruned, int64_t to_prune, uint64_t seed, int64_t stride,       \
+                                              uint32_t *positions, TYPE *keys, TYPE *scratch, uint8_t *kept,           \
+                                              Least *least)                                                            \
+    {                                                                                                                  \
+        *least = (Least){0, 0, 0};                                                                                     \
+        TYPE *sample = scratch + count / 2; /* it and its scratch are less than half, unless all are sampled */        \
+        const int64_t size = sample_##LEVEL##_##BITS(entries, count, magnitude, mask, seed, stride,                    \
+                                                     stride == 1 ? keys : sample);                                     \
+        const double part = (double)(to_prune - 1) / (double)unpruned;                                                 \
+        const int64_t center = (int64_t)(part * (double)size);                                                         \
+        int64_t first = to_prune - 1, last = first, equal, crowd = 0;                                                  \
+        Bracket bracket = {0, magnitude, largest_number};                                                              \
+        Found found;                                                                                                   \
+        if (size == unpruned) {                                                                                        \
+            bracket.low = bracket.high = radix_select_##LEVEL##_##BITS(keys, size, first, bits, &equal);               \
+        } else {                                                                                                       \
+            const int64_t margin = DEVIATIONS * root((int64_t)(part * (1 - part) * (double)size) + 1) + 1;             \
+            first = center - margin, last = center + margin;                                                           \
+            if (first < 0 || last >= size)                                                                             \
+                return;                                                                                                \
+            ranks_##LEVEL##_##BITS(sample, size, first, last, bits, scratch, keys, positions, &bracket);               \
+            for (int64_t at = 0; at < size; at++)                                                                      \
+                crowd += (sample[at] == bracket.low) + (sample[at] == bracket.high);                                   \
+            if (crowd > 2 * margin)                                                                                    \
+                return;                                                                                                \
+        }                                                                                                              \
+        split_##LEVEL##_##BITS(entries, count, magnitude, &bracket, mask, kept, positions, keys, &found);              \
+        settle_##LEVEL##_##BITS(&found, &bracket, unpruned, to_prune, positions, keys, scratch, kept, least);          \
+    }
+
+#define LEAST_OF(TARGET, LEVEL)                                                                                        \
+    LEAST(TARGET, uint8_t, entry_8, 8, LEVEL)                                                                          \
+    LEAST(TARGET, uint16_t, entry_16, 16, LEVEL)                                                                       \
+    LEAST(TARGET, uint32_t, entry_32, 32, LEVEL)                                                                       \
+    LEAST(TARGET, uint64_t, entry_64, 64, LEVEL)
+
+LEAST_OF(PLAIN, plain)
+#ifdef X86
+LEAST_OF(AVX2, avx2)
+LEAST_OF(AVX512, avx512)
+#endif
+
+#define EXPORT_LEAST(BITS)                                                                                             \
+    EXPORT void pruning_least_##BITS(int level, const entry_##BITS *entries, int64_t count, uint64_t magnitude,        \
+                                     uint64_t largest_number, int bits, const uint8_t *mask, int64_t unpruned,         \
+                                     int64_t to_prune, uint64_t seed, int64_t stride, uint32_t *positions,             \
+                                     uint##BITS##_t *keys, uint##BITS##_t *scratch, uint8_t *kept, Least *least)       \
+    {                                                                                                                  \
+        (void)level;                                                                                                   \
+        BY_LEVEL(level, least, BITS)(entries, count, (uint##BITS##_t)magnitude, largest_number, bits, mask, unpruned,  \
+                                     to_prune, seed, stride, positions, keys, scratch, kept, least);                   \
+    }
+
+EXPORT_LEAST(8)
+EXPORT_LEAST(16)
+EXPORT_LEAST(32)
+EXPORT_LEAST(64)
+
 /* ---- Applying a mask -------------------------------------------------------------------------------------------- */
 
 /* Write the entries that are kept, and all bits 0 (+0.0) for the others; `out` may be `entries`. `step` is 1, or 0 if
@@ -514,411 +719,4 @@ EXPORT_SUMS(entry_f32, f32)
 EXPORT_SUMS(entry_f64, f64)
 EXPORT_SUMS(entry_16, bf16)
 
-/* ---- The least entries of short groups --------------------------------------------------------------------------- */
-
-/* Keep all but the least entries of each group of `size` consecutive ones, among equals the first are pruned.
-
-   64 groups are ranked at once, one lane each: an entry's rank is the number of unpruned entries of its group that are
-   pruned before it. `counts[n]` says how many of a group's n unpruned entries to prune. Loops over lanes are plain C,
-   which the compiler vectorizes. `largest`: the largest pruned key; `largest_number`: keys above it are NaN. */
-enum { TILE = 64, LONGEST = 32 };
-
-#define GROUPS(TARGET, TYPE, ENTRY, NAME)                                                                              \
-    TARGET INLINE int64_t NAME##_of(const int64_t size, const ENTRY *entries, int64_t groups, TYPE magnitude,          \
-                                    TYPE largest_number, const uint8_t *counts, const uint8_t *mask, uint8_t *kept,    \
-                                    uint64_t *largest)                                                                 \
-    {                                                                                                                  \
-        TYPE keys[LONGEST][TILE], valid[LONGEST][TILE], ranks[LONGEST][TILE], count[TILE], tile[LONGEST * TILE];       \
-        TYPE most[TILE] = {0}, highest[TILE] = {0};                                                                    \
-        uint8_t flags[LONGEST * TILE];                                                                                 \
-        for (int64_t first = 0; first < groups; first += TILE) {                                                       \
-            const int64_t lanes = groups - first < TILE ? groups - first : TILE;                                       \
-            const int64_t bits = lanes * size, bytes = (bits + 7) / 8;                                                 \
-            if (lanes < TILE)                                                                                          \
-                memset(tile, 0, sizeof tile);                                                                          \
-            memcpy(tile, entries + first * size, (size_t)bits * sizeof(TYPE));                                         \
-            for (int64_t at = 0; at < size; at++)                                                                      \
-                for (int lane = 0; lane < TILE; lane++)                                                                \
-                    keys[at][lane] = tile[lane * size + at] & magnitude;                                               \
-            for (int64_t begin = 0; begin < TILE * size; begin += 64) {                                                \
-                const int64_t bytes_left = bytes - begin / 8 > 0 ? bytes - begin / 8 : 0;                              \
-                uint64_t word = mask ? load_word(mask + first * size / 8 + begin / 8, bytes_left) : ~0ull;             \
-                word &= bits > begin ? first_bits(bits - begin) : 0;                                                   \
-                for (int at = 0; at < 64; at++)                                                                        \
-                    flags[begin + at] = word >> at & 1;                                                                \
-            }                                                                                                          \
-            for (int64_t at = 0; at < size; at++)                                                                      \
-                for (int lane = 0; lane < TILE; lane++)                                                                \
-                    valid[at][lane] = flags[lane * size + at];                                                         \
-            memset(ranks, 0, (size_t)size * sizeof ranks[0]);                                                          \
-            memset(count, 0, sizeof count);                                                                            \
-            for (int64_t later = 0; later < size; later++)                                                             \
-                for (int64_t earlier = 0; earlier < later; earlier++)                                                  \
-                    for (int lane = 0; lane < TILE; lane++) {                                                          \
-                        const TYPE is_before = keys[earlier][lane] <= keys[later][lane];                               \
-                        ranks[later][lane] += is_before & valid[earlier][lane];                                        \
-                        ranks[earlier][lane] += (is_before ^ 1) & valid[later][lane];                                  \
-                    }                                                                                                  \
-            for (int64_t at = 0; at < size; at++)                                                                      \
-                for (int lane = 0; lane < TILE; lane++)                                                                \
-                    count[lane] += valid[at][lane];                                                                    \
-            for (int lane = 0; lane < TILE; lane++)                                                                    \
-                count[lane] = counts[count[lane]];                                                                     \
-            for (int64_t at = 0; at < size; at++)                                                                      \
-                for (int lane = 0; lane < TILE; lane++) {                                                              \
-                    const TYPE is_valid = valid[at][lane], is_pruned = is_valid & (ranks[at][lane] < count[lane]);     \
-                    const TYPE pruned_key = is_pruned ? keys[at][lane] : 0, valid_key = is_valid ? keys[at][lane] : 0; \
-                    most[lane] = pruned_key > most[lane] ? pruned_key : most[lane];                                    \
-                    highest[lane] = valid_key > highest[lane] ? valid_key : highest[lane];                             \
-                    valid[at][lane] = is_valid & (is_pruned ^ 1);                                                      \
-                }                                                                                                      \
-            for (int64_t at = 0; at < size; at++)                                                                      \
-                for (int lane = 0; lane < TILE; lane++)                                                                \
-                    flags[lane * size + at] = (uint8_t)valid[at][lane];                                                \
-            for (int64_t begin = 0; begin < bits; begin += 64)                                                         \
-                store_word(kept + first * size / 8 + begin / 8, bytes - begin / 8, bits_of_bytes(flags + begin));      \
-        }                                                                                                              \
-        TYPE all_most = 0, all_highest = 0;                                                                            \
-        for (int lane = 0; lane < TILE; lane++) {                                                                      \
-            all_most = most[lane] > all_most ? most[lane] : all_most;                                                  \
-            all_highest = highest[lane] > all_highest ? highest[lane] : all_highest;                                   \
-        }                                                                                                              \
-        *largest = all_most;                                                                                           \
-        return all_highest > largest_number;                                                                           \
-    }                                                                                                                  \
-    TARGET static int64_t NAME(const ENTRY *entries, int64_t groups, int64_t size, TYPE magnitude, TYPE largest_number,\
-                               const uint8_t *counts, const uint8_t *mask, uint8_t *kept, uint64_t *largest)           \
-    {                                                                                                                  \
-        if (size == 4) /* known to the compiler, the rows and columns of a tile become shuffles */                     \
-            return NAME##_of(4, entries, groups, magnitude, largest_number, counts, mask, kept, largest);              \
-        if (size == 8)                                                                                                 \
-            return NAME##_of(8, entries, groups, magnitude, largest_number, counts, mask, kept, largest);              \
-        return NAME##_of(size, entries, groups, magnitude, largest_number, counts, mask, kept, largest);               \
-    }
-
-#define GROUPS_OF(TARGET, LEVEL)                                                                                       \
-    GROUPS(TARGET, uint8_t, entry_8, groups_##LEVEL##_8)                                                               \
-    GROUPS(TARGET, uint16_t, entry_16, groups_##LEVEL##_16)                                                            \
-    GROUPS(TARGET, uint32_t, entry_32, groups_##LEVEL##_32)                                                            \
-    GROUPS(TARGET, uint64_t, entry_64, groups_##LEVEL##_64)
-
-GROUPS_OF(PLAIN, plain)
-#ifdef X86
-GROUPS_OF(AVX2, avx2)
-GROUPS_OF(AVX512, avx512)
-#endif
-
-/* ---- The least entries of groups of 4 ---------------------------------------------------------------------------- */
-
-#ifdef X86
-/* GROUPS for 32-bit keys in fours without a mask, such as 2:4, in registers. Each key is compared with the other three of
-   its group, which lane rotations bring beside it: before it are smaller ones, and equal ones that come earlier. An entry
-   is kept if at least `count` others are before it. */
-#define FOURS(TARGET, NAME)                                                                                            \
-    TARGET static int64_t NAME(const entry_32 *entries, int64_t groups, uint32_t magnitude, uint32_t largest_number,   \
-                               int count, uint8_t *kept, uint64_t *largest)                                            \
-    {                                                                                                                  \
-        entry_32 last[64] = {0};                                                                                       \
-        NAME##_state state = NAME##_begin();                                                                           \
-        for (int64_t begin = 0; begin < 4 * groups; begin += 64) {                                                     \
-            const int64_t left = 4 * groups - begin;                                                                   \
-            const entry_32 *block = entries + begin;                                                                   \
-            if (left < 64) {                                                                                           \
-                memset(last, 0, sizeof last);                                                                          \
-                memcpy(last, block, (size_t)left * sizeof(entry_32));                                                  \
-                block = last;                                                                                          \
-            }                                                                                                          \
-            const uint64_t word = NAME##_block(block, magnitude, count, &state) & first_bits(left);                    \
-            store_word(kept + begin / 8, (left + 7) / 8, word);                                                        \
-        }                                                                                                              \
-        uint32_t most[16] = {0}, highest[16] = {0};                                                                    \
-        NAME##_end(&state, most, highest);                                                                             \
-        uint32_t all_most = 0, all_highest = 0;                                                                        \
-        for (int lane = 0; lane < 16; lane++) {                                                                        \
-            all_most = most[lane] > all_most ? most[lane] : all_most;                                                  \
-            all_highest = highest[lane] > all_highest ? highest[lane] : all_highest;                                   \
-        }                                                                                                              \
-        *largest = all_most;                                                                                           \
-        return all_highest > largest_number;                                                                           \
-    }
-
-/* Which entries are kept, from whether each of the three others is before it. */
-#define KEPT_OF_FOUR(COUNT, ONE, TWO, THREE, ALL)                                                                      \
-    ((COUNT) == 0 ? (ALL)                                                                                              \
-     : (COUNT) == 1 ? ((ONE) | (TWO) | (THREE))                                                                        \
-     : (COUNT) == 2 ? (((ONE) & (TWO)) | ((THREE) & ((ONE) | (TWO))))                                                  \
-     : (COUNT) == 3 ? ((ONE) & (TWO) & (THREE))                                                                        \
-                    : (ALL) ^ (ALL))
-
-typedef struct {
-    __m512i most, highest;
-} fours_avx512_state;
-
-AVX512 INLINE fours_avx512_state fours_avx512_begin(void)
-{
-    return (fours_avx512_state){_mm512_setzero_si512(), _mm512_setzero_si512()};
-}
-
-AVX512 INLINE void fours_avx512_end(const fours_avx512_state *state, uint32_t *most, uint32_t *highest)
-{
-    _mm512_storeu_si512(most, state->most);
-    _mm512_storeu_si512(highest, state->highest);
-}
-
-/* Lanes of `others` that are before those of `keys`; `earlier`: lanes whose other comes earlier in the group. */
-AVX512 INLINE uint32_t before_avx512(__m512i others, __m512i keys, __mmask16 earlier)
-{
-    return (uint32_t)(_mm512_mask_cmplt_epu32_mask((__mmask16)~earlier, others, keys) |
-                      _mm512_mask_cmple_epu32_mask(earlier, others, keys));
-}
-
-AVX512 INLINE uint64_t fours_avx512_block(const entry_32 *entries, uint32_t magnitude, int count,
-                                          fours_avx512_state *state)
-{
-    const __m512i all = _mm512_set1_epi32((int)magnitude);
-    uint64_t word = 0;
-    for (int at = 0; at < 64; at += 16) {
-        const __m512i keys = _mm512_and_si512(_mm512_loadu_si512(entries + at), all);
-        const uint32_t one = before_avx512(_mm512_shuffle_epi32(keys, 0x39), keys, 0x8888);
-        const uint32_t two = before_avx512(_mm512_shuffle_epi32(keys, 0x4E), keys, 0xCCCC);
-        const uint32_t three = before_avx512(_mm512_shuffle_epi32(keys, 0x93), keys, 0xEEEE);
-        const uint32_t stays = KEPT_OF_FOUR(count, one, two, three, 0xFFFFu);
-        state->most = _mm512_mask_max_epu32(state->most, (__mmask16)~stays, state->most, keys);
-        state->highest = _mm512_max_epu32(state->highest, keys);
-        word |= (uint64_t)stays << at;
-    }
-    return word;
-}
-
-FOURS(AVX512, fours_avx512)
-
-typedef struct {
-    __m256i most, highest;
-} fours_avx2_state;
-
-AVX2 INLINE fours_avx2_state fours_avx2_begin(void)
-{
-    return (fours_avx2_state){_mm256_setzero_si256(), _mm256_setzero_si256()};
-}
-
-AVX2 INLINE void fours_avx2_end(const fours_avx2_state *state, uint32_t *most, uint32_t *highest)
-{
-    _mm256_storeu_si256((__m256i *)most, state->most);
-    _mm256_storeu_si256((__m256i *)highest, state->highest);
-}
-
-/* As before_avx512; keys are moved by the sign bit, since AVX2 compares signed integers only. */
-AVX2 INLINE uint32_t before_avx2(__m256i others, __m256i keys, __m256i earlier)
-{
-    const __m256i less = _mm256_cmpgt_epi32(keys, others), more = _mm256_cmpgt_epi32(others, keys);
-    return mask_32(_mm256_blendv_epi8(less, _mm256_xor_si256(more, _mm256_set1_epi32(-1)), earlier));
-}
-
-AVX2 INLINE uint64_t fours_avx2_block(const entry_32 *entries, uint32_t magnitude, int count, fours_avx2_state *state)
-{
-    const __m256i all = _mm256_set1_epi32((int)magnitude), sign = _mm256_set1_epi32((int)0x80000000);
-    const __m256i fourth = _mm256_setr_epi32(0, 0, 0, -1, 0, 0, 0, -1), half = _mm256_setr_epi32(0, 0, -1, -1, 0, 0, -1, -1);
-    const __m256i not_first = _mm256_setr_epi32(0, -1, -1, -1, 0, -1, -1, -1), bits = BITS_32;
-    uint64_t word = 0;
-    for (int at = 0; at < 64; at += 8) {
-        const __m256i loaded = _mm256_and_si256(_mm256_loadu_si256((const __m256i *)(entries + at)), all);
-        const __m256i keys = _mm256_xor_si256(loaded, sign);
-        const uint32_t one = before_avx2(_mm256_shuffle_epi32(keys, 0x39), keys, fourth);
-        const uint32_t two = before_avx2(_mm256_shuffle_epi32(keys, 0x4E), keys, half);
-        const uint32_t three = before_avx2(_mm256_shuffle_epi32(keys, 0x93), keys, not_first);
-        const uint32_t stays = KEPT_OF_FOUR(count, one, two, three, 0xFFu);
-        const __m256i kept = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32((int)stays), bits), bits);
-        state->most = _mm256_max_epu32(state->most, _mm256_andnot_si256(kept, loaded));
-        state->highest = _mm256_max_epu32(state->highest, loaded);
-        word |= (uint64_t)stays << at;
-    }
-    return word;
-}
-
-FOURS(AVX2, fours_avx2)
-
-/* Return the loop for fours of 32-bit keys of an instruction set; NULL if it has none. */
-typedef int64_t (*Fours)(const entry_32 *, int64_t, uint32_t, uint32_t, int, uint8_t *, uint64_t *);
-INLINE Fours fours_32(int level)
-{
-    return level >= LEVEL_AVX512 ? fours_avx512 : level == LEVEL_AVX2 ? fours_avx2 : NULL;
-}
-#endif
-
-#define FOURS_8(...)
-#define FOURS_16(...)
-#define FOURS_64(...)
-#ifdef X86
-#define FOURS_32(LEVEL, ENTRIES, GROUPS, SIZE, MAGNITUDE, NUMBER, COUNTS, MASK, KEPT, LARGEST)                                 \
-    if ((SIZE) == 4 && !(MASK) && fours_32(LEVEL))                                                                     \
-        return (int)fours_32(LEVEL)(ENTRIES, GROUPS, (uint32_t)(MAGNITUDE), (uint32_t)(NUMBER), (COUNTS)[4], KEPT, LARGEST);
-#else
-#define FOURS_32(...)
-#endif
-
-#define EXPORT_GROUPS(BITS)                                                                                            \
-    EXPORT int pruning_groups_##BITS(int level, const entry_##BITS *entries, int64_t groups, int64_t size,             \
-                                     uint64_t magnitude, uint64_t largest_number, const uint8_t *counts,               \
-                                     const uint8_t *mask, uint8_t *kept, uint64_t *largest)                            \
-    {                                                                                                                  \
-        (void)level;                                                                                                   \
-        FOURS_##BITS(level, entries, groups, size, magnitude, largest_number, counts, mask, kept, largest)             \
-        return (int)BY_LEVEL(level, groups, BITS)(entries, groups, size, (uint##BITS##_t)magnitude,                    \
-                                                  (uint##BITS##_t)largest_number, counts, mask, kept, largest);        \
-    }
-
-EXPORT_GROUPS(8)
-EXPORT_GROUPS(16)
-EXPORT_GROUPS(32)
-EXPORT_GROUPS(64)
-
-/* ---- The least entries of long groups ---------------------------------------------------------------------------- */
-
-/* Return the key of rank `rank` (from 0) among `count` keys, which are overwritten, and in `equal_before` how many keys
-   equal to it are of smaller rank. Digit by digit from the top, of `bits` bits in all: linear whatever the keys are. */
-#define RADIX_SELECT(TARGET, TYPE, NAME)                                                                               \
-    TARGET static TYPE NAME(TYPE *keys, int64_t count, int64_t rank, int bits, int64_t *equal_before)                  \
-    {                                                                                                                  \
-        for (int shift = bits; shift > 0 && count > 1;) {                                                              \
-            const int digit_bits = shift < 8 ? shift : 8;                                                              \
-            shift -= digit_bits;                                                                                       \
-            const TYPE digit_mask = (TYPE)((1u << digit_bits) - 1);                                                    \
-            uint32_t even[256] = {0}, odd[256] = {0};                                                                  \
-            int64_t at = 0;                                                                                            \
-            for (; at + 2 <= count; at += 2) { /* two tables: equal digits in a row do not wait for each other */      \
-                even[keys[at] >> shift & digit_mask]++;                                                                \
-                odd[keys[at + 1] >> shift & digit_mask]++;                                                             \
-            }                                                                                                          \
-            if (at < count)                                                                                            \
-                even[keys[at] >> shift & digit_mask]++;                                                                \
-            TYPE digit = 0;                                                                                            \
-            while (rank >= (int64_t)even[digit] + odd[digit]) {                                                        \
-                rank -= (int64_t)even[digit] + odd[digit];                                                             \
-                digit++;                                                                                               \
-            }                                                                                                          \
-            int64_t same = 0;                                                                                          \
-            for (at = 0; at < count; at++) {                                                                           \
-                const TYPE key = keys[at];                                                                             \
-                keys[same] = key;                                                                                      \
-                same += (TYPE)(key >> shift & digit_mask) == digit;                                                    \
-            }                                                                                                          \
-            count = same;                                                                                              \
-        }                                                                                                              \
-        *equal_before = rank;                                                                                          \
-        return keys[0];                                                                                                \
-    }
-
-/* Appends words of bits to a packed mask, of which a row may begin within a byte. */
-typedef struct {
-    uint8_t *bits;
-    uint64_t pending;
-    int count;
-} Writer;
-
-INLINE void append(Writer *writer, uint64_t word, int64_t bits)
-{
-    writer->pending |= word << writer->count;
-    if (writer->count + bits < 64) {
-        writer->count += (int)bits;
-        return;
-    }
-    store_word(writer->bits, 8, writer->pending);
-    writer->bits += 8;
-    writer->pending = writer->count ? word >> (64 - writer->count) : 0;
-    writer->count += (int)bits - 64;
-}
-
-/* Return up to 64 bits of a mask from any bit on; those beyond its last byte are 0. */
-INLINE uint64_t bits_from(const uint8_t *mask, int64_t bit, int64_t all_bytes)
-{
-    const int64_t byte = bit / 8;
-    const int shift = (int)(bit % 8);
-    const uint64_t word = load_word(mask + byte, all_bytes - byte) >> shift;
-    return shift && byte + 8 < all_bytes ? word | (uint64_t)mask[byte + 8] << (64 - shift) : word;
-}
-
-/* Keep all but the `counts[row]` least entries of each row of `size` consecutive ones; of equal ones the first go.
-
-   `scratch`: room for `size` keys. `largest` and `largest_number` as in GROUPS; `bits`: of the longest key. */
-#define ROWS(TARGET, TYPE, ENTRY, BITS, LEVEL)                                                                         \
-    RADIX_SELECT(TARGET, TYPE, radix_select_##LEVEL##_##BITS)                                                          \
-    TARGET static int64_t rows_##LEVEL##_##BITS(const ENTRY *entries, int64_t rows, int64_t size, TYPE magnitude,      \
-                                                TYPE largest_number, int bits, const int64_t *counts,                  \
-                                                const uint8_t *mask, uint8_t *kept, TYPE *scratch, uint64_t *largest)  \
-    {                                                                                                                  \
-        const int64_t all_bytes = (rows * size + 7) / 8;                                                               \
-        Writer writer = {kept, 0, 0};                                                                                  \
-        TYPE most = 0, highest = 0;                                                                                    \
-        for (int64_t row = 0; row < rows; row++) {                                                                     \
-            const ENTRY *source = entries + row * size;                                                                \
-            int64_t candidates = 0;                                                                                    \
-            if (mask)                                                                                                  \
-                for (int64_t begin = 0; begin < size; begin += 64) {                                                   \
-                    const int64_t left = size - begin;                                                                 \
-                    uint64_t valid = bits_from(mask, row * size + begin, all_bytes) & first_bits(left);                \
-                    for (; valid; valid &= valid - 1)                                                                  \
-                        scratch[candidates++] = source[begin + __builtin_ctzll(valid)] & magnitude;                    \
-                }                                                                                                      \
-            else                                                                                                       \
-                for (; candidates < size; candidates++)                                                                \
-                    scratch[candidates] = source[candidates] & magnitude;                                              \
-            for (int64_t at = 0; at < candidates; at++)                                                                \
-                highest = scratch[at] > highest ? scratch[at] : highest;                                               \
-            int64_t equal_before = -1; /* how many keys equal to the cut are pruned, less one */                       \
-            TYPE cut = 0;                                                                                              \
-            if (counts[row] > 0) {                                                                                     \
-                cut = radix_select_##LEVEL##_##BITS(scratch, candidates, counts[row] - 1, bits, &equal_before);        \
-                most = cut > most ? cut : most;                                                                        \
-            }                                                                                                          \
-            int64_t quota = equal_before + 1;                                                                          \
-            const Bracket bracket = {cut, cut, largest_number};                                                        \
-            for (int64_t begin = 0; begin < size; begin += 64) {                                                       \
-                const int64_t left = size - begin;                                                                     \
-                ENTRY last[64];                                                                                        \
-                const ENTRY *block = source + begin;                                                                   \
-                if (left < 64) {                                                                                       \
-                    memset(last, 0, sizeof last);                                                                      \
-                    memcpy(last, block, (size_t)left * sizeof(ENTRY));                                                 \
-                    block = last;                                                                                      \
-                }                                                                                                      \
-                const Compared compared = compare_##LEVEL##_##BITS(block, magnitude, &bracket);                        \
-                const uint64_t prior = mask ? bits_from(mask, row * size + begin, all_bytes) : ~0ull;                  \
-                const uint64_t valid = prior & first_bits(left);                                                       \
-                uint64_t stays = compared.at_least & valid, equal = stays & compared.at_most;                          \
-                for (; equal && quota > 0; equal &= equal - 1, quota--)                                                \
-                    stays &= ~(equal & -equal);                                                                        \
-                append(&writer, stays, left < 64 ? left : 64);                                                         \
-            }                                                                                                          \
-        }                                                                                                              \
-        store_word(writer.bits, (writer.count + 7) / 8, writer.pending);                                               \
-        *largest = most;                                                                                               \
-        return highest > largest_number;                                                                               \
-    }
-
-#define ROWS_OF(TARGET, LEVEL)                                                                                         \
-    ROWS(TARGET, uint8_t, entry_8, 8, LEVEL)                                                                           \
-    ROWS(TARGET, uint16_t, entry_16, 16, LEVEL)                                                                        \
-    ROWS(TARGET, uint32_t, entry_32, 32, LEVEL)                                                                        \
-    ROWS(TARGET, uint64_t, entry_64, 64, LEVEL)
-
-ROWS_OF(PLAIN, plain)
-#ifdef X86
-ROWS_OF(AVX2, avx2)
-ROWS_OF(AVX512, avx512)
-#endif
-
-#define EXPORT_ROWS(BITS)                                                                                              \
-    EXPORT int pruning_rows_##BITS(int level, const entry_##BITS *entries, int64_t rows, int64_t size,                 \
-                                   uint64_t magnitude, uint64_t largest_number, int bits, const int64_t *counts,       \
-                                   const uint8_t *mask, uint8_t *kept, uint##BITS##_t *scratch, uint64_t *largest)     \
-    {                                                                                                                  \
-        (void)level;                                                                                                   \
-        return (int)BY_LEVEL(level, rows, BITS)(entries, rows, size, (uint##BITS##_t)magnitude,                        \
-                                                (uint##BITS##_t)largest_number, bits, counts, mask, kept, scratch,     \
-                                                largest);                                                              \
-    }
-
-EXPORT_ROWS(8)
-EXPORT_ROWS(16)
-EXPORT_ROWS(32)
-EXPORT_ROWS(64)
+#include "groups.h"

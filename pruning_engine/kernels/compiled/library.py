@@ -35,6 +35,12 @@ class Found(ctypes.Structure):
     _fields_ = (("kept", ctypes.c_int64), ("inside", ctypes.c_int64), ("has_nan", ctypes.c_int64))
 
 
+class LeastFound(ctypes.Structure):
+    """What became of a tensor: see `Least` in kernels.c."""
+
+    _fields_ = (("is_settled", ctypes.c_int64), ("has_nan", ctypes.c_int64), ("largest", ctypes.c_uint64))
+
+
 @dataclass(frozen=True, slots=True)
 class Kernels:
     """The library's functions for one instruction set."""
@@ -110,6 +116,12 @@ def _declare_all(library: ctypes.CDLL) -> None:
         rows = (level, pointer, integer, integer, unsigned, unsigned, level, *([pointer] * 5))
         _declare(library, f"pruning_split_{bits}", split)
         _declare(library, f"pruning_drop_{bits}", (level, pointer, pointer, integer, unsigned, integer, pointer))
+        _declare(
+            library,
+            f"pruning_least_{bits}",
+            (level, pointer, integer, unsigned, unsigned, level, pointer, integer, integer, unsigned, integer)
+            + (pointer,) * 5,
+        )
         _declare(library, f"pruning_apply_{bits}", (level, pointer, integer, integer, pointer, pointer))
         _declare(library, f"pruning_groups_{bits}", groups, ctypes.c_int)
         _declare(library, f"pruning_rows_{bits}", rows, ctypes.c_int)

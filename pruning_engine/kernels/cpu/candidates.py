@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pruning_engine.dtypes import packed_bytes
-from pruning_engine.kernels.backend import RUN_ENTRIES, GroupedCandidates, Integers, Split
+from pruning_engine.kernels.backend import RUN_ENTRIES, GroupedCandidates, Integers, Least, Split
 from pruning_engine.kernels.cpu.arrays import bits_at, count_ones, pieces, take_runs, unpacked, unpacked_from
 from pruning_engine.kernels.cpu.groups import NumpyGroups
-from pruning_engine.kernels.cpu.keys import Keys
+from pruning_engine.kernels.cpu.keys import Keys, RandomKeys
 from pruning_engine.kernels.group_layout import GroupLayout
 from pruning_engine.kernels.packed_mask import PackedMask, packed_slice
 
@@ -26,6 +26,7 @@ class NumpyCandidates:
     def __init__(self, keys: Keys, mask: PackedMask, step: int) -> None:
         self.entries = mask.entries
         self.highest = keys.highest
+        self.is_uniform = isinstance(keys, RandomKeys)
         self._keys = keys
         self._mask: _Packed | None = mask.bits
         self.unpruned = count_ones(self._mask) if self._mask is not None else mask.entries
@@ -59,6 +60,10 @@ class NumpyCandidates:
         if self._mask is not None:
             keys[~unpacked_from(self._mask, begin, end)] = 0
         return keys
+
+    def least(self, count: int, stride: int) -> Least | None:  # noqa: ARG002 - one signature for all
+        """Leave it to several steps."""
+        return None
 
     def split(self, piece: tuple[int, int], low: int, high: int, kept: PackedMask) -> Split:
         """Write the piece's bits and look into the bracket."""

@@ -99,6 +99,10 @@ def unpruned_channels(mask: PackedMask, layout: ChannelLayout, step: int) -> Boo
 
 def spread(channels: BoolArray, layout: ChannelLayout, step: int, packed: Bits) -> None:
     """Write the packed mask of all entries of the marked channels."""
+    if layout.inner % 8 == 0:
+        bytes_of = np.where(channels, np.uint8(0xFF), np.uint8(0))
+        packed.reshape(layout.outer, layout.channels, layout.inner // 8)[:] = bytes_of[None, :, None]
+        return
     for block in with_yields(layout.blocks(step)):
         kept = channels[block.first_channel : block.first_channel + block.shape[1]]
         flags = np.broadcast_to(kept[None, :, None], block.shape).reshape(-1)

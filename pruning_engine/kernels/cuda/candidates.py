@@ -6,11 +6,11 @@ import numpy as np
 import torch
 
 from pruning_engine.dtypes import packed_bytes
-from pruning_engine.kernels.backend import RUN_ENTRIES, GroupedCandidates, Integers, Split
+from pruning_engine.kernels.backend import RUN_ENTRIES, GroupedCandidates, Integers, Least, Split
 from pruning_engine.kernels.cpu.arrays import pieces
 from pruning_engine.kernels.cuda.bits import bits_at, count_bits, pack_bits, unpack_bits
 from pruning_engine.kernels.cuda.groups import TorchGroups
-from pruning_engine.kernels.cuda.keys import Keys
+from pruning_engine.kernels.cuda.keys import Keys, RandomKeys
 from pruning_engine.kernels.group_layout import GroupLayout
 from pruning_engine.kernels.packed_mask import Bits, PackedMask, packed_slice
 
@@ -22,6 +22,7 @@ class TorchCandidates:
         self.entries = mask.entries
         self.unpruned = count_bits(mask.bits) if mask.bits is not None else mask.entries
         self.highest = keys.highest
+        self.is_uniform = isinstance(keys, RandomKeys)
         self._keys = keys
         self._mask = mask.bits
         self._step = step
@@ -57,6 +58,10 @@ class TorchCandidates:
             unpruned = unpack_bits(self._mask[packed_slice(begin, end)], before + end - begin)[before:]
             keys[~unpruned.cpu().numpy()] = 0
         return keys
+
+    def least(self, count: int, stride: int) -> Least | None:  # noqa: ARG002 - one signature for all
+        """Leave it to several steps."""
+        return None
 
     def split(self, piece: tuple[int, int], low: int, high: int, kept: PackedMask) -> Split:
         """Write the piece's bits and look into the bracket."""

@@ -15,6 +15,7 @@ from pruning_engine.kernels.cpu.backend import NumpyBackend
 from pruning_engine.kernels.group_layout import GroupLayout, group_layout
 from pruning_engine.kernels.magnitude_keys import highest_key, largest_number
 from pruning_engine.kernels.packed_mask import PackedMask, full_bits, packed_slice
+from pruning_engine.selection.entries import select
 from tests.engine.kernels.levels import COMPILED
 
 pytestmark = pytest.mark.skipif(load() is None, reason="the compiled kernels are not installed: no C compiler")
@@ -65,6 +66,22 @@ def split(candidates: Any, low: int, high: int) -> tuple[Any, ...]:
     found = candidates.split((0, entries), low, high, kept)
     collected = [None if part is None else part.tolist() for part in (found.positions, found.keys)]
     return kept.bits[packed_slice(0, entries)].tolist(), found.kept, found.inside, found.has_nan, *collected
+
+
+@each_level
+@pytest.mark.parametrize("dtype", ["F64", "F32", "BF16"])
+def test_tensors_are_selected_in_one_step(level: str, dtype: str) -> None:
+    entries = 20_001
+    carrier = CARRIERS[dtype]
+    bits = np.random.default_rng(3).integers(0, largest_number(dtype) or 0, entries, dtype=np.uint64)
+    flat = Buffer(dtype, (entries,), bits.astype(f"u{carrier.itemsize}").view(carrier))
+    for mask in masks(entries):
+        reference = NUMPY.magnitudes(flat, dtype, mask)
+        expected = select([reference], reference.unpruned // 3)
+        found = CompiledBackend(level).magnitudes(flat, dtype, mask).least(reference.unpruned // 3, 6)
+        assert found is not None
+        assert found.kept.bits.tolist() == expected.kept[0].bits.tolist()
+        assert found.largest_pruned == expected.largest_pruned
 
 
 @each_level
