@@ -15,7 +15,7 @@ _UNSTRUCTURED: Final = (*_RANKED, *_SELECT)
 _STRUCTURED: Final = (*_UNSTRUCTURED, "granularity.channels.dim")
 _UNITS: Final = tuple(
     f"granularity.units.{field}"
-    for field in ("groups", "map", "head_dim", "round_to", "same_width", "least_kept", "balanced_blocks")
+    for field in ("groups", "map", "head_dim", "round_to", "same_width", "least_kept", "balanced_blocks", "own_widths")
 )
 _NORM: Final = "score.magnitude.norm"
 _SCORES: Final = "score.importance_scores"
@@ -39,6 +39,7 @@ ARGUMENTS: Final[Mapping[str, str]] = MappingProxyType(
         "granularity.units.head_dim": "head_dim",
         "granularity.units.round_to": "round_to",
         "granularity.units.same_width": "same_width",
+        "granularity.units.own_widths": "own_widths",
         "score.magnitude.norm": "n",
         "score.importance_scores": "importance_scores",
         "score.ria.exponent": "exponent",

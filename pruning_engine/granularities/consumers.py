@@ -1,7 +1,8 @@
-"""Which tensors of a group consume its channels: those whose input channels they are.
+"""Which tensors of a group consume its channels, and which compute them.
 
-The statistics that rank units, and the update that makes up for them, are those of these tensors: `down_proj` of an
-MLP, `o_proj` of attention heads, the next convolution. Their ties are along the input dim.
+The channels are input channels of those that consume them: `down_proj` of an MLP, `o_proj` of attention heads, the next
+convolution. The statistics that rank units, and the update that makes up for them, are of these. They are output
+channels of those that compute them: `gate_proj` and `up_proj`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,11 +15,13 @@ from pruning_engine.errors import MismatchError, Reason
 from pruning_engine.granularities.resolved_groups import ResolvedGroup, ResolvedSlice
 from pruning_engine.scores.parameters import ArrivedParameter
 from pruning_engine.scores.unit_inputs import UnitInputs
+from pruning_engine.scores.units.unit_rows import UnitRows
 
 Parts: TypeAlias = Mapping[str, UsesStatistics]
 """The parts of a rule that use statistics, by their paths."""
 
 _LEAST_DIMS: Final = 2
+_GATE_AND_UP: Final = 2
 _OTHER: Final = -1
 
 
@@ -53,6 +56,28 @@ def inputs_of(group: ResolvedGroup, arrived: Mapping[str, ArrivedParameter]) -> 
     return [each for tie in consuming_ties([group]) for each in _of_tie(tie, arrived[tie.parameter])]
 
 
+def check_gated(group: ResolvedGroup, field: str) -> None:
+    """Refuse a group that is not one of an MLP with a gate. `field`: of the score. Raises: MismatchError."""
+    found = _computing_ties(group)
+    if sum(tie.unit_positions for tie in found) != _GATE_AND_UP:
+        names = ", ".join(f"{tie.parameter!r} along dim {tie.dim}" for tie in found) or "none"
+        raise MismatchError(
+            Reason.TIE_MISFIT,
+            f"{field}: each unit of group {group.name!r} has to be one row of a gate projection and one of an up "
+            f"projection; the tensors that compute its units are {names}; use another score, such as activation_norm",
+            field=field,
+            tensor=group.ties[0].parameter,
+        )
+
+
+def rows_of(group: ResolvedGroup, arrived: Mapping[str, ArrivedParameter]) -> list[UnitRows]:
+    """Return the units of a group in the tensors that compute them."""
+    return [
+        UnitRows(parameter=arrived[tie.parameter], dim=tie.dim, positions=tie.positions())
+        for tie in _computing_ties(group)
+    ]
+
+
 def _of_tie(tie: ResolvedSlice, parameter: ArrivedParameter) -> Iterator[UnitInputs]:
     layer = parameter.layer
     each = layer.layout.positions
@@ -83,3 +108,10 @@ def _refuse_without(group: ResolvedGroup, parts: Parts) -> None:
         field=place,
         tensor=group.ties[-1].parameter,
     )
+
+
+def _computing_ties(group: ResolvedGroup) -> list[ResolvedSlice]:
+    """Return the ties of weights that are not along inputs: those of a map are known, others have the dim of the first
+    tie."""
+    weights = [tie for tie in group.ties if len(tie.shape) >= _LEAST_DIMS and tie.scored]
+    return [tie for tie in weights if (tie.dim == weights[0].dim if tie.is_input is None else not tie.is_input)]

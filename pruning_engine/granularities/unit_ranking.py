@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pruning_engine.granularities.channel_groups import is_running_statistic
-from pruning_engine.granularities.consumers import inputs_of
+from pruning_engine.granularities.consumers import inputs_of, rows_of
 from pruning_engine.granularities.granularity import Granularity
 from pruning_engine.granularities.ranking import RankingContext
 from pruning_engine.granularities.resolved_groups import ResolvedGroup, ResolvedSlice
@@ -144,6 +144,7 @@ class UnitRanking:
                 first=arrived[group.ties[0].parameter],
                 gone=~unpruned,
                 is_global=self._is_global,
+                rows=rows_of(group, arrived) if self._context.score.ranks_gated_units else (),
             )
         )
 

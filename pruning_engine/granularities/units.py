@@ -25,9 +25,9 @@ class Units(Granularity):
     """Coupled channels are pruned: in every tensor of their group, or in none.
 
     `map`: a built-in map by name (see builtin_groups.py), whose groups come before `groups`. The number of units kept
-    in each group is rounded up to a multiple of `round_to`; with `same_width` all groups of one pattern keep the same.
-    Each keeps `least_kept` at least. The units are `balanced_blocks` blocks of consecutive ones, of which each keeps
-    the same number.
+    in each group is rounded up to a multiple of `round_to`; with `same_width` all groups of one pattern keep the same,
+    with `own_widths` even those do not whose number a field of config.json has. Each keeps `least_kept` at least. The
+    units are `balanced_blocks` blocks of consecutive ones, of which each keeps the same number.
     """
 
     field: ClassVar[str] = "units"
@@ -44,6 +44,7 @@ class Units(Granularity):
     same_width: bool = False
     least_kept: int = 1
     balanced_blocks: int = 1
+    own_widths: bool = False
 
     def check(self, path: str) -> None:
         """Refuse groups that are invalid for any checkpoint. Raises: RecipeError with the path of the field."""
@@ -54,6 +55,8 @@ class Units(Granularity):
         check_least(self.balanced_blocks, 1, f"{path}.balanced_blocks")
         if self.head_dim is not None:
             check_least(self.head_dim, 1, f"{path}.head_dim")
+        if self.own_widths and self.same_width:
+            refuse(f"{path}.own_widths", "groups cannot have the same width and widths of their own; leave one out")
         for position, group in enumerate(self.groups):
             check_group(group, f"{path}.groups[{position}]")
         check_map(self.map, self.head_dim, path)

@@ -35,6 +35,9 @@ class Arrays(Protocol):
     def copy(self, array: Array) -> Array:
         """Return a contiguous copy."""
 
+    def columns(self, array: Array, chosen: Array) -> Array:
+        """Return a contiguous copy of the columns that are True in `chosen`."""
+
     def cast(self, array: Array, like: Array) -> Array:
         """Return the array in the dtype of `like`; itself if it has it."""
 
@@ -117,6 +120,10 @@ class NumpyArrays:
     def copy(self, array: Array) -> Array:
         """Return a contiguous copy."""
         return np.array(array, order="C")
+
+    def columns(self, array: Array, chosen: Array) -> Array:
+        """Return a contiguous copy of the columns that are True in `chosen`."""
+        return array.take(np.flatnonzero(chosen), axis=1)  # several times as fast as an index of bools
 
     def cast(self, array: Array, like: Array) -> Array:
         """Return the array in the dtype of `like`; itself if it has it."""

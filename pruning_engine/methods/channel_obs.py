@@ -20,6 +20,9 @@ from pruning_engine.methods.matmul import matmul
 LAZY_CHANNELS: Final = 128
 """Channels that are removed before A⁻¹ and WᵀW are brought up to date as a whole."""
 
+OUTPUT_DAMPING: Final = 0.05
+"""Added to the diagonal of G, times its mean, as in `refit_to_loss`."""
+
 _STILL_LARGE: Final = 0.8
 """Above this part of remaining units, those that are gone are not cut out yet: a copy costs more than it saves."""
 
@@ -32,11 +35,23 @@ class Consumer:
         weight: W (R, C), fp32 or fp64, in which everything is computed.
         units: (units, k), the k input channels of each unit. Channels of no unit always remain.
         gram: of its inputs.
+        output_gram: G (R, R), of the gradients of the outputs: costs are then in the loss, tr(G D A Dᵀ) for D = W - W',
+            as in `refit_to_loss`. None: all outputs count alike.
     """
 
     weight: Array
     units: Array
     gram: Gram
+    output_gram: Gram | None = None
+
+    @property
+    def weighted(self) -> Array:
+        """G^½ W, for which costs are those of W without G; the best remaining weights of W do not depend on G."""
+        if self.output_gram is None or self.output_gram.scale == 0:
+            return self.weight
+        values, vectors = np.linalg.eigh(self.output_gram.matrix.astype(np.float64) / self.output_gram.scale)
+        root = (vectors * np.sqrt(np.maximum(values, 0) + OUTPUT_DAMPING)) @ vectors.T
+        return matmul(root.astype(self.weight.dtype), self.weight)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,7 +117,7 @@ class _Downdates:
     def __init__(self, consumer: Consumer, damping: float) -> None:
         self._units, self._each = consumer.units.shape
         channels = consumer.units.reshape(-1)
-        weight, gram = consumer.weight, consumer.gram
+        weight, gram = consumer.weighted, consumer.gram
         self.damping, self._inverse = _inverse(gram, damping, channels, weight.dtype)
         penalty = self.damping * gram.scale
         self.energy = _energy(weight, gram.matrix_like(weight), penalty)

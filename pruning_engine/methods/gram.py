@@ -14,6 +14,11 @@ Floats = npt.NDArray[Any]
 TOLERANCE: Final = 1e-3
 """How far sums in fp32 may be from symmetric, and from |H_ij| ≤ sqrt(H_ii H_jj), relative to sqrt(H_ii H_jj)."""
 
+_LARGEST: Final = 1 + TOLERANCE
+
+_TILE: Final = 256
+"""Rows and columns that are checked at a time: a few tiles fit into a core's cache."""
+
 LARGEST_DAMPING: Final = 1e3
 """Damping grows tenfold up to here, where the damped matrix is its diagonal for all purposes."""
 
@@ -133,6 +138,8 @@ def faults(matrix: Floats, name: str, columns: int | None = None) -> str | None:
 
 
 def _faults_of_pairs(matrix: Floats, roots: npt.NDArray[np.float64], name: str) -> str | None:
+    if _pairs_are_plausible(matrix, roots):
+        return None
     for rows in row_blocks(*matrix.shape):
         block, limit = matrix[rows], np.outer(roots[rows], roots)
         for wrong, what in (
@@ -146,3 +153,18 @@ def _faults_of_pairs(matrix: Floats, roots: npt.NDArray[np.float64], name: str) 
                     f"{matrix[column, row]:g}, and the diagonal {roots[row] ** 2:g} and {roots[column] ** 2:g}"
                 )
     return None
+
+
+def _pairs_are_plausible(matrix: Floats, roots: npt.NDArray[np.float64]) -> bool:
+    """Whether no pair of entries is at fault, tile by tile above the diagonal, in the matrix's own dtype."""
+    own = roots.astype(matrix.dtype)
+    with np.errstate(all="ignore"):
+        for begin in range(0, len(matrix), _TILE):
+            rows = slice(begin, begin + _TILE)
+            for start in range(begin, len(matrix), _TILE):
+                columns = slice(start, start + _TILE)
+                limit, upper = np.multiply.outer(own[rows], own[columns]), matrix[rows, columns]
+                difference = upper - matrix[columns, rows].T
+                if (np.abs(difference) > TOLERANCE * limit).any() or (np.abs(upper) > limit * _LARGEST).any():
+                    return False
+    return True

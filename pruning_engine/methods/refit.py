@@ -59,7 +59,8 @@ def refit_channels(weight: Array, kept_channels: Array, gram: Gram, *, damping: 
     """
     ops = arrays_of(weight)
     matrix = gram.matrix_like(weight)
-    kept = Gram.of_matrix(ops.copy(matrix[kept_channels][:, kept_channels]))
+    to_kept = ops.columns(matrix, kept_channels)
+    kept = Gram.of_matrix(ops.copy(to_kept[kept_channels]))
     result = ops.zeros(weight.shape, weight)
     if kept.scale == 0:  # nothing is known about them
         result[:, kept_channels] = weight[:, kept_channels]
@@ -67,6 +68,6 @@ def refit_channels(weight: Array, kept_channels: Array, gram: Gram, *, damping: 
     relative = gram.scale / kept.scale
     factor = kept.inverse_cholesky(damping * relative, dead_as_one=False)
     used = factor.damping / relative
-    images = ops.matmul(weight, matrix[:, kept_channels]) + used * gram.scale * weight[:, kept_channels]
+    images = ops.matmul(weight, to_kept) + used * gram.scale * weight[:, kept_channels]
     result[:, kept_channels] = ops.matmul(ops.matmul(images, ops.transpose(factor.upper)), factor.upper)
     return Updated(result, used)

@@ -37,6 +37,8 @@ from pruning_engine.planning.surgery.surgery import Surgery
 from pruning_engine.planning.tied_heads import tied_head_warnings
 from pruning_engine.planning.units.consumers import find_consumers, inputs_of_maps, users_of_units
 from pruning_engine.planning.units.rule_groups import KnownGroups, find_rule_groups
+from pruning_engine.planning.units.same_width import same_width_warnings
+from pruning_engine.planning.units.weights_only import weights_only_warnings
 from pruning_engine.planning.weight_norms import check_weight_normed_channels, check_weight_normed_units, length_dim
 from pruning_engine.recipe import OutputForm, Prior, Recipe, check
 from pruning_engine.recipe.scanned import DEFAULT_SPARSITIES, scanned
@@ -123,6 +125,8 @@ def make_plan(  # noqa: PLR0913 - `options` has all that few plans need
             *input_channel_warnings(recipe, planned),
             *tied_head_warnings(planned),
             *left_dense_warnings(recipe, planned),
+            *weights_only_warnings(recipe),
+            *same_width_warnings(recipe, groups),
         ),
         surgery=surgery,
         groups=_known_groups(groups, surgery),

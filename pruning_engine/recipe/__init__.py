@@ -32,6 +32,7 @@ from pruning_engine.scores.obs import ObsScore
 from pruning_engine.scores.random import Random
 from pruning_engine.scores.score import Score
 from pruning_engine.scores.table import SCORES
+from pruning_engine.scores.units.glu_peak_to_peak import GluPeakToPeak
 from pruning_engine.scores.units.listed_units import ListedUnits
 from pruning_engine.scores.units.router_magnitude import RouterMagnitude
 from pruning_engine.scores.units.unit_list import UnitList
@@ -63,6 +64,7 @@ __all__ = [
     "ErdosRenyiKernel",
     "Flap",
     "Fraction",
+    "GluPeakToPeak",
     "Granularity",
     "Identity",
     "ImportanceScores",

@@ -81,6 +81,7 @@ class ObsScore(Score):
     def unit_ranks(self, units: UnitsToRank) -> UnitRanks:
         """Return what removing each unit costs, in the order of removal; as a part of all, if groups compete.
 
+        With the Gram matrix of the gradients of the outputs, which the update refit takes, costs are in the loss.
         Where a unit of a greedy order is cheaper than one before it, it has the rank of that one.
         """
         asked = DAMPING if self.damping is None else self.damping
@@ -134,4 +135,7 @@ class ObsScore(Score):
 
 
 def _consumer(inputs: UnitInputs) -> Consumer:
-    return Consumer(weight=inputs.weight, units=inputs.columns, gram=inputs.layer.grams[inputs.index])
+    layer = inputs.layer
+    return Consumer(
+        weight=inputs.weight, units=inputs.columns, gram=layer.grams[inputs.index], output_gram=layer.output_gram
+    )

@@ -75,6 +75,11 @@ class ArrivedParameter(Protocol):
         ...
 
     @property
+    def arrived(self) -> Values:
+        """The same as they arrived, whatever rules have changed since."""
+        ...
+
+    @property
     def mask(self) -> PackedMask:
         """The entries that are unpruned now."""
         ...

@@ -67,6 +67,9 @@ class Score(UsesStatistics):
     scores_routers: ClassVar[bool] = False
     """Whether units are worth what their rows of the router are, and nothing else of them counts."""
 
+    ranks_gated_units: ClassVar[bool] = False
+    """Whether it ranks by the rows of a gate and an up projection, and so only units of MLPs with a gate."""
+
     only_granularity: ClassVar[str | None] = None
     """The field of the one granularity that it goes with; None: any."""
 

@@ -17,6 +17,7 @@ from pruning_engine.scores.method import Method
 from pruning_engine.scores.obs import ObsScore
 from pruning_engine.scores.random import Random
 from pruning_engine.scores.score import Score
+from pruning_engine.scores.units.glu_peak_to_peak import GluPeakToPeak
 from pruning_engine.scores.units.listed_units import ListedUnits
 from pruning_engine.scores.units.router_magnitude import RouterMagnitude
 from pruning_engine.scores.units.unit_scores import UnitScores
@@ -28,7 +29,7 @@ SCORES: Final[Mapping[str, type[Score]]] = MappingProxyType(
         for score in (
             *(Magnitude, Random, ImportanceScores, CustomMask, Identity, Method, Dead),
             *(WeightedMagnitude, RelativeImportance, Lamp, ObsScore),
-            *(Flap, UnitScores, ActivationNorm, RouterMagnitude, ListedUnits),
+            *(Flap, UnitScores, ActivationNorm, GluPeakToPeak, RouterMagnitude, ListedUnits),
         )
     }
 )

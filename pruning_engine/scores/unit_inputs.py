@@ -12,6 +12,7 @@ from pruning_engine.kernels.backend import BoolArray, Floats, Integers
 from pruning_engine.methods.arrays import Array
 from pruning_engine.scores.layer import Layer
 from pruning_engine.scores.parameters import ArrivedParameter
+from pruning_engine.scores.units.unit_rows import UnitRows
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -46,6 +47,7 @@ class UnitsToRank:
     Attributes:
         group: its name.
         inputs: one for each matrix that consumes them; empty for a score that uses no statistics.
+        rows: one for each parameter that computes them; only for scores that rank gated units.
         first: the parameter of the group's first tie.
         gone: (units,), those whose every entry was pruned before.
         is_global: whether the units of several groups compete.
@@ -56,6 +58,7 @@ class UnitsToRank:
     first: ArrivedParameter
     gone: BoolArray
     is_global: bool
+    rows: Sequence[UnitRows] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -273,3 +273,26 @@ def test_score_that_n_of_m_lacks_is_refused_with_those_it_has() -> None:
 
 def test_n_of_m_is_along_a_dim() -> None:
     assert rules.n_of_m(2, 4, dim=0, allow_dense=True).granularity.n_of_m == pb.NOfM(n=2, m=4, dim=0, allow_dense=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "score"),
+    [
+        pytest.param({}, "magnitude", id="no update"),
+        pytest.param({"update": "refit"}, "obs", id="refit"),
+        pytest.param({"update": {"refit": {"damping": 0.1}}}, "obs", id="refit with fields"),
+        pytest.param({"update": pb.Update(refit=pb.Refit())}, "obs", id="message"),
+        pytest.param({"update": "bias_compensation"}, "activation_norm", id="bias compensation"),
+        pytest.param({"update": "refit", "n": 1}, "magnitude", id="norm"),
+        pytest.param({"update": "refit", "score": "magnitude"}, "magnitude", id="given"),
+    ],
+)
+def test_score_of_channels_follows_from_the_update(arguments: dict[str, Any], score: str) -> None:
+    rule = rules.remove_units(0.5, map="llama_mlp", **arguments)
+    assert rule.score.WhichOneof("kind") == score
+
+
+def test_auto_of_channels_needs_an_amount() -> None:
+    assert rules.auto(0.5, map="bert_ffn") == rules.remove_units(0.5, map="bert_ffn")
+    with pytest.raises(RecipeError, match="coupled channels need an amount"):
+        rules.auto(n_of_m=(2, 4), map="bert_ffn")

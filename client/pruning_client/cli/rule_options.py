@@ -41,6 +41,7 @@ _FLAGS: Final = {
     "head_dim": "--head-dim",
     "round_to": "--round-to",
     "same_width": "--same-width",
+    "own_widths": "--own-widths",
 }
 """The options of those arguments."""
 
@@ -211,6 +212,13 @@ def _add_units(units: argparse._ArgumentGroup) -> None:
     units.add_argument("--round-to", type=int, metavar="N", help="keep a multiple of N in each group, rounded up")
     units.add_argument(
         "--same-width", action="store_const", const=True, help="keep the same number in all groups of one pattern"
+    )
+    units.add_argument(
+        "--own-widths",
+        action="store_const",
+        const=True,
+        help="with --global: let layers keep different numbers; a folder's config.json must have a number for each; "
+        "default: where it has",
     )
 
 

@@ -6,11 +6,13 @@ A field is only taken if it counts the group's units now. So a name that means s
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from pruning_client.errors import MismatchError
 from pruning_client.huggingface.experts.counts import EXPERTS
 from pruning_client.huggingface.experts.groups import COUNT
+from pruning_client.huggingface.layer_widths import LayerWidth, has_layer_widths, layer_width
 from pruning_client.results.report import GroupReport
 from pruning_proto.reasons import Reason
 
@@ -18,6 +20,9 @@ Place: TypeAlias = tuple[str | int, ...]
 """The keys of a value, from the config inwards."""
 
 CONFIG: Final = "config.json"
+
+WIDTH: Final = "intermediate_size"
+"""The field by which built-in maps name the inner width of dense feed-forward layers."""
 
 PER_LAYER: Final = "per_layer_config"
 """Overrides of single layers: a mapping of a layer's number, or of its type in `layer_types`, to fields."""
@@ -58,15 +63,18 @@ _WORDS: Final[Mapping[str, frozenset[str]]] = {
 """Words in the names of tensors that stand for a submodel; by default its own name."""
 
 
-def new_values(config: Mapping[str, Any], group: GroupReport, head_dim: int, *, is_mapped: bool) -> dict[Place, int]:
+def new_values(config: Mapping[str, Any], group: GroupReport, head_dim: int, *, is_mapped: bool) -> dict[Place, float]:
     """Return the values that a group of units sets.
 
     `head_dim` is that of its rule, 0 if it has none. `is_mapped`: the fields are those of a built-in map, which
     architectures name differently.
     Raises: MismatchError if no field counts the group's units, or it is not known which.
     """
-    values: dict[Place, int] = {}
+    values: dict[Place, float] = {}
     for name, value in group.config.items():
+        if is_mapped and name == WIDTH and (found := _layer_width(config, group)) is not None:
+            values[found.place] = _number(config, found, group, value)
+            continue
         names = _MAPPED.get(name, (name,)) if is_mapped else (name,)
         part = part_of(config, group.name, (*names, *_DERIVED_FROM) if name in _DERIVED else names)
         for place, each in _counters(config, part, group, name, names):
@@ -74,6 +82,11 @@ def new_values(config: Mapping[str, Any], group: GroupReport, head_dim: int, *, 
         if name == "num_attention_heads":
             values |= _head_dim(config, part, group, head_dim)
     return values
+
+
+def has_own_widths(config: Mapping[str, Any]) -> bool:
+    """Whether a config, or a part of it, has a feed-forward width for each layer."""
+    return has_layer_widths(config, _MAPPED[WIDTH]) or any(has_own_widths(part) for _, part in _inner(config))
 
 
 def value_at(config: Mapping[str, Any], place: Place) -> Any:
@@ -90,6 +103,28 @@ def value_at(config: Mapping[str, Any], place: Place) -> Any:
 def name_of(place: Place) -> str:
     """Return a place as people read it: `text_config.intermediate_size`."""
     return ".".join(map(str, place))
+
+
+def _layer_width(config: Mapping[str, Any], group: GroupReport) -> LayerWidth | None:
+    """Return the number that a group's width follows from; None if the config has the width itself, or neither."""
+    part = _part(config, group.name, ("ffn_multipliers", "block_configs"))
+    found = layer_width(value_at(config, part), _layer(group.name))
+    return None if found is None else replace(found, place=(*part, *found.place))
+
+
+def _number(config: Mapping[str, Any], width: LayerWidth, group: GroupReport, value: int) -> float:
+    """Return the new number that a width follows from. Raises: MismatchError if it is another one now, or none fits."""
+    units = group.config[WIDTH] // len(group.kept) * group.units
+    now, number = value_at(config, width.place), width.number_of(value)
+    if not isinstance(now, int | float) or width.width_of(now) != units:
+        raise _error(group, f"{CONFIG} has {name_of(width.place)} {now}, which does not give its {units:,} units")
+    if width.width_of(number) != value:
+        raise _error(
+            group,
+            f"{value:,} units are left, and widths that {name_of(width.place)} gives are multiples of {width.step}; "
+            f"keep a multiple (--round-to {width.step})",
+        )
+    return number
 
 
 def _counters(

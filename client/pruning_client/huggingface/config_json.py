@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pruning_client.errors import MismatchError, recipe_error
 from pruning_client.huggingface.config_fields import CONFIG as CONFIG  # noqa: PLC0414 - a name of this module
-from pruning_client.huggingface.config_fields import PER_LAYER, Place, name_of, new_values, value_at
+from pruning_client.huggingface.config_fields import PER_LAYER, Place, has_own_widths, name_of, new_values, value_at
 from pruning_client.huggingface.experts.counts import check_experts
 from pruning_client.huggingface.experts.groups import counted
 from pruning_client.huggingface.experts.module_names import with_renumbered_experts
@@ -18,6 +18,9 @@ from pruning_proto.v1 import pruning_pb2 as pb
 
 _NEED_HEAD_DIM: Final = frozenset({"llama_kv_groups"})
 """The built-in maps that take the size of an attention head."""
+
+_OF_WIDTHS: Final = frozenset({"llama_mlp", "bert_ffn"})
+"""The built-in maps of feed-forward layers."""
 
 _NAME_THE_FIELD: Final = (
     "a folder's config.json has to state how many units are left: name its field and what one unit counts for, such as "
@@ -49,6 +52,19 @@ def with_head_dims(config: Mapping[str, Any], recipe: pb.Recipe) -> pb.Recipe:
     for rule in completed.rules:
         if rule.granularity.units.map in _NEED_HEAD_DIM and not rule.granularity.units.head_dim:
             rule.granularity.units.head_dim = min(known)
+    return completed
+
+
+def with_own_widths(config: Mapping[str, Any], recipe: pb.Recipe) -> pb.Recipe:
+    """Return the recipe with widths of their own for layers that compete, where the config has one for each layer."""
+    if not has_own_widths(config):
+        return recipe
+    completed = pb.Recipe()
+    completed.CopyFrom(recipe)
+    for rule in completed.rules:
+        units = rule.granularity.units
+        if units.map in _OF_WIDTHS and rule.scope == pb.SCOPE_GLOBAL and not units.same_width:
+            units.own_widths = True
     return completed
 
 
@@ -104,7 +120,8 @@ def with_named_fields(config: Mapping[str, Any], report: Report, recipe: pb.Reci
     groups = []
     for group in report.groups:
         values = _values_of(config, counted(group), recipe)
-        groups.append(replace(group, config={name_of(place): value for place, value in values.items()}))
+        named = {name_of(place): value for place, value in values.items() if isinstance(value, int)}
+        groups.append(replace(group, config=named or group.config))  # a multiplier is no number of units
     return replace(report, groups=tuple(groups))
 
 
@@ -118,9 +135,9 @@ def _check_heads(config: Mapping[str, Any]) -> None:
         )
 
 
-def _new_values(config: Mapping[str, Any], groups: tuple[GroupReport, ...], recipe: pb.Recipe) -> dict[Place, int]:
+def _new_values(config: Mapping[str, Any], groups: tuple[GroupReport, ...], recipe: pb.Recipe) -> dict[Place, float]:
     """Return the values that count units, each the one that all groups share. Raises: MismatchError."""
-    values: dict[Place, int] = {}
+    values: dict[Place, float] = {}
     first: dict[Place, str] = {}  # the group that set a value first
     last = {
         (group.name, group.tensors): group for group in map(counted, groups)
@@ -140,7 +157,7 @@ def _new_values(config: Mapping[str, Any], groups: tuple[GroupReport, ...], reci
     return values
 
 
-def _values_of(config: Mapping[str, Any], group: GroupReport, recipe: pb.Recipe) -> dict[Place, int]:
+def _values_of(config: Mapping[str, Any], group: GroupReport, recipe: pb.Recipe) -> dict[Place, float]:
     """Return the values that one group sets."""
     units = recipe.rules[group.rule].granularity.units
     is_mapped = bool(units.map) and not any(group.config.keys() <= set(each.config) for each in units.groups)

@@ -30,6 +30,7 @@ from pruning_client.huggingface.config_json import (
     updated_config,
     with_head_dims,
     with_named_fields,
+    with_own_widths,
 )
 from pruning_client.huggingface.copied_files import described, is_never_copied, left_out
 from pruning_client.huggingface.copied_folder import check_links, copy_folder
@@ -98,14 +99,14 @@ def weights_of(folder: str | PathLike[str]) -> Path:
 def completed_recipe(folder: str | PathLike[str], rules: Rules, seed: int | None = None) -> pb.Recipe:
     """Return the recipe of these rules, with what `config.json` says of the model and a rule leaves out.
 
-    That is `head_dim`, and what its routers ask of rules that remove experts. Raises: PruningError if a rule leaves too
-    few experts.
+    That is `head_dim`, what its routers ask of rules that remove experts, and `own_widths` where layers compete.
+    Raises: PruningError if a rule leaves too few experts.
     """
     path, recipe = Path(folder) / CONFIG, recipe_of(rules, seed)
     if not path.is_file():
         return recipe
     config = read_config(path)
-    return with_expert_limits(config, with_head_dims(config, recipe))
+    return with_own_widths(config, with_expert_limits(config, with_head_dims(config, recipe)))
 
 
 def check_new(target: str | PathLike[str]) -> None:

@@ -28,11 +28,13 @@ _WITHOUT_RANKING: Final = {
     "method": "installed_method",
 }
 _UNIT_SCORES: Final = (
-    *("obs", "flap", "activation_norm", "weighted_magnitude", "unit_scores", "router_magnitude", "listed"),
+    *("obs", "flap", "activation_norm", "weighted_magnitude", "glu_peak_to_peak", "unit_scores"),
+    *("router_magnitude", "listed"),
 )
 _SCORES: Final = (
     *("magnitude", "random", "importance_scores", "weighted_magnitude", "ria", "lamp", "obs", "flap"),
-    *("activation_norm", "unit_scores", "router_magnitude", "listed", "dead", *_WITHOUT_RANKING),
+    *("activation_norm", "glu_peak_to_peak", "unit_scores", "router_magnitude", "listed", "dead"),
+    *_WITHOUT_RANKING,
 )
 _WITHOUT_SCOPE: Final = ("lamp", "n_of_m", "remove_dead", *_WITHOUT_RANKING.values())
 _INFINITIES: Final = {"Infinity": "inf", "-Infinity": "-inf"}
@@ -58,6 +60,8 @@ def method_form(rule: Mapping[str, Any]) -> dict[str, Any]:
     fields |= _arguments(method, kind, score)
     fields |= _of_granularity(granularity)
     fields |= _calibration(method, rule)
+    if method == "remove_units" and kind == "magnitude" and "update" in fields:
+        fields["score"] = kind  # with an update, another score is the default
     fields |= _prior(rule)
     return fields | {key: list(patterns) for key, patterns in rule.get("select", {}).items() if patterns}
 
@@ -143,7 +147,7 @@ def _of_granularity(granularity: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _of_units(units: Mapping[str, Any]) -> dict[str, Any]:
-    fields = {name: _get(units, name) for name in ("map", "head_dim", "round_to", "same_width", "groups")}
+    fields = {name: _get(units, name) for name in ("map", "head_dim", "round_to", "same_width", "own_widths", "groups")}
     if fields["head_dim"] is not None:
         fields["head_dim"] = int(fields["head_dim"])
     if fields["groups"] is not None:

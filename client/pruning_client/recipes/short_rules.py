@@ -26,7 +26,7 @@ Builders: TypeAlias = Mapping[str, Callable[..., pb.Rule]]
 METHOD: Final = "method"
 """The key that makes a rule a short one."""
 
-_FLAGS: Final = ("importance_scores", "same_width", "allow_dense")
+_FLAGS: Final = ("importance_scores", "same_width", "own_widths", "allow_dense")
 _NUMBERS_OR_FLAGS: Final = ("swaps",)
 _DEFAULT_SCOPES: Final = {
     "weighted_magnitude": pb.SCOPE_OUTPUT_CHANNEL,

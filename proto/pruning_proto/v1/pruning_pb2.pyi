@@ -56,6 +56,8 @@ class WarningKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     WARNING_KIND_DAMPING_INCREASED: _ClassVar[WarningKind]
     WARNING_KIND_FEW_TOKENS: _ClassVar[WarningKind]
     WARNING_KIND_LEFT_DENSE: _ClassVar[WarningKind]
+    WARNING_KIND_UNITS_BY_WEIGHTS: _ClassVar[WarningKind]
+    WARNING_KIND_SAME_WIDTH: _ClassVar[WarningKind]
 
 class NotSelected(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -100,6 +102,8 @@ WARNING_KIND_NOTHING_PRUNED: WarningKind
 WARNING_KIND_DAMPING_INCREASED: WarningKind
 WARNING_KIND_FEW_TOKENS: WarningKind
 WARNING_KIND_LEFT_DENSE: WarningKind
+WARNING_KIND_UNITS_BY_WEIGHTS: WarningKind
+WARNING_KIND_SAME_WIDTH: WarningKind
 NOT_SELECTED_UNSPECIFIED: NotSelected
 NOT_SELECTED_NAME: NotSelected
 NOT_SELECTED_DTYPE: NotSelected
@@ -282,7 +286,7 @@ class Selector(_message.Message):
     def __init__(self, include: _Optional[_Iterable[str]] = ..., exclude: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Score(_message.Message):
-    __slots__ = ("magnitude", "random", "importance_scores", "custom_mask", "identity", "method", "dead", "weighted_magnitude", "ria", "lamp", "obs", "flap", "unit_scores", "activation_norm", "router_magnitude", "listed")
+    __slots__ = ("magnitude", "random", "importance_scores", "custom_mask", "identity", "method", "dead", "weighted_magnitude", "ria", "lamp", "obs", "flap", "unit_scores", "activation_norm", "router_magnitude", "listed", "glu_peak_to_peak")
     MAGNITUDE_FIELD_NUMBER: _ClassVar[int]
     RANDOM_FIELD_NUMBER: _ClassVar[int]
     IMPORTANCE_SCORES_FIELD_NUMBER: _ClassVar[int]
@@ -299,6 +303,7 @@ class Score(_message.Message):
     ACTIVATION_NORM_FIELD_NUMBER: _ClassVar[int]
     ROUTER_MAGNITUDE_FIELD_NUMBER: _ClassVar[int]
     LISTED_FIELD_NUMBER: _ClassVar[int]
+    GLU_PEAK_TO_PEAK_FIELD_NUMBER: _ClassVar[int]
     magnitude: Magnitude
     random: RandomScore
     importance_scores: ImportanceScores
@@ -315,7 +320,8 @@ class Score(_message.Message):
     activation_norm: ActivationNorm
     router_magnitude: RouterMagnitude
     listed: ListedUnits
-    def __init__(self, magnitude: _Optional[_Union[Magnitude, _Mapping]] = ..., random: _Optional[_Union[RandomScore, _Mapping]] = ..., importance_scores: _Optional[_Union[ImportanceScores, _Mapping]] = ..., custom_mask: _Optional[_Union[CustomMask, _Mapping]] = ..., identity: _Optional[_Union[Identity, _Mapping]] = ..., method: _Optional[_Union[CustomMethod, _Mapping]] = ..., dead: _Optional[_Union[Dead, _Mapping]] = ..., weighted_magnitude: _Optional[_Union[WeightedMagnitude, _Mapping]] = ..., ria: _Optional[_Union[RelativeImportance, _Mapping]] = ..., lamp: _Optional[_Union[Lamp, _Mapping]] = ..., obs: _Optional[_Union[ObsScore, _Mapping]] = ..., flap: _Optional[_Union[Flap, _Mapping]] = ..., unit_scores: _Optional[_Union[UnitScores, _Mapping]] = ..., activation_norm: _Optional[_Union[ActivationNorm, _Mapping]] = ..., router_magnitude: _Optional[_Union[RouterMagnitude, _Mapping]] = ..., listed: _Optional[_Union[ListedUnits, _Mapping]] = ...) -> None: ...
+    glu_peak_to_peak: GluPeakToPeak
+    def __init__(self, magnitude: _Optional[_Union[Magnitude, _Mapping]] = ..., random: _Optional[_Union[RandomScore, _Mapping]] = ..., importance_scores: _Optional[_Union[ImportanceScores, _Mapping]] = ..., custom_mask: _Optional[_Union[CustomMask, _Mapping]] = ..., identity: _Optional[_Union[Identity, _Mapping]] = ..., method: _Optional[_Union[CustomMethod, _Mapping]] = ..., dead: _Optional[_Union[Dead, _Mapping]] = ..., weighted_magnitude: _Optional[_Union[WeightedMagnitude, _Mapping]] = ..., ria: _Optional[_Union[RelativeImportance, _Mapping]] = ..., lamp: _Optional[_Union[Lamp, _Mapping]] = ..., obs: _Optional[_Union[ObsScore, _Mapping]] = ..., flap: _Optional[_Union[Flap, _Mapping]] = ..., unit_scores: _Optional[_Union[UnitScores, _Mapping]] = ..., activation_norm: _Optional[_Union[ActivationNorm, _Mapping]] = ..., router_magnitude: _Optional[_Union[RouterMagnitude, _Mapping]] = ..., listed: _Optional[_Union[ListedUnits, _Mapping]] = ..., glu_peak_to_peak: _Optional[_Union[GluPeakToPeak, _Mapping]] = ...) -> None: ...
 
 class Magnitude(_message.Message):
     __slots__ = ("norm",)
@@ -433,6 +439,10 @@ class UnitList(_message.Message):
     kept_bits: bytes
     def __init__(self, kept: _Optional[_Iterable[int]] = ..., pruned: _Optional[_Iterable[int]] = ..., kept_bits: _Optional[bytes] = ...) -> None: ...
 
+class GluPeakToPeak(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class ActivationNorm(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
@@ -509,7 +519,7 @@ class NOfM(_message.Message):
     def __init__(self, n: _Optional[int] = ..., m: _Optional[int] = ..., dim: _Optional[int] = ..., allow_dense: bool = ...) -> None: ...
 
 class Units(_message.Message):
-    __slots__ = ("groups", "map", "head_dim", "round_to", "same_width", "least_kept", "balanced_blocks")
+    __slots__ = ("groups", "map", "head_dim", "round_to", "same_width", "least_kept", "balanced_blocks", "own_widths")
     GROUPS_FIELD_NUMBER: _ClassVar[int]
     MAP_FIELD_NUMBER: _ClassVar[int]
     HEAD_DIM_FIELD_NUMBER: _ClassVar[int]
@@ -517,6 +527,7 @@ class Units(_message.Message):
     SAME_WIDTH_FIELD_NUMBER: _ClassVar[int]
     LEAST_KEPT_FIELD_NUMBER: _ClassVar[int]
     BALANCED_BLOCKS_FIELD_NUMBER: _ClassVar[int]
+    OWN_WIDTHS_FIELD_NUMBER: _ClassVar[int]
     groups: _containers.RepeatedCompositeFieldContainer[Group]
     map: str
     head_dim: int
@@ -524,7 +535,8 @@ class Units(_message.Message):
     same_width: bool
     least_kept: int
     balanced_blocks: int
-    def __init__(self, groups: _Optional[_Iterable[_Union[Group, _Mapping]]] = ..., map: _Optional[str] = ..., head_dim: _Optional[int] = ..., round_to: _Optional[int] = ..., same_width: bool = ..., least_kept: _Optional[int] = ..., balanced_blocks: _Optional[int] = ...) -> None: ...
+    own_widths: bool
+    def __init__(self, groups: _Optional[_Iterable[_Union[Group, _Mapping]]] = ..., map: _Optional[str] = ..., head_dim: _Optional[int] = ..., round_to: _Optional[int] = ..., same_width: bool = ..., least_kept: _Optional[int] = ..., balanced_blocks: _Optional[int] = ..., own_widths: bool = ...) -> None: ...
 
 class Group(_message.Message):
     __slots__ = ("for_each", "ties", "units", "config", "keep_numbers")

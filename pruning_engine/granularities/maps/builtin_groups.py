@@ -92,7 +92,8 @@ MAPS: Final[Mapping[str, GroupMap]] = MappingProxyType(
     {
         "llama_mlp": GroupMap(
             "MLPs with a gate, as in LLaMA, Mistral, Qwen, Gemma, Phi-3 and Mixtral (gate_proj, up_proj, down_proj, or "
-            "gate_up_proj, or w1, w3, w2), dense, of routed and of shared experts: their inner width.",
+            "gate_up_proj, or w1, w3, w2, or proj_1, proj_2 of OpenELM), dense, of routed and of shared experts: their "
+            "inner width.",
             (),
             llama_mlp,
         ),

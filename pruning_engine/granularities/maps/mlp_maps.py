@@ -43,6 +43,7 @@ class _Mlp:
 _GATED: Final = (
     _Mlp(("gate_proj", "up_proj"), "down_proj"),
     _Mlp(("gate_up_proj",), "down_proj", outer=2),
+    _Mlp(("proj_1",), "proj_2", outer=2),
     _Mlp(("w1", "w3"), "w2"),
 )
 _PLAIN: Final = (

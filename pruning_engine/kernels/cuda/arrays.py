@@ -22,6 +22,10 @@ class TorchArrays:
         """Return a contiguous copy."""
         return array.clone(memory_format=torch.contiguous_format)
 
+    def columns(self, array: Tensor, chosen: Tensor) -> Tensor:
+        """Return a contiguous copy of the columns that are True in `chosen`."""
+        return array[:, chosen]
+
     def cast(self, array: Tensor, like: Tensor) -> Tensor:
         """Return the tensor in the dtype of `like`; itself if it has it."""
         return array.to(like.dtype)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from pruning_engine.checkpoints.parameters import Parameters
-from pruning_engine.granularities.consumers import with_consumers
+from pruning_engine.granularities.consumers import check_gated, with_consumers
 from pruning_engine.granularities.resolved_groups import ResolvedGroup
 from pruning_engine.planning.auxiliary_checks import Users, parts_with_statistics
 from pruning_engine.planning.stages import Groups
@@ -18,7 +18,10 @@ def inputs_of_maps(groups: Groups) -> Mapping[str, int]:
 
 
 def find_consumers(recipe: Recipe, groups: Groups, parameters: Parameters, input_dims: Mapping[str, int]) -> Groups:
-    """Return the groups of each rule, with the ties that consume the units. Raises: MismatchError."""
+    """Return the groups of each rule, with the ties that consume the units.
+
+    Raises: MismatchError for statistics that are missing, and groups that the score does not rank.
+    """
     return {
         position: _found(recipe.rules[position], each, parameters, input_dims, f"rules[{position}]")
         for position, each in groups.items()
@@ -41,6 +44,9 @@ def users_of_units(recipe: Recipe, groups: Groups) -> Users:
 def _found(
     rule: Rule, groups: Sequence[ResolvedGroup], parameters: Parameters, input_dims: Mapping[str, int], path: str
 ) -> Sequence[ResolvedGroup]:
+    if rule.score.ranks_gated_units:
+        for group in groups:
+            check_gated(group, f"{path}.score.{rule.score.field}")
     parts = {f"{path}.{field}": part for field, part in parts_with_statistics(rule) if part.uses_statistics}
     if not parts:
         return groups

@@ -164,7 +164,7 @@ class _Asked:
             units=units,
             ties=tuple(ties),
             config=self.group.config,
-            width_key=(self.width_key, units) if self._is_mapped and self.group.config else self.width_key,
+            width_key=(self.width_key, units) if self._has_mapped_config else self.width_key,
             numbered=owned,
             keeps_numbers=self.group.keep_numbers,
             least_kept=self.least_kept,
@@ -179,6 +179,10 @@ class _Asked:
     def _is_mapped(self) -> bool:
         """Whether a map found the group: then only blocks of the same size have the same width."""
         return self.path.endswith(".map")
+
+    @property
+    def _has_mapped_config(self) -> bool:
+        return self._is_mapped and bool(self.group.config) and self.width_key is not None
 
     def full_name(self, tie: ChannelSlice) -> str:
         """Return the name of a tie's tensor with the group's prefix."""
@@ -370,6 +374,8 @@ def _within_limits(asked: Iterable[_Asked], path: str) -> list[_Asked]:
 
 def _width_key(units: Units, group: ChannelGroup, pattern: object) -> object | None:
     """Return what groups of the same width share: their fields of config.json, or with same_width their pattern."""
+    if units.own_widths:
+        return None
     if group.config:
         return tuple(sorted(group.config.items()))
     return pattern if units.same_width else None

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import LlamaConfig
+from transformers.models.llama.modeling_llama import LlamaMLP
 
 from pruning_client.torch import collect_statistics
 
@@ -70,6 +72,53 @@ def test_option_that_is_given_is_kept_where_the_method_is_chosen(model: Path, tm
     assert done.returncode == 0, done.stderr
     before, after = load_file(model / "model.safetensors")["0.weight"], load_file(tmp_path / "out")["0.weight"]
     assert torch.equal(after[after != 0], before[after != 0])
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file of one MLP of LLaMA's kind, beside its statistics of two kinds."""
+    folder = tmp_path_factory.mktemp("llama")
+    torch.manual_seed(0)
+    config = LlamaConfig(hidden_size=8, intermediate_size=12, num_attention_heads=2)
+    mlp = LlamaMLP(config)  # type: ignore[no-untyped-call]  # transformers'
+    save_file({f"mlp.{name}": tensor for name, tensor in mlp.state_dict().items()}, folder / "model.safetensors")
+    whole = torch.nn.ModuleDict({"mlp": mlp})
+    whole.forward = mlp.forward  # so that names have the prefix
+    for kind in ("norms", "gram"):
+        collect_statistics(whole, [torch.randn(64, 8)], kind=kind).save(folder / f"{kind}.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "chosen"),
+    [
+        pytest.param("gram", (), "remove_units with score obs, because", id="Gram matrices"),
+        pytest.param("gram", ("--update", "refit"), "remove_units with score obs, because", id="refit"),
+        pytest.param("norms", (), "remove_units with score activation_norm, because", id="norms"),
+        pytest.param("gram", ("--method", "auto"), "remove_units with score obs, update refit, because", id="auto"),
+        pytest.param(None, ("--method", "auto"), "remove_units, because there are no statistics", id="auto, none"),
+    ],
+)
+def test_score_of_channels_is_chosen_by_the_statistics(
+    llama: Path, tmp_path: Path, kind: str | None, words: tuple[str, ...], chosen: str
+) -> None:
+    given = () if kind is None else ("--statistics", llama / f"{kind}.safetensors")
+    out = tmp_path / "out"
+    removed = ("-o", out, "--output", "removed", "--map", "llama_mlp", *HALF)
+
+    done = prune("run", llama / "model.safetensors", *removed, *words, *given)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"auto: {chosen}")
+    assert load_file(out)["mlp.down_proj.weight"].shape == (8, 6)
+    assert ("by their weights alone" in done.stderr) is (kind is None)
+
+
+def test_score_of_channels_that_is_given_is_kept(llama: Path) -> None:
+    words = ("--plan", "--json", "--map", "llama_mlp", *HALF, "--statistics", llama / "norms.safetensors")
+    done = prune("run", llama / "model.safetensors", *words, "--score", "flap")
+    assert done.returncode == 0, done.stderr
+    assert "auto" not in json.loads(done.stdout)
 
 
 def test_outputs_change_less_with_an_update(model: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def group(name: str, units: int, **config: int) -> GroupReport:
     return GroupReport(rule=0, name=name, units=units, kept=kept, tensors=(f"{name}.weight",), config=counted)
 
 
-def values(config: dict[str, Any], found: GroupReport, head_dim: int = 0) -> dict[Place, int]:
+def values(config: dict[str, Any], found: GroupReport, head_dim: int = 0) -> dict[Place, float]:
     return new_values(config, found, head_dim, is_mapped=True)
 
 

@@ -103,6 +103,23 @@ def test_obs_keeps_what_trying_all_keeps() -> None:
     assert kept(found) == greedy(model["down.weight"], damped(x), [[unit] for unit in range(UNITS)], 6)
 
 
+def test_obs_weighs_outputs_by_the_gradients_that_a_refit_takes() -> None:
+    x, model = inputs(UNITS), mlp()
+    gradients = torch.randn(40, WIDTH) * torch.tensor([5.0, 1.0, 0.1, 0.1, 0.1])
+    matrix = gradients.double().T @ gradients.double()
+    values, vectors = torch.linalg.eigh(matrix / matrix.diagonal().mean())
+    weighted = vectors @ torch.diag((values + 0.05).sqrt()) @ vectors.T @ model["down.weight"].double()
+    sent = {GRAM: gram(x), "down.weight:out_gram": matrix}
+
+    found = prune(model | sent, rule(ObsScore(), update=Refit()))
+
+    left = greedy(weighted, damped(x), [[unit] for unit in range(UNITS)], 6)
+    assert kept(found) == left != greedy(model["down.weight"], damped(x), [[unit] for unit in range(UNITS)], 6)
+    torch.testing.assert_close(
+        found.tensors["down.weight"], refitted(model["down.weight"], left, damped(x)).float(), rtol=1e-4, atol=1e-5
+    )
+
+
 def test_obs_without_greedy_is_one_ranking() -> None:
     x, model = inputs(UNITS), mlp()
     costs = model["down.weight"].double().square().sum(dim=0) / torch.linalg.inv(damped(x)).diagonal()
