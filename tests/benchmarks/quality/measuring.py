@@ -9,7 +9,16 @@ from torch import Tensor
 from pruning_client import Client, Statistics, rules
 from pruning_client.torch import collect_statistics
 from tests.benchmarks.quality.amounts import part_of, pattern_of
-from tests.benchmarks.quality.methods import CHANNELS, GRAMS, NORMS, PEERS, REFITS, pruned_by_peer, pruned_by_service
+from tests.benchmarks.quality.methods import (
+    CHANNELS,
+    GATED_CHANNELS,
+    GRAMS,
+    NORMS,
+    PEERS,
+    REFITS,
+    pruned_by_peer,
+    pruned_by_service,
+)
 from tests.benchmarks.quality.rows import Row
 from tests.benchmarks.quality.subjects import Subject, grams
 
@@ -63,9 +72,7 @@ class Bench:
     def _qualities(self, row: Row) -> Iterator[tuple[str, float]]:
         measure, subject, amount = self.subject.measure, self.subject, row.amount
         if amount is None:
-            for name, of_channels in CHANNELS.items():
-                rule = of_channels(subject.ffn)
-                yield name, measure(pruned_by_service(self.client, rule, subject, self.statistics))
+            yield from self._qualities_of_channels()
             return
         for name in PEERS:
             yield name + _PEER, measure(pruned_by_peer(name, subject, self.grams, amount))
@@ -75,6 +82,16 @@ class Bench:
         for name, of_entries in REFITS.items():
             rule = of_entries(amount, subject.matrices)
             yield f"{name} to the loss", measure(pruned_by_service(self.client, rule, subject, self.with_gradients))
+
+    def _qualities_of_channels(self) -> Iterator[tuple[str, float]]:
+        subject = self.subject
+        gated = GATED_CHANNELS if subject.ffn == "llama_mlp" else {}
+        for name, of_channels in {**CHANNELS, **gated}.items():
+            rule = of_channels(subject.ffn)
+            used = self.statistics if rule.HasField("update") else None  # those without one rank by weights alone
+            yield name, subject.measure(pruned_by_service(self.client, rule, subject, used))
+        pruned = pruned_by_service(self.client, CHANNELS["obs, refit"](subject.ffn), subject, self.with_gradients)
+        yield "obs, refit, by the loss", subject.measure(pruned)
 
     def _target(self, row: Row, measured: Mapping[str, float]) -> str:
         """Return the line of a target, from the qualities of all methods."""

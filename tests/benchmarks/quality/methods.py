@@ -58,13 +58,20 @@ REFITS: Final[Mapping[str, Builder]] = {name: GRAMS[name] for name in ("wanda, r
 """Methods that use the gradients of the outputs, where they are sent."""
 
 CHANNELS: Final[Mapping[str, Callable[[str], pb.Rule]]] = {
+    "random": lambda ffn: rules.remove_random(0.5, map=ffn),
     "norm of weights": lambda ffn: rules.remove_units(0.5, map=ffn),
-    "norm of weights, refit": lambda ffn: rules.remove_units(0.5, map=ffn, update="refit"),
+    "norm of weights, refit": lambda ffn: rules.remove_units(0.5, map=ffn, score="magnitude", update="refit"),
     "activation norm, refit": lambda ffn: rules.remove_units(0.5, map=ffn, score="activation_norm", update="refit"),
     "flap, refit": lambda ffn: rules.remove_units(0.5, map=ffn, score="flap", update="refit"),
     "obs, refit": lambda ffn: rules.remove_units(0.5, map=ffn, score="obs", update="refit"),
 }
-"""Half of the feed-forward channels."""
+"""Half of the feed-forward channels. The last one is what statistics with Gram matrices choose by default."""
+
+GATED_CHANNELS: Final[Mapping[str, Callable[[str], pb.Rule]]] = {
+    "glu peak to peak": lambda ffn: rules.remove_units(0.5, map=ffn, score="glu_peak_to_peak"),
+    "glu peak to peak, refit": lambda ffn: rules.remove_units(0.5, map=ffn, score="glu_peak_to_peak", update="refit"),
+}
+"""The same, of MLPs with a gate."""
 
 
 @torch.no_grad()
@@ -77,7 +84,7 @@ def pruned_by_peer(name: str, subject: Subject, grams: Mapping[str, Tensor], amo
     return pruned
 
 
-def pruned_by_service(client: Client, rule: pb.Rule, subject: Subject, statistics: Statistics) -> nn.Module:
+def pruned_by_service(client: Client, rule: pb.Rule, subject: Subject, statistics: Statistics | None) -> nn.Module:
     """Return a copy of the model, pruned by a server; smaller if the rule is about units."""
     output: Literal["removed", "pruned"] = "removed" if rule.granularity.HasField("units") else "pruned"
     pruned = copy.deepcopy(subject.model)
