@@ -107,7 +107,7 @@ def name_of(place: Place) -> str:
 
 def _layer_width(config: Mapping[str, Any], group: GroupReport) -> LayerWidth | None:
     """Return the number that a group's width follows from; None if the config has the width itself, or neither."""
-    part = _part(config, group.name, ("ffn_multipliers", "block_configs"))
+    part = part_of(config, group.name, ("ffn_multipliers", "block_configs"))
     found = layer_width(value_at(config, part), _layer(group.name))
     return None if found is None else replace(found, place=(*part, *found.place))
 
