@@ -28,7 +28,7 @@ def without_experts(folder: Path, removed: Sequence[int]) -> Path:
                 tensors = _renumbered(tensors, name, removed)
             else:
                 kept = [unit for unit in range(tensors[name].shape[tie.dim] // tie.inner) if unit not in removed]
-                whole = tensors[name].unflatten(tie.dim, (-1, tie.inner))
+                whole = tensors[name].unflatten(tie.dim, (-1, tie.inner))  # type: ignore[no-untyped-call]  # torch's
                 tensors[name] = whole.index_select(tie.dim, torch.tensor(kept)).flatten(tie.dim, tie.dim + 1)
         left = [unit for unit in range(units) if unit not in removed]
         groups.append(pb.GroupReport(name=found.name, units=units, kept=left, tensors=names, map="experts"))
