@@ -52,13 +52,17 @@ def check_output(recipe: Recipe, output: OutputForm) -> None:
         )
 
 
-def check_not_quantized(recipe: Recipe, parameters: Parameters, carried_out: Collection[int]) -> None:
+def check_not_quantized(
+    recipe: Recipe, parameters: Parameters, carried_out: Collection[int], *, is_ranking: bool
+) -> None:
     """Refuse rules by patterns or default targets where weights are quantized: they would select the few others.
 
-    `carried_out`: rules that leave out whole tensors or positions, whatever is in them. Raises: MismatchError.
+    `carried_out`: rules that leave out whole tensors or positions, whatever is in them. `is_ranking`:
+    nothing is pruned, so that experts may be ranked by their router, which is not quantized. Raises: MismatchError.
     """
     rules = [(at, rule) for at, rule in enumerate(recipe.rules) if at not in carried_out]
-    position = next((at for at, rule in rules if not _names_tensors(rule)), None)
+    needed = ((at, rule) for at, rule in rules if not (is_ranking and rule.score.scores_routers))
+    position = next((at for at, rule in needed if not _names_tensors(rule)), None)
     found = None if position is None else find_quantized(parameters.weights)
     if found is not None:
         raise MismatchError(

@@ -73,7 +73,8 @@ def make_plan(  # noqa: PLR0913 - `options` has all that few plans need
     surgery = operate(recipe, tensors, aliases, output, options)
     tensors, options = surgery.tensors, remaining_options(options, surgery)
     parameters = find_parameters(tensors, aliases, options.auxiliary_aliases)
-    checks.check_not_quantized(recipe, parameters, surgery.left)
+    is_ranking = output is OutputForm.REPORT or options.is_planned_only
+    checks.check_not_quantized(recipe, parameters, surgery.left, is_ranking=is_ranking)
     known = KnownGroups(left=surgery.left, cut=surgery.removed_rows, is_plan=options.is_planned_only)
     groups = find_rule_groups(recipe, parameters, known, output)
     selected = select(recipe, parameters, groups, output)

@@ -101,3 +101,26 @@ def test_other_slices_have_as_many_units() -> None:
 def test_invalid_numbered_ties_are_refused(tie: ChannelSlice) -> None:
     with pytest.raises(PruningError, match=r"ties\[0\]"):
         check(Recipe((units(group(tie)),)))
+
+
+def test_fp8_experts_rank_by_code_times_scale() -> None:
+    tensors: Tensors = {}
+    for number, scale in enumerate((1.0, 4.0, 2.0)):
+        tensors[f"experts.{number}.w.weight"] = torch.ones(2, 2).to(torch.float8_e4m3fn)
+        tensors[f"experts.{number}.w.weight_scale_inv"] = torch.tensor([[scale]])
+    assert ranked(tensors, units(group(NUMBERED), amount=Kept(2))) == (1, 2)
+
+
+def test_quantized_experts_rank_by_their_router() -> None:
+    tensors = {"gate.weight": torch.tensor([[1.0], [3.0], [2.0]])}
+    for number in range(3):
+        tensors[f"experts.{number}.w.qweight"] = torch.ones(2, 2, dtype=torch.int32)
+        tensors[f"experts.{number}.w.scales"] = torch.ones(2, 2)
+    assert ranked(tensors, units(MOE, amount=Kept(2), score=RouterMagnitude())) == (1, 2)
+
+
+def test_stacked_experts_are_ranked_and_removed_in_one_call() -> None:
+    tensors = {"gate.weight": torch.tensor([[1.0], [3.0], [2.0]]), "experts": torch.arange(6.0).reshape(3, 2, 1)}
+    asked = group(ChannelSlice("gate.weight", scored=True), ChannelSlice("experts"))
+    result = falls(tensors, units(asked, amount=Kept(2), score=RouterMagnitude()), output="removed")
+    assert result.state_dict["experts"].tolist() == [[[2.0], [3.0]], [[4.0], [5.0]]]  # type: ignore[attr-defined]
