@@ -70,6 +70,9 @@ class _Operation:
     def __init__(self, recipe: Recipe, parameters: Parameters) -> None:
         self._recipe = recipe
         self._original = self._parameters = parameters
+        self._shared: dict[str, set[str]] = {}
+        for alias in parameters.auxiliary_aliases:
+            self._shared.setdefault(alias.parameter, set()).add(alias.suffix)
         self._removed: set[str] = set()
         self._gone: dict[str, frozenset[int]] = {}
         self._lowered: dict[str, frozenset[int]] = {}
@@ -214,7 +217,7 @@ class _Operation:
     def _tensors_of(self, parameter: str) -> list[str]:
         """Return the names of all tensors of a parameter, without those that are another's."""
         original = self._original
-        shared = {alias.suffix for alias in original.auxiliary_aliases if alias.parameter == parameter}
+        shared = self._shared.get(parameter, ())
         auxiliary = original.auxiliary.get(parameter, {})
         mask = original.pair_masks.get(parameter)
         return [

@@ -13,8 +13,11 @@ from pruning_engine.runtime.yield_points import with_yields
 ByTail: TypeAlias = Mapping[str, Mapping[int, str]]
 """Names by what follows their number, with its dot, then by the number."""
 
-MOST_LOOKED_AT: Final = 2_000_000
-"""Names that all numbered ties of a rule look at together: a second or two of work."""
+MOST_LOOKED_AT: Final = 4_000_000
+"""Names that all numbered ties of a rule look at together: a few seconds of work; more only in larger checkpoints."""
+
+_LOOKS: Final = 8
+"""So often may each name of a larger checkpoint be looked at."""
 
 _NAMES_BETWEEN_YIELDS: Final = 256
 _MOST_DIGITS: Final = 7
@@ -28,6 +31,7 @@ class NumberedNames:
         self._path = path
         self._found: dict[str, dict[str, dict[int, str]]] = {}
         self._looked_at = 0
+        self._most = max(MOST_LOOKED_AT, _LOOKS * len(self._sorted))
 
     def after(self, begin: str) -> ByTail:
         """Return the names that have a number after `begin`, which ends with a dot or is empty. Raises: RecipeError."""
@@ -51,11 +55,11 @@ class NumberedNames:
     def count(self, names: int) -> None:
         """Count names that are looked at. Raises: RecipeError if they are too many."""
         self._looked_at += names
-        if self._looked_at > MOST_LOOKED_AT:
+        if self._looked_at > self._most:
             raise RecipeError(
                 Reason.INVALID_RECIPE,
                 f"{self._path}: the numbered ties of all groups together are compared with more than "
-                f"{MOST_LOOKED_AT:,} names; prune in several calls",
+                f"{self._most:,} names; prune in several calls",
                 field=self._path,
             )
 

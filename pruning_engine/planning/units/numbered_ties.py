@@ -52,9 +52,10 @@ class NumberedTie:
         """What follows the number; of `*`, without it."""
         return self.tie.tensor.partition(UNIT)[2].removesuffix(ANY)
 
-    def covers(self, tail: str) -> bool:
-        """Whether the tie means the names with a number and this after it."""
-        return tail.startswith(self.tail) if self.tie.tensor.endswith(ANY) else tail == self.tail
+    @property
+    def is_any(self) -> bool:
+        """Whether it means all names that go on so."""
+        return self.tie.tensor.endswith(ANY)
 
 
 @dataclass(slots=True)
@@ -104,33 +105,40 @@ class NumberedTies:
 
     def check_covered(self, ties: Sequence[NumberedTie]) -> None:
         """Refuse names that would keep their number while others of the unit change it. Raises: NumberedTieError."""
-        for begin in dict.fromkeys(tie.begin for tie in ties):
-            here = [tie for tie in ties if tie.begin == begin]
+        by_begin: dict[str, list[NumberedTie]] = {}
+        for tie in ties:
+            by_begin.setdefault(tie.begin, []).append(tie)
+        for begin, here in by_begin.items():
             tails = self.names.after(begin)
-            for tail in tails:
-                if not any(tie.covers(tail) for tie in here):
-                    name = next(iter(tails[tail].values()))
-                    raise NumberedTieError(
-                        Reason.TIE_MISFIT,
-                        here[0].at,
-                        name,
-                        f"tensor {name!r} has a number where {here[0].name!r} has {UNIT}, and no tie couples it: it "
-                        f"would keep its number while its unit gets another; couple it, write {begin}{UNIT}.{ANY}, "
-                        "or set keep_numbers",
-                    )
+            exact = {tie.tail for tie in here if not tie.is_any}
+            prefixes = tuple({tie.tail for tie in here if tie.is_any})
+            self.names.count(len(tails) * len(prefixes))
+            uncovered = next((tail for tail in tails if tail not in exact and not tail.startswith(prefixes)), None)
+            if uncovered is not None:
+                name = next(iter(tails[uncovered].values()))
+                raise NumberedTieError(
+                    Reason.TIE_MISFIT,
+                    here[0].at,
+                    name,
+                    f"tensor {name!r} has a number where {here[0].name!r} has {UNIT}, and no tie couples it: it would "
+                    f"keep its number while its unit gets another; couple it, write {begin}{UNIT}.{ANY}, or set "
+                    "keep_numbers",
+                )
 
     def _found(self, tie: NumberedTie) -> Mapping[str, Mapping[int, str]]:
         tails = self.names.after(tie.begin)
-        if not tie.tie.tensor.endswith(ANY):
-            return {tie.tail: tails[tie.tail]} if tie.tail in tails else {}
-        self.names.count(len(tails))
-        return {tail: found for tail, found in tails.items() if tail.startswith(tie.tail)}
+        if tie.is_any:
+            self.names.count(len(tails))
+            found = {tail: numbers for tail, numbers in tails.items() if tail.startswith(tie.tail)}
+        else:
+            found = {tie.tail: tails[tie.tail]} if tie.tail in tails else {}
+        self.names.count(sum(map(len, found.values())))
+        return found
 
     def _resolve(self, tie: NumberedTie, units: int, group: str, *, scores: bool) -> NumberedTensors:
         found = self._found(tie)
         gone = self.gone.get(tie.begin, frozenset())
-        is_named = not tie.tie.tensor.endswith(ANY)
-        if is_named and not tie.tie.may_be_missing:
+        if not tie.is_any and not tie.tie.may_be_missing:
             _check_all(tie, found.get(tie.tail, {}), units, gone)
         owned: dict[int, list[str]] = {}
         for numbers in found.values():

@@ -5,7 +5,7 @@ import torch
 
 from pruning_engine import MismatchError, RecipeError
 from pruning_engine.granularities.channel_groups import ChannelSlice
-from pruning_engine.recipe import Kept, ListedUnits, Random, Rule, UnitList
+from pruning_engine.recipe import Count, ImportanceScores, Kept, ListedUnits, Random, Rule, Selector, UnitList
 from tests.engine.tied import Tensors, falls, group, units
 
 
@@ -128,3 +128,10 @@ def test_units_along_cut_rows_are_refused() -> None:
     ranked = units(group("w:0"), amount=Kept(1))
     with pytest.raises(MismatchError, match="other numbers"):
         falls({"w": torch.ones(3, 2)}, cut, ranked, output="removed")
+
+
+def test_auxiliary_tensors_go_with_their_unit() -> None:
+    scores = {f"layers.{layer}.mlp.weight:scores": torch.arange(4.0).reshape(2, 2) for layer in range(2)}
+    ranked = Rule(score=ImportanceScores(), amount=Count(1), select=Selector(("layers.1.mlp.weight",)))
+    found = falls(stack(2) | scores, drop(0), ranked, output="removed").state_dict
+    assert found["layers.0.mlp.weight"].tolist() == [[0.0, 1.0], [1.0, 1.0]]  # type: ignore[attr-defined]

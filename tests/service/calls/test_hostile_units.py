@@ -65,3 +65,9 @@ def test_a_group_of_another_rule_is_unknown(server: ServerProcess) -> None:
     content = raw.file({f"experts.{number}.w": ("F32", [1], raw.f32(1)) for number in range(3)})
     outcome = removed(server, content, listed(pb.UnitList(kept=[1]), "experts.{unit}.*", other=pb.UnitList(kept=[0])))
     assert outcome.failure.reason == Reason.UNIT_MISFIT
+
+
+def test_many_ties_of_the_same_names_are_refused(server: ServerProcess) -> None:
+    content = raw.file({f"experts.{number}.w": ("F32", [0], b"") for number in range(3000)})
+    outcome = removed(server, content, listed(pb.UnitList(kept=[1]), *["experts.{unit}.w"] * 3000))
+    assert outcome.failure.reason in {Reason.INVALID_RECIPE, Reason.UNIT_IN_TWO_GROUPS}
