@@ -80,7 +80,18 @@ def _together(groups: Sequence[ResolvedGroup], scope: Scope) -> Iterator[tuple[R
         yield tuple(groups)
         return
     alike: dict[object, list[ResolvedGroup]] = {}
+    wide = _of_different_units(groups)
     for group in groups:
-        tensors = frozenset(group.ranked_names)
-        alike.setdefault(tensors if group.width_key is None else ("width", group.width_key), []).append(group)
+        is_alone = group.width_key is None or (group.numbered and group.width_key not in wide)
+        alike.setdefault(frozenset(group.ranked_names) if is_alone else ("width", group.width_key), []).append(group)
     yield from map(tuple, alike.values())
+
+
+def _of_different_units(groups: Sequence[ResolvedGroup]) -> set[object]:
+    """Return the widths that groups of different numbers of units share.
+
+    Others are decided alone where their units are whole tensors, so that not all of these are held: an amount leaves as
+    many units of each, but for those that were pruned before, and lists of units are checked for it.
+    """
+    units: dict[object, int] = {}
+    return {group.width_key for group in groups if units.setdefault(group.width_key, group.units) != group.units}

@@ -3,8 +3,10 @@
 import pytest
 import torch
 
-from pruning_engine import MismatchError, PruningError
+from pruning_engine import MismatchError, OutputForm, PruningError
+from pruning_engine.checkpoints.parameters import TensorSpec
 from pruning_engine.granularities.channel_groups import ChannelSlice
+from pruning_engine.planning.planner import make_plan
 from pruning_engine.recipe import Dead, Kept, Magnitude, Random, Recipe, RouterMagnitude, Rule, Score, check
 from tests.engine.tied import Tensors, falls, group, units
 
@@ -124,3 +126,11 @@ def test_stacked_experts_are_ranked_and_removed_in_one_call() -> None:
     asked = group(ChannelSlice("gate.weight", scored=True), ChannelSlice("experts"))
     result = falls(tensors, units(asked, amount=Kept(2), score=RouterMagnitude()), output="removed")
     assert result.state_dict["experts"].tolist() == [[[2.0], [3.0]], [[4.0], [5.0]]]  # type: ignore[attr-defined]
+
+
+def test_layers_of_one_width_are_ranked_one_by_one() -> None:
+    tensors = {f"{block}.{name}": tensor for block in "ab" for name, tensor in experts(1, 3, 2).items()}
+    specs = [TensorSpec(name, "F32", tuple(tensor.shape)) for name, tensor in tensors.items()]
+    asked = group(*EXPERTS.ties, for_each="*", num_experts=1)
+    plan = make_plan(Recipe((units(asked, amount=Kept(2)),), 0), specs, output=OutputForm.REPORT)
+    assert [len(stage.groups) for stage in plan.stages] == [1, 1]
