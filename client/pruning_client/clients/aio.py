@@ -11,10 +11,11 @@ from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 
 from pruning_client.calls.exchange import Exchange
+from pruning_client.calls.ranked_first import decided
 from pruning_client.calls.request import PruneRequestSpec
 from pruning_client.calls.sent_statistics import explaining_missing, with_all_statistics, with_used_statistics
 from pruning_client.clients.base import ClientBase, PruneCall, SinkT, ValueT
-from pruning_client.clients.sync import Client, planning
+from pruning_client.clients.sync import Client, asking, planning
 from pruning_client.errors import PruningError, closed_error
 from pruning_client.results.capabilities import Capabilities, capabilities_of
 from pruning_client.transport.retry import Attempts
@@ -106,7 +107,20 @@ class AsyncClient(ClientBase):
                 with explaining_missing(request):
                     plan = await self._repeat(partial(self._attempt, planning(every), every, attempts), attempts)
                 request = await in_thread(partial(with_used_statistics, request, plan))
+        request = await self._decided(request, attempts)
         return await self._repeat(partial(self._attempt, call, request, attempts), attempts)
+
+    async def _decided(self, request: PruneRequestSpec, attempts: Attempts) -> PruneRequestSpec:
+        """Return the request once the units are known that have to be ranked first."""
+        steps = decided(request)
+        try:
+            asked = next(steps)
+            while True:
+                outcome = await self._repeat(partial(self._attempt, asking(asked), asked, attempts), attempts)
+                asked = steps.send(outcome)
+        except StopIteration as end:
+            found: PruneRequestSpec = end.value
+            return found
 
     async def _attempt(self, call: PruneCall[SinkT, ValueT], request: PruneRequestSpec, attempts: Attempts) -> ValueT:
         exchange = Exchange(request, attempts.number)

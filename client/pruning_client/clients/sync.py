@@ -10,6 +10,7 @@ from typing import Final, Protocol, Self, TypeVar
 
 from pruning_client.calls.exchange import Exchange, Watcher
 from pruning_client.calls.outcome import Outcome, result_of, whole_report
+from pruning_client.calls.ranked_first import decided
 from pruning_client.calls.request import (
     ALLOWANCE_SECONDS,
     Path,
@@ -241,7 +242,20 @@ class Client(ClientBase):
                 with explaining_missing(request):
                     plan = self._repeat(partial(self._attempt, planning(every), every, attempts), attempts)
                 request = with_used_statistics(request, plan)
+        request = self._decided(request, attempts)
         return self._repeat(partial(self._attempt, call, request, attempts), attempts)
+
+    def _decided(self, request: PruneRequestSpec, attempts: Attempts) -> PruneRequestSpec:
+        """Return the request once the units are known that have to be ranked first."""
+        steps = decided(request)
+        try:
+            asked = next(steps)
+            while True:
+                outcome = self._repeat(partial(self._attempt, asking(asked), asked, attempts), attempts)
+                asked = steps.send(outcome)
+        except StopIteration as end:
+            found: PruneRequestSpec = end.value
+            return found
 
     def _attempt(self, call: PruneCall[SinkT, ValueT], request: PruneRequestSpec, attempts: Attempts) -> ValueT:
         exchange = Exchange(request, attempts.number)
@@ -298,3 +312,12 @@ def _plan_before(_request: PruneRequestSpec, outcome: Outcome, _sink: Sink) -> P
 def planning(request: PruneRequestSpec) -> PruneCall[NoResultSink, Plan]:
     """Return the plan with all statistics, which comes before a call that has some."""
     return PruneCall(lambda: request, _nowhere, _plan_before, None, None)
+
+
+def _outcome(_request: PruneRequestSpec, outcome: Outcome, _sink: Sink) -> Outcome:
+    return outcome
+
+
+def asking(request: PruneRequestSpec) -> PruneCall[NoResultSink, Outcome]:
+    """Return a call before the caller's own, of a plan or a report."""
+    return PruneCall(lambda: request, _nowhere, _outcome, None, None)
