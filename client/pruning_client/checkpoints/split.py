@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from io import FileIO
 from math import prod
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pruning_client.checkpoints.atomic_file import naming, replacing
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pruning_proto.framing import Data  # imports protobuf, which commands on files do not need
 
 _TOTALS: Final = ("total_size", "total_parameters")
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +30,8 @@ class Place:
     name: str
 
 
-Places: TypeAlias = Callable[[Layout], Mapping[str, Place]]
-"""Returns the place of each tensor of a result, whose header it is given."""
+Places: TypeAlias = Callable[[Layout, Mapping[str, str]], Mapping[str, Place]]
+"""Returns the place of each tensor of a result, given its header, and the source's names of renumbered tensors."""
 
 
 def shards_by_size(entries: Sequence[TensorEntry], most_bytes: int) -> dict[str, int]:
@@ -59,9 +61,9 @@ class SplitFiles:
         self.contents: dict[str, list[TensorEntry]] = {}
         """The tensors of each file, by the names that they have there."""
 
-    def begin(self, layout: Layout) -> None:
-        """Create the files, each with its header. Raises: OSError."""
-        places = self._places(layout)
+    def begin(self, layout: Layout, original: Mapping[str, str] = _NOTHING) -> None:
+        """Create the files, each with its header. `original`: what renumbered tensors were called. Raises: OSError."""
+        places = self._places(layout, original)
         sources: dict[str, list[TensorEntry]] = {}
         for entry in layout.tensors:
             sources.setdefault(places[entry.name].file, []).append(entry)

@@ -63,8 +63,10 @@ def plan_text(plan: Plan, width: int | None, top: int | None = None) -> str:
     selected = sum(1 for tensor in plan.tensors if tensor.rules)
     foot = (f"{selected} of {counted(len(plan.tensors), 'tensor')} selected", "", "", "")
     table = Table(("tensor", "dtype", "shape", "rules"), rows, foot).render(width)
+    groups = [_table_of_groups(plan.groups, width), *_skipped_lines(plan), ""] if plan.groups else []
     result = "" if plan.result_bytes is None else f", the result has {bytes_text(plan.result_bytes)}"
     lines = [
+        *groups,
         table,
         *shown_line(len(rows), len(plan.tensors)),
         "",
@@ -147,12 +149,25 @@ def _why(tensor: TensorPlan) -> str:
 
 def _groups_text(report: Report, width: int | None) -> str:
     """Return the channel groups as a table, and the result's size; which channels are kept is in the JSON only."""
-    groups = report.groups
+    return "\n\n".join([_table_of_groups(report.groups, width), *_size_lines(report)])
+
+
+def _table_of_groups(groups: Sequence[GroupReport], width: int | None) -> str:
+    """Return the channel groups as a table. `kept` is not known in a plan where it depends on the weights."""
+    if not all(group.kept for group in groups):
+        unknown = [(group.name, f"{group.units:,}", f"{len(group.kept):,}" if group.kept else "?") for group in groups]
+        return Table(("group", "units", "kept"), unknown).render(width)
     rows = [(group.name, f"{group.units:,}", f"{len(group.kept):,}", _config(group)) for group in groups]
     units, kept = sum(group.units for group in groups), sum(len(group.kept) for group in groups)
     foot = (counted(len(groups), "group"), f"{units:,}", f"{kept:,}", "")
-    table = Table(("group", "units", "kept", "config.json"), rows, foot).render(width)
-    return "\n\n".join([table, *_size_lines(report)])
+    return Table(("group", "units", "kept", "config.json"), rows, foot).render(width)
+
+
+def _skipped_lines(plan: Plan) -> list[str]:
+    """Return what is removed as whole tensors, and the bytes that need not be sent."""
+    removed = sum(1 for tensor in plan.tensors if tensor.removed)
+    lines = [f"{counted(removed, 'tensor')} would be left out"] if removed else []
+    return lines + ([f"{bytes_text(plan.skipped_bytes)} need not be sent"] if plan.skipped else [])
 
 
 def _size_lines(report: Report) -> list[str]:

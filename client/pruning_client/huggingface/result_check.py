@@ -6,13 +6,16 @@ block may have kept the old number of channels, and tensors of all layers that w
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from pruning_client.calls.renumbered import Renumbering
 from pruning_client.checkpoints.opened import open_source
 from pruning_client.errors import MismatchError
 from pruning_client.huggingface.config_fields import CONFIG, PER_LAYER, Place, name_of
 from pruning_client.huggingface.transformers_check import Shapes, misfits
+from pruning_client.results.group_report import UNIT
 from pruning_client.results.model_warning import ModelWarning
 from pruning_client.results.report import GroupReport
 from pruning_proto.reasons import Reason
@@ -31,8 +34,11 @@ def check_result(
 
     `before` and `after` are a config and a file of weights, or the index of several. Raises: MismatchError, OSError.
     """
-    old, new = shapes_of(before[1]), shapes_of(after[1])
-    found = misfits((before[0], old), (after[0], new))
+    renumbering = Renumbering(groups)
+    shapes, new = shapes_of(before[1]), shapes_of(after[1])
+    old = {name: shape for tensor, shape in shapes.items() if (name := renumbering.name_of(tensor)) is not None}
+    groups = [_as_in_result(group, renumbering) for group in groups]
+    found = misfits((before[0], shapes), (after[0], new))
     is_certain = found is not None
     if found is None:
         both = {name: shape for name, shape in old.items() if name in new}
@@ -63,6 +69,12 @@ def _added_head_dims(before: Mapping[str, Any], after: Mapping[str, Any]) -> Ite
 def shapes_of(weights: Path) -> Shapes:
     """Return the shape of each tensor of a file, or of the shards of an index. Raises: OSError, CheckpointError."""
     return {entry.name: entry.shape for entry in open_source(weights).layout.tensors}
+
+
+def _as_in_result(group: GroupReport, renumbering: Renumbering) -> GroupReport:
+    """Return a group whose tensors have their names in the result: those of which each unit has a part."""
+    names = (renumbering.name_of(tensor) for tensor in group.tensors if UNIT not in tensor)
+    return replace(group, tensors=tuple(name for name in names if name is not None))
 
 
 def _left_behind(old: Shapes, new: Shapes, groups: Sequence[GroupReport]) -> Iterator[str]:

@@ -17,7 +17,8 @@ from pruning_proto.safetensors.header import Layout, TensorEntry
 class ResultFiles:
     """Where the tensors of a result go in a copy of the folder `source`, and the indices beside them.
 
-    Shards stay shards, with the same tensors in each. With `max_shard_bytes` they are made anew, of at most this size.
+    Shards stay shards, with the same tensors in each; those without any that is left are dropped. With
+    `max_shard_bytes` they are made anew, of at most this size.
     """
 
     source: Path
@@ -43,13 +44,15 @@ class ResultFiles:
             if files:
                 write_index(folder / parent, names, files, _index_metadata(component))
 
-    def _places(self, layout: Layout) -> dict[str, Place]:
-        return {name: place for each in self.components for name, place in self._places_of(each, layout).items()}
+    def _places(self, layout: Layout, original: Mapping[str, str]) -> dict[str, Place]:
+        return {
+            name: place for each in self.components for name, place in self._places_of(each, layout, original).items()
+        }
 
-    def _places_of(self, component: Component, layout: Layout) -> dict[str, Place]:
+    def _places_of(self, component: Component, layout: Layout, original: Mapping[str, str]) -> dict[str, Place]:
         """Return the places of a component's tensors, by their names in the result."""
         entries = [entry for entry in layout.tensors if entry.name.startswith(component.prefix)]
-        names, shards = _names(component), self._shards(component, entries)
+        names, shards = _names(component), self._shards(component, entries, original)
         count = max(shards.values(), default=-1) + 1
         parent = component.weights.parent.relative_to(self.source)
         files = [names.shard(at, count) for at in range(count)] or [names.file]
@@ -60,7 +63,9 @@ class ResultFiles:
             for entry in entries
         }
 
-    def _shards(self, component: Component, entries: Sequence[TensorEntry]) -> dict[str, int]:
+    def _shards(
+        self, component: Component, entries: Sequence[TensorEntry], original: Mapping[str, str]
+    ) -> dict[str, int]:
         """Return the number of the shard of each tensor; nothing if a single file is enough."""
         if self.max_shard_bytes is not None:
             shards = shards_by_size(entries, self.max_shard_bytes)
@@ -68,9 +73,12 @@ class ResultFiles:
         if not is_index(component.weights):
             return {}
         file_of, _ = read_index(component.weights)
-        numbers = {file: at for at, file in enumerate(sorted(set(file_of.values())))}
-        source = {component.prefix + name: numbers[file] for name, file in file_of.items()}
-        return {entry.name: source.get(entry.name, source.get(entry.name + ORIG, 0)) for entry in entries}
+        first = min(file_of.values())
+        source = {component.prefix + name: file for name, file in file_of.items()}
+        names = {entry.name: original.get(entry.name, entry.name) for entry in entries}
+        files = {name: source.get(old, source.get(old + ORIG, first)) for name, old in names.items()}
+        numbers = {file: at for at, file in enumerate(sorted(set(files.values())))}
+        return {name: numbers[file] for name, file in files.items()}
 
 
 def _names(component: Component) -> WeightNames:

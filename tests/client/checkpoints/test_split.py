@@ -18,7 +18,7 @@ CONTENT = floats(0, 0, 1, 1, 2, 2)
 
 def split(folder: Path, layout: Layout, places: dict[str, Place], content: bytes, piece: int = 100) -> SplitFiles:
     """Write a result in pieces of this size."""
-    files = SplitFiles(folder, lambda _: places)
+    files = SplitFiles(folder, lambda *_: places)
     files.begin(layout)
     for begin in range(0, len(content), piece):
         files.write(content[begin : begin + piece])
@@ -55,7 +55,7 @@ def test_tensors_are_aligned_in_their_files(tmp_path: Path) -> None:
 
 
 def test_files_are_written_anew_for_another_attempt(tmp_path: Path) -> None:
-    files = SplitFiles(tmp_path, lambda _: in_files(a="x", b="y", c="x"))
+    files = SplitFiles(tmp_path, lambda *_: in_files(a="x", b="y", c="x"))
     for content in (floats(9, 9, 9), CONTENT):
         files.begin(ABC)
         files.write(content)

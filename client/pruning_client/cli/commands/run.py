@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from pruning_client.calls.exchange import Watcher
-from pruning_client.calls.request import is_random, recipe_of
+from pruning_client.calls.request import is_random, recipe_of, rules_in
 from pruning_client.checkpoints.atomic_file import replacing
 from pruning_client.checkpoints.opened import open_source
 from pruning_client.cli.answer import Answer
@@ -21,6 +21,7 @@ from pruning_client.cli.rule_options import add_rule_options, option_warnings, r
 from pruning_client.cli.server_options import add_server_options
 from pruning_client.cli.service import Service, open_service
 from pruning_client.cli.statistics_option import choose_method, statistics_of
+from pruning_client.cli.surgery_options import add_surgery_options, removes_whole_units, surgery_rules
 from pruning_client.cli.tables import printable, terminal_width
 from pruning_client.errors import PruningError
 from pruning_client.huggingface.folder import (
@@ -58,9 +59,8 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--output",
         choices=get_args(Output),
-        default="pruned",
         help="format of the result; packed: what is not zero, and one bit per entry; removed: smaller tensors, without "
-        "the pruned channels",
+        "the pruned channels; default: pruned, or removed where whole experts, layers or tokens are",
     )
     parser.add_argument(
         "--seed", type=int, metavar="S", help="of random choices, 0 to 2^64 - 1; default: drawn, and reported"
@@ -85,6 +85,7 @@ def add_options(parser: ArgumentParser) -> None:
     add_overwriting(parser)
     add_top(parser)
     add_rule_options(parser, takes_statistics=True)
+    add_surgery_options(parser)
     add_server_options(parser)
     add_quiet(parser)
 
@@ -115,7 +116,9 @@ def _run_with_warnings(options: Namespace) -> Answer:
 def _run(options: Namespace) -> Answer:
     statistics = statistics_of(options)
     choice = choose_method(options, _weights(options), statistics)
-    recipe = recipe_of(rules_of(options), options.seed)
+    recipe = _recipe(options)
+    if options.output is None:
+        options.output = "removed" if removes_whole_units(recipe) else "pruned"
     _check_out(options)
     _check_source(options)
     if is_folder(options.source):
@@ -123,6 +126,17 @@ def _run(options: Namespace) -> Answer:
     with open_service(options) as service:
         answer = _answer(service, recipe, options, statistics)
     return answer if choice is None else answer.beginning_with(choice.summary, {"auto": choice.summary})
+
+
+def _recipe(options: Namespace) -> Recipe:
+    """Return the rules of the options, those of whole experts, layers and tokens first."""
+    found = surgery_rules(options)
+    if not found:
+        return recipe_of(rules_of(options), options.seed)
+    if options.recipe is not None:
+        raise UsageError("--recipe replaces the options that say what is removed; put them into the recipe")
+    has_others = options.method is not None or options.map is not None
+    return recipe_of([*found, *(rules_in(rules_of(options)) if has_others else ())], options.seed)
 
 
 def _answer(service: Service, recipe: Recipe, options: Namespace, statistics: Statistics | None) -> Answer:

@@ -1,0 +1,132 @@
+"""The options of `prune run` that remove experts, layers and rows of the vocabulary, and their rules."""
+
+import argparse
+import json
+import re
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from pruning_client import rules
+from pruning_client.cli.arguments import UsageError
+from pruning_client.errors import RecipeError, in_rule
+from pruning_client.recipes.unit_lists import units_of
+from pruning_proto.v1 import pruning_pb2 as pb
+
+_MAPS: Final = ("experts", "layers", "vocabulary")
+
+_COUNTED: Final = ("keep_layers", "keep_experts")
+"""Options that may be a number of units, which need scores to choose them by."""
+
+_BUILDERS: Final[dict[str, Callable[..., pb.Rule]]] = {
+    "keep_layers": rules.keep_layers,
+    "drop_layers": rules.drop_layers,
+    "keep_experts": rules.keep_experts,
+    "drop_experts": rules.drop_experts,
+    "keep_tokens": rules.keep_tokens,
+    "drop_tokens": rules.drop_tokens,
+}
+"""The builder of each option, in the order of their rules: what is in a removed layer is not ranked."""
+
+
+def add_surgery_options(parser: ArgumentParser) -> None:
+    """Declare the options."""
+    group = parser.add_argument_group("whole experts, layers and tokens: removed, and the others renumbered")
+    group.add_argument(
+        "--keep-experts",
+        type=_units,
+        metavar="N|LIST",
+        help="keep N experts of each layer, by --score (router_magnitude, magnitude, random; default: "
+        "router_magnitude) or --scores; or those of a list such as 0-15,20",
+    )
+    group.add_argument(
+        "--drop-experts", type=_list, metavar="LIST", help="remove these experts of each layer: 3,7,12-15"
+    )
+    group.add_argument("--keep-layers", type=_units, metavar="N|LIST", help="keep N layers by --scores; or a list")
+    group.add_argument("--drop-layers", type=_list, metavar="LIST", help="remove these layers, counted from 0: 21-28")
+    group.add_argument(
+        "--keep-tokens", type=Path, metavar="FILE", help="keep the rows of the vocabulary whose ids are in a text file"
+    )
+    group.add_argument("--drop-tokens", type=Path, metavar="FILE", help="remove them")
+    group.add_argument(
+        "--scores",
+        type=Path,
+        metavar="FILE.safetensors",
+        help="scores of experts or layers: GROUP:unit_scores, or GROUP:unit_sum and GROUP:unit_count, of each group; "
+        "--plan lists the groups",
+    )
+
+
+def has_surgery(options: Namespace) -> bool:
+    """Whether any of the options is given."""
+    return any(getattr(options, name) is not None for name in _BUILDERS)
+
+
+def removes_whole_units(recipe: pb.Recipe) -> bool:
+    """Whether a rule is over experts, layers or rows of the vocabulary, so that output "removed" is what is meant."""
+    return any(rule.granularity.units.map.startswith(_MAPS) for rule in recipe.rules)
+
+
+def surgery_rules(options: Namespace) -> list[pb.Rule]:
+    """Return the rules that the options ask for. --score is taken from the options: it is not for other rules then.
+
+    Raises: UsageError if options do not fit each other. RecipeError, MismatchError, OSError, CheckpointError.
+    """
+    for units in ("experts", "layers", "tokens"):
+        if getattr(options, f"keep_{units}") is not None and getattr(options, f"drop_{units}") is not None:
+            raise UsageError(f"--keep-{units} and --drop-{units} exclude each other")
+    scores = _scores(options)
+    names = [name for name in _BUILDERS if getattr(options, name) is not None]
+    return [_rule(name, getattr(options, name), scores.get(name), position) for position, name in enumerate(names)]
+
+
+def _rule(name: str, value: Any, score: Any, position: int) -> pb.Rule:
+    given = {} if score is None else {"score": score}
+    try:
+        return _BUILDERS[name](_ids(value) if isinstance(value, Path) else value, **given)
+    except RecipeError as error:  # the builder does not know the position of its rule
+        raise in_rule(error, position) from error
+
+
+def _scores(options: Namespace) -> dict[str, Any]:
+    """Return the score of each option that is a number of units. Raises: UsageError if it is not clear whose it is."""
+    counted = [name for name in _COUNTED if isinstance(getattr(options, name), int)]
+    found: dict[str, Any] = {}
+    if options.score is not None and "keep_experts" in counted:
+        found["keep_experts"], options.score = options.score, None
+    if options.scores is None:
+        return found
+    takers = [name for name in counted if name not in found]
+    if len(takers) != 1:
+        which = "--keep-experts and --keep-layers" if takers else "--keep-experts N or --keep-layers N"
+        hint = "give --score for the experts, or a recipe" if takers else "give the number of units to keep"
+        raise UsageError(f"--scores is for one of {which}; {hint}")
+    return found | {takers[0]: options.scores}
+
+
+def _ids(path: Path) -> list[int]:
+    """Return the ids in a text file: a JSON list, or numbers and ranges with blanks, commas or lines between them."""
+    text = path.read_text()
+    try:
+        content = json.loads(text)
+    except ValueError:
+        content = ",".join(re.split(r"[\s,]+", text.strip()))
+    if not isinstance(content, list | str | int) or isinstance(content, bool):
+        raise UsageError(f"{path}: is no list of ids: numbers, or ranges such as 0-31999")
+    try:
+        return units_of(content, str(path))
+    except RecipeError as error:
+        raise UsageError(str(error)) from error
+
+
+def _units(text: str) -> int | list[int]:
+    """Return a count, or the units of a list."""
+    return int(text) if text.isascii() and text.isdecimal() else _list(text)
+
+
+def _list(text: str) -> list[int]:
+    try:
+        return units_of(text, "units")
+    except RecipeError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
