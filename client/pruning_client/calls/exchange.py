@@ -7,7 +7,7 @@ The rule: nothing counts before the whole plan, the whole result and the whole r
 kept that the request cannot have: `described_tensors` bounds plan and report, `expected_result` the result.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final, TypeAlias
@@ -17,7 +17,7 @@ from pruning_client.calls.described_tensors import DescribedTensors, check_range
 from pruning_client.calls.digests import Digests
 from pruning_client.calls.expected_result import check_header, check_removed, most_header_bytes
 from pruning_client.calls.outcome import Outcome
-from pruning_client.calls.renumbered import check_names
+from pruning_client.calls.renumbered import check_names, result_names
 from pruning_client.calls.request import PruneRequestSpec
 from pruning_client.checkpoints.byte_ranges import other_ranges
 from pruning_client.errors import ProtocolError, PruningError
@@ -123,6 +123,14 @@ class Exchange:
     def result_layout(self) -> Layout | None:
         """What the header of the result says; None before it has come."""
         return self._result.layout
+
+    @property
+    def original_names(self) -> Mapping[str, str]:
+        """The source's names of the result's tensors that are renumbered; empty before the plan has come."""
+        if self.plan is None:
+            return {}
+        names = result_names(self.plan, (entry.name for entry in self._source.layout.tensors))
+        return {new: name for name, new in names.items() if new != name}
 
     @property
     def waits_for_plan(self) -> bool:

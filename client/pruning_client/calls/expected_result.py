@@ -67,8 +67,9 @@ def check_removed(layout: Layout, request: PruneRequestSpec, plan: Plan, report:
     as it was. What belongs to a tensor, such as the scales of its blocks, gets smaller with it.
     Raises: ProtocolError that names the tensor.
     """
-    before, after = _removed(_Parameters(request.source.layout, plan)), _tensors_of(layout)
-    original = {new: name for name, new in result_names(plan).items()}
+    parameters = _Parameters(request.source.layout, plan)
+    before, after = _removed(parameters), _tensors_of(layout)
+    original = {new: name for name, new in parameters.result_names.items()}
     last = {(group.name, group.tensors): group for group in report.groups}
     lost: dict[str, list[int]] = {}
     for group in last.values():
@@ -108,8 +109,7 @@ class _Parameters:
 
     def __init__(self, source: Layout, plan: Plan) -> None:
         self._entries = {entry.name: entry for entry in source.tensors}
-        self.result_names = result_names(plan)
-        self.removed = {tensor.name for tensor in plan.tensors if tensor.removed}
+        self.result_names = result_names(plan, self._entries)
         self._selected = {tensor.name for tensor in plan.tensors if tensor.rules}
         pairs = {tensor.name for tensor in plan.tensors if tensor.name not in self._entries}
         self._pair_of = {f"{name}{ORIG}": name for name in pairs}
@@ -138,7 +138,7 @@ def _pruned(parameters: _Parameters) -> dict[str, _Kind]:
 
 def _removed(parameters: _Parameters) -> dict[str, _Kind]:
     names = parameters.result_names
-    return {names.get(name, name): _kind(entry) for name, entry, _ in parameters if name not in parameters.removed}
+    return {names[name]: _kind(entry) for name, entry, _ in parameters if name in names}
 
 
 def _masked(parameters: _Parameters) -> dict[str, _Kind]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pruning_client.calls.renumbered import Renumbering, result_names
+from pruning_client.calls.renumbered import result_names
 from pruning_client.calls.request import PruneRequestSpec
 from pruning_client.checkpoints.file import Source
 from pruning_client.errors import ProtocolError
@@ -41,16 +41,13 @@ def result_of(request: PruneRequestSpec, outcome: Outcome, buffer: memoryview) -
 
 
 def _names_in_result(source: Source, plan: Plan) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Return the caller's names, and the names of tied tensors, as they are after tensors were renumbered."""
-    if not any(tensor.removed or tensor.result_name for tensor in plan.tensors):
-        return tuple(source.names), dict(source.aliases)
-    new, renumbering = result_names(plan), Renumbering(plan.groups)
-    names = [new.get(name, name) for name in source.names if renumbering.name_of(name) is not None]
-    aliases = {
-        other: new.get(name, name)
-        for alias, name in source.aliases.items()
-        if (other := renumbering.name_of(alias)) is not None
-    }
+    """Return the caller's names, and the names of tied tensors, as they are after tensors were renumbered.
+
+    Tied tensors themselves are never renumbered: a server refuses that.
+    """
+    new = result_names(plan, (entry.name for entry in source.layout.tensors))
+    names = [new.get(name, name) for name in source.names if name in new or name in source.aliases]
+    aliases = {alias: new[name] for alias, name in source.aliases.items() if name in new}
     return tuple(names), aliases
 
 

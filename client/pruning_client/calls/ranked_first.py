@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from pruning_client.calls.outcome import Outcome, whole_report
-from pruning_client.calls.request import PruneRequestSpec, is_known_before_data
+from pruning_client.calls.request import PruneRequestSpec, is_of_whole_units
 from pruning_client.checkpoints.selected import SelectedSource
 from pruning_client.results.group_report import UNIT, GroupReport
 from pruning_client.results.plan import Plan
@@ -20,9 +20,6 @@ from pruning_proto.safetensors.header import Layout, TensorEntry
 from pruning_proto.v1 import pruning_pb2 as pb
 
 _RANKED: Final = ("magnitude", "router_magnitude", "random")
-_MAPS: Final = ("experts", "layers", "vocabulary")
-"""What the names of maps begin with whose units can be removed as the file passes."""
-
 _SMALL: Final = 1 / 3
 """Up to this part of a file is read twice; with more, the server ranks and removes in one call."""
 
@@ -37,7 +34,7 @@ def decided(request: PruneRequestSpec) -> Generator[PruneRequestSpec, Outcome, P
         return request
     plan = (yield _asked(request, pb.OUTPUT_FORM_PLAN)).plan
     tensors = _Tensors(request.source.layout)
-    rankings = [found for at in positions if (found := _ranking(request, plan, tensors, at)) is not None]
+    rankings = [found for at in positions if (found := _ranking(plan, tensors, at)) is not None]
     if not rankings:
         return request
     ranked = _ranked(request, tensors, rankings)
@@ -46,9 +43,7 @@ def decided(request: PruneRequestSpec) -> Generator[PruneRequestSpec, Outcome, P
 
 
 def _may_be_ranked(rule: pb.Rule) -> bool:
-    units = rule.granularity.units
-    is_whole = units.map.startswith(_MAPS) or any(UNIT in tie.tensor for group in units.groups for tie in group.ties)
-    return is_whole and rule.score.WhichOneof("kind") in _RANKED and not rule.HasField("update")
+    return is_of_whole_units(rule) and rule.score.WhichOneof("kind") in _RANKED and not rule.HasField("update")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,22 +97,18 @@ def _beside(name: str) -> Iterator[str]:
     yield from (name + ORIG, name + MASK, *(name + suffix for suffix in AUXILIARY), *scale_names(name))
 
 
-def _ranking(request: PruneRequestSpec, plan: Plan, tensors: _Tensors, position: int) -> _Ranking | None:
+def _ranking(plan: Plan, tensors: _Tensors, position: int) -> _Ranking | None:
     """Return what a rule ranks first; None if the server is to rank and remove at once."""
     groups = [group for group in plan.groups if group.rule == position]
     scored = tensors.of(groups)
     is_small = sum(entry.end - entry.begin for entry in scored.values()) <= _SMALL * tensors.buffer_bytes
     is_numbered = any(UNIT in tensor for group in groups for tensor in group.tensors)
     has_rows = all(tensors.has_rows(tensor, group.units) for group in groups for tensor in group.scored)
-    if not groups or not has_rows or not (is_small or is_numbered):
+    is_known = all(group.kept for group in groups)
+    if is_known or not has_rows or not (is_small or is_numbered):
         return None
     names = {group.name for group in groups}
-    rules = request.recipe.rules
-    earlier = [
-        group
-        for group in plan.groups
-        if group.rule < position and group.name in names and group.kept and is_known_before_data(rules[group.rule])
-    ]
+    earlier = [group for group in plan.groups if group.rule < position and group.name in names and group.kept]
     return _Ranking(position, groups, earlier)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pruning_client.calls.described_tensors import refused
 from pruning_client.results.group_report import UNIT, GroupReport
 from pruning_client.results.plan import Plan
+from pruning_proto.names import scale_names
 
 _ALL = "*"
 
@@ -62,9 +63,30 @@ class Renumbering:
         return ".".join(segments)
 
 
-def result_names(plan: Plan) -> dict[str, str]:
-    """Return the name in the result of each tensor of a plan that is not removed."""
-    return {tensor.name: tensor.result_name or tensor.name for tensor in plan.tensors if not tensor.removed}
+def result_names(plan: Plan, names: Iterable[str]) -> dict[str, str]:
+    """Return the name in the result of each tensor of a file, by `names`, that is not removed.
+
+    A plan lists parameters; what it does not list, such as the scale of an FP8 weight, goes where its weight goes.
+    """
+    listed = {tensor.name: None if tensor.removed else tensor.result_name or tensor.name for tensor in plan.tensors}
+    owners = {scale: weight for weight in listed for scale in scale_names(weight)} if _has_changes(plan) else {}
+    found = {**listed, **{name: _beside(name, owners.get(name), listed) for name in names if name not in listed}}
+    return {name: new for name, new in found.items() if new is not None}
+
+
+def _beside(name: str, owner: str | None, listed: Mapping[str, str | None]) -> str | None:
+    """Return the new name of a tensor that belongs to another, of which it has the beginning in its name."""
+    if owner is None:
+        return name
+    new = listed[owner]
+    if new is None:
+        return None
+    stem = owner if name.startswith(owner) else owner.removesuffix(".weight")
+    return new.removesuffix(owner.removeprefix(stem)) + name.removeprefix(stem)
+
+
+def _has_changes(plan: Plan) -> bool:
+    return any(tensor.removed or tensor.result_name is not None for tensor in plan.tensors)
 
 
 def check_names(plan: Plan) -> None:
@@ -78,5 +100,6 @@ def check_names(plan: Plan) -> None:
         if tensor.removed != (expected is None) or tensor.result_name not in (None, expected):
             fate = "omits" if tensor.removed else "renames"
             raise refused(f"a plan that {fate} tensor {tensor.name!r}, which its groups do not explain", tensor.name)
-    if len(set(result_names(plan).values())) < sum(not tensor.removed for tensor in plan.tensors):
+    new = [tensor.result_name or tensor.name for tensor in plan.tensors if not tensor.removed]
+    if len(set(new)) < len(new):
         raise refused("a plan that gives two tensors the same name")

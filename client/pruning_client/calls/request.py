@@ -16,6 +16,7 @@ from pruning_client.checkpoints.model_type import model_type_beside
 from pruning_client.checkpoints.opened import open_source
 from pruning_client.checkpoints.state_dict import StateDict, StateDictSource
 from pruning_client.errors import recipe_error
+from pruning_client.results.group_report import UNIT
 from pruning_client.results.model_warning import ModelWarning
 from pruning_client.statistics.gguf import is_gguf
 from pruning_client.statistics.statistics import Statistics
@@ -29,6 +30,9 @@ Rules: TypeAlias = pb.Rule | Sequence[pb.Rule] | pb.Recipe
 
 ALLOWANCE_SECONDS: Final = 30.0
 ALLOWANCE_BYTES_PER_SECOND: Final = 10 * 1000 * 1000
+
+_MAPS: Final = ("experts", "layers", "vocabulary")
+"""What the names of maps begin with whose units are whole tensors, or rows."""
 
 _LARGEST_SEED: Final = 2**64 - 1
 
@@ -172,8 +176,15 @@ def is_random(recipe: pb.Recipe) -> bool:
 
 
 def is_known_before_data(rule: pb.Rule) -> bool:
-    """Whether the request itself says which units a rule prunes: they are listed, or their scores are in the recipe."""
-    return rule.score.HasField("listed") or bool(rule.score.unit_scores.groups)
+    """Whether the request itself says which units a rule prunes: by a list, by scores in the recipe, or by its seed."""
+    is_random = rule.score.HasField("random") and is_of_whole_units(rule)
+    return is_random or rule.score.HasField("listed") or bool(rule.score.unit_scores.groups)
+
+
+def is_of_whole_units(rule: pb.Rule) -> bool:
+    """Whether a rule is over units that can be removed as the file passes: experts, layers, rows of the vocabulary."""
+    units = rule.granularity.units
+    return units.map.startswith(_MAPS) or any(UNIT in tie.tensor for group in units.groups for tie in group.ties)
 
 
 def _source(source: StateDict | Path, importance_scores: StateDict | None, masks: StateDict | None) -> Source:

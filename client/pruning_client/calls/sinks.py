@@ -7,7 +7,6 @@ from os import PathLike
 from typing import Protocol
 
 from pruning_client.calls.exchange import Exchange, Progress, Watcher
-from pruning_client.calls.renumbered import result_names
 from pruning_client.checkpoints.atomic_file import replacing
 from pruning_client.checkpoints.free_space import check_free_space
 from pruning_client.checkpoints.memory import allocate
@@ -72,9 +71,7 @@ class _SplitSink(_BufferSink):
         self._files = files
 
     def _begin(self, layout: Layout) -> None:
-        plan = self._exchange.plan
-        original = {} if plan is None else {new: name for name, new in result_names(plan).items() if new != name}
-        self._files.begin(layout, original)
+        self._files.begin(layout, self._exchange.original_names)
 
     def _append(self, body: memoryview) -> None:
         self._files.write(body)

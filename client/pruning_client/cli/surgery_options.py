@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from pruning_client import rules
+from pruning_client.calls.request import is_of_whole_units
 from pruning_client.cli.arguments import UsageError
 from pruning_client.errors import RecipeError, in_rule
 from pruning_client.recipes.unit_lists import units_of
 from pruning_proto.v1 import pruning_pb2 as pb
-
-_MAPS: Final = ("experts", "layers", "vocabulary")
 
 _COUNTED: Final = ("keep_layers", "keep_experts")
 """Options that may be a number of units, which need scores to choose them by."""
@@ -58,14 +57,9 @@ def add_surgery_options(parser: ArgumentParser) -> None:
     )
 
 
-def has_surgery(options: Namespace) -> bool:
-    """Whether any of the options is given."""
-    return any(getattr(options, name) is not None for name in _BUILDERS)
-
-
 def removes_whole_units(recipe: pb.Recipe) -> bool:
     """Whether a rule is over experts, layers or rows of the vocabulary, so that output "removed" is what is meant."""
-    return any(rule.granularity.units.map.startswith(_MAPS) for rule in recipe.rules)
+    return any(map(is_of_whole_units, recipe.rules))
 
 
 def surgery_rules(options: Namespace) -> list[pb.Rule]:

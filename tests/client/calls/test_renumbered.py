@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pruning_client.calls.renumbered import Renumbering, check_names
+from pruning_client.calls.renumbered import Renumbering, check_names, result_names
 from pruning_client.errors import ProtocolError
 from pruning_client.results.group_report import GroupReport
 from pruning_client.results.plan import Plan, TensorPlan
@@ -69,3 +69,14 @@ def test_plan_that_its_groups_do_not_explain_is_refused(fates: dict[str, Any], m
 
 def test_plan_that_its_groups_explain_is_taken() -> None:
     check_names(plan(layers_0_w={"removed": True}, layers_1_w={"result_name": "layers.0.w"}, head={}))
+
+
+def test_scale_goes_where_its_weight_goes() -> None:
+    fates = plan(layers_0_weight={"removed": True}, layers_1_weight={"result_name": "layers.0.weight"}, head={})
+    names = ["layers.0.weight", "layers.0.weight_scale_inv", "layers.1.weight", "layers.1.weight_scale_inv"]
+    assert result_names(fates, [*names, "layers.1.scale", "head"]) == {
+        "layers.1.weight": "layers.0.weight",
+        "layers.1.weight_scale_inv": "layers.0.weight_scale_inv",
+        "layers.1.scale": "layers.0.scale",
+        "head": "head",
+    }
