@@ -15,13 +15,13 @@ from pruning_client.checkpoints.atomic_file import replacing
 from pruning_client.checkpoints.opened import open_source
 from pruning_client.cli.answer import Answer
 from pruning_client.cli.arguments import UsageError, add_canonical_zero, add_quiet, add_top
+from pruning_client.cli.commands.surgery_options import add_surgery_options, removes_whole_units, surgery_rules
 from pruning_client.cli.report_text import packed_lines, plan_text, report_text
 from pruning_client.cli.result_path import STDOUT, add_overwriting, may_replace_folder, result_path
 from pruning_client.cli.rule_options import add_rule_options, option_warnings, rules_of
 from pruning_client.cli.server_options import add_server_options
 from pruning_client.cli.service import Service, open_service
 from pruning_client.cli.statistics_option import choose_method, statistics_of
-from pruning_client.cli.surgery_options import add_surgery_options, removes_whole_units, surgery_rules
 from pruning_client.cli.tables import printable, terminal_width
 from pruning_client.errors import PruningError
 from pruning_client.huggingface.folder import (

@@ -12,7 +12,7 @@ from pruning_client import rules
 from pruning_client.calls.request import is_of_whole_units
 from pruning_client.cli.arguments import UsageError
 from pruning_client.errors import RecipeError, in_rule
-from pruning_client.recipes.unit_lists import units_of
+from pruning_client.rules.surgery import units_of
 from pruning_proto.v1 import pruning_pb2 as pb
 
 _COUNTED: Final = ("keep_layers", "keep_experts")
