@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pruning_engine.methods.arrays import Array, arrays_of, row_blocks
+from pruning_engine.runtime.yield_points import with_yields
 
 Floats = npt.NDArray[Any]
 
@@ -130,7 +131,7 @@ def faults(matrix: Floats, name: str, columns: int | None = None) -> str | None:
     if matrix.dtype not in (np.float32, np.float64):
         return f"{name} has dtype {matrix.dtype}, expected float32 or float64"
     diagonal = matrix.diagonal().astype(np.float64)
-    if not all(np.isfinite(matrix[rows]).all() for rows in row_blocks(*matrix.shape)):
+    if not all(np.isfinite(matrix[rows]).all() for rows in with_yields(row_blocks(*matrix.shape))):
         return f"{name} has entries that are not finite"
     if (diagonal < 0).any():
         return f"{name} has a negative diagonal entry, {diagonal.min():g} at {int(diagonal.argmin())}"
@@ -140,11 +141,11 @@ def faults(matrix: Floats, name: str, columns: int | None = None) -> str | None:
 def _faults_of_pairs(matrix: Floats, roots: npt.NDArray[np.float64], name: str) -> str | None:
     if _pairs_are_plausible(matrix, roots):
         return None
-    for rows in row_blocks(*matrix.shape):
+    for rows in with_yields(row_blocks(*matrix.shape), 1):
         block, limit = matrix[rows], np.outer(roots[rows], roots)
         for wrong, what in (
             (np.abs(block - matrix[:, rows].T) > TOLERANCE * limit, "is not symmetric"),
-            (np.abs(block) > (1 + TOLERANCE) * limit, "is no XᵀX: an entry is larger than its diagonal allows"),
+            (np.abs(block) > (1 + TOLERANCE) * limit, "is not XᵀX: an entry is larger than its diagonal allows"),
         ):
             if wrong.any():
                 row, column = (int(place[0]) for place in np.nonzero(wrong))

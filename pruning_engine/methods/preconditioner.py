@@ -63,7 +63,7 @@ class Preconditioner:
         for begin in range(0, rank, STRIP):
             few = slice(begin, min(rank, begin + STRIP))
             others = basis[:, None, begin:] * basis[:, few, None]
-            inner[:, few, begin:] = (scratch @ others.reshape(len(basis), -1)).reshape(rows, -1, rank - begin)
+            inner[:, few, begin:] = ops.matmul(scratch, others.reshape(len(basis), -1)).reshape(rows, -1, rank - begin)
             inner[:, begin:, few] = ops.transpose(inner[:, few, begin:])
         for direction in range(rank):
             inner[:, direction, direction] += 1
@@ -100,9 +100,9 @@ def largest_directions(gram: Gram) -> Array:
     start = np.random.default_rng(0).standard_normal((columns, min(columns, rank + EXTRA)))
     space = ops.orthonormal(ops.like(start, matrix))
     for _ in range(ROUNDS):
-        image = scales * (matrix @ (scales * space))
+        image = scales * ops.matmul(matrix, scales * space)
         space = ops.orthonormal(image)
-    values, vectors = ops.eigen(ops.transpose(space) @ (scales * (matrix @ (scales * space))))
+    values, vectors = ops.eigen(ops.transpose(space) @ (scales * ops.matmul(matrix, scales * space)))
     chosen = values.shape[0] - rank
     sizes = ops.where(values[chosen:] > 0, values[chosen:], 0.0) ** 0.5
     gram.directions.append(roots * (space @ vectors[:, chosen:]) * sizes)

@@ -12,6 +12,7 @@ from pruning_engine.kernels.compiled.statistics_kernels import Columns
 from pruning_engine.methods.arrays import Array, arrays_of, row_blocks
 from pruning_engine.methods.choices import Choice, NOfM
 from pruning_engine.methods.gram import Gram
+from pruning_engine.runtime.yield_points import with_yields
 
 PANEL: Final = 512
 """Columns after which the columns to their right are updated: long products are faster, and read memory less often."""
@@ -51,7 +52,7 @@ def eliminate(  # noqa: PLR0913 - by keyword, with the paper's defaults
     columns = weight.shape[1]
     for panel in _parts(0, columns, _multiple(PANEL, block)):
         errors = ops.zeros((weight.shape[0], panel.stop - panel.start), weight)
-        for part in _parts(panel.start, panel.stop, block):
+        for part in with_yields(_parts(panel.start, panel.stop, block)):
             state.correct(part, errors, panel.start)
             state.eliminate(part, errors[:, part.start - panel.start : part.stop - panel.start])
         for rows in row_blocks(weight.shape[0], columns) if panel.stop < columns else ():

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from pruning_engine.kernels.compiled.statistics_kernels import Swaps, calibrated_kernels
 from pruning_engine.methods.arrays import Array, arrays_of, block_entries, row_blocks
 from pruning_engine.methods.gram import Gram
+from pruning_engine.methods.matmul import matmul
 
 Floats = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
@@ -97,7 +98,7 @@ def images(pruned: Floats, matrix: Floats) -> Floats:
     for begin in range(0, columns, STRIP):
         strip = slice(begin, begin + STRIP)
         result[:, strip] = (
-            (left @ _integers(matrix[:, strip], inverse, inverse[strip] * limit, limit))
+            matmul(left, _integers(matrix[:, strip], inverse, inverse[strip] * limit, limit))
             * (units / limit)
             * roots[strip]
         )

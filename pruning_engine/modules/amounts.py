@@ -24,7 +24,7 @@ def validate_pruning_amount_init(amount: object) -> None:
     if not isinstance(amount, Real):
         raise AmountTypeError(
             Reason.AMOUNT_OUT_OF_RANGE,
-            f"amount={_shown(amount)} is no number; give an int (how many) or a float from 0.0 to 1.0 (which part)"
+            f"amount={_shown(amount)} is not a number; give an int (how many) or a float from 0.0 to 1.0 (which part)"
             f"{_meant(amount)}",
             field="amount",
         )
@@ -96,7 +96,9 @@ def validate_pruning_dim(t: torch.Tensor, dim: int) -> None:
     Raises: DimError (an IndexError); CallError (a TypeError) if it is not an integer.
     """
     if not isinstance(dim, Integral):
-        raise CallError(Reason.DIM_OUT_OF_RANGE, f"dim={dim!r} is no integer; a layer's outputs are dim=0", field="dim")
+        raise CallError(
+            Reason.DIM_OUT_OF_RANGE, f"dim={dim!r} is not an integer; a layer's outputs are dim=0", field="dim"
+        )
     if not -t.dim() <= dim < t.dim():
         raise DimError(
             Reason.DIM_OUT_OF_RANGE,

@@ -175,6 +175,6 @@ def _norm(n: object) -> Norm:
         return NamedNorm(n)
     if not isinstance(n, Real) or isnan(n):
         raise RecipeError(
-            Reason.INVALID_NORM, f"n={n!r} is no norm; give a number, inf, -inf, 'fro' or 'nuc'", field="n"
+            Reason.INVALID_NORM, f"n={n!r} is not a norm; give a number, inf, -inf, 'fro' or 'nuc'", field="n"
         )
     return float(n)

@@ -58,6 +58,11 @@ def yielding(pause: Callable[[], object] | None) -> Iterator[None]:
         _yielding.pause = before
 
 
+def is_yielding() -> bool:
+    """Whether this thread yields between pieces: others may wait for it."""
+    return _yielding.pause is not None
+
+
 def time_slice() -> TimeSlice:
     """Begin what is computed until the next yield; it has no end outside `yielding`."""
     return _ENDLESS if _yielding.pause is None else TimeSlice(PIECES, perf_counter() + SECONDS)

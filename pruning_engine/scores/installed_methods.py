@@ -44,7 +44,7 @@ def method_class(name: str, field: str) -> MethodClass:
     except Exception as error:
         raise _refusal(f"method {name!r} cannot be imported from {value}: {error}", field) from error
     if not _is_method_class(loaded):
-        raise _refusal(f"method {name!r}, {value}, is no subclass of BasePruningMethod", field)
+        raise _refusal(f"method {name!r}, {value}, is not a subclass of BasePruningMethod", field)
     cls: MethodClass = loaded
     return cls
 

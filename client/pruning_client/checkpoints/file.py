@@ -145,7 +145,7 @@ class FileSource:
         if known is not None:
             raise self._error(Reason.INVALID_HEADER, known)
         if len(beginning) < PREFIX_BYTES:
-            raise self._error(Reason.TRUNCATED, f"{len(beginning)} bytes are no safetensors file")
+            raise self._error(Reason.TRUNCATED, f"{len(beginning)} bytes are not a safetensors file")
 
     def _check_size(self, file_bytes: int) -> None:
         expected = self.layout.total_bytes

@@ -64,7 +64,7 @@ def _listed(path: Path) -> list[str]:
     try:
         members = json.loads(path.read_bytes()).items()
     except (ValueError, AttributeError) as error:
-        raise _error(path, "is no JSON object, which lists the components of a pipeline") from error
+        raise _error(path, "is not a JSON object, which lists the components of a pipeline") from error
     return [name for name, value in members if isinstance(value, list) and any(value) and Path(name).name == name]
 
 

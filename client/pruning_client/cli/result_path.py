@@ -104,7 +104,7 @@ def _is_earlier_result(folder: Path) -> bool:
 
 def _piped(source: Path) -> Iterator[ResultPath]:
     if source.is_dir():
-        raise UsageError("-o -: the result of a folder is a folder, which is no stream; name a new folder")
+        raise UsageError("-o -: the result of a folder is a folder, not a stream; name a new folder")
     if sys.stdout.isatty():
         raise UsageError("-o -: standard output is a terminal; redirect it to a file or a command, or name a file")
     with tempfile.TemporaryDirectory(prefix="prune-") as folder:
@@ -139,7 +139,7 @@ def _check_replaceable(source: Path, out: Path) -> None:
         raise NotADirectoryError(errno.ENOTDIR, "is not a folder, and is not replaced by one", str(out))
     if not any((out / name).is_file() for name in _OF_MODELS):
         description = (
-            f"is no model's folder (it has no {' or '.join(_OF_MODELS)}), and is not replaced; remove it first"
+            f"is not a model's folder (it has no {' or '.join(_OF_MODELS)}), and is not replaced; remove it first"
         )
         raise FileExistsError(errno.EEXIST, description, str(out))
     paths = (source.resolve(), out.resolve())

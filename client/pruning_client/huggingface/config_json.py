@@ -33,9 +33,9 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_bytes())
     except ValueError as error:
-        raise MismatchError(f"{path}: is no JSON: {error}") from error
+        raise MismatchError(f"{path}: is not JSON: {error}") from error
     if not isinstance(config, dict):
-        raise MismatchError(f"{path}: is no JSON object")
+        raise MismatchError(f"{path}: is not a JSON object")
     return config
 
 
@@ -130,8 +130,8 @@ def _check_heads(config: Mapping[str, Any]) -> None:
     width, heads = config.get("hidden_size"), config.get("num_attention_heads")
     if isinstance(width, int) and isinstance(heads, int) and heads > 0 and width % heads:
         raise MismatchError(
-            f"transformers loads no model whose hidden_size, {width}, is no multiple of num_attention_heads, which is "
-            f"{heads} now; remove another number of groups"
+            f"transformers loads no model whose hidden_size, {width}, is not a multiple of num_attention_heads, which "
+            f"is {heads} now; remove another number of groups"
         )
 
 

@@ -83,7 +83,7 @@ def weights_of(folder: str | PathLike[str]) -> Path:
     if (path / PIPELINE).is_file():
         return path / PIPELINE
     if not (path / CONFIG).is_file():
-        description = f"is no model's folder: it has no {CONFIG} and no {PIPELINE}; give the safetensors file"
+        description = f"is not a model's folder: it has no {CONFIG} and no {PIPELINE}; give the safetensors file"
         raise FileNotFoundError(ENOENT, description, str(path))
     weights = weights_in(path)
     if weights is None:

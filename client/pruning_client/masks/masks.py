@@ -102,7 +102,7 @@ def mask_entries(layout: Layout, where: str) -> Iterator[tuple[str, TensorEntry]
     for entry in layout.tensors:
         if not entry.name.endswith(MASK_BITS) or entry.dtype != "U8" or len(entry.shape) != 1:
             raise CheckpointError(
-                f"{where} is not of the form that is applied: {entry.name!r} is no mask of one bit an entry; "
+                f"{where} is not of the form that is applied: {entry.name!r} is not a mask of one bit an entry; "
                 'ask for masks with output="mask" (on the command line --output mask), '
                 "or load what came with `load_state_dict(result.state_dict)`",
                 metadata={"tensor": entry.name},

@@ -105,7 +105,7 @@ def _fields(about: Mapping[str, Any]) -> dict[str, Any]:
 def _check_names(path: str, names: Iterable[str]) -> None:
     for name in names:
         if not name.endswith(_SUFFIXES):
-            raise _error(path, f"tensor {name!r} is no statistic; these end in {', '.join(_SUFFIXES)}")
+            raise _error(path, f"tensor {name!r} is not a statistic; these end in {', '.join(_SUFFIXES)}")
 
 
 def _error(path: str, description: str) -> CheckpointError:

@@ -39,7 +39,7 @@ def _pairs(path: str) -> Iterator[tuple[str, Array, Array]]:
     tensors = _tensors(path)
     names = [name.removesuffix(_SUMS) for name in tensors if name.endswith(_SUMS)]
     if not names:
-        raise _error(path, f"is no imatrix: it has no tensor NAME{_SUMS}; give a file that `llama-imatrix` wrote")
+        raise _error(path, f"is not an imatrix: it has no tensor NAME{_SUMS}; give a file that `llama-imatrix` wrote")
     for name in names:
         sums = np.atleast_2d(tensors[name + _SUMS])
         counts = np.ravel(tensors.get(name + _COUNTS, np.empty(0)))
@@ -54,7 +54,7 @@ def _tensors(path: str) -> dict[str, Array]:
     if not is_gguf(path):
         raise _error(
             path,
-            "is no GGUF file. If it is an imatrix in llama.cpp's earlier format (.dat), convert it: "
+            "is not a GGUF file. If it is an imatrix in llama.cpp's earlier format (.dat), convert it: "
             "llama-imatrix --in-file OLD.dat -o NEW.gguf",
         )
     try:

@@ -290,7 +290,7 @@ def _shapes(metadata: Mapping[str, str]) -> Iterator[tuple[str, tuple[int, ...]]
     try:
         found = json.loads(metadata[PACKED_KEY])
     except (ValueError, RecursionError) as error:
-        raise _invalid(f"what its metadata has under {PACKED_KEY!r} is no JSON") from error
+        raise _invalid(f"what its metadata has under {PACKED_KEY!r} is not JSON") from error
     if not isinstance(found, dict):
         raise _invalid(f"its metadata must have an object under {PACKED_KEY!r}")
     for name, shape in found.items():

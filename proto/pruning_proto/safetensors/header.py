@@ -193,7 +193,7 @@ def _members(header: bytes) -> Iterator[tuple[str, object]]:
     except json_steps.DuplicateKeyError as error:
         raise LayoutError(Reason.DUPLICATE_NAME, f"the header has the key {error.key!r} twice", error.key) from error
     except ValueError as error:
-        raise LayoutError(Reason.INVALID_HEADER, f"the header is no JSON object: {error}") from error
+        raise LayoutError(Reason.INVALID_HEADER, f"the header is not a JSON object: {error}") from error
 
 
 def _metadata(value: object) -> dict[str, str]:

@@ -217,7 +217,7 @@ def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _refuse_constant(text: str) -> NoReturn:
-    raise json.JSONDecodeError(f"{text} is no JSON number", text, 0)
+    raise json.JSONDecodeError(f"{text} is not a JSON number", text, 0)
 
 
 _DECODER: Final = json.JSONDecoder(

@@ -34,7 +34,7 @@ def test_file_without_tensors_has_no_pieces(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "reason", "message"),
     [
-        pytest.param(b"", Reason.TRUNCATED, "0 bytes are no safetensors file", id="empty"),
+        pytest.param(b"", Reason.TRUNCATED, "0 bytes are not a safetensors file", id="empty"),
         pytest.param(b"\x02\0\0\0\0\0\0\0", Reason.TRUNCATED, "only 0 follow", id="no header"),
         pytest.param(SOUND[:-1], Reason.TRUNCATED, r"describes 96 bytes, the file has 95", id="cut short"),
         pytest.param(SOUND + b"x", Reason.OVERLONG, "the file has 97", id="too long"),
@@ -45,7 +45,7 @@ def test_file_without_tensors_has_no_pieces(tmp_path: Path) -> None:
         pytest.param(b"\x80\x05\x95\x08\0\0\0\0\0\0\0", Reason.INVALID_HEADER, "pickle", id="pickle, protocol 5"),
         pytest.param(b"GGUF\x03\0\0\0aaaa", Reason.INVALID_HEADER, "is a GGUF file", id="GGUF"),
         pytest.param(b"\xff" * 9, Reason.HEADER_TOO_LARGE, "is this a safetensors file", id="another format"),
-        pytest.param(b"\x02\0\0\0\0\0\0\0[]", Reason.INVALID_HEADER, "no JSON object", id="no object"),
+        pytest.param(b"\x02\0\0\0\0\0\0\0[]", Reason.INVALID_HEADER, "not a JSON object", id="no object"),
     ],
 )
 def test_file_that_is_not_sound_is_refused_by_name(

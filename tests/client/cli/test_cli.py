@@ -199,7 +199,7 @@ def test_units_that_make_no_sense_are_refused(
 def test_folder_that_is_no_models_is_refused(tmp_path: Path) -> None:
     done = prune("run", tmp_path, "-o", tmp_path / "small", *L1)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "is no model's folder: it has no config.json" in done.stderr
+    assert "is not a model's folder: it has no config.json" in done.stderr
 
 
 def test_plan_tells_which_tensors_and_writes_nothing(server: ServerProcess, file: Path) -> None:

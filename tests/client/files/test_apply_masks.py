@@ -163,4 +163,4 @@ def test_command_line_refuses_what_does_not_fit(tmp_path: Path) -> None:
     model = written(tmp_path / "model", weight(1, -4, 3, -2))
     done = prune("apply", model, model, "-o", tmp_path / "out")
     assert done.returncode == 2
-    assert "no mask of one bit an entry" in done.stderr
+    assert "not a mask of one bit an entry" in done.stderr

@@ -256,8 +256,8 @@ class Damage:
 
 
 DAMAGES = [
-    Damage("the shapes are no JSON", "is no JSON", metadata="{"),
-    Damage("the shapes are nested too deeply", "is no JSON", metadata="[" * 100_000),
+    Damage("the shapes are not JSON", "is not JSON", metadata="{"),
+    Damage("the shapes are nested too deeply", "is not JSON", metadata="[" * 100_000),
     Damage("the shapes are no object", "must have an object", metadata="[1]"),
     Damage("a shape is no list of numbers", "must be positive integers, got 'x'", metadata='{"fc.weight":"x"}'),
     Damage("a shape has a zero", "must be positive integers", metadata='{"fc.weight":[0,300]}'),

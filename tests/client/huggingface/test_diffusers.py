@@ -124,7 +124,7 @@ def _break_list(pipeline: Path) -> None:
     [
         pytest.param(_drop_weights, "lists no component with weights", id="no weights"),
         pytest.param(_pickle, r"'text_encoder' has its weights in pytorch_model\.bin", id="a pickle"),
-        pytest.param(_break_list, "is no JSON object", id="no list"),
+        pytest.param(_break_list, "is not a JSON object", id="no list"),
     ],
 )
 def test_pipeline_that_cannot_be_read_is_refused(

@@ -227,13 +227,13 @@ NOT_COUNTED = rules.remove_units(1, groups=rules.group(["model.norm.weight:0"]))
     [
         pytest.param(_drop_config, HALF, "removed", OSError, "has no config.json", id="no config"),
         pytest.param(_drop_weights, HALF, "removed", OSError, "save the model with safetensors", id="no weights"),
-        pytest.param(_break_config, HALF, "removed", MismatchError, "is no JSON", id="config is none"),
+        pytest.param(_break_config, HALF, "removed", MismatchError, "is not JSON", id="config is none"),
         pytest.param(_nest_config, HALF, "removed", MismatchError, "in several parts", id="field stands twice"),
         pytest.param(_cut_weights, HALF, "removed", CheckpointError, "but only 992 follow", id="weights are cut"),
         pytest.param(_make_target, HALF, "removed", OSError, r"is there already.*--force", id="something is there"),
         pytest.param(lambda _: None, HALF, "mask", RecipeError, "'pruned' or 'removed'", id="not to be loaded"),
         pytest.param(lambda _: None, NOT_COUNTED, "removed", RecipeError, "intermediate_size", id="no field"),
-        pytest.param(lambda _: None, HEADS, "removed", MismatchError, "is no multiple of .* 10 now", id="odd heads"),
+        pytest.param(lambda _: None, HEADS, "removed", MismatchError, "is not a multiple of .* 10 now", id="odd heads"),
         pytest.param(lambda _: None, MISNAMED, "removed", MismatchError, "no field intermediate,", id="unknown field"),
         pytest.param(lambda _: None, WIDE_HEADS, "removed", RecipeError, "model's is 4, got 8", id="other heads"),
         pytest.param(

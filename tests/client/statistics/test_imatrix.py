@@ -148,7 +148,7 @@ def test_model_in_gguf_is_refused(tmp_path: Path) -> None:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    with pytest.raises(CheckpointError, match=r"is no imatrix: it has no tensor NAME\.in_sum2"):
+    with pytest.raises(CheckpointError, match=r"is not an imatrix: it has no tensor NAME\.in_sum2"):
         Statistics.from_imatrix(tmp_path / "model.gguf")
 
 

@@ -97,7 +97,7 @@ SUM: dict[str, tuple[str, tuple[int, ...], bytes]] = {"q:in_sum2": ("F64", (1,),
             checkpoint(SUM, about(**VALID | {"aliases": '{"k:in_sum2": "x:in_sum2"}'})),
             "names 'x:in_sum2', which is not",
         ),
-        (checkpoint({"q": ("F64", (1,), bytes(8))}, about(**VALID)), "tensor 'q' is no statistic"),
+        (checkpoint({"q": ("F64", (1,), bytes(8))}, about(**VALID)), "tensor 'q' is not a statistic"),
     ],
     ids=["a model", "no JSON", "version", "kind", "tokens", "alias", "name"],
 )

@@ -329,7 +329,7 @@ def test_progress_is_reported_after_each_batch() -> None:
         ({"kind": "grams"}, RecipeError, "kind: this is 'norms' or 'gram' or 'inputs', got 'grams'"),
         ({"sample_rows": 0}, RecipeError, "at least one row"),
         ({"include": "wight"}, MismatchError, "'wight' matches no weight of a layer; the nearest are weight"),
-        ({"include": "re:("}, RecipeError, "is no regular expression"),
+        ({"include": "re:("}, RecipeError, "is not a regular expression"),
         ({"batches": []}, MismatchError, "no layer was called"),
         ({"batches": torch.ones(1, 2)}, TypeError, "put it into a list"),
         ({"batches": [(torch.ones(1, 2), 0)]}, TypeError, "take the inputs out of a pair"),

@@ -108,7 +108,7 @@ def test_installed_method_is_not_reported_as_reproducible() -> None:
     ("name", "arguments", "words"),
     [
         ("nothing", {}, r"rules\[0\].score.method.name: no method is installed under the name 'nothing'; installed: "),
-        ("text", {}, "is no subclass of BasePruningMethod"),
+        ("text", {}, "is not a subclass of BasePruningMethod"),
         ("missing", {}, "cannot be imported from methods_of_somebody:Missing"),
         ("every", {}, r"rules\[0\].score.method.arguments: method 'every' does not take the arguments {}"),
         ("every", {"stride": 2}, "does not take the arguments {'stride': 2}"),

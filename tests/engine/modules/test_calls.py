@@ -54,7 +54,7 @@ CALLS: list[tuple[Callable[[], object], type[Exception], str]] = [
     (lambda: prune.l1_unstructured(model(), "weight", 0.5), AttributeError, r'in its modules, .*model\.conv, "weight"'),
     (lambda: prune.identity(model(), "conv"), TypeError, "is Conv2d, a module; .* parameters: weight, bias"),
     (lambda: prune.identity(model().act, "weight"), AttributeError, "ReLU has no parameter 'weight'; it has no"),
-    (lambda: prune.l1_unstructured(conv(), "weight", "50%"), TypeError, "'50%' is no number; .*; 0.5 is 50 percent"),
+    (lambda: prune.l1_unstructured(conv(), "weight", "50%"), TypeError, "'50%' is not a number; .*; 0.5 is 50 percent"),
     (lambda: prune.l1_unstructured(conv(), "weight", "0.5"), TypeError, "0.5 is 50 percent"),
     (lambda: prune.l1_unstructured(conv(), "weight", 30.0), ValueError, "out of range.*; 0.3 is 30 percent"),
     (
@@ -67,7 +67,7 @@ CALLS: list[tuple[Callable[[], object], type[Exception], str]] = [
     (lambda: prune.identity(conv(), conv().weight), TypeError, "name of a parameter of Conv2d, got Parameter"),
     (lambda: prune.identity(model().state_dict(), "conv.weight"), TypeError, "pruned with prune_state_dict"),
     (lambda: prune.identity(model()), TypeError, "needs name; the call is identity"),
-    (lambda: prune.ln_structured(conv(), "weight", 0.5, 2, "0"), TypeError, "dim='0' is no integer"),
+    (lambda: prune.ln_structured(conv(), "weight", 0.5, 2, "0"), TypeError, "dim='0' is not an integer"),
     (lambda: prune.random_structured(conv(), "weight", 0.5), TypeError, "needs dim; the call is random_structured"),
     (
         lambda: prune.l1_unstructured(conv(), "weight", 0.5, [1]),

@@ -59,7 +59,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
         return re.compile(pattern.removeprefix(_REGULAR) if is_regular else translate(pattern))
     except re.error as error:
         raise RecipeError(
-            f"include: {pattern!r} is no regular expression: {error}", reason=Reason.INVALID_PATTERN
+            f"include: {pattern!r} is not a regular expression: {error}", reason=Reason.INVALID_PATTERN
         ) from error
 
 
