@@ -44,6 +44,7 @@ AGAINST ?= 70085ca
 bench: $(READY) ## measure the engine, the service, packed files, smaller models and how well pruned ones work; and against the commit AGAINST
 	$(BIN)/python -m tests.benchmarks.engine
 	$(BIN)/python -m tests.benchmarks.engine --scaling
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.benchmarks.calibrated_speed
 	$(BIN)/python -m tests.benchmarks.service
 	$(BIN)/python -m tests.benchmarks.health
 	$(BIN)/python -m tests.benchmarks.masks

@@ -30,7 +30,7 @@ def refit_bytes(rows: int, columns: int, itemsize: int) -> int:
     some = _block_rows(rows, columns, arrays.block_entries(columns))
     block, rank = some * columns * itemsize, min(RANK, columns // 4)
     set_up = _SMALL + STRIP * rank * (some + columns) * itemsize // 8
-    return rows * columns * itemsize + 3 * block + some * rank * rank * itemsize + max(set_up, 2 * block)
+    return rows * columns * itemsize + 4 * block + some * rank * rank * itemsize + max(set_up, 2 * block)
 
 
 def eliminate_bytes(rows: int, columns: int, itemsize: int, block: int) -> int:

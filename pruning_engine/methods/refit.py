@@ -17,23 +17,32 @@ CONVERGED: Final = 1e-8
 
 
 def refit(  # noqa: PLR0913 - by keyword, with the paper's defaults
-    weight: Array, keep: Array, gram: Gram, *, steps: int = 20, damping: float = 0.001, start: Array | None = None
+    weight: Array,
+    keep: Array,
+    gram: Gram,
+    *,
+    steps: int = 20,
+    damping: float = 0.001,
+    start: Array | None = None,
+    in_place: bool = False,
 ) -> Updated:
     """Return the weights within the mask whose outputs are nearest to those of `weight`, by conjugate gradients.
 
     `steps`: at most; rows stop where they have converged. Ten are nearly always enough.
     `start`: where to begin, such as what SparseGPT left; weight · keep by default. No row ends worse than it began.
+    `in_place`: the result is written over `start`, which saves a matrix.
     Cost: steps + 1 products (R, C) · (C, C), and about one more for the preconditioner.
     """
     ops, begin = arrays_of(weight), weight if start is None else start
     matrix, penalty = gram.matrix_like(weight), damping * gram.scale
     preconditioner, diagonal = Preconditioner.of_gram(gram, weight, penalty), ops.cast(gram.diagonal, weight)
     entries = block_entries(weight.shape[1])
-    result, buffers = ops.zeros(weight.shape, weight), Buffers.for_rows(weight, entries)
+    result = begin if in_place and start is not None else ops.zeros(weight.shape, weight)
+    buffers = Buffers.for_rows(weight, entries)
     for rows in row_blocks(weight.shape[0], weight.shape[1], entries):
         mask, solution, part = keep[rows], result[rows], buffers.first(rows.stop - rows.start)
-        solution[:] = begin[rows]
-        solution *= mask
+        first = ops.where(mask, begin[rows], 0.0)
+        solution[:] = first
         difference, residual = part.direction, part.residual
         difference[:] = weight[rows]
         difference -= solution
@@ -42,11 +51,17 @@ def refit(  # noqa: PLR0913 - by keyword, with the paper's defaults
         residual -= penalty * solution
         equations = Equations(matrix, penalty, preconditioner.within(mask, part.image))
         state = conjugates(equations, mask, solution, part)
-        state.enough[:] = CONVERGED * ((weight[rows] * weight[rows]) @ diagonal)
+        state.enough[:] = CONVERGED * _energies(weight[rows], diagonal)
         solve(equations, state, steps)
         worse = ~(state.change < 0)
-        solution[worse] = begin[rows][worse] * mask[worse]
+        solution[worse] = first[worse]
     return Updated(result, damping)
+
+
+def _energies(weight: Array, diagonal: Array) -> Array:
+    """Return Σ w² diag H of each row."""
+    ops = arrays_of(weight)
+    return ops.dot_rows(weight * diagonal, weight)
 
 
 def refit_channels(weight: Array, kept_channels: Array, gram: Gram, *, damping: float = 0.01) -> Updated:

@@ -55,6 +55,7 @@ class Refit(Update):
     statistics: ClassVar[tuple[Alternatives, ...]] = ((IN_GRAM, INPUTS),)
     optional_statistics: ClassVar[tuple[Alternatives, ...]] = ((IN_COUNT,), (OUT_GRAM,))
 
+    takes_over_elimination: ClassVar[bool] = True
     for_units: ClassVar[bool] = True
 
     steps: int | None = None
@@ -81,9 +82,11 @@ class Refit(Update):
 
         def one(index: int, gram: Gram) -> Array:
             start = None if eliminated is None else eliminated.weight[index]
+            gram.forget_factors()  # C² entries that conjugate gradients do not need
             weight, kept = layer.weight[index], keep[index]
             if layer.output_gram is None:
-                found = refit(weight, kept, gram, steps=self.steps or STEPS, damping=asked, start=start)
+                steps = self.steps or STEPS
+                found = refit(weight, kept, gram, steps=steps, damping=asked, start=start, in_place=True)
             else:
                 steps, added = self.steps or STEPS_TO_LOSS, Damping(inputs=asked)
                 found = refit_to_loss(weight, kept, gram, layer.output_gram, steps=steps, damping=added, start=start)

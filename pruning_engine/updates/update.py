@@ -31,6 +31,9 @@ class Update(UsesStatistics):
     changes_weights: ClassVar[bool] = True
     """Whether weights get new values."""
 
+    takes_over_elimination: ClassVar[bool] = False
+    """Whether it frees the factors of H that the rule's score made, and writes over the weights that this left."""
+
     for_units: ClassVar[bool] = False
     """Whether it makes up for units: in the tensors that consume them."""
 

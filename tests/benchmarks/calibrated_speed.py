@@ -79,7 +79,7 @@ def engine_both(data: Data) -> Any:
     gram = data.gram
     eliminated = eliminate(data.weight, gram, half(data))
     gram.forget_factors()
-    return refit(data.weight, eliminated.keep, gram, steps=5, start=eliminated.weight).weight
+    return refit(data.weight, eliminated.keep, gram, steps=5, start=eliminated.weight, in_place=True).weight
 
 
 def reference_both(data: Data) -> Any:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from pruning_engine.checkpoints.statistics import LayerSize
+from pruning_engine.checkpoints.statistics import LayerSize, UsesStatistics
 from pruning_engine.planning.auxiliary_checks import parts_with_statistics
 from pruning_engine.planning.plan import PlannedParameter
 from pruning_engine.recipe import Recipe, Rule
@@ -38,7 +38,7 @@ def working_memory(parameter: PlannedParameter, recipe: Recipe) -> WorkingMemory
     is_made = suffix == INPUTS
     is_cast = not is_made and (source.dtype == "F64") != (size.itemsize == 8)
     changes = any(rule.replaces_weights for rule in rules)
-    parts = [part for rule in rules for _, part in parts_with_statistics(rule)]
+    parts = [part for rule in rules for _, part in parts_with_statistics(rule) if not _is_freed(part, rule)]
     factors = sum({part.shared_bytes(size) for part in parts})  # the same ones are computed once
     most = max(
         checked_bytes(size, is_made=is_made) - factors,  # these come later
@@ -67,8 +67,20 @@ def _is_known(rule: Rule, size: LayerSize) -> bool:
     return all(part is None or part.working_bytes(size) > 0 for part in parts)
 
 
+def _is_freed(part: UsesStatistics, rule: Rule) -> bool:
+    """Whether what a part computes from the statistics is freed before the rule's update."""
+    return part is rule.score and rule.update is not None and rule.update.takes_over_elimination
+
+
 def _rule_bytes(rule: Rule, size: LayerSize) -> int:
     """Return the bytes of a rule's parts, one after the other; what an elimination leaves is kept for the update."""
+    factors = rule.score.shared_bytes(size) if _is_freed(rule.score, rule) else 0
     left = size.entries * size.itemsize if rule.score.eliminates and rule.update is not None else 0
-    later = [part.working_bytes(size) for part in (rule.swaps, rule.update) if part is not None]
-    return max(rule.score.working_bytes(size), left + max(later, default=0))
+    found = [factors + rule.score.working_bytes(size)]
+    if rule.swaps is not None:
+        found.append(factors + left + rule.swaps.working_bytes(size))
+    if rule.update is not None:
+        left = 0 if rule.update.takes_over_elimination else left
+        others = factors // max(1, size.matrices) * max(0, size.matrices - 1)
+        found.append(others + left + rule.update.working_bytes(size))
+    return max(found)

@@ -48,7 +48,9 @@ def allocated_bytes(plan: Plan) -> int:
 
 @pytest.mark.parametrize(("rows", "columns"), [(2048, 512), (512, 1536)], ids=["tall", "wide"])
 @pytest.mark.parametrize(
-    ("score", "update"), [(Magnitude(), Refit(steps=2)), (ObsScore(), SparseGpt())], ids=["refit", "SparseGPT"]
+    ("score", "update"),
+    [(Magnitude(), Refit(steps=2)), (ObsScore(), SparseGpt()), (ObsScore(), Refit(steps=2))],
+    ids=["refit", "SparseGPT", "SparseGPT and refit"],
 )
 def test_reserved_memory_is_what_is_taken(score: Score, update: Update, rows: int, columns: int) -> None:
     plan = planned(score, update, rows, columns)

@@ -54,6 +54,15 @@ def test_refit_leaves_its_arguments_alone() -> None:
         np.testing.assert_array_equal(array, copy)
 
 
+def test_refit_in_place_is_written_over_its_start() -> None:
+    weight, _, gram = case()
+    keep, start = mask(*weight.shape), eliminate(weight, gram, given(mask(*weight.shape))).weight
+    expected = refit(weight, keep, gram, start=start).weight
+    result = refit(weight, keep, gram, start=start, in_place=True).weight
+    assert result is start
+    np.testing.assert_array_equal(result, expected)
+
+
 @CASES
 def test_refit_of_channels_is_their_least_squares(rows: int, columns: int, tokens: int, dead: int) -> None:
     weight, inputs = layer(rows, columns, tokens, dead=dead)
