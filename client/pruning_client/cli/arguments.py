@@ -55,6 +55,7 @@ _COMMANDS: Final = {
         "convert", "write a file of torch.save (.bin, .pt, .pth) as safetensors; needs torch, no server"
     ),
     "scan": _Command("scan", "print how much the outputs of each layer would change, over sparsity; prunes nothing"),
+    "tokens": _Command("tokens", "print the token ids that a text needs, for `run --keep-tokens`; needs no server"),
     "inspect": _Command("inspect", "print the sparsity of a file, tensor by tensor; needs no server"),
     "recipe": _Command("recipe", "print the recipe of a rule's options as YAML, for `run --recipe`; needs no server"),
     "methods": _Command("methods", "print the methods, outputs and limits of a server"),

@@ -12,6 +12,8 @@ from pruning_client.huggingface.config_fields import PER_LAYER, Place, has_own_w
 from pruning_client.huggingface.experts.counts import check_experts
 from pruning_client.huggingface.experts.groups import counted
 from pruning_client.huggingface.experts.module_names import with_renumbered_experts
+from pruning_client.huggingface.map_editors import EDITORS, map_of
+from pruning_client.huggingface.vocabulary.config import VOCABULARY
 from pruning_client.results.report import GroupReport, Report
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
@@ -106,19 +108,36 @@ def check_groups_counted(recipe: pb.Recipe) -> None:
 def updated_config(config: dict[str, Any], report: Report, recipe: pb.Recipe) -> dict[str, Any]:
     """Return the config that fits the pruned weights. Raises: MismatchError if its fields cannot express them."""
     updated: dict[str, Any] = json.loads(json.dumps(with_renumbered_experts(config, report.groups)))
-    for place, value in _new_values(config, report.groups, recipe).items():
+    plain = tuple(group for group in report.groups if map_of(group, recipe) not in EDITORS)
+    for place, value in _new_values(config, plain, recipe).items():
         part = value_at(updated, place[:-1])
         part[place[-1]] = value
         if isinstance(part, dict):
             _check_heads(part)
             check_experts(part)
+    for group in _edited(report, recipe):
+        updated = EDITORS[map_of(group, recipe)](updated, group)
     return updated
+
+
+def vocabularies(report: Report, recipe: pb.Recipe) -> tuple[GroupReport, ...]:
+    """Return the vocabularies that lost tokens."""
+    return tuple(group for group in _edited(report, recipe) if map_of(group, recipe) == VOCABULARY)
+
+
+def _edited(report: Report, recipe: pb.Recipe) -> tuple[GroupReport, ...]:
+    """Return the groups that have an editor of their own, each as the last rule over it left it."""
+    last = {group.name: group for group in report.groups if map_of(group, recipe) in EDITORS}
+    return tuple(group for group in last.values() if len(group.kept) < group.units)
 
 
 def with_named_fields(config: Mapping[str, Any], report: Report, recipe: pb.Recipe) -> Report:
     """Return the report with the fields of this config.json: a map names those of most architectures."""
     groups = []
     for group in report.groups:
+        if map_of(group, recipe) in EDITORS:
+            groups.append(group)
+            continue
         values = _values_of(config, counted(group), recipe)
         named = {name_of(place): value for place, value in values.items() if isinstance(value, int)}
         groups.append(replace(group, config=named or group.config))  # a multiplier is no number of units
@@ -160,8 +179,7 @@ def _new_values(config: Mapping[str, Any], groups: tuple[GroupReport, ...], reci
 def _values_of(config: Mapping[str, Any], group: GroupReport, recipe: pb.Recipe) -> dict[Place, float]:
     """Return the values that one group sets."""
     units = recipe.rules[group.rule].granularity.units
-    is_mapped = bool(units.map) and not any(group.config.keys() <= set(each.config) for each in units.groups)
-    return new_values(config, group, units.head_dim, is_mapped=is_mapped)
+    return new_values(config, group, units.head_dim, is_mapped=bool(map_of(group, recipe)))
 
 
 def _parts_with(config: Mapping[str, Any], name: str) -> Iterator[Mapping[str, Any]]:

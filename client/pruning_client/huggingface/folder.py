@@ -28,6 +28,7 @@ from pruning_client.huggingface.config_json import (
     check_head_dims,
     read_config,
     updated_config,
+    vocabularies,
     with_head_dims,
     with_named_fields,
     with_own_widths,
@@ -38,6 +39,7 @@ from pruning_client.huggingface.experts.limits import with_expert_limits
 from pruning_client.huggingface.quantization import check_blocks, check_not_quantized
 from pruning_client.huggingface.result_check import check_result
 from pruning_client.huggingface.result_files import ResultFiles
+from pruning_client.huggingface.vocabulary.folder_files import TokenizerTrim, edit_files
 from pruning_client.results.output_format import Output
 from pruning_client.results.report import Report
 from pruning_client.statistics.statistics import Statistics
@@ -129,6 +131,7 @@ def prune_folder(  # noqa: PLR0913 - one keyword for each option, as of `Client.
     statistics: Statistics | str | PathLike[str] | None = None,
     digests: bool = False,
     max_shard_bytes: int | None = None,
+    tokenizer: TokenizerTrim | None = None,
     progress: Watcher | None = None,
     timeout: float | None = None,
 ) -> Report:
@@ -138,7 +141,8 @@ def prune_folder(  # noqa: PLR0913 - one keyword for each option, as of `Client.
     With output "removed" the fields of `config.json` that count units are set from the report; other files are copied,
     except for those that hold the weights unpruned (`not_copied`). The target is written whole or not at all, and must
     not exist. In the folder of a diffusers pipeline all components with weights are pruned, as one model whose tensors
-    are named COMPONENT.NAME; channels are removed from its components one by one.
+    are named COMPONENT.NAME; channels are removed from its components one by one. Where rows of the vocabulary are
+    removed, `tokenizer` has the tokenizer cut to the kept ids; without, its files are left out.
     Raises: PruningError, OSError as `Client.prune_file`. MismatchError if `config.json` cannot express what is left.
     CheckpointError for a link that leaves the folder, see `copied_folder`.
     """
@@ -177,6 +181,8 @@ def prune_folder(  # noqa: PLR0913 - one keyword for each option, as of `Client.
             new_weights = weights_in(partial) or weights
             warnings = check_result((configs[0], weights), (new_config, new_weights), report.groups)
             report = with_named_fields(configs[0], report, recipe).with_warnings(*warnings)
+            for group in vocabularies(report, recipe):
+                report = report.with_warnings(*edit_files(Path(source), partial, group, tokenizer))
             text = json.dumps(new_config, indent=2, ensure_ascii=False)
             with replacing(partial / CONFIG) as file:
                 file.write(f"{text}\n".encode())
