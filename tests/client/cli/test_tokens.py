@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from pruning_client.cli import main
-from pruning_client.cli.arguments import UsageError
-from pruning_client.cli.token_ids import ids_in
+from pruning_client.errors import RecipeError
 from pruning_client.tokenizers import choose_tokens
+from pruning_client.tokenizers.id_lists import ids_in
 from tests.client.tokenizers.trained import saved, text_file
 
 
@@ -39,5 +39,5 @@ def test_ids_are_separated_by_commas_or_space(text: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("text", ["4-2", "1-2-3", "1--2", "0-99999999999"])
 def test_what_is_no_id_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="token ids are numbers and ranges"):
+    with pytest.raises(RecipeError, match="token ids are numbers and ranges"):
         ids_in(text)

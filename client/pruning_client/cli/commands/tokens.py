@@ -1,17 +1,15 @@
 """`prune tokens`: print the token ids that texts need, so that a vocabulary and its tokenizer can be cut to them."""
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable
-from itertools import pairwise
 from pathlib import Path
 
 from pruning_client.checkpoints.atomic_file import replacing
 from pruning_client.cli.answer import Answer
 from pruning_client.cli.arguments import add_quiet
-from pruning_client.cli.token_ids import ids_in
 from pruning_client.huggingface.folder import is_folder
 from pruning_client.huggingface.vocabulary.choice import choose_folder_tokens
 from pruning_client.tokenizers import choose_tokens
+from pruning_client.tokenizers.id_lists import ids_in, ids_text
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -39,7 +37,7 @@ def run(options: Namespace) -> Answer:
     keep = ids_in(options.keep) if options.keep is not None else []
     choose = choose_folder_tokens if is_folder(options.source) else choose_tokens
     chosen = choose(options.source, options.text, keep=keep)
-    ids = _ranges(chosen.ids)
+    ids = ids_text(chosen.ids)
     value = {"ids": list(chosen.ids), "occurring": chosen.occurring, "tokens": chosen.tokens}
     if options.out is None:
         return Answer(value, ids)
@@ -47,14 +45,3 @@ def run(options: Namespace) -> Answer:
         file.write(f"{ids}\n".encode())
     counted = f"{len(chosen.ids):,} of {chosen.tokens:,} tokens"
     return Answer(value, f"{counted}, of which {chosen.occurring:,} occur in the text" if options.text else counted)
-
-
-def _ranges(ids: Iterable[int]) -> str:
-    """Return ascending ids as text: `0-3,17`."""
-    text, first = [], None
-    for one, two in pairwise([*ids, -1]):
-        first = one if first is None else first
-        if two != one + 1:
-            text.append(str(one) if first == one else f"{first}-{one}")
-            first = None
-    return ",".join(text)
