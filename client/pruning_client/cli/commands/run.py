@@ -33,6 +33,7 @@ from pruning_client.huggingface.folder import (
     prune_folder,
     weights_of,
 )
+from pruning_client.huggingface.vocabulary.folder_files import TokenizerTrim
 from pruning_client.results.output_format import Output
 from pruning_client.results.report import Report
 from pruning_client.rules import recipe_content
@@ -77,6 +78,15 @@ def add_options(parser: ArgumentParser) -> None:
         metavar="SIZE",
         help="of a folder's result: split the weights into files of at most this size, such as 5GB; default: as the "
         "source",
+    )
+    parser.add_argument(
+        "--tokenizer",
+        action="store_true",
+        help="where the vocabulary of a folder is cut: cut its tokenizer.json as well; default: leave out the files of "
+        "its tokenizer",
+    )
+    parser.add_argument(
+        "--verify-text", type=Path, metavar="TEXT", help="with --tokenizer: refuse if this text is encoded differently"
     )
     add_canonical_zero(parser)
     dry = parser.add_mutually_exclusive_group()
@@ -164,6 +174,10 @@ def _check_out(options: Namespace) -> None:
         raise UsageError("--plan reads no weights; leave out --digests")
     if options.max_shard_size is not None and not is_folder(options.source):
         raise UsageError("--max-shard-size is for the folder of a model; a file's result is one file")
+    if options.verify_text is not None and not options.tokenizer:
+        raise UsageError("--verify-text is for --tokenizer; give that too, or leave it out")
+    if options.tokenizer and not is_folder(options.source):
+        raise UsageError("--tokenizer is for the folder of a model, which has one; leave it out")
     if options.canonical_zero and (dry is not None or options.output != "packed"):
         raise UsageError("--canonical-zero is for --output packed; give that too, or leave it out")
 
@@ -211,7 +225,10 @@ def _prune(
     with result_path(options) as out:
         if is_folder(options.source):
             shards = options.max_shard_size
-            report = prune_folder(service, options.source, out.path, recipe, max_shard_bytes=shards, **common)
+            trim = TokenizerTrim(options.verify_text) if options.tokenizer else None
+            report = prune_folder(
+                service, options.source, out.path, recipe, max_shard_bytes=shards, tokenizer=trim, **common
+            )
         else:
             zero = options.canonical_zero
             report = service.prune_file(options.source, out.path, recipe, canonical_zero=zero, **common)
