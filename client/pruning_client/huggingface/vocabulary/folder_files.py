@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +20,7 @@ GENERATION: Final = "generation_config.json"
 class TokenizerTrim:
     """That the folder's tokenizer is cut to the kept ids. `text`: a file on which its encoding is verified."""
 
-    text: Path | None = None
+    text: str | PathLike[str] | None = None
 
 
 def edit_files(

@@ -7,6 +7,7 @@ and tiktoken cannot be: they are removed, so that nothing reads the old ids.
 import json
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatch
+from os import PathLike
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,7 +32,7 @@ def leave_out_tokenizer(folder: Path) -> tuple[str, ...]:
     return _removed(folder, _ALL)
 
 
-def trim_folder(source: Path, folder: Path, kept: KeptIds, text: Path | None = None) -> tuple[str, ...]:
+def trim_folder(source: Path, folder: Path, kept: KeptIds, text: str | PathLike[str] | None = None) -> tuple[str, ...]:
     """Cut the tokenizer of a copied folder to the kept ids, and return the files that had to be removed.
 
     `text` is a file on which the encoding is verified.
