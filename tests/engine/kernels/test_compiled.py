@@ -80,7 +80,10 @@ def test_tensors_are_selected_in_one_step(level: str, dtype: str) -> None:
         expected = select([reference], reference.unpruned // 3)
         found = CompiledBackend(level).magnitudes(flat, dtype, mask).least(reference.unpruned // 3, 6)
         assert found is not None
-        assert found.kept.bits.tolist() == expected.kept[0].bits.tolist()
+        kept, expected_bits = found.kept.bits, expected.kept[0].bits
+        assert kept is not None
+        assert expected_bits is not None
+        assert kept.tolist() == expected_bits.tolist()
         assert found.largest_pruned == expected.largest_pruned
 
 
