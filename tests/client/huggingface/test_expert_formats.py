@@ -1,0 +1,108 @@
+"""Experts removed from quantized files, from shards and from prediction layers, through a server."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+from pruning_client import Client, rules
+from pruning_client.errors import MismatchError
+from pruning_client.huggingface.folder import prune_folder
+from pruning_proto.v1 import pruning_pb2 as pb
+from tests.client.huggingface.tiny_experts import EXPERTS, logits, logits_without, moe
+from tests.servers import ServerProcess
+
+Tensors = dict[str, torch.Tensor]
+
+REMOVED = (1, 4)
+KEPT = (0, 2, 3, 5)
+
+
+def removed(server: ServerProcess, tensors: Mapping[str, torch.Tensor], folder: Path, *recipe: pb.Rule) -> Tensors:
+    """Return what is left of tensors in a file."""
+    source, target = folder / "model.safetensors", folder / "small.safetensors"
+    save_file(dict(tensors), source)
+    with Client(server.address) as client:
+        client.prune_file(source, target, list(recipe), output="removed")
+    return load_file(target)
+
+
+def router(block: str) -> Tensors:
+    return {f"{block}.gate.weight": torch.randn(EXPERTS, 16)}
+
+
+def numbered(block: str) -> Tensors:
+    """Return FP8 experts with scales of blocks, and one for their inputs."""
+    tensors = router(block)
+    for at in range(EXPERTS):
+        name = f"{block}.experts.{at}.up_proj"
+        tensors[f"{name}.weight"] = torch.randn(32, 16).to(torch.float8_e4m3fn)
+        tensors[f"{name}.weight_scale_inv"] = torch.rand(2, 1)
+        tensors[f"{name}.input_scale"] = torch.rand(1)
+    return tensors
+
+
+def test_scales_of_fp8_experts_stay_with_them(server: ServerProcess, tmp_path: Path) -> None:
+    before = numbered("l.0.mlp")
+    after = removed(server, before, tmp_path, rules.drop_experts(REMOVED))
+    for name, tensor in after.items():
+        if ".experts." in name:
+            _, _, _, _, number, rest = name.split(".", 5)
+            original = before[f"l.0.mlp.experts.{KEPT[int(number)]}.{rest}"]
+            assert torch.equal(tensor.view(torch.uint8), original.view(torch.uint8))
+    assert len(after) == 1 + 3 * len(KEPT)
+
+
+def test_codes_and_scales_of_mxfp4_experts_are_cut(server: ServerProcess, tmp_path: Path) -> None:
+    block = "model.layers.0.mlp"
+    codes = {
+        f"{block}.experts.down_proj_blocks": torch.randint(0, 255, (EXPERTS, 8, 1, 16), dtype=torch.uint8),
+        f"{block}.experts.down_proj_scales": torch.randint(0, 255, (EXPERTS, 8, 1), dtype=torch.uint8),
+        f"{block}.experts.down_proj_bias": torch.randn(EXPERTS, 8),
+        f"{block}.router.weight": torch.randn(EXPERTS, 16),
+        f"{block}.router.bias": torch.randn(EXPERTS),
+    }
+    after = removed(server, codes, tmp_path, rules.drop_experts(REMOVED))
+    assert {name: tensor.tolist() for name, tensor in after.items()} == {
+        name: tensor[list(KEPT)].tolist() for name, tensor in codes.items()
+    }
+
+
+def test_prediction_layers_may_be_left_out(server: ServerProcess, tmp_path: Path) -> None:
+    tensors = numbered("model.layers.0.mlp") | numbered("model.layers.1.mlp")
+    tensors["model.layers.1.eh_proj.weight"] = torch.randn(16, 32)
+    rule = rules.drop_experts(REMOVED)
+    rule.granularity.units.map = "experts_of_layers"
+    after = removed(server, tensors, tmp_path, rule)
+    assert after["model.layers.0.mlp.gate.weight"].shape[0] == len(KEPT)
+    assert after["model.layers.1.mlp.gate.weight"].shape[0] == EXPERTS
+
+
+def test_router_magnitude_is_that_of_compressed_tensors(server: ServerProcess, tmp_path: Path) -> None:
+    block, weight = "model.layers.0.mlp", torch.randn(EXPERTS, 16)
+    tensors = {f"{block}.router.weight": weight, f"{block}.experts.down_proj": torch.randn(EXPERTS, 8, 16)}
+    after = removed(server, tensors, tmp_path, rules.keep_experts(4))
+    best = weight.abs().sum(dim=1).topk(4).indices.sort().values
+    assert torch.equal(after[f"{block}.router.weight"], weight[best])
+
+
+def test_shards_of_a_model_are_pruned_together(server: ServerProcess, tmp_path: Path) -> None:
+    model = moe("qwen3_moe")
+    model.save_pretrained(tmp_path / "model", max_shard_size="10KB")
+    with Client(server.address) as client:
+        prune_folder(client, tmp_path / "model", tmp_path / "small", rules.drop_experts(REMOVED))
+    index = json.loads((tmp_path / "small" / "model.safetensors.index.json").read_text())
+    assert len(set(index["weight_map"].values())) > 1
+    small = transformers.Qwen3MoeForCausalLM.from_pretrained(tmp_path / "small")
+    torch.testing.assert_close(logits(small), logits_without(model, REMOVED))
+
+
+def test_fewer_experts_than_a_token_takes_write_nothing(server: ServerProcess, tmp_path: Path) -> None:
+    moe("mixtral").save_pretrained(tmp_path / "model")
+    with Client(server.address) as client, pytest.raises(MismatchError, match="keep at least 2"):
+        prune_folder(client, tmp_path / "model", tmp_path / "small", rules.drop_experts("0-4"))
+    assert not (tmp_path / "small").exists()
