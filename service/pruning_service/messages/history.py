@@ -17,7 +17,7 @@ from typing import Any, Final
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 
 from pruning_engine.errors import CheckpointError, PruningError, Reason
-from pruning_engine.recipe import Channels, Method, Recipe, Rule, Units, check
+from pruning_engine.recipe import Channels, ListedUnits, Method, Recipe, Rule, Units, UnitScores, check
 from pruning_engine.report import GroupReport
 from pruning_proto import limits
 from pruning_proto.names import CONFIG_KEY, FRAMEWORK, FRAMEWORK_KEY, HISTORY_KEY
@@ -95,6 +95,9 @@ def _rule_json(rule: Rule) -> dict[str, Any]:
     if isinstance(rule.score, Method):
         arguments = _in_order(fields["score"]["method"].get("arguments", {}), rule.score.arguments)
         fields["score"]["method"] = {"name": rule.score.name, "arguments": arguments}
+    if isinstance(rule.score, ListedUnits | UnitScores) and rule.score.groups:
+        score = fields["score"][rule.score.field]
+        score["groups"] = _in_order(score["groups"], sorted(rule.score.groups))
     if isinstance(rule.granularity, Channels):
         fields["granularity"]["channels"]["dim"] = rule.granularity.dim
     if isinstance(rule.granularity, Units):

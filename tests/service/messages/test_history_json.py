@@ -11,6 +11,7 @@ from pruning_engine.recipe import (
     ChannelSlice,
     Count,
     Fraction,
+    ListedUnits,
     Magnitude,
     Method,
     NOfM,
@@ -19,6 +20,7 @@ from pruning_engine.recipe import (
     Rule,
     Scope,
     Selector,
+    UnitList,
     Units,
     WeightedMagnitude,
 )
@@ -78,3 +80,11 @@ def test_a_history_that_is_none_is_refused(text: str) -> None:
         with_round({HISTORY_KEY: text}, HALF, "1.0")
 
     assert caught.value.reason is Reason.INVALID_HISTORY
+
+
+def test_groups_of_units_are_in_the_order_of_names() -> None:
+    listed = ListedUnits(groups={name: UnitList(kept=(0,)) for name in ("c", "a", "d", "b")})
+    units = Units(groups=(ChannelGroup(ties=(ChannelSlice("w.{unit}"),), for_each="*"),))
+    metadata = with_round({}, Recipe((Rule(score=listed, granularity=units),)), "1.0")
+    (entry,) = json.loads(metadata[HISTORY_KEY])
+    assert list(entry["recipe"]["rules"][0]["score"]["listed"]["groups"]) == ["a", "b", "c", "d"]
