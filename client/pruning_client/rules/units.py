@@ -61,12 +61,12 @@ def remove_units(
     Groups whose number a field of config.json has do so anyway, unless `own_widths`, for configs with one per layer.
 
     `score`: absent, "obs" with `update="refit"`, "activation_norm" with `update="bias_compensation"`, else "magnitude",
-    which `n` belongs to. Of the feed-forward channels of small language models, "magnitude" chose worse than chance
-    on one, "glu_peak_to_peak" on both: use statistics where there are any. "obs" is the best score, and needs Gram matrices
-    (`w:in_gram`) of the tensors that consume the channels; "activation_norm", "weighted_magnitude" and "flap" need
-    norms. "unit_scores" are scores that the caller sends (`w:unit_scores`), and "router_magnitude" ranks experts by the
-    magnitude of their router's rows. `update="refit"` fits the remaining weights of the consumers by least squares,
-    "bias_compensation" their biases.
+    which `n` belongs to. Of the feed-forward channels of small language models, "magnitude" chose worse than chance on
+    one, "glu_peak_to_peak" on both: use statistics where there are any. "obs" is the best score, and needs Gram
+    matrices (`w:in_gram`) of the tensors that consume the channels; "activation_norm", "weighted_magnitude" and "flap"
+    need norms. "unit_scores" are scores that the caller sends (`w:unit_scores`), and "router_magnitude" ranks experts
+    by the magnitude of their router's rows. `update="refit"` fits the remaining weights of the consumers by least
+    squares, "bias_compensation" their biases.
     """
     if score is None:
         score = "magnitude" if importance_scores or n != 2 else _default_score(update)

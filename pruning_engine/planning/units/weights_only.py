@@ -23,8 +23,8 @@ def weights_only_warnings(recipe: Recipe) -> Iterator[ModelWarning]:
             yield ModelWarning(
                 kind=WarningKind.UNITS_BY_WEIGHTS,
                 tensor=None,
-                message=f"rules[{position}] ranks channels of map {units.map!r} by their weights alone, which says little "
-                "about what they compute: on a small language model it was worse than random channels, and on every "
-                "model much worse than statistics; collect those of the inputs "
+                message=f"rules[{position}] ranks channels of map {units.map!r} by their weights alone, which says "
+                "little about what they compute: on a small language model it was worse than random channels, and on "
+                "every model much worse than statistics; collect those of the inputs "
                 "(pruning_client.torch.collect_statistics) and rank by obs or activation_norm, with update refit",
             )
