@@ -90,8 +90,8 @@ class Plan:
 
     @property
     def largest_not_selected(self) -> tuple[TensorPlan, ...]:
-        """The ten largest tensors that no rule selects, the largest first."""
-        others = (tensor for tensor in self.tensors if not tensor.rules)
+        """The ten largest tensors that no rule selects or removes, the largest first."""
+        others = (tensor for tensor in self.tensors if not tensor.rules and not tensor.removed)
         return tuple(nsmallest(LARGEST, others, key=lambda tensor: (-tensor.entries, tensor.name)))
 
     def with_warnings(self, *warnings: ModelWarning) -> "Plan":
