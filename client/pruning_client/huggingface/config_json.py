@@ -12,6 +12,8 @@ from pruning_client.huggingface.config_fields import PER_LAYER, Place, has_own_w
 from pruning_client.huggingface.experts.counts import check_experts
 from pruning_client.huggingface.experts.groups import counted
 from pruning_client.huggingface.experts.module_names import with_renumbered_experts
+from pruning_client.huggingface.layers.edited import with_layers_removed
+from pruning_client.huggingface.layers.removal import is_stack, removals_of
 from pruning_client.huggingface.map_editors import EDITORS, map_of
 from pruning_client.huggingface.vocabulary.config import VOCABULARY
 from pruning_client.results.report import GroupReport, Report
@@ -117,6 +119,8 @@ def updated_config(config: dict[str, Any], report: Report, recipe: pb.Recipe) ->
             check_experts(part)
     for group in _edited(report, recipe):
         updated = EDITORS[map_of(group, recipe)](updated, group)
+    for removal in removals_of(report.groups):
+        updated = with_layers_removed(updated, removal)
     return updated
 
 
@@ -162,7 +166,7 @@ def _new_values(config: Mapping[str, Any], groups: tuple[GroupReport, ...], reci
         (group.name, group.tensors): group for group in map(counted, groups)
     }  # a later rule acts on what the earlier ones left
     for group in last.values():
-        if not group.config and len(group.kept) < group.units:
+        if not group.config and len(group.kept) < group.units and not is_stack(group):
             raise MismatchError(
                 f"group {group.name!r} lost units, and no field of config.json counts them; {_NAME_THE_FIELD}"
             )

@@ -14,6 +14,7 @@ from pruning_client.calls.renumbered import Renumbering
 from pruning_client.checkpoints.opened import open_source
 from pruning_client.errors import MismatchError
 from pruning_client.huggingface.config_fields import CONFIG, PER_LAYER, Place, name_of
+from pruning_client.huggingface.layers.removal import removals_of
 from pruning_client.huggingface.transformers_check import Shapes, misfits
 from pruning_client.results.group_report import UNIT
 from pruning_client.results.model_warning import ModelWarning
@@ -38,7 +39,7 @@ def check_result(
     shapes, new = shapes_of(before[1]), shapes_of(after[1])
     old = {name: shape for tensor, shape in shapes.items() if (name := renumbering.name_of(tensor)) is not None}
     groups = [_as_in_result(group, renumbering) for group in groups]
-    found = misfits((before[0], shapes), (after[0], new))
+    found = misfits((before[0], shapes), (after[0], new), removals_of(groups))
     is_certain = found is not None
     if found is None:
         both = {name: shape for name, shape in old.items() if name in new}

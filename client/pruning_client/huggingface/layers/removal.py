@@ -1,12 +1,16 @@
 """What is known of a stack that has lost layers: which are kept, and what a refusal says."""
 
 from bisect import bisect_left
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NoReturn, TypeVar
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, NoReturn, TypeVar
 
 from pruning_client.errors import MismatchError
 from pruning_client.huggingface.config_fields import CONFIG
+from pruning_client.results.report import GroupReport
+
+_MAP: Final = "layers"
+"""The built-in map whose units are layers."""
 
 _T = TypeVar("_T")
 
@@ -41,3 +45,18 @@ class Removal:
             f"{self.name!r} lost layers, and {CONFIG} has {field}: {why}",
             metadata={"tensor": self.name, "field": field},
         )
+
+
+def removals_of(groups: Iterable[GroupReport]) -> tuple[Removal, ...]:
+    """Return the stacks that have lost layers: by several rules those that none of these removes are left."""
+    found: dict[str, Removal] = {}
+    for group in groups:
+        if is_stack(group):
+            before = found.get(group.name, Removal(group.name, group.units, tuple(range(group.units))))
+            found[group.name] = replace(before, kept=tuple(each for each in before.kept if each in group.kept))
+    return tuple(each for each in found.values() if len(each.kept) < each.layers)
+
+
+def is_stack(group: GroupReport) -> bool:
+    """Whether the units of a group are layers."""
+    return group.map == _MAP
