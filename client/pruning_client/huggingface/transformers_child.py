@@ -27,6 +27,8 @@ _GRACE_SECONDS: Final = 10
 _IGNORED: Final = ("auto_map", "quantization_config", "_name_or_path")
 """Fields of a config that name other code or other files, or change the tensors of all models alike."""
 
+_FLOAT: Final = "__float__"
+
 _Described: TypeAlias = Mapping[str, Any]
 """The config of a model and the shapes of its tensors."""
 
@@ -44,7 +46,7 @@ def main(timeout_seconds: float) -> int:
     signal.alarm(math.ceil(timeout_seconds) + _GRACE_SECONDS)
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what transformers prints is not part of the answer
-    asked = json.load(sys.stdin)
+    asked = json.load(sys.stdin, object_hook=_with_floats)
     try:
         before, known = _built(asked["before"])
     except Exception as error:  # noqa: BLE001 - whatever the model's own code raises
@@ -54,6 +56,11 @@ def main(timeout_seconds: float) -> int:
     with answer:
         json.dump(result, answer)
     return 0
+
+
+def _with_floats(value: dict[str, Any]) -> Any:
+    """Return a float of those that JSON does not have, as transformers 5.23 saves them: {"__float__": "Infinity"}."""
+    return float(value[_FLOAT]) if value.keys() == {_FLOAT} else value
 
 
 def _new_misfits(described: _Described, before: Any, known: Mapping[str, str], stacks: Sequence[_Stack]) -> list[str]:

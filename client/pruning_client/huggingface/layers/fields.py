@@ -131,6 +131,8 @@ SHARED_MODELS: Final = {
     "beam": "its layers add up what earlier ones return",
     "big_bird": "the random blocks of its attention depend on the number of the layer",
     "bigbird_pegasus": "the random blocks of its attention depend on the number of the layer",
+    "minimax": "the decay of its linear attention depends on the number of the layer",
+    "bailing_hybrid": "the decay of its linear attention depends on the number of the layer",
     "reformer": "its layers depend on their number",
     "diffllama": "its attention depends on the number of the layer (lambda_init)",
 }
