@@ -15,6 +15,9 @@ from pruning_client.huggingface.folder import prune_folder
 from pruning_client.torch.collection.block_influence import stacks_of
 from pruning_client.torch.collection.disk_names import DiskNames
 
+models: Any = transformers
+"""Configs and models, with keywords that their types do not name."""
+
 SIZES: dict[str, Any] = {
     "vocab_size": 64,
     "hidden_size": 16,
@@ -50,33 +53,33 @@ def model_of(kind: Any, config: Any) -> Any:
 
 
 def qwen2() -> Any:
-    return model_of(transformers.Qwen2ForCausalLM, transformers.Qwen2Config(**SIZES, **WINDOWS))
+    return model_of(models.Qwen2ForCausalLM, models.Qwen2Config(**SIZES, **WINDOWS))
 
 
 def gpt2() -> Any:
     sizes: dict[str, Any] = {"n_embd": 16, "n_layer": 4, "n_head": 2, "vocab_size": 64, "n_positions": 16}
-    return model_of(transformers.GPT2LMHeadModel, transformers.GPT2Config(**sizes, bos_token_id=1, eos_token_id=2))
+    return model_of(models.GPT2LMHeadModel, models.GPT2Config(**sizes, bos_token_id=1, eos_token_id=2))
 
 
 def qwen3_moe() -> Any:
-    config = transformers.Qwen3MoeConfig(**SIZES, **EXPERTS, num_experts=4, head_dim=8, decoder_sparse_step=2)
-    return model_of(transformers.Qwen3MoeForCausalLM, config)
+    config = models.Qwen3MoeConfig(**SIZES, **EXPERTS, num_experts=4, head_dim=8, decoder_sparse_step=2)
+    return model_of(models.Qwen3MoeForCausalLM, config)
 
 
 def llama4() -> Any:
-    return model_of(transformers.Llama4ForCausalLM, transformers.Llama4TextConfig(**SIZES, **LLAMA4))
+    return model_of(models.Llama4ForCausalLM, models.Llama4TextConfig(**SIZES, **LLAMA4))
 
 
 def jamba() -> Any:
     sizes: dict[str, Any] = {"num_experts": 4, "num_experts_per_tok": 2, "mamba_d_state": 4, "mamba_dt_rank": 4}
-    config = transformers.JambaConfig(**SIZES, **sizes, **PERIODS, use_mamba_kernels=False)
-    return model_of(transformers.JambaForCausalLM, config)
+    config = models.JambaConfig(**SIZES, **sizes, **PERIODS, use_mamba_kernels=False)
+    return model_of(models.JambaForCausalLM, config)
 
 
 def t5() -> Any:
     sizes: dict[str, Any] = {"d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 4, "num_decoder_layers": 4}
-    config = transformers.T5Config(**sizes, num_heads=2, vocab_size=64, decoder_start_token_id=0)
-    return model_of(transformers.T5ForConditionalGeneration, config)
+    config = models.T5Config(**sizes, num_heads=2, vocab_size=64, decoder_start_token_id=0)
+    return model_of(models.T5ForConditionalGeneration, config)
 
 
 def outputs(model: Any) -> torch.Tensor:
