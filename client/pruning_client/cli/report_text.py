@@ -164,10 +164,10 @@ def _table_of_groups(groups: Sequence[GroupReport], width: int | None) -> str:
 
 
 def _skipped_lines(plan: Plan) -> list[str]:
-    """Return what is removed as whole tensors, and the bytes that need not be sent."""
-    removed = sum(1 for tensor in plan.tensors if tensor.removed)
-    lines = [f"{counted(removed, 'tensor')} would be left out"] if removed else []
-    return lines + ([f"{bytes_text(plan.skipped_bytes)} need not be sent"] if plan.skipped else [])
+    """Return what is removed as whole tensors."""
+    removed = [tensor.weight_bytes for tensor in plan.tensors if tensor.removed]
+    text = f"{counted(len(removed), 'tensor')} of {bytes_text(sum(removed))} would be left out, and are not sent"
+    return ["", text] if removed else []
 
 
 def _size_lines(report: Report) -> list[str]:
