@@ -55,8 +55,9 @@ def test_least_number_of_experts_follows_from_the_router(part: dict[str, Any], l
         (DEEPSEEK, rules.keep_experts(14), "14 experts are left .* not 4 groups of equal size"),
         (DEEPSEEK, rules.keep_experts(8), "8 experts are left .* in 4 groups .* keep at least 12"),
         (DEEPSEEK, rules.drop_experts("0-3"), r"4 groups of the router \(n_group: 4 experts each\) keep 0, 4, 4, 4"),
+        (MIXTRAL, rules.drop_experts({"l.0.mlp": [1], "l.1.mlp": [1, 2]}), "would keep 6 and 7 .* list as many"),
     ],
-    ids=["kept", "listed", "groups", "few of groups", "unbalanced"],
+    ids=["kept", "listed", "groups", "few of groups", "unbalanced", "unlike"],
 )
 def test_too_few_experts_are_refused_before_anything_is_sent(config: dict[str, Any], rule: pb.Rule, wrong: str) -> None:
     with pytest.raises(MismatchError, match=wrong):

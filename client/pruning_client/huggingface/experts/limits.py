@@ -36,8 +36,12 @@ def _complete(rule: pb.Rule, counts: Sequence[ExpertCounts], path: str) -> None:
         raise recipe_error(Reason.INVALID_RECIPE, f"{path}.granularity.units.balanced_blocks", description)
     _check_amount(rule, counts)
     if rule.score.HasField("listed"):
-        for listed in (rule.score.listed.every_group, *rule.score.listed.groups.values()):
+        lists = [
+            each for each in (rule.score.listed.every_group, *rule.score.listed.groups.values()) if _is_given(each)
+        ]
+        for listed in lists:
             _check_listed(listed, counts)
+        _check_same_number(lists, counts)
         return
     units.least_kept = max(units.least_kept, *(each.least for each in counts))
     units.same_width = True
@@ -51,14 +55,33 @@ def _check_amount(rule: pb.Rule, counts: Sequence[ExpertCounts]) -> None:
             check_kept(each, min(rule.amount.kept, each.experts))
 
 
+def _is_given(listed: pb.UnitList) -> bool:
+    return bool(listed.kept or listed.pruned)
+
+
 def _check_listed(listed: pb.UnitList, counts: Sequence[ExpertCounts]) -> None:
     """Refuse lists that leave too few experts, or groups of different sizes; several counts may be of other layers."""
-    if len({each.experts for each in counts}) > 1 or not (listed.kept or listed.pruned):
+    if len({each.experts for each in counts}) > 1:
         return
     for each in counts:
-        kept = set(listed.kept) or set(range(each.experts)) - set(listed.pruned)
+        kept = _kept(listed, each)
         check_kept(each, len(kept))
         _check_balance(kept, each)
+
+
+def _check_same_number(lists: Sequence[pb.UnitList], counts: Sequence[ExpertCounts]) -> None:
+    """Refuse lists that leave different numbers of experts, of which a config has one."""
+    sizes = sorted({len(_kept(listed, counts[0])) for listed in lists})
+    if len(counts) == 1 and len(sizes) > 1:
+        raise MismatchError(
+            f"layers would keep {' and '.join(map(str, sizes))} experts, and config.json has one number for all "
+            f"({counts[0].field}); list as many for each layer, or prune the safetensors file without its folder",
+            metadata={"field": counts[0].field},
+        )
+
+
+def _kept(listed: pb.UnitList, counts: ExpertCounts) -> set[int]:
+    return set(listed.kept) or set(range(counts.experts)) - set(listed.pruned)
 
 
 def _check_balance(kept: set[int], counts: ExpertCounts) -> None:
