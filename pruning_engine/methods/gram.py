@@ -17,8 +17,11 @@ TOLERANCE: Final = 1e-3
 
 _LARGEST: Final = 1 + TOLERANCE
 
-_TILE: Final = 256
+TILE: Final = 256
 """Rows and columns that are checked at a time: a few tiles fit into a core's cache."""
+
+FAULTY_ENTRIES: Final = 1 << 18
+"""Entries that are looked at together to say which one is at fault."""
 
 LARGEST_DAMPING: Final = 1e3
 """Damping grows tenfold up to here, where the damped matrix is its diagonal for all purposes."""
@@ -141,7 +144,7 @@ def faults(matrix: Floats, name: str, columns: int | None = None) -> str | None:
 def _faults_of_pairs(matrix: Floats, roots: npt.NDArray[np.float64], name: str) -> str | None:
     if _pairs_are_plausible(matrix, roots):
         return None
-    for rows in with_yields(row_blocks(*matrix.shape), 1):
+    for rows in with_yields(row_blocks(*matrix.shape, FAULTY_ENTRIES)):
         block, limit = matrix[rows], np.outer(roots[rows], roots)
         for wrong, what in (
             (np.abs(block - matrix[:, rows].T) > TOLERANCE * limit, "is not symmetric"),
@@ -160,10 +163,10 @@ def _pairs_are_plausible(matrix: Floats, roots: npt.NDArray[np.float64]) -> bool
     """Whether no pair of entries is at fault, tile by tile above the diagonal, in the matrix's own dtype."""
     own = roots.astype(matrix.dtype)
     with np.errstate(all="ignore"):
-        for begin in range(0, len(matrix), _TILE):
-            rows = slice(begin, begin + _TILE)
-            for start in range(begin, len(matrix), _TILE):
-                columns = slice(start, start + _TILE)
+        for begin in with_yields(range(0, len(matrix), TILE), 1):
+            rows = slice(begin, begin + TILE)
+            for start in range(begin, len(matrix), TILE):
+                columns = slice(start, start + TILE)
                 limit, upper = np.multiply.outer(own[rows], own[columns]), matrix[rows, columns]
                 difference = upper - matrix[columns, rows].T
                 if (np.abs(difference) > TOLERANCE * limit).any() or (np.abs(upper) > limit * _LARGEST).any():

@@ -5,7 +5,7 @@ Measured with tracemalloc on matrices of 300 to 4,096 inputs; a test compares wh
 
 from typing import Final
 
-from pruning_engine.methods import arrays, sparsegpt, swaps
+from pruning_engine.methods import arrays, gram, sparsegpt, swaps
 from pruning_engine.methods.preconditioner import RANK, STRIP
 
 _SMALL: Final = 8 << 20
@@ -17,7 +17,10 @@ _DOUBLE: Final = 8
 
 def faults_bytes(columns: int, itemsize: int) -> int:
     """Return the bytes for checking a Gram matrix (C, C)."""
-    return (14 + 2 * itemsize) * _block_rows(columns, columns, arrays.BLOCK_ENTRIES) * columns
+    finite = _block_rows(columns, columns, arrays.BLOCK_ENTRIES) * columns
+    tiles = (1 + 4 * itemsize) * min(columns, gram.TILE) ** 2
+    faulty = (14 + 2 * itemsize) * _block_rows(columns, columns, gram.FAULTY_ENTRIES) * columns
+    return max(finite, tiles, faulty)
 
 
 def gram_bytes(columns: int, itemsize: int) -> int:
