@@ -186,6 +186,8 @@ COMPARE_AVX512(64, 8, _mm512_set1_epi64)
 
 /* ---- Splitting magnitudes at a bracket -------------------------------------------------------------------------- */
 
+enum { FETCHED_BYTES = 1024 }; /* how far ahead of its block a pass asks for memory */
+
 /* Write into `kept` which unpruned entries have keys of `low` or more, and collect the ones within the bracket.
 
    A key is an entry's bits and `magnitude`. `kept` may be NULL, to count only. `mask`: the prior mask from the first entry on, or NULL. `positions` and
@@ -200,6 +202,8 @@ COMPARE_AVX512(64, 8, _mm512_set1_epi64)
         for (int64_t begin = 0; begin < count; begin += 64) {                                                          \
             const int64_t entries_left = count - begin, bytes_left = (entries_left + 7) / 8;                           \
             const TYPE *block = entries + begin;                                                                       \
+            for (uint64_t line = 0; line < sizeof last; line += 64) /* the processor's own stops at each page */       \
+                __builtin_prefetch((const char *)block + FETCHED_BYTES + line);                                        \
             uint64_t valid = mask ? load_word(mask + begin / 8, bytes_left) : ~0ull;                                   \
             if (entries_left < 64) {                                                                                   \
                 memcpy(last, block, (size_t)entries_left * sizeof(TYPE));                                              \
