@@ -45,6 +45,7 @@ bench: $(READY) ## measure the engine, the service, packed files, smaller models
 	$(BIN)/python -m tests.benchmarks.engine
 	$(BIN)/python -m tests.benchmarks.engine --scaling
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.benchmarks.calibrated_speed
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.benchmarks.calibrated_call
 	$(BIN)/python -m tests.benchmarks.service
 	$(BIN)/python -m tests.benchmarks.health
 	$(BIN)/python -m tests.benchmarks.masks
