@@ -55,24 +55,23 @@ def main() -> None:
         work = Path(name)
         source = work / "model"
         write_model(source, int(options.gigabytes * 1e9))
-        for title, use in _rows(source, work, options.rounds, has_other=not options.without_compressed_tensors):
-            print(  # noqa: T201
-                f"{title:<42}{use.seconds:>8.2f} s{use.core_seconds:>8.2f} s of cores{use.peak_bytes / 1e6:>8.0f} MB",
-                flush=True,
-            )
+        rows = list(_rows(source, work, options.rounds, has_other=not options.without_compressed_tensors))
+    print(f"{'':<42}{'seconds':>9}{'of cores':>10}{'MB':>6}{'pruned takes':>14}")  # noqa: T201
+    for title, use in rows:
+        ratio = "" if use is rows[0][1] else f"{rows[0][1].seconds / use.seconds:.2f} x"
+        line = f"{title:<42}{use.seconds:>9.2f}{use.core_seconds:>10.2f}{use.peak_bytes / 1e6:>6.0f}{ratio:>14}"
+        print(line)  # noqa: T201
 
 
 def _rows(source: Path, work: Path, rounds: int, *, has_other: bool) -> Iterator[tuple[str, Use]]:
     idle = measured([sys.executable, "-c", "import pruning_client.cli.main, time; time.sleep(0.3)"]).peak_bytes
     result, copy, other = work / "result", work / "copy", work / "other"
     command = [sys.executable, "-m", "pruning_client", "run", str(source), "-o", str(result), "--quiet"]
-    pruned = _best(rounds, [*command, "--keep-experts", str(EXPERTS // 2)], result, idle)
-    yield f"prune run --keep-experts {EXPERTS // 2}, local", pruned
+    half = str(EXPERTS // 2)
+    yield f"prune run --keep-experts {half}, local", _best(rounds, [*command, "--keep-experts", half], result, idle)
     for title, end in (("cp of what remains", ""), ("cp of what remains, and wait for the disk", f" && sync {copy}/*")):
         script = f"cp -r --reflink=never {result} {copy}{end}"
-        copied = _best(rounds, ["sh", "-c", script], copy, 0)
-        yield title, copied
-        yield f"  pruned / {title}: {pruned.seconds / copied.seconds:.2f} x", copied
+        yield title, _best(rounds, ["sh", "-c", script], copy, 0)
     if has_other:
         python = python_with("compressed-tensors", REQUIREMENTS)
         yield "compressed-tensors 0.20.1", _best(rounds, [str(python), str(PRUNER), str(source), str(other)], other, 0)
