@@ -96,7 +96,7 @@ def _rule_json(rule: Rule) -> dict[str, Any]:
         arguments = _in_order(fields["score"]["method"].get("arguments", {}), rule.score.arguments)
         fields["score"]["method"] = {"name": rule.score.name, "arguments": arguments}
     if isinstance(rule.score, ListedUnits | UnitScores) and rule.score.groups:
-        score = fields["score"][rule.score.field]
+        (score,) = fields["score"].values()  # by its name in JSON, `unitScores`
         score["groups"] = _in_order(score["groups"], sorted(rule.score.groups))
     if isinstance(rule.granularity, Channels):
         fields["granularity"]["channels"]["dim"] = rule.granularity.dim
