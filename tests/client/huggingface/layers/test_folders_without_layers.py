@@ -129,3 +129,11 @@ def test_layers_that_no_longer_follow_their_pattern_are_refused(tmp_path: Path) 
     with pytest.raises(MismatchError, match="remove 2 consecutive layers at a time"):
         prune_folder(LocalClient(), tmp_path / "full", tmp_path / "small", [rules.drop_layers([1])])
     assert not (tmp_path / "small").exists()
+
+
+def test_layers_of_the_least_scores_are_removed(tmp_path: Path) -> None:
+    qwen2().save_pretrained(tmp_path / "full")
+    rule = rules.keep_layers(2, score={"model.layers": [0.9, 0.1, 0.5, 0.2]})
+    target = tmp_path / "small.safetensors"
+    report = LocalClient().prune_file(tmp_path / "full" / "model.safetensors", target, [rule], output="removed")
+    assert report.groups[0].kept == (0, 2)
