@@ -144,7 +144,7 @@ def faults(matrix: Floats, name: str, columns: int | None = None) -> str | None:
 def _faults_of_pairs(matrix: Floats, roots: npt.NDArray[np.float64], name: str) -> str | None:
     if _pairs_are_plausible(matrix, roots):
         return None
-    for rows in with_yields(row_blocks(*matrix.shape, FAULTY_ENTRIES)):
+    for rows in with_yields(row_blocks(len(matrix), len(matrix), FAULTY_ENTRIES)):
         block, limit = matrix[rows], np.outer(roots[rows], roots)
         for wrong, what in (
             (np.abs(block - matrix[:, rows].T) > TOLERANCE * limit, "is not symmetric"),

@@ -1,5 +1,7 @@
 """Products of large matrices: divided among threads, and into pieces where others wait."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -48,7 +50,7 @@ def test_long_product_pauses_between_its_pieces() -> None:
 def test_method_ends_at_a_pause(method: str) -> None:
     weight = CHANCE.standard_normal((256, 256), np.float32)
     keep, gram = weight > 0, Gram.of_inputs(CHANCE.standard_normal((512, 256), np.float32))
-    run = {
+    run: dict[str, Callable[[], object]] = {
         "sparsegpt": lambda: eliminate(weight, gram, by_matrix(9000, np.ones_like(keep))),
         "refit": lambda: refit(weight, keep, gram),
         "swaps": lambda: swap(weight, keep, gram),
