@@ -39,6 +39,7 @@ from pruning_client.huggingface.experts.limits import with_expert_limits
 from pruning_client.huggingface.quantization import check_blocks, check_not_quantized
 from pruning_client.huggingface.result_check import check_result
 from pruning_client.huggingface.result_files import ResultFiles
+from pruning_client.huggingface.transformers_check import TransformersCheck
 from pruning_client.huggingface.vocabulary.folder_files import TokenizerTrim, edit_files
 from pruning_client.results.output_format import Output
 from pruning_client.results.report import Report
@@ -162,30 +163,31 @@ def prune_folder(  # noqa: PLR0913 - one keyword for each option, as of `Client.
     files = ResultFiles(Path(source), components, max_shard_bytes)
     partial = Path(target).with_name(f".prune-{secrets.token_hex(8)}.part")
     try:
-        out = left_out(Path(source), weights, has_removed=output == "removed")
-        copy_folder(Path(source), partial, lambda path: path in out or is_never_copied(path.name))
-        report = client.prune_file(
-            weights,
-            into := files.target(partial),
-            recipe,
-            output=output,
-            statistics=statistics,
-            digests=digests,
-            progress=progress,
-            timeout=timeout,
-        )
-        if isinstance(into, SplitFiles):
-            files.write_indices(partial, into.contents)
-        if output == "removed":
-            new_config = updated_config(configs[0], report, recipe)
-            new_weights = weights_in(partial) or weights
-            warnings = check_result((configs[0], weights), (new_config, new_weights), report.groups)
-            report = with_named_fields(configs[0], report, recipe).with_warnings(*warnings)
-            for group in vocabularies(report, recipe):
-                report = report.with_warnings(*edit_files(Path(source), partial, group, tokenizer))
-            text = json.dumps(new_config, indent=2, ensure_ascii=False)
-            with replacing(partial / CONFIG) as file:
-                file.write(f"{text}\n".encode())
+        with TransformersCheck(configs[0] if output == "removed" else {}) as transformers:
+            out = left_out(Path(source), weights, has_removed=output == "removed")
+            copy_folder(Path(source), partial, lambda path: path in out or is_never_copied(path.name))
+            report = client.prune_file(
+                weights,
+                into := files.target(partial),
+                recipe,
+                output=output,
+                statistics=statistics,
+                digests=digests,
+                progress=progress,
+                timeout=timeout,
+            )
+            if isinstance(into, SplitFiles):
+                files.write_indices(partial, into.contents)
+            if output == "removed":
+                new_config = updated_config(configs[0], report, recipe)
+                new_weights = weights_in(partial) or weights
+                warnings = check_result((configs[0], weights), (new_config, new_weights), report.groups, transformers)
+                report = with_named_fields(configs[0], report, recipe).with_warnings(*warnings)
+                for group in vocabularies(report, recipe):
+                    report = report.with_warnings(*edit_files(Path(source), partial, group, tokenizer))
+                text = json.dumps(new_config, indent=2, ensure_ascii=False)
+                with replacing(partial / CONFIG) as file:
+                    file.write(f"{text}\n".encode())
         check_new(target)
         partial.rename(target)
     finally:

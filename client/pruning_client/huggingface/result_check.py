@@ -15,7 +15,7 @@ from pruning_client.checkpoints.opened import open_source
 from pruning_client.errors import MismatchError
 from pruning_client.huggingface.config_fields import CONFIG, PER_LAYER, Place, name_of
 from pruning_client.huggingface.layers.removal import removals_of
-from pruning_client.huggingface.transformers_check import Shapes, misfits
+from pruning_client.huggingface.transformers_check import Shapes, TransformersCheck
 from pruning_client.results.group_report import UNIT
 from pruning_client.results.model_warning import ModelWarning
 from pruning_client.results.report import GroupReport
@@ -29,17 +29,21 @@ _ELSEWHERE: Final = (
 
 
 def check_result(
-    before: tuple[Mapping[str, Any], Path], after: tuple[Mapping[str, Any], Path], groups: Sequence[GroupReport]
+    before: tuple[Mapping[str, Any], Path],
+    after: tuple[Mapping[str, Any], Path],
+    groups: Sequence[GroupReport],
+    transformers: TransformersCheck,
 ) -> tuple[ModelWarning, ...]:
     """Refuse a result whose tensors are not those of the model that its config describes; return what is not certain.
 
-    `before` and `after` are a config and a file of weights, or the index of several. Raises: MismatchError, OSError.
+    `before` and `after` are a config and a file of weights, or the index of several; `transformers` was started for the
+    first config. Raises: MismatchError, OSError.
     """
     renumbering = Renumbering(groups)
     shapes, new = shapes_of(before[1]), shapes_of(after[1])
     old = {name: shape for tensor, shape in shapes.items() if (name := renumbering.name_of(tensor)) is not None}
     groups = [_as_in_result(group, renumbering) for group in groups]
-    found = misfits((before[0], shapes), (after[0], new), removals_of(groups))
+    found = transformers.misfits((before[0], shapes), (after[0], new), removals_of(groups))
     is_certain = found is not None
     if found is None:
         both = {name: shape for name, shape in old.items() if name in new}

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 
 from pruning_client.huggingface.layers.removal import Removal
 
@@ -31,6 +31,53 @@ _ENVIRONMENT: Final = {
 }
 
 
+class TransformersCheck:
+    """transformers in a child process, which starts at once: it is imported while the weights are pruned.
+
+    A context manager that ends the child. `config`: the model's; where transformers is not installed, or there is no
+    `model_type`, no child starts. `timeout_seconds`: how long an answer may take.
+    """
+
+    def __init__(self, config: Mapping[str, Any], *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        self._timeout_seconds = timeout_seconds
+        is_known = "model_type" in config and all(find_spec(name) is not None for name in _NEEDED)
+        self._child = _started(timeout_seconds) if is_known else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._child is not None:
+            self._child.kill()
+            self._child.communicate()
+
+    def misfits(
+        self,
+        before: tuple[Mapping[str, Any], Shapes],
+        after: tuple[Mapping[str, Any], Shapes],
+        stacks: Sequence[Removal] = (),
+    ) -> list[str] | None:
+        """Return a sentence for each tensor that fitted the model before and does not now; None if that is unknown.
+
+        `before` and `after` are a config and the shapes of the tensors. `stacks` are those that have lost layers: there
+        is also a sentence for each layer with other settings than it had. To be called once.
+        """
+        if self._child is None:
+            return None
+        asked = {
+            "before": _described(*before),
+            "after": _described(*after),
+            "stacks": [{"prefix": each.name, "units": each.layers, "kept": each.kept} for each in stacks],
+        }
+        try:
+            text, _ = self._child.communicate(json.dumps(asked).encode(), self._timeout_seconds)
+            answer = json.loads(text)
+        except (subprocess.TimeoutExpired, ValueError):
+            return None
+        found: list[str] | None = answer.get("misfits")
+        return found
+
+
 def misfits(
     before: tuple[Mapping[str, Any], Shapes],
     after: tuple[Mapping[str, Any], Shapes],
@@ -38,33 +85,19 @@ def misfits(
     *,
     timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> list[str] | None:
-    """Return a sentence for each tensor that fitted the model before and does not now; None if that is unknown.
+    """Return the misfits that `TransformersCheck.misfits` does, with a child for this question alone."""
+    with TransformersCheck(before[0], timeout_seconds=timeout_seconds) as check:
+        return check.misfits(before, after, stacks)
 
-    `before` and `after` are a config and the shapes of the tensors. `stacks` are those that have lost layers: there is
-    also a sentence for each layer with other settings than it had.
-    """
-    if "model_type" not in before[0] or any(find_spec(name) is None for name in _NEEDED):
-        return None
-    asked = {
-        "before": _described(*before),
-        "after": _described(*after),
-        "stacks": [{"prefix": each.name, "units": each.layers, "kept": each.kept} for each in stacks],
-    }
-    command = [sys.executable, "-P", str(_CHILD), str(timeout_seconds)]  # -P: nothing from the current folder
-    try:
-        done = subprocess.run(  # noqa: S603 - this Python
-            command,
-            input=json.dumps(asked).encode(),
-            capture_output=True,
-            timeout=timeout_seconds,
-            check=False,
-            env=os.environ | _ENVIRONMENT,
-        )
-        answer = json.loads(done.stdout)
-    except (subprocess.TimeoutExpired, ValueError):
-        return None
-    found: list[str] | None = answer.get("misfits")
-    return found
+
+def _started(timeout_seconds: float) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(  # noqa: S603 - this Python
+        [sys.executable, "-P", str(_CHILD), str(timeout_seconds)],  # -P: nothing from the current folder
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | _ENVIRONMENT,
+    )
 
 
 def _described(config: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from pruning_client.huggingface.layers.comparison import changed_layers
 from pruning_proto.layer_stacks import split_number
 
 _GRACE_SECONDS: Final = 10
-"""How long the parent has to end this process before it ends on its own: the parent may be gone."""
+"""How long the parent has, once it has asked, to end this process before it ends on its own: it may be gone."""
 
 _IGNORED: Final = ("auto_map", "quantization_config", "_name_or_path")
 """Fields of a config that name other code or other files, or change the tensors of all models alike."""
@@ -43,10 +43,13 @@ class _UnknownModelError(Exception):
 
 def main(timeout_seconds: float) -> int:
     """Answer one question; return the exit status."""
-    signal.alarm(math.ceil(timeout_seconds) + _GRACE_SECONDS)
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what transformers prints is not part of the answer
-    asked = json.load(sys.stdin, object_hook=_with_floats)
+    question = sys.stdin.read()  # nothing, if the parent is gone or has failed
+    if not question:
+        return 0
+    signal.alarm(math.ceil(timeout_seconds) + _GRACE_SECONDS)
+    asked = json.loads(question, object_hook=_with_floats)
     try:
         before, known = _built(asked["before"])
     except Exception as error:  # noqa: BLE001 - whatever the model's own code raises

@@ -7,6 +7,7 @@ import pytest
 
 from pruning_client.errors import MismatchError
 from pruning_client.huggingface.result_check import check_result
+from pruning_client.huggingface.transformers_check import TransformersCheck
 from pruning_client.results.model_warning import ModelWarning
 from pruning_client.results.report import GroupReport
 from pruning_proto.safetensors.header import build
@@ -39,7 +40,8 @@ def check(
 ) -> tuple[ModelWarning, ...]:
     old = written(folder / "old.safetensors", OLD | extra)
     new = written(folder / "new.safetensors", NEW | extra_after)
-    return check_result((before, old), (after, new), [GROUP])
+    with TransformersCheck(before) as transformers:
+        return check_result((before, old), (after, new), [GROUP], transformers)
 
 
 @pytest.mark.parametrize(
