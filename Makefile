@@ -80,7 +80,7 @@ test-image: $(READY) ## build the images cpu and client and run them as a platfo
 clean: ## remove everything that make made
 	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build
 
-$(READY): pyproject.toml constraints.txt hatch_build.py $(wildcard pruning_engine/kernels/compiled/*.c)
+$(READY): pyproject.toml constraints.txt hatch_build.py $(wildcard pruning_engine/kernels/compiled/*.[ch])
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not installed; install Python 3.11 or later, or set PYTHON=/path/to/it" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("make: Python 3.11 or later is needed, $(PYTHON) is %d.%d; set PYTHON=/path/to/a/later/one" % sys.version_info[:2])'
 	$(PYTHON) -m venv .venv
