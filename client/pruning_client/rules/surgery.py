@@ -83,7 +83,7 @@ def keep_layers(
 
 
 def drop_layers(layers: UnitsLike | ByGroup) -> pb.Rule:
-    """Remove the layers that are listed."""
+    """Remove the layers that are listed; of a model with several stacks, by stack: `{"model.layers": "21-28"}`."""
     return _listed("layers", layers, keeps=False)
 
 

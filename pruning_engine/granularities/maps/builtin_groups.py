@@ -15,7 +15,7 @@ from pruning_engine.granularities.maps.attention_maps import llama_kv_groups
 from pruning_engine.granularities.maps.blocks import Blocks, Shapes
 from pruning_engine.granularities.maps.experts.experts_map import experts, experts_of_layers, experts_of_mtp
 from pruning_engine.granularities.maps.found import Found
-from pruning_engine.granularities.maps.layer_maps import layers
+from pruning_engine.granularities.maps.layer_maps import LAYERS, layers
 from pruning_engine.granularities.maps.mlp_maps import bert_ffn, llama_mlp
 from pruning_engine.granularities.maps.vocabulary import vocabulary
 
@@ -127,7 +127,7 @@ MAPS: Final[Mapping[str, GroupMap]] = MappingProxyType(
             (),
             experts_of_mtp,
         ),
-        "layers": GroupMap(
+        LAYERS: GroupMap(
             "Stacks of numbered layers (model.layers.0, transformer.h.0, bert.encoder.layer.0, encoder.block.0 and "
             "decoder.block.0, towers): whole layers with all of their tensors, of at least two that normalize vectors "
             "of one size.",

@@ -11,6 +11,9 @@ from pruning_engine.granularities.maps.blocks import Shapes
 from pruning_engine.granularities.maps.found import Found
 from pruning_proto.layer_stacks import layer_stacks
 
+LAYERS: Final = "layers"
+"""The name of the map."""
+
 _ALL_OF_A_LAYER: Final = "{unit}.*"
 
 

@@ -7,6 +7,7 @@ from typing import Final, NoReturn
 import numpy as np
 
 from pruning_engine.errors import MismatchError, Reason
+from pruning_engine.granularities.maps.layer_maps import LAYERS
 from pruning_engine.granularities.resolved_groups import ResolvedGroup
 from pruning_engine.granularities.units import Units
 from pruning_engine.kernels.backend import BoolArray
@@ -25,6 +26,8 @@ def with_listed(
     """
     place = f"{path}.score.{score.field}"
     refuse_unknown_groups(score.groups, groups, f"{place}.groups")
+    if units.map == LAYERS:
+        _check_stack_named(score, groups, place)
     if sum(group.units for group in groups) > MOST_UNITS:
         _refuse(place, groups[0], f"it and all others have more than {MOST_UNITS:,} units; prune in several calls")
     found = tuple(replace(group, kept=_flags(score, group, place).tobytes()) for group in groups)
@@ -32,6 +35,20 @@ def with_listed(
         _check(group, units, place)
     _check_widths(found, place)
     return found
+
+
+def _check_stack_named(score: ListedUnits, groups: Sequence[ResolvedGroup], path: str) -> None:
+    """Refuse numbers of layers without a stack where there are several: layer 5 of a vision tower is another layer."""
+    if score.every_group is None or len(groups) < 2:
+        return
+    stacks = ", ".join(f"{group.name!r} ({group.units:,} layers)" for group in groups)
+    raise MismatchError(
+        Reason.UNIT_MISFIT,
+        f"{path}.every_group: the model has {len(groups):,} stacks of layers: {stacks}; name the ones that lose "
+        f"layers, with a list for each: in `groups`, or as {groups[0].name}=LIST on the command line",
+        field=f"{path}.every_group",
+        tensor=groups[0].first_name,
+    )
 
 
 def refuse_unknown_groups(named: Mapping[str, object], groups: Sequence[ResolvedGroup], path: str) -> None:

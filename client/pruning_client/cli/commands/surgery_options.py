@@ -42,8 +42,21 @@ def add_surgery_options(parser: ArgumentParser) -> None:
     group.add_argument(
         "--drop-experts", type=_list, metavar="LIST", help="remove these experts of each layer: 3,7,12-15"
     )
-    group.add_argument("--keep-layers", type=_units, metavar="N|LIST", help="keep N layers by --scores; or a list")
-    group.add_argument("--drop-layers", type=_list, metavar="LIST", help="remove these layers, counted from 0: 21-28")
+    group.add_argument(
+        "--keep-layers",
+        type=_layers,
+        action=_ByStack,
+        metavar="N|[STACK=]LIST",
+        help="keep N layers by --scores; or a list, as of --drop-layers",
+    )
+    group.add_argument(
+        "--drop-layers",
+        type=_list_of_layers,
+        action=_ByStack,
+        metavar="[STACK=]LIST",
+        help="remove these layers, counted from 0: 21-28; of a model with several stacks, such as one with a vision "
+        "tower, name the stack: model.language_model.layers=21-28; repeatable, once for each stack",
+    )
     group.add_argument(
         "--keep-tokens", type=Path, metavar="FILE", help="keep the rows of the vocabulary whose ids are in a text file"
     )
@@ -117,6 +130,32 @@ def _ids(path: Path) -> list[int]:
 def _units(text: str) -> int | list[int]:
     """Return a count, or the units of a list."""
     return int(text) if text.isascii() and text.isdecimal() else _list(text)
+
+
+def _layers(text: str) -> int | list[int] | dict[str, list[int]]:
+    """Return a count, the layers of a list, or those of a stack by its name."""
+    return _list_of_layers(text) if "=" in text else _units(text)
+
+
+def _list_of_layers(text: str) -> list[int] | dict[str, list[int]]:
+    """Return the layers of a list, or those of a stack by its name."""
+    stack, equals, units = text.rpartition("=")
+    return {stack: _list(units)} if equals else _list(units)
+
+
+class _ByStack(argparse.Action):
+    """Collects the lists of several stacks; one without a stack is given once."""
+
+    def __call__(
+        self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: str | None = None
+    ) -> None:
+        """Add a value to those given before."""
+        before = getattr(namespace, self.dest)
+        if before is not None:
+            if not isinstance(before, dict) or not isinstance(values, dict) or before.keys() & values.keys():
+                parser.error(f"{option_string} is repeated once for each stack, as STACK=LIST")
+            values = before | values
+        setattr(namespace, self.dest, values)
 
 
 def _list(text: str) -> list[int]:
