@@ -1,9 +1,10 @@
-"""Layers of transformers' models compared with what they were, by the child process that builds the models."""
+"""Layers of transformers' models compared with what they were; once by the child process that builds the models."""
 
 from typing import Any
 
 import transformers
 
+from pruning_client.huggingface.layers.comparison import changed_layers
 from pruning_client.huggingface.layers.removal import Removal
 from pruning_client.huggingface.transformers_check import misfits
 
@@ -17,31 +18,52 @@ SIZES: dict[str, Any] = {
     "use_sliding_window": True,
 }
 TYPES = ["sliding_attention", "full_attention", "full_attention"]
+WRONG_LAYER = (
+    "layer 0 of 'model.layers', which was layer 1, has self_attn.layer_type 'sliding_attention' and had "
+    "'full_attention'"
+)
+
+
+def model(layer_types: list[str]) -> Any:
+    """Return a model with these layers."""
+    config = transformers.Qwen2Config(
+        **SIZES, num_hidden_layers=len(layer_types), layer_types=layer_types, architectures=["Qwen2ForCausalLM"]
+    )
+    return transformers.Qwen2ForCausalLM(config)
+
+
+def changes(kept: list[int], after: Any = None) -> list[str]:
+    """Return what differs in a model of a layer with a window and one without, if these were the layers kept."""
+    found = changed_layers(model(TYPES), after or model(TYPES[:2]), [{"units": 3, "kept": kept}])
+    return list(found)
+
+
+def test_layers_with_their_settings_fit() -> None:
+    assert changes([0, 2]) == []
+
+
+def test_a_layer_with_the_window_of_another_is_named() -> None:
+    assert WRONG_LAYER in changes([1, 2])
+
+
+def test_lists_of_the_config_are_compared() -> None:
+    assert any(text.startswith("layer_types of the config is") for text in changes([1, 2]))
+
+
+def test_a_setting_that_no_config_has_is_compared() -> None:
+    after = model(TYPES[:2])
+    after.model.layers[1].mlp.scale = 2
+    (found,) = changes([0, 2], after)
+    assert found == "layer 1 of 'model.layers', which was layer 2, has mlp.scale 2 and had 'missing'"
 
 
 def described(layer_types: list[str]) -> tuple[dict[str, Any], dict[str, list[int]]]:
     """Return the config and the shapes of a model with these layers."""
-    config = transformers.Qwen2Config(
-        **SIZES, num_hidden_layers=len(layer_types), layer_types=layer_types, architectures=["Qwen2ForCausalLM"]
-    )
-    model = transformers.Qwen2ForCausalLM(config)
-    return config.to_dict(), {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
+    whole = model(layer_types)
+    return whole.config.to_dict(), {name: list(tensor.shape) for name, tensor in whole.state_dict().items()}
 
 
-def test_layers_with_their_settings_fit() -> None:
-    removal = Removal("model.layers", 3, (0, 2))
-    assert misfits(described(TYPES), described(["sliding_attention", "full_attention"]), [removal]) == []
-
-
-def test_a_layer_with_the_window_of_another_is_named() -> None:
-    removal = Removal("model.layers", 3, (1, 2))
-    found = misfits(described(TYPES), described(["sliding_attention", "full_attention"]), [removal])
+def test_the_child_process_compares_layers() -> None:
+    found = misfits(described(TYPES), described(TYPES[:2]), [Removal("model.layers", 3, (1, 2))])
     assert found is not None
-    assert "layer 0 of 'model.layers', which was layer 1, has self_attn.sliding_window 2 and had None" in found
-
-
-def test_lists_of_the_config_are_compared() -> None:
-    removal = Removal("model.layers", 3, (1, 2))
-    found = misfits(described(TYPES), described(["sliding_attention", "full_attention"]), [removal])
-    assert found is not None
-    assert any(text.startswith("layer_types of the config is") for text in found)
+    assert WRONG_LAYER in found
