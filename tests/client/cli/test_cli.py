@@ -170,6 +170,8 @@ def test_run_tells_programs_which_units_are_kept(server: ServerProcess, out: Pat
         "kept": [0, 3],
         "tensors": ["fc1.weight", "fc2.weight"],
         "config": {"width": 2},
+        "map": "",
+        "scored": ["fc1.weight", "fc2.weight"],
     }
 
 

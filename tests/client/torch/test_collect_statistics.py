@@ -326,7 +326,11 @@ def test_progress_is_reported_after_each_batch() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"kind": "grams"}, RecipeError, "kind: this is 'norms' or 'gram' or 'inputs', got 'grams'"),
+        (
+            {"kind": "grams"},
+            RecipeError,
+            "kind: this is 'norms' or 'gram' or 'inputs' or 'layers' or 'experts', got 'grams'",
+        ),
         ({"sample_rows": 0}, RecipeError, "at least one row"),
         ({"include": "wight"}, MismatchError, "'wight' matches no weight of a layer; the nearest are weight"),
         ({"include": "re:("}, RecipeError, "is not a regular expression"),
