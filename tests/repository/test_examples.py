@@ -47,6 +47,7 @@ def try_out(example: Example, folder: Path, address: str) -> None:
     assert done.returncode == 0, f"{example.code}\n{done.stdout}{done.stderr}"
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: str(document.relative_to(ROOT)))
 def test_examples_run(document: Path, folder: Path, server: ServerProcess) -> None:
     for example in examples_in(document.read_text(encoding="utf-8")):

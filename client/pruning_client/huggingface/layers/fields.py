@@ -1,7 +1,8 @@
 """Fields of config.json that are about single layers, as transformers 5.23's 804 config classes and vLLM have them.
 
 Beside these, any list with an entry for each layer is cut if its name has the word `layer`. Which of them a model has
-was found by looking at the defaults of every config class (`tests/client/huggingface/test_layer_fields.py` repeats it).
+was found by looking at the defaults of every config class; `tests/client/huggingface/layers/test_fields.py` looks again
+at their lists.
 """
 
 from dataclasses import dataclass
