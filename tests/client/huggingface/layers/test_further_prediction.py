@@ -55,7 +55,8 @@ def test_the_block_behind_moves_down_and_transformers_leaves_it_out(tmp_path: Pa
     moved = {name.replace(f"layers.{LAYERS}.", f"layers.{LAYERS - 1}."): tensor for name, tensor in block.items()}
     assert all(torch.equal(result[name], tensor) for name, tensor in moved.items())
     assert not any(name.startswith(f"model.layers.{LAYERS}.") for name in result)
-    small, found = transformers.DeepseekV3ForCausalLM.from_pretrained(tmp_path / "small", output_loading_info=True)
+    kind: Any = transformers.DeepseekV3ForCausalLM
+    small, found = kind.from_pretrained(tmp_path / "small", output_loading_info=True)
     assert (small.config.num_hidden_layers, small.config.num_nextn_predict_layers) == (LAYERS - 1, 1)
     assert not found["missing_keys"]
     assert found["unexpected_keys"]
