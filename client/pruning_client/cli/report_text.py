@@ -32,20 +32,38 @@ def report_text(report: Report, width: int | None, *, with_seed: bool, top: int 
 
     `with_seed`: and its seed, which matters if a rule is random.
     """
-    table = _tensors_table(report, top)
     seed = f", seed {report.seed}" if with_seed else ""
     groups = [_groups_text(report, width), ""] if report.groups else []
+    only_units = bool(report.groups) and not report.tensors
     lines = [
         *groups,
-        table.render(width),
-        *shown_line(len(table.rows), len(report.tensors)),
-        "",
-        *_model_lines(report.model, report.largest_not_selected, width),
+        *(_unit_lines(report) if only_units else _weight_lines(report, width, top)),
         _seconds(report),
         f"on {report.device}{seed}",
         *_digests(report),
     ]
     return "\n".join(lines)
+
+
+def _weight_lines(report: Report, width: int | None, top: int | None) -> list[str]:
+    table = _tensors_table(report, top)
+    return [
+        table.render(width),
+        *shown_line(len(table.rows), len(report.tensors)),
+        "",
+        *_model_lines(report.model, report.largest_not_selected, width),
+    ]
+
+
+def _unit_lines(report: Report) -> list[str]:
+    """Return what was removed where all rules are over whole units, so that no tensor is ranked by its entries."""
+    units = sum(group.units for group in report.groups)
+    removed = units - sum(len(group.kept) for group in report.groups)
+    lines = [f"removed: {removed:,} of {counted(units, 'unit')}, in {counted(len(report.groups), 'group')}"]
+    if report.model is not None:
+        model = report.model
+        lines.append(f"the model had {model.entries:,} parameters in {bytes_text(model.weight_bytes)}")
+    return [*lines, ""]
 
 
 def packed_lines(report: Report, *, canonical_zero: bool) -> list[str]:

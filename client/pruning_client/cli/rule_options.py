@@ -93,6 +93,13 @@ def rules_of(options: Namespace) -> Rules:
         raise in_rule(error, 0) from error
 
 
+def refuse_rule_options(options: Namespace) -> None:
+    """Raise a UsageError for options of a rule over weights or channels, where no option asks for such a rule."""
+    given = ", ".join(_FLAGS[name] for name in _arguments(options))
+    if given:
+        raise UsageError(f"{given}: for a rule beside the whole units; give its --method or --map too, or leave it out")
+
+
 def takes_amount(method: str | None) -> bool:
     """Whether a method needs an amount; None, of a recipe file, does not."""
     return method is not None and "amount" in _ARGUMENTS[method]

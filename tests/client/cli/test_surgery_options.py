@@ -111,3 +111,27 @@ def test_wrong_input_is_refused(
     assert status == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_report_of_whole_units_says_what_was_removed(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(model, "-o", str(tmp_path / "out"), "--keep-experts", "3") == 0
+    text = capsys.readouterr().out
+    assert f"removed: {2 * (EXPERTS - 3)} of {2 * EXPERTS} units, in 2 groups" in text
+    assert "not selected" not in text
+
+
+@pytest.mark.parametrize("options", [("--amount", "0.5"), ("--round-to", "8"), ("--update", "refit")])
+def test_options_of_no_rule_are_refused(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, str]
+) -> None:
+    assert run(model, "-o", str(tmp_path / "out"), "--keep-experts", "3", *options) == 2
+    assert f"{options[0]}: for a rule beside the whole units" in capsys.readouterr().err
+
+
+def test_pattern_beside_experts_is_a_rule(model: Path, tmp_path: Path) -> None:
+    options = ("--n-of-m", "2:4", "--include", "*.w1.weight")
+    assert run(model, "-o", str(tmp_path / "out"), "--keep-experts", "3", *options) == 0
+    weight = loaded(tmp_path / "out")[f"{block(1)}.experts.0.w1.weight"]
+    assert np.count_nonzero(weight) == weight.size // 2

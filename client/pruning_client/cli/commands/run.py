@@ -18,7 +18,7 @@ from pruning_client.cli.arguments import UsageError, add_canonical_zero, add_qui
 from pruning_client.cli.commands.surgery_options import add_surgery_options, removes_whole_units, surgery_rules
 from pruning_client.cli.report_text import packed_lines, plan_text, report_text
 from pruning_client.cli.result_path import STDOUT, add_overwriting, may_replace_folder, result_path
-from pruning_client.cli.rule_options import add_rule_options, option_warnings, rules_of
+from pruning_client.cli.rule_options import add_rule_options, option_warnings, refuse_rule_options, rules_of
 from pruning_client.cli.server_options import add_server_options
 from pruning_client.cli.service import Service, open_service
 from pruning_client.cli.statistics_option import choose_method, statistics_of
@@ -145,7 +145,9 @@ def _recipe(options: Namespace) -> Recipe:
         return recipe_of(rules_of(options), options.seed)
     if options.recipe is not None:
         raise UsageError("--recipe replaces the options that say what is removed; put them into the recipe")
-    has_others = options.method is not None or options.map is not None
+    has_others = any(given is not None for given in (options.method, options.map, options.n_of_m))
+    if not has_others:
+        refuse_rule_options(options)
     return recipe_of([*found, *(rules_in(rules_of(options)) if has_others else ())], options.seed)
 
 
