@@ -23,11 +23,12 @@ def changed_layers(before: Any, after: Any, stacks: Sequence[Mapping[str, Any]])
     `stacks` have the number of `units`, and those that are `kept`.
     """
     old, new = _lists_of_modules(before), _lists_of_modules(after)
+    smaller = set(_smaller_sizes(before.config.to_dict(), after.config.to_dict()))
     for stack in stacks:
         units, kept = stack["units"], stack["kept"]
         for path in old.keys() & new.keys():
             if (len(old[path]), len(new[path])) == (units, len(kept)):
-                yield from _changed_modules(path, old[path], new[path], kept)
+                yield from _changed_modules(path, old[path], new[path], kept, smaller)
         yield from _changed_lists(before.config, after.config, units, kept)
 
 
@@ -42,14 +43,34 @@ def _lists_of_modules(model: Any) -> dict[str, Sequence[Any]]:
     return found
 
 
-def _changed_modules(path: str, old: Sequence[Any], new: Sequence[Any], kept: Sequence[int]) -> Iterator[str]:
+def _changed_modules(
+    path: str, old: Sequence[Any], new: Sequence[Any], kept: Sequence[int], smaller: set[tuple[int, int]]
+) -> Iterator[str]:
     for number, was in enumerate(kept):
         settings = _settings(new[number]), _settings(old[was])
         for name in sorted(settings[0].keys() | settings[1].keys()):
             now, then = (each.get(name, "missing") for each in settings)
-            if now != then:
+            if now != then and not _is_smaller(then, now, smaller):
                 yield f"layer {number} of {path!r}, which was layer {was}, has {name} {now!r} and had {then!r}"
                 break
+
+
+def _smaller_sizes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tuple[int, int]]:
+    """Return the numbers of two configs that other rules of the recipe made smaller, such as intermediate_size.
+
+    Those of layers are left out: no setting of a module follows them.
+    """
+    for name, then in before.items():
+        now = after.get(name)
+        if isinstance(then, dict) and isinstance(now, dict):
+            yield from _smaller_sizes(then, now)
+        elif "layer" not in name and type(then) is int and type(now) is int and 0 < now < then:
+            yield then, now
+
+
+def _is_smaller(then: object, now: object, smaller: set[tuple[int, int]]) -> bool:
+    """Whether a size of a module changed in the ratio of one of the config, as 2 * intermediate_size does with it."""
+    return type(then) is int and type(now) is int and any(now * was == then * left for was, left in smaller)
 
 
 def _settings(layer: Any) -> dict[str, object]:

@@ -24,10 +24,13 @@ WRONG_LAYER = (
 )
 
 
-def model(layer_types: list[str]) -> Any:
-    """Return a model with these layers."""
+def model(layer_types: list[str], **sizes: int) -> Any:
+    """Return a model with these layers, and other sizes."""
     config = transformers.Qwen2Config(
-        **SIZES, num_hidden_layers=len(layer_types), layer_types=layer_types, architectures=["Qwen2ForCausalLM"]
+        **(SIZES | sizes),
+        num_hidden_layers=len(layer_types),
+        layer_types=layer_types,
+        architectures=["Qwen2ForCausalLM"],
     )
     return transformers.Qwen2ForCausalLM(config)
 
@@ -48,6 +51,17 @@ def test_a_layer_with_the_window_of_another_is_named() -> None:
 
 def test_lists_of_the_config_are_compared() -> None:
     assert any(text.startswith("layer_types of the config is") for text in changes([1, 2]))
+
+
+def test_layers_with_fewer_channels_fit() -> None:
+    assert changes([0, 2], model(TYPES[:2], intermediate_size=3)) == []
+
+
+def test_a_size_that_the_config_does_not_have_is_compared() -> None:
+    after = model(TYPES[:2], intermediate_size=3)
+    after.model.layers[1].mlp.up_proj.out_features = 2
+    (found,) = changes([0, 2], after)
+    assert found == "layer 1 of 'model.layers', which was layer 2, has mlp.up_proj.out_features 2 and had 6"
 
 
 def test_a_setting_that_no_config_has_is_compared() -> None:
