@@ -64,7 +64,7 @@ def _smaller_sizes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Itera
         now = after.get(name)
         if isinstance(then, dict) and isinstance(now, dict):
             yield from _smaller_sizes(then, now)
-        elif "layer" not in name and type(then) is int and type(now) is int and 0 < now < then:
+        elif "layer" not in str(name) and type(then) is int and type(now) is int and 0 < now < then:
             yield then, now
 
 
