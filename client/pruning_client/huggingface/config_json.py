@@ -144,7 +144,7 @@ def with_named_fields(config: Mapping[str, Any], report: Report, recipe: pb.Reci
             continue
         values = _values_of(config, counted(group), recipe)
         named = {name_of(place): value for place, value in values.items() if isinstance(value, int)}
-        groups.append(replace(group, config=named or group.config))  # a multiplier is no number of units
+        groups.append(replace(group, config=named or group.config))  # a multiplier does not count units
     return replace(report, groups=tuple(groups))
 
 

@@ -18,7 +18,7 @@ _EXPECTED: Final = "units are numbers from 0 on, or text such as '3,7,12-15'"
 
 
 def units_of(value: UnitsLike, field: str) -> list[int]:
-    """Return units, ascending. Raises: RecipeError if there are none, or one is given twice or is no such number."""
+    """Return units, ascending. Raises: RecipeError if there are none, or one is given twice or is out of range."""
     units = _in_text(value, field) if isinstance(value, str) else _numbers(value, field)
     if not units:
         raise recipe_error(Reason.INVALID_RECIPE, field, f"name at least one unit; {_EXPECTED}")

@@ -1,7 +1,7 @@
 """Numbered tensors of a group: which parameters each unit owns, and how many units there are.
 
 The units are the numbers from 0 on without a gap, or as many as the group says. A number that an earlier rule of the
-recipe has removed is no gap.
+recipe has removed does not count as a gap.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -120,7 +120,7 @@ def _ids(path: Path) -> list[int]:
     except ValueError:
         content = ",".join(re.split(r"[\s,]+", text.strip()))
     if not isinstance(content, list | str | int) or isinstance(content, bool):
-        raise UsageError(f"{path}: is no list of ids: numbers, or ranges such as 0-31999")
+        raise UsageError(f"{path}: is not a list of ids: numbers, or ranges such as 0-31999")
     try:
         return units_of(content, str(path))
     except RecipeError as error:

@@ -39,7 +39,7 @@ def renumbered(content: Mapping[str, Any], kept: KeptIds, file: str) -> dict[str
 
 
 def special_ids(content: Mapping[str, Any], rows: int) -> frozenset[int]:
-    """Return the token ids that a config file needs, of a vocabulary with so many rows."""
+    """Return the token ids that a config file needs, of a vocabulary of `rows` rows."""
     seen: set[int] = set()
 
     def needed(number: int) -> int:
