@@ -16,7 +16,7 @@ import transformers
 from safetensors.numpy import save_file
 
 from pruning_client.checkpoints.file import FileSource
-from pruning_client.huggingface.transformers_check import misfits
+from pruning_client.huggingface.transformers_check import TransformersCheck
 
 PRUNE = Path(sys.executable).with_name("prune")
 PYTHON = (sys.executable, "-P")
@@ -124,7 +124,8 @@ def test_child_that_builds_the_model_runs(folder: Path, monkeypatch: pytest.Monk
     monkeypatch.syspath_prepend("")
     config = json.loads((folder / "model" / "config.json").read_text())
     shapes = {entry.name: entry.shape for entry in FileSource(folder / "model" / "model.safetensors").layout.tensors}
-    assert misfits((config, shapes), (config, shapes)) == []
+    with TransformersCheck(config) as check:
+        assert check.misfits((config, shapes), (config, shapes)) == []
     assert traces(folder) == []
 
 

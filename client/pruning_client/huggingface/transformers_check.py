@@ -78,18 +78,6 @@ class TransformersCheck:
         return found
 
 
-def misfits(
-    before: tuple[Mapping[str, Any], Shapes],
-    after: tuple[Mapping[str, Any], Shapes],
-    stacks: Sequence[Removal] = (),
-    *,
-    timeout_seconds: float = TIMEOUT_SECONDS,
-) -> list[str] | None:
-    """Return the misfits that `TransformersCheck.misfits` does, with a child for this question alone."""
-    with TransformersCheck(before[0], timeout_seconds=timeout_seconds) as check:
-        return check.misfits(before, after, stacks)
-
-
 def _started(timeout_seconds: float) -> subprocess.Popen[bytes]:
     return subprocess.Popen(  # noqa: S603 - this Python
         [sys.executable, "-P", str(_CHILD), str(timeout_seconds)],  # -P: nothing from the current folder

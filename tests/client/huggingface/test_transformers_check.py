@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import transformers
 
-from pruning_client.huggingface.transformers_check import Shapes, misfits
+from pruning_client.huggingface.transformers_check import Shapes, TransformersCheck
 
 SIZES: dict[str, Any] = {
     "vocab_size": 8,
@@ -29,7 +29,8 @@ def shapes(**changed: list[int]) -> dict[str, list[int]]:
 
 
 def asked(after_config: Mapping[str, Any], after_shapes: Shapes) -> list[str] | None:
-    return misfits((config(), shapes()), (after_config, after_shapes))
+    with TransformersCheck(config()) as check:
+        return check.misfits((config(), shapes()), (after_config, after_shapes))
 
 
 def test_model_of_the_config_fits() -> None:
@@ -50,7 +51,8 @@ def test_config_that_is_refused_is_a_misfit() -> None:
 
 def test_misfits_of_the_source_are_not_reported() -> None:
     odd = shapes(extra=[3])
-    assert misfits((config(), odd), (config(), odd)) == []
+    with TransformersCheck(config()) as check:
+        assert check.misfits((config(), odd), (config(), odd)) == []
 
 
 @pytest.mark.parametrize(
@@ -60,8 +62,11 @@ def test_misfits_of_the_source_are_not_reported() -> None:
 )
 def test_model_that_transformers_does_not_know(changed: dict[str, Any]) -> None:
     unknown = config(**changed)
-    assert misfits((unknown, shapes()), (unknown, shapes())) is None
+    with TransformersCheck(unknown) as check:
+        assert check.misfits((unknown, shapes()), (unknown, shapes())) is None
 
 
 def test_child_process_has_a_time_limit() -> None:
-    assert misfits((config(), shapes()), (config(), shapes()), timeout_seconds=0.01) is None
+    described = config(), shapes()
+    with TransformersCheck(config(), timeout_seconds=0.01) as check:
+        assert check.misfits(described, described) is None

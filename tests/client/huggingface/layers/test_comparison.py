@@ -6,7 +6,7 @@ import transformers
 
 from pruning_client.huggingface.layers.comparison import changed_layers
 from pruning_client.huggingface.layers.removal import Removal
-from pruning_client.huggingface.transformers_check import misfits
+from pruning_client.huggingface.transformers_check import TransformersCheck
 
 SIZES: dict[str, Any] = {
     "vocab_size": 8,
@@ -78,6 +78,8 @@ def described(layer_types: list[str]) -> tuple[dict[str, Any], dict[str, list[in
 
 
 def test_the_child_process_compares_layers() -> None:
-    found = misfits(described(TYPES), described(TYPES[:2]), [Removal("model.layers", 3, (1, 2))])
+    before = described(TYPES)
+    with TransformersCheck(before[0]) as check:
+        found = check.misfits(before, described(TYPES[:2]), [Removal("model.layers", 3, (1, 2))])
     assert found is not None
     assert WRONG_LAYER in found
