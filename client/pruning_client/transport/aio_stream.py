@@ -51,7 +51,8 @@ async def converse(
         await _receive(call, exchange, sender, writer, report_progress)
     except grpc.aio.AioRpcError as error:
         if not sender.is_explained:
-            raise await status.in_place_of(error) from None
+            _raise_unless_ok(await status.in_place_of(error))
+            await writer.done()
     except asyncio.CancelledError:  # of this task; or of the call alone, which grpc.aio raises in the same way
         if cancellations() > cancelled_before or not sender.is_explained:
             raise
@@ -62,6 +63,12 @@ async def converse(
         await settled(sender.stopped(), writer.writing)
     if sender.cause is not None:
         raise sender.cause
+
+
+def _raise_unless_ok(sent: grpc.aio.AioRpcError) -> None:
+    """Raise how a call failed. Its result is whole if the server ended it well, and only a write came too late."""
+    if sent.code() is not grpc.StatusCode.OK:
+        raise sent from None
 
 
 def _end_when_stalled(sender: "_Sender", attempts: Attempts) -> Callable[[], object] | None:

@@ -1,17 +1,23 @@
 """What `aio_status` relies on and grpc.aio does not promise: the status of an ended call can be read at once."""
 
 import asyncio
+import functools
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
-from pruning_client.transport.aio_status import immediately, status_error
+from pruning_client import AsyncClient, rules
+from pruning_client.transport import aio_connection
+from pruning_client.transport.aio_status import Call, immediately, status_error
+from pruning_client.transport.aio_stream import Begin, converse
 from pruning_proto.framing import decode_response
 from pruning_proto.names import PRUNE_PATH
 from pruning_proto.v1 import pruning_pb2 as pb
-from tests.client.scripted import scripted_server
+from tests.client.scripted import data, plan, report, scripted_server
+from tests.client.tiny_files import weight, written
 
 TRIED_WITH = "1.85.1"
 """The newest version of grpcio that this was seen to hold for."""
@@ -61,3 +67,37 @@ def test_status_of_an_ended_call_waits_for_nothing() -> None:
 def test_coroutine_that_waits_is_refused() -> None:
     with pytest.raises(RuntimeError, match="makes the status of an ended call wait"):
         immediately(forever())
+
+
+def with_a_late_write(begin: Begin) -> Call:
+    """Begin a call, and let grpc.aio overwrite the server's status with the one of a write that came after its end."""
+    call: Any = begin()
+    once = iter([True])  # grpc.aio calls back for this status too
+
+    def overwrite(_: Any) -> None:
+        if next(once, False):
+            late = functools.partial(call._cython_call.set_internal_error, "a write that came too late")
+            asyncio.get_running_loop().call_soon(late)
+
+    call.add_done_callback(overwrite)
+    return call  # type: ignore[no-any-return]
+
+
+def test_result_is_whole_though_a_write_came_after_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = written(tmp_path / "in", weight(1, 2, 3, 4))
+
+    def answer(requests: Iterator[pb.PruneRequest], _: grpc.ServicerContext) -> Iterator[pb.PruneResponse]:
+        next(requests)
+        yield from (plan(), data(model.read_bytes()), report())
+
+    def converse_late(begin: Begin, *arguments: Any) -> Any:
+        return converse(functools.partial(with_a_late_write, begin), *arguments)
+
+    async def prune(address: str) -> None:
+        async with AsyncClient(address, retries=0) as client:
+            await client.prune_file(model, tmp_path / "out", rules.l1_unstructured(0.5))
+
+    monkeypatch.setattr(aio_connection, "converse", converse_late)
+    with scripted_server(answer) as address:
+        asyncio.run(prune(address))
+    assert (tmp_path / "out").read_bytes() == model.read_bytes()
