@@ -27,7 +27,7 @@ class WarningKind(StrEnum):
     WEIGHT_NORM = "weight_norm"
     """Of a weight-normed weight, whole channels are zero: the model computes 0 / 0 there."""
     NOTHING_PRUNED = "nothing_pruned"
-    """A fraction was asked for, and it rounded to no weight or channel anywhere."""
+    """A fraction rounded to no weight or channel anywhere, or a rule keeps all units."""
     LEFT_DENSE = "left_dense"
     """Tensors are not whole groups of n_of_m, and are left as they are."""
     UNITS_BY_WEIGHTS = "units_by_weights"

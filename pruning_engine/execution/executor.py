@@ -23,7 +23,8 @@ from pruning_engine.kernels.backend import Backend
 from pruning_engine.kernels.devices import backend_for
 from pruning_engine.planning.plan import Plan, PlannedParameter
 from pruning_engine.planning.scheduler import Arrive, Finish, Run, Schedule, Step
-from pruning_engine.recipe import Method, OutputForm, Rule, Scope
+from pruning_engine.planning.units.kept_counts import nothing_removed_warnings
+from pruning_engine.recipe import Kept, Method, OutputForm, Rule, Scope
 from pruning_engine.report import GroupReport, ModelTotals, Report, TensorReport
 from pruning_engine.runtime.clear_in_steps import clear_in_steps
 from pruning_engine.runtime.threads import in_parallel
@@ -117,17 +118,26 @@ class Pruning:
         indices = sorted(self._reports)
         tensors = tuple(self._reports[index] for index in indices)
         parameters = [self._plan.parameters[index] for index in indices]
-        warnings = warnings_about(self._plan.recipe.rules, parameters, tensors)
+        groups, known = self._all_groups(), {group.rule for group in self._plan.groups if group.kept}
+        ranked = [group for group in groups if group.rule not in known and self._counts_kept(group)]
+        warnings = (
+            *warnings_about(self._plan.recipe.rules, parameters, tensors),
+            *nothing_removed_warnings(ranked),
+        )
         return Report(
             tensors=tensors,
             seconds={"prune": self._seconds},
             device=self._backend.device,
             seed=self._seed,
             reproducible=self._plan.reproducible,
-            groups=self._all_groups(),
+            groups=groups,
             model=self._totals(),
             warnings=(*self._plan.warnings, *warnings),
         )
+
+    def _counts_kept(self, group: GroupReport) -> bool:
+        """Whether the rule of a group says how many of its units are kept."""
+        return isinstance(self._plan.recipe.rules[group.rule].amount, Kept)
 
     def _totals(self) -> ModelTotals:
         """Return the totals of the model; what is left out before any data is not looked at, and counts as zero."""

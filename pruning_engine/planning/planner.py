@@ -36,6 +36,7 @@ from pruning_engine.planning.surgery.operation import operate, remaining_options
 from pruning_engine.planning.surgery.surgery import Surgery
 from pruning_engine.planning.tied_heads import tied_head_warnings
 from pruning_engine.planning.units.consumers import find_consumers, inputs_of_maps, users_of_units
+from pruning_engine.planning.units.kept_counts import nothing_removed_warnings
 from pruning_engine.planning.units.rule_groups import KnownGroups, find_rule_groups
 from pruning_engine.planning.units.same_width import same_width_warnings
 from pruning_engine.planning.units.weights_only import weights_only_warnings
@@ -113,6 +114,7 @@ def make_plan(  # noqa: PLR0913 - `options` has all that few plans need
     barriers = [number for number, stage in enumerate(stages.all) if stage.is_barrier]
     footprints = Footprints(recipe, groups)
     footprint = [footprints.of(parameter) for parameter in planned]
+    known_groups = _known_groups(groups, surgery)
     plan = Plan(
         recipe=recipe,
         output=output,
@@ -128,9 +130,10 @@ def make_plan(  # noqa: PLR0913 - `options` has all that few plans need
             *left_dense_warnings(recipe, planned),
             *weights_only_warnings(recipe),
             *same_width_warnings(recipe, groups),
+            *nothing_removed_warnings(known_groups),
         ),
         surgery=surgery,
-        groups=_known_groups(groups, surgery),
+        groups=known_groups,
         scan_sparsities=tuple(sorted(set(options.scan_sparsities or DEFAULT_SPARSITIES))),
     )
     clear_in_steps(selected, footprint)

@@ -8,6 +8,7 @@ import pytest
 
 from pruning_client import rules
 from pruning_client.errors import MismatchError, PruningError, RecipeError
+from pruning_client.statistics.unit_scores import unmeasured_units
 from pruning_proto.v1 import pruning_pb2 as pb
 from tests.client.tiny_files import F32, checkpoint, floats, written
 
@@ -103,3 +104,15 @@ def test_sums_without_counts_are_refused(tmp_path: Path) -> None:
 def test_what_is_invalid_is_refused(build: Callable[[], pb.Rule], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         build()
+
+
+def test_units_that_were_not_measured_are_named(tmp_path: Path) -> None:
+    tensors = {f"{MLP}:unit_sum": (F32, (2,), floats(2.0, 0.0)), f"{MLP}:unit_count": (F32, (2,), floats(4.0, 0.0))}
+    assert unmeasured_units(written(tmp_path / "s.safetensors", checkpoint(tensors))) == {MLP: (1,)}
+
+
+def test_groups_that_were_not_measured_are_refused(tmp_path: Path) -> None:
+    tensors = {f"{MLP}:unit_sum": (F32, (2,), floats(0.0, 0.0)), f"{MLP}:unit_count": (F32, (1,), floats(0.0))}
+    file = written(tmp_path / "s.safetensors", checkpoint(tensors))
+    with pytest.raises(PruningError, match=r"unit_count': is 0: nothing was measured"):
+        rules.keep_experts(1, score=file)

@@ -17,6 +17,7 @@ from pruning_client.errors import recipe_error
 from pruning_client.recipes.amounts import kept
 from pruning_client.recipes.unit_lists import UnitsLike
 from pruning_client.recipes.unit_lists import units_of as units_of  # noqa: PLC0414 - a name of this module
+from pruning_client.recipes.unit_lists import units_text as units_text  # noqa: PLC0414 - a name of this module
 from pruning_client.rules.parts import PriorName, ScopeName, at_least_one, ranking, rule_of
 from pruning_client.statistics.unit_scores import UnitScoresLike, unit_scores_of
 from pruning_proto.reasons import Reason

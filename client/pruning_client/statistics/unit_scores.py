@@ -1,7 +1,8 @@
 """Scores of units, such as experts and layers, by the name of their group: given as numbers, or in a file.
 
 A file of safetensors has `<group>:unit_scores`, one number per unit; or what can be added up over batches and
-processes, `<group>:unit_sum` and `<group>:unit_count`, whose quotient is the score. Other tensors in it are ignored.
+processes, `<group>:unit_sum` and `<group>:unit_count`, whose quotient is the score: 0 for a unit that nothing was
+counted of, such as an expert that no token chose (`unmeasured_units`). Other tensors in it are ignored.
 """
 
 import math
@@ -29,12 +30,7 @@ def unit_scores_of(scores: UnitScoresLike) -> dict[str, tuple[float, ...]]:
     """Return the scores of each group. Raises: OSError, CheckpointError, MismatchError, RecipeError."""
     if isinstance(scores, Mapping):
         return {str(group): _checked(group, values) for group, values in scores.items()}
-    where = "the statistics"
-    if isinstance(scores, str | PathLike):
-        where = fspath(scores)
-        tensors = _tensors_in(where)
-    else:
-        tensors = dict(scores.tensors)
+    where, tensors = _tensors_of(scores)
     found = {name.removesuffix(UNIT_SCORES): _values(name, tensors) for name in tensors if name.endswith(UNIT_SCORES)}
     found |= {name.removesuffix(UNIT_SUM): _means(name, tensors) for name in tensors if name.endswith(UNIT_SUM)}
     if not found:
@@ -43,6 +39,27 @@ def unit_scores_of(scores: UnitScoresLike) -> dict[str, tuple[float, ...]]:
             f"GROUP{UNIT_COUNT}, such as model.layers.0.mlp{UNIT_SCORES} of shape [experts]"
         )
     return {group: _checked(group, values) for group, values in found.items()}
+
+
+def unmeasured_units(scores: UnitScoresLike) -> dict[str, tuple[int, ...]]:
+    """Return the units that have a score of 0 because nothing was counted of them, of each group that has such.
+
+    Raises: as `unit_scores_of`.
+    """
+    if isinstance(scores, Mapping):
+        return {}
+    _, tensors = _tensors_of(scores)
+    counts = {name.removesuffix(UNIT_COUNT): _values(name, tensors) for name in tensors if name.endswith(UNIT_COUNT)}
+    found = {group: tuple(unit for unit, count in enumerate(each) if not count) for group, each in counts.items()}
+    return {group: units for group, units in found.items() if units}
+
+
+def _tensors_of(scores: "Statistics | str | PathLike[str]") -> "tuple[str, dict[str, StatisticsTensor]]":
+    """Return the tensors of statistics or a file, after what to call them in a message."""
+    if isinstance(scores, str | PathLike):
+        where = fspath(scores)
+        return where, _tensors_in(where)
+    return "the statistics", dict(scores.tensors)
 
 
 def _tensors_in(path: str) -> "dict[str, StatisticsTensor]":
@@ -58,7 +75,10 @@ def _tensors_in(path: str) -> "dict[str, StatisticsTensor]":
 
 
 def _means(name: str, tensors: "Mapping[str, StatisticsTensor]") -> tuple[float, ...]:
-    """Return sums divided by their counts; a unit that nothing was counted of has a score of 0."""
+    """Return sums divided by their counts; a unit that nothing was counted of has a score of 0.
+
+    Raises: MismatchError if nothing was counted of any.
+    """
     count_name = name.removesuffix(UNIT_SUM) + UNIT_COUNT
     if count_name not in tensors:
         raise tensor_error(Reason.MISSING_COMPANION, name, f"needs the counts beside it, {count_name!r}")
@@ -68,6 +88,12 @@ def _means(name: str, tensors: "Mapping[str, StatisticsTensor]") -> tuple[float,
     if len(counts) != len(sums):
         description = f"has {len(counts)} counts for {len(sums)} sums; there is one for each unit, or one for all"
         raise tensor_error(Reason.SHAPE_MISMATCH, count_name, description)
+    if not any(counts):
+        raise tensor_error(
+            Reason.INVALID_AUXILIARY,
+            count_name,
+            "is 0: nothing was measured, so that its units have no order; measure on inputs that reach them",
+        )
     return tuple(total / count if count else 0.0 for total, count in zip(sums, counts, strict=True))
 
 

@@ -10,6 +10,7 @@ from pruning_engine.granularities.resolved_groups import ResolvedGroup
 from pruning_engine.granularities.units import Units
 from pruning_engine.planning.stages import Groups
 from pruning_engine.planning.units.group_resolution import Finding, find_groups, refuse_shared
+from pruning_engine.planning.units.kept_counts import check_kept_count
 from pruning_engine.planning.units.listed_units import check_blocks, refuse_unknown_groups, with_listed
 from pruning_engine.recipe import (
     ImportanceScores,
@@ -51,6 +52,7 @@ def groups_of_rule(rule: Rule, units: Units, parameters: Parameters, path: str, 
     finding = replace(finding, scores_routers=rule.score.scores_routers)
     groups = find_groups(units, parameters, f"{path}.granularity.units", finding)
     check_blocks(units, groups, path)
+    check_kept_count(rule, groups, path)
     if not _ranks_tensors(rule.score):
         groups = tuple(replace(group, is_scored=False) for group in groups)
     if isinstance(rule.score, ListedUnits):

@@ -69,6 +69,25 @@ def test_experts_are_chosen_by_scores_in_a_file(model: Path, tmp_path: Path) -> 
     )
 
 
+def test_experts_that_were_not_measured_are_told(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    numbers = {"unit_sum": (4, 3, 0, 2), "unit_count": (2, 2, 0, 2)}
+    tensors = {
+        f"{block(layer)}:{name}": (F32, (EXPERTS,), floats(*each))
+        for layer in range(2)
+        for name, each in numbers.items()
+    }
+    scores = written(tmp_path / "reap.safetensors", checkpoint(dict(tensors)))
+    assert run(model, "-o", str(tmp_path / "out"), "--keep-experts", "3", "--scores", str(scores)) == 0
+    assert f"of group '{block(1)}' nothing was counted of units 2" in capsys.readouterr().err
+
+
+def test_keeping_all_experts_is_told(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(model, "-o", str(tmp_path / "out"), "--keep-experts", "4") == 0
+    assert "removes nothing" in capsys.readouterr().err
+
+
 def test_options_combine_with_a_map(model: Path, tmp_path: Path) -> None:
     options = ("--keep-experts", "3", "--map", "llama_mlp", "--amount", "0.5", "--same-width")
     assert run(model, "-o", str(tmp_path / "out"), *options) == 0
@@ -93,6 +112,7 @@ def test_recipe_removes_experts(model: Path, tmp_path: Path) -> None:
     ("options", "message"),
     [
         pytest.param(["--drop-experts", "9"], "9", id="an expert that is not there"),
+        pytest.param(["--keep-experts", "5"], "has only 4", id="more experts than there are"),
         pytest.param(["--drop-experts", "0-3"], "keep at least", id="all experts"),
         pytest.param(["--drop-experts", "0-2"], "keep at least 2", id="fewer than each token takes"),
         pytest.param(["--keep-experts", "2", "--drop-experts", "1"], "exclude each other", id="both"),

@@ -15,7 +15,12 @@ from pruning_client.checkpoints.atomic_file import replacing
 from pruning_client.checkpoints.opened import open_source
 from pruning_client.cli.answer import Answer
 from pruning_client.cli.arguments import UsageError, add_canonical_zero, add_quiet, add_top
-from pruning_client.cli.commands.surgery_options import add_surgery_options, removes_whole_units, surgery_rules
+from pruning_client.cli.commands.surgery_options import (
+    add_surgery_options,
+    removes_whole_units,
+    surgery_rules,
+    surgery_warnings,
+)
 from pruning_client.cli.report_text import packed_lines, plan_text, report_text
 from pruning_client.cli.result_path import STDOUT, add_overwriting, may_replace_folder, result_path
 from pruning_client.cli.rule_options import add_rule_options, option_warnings, refuse_rule_options, rules_of
@@ -134,7 +139,7 @@ def _run(options: Namespace) -> Answer:
     if is_folder(options.source):
         recipe = completed_recipe(options.source, recipe)
     with open_service(options) as service:
-        answer = _answer(service, recipe, options, statistics)
+        answer = _answer(service, recipe, options, statistics).with_warnings(surgery_warnings(options))
     return answer if choice is None else answer.beginning_with(choice.summary, {"auto": choice.summary})
 
 

@@ -4,7 +4,7 @@ import argparse
 import json
 import re
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +12,9 @@ from pruning_client import rules
 from pruning_client.calls.request import is_of_whole_units
 from pruning_client.cli.arguments import UsageError
 from pruning_client.errors import RecipeError, in_rule
-from pruning_client.rules.surgery import units_of
+from pruning_client.results.model_warning import ModelWarning
+from pruning_client.rules.surgery import units_of, units_text
+from pruning_client.statistics.unit_scores import unmeasured_units
 from pruning_proto.v1 import pruning_pb2 as pb
 
 _COUNTED: Final = ("keep_layers", "keep_experts")
@@ -86,6 +88,21 @@ def surgery_rules(options: Namespace) -> list[pb.Rule]:
     scores = _scores(options)
     names = [name for name in _BUILDERS if getattr(options, name) is not None]
     return [_rule(name, getattr(options, name), scores.get(name), position) for position, name in enumerate(names)]
+
+
+def surgery_warnings(options: Namespace) -> tuple[ModelWarning, ...]:
+    """Return a warning for each group of --scores of which units were not measured. Raises: as `surgery_rules`."""
+    if options.scores is None:
+        return ()
+    found = unmeasured_units(options.scores).items()
+    return tuple(ModelWarning(kind="not_measured", tensor=None, message=_unmeasured(*each)) for each in found)
+
+
+def _unmeasured(group: str, units: Sequence[int]) -> str:
+    return (
+        f"--scores: of group {group!r} nothing was counted of units {units_text(units)}, which have a score of 0 and "
+        "are removed first; measure on more inputs if that is not what they are worth"
+    )
 
 
 def _rule(name: str, value: Any, score: Any, position: int) -> pb.Rule:

@@ -1,0 +1,43 @@
+"""Numbers of units to keep: below what there are, or nothing is removed."""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from pruning_engine.errors import MismatchError, Reason
+from pruning_engine.granularities.resolved_groups import ResolvedGroup
+from pruning_engine.recipe import Kept, Rule, Scope
+from pruning_engine.report import GroupReport, ModelWarning, WarningKind
+
+
+def check_kept_count(rule: Rule, groups: Sequence[ResolvedGroup], path: str) -> None:
+    """Refuse a number of units to keep that no group has, or not all together. Raises: MismatchError.
+
+    Where groups have different numbers of units, those with fewer keep all. `path`: of the rule.
+    """
+    if not isinstance(rule.amount, Kept) or not groups:
+        return
+    is_global = rule.scope is Scope.GLOBAL
+    most = sum(group.units for group in groups) if is_global else max(group.units for group in groups)
+    if rule.amount.value > most:
+        which = f"the {len(groups):,} groups together" if is_global and len(groups) > 1 else f"group {groups[0].name!r}"
+        field = f"{path}.amount.kept"
+        raise MismatchError(
+            Reason.COUNT_TOO_LARGE,
+            f"{field}: {rule.amount.value:,} units are to be kept, but {which} {'have' if is_global else 'has'} only "
+            f"{most:,}; keep fewer than that",
+            field=field,
+        )
+
+
+def nothing_removed_warnings(groups: Sequence[GroupReport]) -> Iterator[ModelWarning]:
+    """Yield a warning for each rule of which it is known before any data that its groups keep all of their units."""
+    for rule, found in groupby(groups, key=lambda group: group.rule):
+        reports = list(found)
+        if all(len(report.kept) == report.units for report in reports):
+            units = f"{reports[0].units:,} units of group {reports[0].name!r}"
+            others = f" and those of {len(reports) - 1:,} more" if len(reports) > 1 else ""
+            yield ModelWarning(
+                kind=WarningKind.NOTHING_PRUNED,
+                tensor=None,
+                message=f"rules[{rule}] removes nothing: it keeps all {units}{others}; keep fewer, or leave it out",
+            )
