@@ -48,6 +48,13 @@ class UnitChoice:
         widths = self._kept_numbers(unpruned, order)
         return [self._choose(index, unpruned[index], width, order) for index, width in enumerate(widths)]
 
+    def most_pruned(self, index: int, unpruned: BoolArray) -> int | None:
+        """Return how many units of a group are pruned at most, those of before included; None: any number."""
+        if self._context.is_global or self._widths.balanced_blocks > 1:
+            return None
+        group, count = self._groups[index], int(np.count_nonzero(unpruned))
+        return group.units - count + self._count(count, group.units, group.name)
+
     def _kept_numbers(self, unpruned: Sequence[BoolArray], order: Order) -> list[int]:
         """How many units each group keeps: rounded up, and the same where it must be."""
         numbers = [

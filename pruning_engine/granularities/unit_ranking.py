@@ -129,14 +129,13 @@ class UnitRanking:
     def _order(self, states: Sequence[ArrivedParameter], unpruned: Sequence[BoolArray]) -> Order:
         if self._ranks_units:
             arrived = {state.planned.name: state for state in states}
-            return ByRanks(
-                [self._ranks(group, flags, arrived) for group, flags in zip(self._groups, unpruned, strict=True)]
-            )
+            return ByRanks([self._ranks(index, flags, arrived) for index, flags in enumerate(unpruned)])
         if not self._ranks_by_norm:
             return ByChance(self._context, self._groups)
         return ByNorm(self._backend, self._groups, self._scored, self._sums, self._norm, is_mean=self._is_global)
 
-    def _ranks(self, group: ResolvedGroup, unpruned: BoolArray, arrived: Mapping[str, ArrivedParameter]) -> UnitRanks:
+    def _ranks(self, index: int, unpruned: BoolArray, arrived: Mapping[str, ArrivedParameter]) -> UnitRanks:
+        group = self._groups[index]
         return self._context.score.unit_ranks(
             UnitsToRank(
                 group=group.name,
@@ -144,6 +143,7 @@ class UnitRanking:
                 first=arrived[group.ties[0].parameter],
                 gone=~unpruned,
                 is_global=self._is_global,
+                most=self._choice.most_pruned(index, unpruned),
                 rows=rows_of(group, arrived) if self._context.score.ranks_gated_units else (),
             )
         )

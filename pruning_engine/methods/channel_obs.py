@@ -3,8 +3,9 @@
 Source: optimal brain surgeon (Hassibi, Stork 1993) with whole input channels as the parameters: removing the columns p
 of W (R, C) costs tr(W_:p [(A⁻¹)_pp]⁻¹ W_:pᵀ) in the damped loss tr((W - W') A (W - W')ᵀ), A = H + λI, and the best
 remaining weights are W - W_:p [(A⁻¹)_pp]⁻¹ (A⁻¹)_p:. Kurtic et al. 2023, "ZipLM", arXiv:2302.04089, section 3.1, remove
-units of several columns one at a time like this. As there, A⁻¹ is down-dated after each; unlike there, costs are read
-from the Gram matrix WᵀW of the updated weights, so that a step does not depend on R, and both are down-dated lazily.
+units of several columns one at a time like this, and down-date A⁻¹ after each. Here, units are removed in lots, chosen
+one at a time among twice as many candidates, the cheapest when the lot begins; costs of the others change when it is
+complete. If all units are candidates, this is the order of ZipLM; of more units, it was as good on whole models.
 """
 
 from collections.abc import Sequence
@@ -13,15 +14,20 @@ from typing import Final
 
 import numpy as np
 
+from pruning_engine.kernels.backend import BoolArray, Floats, Integers
 from pruning_engine.methods.arrays import Array, row_blocks
 from pruning_engine.methods.gram import Gram
 from pruning_engine.methods.matmul import matmul
+from pruning_engine.methods.predicted_error import output_energy
 
-LAZY_CHANNELS: Final = 128
-"""Channels that are removed before A⁻¹ and WᵀW are brought up to date as a whole."""
+LOT_CHANNELS: Final = 64
+"""Channels of a lot; of larger units, one is a lot."""
 
 OUTPUT_DAMPING: Final = 0.05
 """Added to the diagonal of G, times its mean, as in `refit_to_loss`."""
+
+STRIP: Final = 256
+"""Rows of U in a product, of which what is left of the diagonal is left out."""
 
 _STILL_LARGE: Final = 0.8
 """Above this part of remaining units, those that are gone are not cut out yet: a copy costs more than it saves."""
@@ -53,6 +59,11 @@ class Consumer:
         root = (vectors * np.sqrt(np.maximum(values, 0) + OUTPUT_DAMPING)) @ vectors.T
         return matmul(root.astype(self.weight.dtype), self.weight)
 
+    def energy(self, damping: float) -> float:
+        """Return tr(W A Wᵀ): the cost of removing all inputs."""
+        weight = self.weighted
+        return output_energy(weight, self.gram) + damping * self.gram.scale * output_energy(weight, None)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class UnitCosts:
@@ -61,159 +72,284 @@ class UnitCosts:
     Attributes:
         costs: (units,), fp64. Of a greedy order: what each cost when its turn came.
         order: (units,), all units, the one that is removed first in front.
-        energy: tr(W A Wᵀ): the cost of removing all inputs.
         dampings: of each consumer, what was used, relative to mean(diag H): at least what was asked for.
     """
 
-    costs: Array
-    order: Array
-    energy: float
+    costs: Floats
+    order: Integers
     dampings: tuple[float, ...]
 
 
 def unit_costs(consumers: Sequence[Consumer], *, damping: float = 0.01) -> UnitCosts:
     """Return what removing each unit alone costs. Among equal costs, the first are removed first.
 
-    Cost: one factorisation and two products (C, C) per consumer.
+    Cost: one factorisation per consumer.
     Raises: ValueError if a Gram matrix is not finite.
     """
-    downdates = [_Downdates(each, damping) for each in consumers]
-    costs = sum(each.costs() for each in downdates)
-    return _result(costs, np.argsort(costs, kind="stable"), downdates)
+    layers = [_Remaining(each, damping) for each in consumers]
+    costs = _summed(layers)
+    return UnitCosts(costs, np.argsort(costs, kind="stable"), tuple(each.damping for each in layers))
 
 
-def greedy_unit_costs(consumers: Sequence[Consumer], *, damping: float = 0.01, gone: Array | None = None) -> UnitCosts:
+def greedy_unit_costs(
+    consumers: Sequence[Consumer], *, damping: float = 0.01, gone: BoolArray | None = None, most: int | None = None
+) -> UnitCosts:
     """Return the order in which units are removed, each time the cheapest one that remains.
 
     `gone`: (units,), bool, units that are removed before all others.
-    Cost: about 3 C³ operations per consumer beside the factorisation, nearly all in products of matrices, and two
-        matrices (C, C) of memory. C = 11,008 takes about 2 minutes of one core in fp32.
+    `most`: how many are removed at most; the others follow in the order of what each costs alone. None: all.
+    Cost: per consumer, beside the factorisation, about C³ operations in products of matrices for half of the units, and
+        twice as many for all; two matrices (C, C) of memory.
     Raises: ValueError if a Gram matrix is not finite.
     """
-    downdates = [_Downdates(each, damping) for each in consumers]
-    units = len(consumers[0].units)
-    remains, costs, order = np.ones(units, np.bool_), np.zeros(units), np.empty(units, np.int64)
-    first = [] if gone is None else np.flatnonzero(gone).tolist()
-    for turn in range(units):
-        current = sum(each.costs() for each in downdates)
-        unit = first[turn] if turn < len(first) else int(np.where(remains, current, np.inf).argmin())
-        order[turn], costs[unit], remains[unit] = unit, current[unit], False
-        for each in downdates:
-            each.remove(unit)
-    return _result(costs, order, downdates)
+    layers = [_Remaining(each, damping) for each in consumers]
+    units, each = consumers[0].units.shape
+    lot = max(1, LOT_CHANNELS // max(1, each))
+    first = np.empty(0, np.int64) if gone is None else np.flatnonzero(gone)
+    end = units if most is None else min(units, max(most, len(first)))
+    costs, remains, order = np.zeros(units), np.ones(units, np.bool_), np.empty(0, np.int64)
+    while len(order) < end:
+        forced = first[len(order) : len(order) + lot]
+        if len(forced):
+            chosen = _removed(layers, forced, len(forced), in_order=True)
+        else:
+            current = _summed(layers)
+            cheapest = np.argsort(np.where(remains, current, np.inf), kind="stable")[: 2 * lot]
+            candidates = np.sort(cheapest[remains[cheapest]])
+            chosen = _removed(layers, candidates, min(lot, end - len(order)), in_order=False)
+        costs[chosen.order] = chosen.costs
+        remains[chosen.order] = False
+        order = np.concatenate([order, chosen.order])
+        for layer in layers:
+            layer.remove(chosen.order)
+    if end < units:
+        costs[remains] = _summed(layers)[remains]
+        rest = np.flatnonzero(remains)
+        order = np.concatenate([order, rest[np.argsort(costs[rest], kind="stable")]])
+    return UnitCosts(costs, order, tuple(layer.damping for layer in layers))
 
 
-def _result(costs: Array, order: Array, downdates: Sequence["_Downdates"]) -> UnitCosts:
-    return UnitCosts(costs, order, sum(each.energy for each in downdates), tuple(each.damping for each in downdates))
+@dataclass(frozen=True, slots=True, eq=False)
+class _Lot:
+    """Units in the order in which they are removed, and what each costs then."""
+
+    order: Integers
+    costs: Floats
 
 
-class _Downdates:
-    """A⁻¹ and WᵀW of one consumer, for the channels of units: P and G here, k rows and columns for each unit.
+def _removed(layers: Sequence["_Remaining"], candidates: Integers, count: int, *, in_order: bool) -> _Lot:
+    """Return `count` of some candidates, each time the cheapest of them, or as they come."""
+    panels = [layer.panel(candidates) for layer in layers]
+    remains, places, costs = np.ones(len(candidates), np.bool_), [], []
+    for turn in range(count):
+        current = _summed(panels)
+        place = turn if in_order else int(np.where(remains, current, np.inf).argmin())
+        remains[place] = False
+        places.append(place)
+        costs.append(current[place])
+        for panel in panels:
+            panel.remove(place)
+    return _Lot(candidates[places], np.array(costs))
 
-    With p removed, and T = (P_pp)⁻¹ P_p: and E = G_p: - G_pp T / 2, they become P - P_:p T and G - TᵀE - EᵀT. What was
-    removed lately is in `_rows` (of P), `_factors` (T) and `_effects` (E) only; the diagonal blocks are always current.
+
+def _summed(parts: Sequence["_Remaining | _Panel"]) -> Floats:
+    """Return what units cost in all layers together."""
+    total: Floats = np.sum([each.costs() for each in parts], axis=0)
+    return total
+
+
+class _Panel:
+    """(A⁻¹)_SS and (WᵀW)_SS of the channels S of some units, which are removed one at a time: P and G here.
+
+    With p removed, and T = (P_pp)⁻¹ P_p: and E = G_p: - G_pp T / 2, they become P - P_:p T and G - TᵀE - EᵀT. Of these,
+    the blocks on the diagonal are kept up to date, and rows are computed when their turn comes.
+    """
+
+    def __init__(self, inverse: Array, products: Array, least: Array, each: int) -> None:
+        self._inverse, self._products, self._each = inverse, products, each
+        self._inverse_blocks, self._product_blocks = (_diagonal_blocks(matrix, each) for matrix in (inverse, products))
+        self._diagonal, self._least = np.einsum("uii->ui", self._inverse_blocks), least.reshape(-1, each)
+        self._rows, self._factors, self._effects = (np.empty_like(inverse) for _ in range(3))
+        self._removed = 0
+
+    def costs(self) -> Floats:
+        """Return what removing each unit costs now; of those that are gone, anything."""
+        return _costs(self._inverse_blocks, self._product_blocks)
+
+    def remove(self, place: int) -> None:
+        """Remove a unit, and refit what remains."""
+        own, before = slice(place * self._each, (place + 1) * self._each), slice(0, self._removed)
+        new = slice(self._removed, self._removed + self._each)
+        rows, factors, effects = self._rows[before], self._factors[before], self._effects[before]
+        inverse = self._inverse[own] - rows[:, own].T @ factors
+        products = self._products[own] - factors[:, own].T @ effects - effects[:, own].T @ factors
+        block = self._inverse_blocks[place]
+        factor = inverse / block if self._each == 1 else np.linalg.solve(block, inverse)
+        effect = products - 0.5 * (products[:, own] @ factor)
+        self._rows[new], self._factors[new], self._effects[new] = inverse, factor, effect
+        self._removed += self._each
+        self._update_blocks(inverse, factor, effect)
+
+    def _update_blocks(self, rows: Array, factor: Array, effect: Array) -> None:
+        if self._each == 1:
+            self._inverse_blocks[:, 0, 0] -= rows[0] * factor[0]
+            self._product_blocks[:, 0, 0] -= 2 * factor[0] * effect[0]
+        else:
+            of_rows, of_factor, of_effect = (_by_unit(each, self._each) for each in (rows, factor, effect))
+            self._inverse_blocks -= of_rows.transpose(0, 2, 1) @ of_factor
+            change = of_factor.transpose(0, 2, 1) @ of_effect
+            self._product_blocks -= change + change.transpose(0, 2, 1)
+        np.maximum(self._diagonal, self._least, out=self._diagonal)
+
+
+class _Remaining:
+    """A consumer without the units that were removed, its remaining weights refitted.
+
+    A⁻¹ is not computed: it is UᵀU - ZᵀZ, with a row in Z for each channel that was removed, and W is kept up to date.
+    Columns are those of units, k after k, and of units that are gone they are cut out from time to time.
     """
 
     def __init__(self, consumer: Consumer, damping: float) -> None:
         self._units, self._each = consumer.units.shape
         channels = consumer.units.reshape(-1)
-        weight, gram = consumer.weighted, consumer.gram
-        self.damping, self._inverse = _inverse(gram, damping, channels, weight.dtype)
-        penalty = self.damping * gram.scale
-        self.energy = _energy(weight, gram.matrix_like(weight), penalty)
-        scored = weight[:, channels]
-        self._products = matmul(scored.T, scored)
+        self.damping, self._upper = _factor(consumer.gram, damping, channels, consumer.weight.dtype)
+        self._weight = consumer.weighted.take(channels, axis=1)
+        self._removed = np.empty((0, len(channels)), self._weight.dtype)
+        self._heights = channels + 1
+        self._least = _least_inverses(consumer.gram, self.damping, channels)
         self._numbers = np.arange(self._units)
         self._remains = np.ones(self._units, np.bool_)
-        self._inverse_blocks = _diagonal_blocks(self._inverse, self._each)
-        self._product_blocks = _diagonal_blocks(self._products, self._each)
-        self._begin_lot()
+        self._inverse_blocks = _blocks_of_products(self._upper, self._each)
 
-    def costs(self) -> Array:
-        """Return what removing each unit costs now, (units,) in fp64; infinite for those that are gone."""
+    def costs(self) -> Floats:
+        """Return what removing each unit costs now; infinite for those that are gone."""
         places = np.flatnonzero(self._remains)
-        inverse, products = self._inverse_blocks[places], self._product_blocks[places]
-        if self._each == 1:
-            found = (products / inverse)[:, 0, 0]
-        else:
-            found = np.trace(np.linalg.solve(inverse, products), axis1=1, axis2=2)
         costs = np.full(self._units, np.inf)
-        costs[self._numbers[places]] = np.maximum(found, 0)
+        products = _blocks_of_products(self._weight, self._each)
+        costs[self._numbers[places]] = _costs(self._inverse_blocks[places], products[places])
         return costs
 
-    def remove(self, unit: int) -> None:
-        """Remove a unit, and refit what remains."""
-        place = int(np.searchsorted(self._numbers, unit))
-        own, lately = slice(place * self._each, (place + 1) * self._each), slice(0, self._pending)
-        rows, factors, effects = self._rows[lately], self._factors[lately], self._effects[lately]
-        inverse = self._inverse[own] - rows[:, own].T @ factors
-        products = self._products[own] - factors[:, own].T @ effects - effects[:, own].T @ factors
-        factor = np.linalg.solve(inverse[:, own], inverse)
-        effect = products - 0.5 * (products[:, own] @ factor)
-        self._remains[place] = False
-        self._update_blocks(inverse, factor, effect)
-        new = slice(self._pending, self._pending + self._each)
-        self._rows[new], self._factors[new], self._effects[new] = inverse, factor, effect
-        self._pending += self._each
-        if self._pending >= LAZY_CHANNELS:
-            self._catch_up()
+    def panel(self, units: Integers) -> _Panel:
+        """Return what choosing among some units needs."""
+        columns = self._columns(units)
+        upper, removed, weight = (part.take(columns, axis=1) for part in (self._upper, self._removed, self._weight))
+        heights = self._heights[columns]
+        inverse = _products(upper, heights, upper, heights) - removed.T @ removed
+        least = self._least[columns]
+        diagonal = np.einsum("ii->i", inverse)
+        np.maximum(diagonal, least, out=diagonal)
+        return _Panel(inverse, weight.T @ weight, least, self._each)
 
-    def _begin_lot(self) -> None:
-        shape = LAZY_CHANNELS + self._each, len(self._inverse)
-        self._rows, self._factors, self._effects = (np.empty(shape, self._inverse.dtype) for _ in range(3))
-        self._pending = 0
-
-    def _update_blocks(self, rows: Array, factor: Array, effect: Array) -> None:
-        of_rows, of_factor, of_effect = (
-            each.reshape(self._each, -1, self._each).transpose(1, 0, 2) for each in (rows, factor, effect)
-        )
-        self._inverse_blocks -= of_rows.transpose(0, 2, 1) @ of_factor
-        change = of_factor.transpose(0, 2, 1) @ of_effect
-        self._product_blocks -= change + change.transpose(0, 2, 1)
-
-    def _catch_up(self) -> None:
-        """Bring A⁻¹ and WᵀW up to date."""
-        lately = slice(0, self._pending)
-        rows, factors, effects = self._rows[lately], self._factors[lately], self._effects[lately]
-        for part in row_blocks(*self._inverse.shape):
-            self._inverse[part] -= matmul(rows[:, part].T, factors)
-            self._products[part] -= matmul(factors[:, part].T, effects)
-            self._products[part] -= matmul(effects[:, part].T, factors)
-        self._pending = 0
+    def remove(self, units: Integers) -> None:
+        """Remove units, in this order, and refit what remains."""
+        columns = self._columns(units)
+        upper = self._upper.take(columns, axis=1)
+        rows = _products(upper, self._heights[columns], self._upper, self._heights)
+        rows -= matmul(self._removed.take(columns, axis=1).T, self._removed)
+        factor = np.linalg.inv(self._cholesky(rows[:, columns], self._least[columns])).astype(rows.dtype)
+        rows = matmul(factor, rows)
+        weight = self._weight.take(columns, axis=1) @ factor.T
+        for part in row_blocks(*self._weight.shape):
+            self._weight[part] -= matmul(weight[part], rows)
+        self._weight[:, columns] = 0
+        self._inverse_blocks -= _blocks_of_products(rows, self._each)
+        diagonal = np.einsum("uii->ui", self._inverse_blocks)
+        np.maximum(diagonal, self._least.reshape(-1, self._each), out=diagonal)
+        self._removed = np.concatenate([self._removed, rows])
+        self._remains[self._places(units)] = False
         if np.count_nonzero(self._remains) < _STILL_LARGE * len(self._remains):
             self._cut_out()
 
+    @staticmethod
+    def _cholesky(matrix: Array, least: Array) -> Array:
+        """Return the lower Cholesky factor, in fp64, of what rounding may have made indefinite."""
+        matrix = matrix.astype(np.float64)
+        diagonal, added = np.einsum("ii->i", matrix), 0.0
+        np.maximum(diagonal, least, out=diagonal)
+        while True:
+            try:
+                return np.linalg.cholesky(matrix)
+            except np.linalg.LinAlgError:
+                added = 10 * added or 1e-7 * float(diagonal.max())
+                diagonal += added
+
+    def _places(self, units: Integers) -> Integers:
+        places: Integers = np.searchsorted(self._numbers, units)
+        return places
+
+    def _columns(self, units: Integers) -> Integers:
+        columns: Integers = (self._places(units)[:, None] * self._each + np.arange(self._each)).reshape(-1)
+        return columns
+
     def _cut_out(self) -> None:
         """Leave units that are gone out of all further work."""
-        channels = np.flatnonzero(np.repeat(self._remains, self._each))
-        self._inverse = _taken(self._inverse, channels)
-        self._products = _taken(self._products, channels)
+        columns = np.flatnonzero(np.repeat(self._remains, self._each))
+        self._upper = self._upper.take(columns, axis=1)
+        self._removed = self._removed.take(columns, axis=1)
+        self._weight = self._weight.take(columns, axis=1)
+        self._least, self._heights = self._least[columns], self._heights[columns]
         self._inverse_blocks = self._inverse_blocks[self._remains]
-        self._product_blocks = self._product_blocks[self._remains]
         self._numbers = self._numbers[self._remains]
         self._remains = np.ones(len(self._numbers), np.bool_)
-        self._begin_lot()
 
 
-def _inverse(gram: Gram, damping: float, channels: Array, dtype: np.dtype[np.floating]) -> tuple[float, Array]:
-    """Return the damping that was used, and the rows and columns `channels` of A⁻¹.
+def _factor(gram: Gram, damping: float, channels: Integers, dtype: np.dtype[np.floating]) -> tuple[float, Array]:
+    """Return the damping that was used, and the columns `channels` of U, UᵀU = A⁻¹.
 
     Inputs that were always 0 cost nothing but damping. If all were, nothing is known of any: A counts as I.
     """
     if gram.scale == 0:
-        return damping, np.eye(len(channels), dtype=dtype)
+        return damping, np.eye(len(gram.diagonal), dtype=dtype).take(channels, axis=1)
     factor = gram.inverse_cholesky(damping, dead_as_one=False)
-    upper = factor.upper[:, channels].astype(dtype, copy=False)
     gram.forget_factors()  # C² entries that a refit of channels does not need
-    return factor.damping, matmul(upper.T, upper)
+    return factor.damping, factor.upper.take(channels, axis=1).astype(dtype, copy=False)
 
 
-def _energy(weight: Array, matrix: Array, penalty: float) -> float:
-    total = 0.0
-    for rows in row_blocks(*weight.shape):
-        block = weight[rows]
-        total += float(np.multiply(matmul(block, matrix) + penalty * block, block).sum(dtype=np.float64))
-    return total
+def _products(one: Array, heights: Integers, other: Array, other_heights: Integers) -> Array:
+    """Return one.T @ other of columns of U, each of which is 0 from its height on: a third of the work of all."""
+    order, tops = np.argsort(heights, kind="stable"), np.maximum.accumulate(other_heights)
+    one, heights = one.take(order, axis=1), heights[order]
+    found = np.zeros((one.shape[1], other.shape[1]), one.dtype)
+    for begin in range(0, len(one), STRIP):
+        rows = slice(begin, begin + STRIP)
+        left, right = np.searchsorted(heights, begin, side="right"), np.searchsorted(tops, begin, side="right")
+        found[left:, right:] += matmul(one[rows, left:].T, other[rows, right:])
+    result = np.empty_like(found)
+    result[order] = found
+    return result
+
+
+def _least_inverses(gram: Gram, damping: float, channels: Integers) -> Array:
+    """Return 1 / A_jj, which (A⁻¹)_jj never falls below, whatever is removed: what is less is rounding."""
+    if gram.scale == 0:
+        return np.ones(len(channels))
+    least: Array = 1 / (gram.diagonal[channels].astype(np.float64) + damping * gram.scale)
+    return least
+
+
+def _costs(inverse: Array, products: Array) -> Floats:
+    """Return tr(P_pp⁻¹ G_pp) of each unit, from blocks (units, k, k)."""
+    if inverse.shape[-1] == 1:
+        found = products[:, 0, 0] / inverse[:, 0, 0]
+    else:
+        found = np.trace(np.linalg.solve(inverse, products), axis1=1, axis2=2)
+    costs: Floats = np.maximum(found, 0).astype(np.float64)
+    return costs
+
+
+def _blocks_of_products(matrix: Array, size: int) -> Floats:
+    """Return the blocks on the diagonal of MᵀM, (blocks, size, size), in fp64."""
+    if size == 1:
+        squares: Floats = np.einsum("rc,rc->c", matrix, matrix).astype(np.float64)
+        return squares[:, None, None]
+    columns = _by_unit(matrix, size)
+    blocks: Floats = (columns.transpose(0, 2, 1) @ columns).astype(np.float64)
+    return blocks
+
+
+def _by_unit(rows: Array, size: int) -> Array:
+    """Return rows (k, C) as (units, k, size)."""
+    return rows.reshape(len(rows), -1, size).transpose(1, 0, 2)
 
 
 def _diagonal_blocks(matrix: Array, size: int) -> Array:
@@ -221,11 +357,3 @@ def _diagonal_blocks(matrix: Array, size: int) -> Array:
     count = len(matrix) // size
     tiles = matrix.reshape(count, size, count, size)
     return tiles[np.arange(count), :, np.arange(count)].copy()
-
-
-def _taken(matrix: Array, places: Array) -> Array:
-    """Return rows and columns of a matrix, in its own memory: `places` ascend."""
-    size = len(places)
-    for row, place in enumerate(places):
-        matrix[row, :size] = matrix[place, places]
-    return matrix[:size, :size]

@@ -13,7 +13,7 @@ from pruning_engine.methods.matmul import matmul
 
 Floats = npt.NDArray[Any]
 
-BLOCK: Final = 256
+BLOCK: Final = 128
 """Columns of a block. Those on the diagonal are factorised in fp64."""
 
 STRIP: Final = 512

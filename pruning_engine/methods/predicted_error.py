@@ -5,22 +5,42 @@ Source: the objective of Frantar, Alistarh 2023, arXiv:2301.00774, equation 1: �
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 import numpy as np
 
 from pruning_engine.methods.arrays import Array, arrays_of, row_blocks
 from pruning_engine.methods.gram import Gram
 
+STRIP: Final = 256
+"""Columns of the outputs that are looked at together."""
+
 
 def output_energy(weight: Array, gram: Gram | None) -> float:
-    """Return tr(W H Wᵀ) = ‖WX‖², summed in fp64; with H = I where there is no Gram."""
+    """Return tr(W H Wᵀ) = ‖WX‖², summed in fp64; with H = I where there is no Gram. Half of H is read: it is symmetric.
+
+    Cost: R C² multiplications and additions together.
+    """
     ops = arrays_of(weight)
     matrix = None if gram is None else gram.matrix_like(weight)
     total = 0.0
     for rows in row_blocks(*weight.shape):
         block = weight[rows]
-        total += float(ops.dot_rows(block if matrix is None else ops.matmul(block, matrix), block).sum())
+        total += float(ops.dot_rows(block, block).sum()) if matrix is None else _energy(block, matrix)
     return max(0.0, total)
+
+
+def _energy(weight: Array, matrix: Array) -> float:
+    """Return tr(W H Wᵀ): of each pair of different columns, once and doubled."""
+    ops, columns, total = arrays_of(weight), weight.shape[1], 0.0
+    for begin in range(0, columns, STRIP):
+        own, rest = slice(begin, begin + STRIP), slice(begin + STRIP, columns)
+        strip = weight[:, own]
+        image = ops.matmul(strip, matrix[own, own])
+        if rest.start < columns:
+            image += 2 * ops.matmul(weight[:, rest], matrix[rest, own])
+        total += float(ops.dot_rows(image, strip).sum())
+    return total
 
 
 def relative_error(weight: Array, pruned: Array, gram: Gram | None, *, energy: float | None = None) -> float:

@@ -67,22 +67,22 @@ def _energies(weight: Array, diagonal: Array) -> Array:
 def refit_channels(weight: Array, kept_channels: Array, gram: Gram, *, damping: float = 0.01) -> Updated:
     """Return the weights (R, C) of a layer of which only the inputs `kept_channels` (C,) remain, 0 elsewhere.
 
-    All rows share the inputs S: W'_S = (W H_:S + λ W_S)(H_SS + λI)⁻¹. If H_SS is not positive definite with this
-    damping, damping grows tenfold until it is.
+    All rows share the inputs S, and the others P: W'_S = W_S + W_P H_PS (H_SS + λI)⁻¹. If H_SS is not positive definite
+    with this damping, damping grows tenfold until it is.
 
     Cost: one factorisation of the kept inputs' H, which is not shared.
     """
     ops = arrays_of(weight)
     matrix = gram.matrix_like(weight)
-    to_kept = ops.columns(matrix, kept_channels)
+    to_kept, pruned = ops.columns(matrix, kept_channels), ~kept_channels
     kept = Gram.of_matrix(ops.copy(to_kept[kept_channels]))
-    result = ops.zeros(weight.shape, weight)
+    result, remaining = ops.zeros(weight.shape, weight), ops.columns(weight, kept_channels)
     if kept.scale == 0:  # nothing is known about them
-        result[:, kept_channels] = weight[:, kept_channels]
+        result[:, kept_channels] = remaining
         return Updated(result, damping)
-    relative = gram.scale / kept.scale
-    factor = kept.inverse_cholesky(damping * relative, dead_as_one=False)
-    used = factor.damping / relative
-    images = ops.matmul(weight, to_kept) + used * gram.scale * weight[:, kept_channels]
-    result[:, kept_channels] = ops.matmul(ops.matmul(images, ops.transpose(factor.upper)), factor.upper)
-    return Updated(result, used)
+    asked = damping * gram.scale / kept.scale
+    factor = kept.inverse_cholesky(asked, dead_as_one=False)
+    images = ops.matmul(ops.columns(weight, pruned), to_kept[pruned])
+    remaining += ops.matmul(ops.matmul(images, ops.transpose(factor.upper)), factor.upper)
+    result[:, kept_channels] = remaining
+    return Updated(result, damping * (factor.damping / asked))

@@ -90,13 +90,15 @@ class ObsScore(Score):
             if self.greedy is False:
                 found = unit_costs(consumers, damping=asked)
             else:
-                found = greedy_unit_costs(consumers, damping=asked, gone=units.gone)
+                found = greedy_unit_costs(consumers, damping=asked, gone=units.gone, most=units.most)
         except ValueError as error:
             units.inputs[0].layer.refuse(str(error))
         ranks, costs = np.empty_like(found.costs), np.where(units.gone, 0, found.costs)
         ranks[found.order] = np.maximum.accumulate(costs[found.order])
-        is_part = units.is_global and found.energy > 0
-        return UnitRanks(ranks / found.energy if is_part else ranks, found.order)
+        if units.is_global:
+            energy = sum(one.energy(used) for one, used in zip(consumers, found.dampings, strict=True))
+            ranks /= energy or 1.0
+        return UnitRanks(ranks, found.order)
 
     def working_bytes(self, size: LayerSize) -> int:
         """Return the bytes of an elimination of one matrix, and of what the others have become."""

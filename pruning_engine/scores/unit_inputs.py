@@ -51,6 +51,7 @@ class UnitsToRank:
         first: the parameter of the group's first tie.
         gone: (units,), those whose every entry was pruned before.
         is_global: whether the units of several groups compete.
+        most: how many are pruned at most, so that the order of others does not matter; None: all may be.
     """
 
     group: str
@@ -58,6 +59,7 @@ class UnitsToRank:
     first: ArrivedParameter
     gone: BoolArray
     is_global: bool
+    most: int | None = None
     rows: Sequence[UnitRows] = ()
 
 

@@ -78,9 +78,11 @@ def test_greedy_order_is_the_searched_one(consumers: list[Consumer]) -> None:
 
 
 def test_all_units_cost_all_of_the_energy() -> None:
-    found = greedy_unit_costs([consumer(12, 2, 12)])
+    one = consumer(12, 2, 12)
 
-    assert found.costs.sum() == pytest.approx(found.energy)
+    found = greedy_unit_costs([one], damping=DAMPING)
+
+    assert found.costs.sum() == pytest.approx(one.energy(DAMPING))
 
 
 @LAYERS
@@ -103,15 +105,39 @@ def test_units_that_are_gone_come_first() -> None:
 
 
 @pytest.mark.parametrize(("units", "each"), [(500, 1), (90, 7)], ids=["channels", "units of several"])
-def test_lots_and_cuts_change_nothing(units: int, each: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    one = consumer(units, each, 8)
-    many = greedy_unit_costs([one])
+def test_lots_are_as_good_as_single_removals(units: int, each: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, half = consumer(units, each, 8), units // 2
+    in_lots = greedy_unit_costs([one], damping=DAMPING, most=half)
 
-    monkeypatch.setattr("pruning_engine.methods.channel_obs.LAZY_CHANNELS", 10_000)
-    at_once = greedy_unit_costs([one])
+    monkeypatch.setattr("pruning_engine.methods.channel_obs.LOT_CHANNELS", 10_000)
+    exact = greedy_unit_costs([one], damping=DAMPING, most=half)
 
-    assert many.order.tolist() == at_once.order.tolist()
-    np.testing.assert_allclose(many.costs, at_once.costs, rtol=1e-6)
+    assert loss(one, in_lots.order[:half].tolist()) == pytest.approx(in_lots.costs[in_lots.order[:half]].sum())
+    assert loss(one, in_lots.order[:half].tolist()) < 1.01 * loss(one, exact.order[:half].tolist())
+
+
+def test_of_many_equal_inputs_one_remains() -> None:
+    x = inputs(400, 14, tokens=800)
+    x[:, 1::2] = x[:, ::2]  # each input twice
+    gram = Gram.of_matrix(x.T @ x)
+    one = Consumer(weight=np.random.default_rng(0).normal(size=(5, 400)), units=np.arange(400)[:, None], gram=gram)
+
+    order = greedy_unit_costs([one], damping=1e-6, most=200).order
+
+    assert sorted(order[:200] // 2) == list(range(200))
+
+
+def test_units_beyond_the_most_follow_by_their_own_costs() -> None:
+    one = consumer(12, 1, 15)
+
+    found = greedy_unit_costs([one], damping=DAMPING, most=4)
+
+    first, _ = searched([one], 12)
+    assert found.order[:4].tolist() == first[:4]
+    rest = [unit for unit in range(12) if unit not in first[:4]]
+    alone = [loss(one, [*first[:4], unit]) - loss(one, first[:4]) for unit in rest]
+    assert found.order[4:].tolist() == [rest[place] for place in np.argsort(alone)]
+    np.testing.assert_allclose(found.costs[rest], alone, rtol=1e-6)
 
 
 def test_single_precision_finds_the_same_half() -> None:
@@ -143,7 +169,7 @@ def test_one_of_two_equal_inputs_costs_little() -> None:
     found = greedy_unit_costs([one])
 
     assert found.order[0] in {1, 4}
-    assert found.costs[found.order[0]] < 0.05 * found.energy
+    assert found.costs[found.order[0]] < 0.05 * one.energy(DAMPING)
 
 
 def test_fewer_tokens_than_inputs_leave_finite_costs() -> None:
@@ -154,7 +180,7 @@ def test_fewer_tokens_than_inputs_leave_finite_costs() -> None:
 
     assert sorted(found.order.tolist()) == list(range(300))
     assert np.isfinite(found.costs).all()
-    assert found.costs.sum() == pytest.approx(found.energy, rel=0.01)
+    assert found.costs.sum() == pytest.approx(one.energy(DAMPING), rel=0.01)
 
 
 def test_without_any_input_weights_decide() -> None:

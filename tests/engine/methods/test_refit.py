@@ -74,7 +74,13 @@ def test_refit_of_channels_is_their_least_squares(rows: int, columns: int, token
     images = weight @ (gram.matrix[:, kept] + penalty)
     exact = np.linalg.solve(damped(gram.matrix, 0.01)[np.ix_(kept, kept)], images.T).T
     np.testing.assert_allclose(result.weight[:, kept], exact, rtol=1e-6, atol=1e-6)
-    assert result.damping == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("damping", [0.01, 0.0965, 3.54462])
+def test_refit_of_channels_returns_the_damping_asked_for(damping: float) -> None:
+    weight, _, gram = case()
+    kept = np.arange(20) % 3 == 0
+    assert refit_channels(weight, kept, gram, damping=damping).damping == damping
 
 
 def test_refit_of_all_channels_changes_nothing() -> None:
