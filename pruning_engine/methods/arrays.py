@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pruning_engine.kernels.compiled.statistics_kernels import Columns, calibrated_kernels
-from pruning_engine.methods.factorisation import upper_factor
+from pruning_engine.methods.factorisation import inverse, upper_factor
+from pruning_engine.methods.least import prune_least, prune_least_in_rows
 from pruning_engine.methods.matmul import matmul
 from pruning_engine.runtime.threads import in_parallel
 
@@ -82,6 +83,9 @@ class Arrays(Protocol):
 
     def upper_factor(self, matrix: Array, damping: float) -> Array | None:
         """Return U, upper triangular, with UᵀU = (matrix + damping I)⁻¹; None if that is not positive definite."""
+
+    def inverse(self, matrix: Array, damping: float) -> Array | None:
+        """Return (matrix + damping I)⁻¹; None if that is not positive definite."""
 
     def eliminate(self, columns: Columns) -> None:
         """Prune columns from left to right, each error made up for by the columns to its right. In place."""
@@ -181,16 +185,23 @@ class NumpyArrays:
 
     def prune_least(self, scores: Array, candidates: Array, count: int) -> Array:
         """Return `candidates` without the `count` of least score; of equal ones the first in flat order are pruned."""
-        return _prune_least(scores.reshape(1, -1), candidates.reshape(1, -1), np.array([count])).reshape(scores.shape)
+        return prune_least(scores, candidates, count)
 
     def prune_least_in_rows(self, scores: Array, candidates: Array, counts: Array) -> Array:
         """Return `candidates` without the `counts[row]` of least score of each row, ties as in prune_least."""
-        return _prune_least(scores, candidates, np.asarray(counts))
+        return prune_least_in_rows(scores, candidates, counts)
 
     def upper_factor(self, matrix: Array, damping: float) -> Array | None:
         """Return U, upper triangular, with UᵀU = (matrix + damping I)⁻¹; None if that is not positive definite."""
         try:
             return upper_factor(matrix, damping)
+        except np.linalg.LinAlgError:
+            return None
+
+    def inverse(self, matrix: Array, damping: float) -> Array | None:
+        """Return (matrix + damping I)⁻¹; None if that is not positive definite."""
+        try:
+            return inverse(matrix, damping)
         except np.linalg.LinAlgError:
             return None
 
@@ -215,18 +226,3 @@ class NumpyArrays:
 
 
 NUMPY_ARRAYS: Final = NumpyArrays()
-
-
-def _prune_least(scores: Array, candidates: Array, counts: npt.NDArray[np.int64]) -> Array:
-    ranked = np.where(candidates, scores, np.inf)
-    cuts = np.full(len(ranked), -np.inf, ranked.dtype)
-    for count in np.unique(counts[counts > 0]):
-        rows = counts == count
-        cuts[rows] = np.partition(ranked[rows], count - 1, axis=1)[:, count - 1]
-    below = ranked < cuts[:, None]
-    equal = (ranked == cuts[:, None]) & candidates
-    quota = counts - below.sum(axis=1)
-    for row in np.nonzero(equal.sum(axis=1) > quota)[0]:
-        equal[row, np.nonzero(equal[row])[0][max(0, quota[row]) :]] = False
-    pruned = below | equal
-    return candidates & ~pruned

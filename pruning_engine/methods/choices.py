@@ -6,14 +6,17 @@ first. Entries that were pruned before are not candidates.
 """
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from pruning_engine.methods.arrays import Array, arrays_of
+from pruning_engine.methods.arrays import Array, arrays_of, row_blocks
 
 Counts = npt.NDArray[np.int64]
+
+_GROUPED_ENTRIES: Final = 1 << 18
+"""Entries whose groups are counted at a time: a count takes as much memory as two groups of four."""
 
 
 class Choice(Protocol):
@@ -87,10 +90,11 @@ class NOfM:
         rows, columns = scores.shape
         whole = columns - columns % self.m
         ops, mask = arrays_of(scores), arrays_of(keep).copy(keep)
-        candidates = mask[:, :whole].reshape(-1, self.m)
-        counts = (_host(candidates.sum(axis=1)) - self.n).clip(min=0)
-        chosen = ops.prune_least_in_rows(scores[:, :whole].reshape(-1, self.m), candidates, counts)
-        mask[:, :whole] = chosen.reshape(rows, whole)
+        for some in row_blocks(rows, columns, _GROUPED_ENTRIES):
+            candidates = mask[some, :whole].reshape(-1, self.m)
+            counts = (_host(candidates.sum(axis=1)) - self.n).clip(min=0)
+            chosen = ops.prune_least_in_rows(scores[some, :whole].reshape(-1, self.m), candidates, counts)
+            mask[some, :whole] = chosen.reshape(len(mask[some]), whole)
         return mask
 
 
@@ -143,4 +147,4 @@ def _check(count: int, candidates: int) -> None:
 
 
 def _host(counts: Array) -> Counts:
-    return np.asarray(counts.tolist(), np.int64)
+    return arrays_of(counts).host(counts).astype(np.int64, copy=False)

@@ -38,6 +38,21 @@ def upper_factor(matrix: Floats, damping: float) -> Floats:
     return work
 
 
+def inverse(matrix: Floats, damping: float) -> Floats:
+    """Return (matrix + damping · I)⁻¹ = UᵀU, which takes U's place; of `matrix` the upper triangle is read.
+
+    Raises: LinAlgError if the matrix is not positive definite.
+    """
+    work = upper_factor(matrix, damping)
+    size = len(work)
+    for begin in reversed(range(0, size, STRIP)):
+        strip = slice(begin, min(size, begin + STRIP))
+        # U is 0 below its diagonal, and the columns of U to the right of the strip are needed no more
+        work[: strip.stop, strip] = matmul(work[: strip.stop, : strip.stop].T, work[: strip.stop, strip])
+        work[strip, :begin] = work[:begin, strip].T
+    return work
+
+
 def _factorise(work: Floats, block: slice) -> Floats:
     """Turn columns of H into those of V, where those to the right are V's already; return the inverse of V's block."""
     if block.stop < len(work):

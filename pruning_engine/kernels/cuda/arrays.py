@@ -86,6 +86,14 @@ class TorchArrays:
         result: Tensor = torch.linalg.solve_triangular(factor.flip(0, 1), identity, upper=True)
         return result
 
+    def inverse(self, matrix: Tensor, damping: float) -> Tensor | None:
+        """Return (matrix + damping I)⁻¹; None if that is not positive definite."""
+        identity = torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
+        factor, problem = torch.linalg.cholesky_ex(matrix + damping * identity)
+        if int(problem) or not bool(factor.isfinite().all()):
+            return None
+        return torch.cholesky_inverse(factor)
+
     def prune_least(self, scores: Tensor, candidates: Tensor, count: int) -> Tensor:
         """Return `candidates` without the `count` of least score; of equal ones the first in flat order are pruned."""
         flat = self.prune_least_in_rows(scores.reshape(1, -1), candidates.reshape(1, -1), np.array([count]))

@@ -3,6 +3,7 @@ import re
 import numpy as np
 import pytest
 
+from pruning_engine.methods.factorisation import inverse
 from pruning_engine.methods.gram import Gram, faults
 from tests.engine.methods.formulas import Floats, case, damped, layer
 
@@ -24,6 +25,14 @@ def test_factor_is_that_of_the_damped_inverse(columns: int, dtype: type) -> None
     np.testing.assert_array_equal(factor.upper, np.triu(factor.upper))
     identity = factor.upper.astype(float).T @ factor.upper @ damped(gram.matrix, 0.01)
     np.testing.assert_allclose(identity, np.eye(columns), atol=2e-2 if dtype == np.float32 else 1e-9)
+
+
+@pytest.mark.parametrize("columns", [1, 20, 512, 1100])
+def test_inverse_is_that_of_the_damped_matrix(columns: int) -> None:
+    matrix = Gram.of_inputs(layer(1, columns, 2 * columns)[1], np.float64).matrix
+    result = inverse(matrix, 2.0)
+    np.testing.assert_allclose(result @ (matrix + 2.0 * np.eye(columns)), np.eye(columns), atol=1e-8)
+    np.testing.assert_array_equal(result, result.T)
 
 
 def test_factor_is_computed_once_per_damping() -> None:
