@@ -95,6 +95,11 @@ METHODS: Final = (
         _CALIBRATED,
     ),
     Method(
+        "alps",
+        "Finds mask and weights together, alternating between all weights and those that a mask leaves; then refits.",
+        _CALIBRATED,
+    ),
+    Method(
         "lamp",
         "Prunes the entries of least LAMP score, of all tensors together, so that each layer gets its own sparsity.",
         ("amount", *_SELECT, *_UPDATED, *_BOUNDS),

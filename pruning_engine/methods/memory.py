@@ -5,7 +5,7 @@ Measured with tracemalloc on matrices of 300 to 4,096 inputs; a test compares wh
 
 from typing import Final
 
-from pruning_engine.methods import arrays, gram, sparsegpt, swaps
+from pruning_engine.methods import alps, arrays, gram, sparsegpt, swaps
 from pruning_engine.methods.preconditioner import RANK, STRIP
 
 _SMALL: Final = 8 << 20
@@ -42,6 +42,14 @@ def eliminate_bytes(rows: int, columns: int, itemsize: int, block: int) -> int:
     correction = _block_rows(rows, columns, arrays.BLOCK_ENTRIES) * (columns - panel) * itemsize
     within = rows * min(block, columns) * (itemsize + 1)
     return rows * columns * (itemsize + 1) + rows * panel * itemsize + max(correction, within)
+
+
+def alps_bytes(rows: int, columns: int, itemsize: int) -> int:
+    """Return the bytes of `alps`, its result included."""
+    matrices = 2 * columns * columns * itemsize
+    step = 2 * _block_rows(rows, columns, alps.BLOCK_ENTRIES) * columns * itemsize
+    projection = rows * columns * (itemsize + 1)
+    return matrices + rows * columns * (2 * itemsize + 3) + max(step, projection)
 
 
 def swap_bytes(rows: int, columns: int, itemsize: int) -> int:

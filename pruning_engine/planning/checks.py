@@ -234,8 +234,8 @@ def check_grouped_inputs(recipe: Recipe, parameters: Sequence[PlannedParameter])
                 raise MismatchError(
                     Reason.DIM_OUT_OF_RANGE,
                     f"{field}: the groups of tensor {each.name!r} of shape {list(each.shape)} are along dim {dim}, but "
-                    f"its inputs are along dim {each.input_dim}, and swaps and score obs need groups of consecutive "
-                    f"inputs; set n_of_m.dim to it, or prune this tensor by another score without swaps",
+                    f"its inputs are along dim {each.input_dim}, and swaps and scores obs and alps need groups of "
+                    f"consecutive inputs; set n_of_m.dim to it, or prune this tensor by another score without swaps",
                     field=field,
                     tensor=each.name,
                 )

@@ -21,6 +21,7 @@ from pruning_engine.scope import Scope
 from pruning_engine.scores.activation_norm import ActivationNorm
 from pruning_engine.scores.custom_mask import CustomMask
 from pruning_engine.scores.dead import Dead
+from pruning_engine.scores.entries.alps import Alps
 from pruning_engine.scores.entries.lamp import Lamp
 from pruning_engine.scores.entries.relative_importance import RelativeImportance
 from pruning_engine.scores.flap import Flap
@@ -49,6 +50,7 @@ __all__ = [
     "RANKING",
     "ActivationNorm",
     "Allocation",
+    "Alps",
     "Amount",
     "Argument",
     "BiasCompensation",

@@ -130,6 +130,8 @@ def _check_parts(rule: Rule, path: str) -> None:
         _refuse_untaken("scope", path, {score.field: score.ranks, granularity.field: granularity.takes_scope})
     if rule.scope is Scope.OUTPUT_CHANNEL and not granularity.takes_output_channels:
         _refuse(f"{path}.scope", f"{granularity.field} do not compete within output channels; use another scope")
+    if rule.scope is Scope.GLOBAL and score.eliminates and granularity.prunes_entries:
+        _refuse(f"{path}.scope", f"{score.field} prunes each tensor by itself; use local or output_channel")
     if granularity.takes_values and not score.ranks_values:
         _refuse(f"{path}.score", f"{granularity.field} need scores that are numbers, which {score.field} has not")
 

@@ -14,17 +14,18 @@ import numpy as np
 
 from pruning_engine.checkpoints.statistics import Alternatives, LayerSize
 from pruning_engine.errors import Reason, RecipeError
-from pruning_engine.kernels.input_matrix import flags_of, mask_of
 from pruning_engine.methods.arrays import Array
 from pruning_engine.methods.channel_obs import Consumer, greedy_unit_costs, unit_costs
 from pruning_engine.methods.choices import Choice
 from pruning_engine.methods.gram import Gram
 from pruning_engine.methods.memory import eliminate_bytes
-from pruning_engine.methods.sparsegpt import eliminate
+from pruning_engine.methods.sparsegpt import Eliminated, eliminate
+from pruning_engine.scores.entries.eliminated import outcome_of
+from pruning_engine.scores.number_checks import check_damping, check_whole
 from pruning_engine.scores.parameters import ArrivedParameter
 from pruning_engine.scores.score import Score
 from pruning_engine.scores.unit_inputs import UnitInputs, UnitRanks, UnitsToRank
-from pruning_engine.selection.outcome import EliminatedWeights, Outcome
+from pruning_engine.selection.outcome import Outcome
 from pruning_proto.names import IN_COUNT, IN_GRAM, INPUTS
 
 BLOCK: Final = 128
@@ -48,7 +49,6 @@ class ObsScore(Score):
     field: ClassVar[str] = "obs"
     ranks: ClassVar[bool] = True
     eliminates: ClassVar[bool] = True
-    takes_global_scope: ClassVar[bool] = False
     ranks_channels: ClassVar[bool] = False
     ranks_values: ClassVar[bool] = False  # what pruning an entry costs depends on those before it
     ranks_units: ClassVar[bool] = True
@@ -66,10 +66,8 @@ class ObsScore(Score):
 
     def check(self, path: str) -> None:
         """Refuse values out of range. Raises: RecipeError."""
-        if self.block is not None and not 1 <= self.block <= _MOST_COLUMNS:
-            self._refuse(f"{path}.block", f"allowed are 1 to {_MOST_COLUMNS:,} columns, got {self.block:,}")
-        if self.damping is not None and not 0 < self.damping < float("inf"):
-            self._refuse(f"{path}.damping", f"a damping is a finite number above 0, such as 0.01, got {self.damping}")
+        check_whole(self.block, _MOST_COLUMNS, f"{path}.block")
+        check_damping(self.damping, f"{path}.damping")
 
     def check_granularity(self, granularity: str, path: str) -> None:
         """Refuse a block for units, which have none, and greedy for entries. Raises: RecipeError."""
@@ -114,22 +112,12 @@ class ObsScore(Score):
 
         Raises: CheckpointError if the statistics cannot be used.
         """
-        layer, backend = parameter.layer, parameter.backend
-        flags = layer.layout.to_matrices(flags_of(parameter.mask, backend))
-        keep, block = np.empty(flags.shape, np.bool_), self.block or BLOCK
-        asked = DAMPING if self.damping is None else self.damping
-        dampings = [asked]
+        block, asked = self.block or BLOCK, DAMPING if self.damping is None else self.damping
 
-        def one(index: int, gram: Gram) -> Array:
-            found = eliminate(layer.weight[index], gram, choices[index], keep=flags[index], block=block, damping=asked)
-            keep[index] = found.keep
-            dampings.append(found.damping)
-            return found.weight
+        def prune(weight: Array, gram: Gram, choose: Choice, keep: Array) -> Eliminated:
+            return eliminate(weight, gram, choose, keep=keep, block=block, damping=asked)
 
-        weight = layer.each(one)
-        eliminated = EliminatedWeights(weight=weight, block=block, asked=asked, damping=max(dampings))
-        mask = mask_of(layer.layout.to_entries(keep), backend)
-        return Outcome(mask, is_ranked=True, eliminated=eliminated, damping=eliminated.damping, asked_damping=asked)
+        return outcome_of(parameter, choices, prune, asked=asked, block=block)
 
     @staticmethod
     def _refuse(path: str, text: str) -> None:

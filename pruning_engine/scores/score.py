@@ -77,7 +77,8 @@ class Score(UsesStatistics):
     """Whether its outcomes have new weights: it then needs an output format that carries them, and a second copy."""
 
     eliminates: ClassVar[bool] = False
-    """Whether it prunes column after column instead of ranking all entries: see `eliminated`."""
+    """Whether it finds the mask of a matrix and its remaining weights together, instead of ranking all entries: see
+    `eliminated`."""
 
     takes_scales: ClassVar[bool] = True
     """Whether it can rank FP8 weights by code times scale."""
@@ -190,7 +191,10 @@ class Score(UsesStatistics):
         parameter: ArrivedParameter,
         choices: Sequence[Choice],
     ) -> Outcome:
-        """Return what a score that eliminates columns leaves. Raises: CheckpointError for unusable statistics."""
+        """Return what a score leaves that finds mask and weights together.
+
+        Raises: CheckpointError for unusable statistics.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not eliminate")
 
     def unit_ranks(self, units: UnitsToRank) -> UnitRanks:

@@ -7,6 +7,7 @@ from typing import Final
 from pruning_engine.scores.activation_norm import ActivationNorm
 from pruning_engine.scores.custom_mask import CustomMask
 from pruning_engine.scores.dead import Dead
+from pruning_engine.scores.entries.alps import Alps
 from pruning_engine.scores.entries.lamp import Lamp
 from pruning_engine.scores.entries.relative_importance import RelativeImportance
 from pruning_engine.scores.flap import Flap
@@ -28,7 +29,7 @@ SCORES: Final[Mapping[str, type[Score]]] = MappingProxyType(
         score.field: score
         for score in (
             *(Magnitude, Random, ImportanceScores, CustomMask, Identity, Method, Dead),
-            *(WeightedMagnitude, RelativeImportance, Lamp, ObsScore),
+            *(WeightedMagnitude, RelativeImportance, Lamp, ObsScore, Alps),
             *(Flap, UnitScores, ActivationNorm, GluPeakToPeak, RouterMagnitude, ListedUnits),
         )
     }

@@ -10,17 +10,17 @@ from pruning_engine.kernels.packed_mask import PackedMask
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class EliminatedWeights:
-    """What an elimination of columns left of the weights, where the rule's update may begin.
+    """What a score that finds mask and weights together left of the weights, where the rule's update may begin.
 
     Attributes:
         weight: (E, R, C), 0 where pruned.
-        block: columns that were decided together.
+        block: columns that were decided together; None: all.
         asked: the damping that was asked for.
         damping: what was used.
     """
 
     weight: Matrices
-    block: int
+    block: int | None
     asked: float
     damping: float
 
@@ -34,7 +34,7 @@ class Outcome:
         weight: the weights from now on, flat; None: as they were.
         is_ranked: whether magnitudes were ranked, so that `threshold` holds instead of an earlier rule's.
         threshold: the largest magnitude that was pruned; None if nothing was.
-        eliminated: what a score that eliminates columns left of the weights; None for all others.
+        eliminated: what a score that finds mask and weights together left of the weights; None for all others.
         damping: what was added to the diagonal of a Gram matrix, times its mean; None: nothing was factored.
         asked_damping: what was asked for, and grew to `damping` if it was not enough.
         bias_delta: what the rule's update adds to the bias of the layer; None: nothing.

@@ -16,8 +16,9 @@ from pruning_engine.methods.preconditioner import RANK
 from pruning_engine.methods.refit import refit, refit_channels
 from pruning_engine.methods.refit_to_loss import Damping, refit_to_loss
 from pruning_engine.scores.layer import Flags, Layer
+from pruning_engine.scores.number_checks import check_damping, check_whole
 from pruning_engine.selection.outcome import EliminatedWeights
-from pruning_engine.updates.update import NewWeights, Update, check_damping, check_whole
+from pruning_engine.updates.update import NewWeights, Update
 from pruning_proto.names import IN_COUNT, IN_GRAM, INPUTS, OUT_GRAM
 
 STEPS: Final = 20

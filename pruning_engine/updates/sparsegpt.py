@@ -14,8 +14,9 @@ from pruning_engine.methods.gram import Gram
 from pruning_engine.methods.memory import eliminate_bytes
 from pruning_engine.methods.sparsegpt import eliminate
 from pruning_engine.scores.layer import Flags, Layer
+from pruning_engine.scores.number_checks import check_damping, check_whole
 from pruning_engine.selection.outcome import EliminatedWeights
-from pruning_engine.updates.update import NewWeights, Update, check_damping, check_whole
+from pruning_engine.updates.update import NewWeights, Update
 from pruning_proto.names import IN_COUNT, IN_GRAM, INPUTS
 
 BLOCK: Final = 128

@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 
 from pruning_engine.checkpoints.statistics import Alternatives, LayerSize, UsesStatistics
 from pruning_engine.methods.memory import swap_bytes
-from pruning_engine.updates.update import check_whole
+from pruning_engine.scores.number_checks import check_whole
 from pruning_proto.names import IN_GRAM, INPUTS
 
 _MOST_STEPS: Final = 10_000

@@ -166,7 +166,7 @@ def test_wanda_takes_an_amount_of_each_output_channel() -> None:
     assert not rule.HasField("input_dim")
 
 
-CALIBRATED = [rules.wanda, rules.ria, rules.sparsegpt]
+CALIBRATED = [rules.wanda, rules.ria, rules.sparsegpt, rules.alps]
 
 
 @pytest.mark.parametrize("build", CALIBRATED)
@@ -243,6 +243,7 @@ def test_units_have_scores_by_statistics() -> None:
         ("weighted_magnitude", pb.Score(weighted_magnitude=pb.WeightedMagnitude())),
         ("ria", pb.Score(ria=pb.RelativeImportance())),
         ("obs", pb.Score(obs=pb.ObsScore())),
+        ("alps", pb.Score(alps=pb.Alps())),
     ],
 )
 def test_n_of_m_takes_any_score_of_weights(name: rules.ScoreName, score: pb.Score) -> None:
@@ -267,7 +268,7 @@ def test_n_of_m_out_of_range_is_refused(n: int, m: int, field: str) -> None:
 
 def test_score_that_n_of_m_lacks_is_refused_with_those_it_has() -> None:
     build: Callable[..., pb.Rule] = rules.n_of_m
-    with pytest.raises(RecipeError, match="'ria' or 'obs', got 'l2'"):
+    with pytest.raises(RecipeError, match="'obs' or 'alps', got 'l2'"):
         build(2, 4, score="l2")
 
 

@@ -59,6 +59,7 @@ def test_capabilities_name_torchs_methods_and_the_forms(server: ServerProcess) -
         "wanda",
         "ria",
         "sparsegpt",
+        "alps",
         "lamp",
         "n_of_m",
         "custom_from_mask",

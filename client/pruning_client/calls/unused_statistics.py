@@ -22,9 +22,9 @@ def check_used(request: PruneRequestSpec, plan: Plan) -> None:
         return
     rules = "; ".join(f"rules[{number}]: {_scored(rule)}" for number, rule in enumerate(request.recipe.rules))
     raise MismatchError(
-        f"no rule uses the statistics ({rules}); what does: the methods auto, wanda, ria and sparsegpt, an update or "
-        "swaps; for channel groups the scores obs, activation_norm, weighted_magnitude and flap. Choose one of them, "
-        "or leave out the statistics",
+        f"no rule uses the statistics ({rules}); what does: the methods auto, wanda, ria, sparsegpt and alps, an "
+        "update or swaps; for channel groups the scores obs, activation_norm, weighted_magnitude and flap. Choose one "
+        "of them, or leave out the statistics",
         reason=Reason.UNUSED_COMPANION,
     )
 

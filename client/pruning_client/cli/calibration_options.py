@@ -23,7 +23,7 @@ def add_calibration_options(calibrated: argparse._ArgumentGroup) -> None:
         "--update",
         choices=("none", "bias_compensation", "refit", "sparsegpt"),
         help="change the remaining weights so that the outputs of their layers change less; default: none, but "
-        "sparsegpt for --method sparsegpt",
+        "sparsegpt for --method sparsegpt, and refit for --method alps",
     )
     calibrated.add_argument(
         "--swaps", action="store_const", const=True, help="improve the mask by swaps, without changing any weight"

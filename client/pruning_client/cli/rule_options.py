@@ -165,8 +165,8 @@ def _add_rule(rule: argparse._ArgumentGroup, methods: Sequence[str]) -> None:
         "--n-of-m",
         type=_pattern,
         metavar="N:M",
-        help="2:4: keep 2 of each 4 consecutive weights; also instead of --amount of wanda, ria and sparsegpt; without "
-        "--method it means n_of_m",
+        help="2:4: keep 2 of each 4 consecutive weights; also instead of --amount of wanda, ria, sparsegpt and alps; "
+        "without --method it means n_of_m",
     )
     rule.add_argument(
         "--allow-dense",

@@ -18,9 +18,11 @@ _UNSTRUCTURED: Final = {
     "weighted_magnitude": "wanda",
     "ria": "ria",
     "obs": "sparsegpt",
+    "alps": "alps",
     "lamp": "lamp",
 }
-_DEFAULT_SCOPES: Final = {"wanda": "output_channel", "ria": "output_channel"}
+_DEFAULT_SCOPES: Final = {"wanda": "output_channel", "ria": "output_channel", "alps": "output_channel"}
+_DEFAULT_UPDATES: Final = {"sparsegpt": "sparsegpt", "alps": "refit"}
 _UNITS: Final = {"random": "remove_random", "dead": "remove_dead"}
 _WITHOUT_RANKING: Final = {
     "identity": "identity",
@@ -32,7 +34,7 @@ _UNIT_SCORES: Final = (
     *("router_magnitude", "listed"),
 )
 _SCORES: Final = (
-    *("magnitude", "random", "importance_scores", "weighted_magnitude", "ria", "lamp", "obs", "flap"),
+    *("magnitude", "random", "importance_scores", "weighted_magnitude", "ria", "lamp", "obs", "alps", "flap"),
     *("activation_norm", "glu_peak_to_peak", "unit_scores", "router_magnitude", "listed", "dead"),
     *_WITHOUT_RANKING,
 )
@@ -123,8 +125,8 @@ def _calibration(method: str, rule: Mapping[str, Any]) -> dict[str, Any]:
         "min_sparsity": _get(bounds, "min_sparsity"),
         "max_sparsity": _get(bounds, "max_sparsity"),
     }
-    if method == "sparsegpt":
-        fields["update"] = None if fields["update"] == "sparsegpt" else fields["update"] or "none"
+    if method in _DEFAULT_UPDATES:
+        fields["update"] = None if fields["update"] == _DEFAULT_UPDATES[method] else fields["update"] or "none"
     return {name: value for name, value in fields.items() if value is not None}
 
 

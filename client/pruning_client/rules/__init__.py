@@ -34,7 +34,7 @@ from pruning_client.recipes.amounts import kept, sparsity
 from pruning_client.recipes.channel_groups import group, tie
 from pruning_client.rules.automatic import auto
 from pruning_client.rules.calibrated_entries import ScoreName as ScoreName
-from pruning_client.rules.calibrated_entries import n_of_m, ria, sparsegpt, wanda
+from pruning_client.rules.calibrated_entries import alps, n_of_m, ria, sparsegpt, wanda
 from pruning_client.rules.channels import ln_structured, random_structured
 from pruning_client.rules.entries import (
     custom_from_mask,
@@ -61,6 +61,7 @@ from pruning_client.rules.units import remove_dead, remove_random, remove_units
 from pruning_proto.v1 import pruning_pb2 as pb
 
 __all__ = [
+    "alps",
     "auto",
     "custom_from_mask",
     "drop_experts",
@@ -120,7 +121,7 @@ _BUILDERS: Final[Mapping[str, Callable[..., pb.Rule]]] = {
     builder.__name__: builder
     for builder in (
         *(identity, random_unstructured, l1_unstructured, random_structured, ln_structured),
-        *(wanda, ria, sparsegpt, lamp, n_of_m),
+        *(wanda, ria, sparsegpt, alps, lamp, n_of_m),
         *(keep_experts, drop_experts, keep_layers, drop_layers, keep_tokens, drop_tokens),
         *(custom_from_mask, remove_units, remove_random, remove_dead, installed_method),
     )

@@ -24,7 +24,7 @@ from pruning_client.rules.parts import (
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 
-ScoreName: TypeAlias = Literal["magnitude", "random", "importance_scores", "weighted_magnitude", "ria", "obs"]
+ScoreName: TypeAlias = Literal["magnitude", "random", "importance_scores", "weighted_magnitude", "ria", "obs", "alps"]
 
 _SCORES: Final[Mapping[str, Callable[[], pb.Score]]] = {
     "magnitude": lambda: pb.Score(magnitude=pb.Magnitude()),
@@ -33,6 +33,7 @@ _SCORES: Final[Mapping[str, Callable[[], pb.Score]]] = {
     "weighted_magnitude": lambda: pb.Score(weighted_magnitude=pb.WeightedMagnitude()),
     "ria": lambda: pb.Score(ria=pb.RelativeImportance()),
     "obs": lambda: pb.Score(obs=pb.ObsScore()),
+    "alps": lambda: pb.Score(alps=pb.Alps()),
 }
 """Scores of single weights that go with N:M."""
 
@@ -54,9 +55,9 @@ def n_of_m(
     """Keep the `n` most important of each `m` consecutive weights along `dim`: 2:4 is `n_of_m(2, 4)`.
 
     `score` says what is important: "magnitude", "random", "importance_scores" (the scores that are sent),
-    "weighted_magnitude" (Wanda's), "ria" or "obs" (SparseGPT's). `dim` is by default the dim of the inputs, where that
-    is known, and the last one elsewhere. A tensor whose `dim` is not a multiple of `m` is refused; with `allow_dense`
-    it stays as it is. The other arguments are those of `wanda`.
+    "weighted_magnitude" (Wanda's), "ria", "obs" (SparseGPT's) or "alps". `dim` is by default the dim of the inputs,
+    where that is known, and the last one elsewhere. A tensor whose `dim` is not a multiple of `m` is refused; with
+    `allow_dense` it stays as it is. The other arguments are those of `wanda`.
     """
     rule = rule_of(choice(_SCORES, score, "score")(), include, exclude, prior)
     n_of_m_pattern(rule, n, m, dim, allow_dense=allow_dense)
@@ -169,6 +170,43 @@ def sparsegpt(
     """
     rule = rule_of(_SCORES["obs"](), include, exclude, prior)
     _amount_or_pattern(rule, amount, n_of_m, scope, "local")
+    return calibrated(
+        rule,
+        swaps=swaps,
+        update=update,
+        allocation=allocation,
+        min_sparsity=min_sparsity,
+        max_sparsity=max_sparsity,
+        input_dim=input_dim,
+    )
+
+
+def alps(
+    amount: AmountLike | None = None,
+    *,
+    n_of_m: NOfMLike | None = None,
+    scope: Literal["local", "output_channel"] = "output_channel",
+    include: Patterns = (),
+    exclude: Patterns = (),
+    prior: PriorName = "history",
+    input_dim: int | None = None,
+    swaps: SwapsLike = False,
+    update: UpdateLike = "refit",
+    allocation: AllocationLike | None = None,
+    min_sparsity: float | None = None,
+    max_sparsity: float | None = None,
+) -> pb.Rule:
+    """Prune as ALPS does: mask and weights are found together, and the remaining weights are then refitted.
+
+    Needs Gram matrices (`w:in_gram`) or inputs (`w:inputs`). It takes several times as long as `sparsegpt` with a
+    refit. With `update="none"` only the mask is used. Swaps would undo what it gains. The other arguments are those of
+    `wanda`.
+
+    Source: Meng et al., "ALPS: Improved Optimization for Highly Sparse One-Shot Pruning for Large Language Models",
+    arXiv:2406.07831.
+    """
+    rule = rule_of(_SCORES["alps"](), include, exclude, prior)
+    _amount_or_pattern(rule, amount, n_of_m, scope, "output_channel")
     return calibrated(
         rule,
         swaps=swaps,

@@ -286,7 +286,7 @@ class Selector(_message.Message):
     def __init__(self, include: _Optional[_Iterable[str]] = ..., exclude: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Score(_message.Message):
-    __slots__ = ("magnitude", "random", "importance_scores", "custom_mask", "identity", "method", "dead", "weighted_magnitude", "ria", "lamp", "obs", "flap", "unit_scores", "activation_norm", "router_magnitude", "listed", "glu_peak_to_peak")
+    __slots__ = ("magnitude", "random", "importance_scores", "custom_mask", "identity", "method", "dead", "weighted_magnitude", "ria", "lamp", "obs", "flap", "unit_scores", "activation_norm", "router_magnitude", "listed", "glu_peak_to_peak", "alps")
     MAGNITUDE_FIELD_NUMBER: _ClassVar[int]
     RANDOM_FIELD_NUMBER: _ClassVar[int]
     IMPORTANCE_SCORES_FIELD_NUMBER: _ClassVar[int]
@@ -304,6 +304,7 @@ class Score(_message.Message):
     ROUTER_MAGNITUDE_FIELD_NUMBER: _ClassVar[int]
     LISTED_FIELD_NUMBER: _ClassVar[int]
     GLU_PEAK_TO_PEAK_FIELD_NUMBER: _ClassVar[int]
+    ALPS_FIELD_NUMBER: _ClassVar[int]
     magnitude: Magnitude
     random: RandomScore
     importance_scores: ImportanceScores
@@ -321,7 +322,8 @@ class Score(_message.Message):
     router_magnitude: RouterMagnitude
     listed: ListedUnits
     glu_peak_to_peak: GluPeakToPeak
-    def __init__(self, magnitude: _Optional[_Union[Magnitude, _Mapping]] = ..., random: _Optional[_Union[RandomScore, _Mapping]] = ..., importance_scores: _Optional[_Union[ImportanceScores, _Mapping]] = ..., custom_mask: _Optional[_Union[CustomMask, _Mapping]] = ..., identity: _Optional[_Union[Identity, _Mapping]] = ..., method: _Optional[_Union[CustomMethod, _Mapping]] = ..., dead: _Optional[_Union[Dead, _Mapping]] = ..., weighted_magnitude: _Optional[_Union[WeightedMagnitude, _Mapping]] = ..., ria: _Optional[_Union[RelativeImportance, _Mapping]] = ..., lamp: _Optional[_Union[Lamp, _Mapping]] = ..., obs: _Optional[_Union[ObsScore, _Mapping]] = ..., flap: _Optional[_Union[Flap, _Mapping]] = ..., unit_scores: _Optional[_Union[UnitScores, _Mapping]] = ..., activation_norm: _Optional[_Union[ActivationNorm, _Mapping]] = ..., router_magnitude: _Optional[_Union[RouterMagnitude, _Mapping]] = ..., listed: _Optional[_Union[ListedUnits, _Mapping]] = ..., glu_peak_to_peak: _Optional[_Union[GluPeakToPeak, _Mapping]] = ...) -> None: ...
+    alps: Alps
+    def __init__(self, magnitude: _Optional[_Union[Magnitude, _Mapping]] = ..., random: _Optional[_Union[RandomScore, _Mapping]] = ..., importance_scores: _Optional[_Union[ImportanceScores, _Mapping]] = ..., custom_mask: _Optional[_Union[CustomMask, _Mapping]] = ..., identity: _Optional[_Union[Identity, _Mapping]] = ..., method: _Optional[_Union[CustomMethod, _Mapping]] = ..., dead: _Optional[_Union[Dead, _Mapping]] = ..., weighted_magnitude: _Optional[_Union[WeightedMagnitude, _Mapping]] = ..., ria: _Optional[_Union[RelativeImportance, _Mapping]] = ..., lamp: _Optional[_Union[Lamp, _Mapping]] = ..., obs: _Optional[_Union[ObsScore, _Mapping]] = ..., flap: _Optional[_Union[Flap, _Mapping]] = ..., unit_scores: _Optional[_Union[UnitScores, _Mapping]] = ..., activation_norm: _Optional[_Union[ActivationNorm, _Mapping]] = ..., router_magnitude: _Optional[_Union[RouterMagnitude, _Mapping]] = ..., listed: _Optional[_Union[ListedUnits, _Mapping]] = ..., glu_peak_to_peak: _Optional[_Union[GluPeakToPeak, _Mapping]] = ..., alps: _Optional[_Union[Alps, _Mapping]] = ...) -> None: ...
 
 class Magnitude(_message.Message):
     __slots__ = ("norm",)
@@ -386,6 +388,14 @@ class ObsScore(_message.Message):
     damping: float
     greedy: bool
     def __init__(self, block: _Optional[int] = ..., damping: _Optional[float] = ..., greedy: bool = ...) -> None: ...
+
+class Alps(_message.Message):
+    __slots__ = ("steps", "damping")
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    DAMPING_FIELD_NUMBER: _ClassVar[int]
+    steps: int
+    damping: float
+    def __init__(self, steps: _Optional[int] = ..., damping: _Optional[float] = ...) -> None: ...
 
 class Flap(_message.Message):
     __slots__ = ()

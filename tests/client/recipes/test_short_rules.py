@@ -19,6 +19,7 @@ RULES = {
     "wanda": rules.wanda(0.25, input_dim=0, swaps=True, update={"refit": {"steps": 5}}, allocation="erk"),
     "ria": rules.ria(0.5, scope="global", exponent=1.0, min_sparsity=0.1, max_sparsity=0.9, swaps=7),
     "sparsegpt": rules.sparsegpt(rules.sparsity(0.5), scope="output_channel", update="none", allocation={"owl": {}}),
+    "alps": rules.alps(0.5, update={"refit": {"steps": 5}}, input_dim=1),
     "lamp": rules.lamp(0.5, update="refit", max_sparsity=0.95),
     "n_of_m": rules.n_of_m(2, 4, score="weighted_magnitude", dim=0, allow_dense=True, update="bias_compensation"),
     "custom_from_mask": rules.custom_from_mask(),

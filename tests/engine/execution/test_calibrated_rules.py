@@ -1,4 +1,4 @@
-"""Rules with swaps, updates and the score obs, compared with the formulas computed in fp64."""
+"""Rules with swaps, updates and the scores obs and alps, compared with the formulas computed in fp64."""
 
 import tracemalloc
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from pruning_engine.checkpoints.parameters import TensorSpec
 from pruning_engine.execution.prune import prune_buffers
 from pruning_engine.planning.planner import make_plan
 from pruning_engine.recipe import (
+    Alps,
     Count,
     Fraction,
     Magnitude,
@@ -22,6 +23,7 @@ from pruning_engine.recipe import (
     Refit,
     Rule,
     Scope,
+    Score,
     SparseGpt,
     Swaps,
     Update,
@@ -55,6 +57,13 @@ def half(update: Update | None = None, swaps: Swaps | None = None) -> Rule:
 
 def obs(update: Update | None = None, *, scope: Scope = Scope.LOCAL, amount: Fraction | Count = Fraction(0.5)) -> Rule:  # noqa: B008 - frozen
     return Rule(score=ObsScore(block=4), amount=amount, scope=scope, input_dim=1, update=update)
+
+
+def alps(update: Update | None = None, *, scope: Scope = Scope.LOCAL, amount: Fraction | Count = Fraction(0.5)) -> Rule:  # noqa: B008 - frozen
+    return Rule(score=Alps(), amount=amount, scope=scope, input_dim=1, update=update)
+
+
+RULES = [half(Refit()), half(SparseGpt()), obs(SparseGpt()), alps(Refit()), half(swaps=Swaps())]
 
 
 def largest(before: torch.Tensor, kept: int) -> torch.Tensor:
@@ -142,7 +151,7 @@ def test_swaps_stay_within_groups() -> None:
     assert not torch.equal(kept, plain != 0)
 
 
-@pytest.mark.parametrize("rule", [half(swaps=Swaps()), half(Refit()), obs(), obs(SparseGpt())], ids=repr)
+@pytest.mark.parametrize("rule", [half(swaps=Swaps()), half(Refit()), obs(), obs(SparseGpt()), alps()], ids=repr)
 def test_what_was_pruned_before_stays_pruned(rule: Rule) -> None:
     prior = torch.rand(ROWS, COLUMNS, generator=torch.Generator().manual_seed(1)) < 0.8
     bits = torch.from_numpy(np.packbits(prior.numpy(), bitorder="little"))
@@ -154,19 +163,22 @@ def test_what_was_pruned_before_stays_pruned(rule: Rule) -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 0.77, 1.0])
-def test_obs_prunes_exactly_what_was_asked(share: float) -> None:
-    pruned = prune(file(), obs(amount=Fraction(share)))
+@pytest.mark.parametrize("rule", [obs, alps])
+def test_exactly_what_was_asked_is_pruned(rule: Callable[..., Rule], share: float) -> None:
+    pruned = prune(file(), rule(amount=Fraction(share)))
     assert only(pruned).pruned == round(share * ROWS * COLUMNS)
     assert int((pruned.tensors["fc.weight"] == 0).sum()) == round(share * ROWS * COLUMNS)
 
 
-def test_obs_prunes_each_row_alike_in_scope_output_channel() -> None:
-    after = prune(file(), obs(scope=Scope.OUTPUT_CHANNEL, amount=Count(5))).tensors["fc.weight"]
+@pytest.mark.parametrize("rule", [obs, alps])
+def test_each_row_is_pruned_alike_in_scope_output_channel(rule: Callable[..., Rule]) -> None:
+    after = prune(file(), rule(scope=Scope.OUTPUT_CHANNEL, amount=Count(5))).tensors["fc.weight"]
     assert (after == 0).sum(1).tolist() == [5] * ROWS
 
 
-def test_obs_without_update_keeps_weights() -> None:
-    after = prune(file(), obs()).tensors["fc.weight"]
+@pytest.mark.parametrize("rule", [obs(), alps()], ids=repr)
+def test_weights_stay_without_an_update(rule: Rule) -> None:
+    after = prune(file(), rule).tensors["fc.weight"]
     assert torch.equal(after[after != 0], weight()[after != 0])
 
 
@@ -176,16 +188,40 @@ def test_obs_with_sparsegpt_is_one_elimination() -> None:
     torch.testing.assert_close(after.double(), exact, rtol=1e-4, atol=1e-5)
 
 
-def test_obs_with_refit_is_least_squares() -> None:
-    after = prune(file(), obs(Refit(steps=200))).tensors["fc.weight"]
+@pytest.mark.parametrize("rule", [obs, alps])
+def test_refit_is_least_squares(rule: Callable[..., Rule]) -> None:
+    after = prune(file(), rule(Refit(steps=200))).tensors["fc.weight"]
     exact = calibrated.least_squares(weight(), after != 0, H, 0.001)
     torch.testing.assert_close(after.double(), exact, rtol=1e-3, atol=1e-3)
 
 
-def test_obs_keeps_n_of_m() -> None:
-    rule = Rule(score=ObsScore(), granularity=NOfM(2, 4), input_dim=1, update=SparseGpt())
+@pytest.mark.parametrize("score", [ObsScore(), Alps()], ids=repr)
+def test_groups_keep_n_of_m(score: Score) -> None:
+    rule = Rule(score=score, granularity=NOfM(2, 4), input_dim=1, update=SparseGpt())
     kept = prune(file(), rule).tensors["fc.weight"] != 0
     assert (kept.view(ROWS, -1, 4).sum(2) == 2).all()
+
+
+def test_alps_leaves_less_error_than_sparsegpt() -> None:
+    before, after = weight(), [prune(file(), rule(Refit())).tensors["fc.weight"] for rule in (obs, alps)]
+    assert error(before, after[1], X) < 0.98 * error(before, after[0], X)
+
+
+@pytest.mark.parametrize("rule", [obs, alps])
+def test_global_scope_is_refused(rule: Callable[..., Rule]) -> None:
+    with pytest.raises(RecipeError, match="prunes each tensor by itself") as caught:
+        prune(file(), rule(scope=Scope.GLOBAL))
+    assert caught.value.field == "rules[0].scope"
+
+
+@pytest.mark.parametrize(
+    ("score", "message"),
+    [(Alps(steps=0), "1 to 10,000, got 0"), (Alps(damping=0.0), "above 0, such as 0.01, got 0.0")],
+    ids=["steps", "damping"],
+)
+def test_numbers_out_of_range_are_refused(score: Score, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        prune(file(), Rule(score=score, amount=Fraction(0.5), input_dim=1))
 
 
 @pytest.mark.parametrize("rule", [half(swaps=Swaps()), half(Refit()), half(SparseGpt()), obs(SparseGpt())], ids=repr)
@@ -203,8 +239,8 @@ def test_report_of_a_magnitude_rule_has_no_errors() -> None:
 
 @pytest.mark.parametrize(
     ("rule", "expected_damping"),
-    [(half(Refit()), 0.001), (half(Refit(damping=0.5)), 0.5), (half(SparseGpt()), 0.01), (obs(), 0.01)],
-    ids=["refit", "refit 0.5", "sparsegpt", "obs"],
+    [(half(Refit()), 0.001), (half(Refit(damping=0.5)), 0.5), (half(SparseGpt()), 0.01), (obs(), 0.01), (alps(), 0.05)],
+    ids=["refit", "refit 0.5", "sparsegpt", "obs", "alps"],
 )
 def test_report_has_the_damping(rule: Rule, expected_damping: float) -> None:
     assert only(prune(file(), rule)).damping == pytest.approx(expected_damping)
@@ -213,6 +249,7 @@ def test_report_has_the_damping(rule: Rule, expected_damping: float) -> None:
 def test_updates_are_not_reproducible() -> None:
     assert not prune(file(), half(Refit())).report.reproducible
     assert not prune(file(), obs()).report.reproducible
+    assert not prune(file(), alps()).report.reproducible
 
 
 def test_few_tokens_are_reported_and_damped_more() -> None:
@@ -222,7 +259,7 @@ def test_few_tokens_are_reported_and_damped_more() -> None:
     assert only(pruned).damping == pytest.approx(0.001 * 8 * COLUMNS / 8)
 
 
-@pytest.mark.parametrize("rule", [half(Refit()), half(SparseGpt()), obs(SparseGpt()), half(swaps=Swaps())], ids=repr)
+@pytest.mark.parametrize("rule", RULES, ids=repr)
 def test_rank_deficient_and_dead_inputs_give_finite_weights(rule: Rule) -> None:
     rows = inputs(COLUMNS, 5)
     rows[:, 3] = 0
@@ -232,18 +269,19 @@ def test_rank_deficient_and_dead_inputs_give_finite_weights(rule: Rule) -> None:
     assert only(pruned).predicted_error <= only(pruned).masked_error  # type: ignore[operator]
 
 
-def test_grown_damping_is_reported() -> None:
+@pytest.mark.parametrize(("rule", "asked"), [(half(SparseGpt()), 0.01), (alps(), 0.05)], ids=["sparsegpt", "alps"])
+def test_grown_damping_is_reported(rule: Rule, asked: float) -> None:
     indefinite = torch.ones(COLUMNS, COLUMNS) * 0.9995 + torch.eye(COLUMNS) * 0.0005
     indefinite[0, 1:] *= -1
     indefinite[1:, 0] *= 1  # within the tolerance of sums, and not positive definite
     indefinite[1:, 0] *= -1
     indefinite[2, 3] = indefinite[3, 2] = -0.9995
-    pruned = prune(file(matrix=indefinite), half(SparseGpt()))
+    pruned = prune(file(matrix=indefinite), rule)
     assert WarningKind.DAMPING_INCREASED in {warning.kind for warning in pruned.report.warnings}
-    assert only(pruned).damping > 0.01  # type: ignore[operator]
+    assert only(pruned).damping > asked  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("rule", [half(Refit()), half(SparseGpt()), obs(SparseGpt()), half(swaps=Swaps())], ids=repr)
+@pytest.mark.parametrize("rule", RULES, ids=repr)
 def test_one_row_is_a_matrix_too(rule: Rule) -> None:
     pruned = prune(file(rows=1), rule)
     assert int((pruned.tensors["fc.weight"] != 0).sum()) == COLUMNS // 2
@@ -291,7 +329,7 @@ def test_several_rules_refit_to_the_weights_as_they_arrived() -> None:
     torch.testing.assert_close(after.double(), exact, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("rule", [half(swaps=Swaps()), half(Refit()), half(SparseGpt()), obs(), obs(Refit())], ids=repr)
+@pytest.mark.parametrize("rule", [*RULES, obs(), obs(Refit())], ids=repr)
 @pytest.mark.parametrize("shape", [(256, 256), (64, 512), (1024, 128)], ids=str)
 def test_memory_is_planned(rule: Rule, shape: tuple[int, int]) -> None:
     specs = [TensorSpec("fc.weight", "F32", shape), TensorSpec("fc.weight:in_gram", "F32", (shape[1], shape[1]))]

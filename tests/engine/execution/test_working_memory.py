@@ -11,7 +11,7 @@ from pruning_engine.execution.executor import Pruning
 from pruning_engine.execution.parameters import ReceivedParameter
 from pruning_engine.planning.plan import Plan
 from pruning_engine.planning.planner import make_plan
-from pruning_engine.recipe import Fraction, Magnitude, Recipe, Refit, Rule, Selector, SparseGpt, Update
+from pruning_engine.recipe import Alps, Fraction, Magnitude, Recipe, Refit, Rule, Selector, SparseGpt, Update
 from pruning_engine.scores.obs import ObsScore
 from pruning_engine.scores.score import Score
 
@@ -49,8 +49,13 @@ def allocated_bytes(plan: Plan) -> int:
 @pytest.mark.parametrize(("rows", "columns"), [(2048, 512), (512, 1536)], ids=["tall", "wide"])
 @pytest.mark.parametrize(
     ("score", "update"),
-    [(Magnitude(), Refit(steps=2)), (ObsScore(), SparseGpt()), (ObsScore(), Refit(steps=2))],
-    ids=["refit", "SparseGPT", "SparseGPT and refit"],
+    [
+        (Magnitude(), Refit(steps=2)),
+        (ObsScore(), SparseGpt()),
+        (ObsScore(), Refit(steps=2)),
+        (Alps(steps=4), Refit(steps=2)),
+    ],
+    ids=["refit", "SparseGPT", "SparseGPT and refit", "ALPS and refit"],
 )
 def test_reserved_memory_is_what_is_taken(score: Score, update: Update, rows: int, columns: int) -> None:
     plan = planned(score, update, rows, columns)

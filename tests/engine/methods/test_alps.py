@@ -3,6 +3,7 @@ import pytest
 
 from pruning_engine.methods.alps import alps
 from pruning_engine.methods.choices import by_matrix, by_rows, given, n_of_m
+from pruning_engine.methods.gram import Gram
 from pruning_engine.methods.refit import refit
 from pruning_engine.methods.sparsegpt import eliminate
 from tests.engine.methods.formulas import Floats, Mask, case, error, mask
@@ -37,7 +38,7 @@ def alternated(weight: Floats, matrix: Floats, count: int, steps: int) -> tuple[
 def test_alternation_is_that_of_the_paper(steps: int) -> None:
     weight, _, gram = case(6, 40, 120)
     everything = np.ones(weight.shape, bool)
-    result = alps(weight.astype(float), gram, by_matrix(144, everything), steps=steps)
+    result = alps(weight.astype(float), gram, by_matrix(144, everything), steps=steps, damping=0.01)
     keep, expected = alternated(weight, gram.matrix, 144, steps)
     np.testing.assert_array_equal(result.keep, keep)
     np.testing.assert_allclose(result.weight, expected, rtol=1e-4, atol=1e-6)
@@ -52,6 +53,26 @@ def test_refitted_error_is_below_that_of_sparsegpt(dead: int) -> None:
         refitted = refit(weight, first.keep, gram, start=first.weight)
         errors.append(error(weight, refitted.weight, inputs))
     assert errors[1] < 0.95 * errors[0]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "rows", "dead"), [(5, 6, 0), (64, 1, 0), (5, 6, 4)], ids=["rank deficient", "one row", "dead inputs"]
+)
+def test_any_layer_has_a_finite_result(tokens: int, rows: int, dead: int) -> None:
+    weight, _, gram = case(rows, 20, tokens, dead=dead)
+    result = alps(weight, gram, by_rows(10, np.ones(weight.shape, bool)))
+    assert np.isfinite(result.weight).all()
+    assert (~result.keep).sum(axis=1).tolist() == [10] * rows
+    assert (result.weight[:, 20 - dead :] == 0).all()
+    assert result.damping == 0.05
+
+
+def test_damping_grows_until_the_matrix_is_positive_definite() -> None:
+    matrix = np.eye(4) * 2 - 1  # an eigenvalue of -2
+    result = alps(np.ones((2, 4)), Gram.of_matrix(matrix), n_of_m(2, 4))
+    assert result.damping == 5.0
+    with pytest.raises(ValueError, match="not positive semi-definite"):
+        alps(np.ones((2, 2)), Gram.of_matrix(np.array([[1.0, 1e9], [1e9, 1.0]])), n_of_m(1, 2))
 
 
 def test_mask_is_what_was_asked_for() -> None:

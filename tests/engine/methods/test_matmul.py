@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from pruning_engine.methods.alps import alps
 from pruning_engine.methods.choices import by_matrix
 from pruning_engine.methods.gram import Gram
 from pruning_engine.methods.matmul import matmul
@@ -46,12 +47,13 @@ def test_long_product_pauses_between_its_pieces() -> None:
     assert len(pauses) >= 4
 
 
-@pytest.mark.parametrize("method", ["sparsegpt", "refit", "swaps"])
+@pytest.mark.parametrize("method", ["sparsegpt", "alps", "refit", "swaps"])
 def test_method_ends_at_a_pause(method: str) -> None:
     weight = CHANCE.standard_normal((256, 256), np.float32)
     keep, gram = weight > 0, Gram.of_inputs(CHANCE.standard_normal((512, 256), np.float32))
     run: dict[str, Callable[[], object]] = {
         "sparsegpt": lambda: eliminate(weight, gram, by_matrix(9000, np.ones_like(keep))),
+        "alps": lambda: alps(weight, gram, by_matrix(9000, np.ones_like(keep))),
         "refit": lambda: refit(weight, keep, gram),
         "swaps": lambda: swap(weight, keep, gram),
     }

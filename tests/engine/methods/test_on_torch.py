@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from pruning_engine.methods.alps import alps
 from pruning_engine.methods.bias_compensation import bias_delta
 from pruning_engine.methods.choices import Choice, by_matrix, by_rows, given, n_of_m
 from pruning_engine.methods.gram import Gram
@@ -46,6 +47,16 @@ def test_elimination(layer: tuple[Any, Any, Any], index: int) -> None:
     same = (result.keep.numpy() == expected.keep).all(axis=1)
     near(result.weight[torch.from_numpy(same)], expected.weight[same])
     assert result.damping == expected.damping
+
+
+@pytest.mark.parametrize("index", range(4), ids=["matrix", "rows", "n of m", "given"])
+def test_alternation(layer: tuple[Any, Any, Any], index: int) -> None:
+    weight, gram = layer[0].astype(np.float64), Gram.of_matrix(layer[2].matrix.astype(np.float64))
+    expected = alps(weight, gram, choices(KEEP)[index], keep=KEEP)
+    keep = torch.from_numpy(KEEP)
+    result = alps(torch.from_numpy(weight), on_torch(gram), choices(keep)[index], keep=keep)
+    np.testing.assert_array_equal(result.keep.numpy(), expected.keep)
+    near(result.weight, expected.weight)
 
 
 def test_refit(layer: tuple[Any, Any, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Swaps, updates, the score obs and scans over the wire, in every output format, against formulas in fp64."""
+"""Swaps, updates, the scores obs and alps and scans over the wire, in every output format, against formulas in fp64."""
 
 import asyncio
 
@@ -28,6 +28,7 @@ BIAS = {"fc.bias": torch.randn(6)}
 HALF = pb.Amount(fraction=0.5)
 MAGNITUDE = pb.Score(magnitude=pb.Magnitude())
 OBS = pb.Score(obs=pb.ObsScore())
+ALPS = pb.Score(alps=pb.Alps())
 REFIT = pb.Update(refit=pb.Refit(steps=100))
 SPARSEGPT = pb.Update(sparsegpt=pb.SparseGpt())
 
@@ -37,6 +38,7 @@ RULES = {
     "swaps and refit": pb.Rule(score=MAGNITUDE, amount=HALF, swaps=pb.Swaps(), update=REFIT, input_dim=1),
     "sparsegpt": pb.Rule(score=OBS, amount=HALF, update=SPARSEGPT, input_dim=1),
     "sparsegpt by rows": pb.Rule(score=OBS, amount=HALF, update=SPARSEGPT, input_dim=1, scope=pb.SCOPE_OUTPUT_CHANNEL),
+    "alps by rows": pb.Rule(score=ALPS, amount=HALF, update=REFIT, input_dim=1, scope=pb.SCOPE_OUTPUT_CHANNEL),
     "obs alone": pb.Rule(score=OBS, amount=HALF, input_dim=1),
 }
 UPDATING = [name for name, rule in RULES.items() if rule.HasField("update")]
