@@ -52,6 +52,19 @@ def test_printed_recipe_is_the_one_of_the_options(tmp_path: Path, options: list[
     assert read == rule
 
 
+def test_whole_units_are_printed_before_other_rules(tmp_path: Path) -> None:
+    (tmp_path / "ids.txt").write_text("0-9 12")
+    options = ("--keep-tokens", tmp_path / "ids.txt", "--keep-experts", "4", "--drop-layers", "encoder.block=1,4-5")
+    recipe = prune("recipe", *options, "--map", "llama_mlp", "--amount", "0.5").stdout
+    (tmp_path / "recipe.yaml").write_text(recipe)
+    assert list(rules.load_recipe(tmp_path / "recipe.yaml").rules) == [
+        rules.drop_layers({"encoder.block": "1,4-5"}),
+        rules.keep_experts(4),
+        rules.keep_tokens("0-9,12"),
+        rules.remove_units(0.5, map="llama_mlp"),
+    ]
+
+
 @pytest.mark.parametrize(("words", "seed"), [((), None), (("--seed", "7"), "7")], ids=["none", "given"])
 def test_seed_is_printed_if_it_was_given(words: tuple[str, ...], seed: str | None) -> None:
     done = prune("recipe", "--method", "random_unstructured", "--amount", "1", *words, "--json")

@@ -1,29 +1,31 @@
-"""`prune recipe`: print the recipe that the options of a rule, or a recipe file, stand for; needs no server."""
+"""`prune recipe`: print the recipe that options of `prune run`, or a recipe file, stand for; needs no server."""
 
 from argparse import ArgumentParser, Namespace
 
 from pruning_client.calls.request import recipe_of
 from pruning_client.cli.answer import Answer
 from pruning_client.cli.arguments import add_json
-from pruning_client.cli.rule_options import add_rule_options, rules_of
+from pruning_client.cli.commands.surgery_options import add_surgery_options, all_rules_of, surgery_warnings
+from pruning_client.cli.rule_options import add_rule_options
 from pruning_client.rules import dump_recipe, recipe_content
 from pruning_proto.v1.pruning_pb2 import Recipe
 
 
 def add_options(parser: ArgumentParser) -> None:
     """Declare the options."""
-    parser.description = "Print the recipe of a rule's options, or of a recipe file, as YAML for --recipe."
+    parser.description = "Print the recipe of the options of `prune run`, or of a recipe file, as YAML for --recipe."
     parser.add_argument(
         "--seed", type=int, metavar="S", help="of random choices, 0 to 2^64 - 1; default: none, each run draws one"
     )
     add_rule_options(parser)
+    add_surgery_options(parser)
     add_json(parser)
 
 
 def run(options: Namespace) -> Answer:
-    """Return the recipe. Raises: UsageError, RecipeError, OSError."""
-    rules = rules_of(options)
+    """Return the recipe. Raises: UsageError, RecipeError, MismatchError, CheckpointError, OSError."""
+    rules = all_rules_of(options)
     recipe = recipe_of(rules, options.seed)
     if options.seed is None and not (isinstance(rules, Recipe) and rules.HasField("seed")):
         recipe.ClearField("seed")  # it was drawn
-    return Answer(recipe_content(recipe), dump_recipe(recipe).rstrip())
+    return Answer(recipe_content(recipe), dump_recipe(recipe).rstrip(), surgery_warnings(options))

@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import Any, get_args
 
 from pruning_client.calls.exchange import Watcher
-from pruning_client.calls.request import is_random, recipe_of, rules_in
+from pruning_client.calls.request import is_random, recipe_of
 from pruning_client.checkpoints.atomic_file import replacing
 from pruning_client.checkpoints.opened import open_source
 from pruning_client.cli.answer import Answer
 from pruning_client.cli.arguments import UsageError, add_canonical_zero, add_quiet, add_top
 from pruning_client.cli.commands.surgery_options import (
     add_surgery_options,
+    all_rules_of,
     removes_whole_units,
-    surgery_rules,
     surgery_warnings,
 )
 from pruning_client.cli.report_text import packed_lines, plan_text, report_text
 from pruning_client.cli.result_path import STDOUT, add_overwriting, may_replace_folder, result_path
-from pruning_client.cli.rule_options import add_rule_options, option_warnings, refuse_rule_options, rules_of
+from pruning_client.cli.rule_options import add_rule_options, option_warnings
 from pruning_client.cli.server_options import add_server_options
 from pruning_client.cli.service import Service, open_service
 from pruning_client.cli.statistics_option import choose_method, statistics_of
@@ -131,7 +131,7 @@ def _run_with_warnings(options: Namespace) -> Answer:
 def _run(options: Namespace) -> Answer:
     statistics = statistics_of(options)
     choice = choose_method(options, _weights(options), statistics)
-    recipe = _recipe(options)
+    recipe = recipe_of(all_rules_of(options), options.seed)
     if options.output is None:
         options.output = "removed" if removes_whole_units(recipe) else "pruned"
     _check_out(options)
@@ -141,19 +141,6 @@ def _run(options: Namespace) -> Answer:
     with open_service(options) as service:
         answer = _answer(service, recipe, options, statistics).with_warnings(surgery_warnings(options))
     return answer if choice is None else answer.beginning_with(choice.summary, {"auto": choice.summary})
-
-
-def _recipe(options: Namespace) -> Recipe:
-    """Return the rules of the options, those of whole experts, layers and tokens first."""
-    found = surgery_rules(options)
-    if not found:
-        return recipe_of(rules_of(options), options.seed)
-    if options.recipe is not None:
-        raise UsageError("--recipe replaces the options that say what is removed; put them into the recipe")
-    has_others = any(given is not None for given in (options.method, options.map, options.n_of_m))
-    if not has_others:
-        refuse_rule_options(options)
-    return recipe_of([*found, *(rules_in(rules_of(options)) if has_others else ())], options.seed)
 
 
 def _answer(service: Service, recipe: Recipe, options: Namespace, statistics: Statistics | None) -> Answer:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from pruning_client import rules
-from pruning_client.calls.request import is_of_whole_units
+from pruning_client.calls.request import Rules, is_of_whole_units, rules_in
 from pruning_client.cli.arguments import UsageError
+from pruning_client.cli.rule_options import refuse_rule_options, rules_of
 from pruning_client.errors import RecipeError, in_rule
 from pruning_client.results.model_warning import ModelWarning
 from pruning_client.rules.surgery import units_of, units_text
@@ -77,7 +78,23 @@ def removes_whole_units(recipe: pb.Recipe) -> bool:
     return any(map(is_of_whole_units, recipe.rules))
 
 
-def surgery_rules(options: Namespace) -> list[pb.Rule]:
+def all_rules_of(options: Namespace) -> Rules:
+    """Return the rules of all options, those of whole experts, layers and tokens first.
+
+    Raises: UsageError if options do not fit each other. RecipeError, MismatchError, OSError, CheckpointError.
+    """
+    found = _surgery_rules(options)
+    if not found:
+        return rules_of(options)
+    if options.recipe is not None:
+        raise UsageError("--recipe replaces the options that say what is removed; put them into the recipe")
+    if all(given is None for given in (options.method, options.map, options.n_of_m)):
+        refuse_rule_options(options)
+        return found
+    return [*found, *rules_in(rules_of(options))]
+
+
+def _surgery_rules(options: Namespace) -> list[pb.Rule]:
     """Return the rules that the options ask for. --score is taken from the options: it is not for other rules then.
 
     Raises: UsageError if options do not fit each other. RecipeError, MismatchError, OSError, CheckpointError.
@@ -91,7 +108,7 @@ def surgery_rules(options: Namespace) -> list[pb.Rule]:
 
 
 def surgery_warnings(options: Namespace) -> tuple[ModelWarning, ...]:
-    """Return a warning for each group of --scores of which units were not measured. Raises: as `surgery_rules`."""
+    """Return a warning for each group of --scores of which units were not measured. Raises: as `all_rules_of`."""
     if options.scores is None:
         return ()
     found = unmeasured_units(options.scores).items()
