@@ -15,7 +15,17 @@ _UNSTRUCTURED: Final = (*_RANKED, *_SELECT)
 _STRUCTURED: Final = (*_UNSTRUCTURED, "granularity.channels.dim")
 _UNITS: Final = tuple(
     f"granularity.units.{field}"
-    for field in ("groups", "map", "head_dim", "round_to", "same_width", "least_kept", "balanced_blocks", "own_widths")
+    for field in (
+        "groups",
+        "map",
+        "head_dim",
+        "round_to",
+        "same_width",
+        "least_kept",
+        "balanced_blocks",
+        "own_widths",
+        "always_kept",
+    )
 )
 _NORM: Final = "score.magnitude.norm"
 _SCORES: Final = "score.importance_scores"

@@ -27,7 +27,8 @@ class Units(Granularity):
     `map`: a built-in map by name (see builtin_groups.py), whose groups come before `groups`. The number of units kept
     in each group is rounded up to a multiple of `round_to`; with `same_width` all groups of one pattern keep the same,
     with `own_widths` even those do not whose number a field of config.json has. Each keeps `least_kept` at least. The
-    units are `balanced_blocks` blocks of consecutive ones, of which each keeps the same number.
+    units are `balanced_blocks` blocks of consecutive ones, of which each keeps the same number. `always_kept` are
+    units of every group that are not pruned, whatever they are worth.
     """
 
     field: ClassVar[str] = "units"
@@ -45,6 +46,7 @@ class Units(Granularity):
     least_kept: int = 1
     balanced_blocks: int = 1
     own_widths: bool = False
+    always_kept: tuple[int, ...] = ()
 
     def check(self, path: str) -> None:
         """Refuse groups that are invalid for any checkpoint. Raises: RecipeError with the path of the field."""
@@ -57,6 +59,10 @@ class Units(Granularity):
             check_least(self.head_dim, 1, f"{path}.head_dim")
         if self.own_widths and self.same_width:
             refuse(f"{path}.own_widths", "groups cannot have the same width and widths of their own; leave one out")
+        if len(set(self.always_kept)) < len(self.always_kept):
+            refuse(f"{path}.always_kept", "a unit is given twice; give each once")
+        if self.always_kept and self.balanced_blocks > 1:
+            refuse(f"{path}.always_kept", "blocks that keep the same number each have none; leave one of the two out")
         for position, group in enumerate(self.groups):
             check_group(group, f"{path}.groups[{position}]")
         check_map(self.map, self.head_dim, path)
@@ -69,6 +75,11 @@ class Units(Granularity):
         """Return 0: sums of positions are counted by their number, and statistics with the tensors that have them."""
         return 0
 
+    @property
+    def widths(self) -> Widths:
+        """What it says of how many units each group keeps."""
+        return Widths(self.round_to, self.balanced_blocks, self.always_kept)
+
     def ranking(self, context: RankingContext) -> Ranking:
         """Return a rule that prunes the coupled channels of its groups."""
-        return UnitRanking(self, context, Widths(self.round_to, self.balanced_blocks))
+        return UnitRanking(self, context, self.widths)

@@ -173,7 +173,8 @@ def _list_units(rule: pb.Rule, lists: Mapping[str, pb.UnitList]) -> None:
     rule.score.CopyFrom(pb.Score(listed=pb.ListedUnits(groups=lists)))
     for name in ("amount", "scope"):
         rule.ClearField(name)
-    rule.granularity.units.ClearField("round_to")
+    for name in ("round_to", "always_kept"):
+        rule.granularity.units.ClearField(name)
 
 
 def _list(group: GroupReport) -> pb.UnitList:

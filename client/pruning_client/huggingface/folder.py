@@ -41,6 +41,7 @@ from pruning_client.huggingface.result_check import check_result
 from pruning_client.huggingface.result_files import ResultFiles
 from pruning_client.huggingface.transformers_check import TransformersCheck
 from pruning_client.huggingface.vocabulary.folder_files import TokenizerTrim, edit_files
+from pruning_client.huggingface.vocabulary.named_tokens import with_named_tokens
 from pruning_client.results.output_format import Output
 from pruning_client.results.report import Report
 from pruning_client.statistics.statistics import Statistics
@@ -102,14 +103,16 @@ def weights_of(folder: str | PathLike[str]) -> Path:
 def completed_recipe(folder: str | PathLike[str], rules: Rules, seed: int | None = None) -> pb.Recipe:
     """Return the recipe of these rules, with what `config.json` says of the model and a rule leaves out.
 
-    That is `head_dim`, what its routers ask of rules that remove experts, and `own_widths` where layers compete.
-    Raises: PruningError if a rule leaves too few experts.
+    That is `head_dim`, what its routers ask of rules that remove experts, `own_widths` where layers compete, and the
+    tokens that its files name, which rules that rank tokens always keep.
+    Raises: PruningError if a rule leaves too few experts or tokens.
     """
     path, recipe = Path(folder) / CONFIG, recipe_of(rules, seed)
     if not path.is_file():
         return recipe
     config = read_config(path)
-    return with_own_widths(config, with_expert_limits(config, with_head_dims(config, recipe)))
+    recipe = with_own_widths(config, with_expert_limits(config, with_head_dims(config, recipe)))
+    return with_named_tokens(folder, recipe)
 
 
 def check_new(target: str | PathLike[str]) -> None:

@@ -38,6 +38,9 @@ def _ranked(rule: Mapping[str, Any], units: Mapping[str, Any], argument: str) ->
     if rule.get("scope") == "SCOPE_GLOBAL":
         form["scope"] = "global"
     limits = {name: field(units, name) for name in ("least_kept", "balanced_blocks")}
+    stay = field(units, "always_kept")
+    if stay:
+        form["always_kept"] = units_text([int(unit) for unit in stay])
     return form | {name: int(value) for name, value in limits.items() if value}
 
 

@@ -89,14 +89,25 @@ def drop_layers(layers: UnitsLike | ByGroup) -> pb.Rule:
 
 
 def keep_tokens(
-    tokens: int | UnitsLike | ByGroup, *, score: TokenScoreLike | None = None, prior: PriorName = "history"
+    tokens: int | UnitsLike | ByGroup,
+    *,
+    score: TokenScoreLike | None = None,
+    always_kept: UnitsLike | None = None,
+    prior: PriorName = "history",
 ) -> pb.Rule:
     """Keep this many rows of the vocabulary, those of the largest score, or the ids that are listed.
 
     `score` is "magnitude" (the norm of a token's embedding, the default), "random", or scores such as frequencies: a
-    mapping of the embedding's name to one number per id, statistics, or a file.
+    mapping of the embedding's name to one number per id, statistics, or a file. `always_kept` are ids that are among
+    the number, whatever their score; for a folder, those that its files name are added: special tokens.
     """
-    return _keeping("vocabulary", tokens, _scores(score, "magnitude", "magnitude", "random"), "local", prior)
+    rule = _keeping("vocabulary", tokens, _scores(score, "magnitude", "magnitude", "random"), "local", prior)
+    if always_kept is not None:
+        if rule.score.HasField("listed"):
+            description = "tokens that are listed are those that are kept; add them to the list"
+            raise recipe_error(Reason.INVALID_RECIPE, "always_kept", description)
+        rule.granularity.units.always_kept.extend(units_of(always_kept, "always_kept"))
+    return rule
 
 
 def drop_tokens(tokens: UnitsLike | ByGroup) -> pb.Rule:

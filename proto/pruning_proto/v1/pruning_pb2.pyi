@@ -529,7 +529,7 @@ class NOfM(_message.Message):
     def __init__(self, n: _Optional[int] = ..., m: _Optional[int] = ..., dim: _Optional[int] = ..., allow_dense: bool = ...) -> None: ...
 
 class Units(_message.Message):
-    __slots__ = ("groups", "map", "head_dim", "round_to", "same_width", "least_kept", "balanced_blocks", "own_widths")
+    __slots__ = ("groups", "map", "head_dim", "round_to", "same_width", "least_kept", "balanced_blocks", "own_widths", "always_kept")
     GROUPS_FIELD_NUMBER: _ClassVar[int]
     MAP_FIELD_NUMBER: _ClassVar[int]
     HEAD_DIM_FIELD_NUMBER: _ClassVar[int]
@@ -538,6 +538,7 @@ class Units(_message.Message):
     LEAST_KEPT_FIELD_NUMBER: _ClassVar[int]
     BALANCED_BLOCKS_FIELD_NUMBER: _ClassVar[int]
     OWN_WIDTHS_FIELD_NUMBER: _ClassVar[int]
+    ALWAYS_KEPT_FIELD_NUMBER: _ClassVar[int]
     groups: _containers.RepeatedCompositeFieldContainer[Group]
     map: str
     head_dim: int
@@ -546,7 +547,8 @@ class Units(_message.Message):
     least_kept: int
     balanced_blocks: int
     own_widths: bool
-    def __init__(self, groups: _Optional[_Iterable[_Union[Group, _Mapping]]] = ..., map: _Optional[str] = ..., head_dim: _Optional[int] = ..., round_to: _Optional[int] = ..., same_width: bool = ..., least_kept: _Optional[int] = ..., balanced_blocks: _Optional[int] = ..., own_widths: bool = ...) -> None: ...
+    always_kept: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, groups: _Optional[_Iterable[_Union[Group, _Mapping]]] = ..., map: _Optional[str] = ..., head_dim: _Optional[int] = ..., round_to: _Optional[int] = ..., same_width: bool = ..., least_kept: _Optional[int] = ..., balanced_blocks: _Optional[int] = ..., own_widths: bool = ..., always_kept: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Group(_message.Message):
     __slots__ = ("for_each", "ties", "units", "config", "keep_numbers")

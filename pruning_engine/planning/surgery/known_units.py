@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from pruning_engine.granularities.ranking import RankingContext
 from pruning_engine.granularities.resolved_groups import ResolvedGroup
-from pruning_engine.granularities.unit_choice import UnitChoice, Widths
+from pruning_engine.granularities.unit_choice import UnitChoice
 from pruning_engine.granularities.unit_order import ByChance, ByRanks, Order
 from pruning_engine.granularities.units import Units
 from pruning_engine.kernels.backend import BoolArray
@@ -51,8 +51,7 @@ def _chosen(
         groups=groups,
         backend=backend_for("cpu"),
     )
-    widths = Widths(rule.granularity.round_to, rule.granularity.balanced_blocks)
-    choice = UnitChoice(rule.granularity, widths, context)
+    choice = UnitChoice(rule.granularity, rule.granularity.widths, context)
     chosen = choice.made(there, _order(rule, context, groups))
     return [each.kept & here for each, here in zip(chosen, there, strict=True)]
 

@@ -1,21 +1,29 @@
-"""Numbers of units to keep: below what there are, or nothing is removed."""
+"""Numbers of units to keep: no more than there are, and no fewer than those that are always kept."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from typing import Final
 
 from pruning_engine.errors import MismatchError, Reason
 from pruning_engine.granularities.resolved_groups import ResolvedGroup
+from pruning_engine.granularities.units import Units
 from pruning_engine.recipe import Kept, Rule, Scope
 from pruning_engine.report import GroupReport, ModelWarning, WarningKind
 
+_SHOWN: Final = 10
+"""Of the units that are always kept."""
 
-def check_kept_count(rule: Rule, groups: Sequence[ResolvedGroup], path: str) -> None:
-    """Refuse a number of units to keep that no group has, or not all together. Raises: MismatchError.
 
-    Where groups have different numbers of units, those with fewer keep all. `path`: of the rule.
+def check_kept_count(rule: Rule, units: Units, groups: Sequence[ResolvedGroup], path: str) -> None:
+    """Refuse a number of units to keep that no group has, or not all together; and one that is too small for those that
+    are always kept.
+
+    Where groups have different numbers of units, those with fewer keep all. `path`: of the rule. Raises: MismatchError.
     """
+    _check_always_kept(units, groups, f"{path}.granularity.units.always_kept")
     if not isinstance(rule.amount, Kept) or not groups:
         return
+    _check_large_enough(rule.amount, units.always_kept, f"{path}.amount.kept")
     is_global = rule.scope is Scope.GLOBAL
     most = sum(group.units for group in groups) if is_global else max(group.units for group in groups)
     if rule.amount.value > most:
@@ -25,6 +33,29 @@ def check_kept_count(rule: Rule, groups: Sequence[ResolvedGroup], path: str) -> 
             Reason.COUNT_TOO_LARGE,
             f"{field}: {rule.amount.value:,} units are to be kept, but {which} {'have' if is_global else 'has'} only "
             f"{most:,}; keep fewer than that",
+            field=field,
+        )
+
+
+def _check_always_kept(units: Units, groups: Sequence[ResolvedGroup], field: str) -> None:
+    for group in groups:
+        outside = next((unit for unit in units.always_kept if unit >= group.units), None)
+        if outside is not None:
+            raise MismatchError(
+                Reason.UNIT_MISFIT,
+                f"{field}: group {group.name!r} has no unit {outside:,}, only {group.units:,}, counted from 0",
+                field=field,
+                tensor=group.first_name,
+            )
+
+
+def _check_large_enough(kept: Kept, always_kept: Sequence[int], field: str) -> None:
+    if kept.value < len(always_kept):
+        some = ", ".join(map(str, always_kept[:_SHOWN])) + (" ..." if len(always_kept) > _SHOWN else "")
+        raise MismatchError(
+            Reason.UNIT_MISFIT,
+            f"{field}: {kept.value:,} units are to be kept, and {len(always_kept):,} always are ({some}); keep as many "
+            "at least",
             field=field,
         )
 

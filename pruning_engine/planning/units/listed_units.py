@@ -89,6 +89,9 @@ def _check(group: ResolvedGroup, units: Units, path: str) -> None:
     kept = int(np.count_nonzero(group.kept_flags))
     if kept < min(group.least_kept, group.units):
         _refuse(path, group, f"{kept:,} of its units are left, and the rule keeps {group.least_kept:,} at least")
+    lost = next((unit for unit in units.always_kept if not group.kept_flags[unit]), None)
+    if lost is not None:
+        _refuse(path, group, f"its unit {lost:,} is not kept, and the rule always keeps it (always_kept)")
     if units.balanced_blocks > 1:
         numbers = group.kept_flags.reshape(units.balanced_blocks, -1).sum(axis=1)
         if len(set(numbers.tolist())) > 1:

@@ -52,7 +52,7 @@ def groups_of_rule(rule: Rule, units: Units, parameters: Parameters, path: str, 
     finding = replace(finding, scores_routers=rule.score.scores_routers)
     groups = find_groups(units, parameters, f"{path}.granularity.units", finding)
     check_blocks(units, groups, path)
-    check_kept_count(rule, groups, path)
+    check_kept_count(rule, units, groups, path)
     if not _ranks_tensors(rule.score):
         groups = tuple(replace(group, is_scored=False) for group in groups)
     if isinstance(rule.score, ListedUnits):

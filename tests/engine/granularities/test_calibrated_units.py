@@ -1,5 +1,7 @@
 """Coupled channels that statistics of their inputs rank, and refits of the layers that consume them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -101,6 +103,20 @@ def test_obs_keeps_what_trying_all_keeps() -> None:
     found = prune(model | {GRAM: gram(x)}, rule(ObsScore()))
 
     assert kept(found) == greedy(model["down.weight"], damped(x), [[unit] for unit in range(UNITS)], 6)
+
+
+def test_obs_keeps_what_is_always_kept() -> None:
+    x, model = inputs(UNITS), mlp()
+    asked = rule(ObsScore())
+    left = greedy(model["down.weight"], damped(x), [[unit] for unit in range(UNITS)], 6)
+    first = [unit for unit in range(UNITS) if unit not in left][:2]
+
+    found = prune(
+        model | {GRAM: gram(x)}, replace(asked, granularity=replace(asked.granularity, always_kept=tuple(first)))
+    )
+
+    assert set(first) <= set(kept(found))
+    assert len(kept(found)) == len(left)
 
 
 def test_obs_weighs_outputs_by_the_gradients_that_a_refit_takes() -> None:

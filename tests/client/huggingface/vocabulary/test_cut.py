@@ -13,6 +13,7 @@ from pruning_client import Client, rules
 from pruning_client.errors import MismatchError
 from pruning_client.huggingface.folder import prune_folder
 from pruning_client.huggingface.vocabulary.folder_files import TokenizerTrim
+from pruning_proto.v1 import pruning_pb2 as pb
 from tests.client.huggingface.tiny_models import decoder, filled, other
 from tests.client.tokenizers.trained import SENTENCES, ids_of, saved, text_file
 from tests.servers import ServerProcess
@@ -131,3 +132,33 @@ def test_tokenizer_is_left_out_unless_it_is_trimmed(server: ServerProcess, tmp_p
     gpt2().save_pretrained(tmp_path / "model")
     saved("word_level", tmp_path / "model")
     assert not (cut(server, tmp_path / "model") / "tokenizer.json").exists()
+
+
+SCORES: Final = {"model.embed_tokens.weight": [float(number) for number in range(50)]}
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        pytest.param(rules.keep_tokens(6, score=SCORES), id="by scores"),
+        pytest.param(rules.keep_tokens(6), id="by magnitude"),
+        pytest.param(rules.keep_tokens(6, score="random"), id="at random"),
+    ],
+)
+def test_special_tokens_are_kept_where_tokens_are_ranked(server: ServerProcess, tmp_path: Path, rule: pb.Rule) -> None:
+    (folder := tmp_path / "model").mkdir()
+    llama(tied=False).save_pretrained(folder)
+    (folder / "generation_config.json").write_text(json.dumps({"bos_token_id": 1, "eos_token_id": [2, 3]}))
+    with Client(server.address) as client:
+        report = prune_folder(client, folder, tmp_path / "cut", rule, seed=1)
+    kept = report.groups[0].kept
+    assert len(kept) == 6
+    assert {1, 2, 3} <= set(kept)
+    assert json.loads((tmp_path / "cut" / "generation_config.json").read_text())["eos_token_id"] == [1, 2]
+
+
+def test_fewer_tokens_than_special_ones_are_refused(server: ServerProcess, tmp_path: Path) -> None:
+    (folder := tmp_path / "model").mkdir()
+    llama(tied=False).save_pretrained(folder)
+    with Client(server.address) as client, pytest.raises(MismatchError, match="name 2, which always are: 1, 2"):
+        prune_folder(client, folder, tmp_path / "cut", rules.keep_tokens(1))
