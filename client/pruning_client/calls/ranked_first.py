@@ -20,6 +20,9 @@ from pruning_proto.safetensors.header import Layout, TensorEntry
 from pruning_proto.v1 import pruning_pb2 as pb
 
 _RANKED: Final = ("magnitude", "router_magnitude", "random")
+_OUTPUTS: Final = (pb.OUTPUT_FORM_REMOVED, pb.OUTPUT_FORM_REPORT, pb.OUTPUT_FORM_PLAN)
+"""Of a plan and a report, so that they say what the removal would do."""
+
 _SMALL: Final = 1 / 3
 """Up to this part of a file is read twice; with more, the server ranks and removes in one call."""
 
@@ -30,7 +33,9 @@ _BITS_FROM: Final = 64
 def decided(request: PruneRequestSpec) -> Generator[PruneRequestSpec, Outcome, PruneRequestSpec]:
     """Return the request with the units listed that have to be ranked first; yield the requests of plan and report."""
     positions = [at for at, rule in enumerate(request.recipe.rules) if _may_be_ranked(rule)]
-    if request.options.output != pb.OUTPUT_FORM_REMOVED or not positions:
+    if request.is_plan:  # which reads no more than the routers
+        positions = [at for at in positions if request.recipe.rules[at].score.HasField("router_magnitude")]
+    if request.options.output not in _OUTPUTS or not positions:
         return request
     plan = (yield _asked(request, pb.OUTPUT_FORM_PLAN)).plan
     tensors = _Tensors(request.source.layout)

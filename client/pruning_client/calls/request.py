@@ -16,7 +16,7 @@ from pruning_client.checkpoints.model_type import model_type_beside
 from pruning_client.checkpoints.opened import open_source
 from pruning_client.checkpoints.state_dict import StateDict, StateDictSource
 from pruning_client.errors import recipe_error
-from pruning_client.results.group_report import UNIT
+from pruning_client.results.group_report import UNIT, WHOLE_UNITS
 from pruning_client.results.model_warning import ModelWarning
 from pruning_client.statistics.gguf import is_gguf
 from pruning_client.statistics.statistics import Statistics
@@ -30,9 +30,6 @@ Rules: TypeAlias = pb.Rule | Sequence[pb.Rule] | pb.Recipe
 
 ALLOWANCE_SECONDS: Final = 30.0
 ALLOWANCE_BYTES_PER_SECOND: Final = 10 * 1000 * 1000
-
-_MAPS: Final = ("experts", "layers", "vocabulary")
-"""What the names of maps begin with whose units are whole tensors, or rows."""
 
 _LARGEST_SEED: Final = 2**64 - 1
 
@@ -184,7 +181,7 @@ def is_known_before_data(rule: pb.Rule) -> bool:
 def is_of_whole_units(rule: pb.Rule) -> bool:
     """Whether a rule is over units that can be removed as the file passes: experts, layers, rows of the vocabulary."""
     units = rule.granularity.units
-    return units.map.startswith(_MAPS) or any(UNIT in tie.tensor for group in units.groups for tie in group.ties)
+    return units.map.startswith(WHOLE_UNITS) or any(UNIT in tie.tensor for group in units.groups for tie in group.ties)
 
 
 def _source(source: StateDict | Path, importance_scores: StateDict | None, masks: StateDict | None) -> Source:

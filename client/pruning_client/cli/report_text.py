@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
+from pruning_client.cli.commands.removal_text import removal_lines, removed_text
 from pruning_client.cli.packed_text import negative_zeros_lines
 from pruning_client.cli.tables import Table, bytes_text, counted, largest, percent, shape_text, shown_line
 from pruning_client.results.model_totals import ModelTotals
@@ -57,9 +58,7 @@ def _weight_lines(report: Report, width: int | None, top: int | None) -> list[st
 
 def _unit_lines(report: Report) -> list[str]:
     """Return what was removed where all rules are over whole units, so that no tensor is ranked by its entries."""
-    units = sum(group.units for group in report.groups)
-    removed = units - sum(len(group.kept) for group in report.groups)
-    lines = [f"removed: {removed:,} of {counted(units, 'unit')}, in {counted(len(report.groups), 'group')}"]
+    lines = [f"removed: {removed_text(report.groups)}"]
     if report.model is not None:
         model = report.model
         lines.append(f"the model had {model.entries:,} parameters in {bytes_text(model.weight_bytes)}")
@@ -75,21 +74,22 @@ def packed_lines(report: Report, *, canonical_zero: bool) -> list[str]:
 def plan_text(plan: Plan, width: int | None, top: int | None = None) -> str:
     """Return a plan as a table, of the `top` largest tensors, with its costs."""
     rows = [
-        (tensor.name, tensor.dtype, shape_text(tensor.shape), _rules(tensor.rules) or f"- ({tensor.not_selected})")
+        (tensor.name, tensor.dtype, shape_text(tensor.shape), _rules(tensor) or f"- ({tensor.not_selected})")
         for tensor in largest(plan.tensors, top, lambda tensor: tensor.entries)
     ]
     selected = sum(1 for tensor in plan.tensors if tensor.rules)
     foot = (f"{selected} of {counted(len(plan.tensors), 'tensor')} selected", "", "", "")
     table = Table(("tensor", "dtype", "shape", "rules"), rows, foot).render(width)
-    groups = [_table_of_groups(plan.groups, width), *_skipped_lines(plan), ""] if plan.groups else []
+    others = [group for group in plan.groups if not group.is_of_whole_units]
+    groups = [_table_of_groups(others, width), ""] if others else []
+    whole = removal_lines(plan, width) if len(others) < len(plan.groups) else []
     result = "" if plan.result_bytes is None else f", the result has {bytes_text(plan.result_bytes)}"
+    tensors = [table, *shown_line(len(rows), len(plan.tensors)), "", *_earlier_lines(plan)]
+    selected_lines = [*tensors, *_model_lines(plan.model, plan.largest_not_selected, width)]
     lines = [
         *groups,
-        table,
-        *shown_line(len(rows), len(plan.tensors)),
-        "",
-        *_earlier_lines(plan),
-        *_model_lines(plan.model, plan.largest_not_selected, width),
+        *whole,
+        *([] if _is_of_whole_units(plan) else selected_lines),
         f"pruning would take at most {bytes_text(plan.peak_bytes)} of memory{result}; on {plan.device}",
     ]
     return "\n".join(lines)
@@ -181,13 +181,6 @@ def _table_of_groups(groups: Sequence[GroupReport], width: int | None) -> str:
     return Table(("group", "units", "kept", "config.json"), rows, foot).render(width)
 
 
-def _skipped_lines(plan: Plan) -> list[str]:
-    """Return what is removed as whole tensors."""
-    removed = [tensor.weight_bytes for tensor in plan.tensors if tensor.removed]
-    text = f"{counted(len(removed), 'tensor')} of {bytes_text(sum(removed))} would be left out, and are not sent"
-    return ["", text] if removed else []
-
-
 def _size_lines(report: Report) -> list[str]:
     return [] if report.result_bytes is None else [f"the result has {bytes_text(report.result_bytes)}"]
 
@@ -209,5 +202,11 @@ def _digests(report: Report) -> list[str]:
     return [f"sha256   {digest} {file}" for file, digest in digests.items() if digest is not None]
 
 
-def _rules(rules: tuple[int, ...]) -> str:
-    return ", ".join(str(position) for position in rules)
+def _is_of_whole_units(plan: Plan) -> bool:
+    """Whether all that a plan does is to remove whole units: then single tensors say nothing."""
+    whole = {group.rule for group in plan.groups if group.is_of_whole_units}
+    return bool(whole) and whole.issuperset(rule for tensor in plan.tensors for rule in tensor.rules)
+
+
+def _rules(tensor: TensorPlan) -> str:
+    return "removed" if tensor.removed else ", ".join(str(position) for position in tensor.rules)

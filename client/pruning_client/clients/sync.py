@@ -183,7 +183,10 @@ class Client(ClientBase):
         statistics: Statistics | Path | None = None,
         timeout: float | None = None,
     ) -> Plan:
-        """Return what `prune` would do and cost: which rules select which tensors. Only the header is sent."""
+        """Return what `prune` would do and cost: which rules select which tensors. Only the header is sent.
+
+        For rules that rank experts by their routers, these are sent, too, so that the plan has the experts.
+        """
         self._check_usable()
         options = PruneOptions(output=pb.OUTPUT_FORM_PLAN, seed=seed, statistics=statistics)
         prepare = partial(request_of, source, rules, options, importance_scores, masks)

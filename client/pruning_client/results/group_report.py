@@ -9,6 +9,9 @@ from pruning_proto.v1 import pruning_pb2 as pb
 UNIT: Final = "{unit}"
 """The segment of a name that stands for the number of a unit: `experts.{unit}.w1.weight`."""
 
+WHOLE_UNITS: Final = ("experts", "layers", "vocabulary")
+"""What the names of maps begin with whose units are whole tensors, or rows."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupReport:
@@ -29,6 +32,11 @@ class GroupReport:
     config: Mapping[str, int]
     map: str = ""
     scored: tuple[str, ...] = ()
+
+    @property
+    def is_of_whole_units(self) -> bool:
+        """Whether its units are experts, layers or rows of the vocabulary, or own whole tensors."""
+        return self.map.startswith(WHOLE_UNITS) or any(UNIT in tensor for tensor in self.tensors)
 
     @property
     def pruned(self) -> tuple[int, ...]:

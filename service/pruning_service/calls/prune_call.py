@@ -132,7 +132,8 @@ class PruneCall:
             seed=prepared.plan.recipe.seed,
             device=self._resources.worker.device,
         )
-        skipped = prepared.skipped if prepared.output.needs_units else ()
+        is_told = prepared.output.needs_units or not prepared.output.takes_weights
+        skipped = prepared.skipped if is_told else ()
         await self._send(plan_messages(prepared.plan, skipped, last), prepared)
 
     async def _send_report(self, result: PipelineResult, prepared: Prepared) -> None:

@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from pruning_client.cli import main
-from tests.client.tiny_experts import EXPERTS, Arrays, arrays, block, folder
+from tests.client.tiny_experts import EXPERTS, HIDDEN, WIDTH, Arrays, arrays, block, folder
 from tests.client.tiny_files import F32, checkpoint, floats, written
 
 WEIGHTS = arrays()
@@ -98,8 +98,42 @@ def test_options_combine_with_a_map(model: Path, tmp_path: Path) -> None:
 def test_plan_lists_what_would_be_removed(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(model, "--plan", "--drop-experts", "1") == 0
     text = capsys.readouterr().out
-    assert f"{block(1)}      4     3" in text
-    assert "6 tensors of 1.2 kB would be left out, and are not sent" in text
+    assert [line.split() for line in text.splitlines() if line.startswith(block(1))] == [
+        [block(1), "4", "3", "1", "608", "B", "1"]
+    ]
+    assert "would be removed: 2 of 8 experts, in 2 groups; 1.2 kB of" in text
+    assert "1.2 kB need not be sent" in text
+    assert "lm_head" not in text
+
+
+def test_plan_ranks_experts_by_their_routers(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(model, "--plan", "--keep-experts", "2", "--json") == 0
+    plan = json.loads(capsys.readouterr().out)
+    rows = np.abs(WEIGHTS[f"{block(1)}.gate.weight"]).sum(1)
+    assert plan["groups"][1]["kept"] == sorted(np.argsort(rows)[2:].tolist())
+    assert (
+        plan["skipped_bytes"] == 4 * (3 * WIDTH + 1) * HIDDEN * 4
+    )  # two experts of two layers, and their routers' rows
+
+
+def test_plan_tells_bytes_of_layers_from_those_of_experts(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(model, "--plan", "--drop-layers", "0", "--drop-experts", "3") == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("model.layers")]
+    layer = EXPERTS * (3 * WIDTH + 1) * HIDDEN + 4 * HIDDEN**2 + 2 * HIDDEN
+    assert rows == [
+        ["model.layers", "2", "1", "1", f"{4 * layer / 1000:.1f}", "kB", "0"],
+        [block(1), "4", "3", "1", "608", "B", "3"],
+    ]
+
+
+def test_plan_does_not_read_experts(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(model, "--plan", "--keep-experts", "2", "--score", "magnitude") == 0
+    assert "?: depends on weights, which --dry-run reads" in capsys.readouterr().out
+
+
+def test_dry_run_counts_what_would_be_removed(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(model, "--dry-run", "--keep-experts", "3") == 0
+    assert "removed: 2 of 8 experts, in 2 groups" in capsys.readouterr().out
 
 
 def test_recipe_removes_experts(model: Path, tmp_path: Path) -> None:
@@ -138,7 +172,7 @@ def test_report_of_whole_units_says_what_was_removed(
 ) -> None:
     assert run(model, "-o", str(tmp_path / "out"), "--keep-experts", "3") == 0
     text = capsys.readouterr().out
-    assert f"removed: {2 * (EXPERTS - 3)} of {2 * EXPERTS} units, in 2 groups" in text
+    assert f"removed: {2 * (EXPERTS - 3)} of {2 * EXPERTS} experts, in 2 groups" in text
     assert "not selected" not in text
 
 

@@ -95,7 +95,11 @@ def add_options(parser: ArgumentParser) -> None:
     )
     add_canonical_zero(parser)
     dry = parser.add_mutually_exclusive_group()
-    dry.add_argument("--plan", action="store_true", help="only print what would be pruned; the model is not read")
+    dry.add_argument(
+        "--plan",
+        action="store_true",
+        help="only print what would be pruned or removed; of the weights, only routers that rank experts are read",
+    )
     dry.add_argument("--dry-run", action="store_true", help="only print the report; nothing is written")
     add_overwriting(parser)
     add_top(parser)
