@@ -65,6 +65,10 @@ class Split:
         dropped: Integers = self.positions[is_dropped]
         return dropped
 
+    def dropped_at(self, cut: int, quota: int) -> int:
+        """Return how many of what was collected have the key `cut`, at most `quota`."""
+        return 0 if self.keys is None else min(quota, int(np.count_nonzero(self.keys == cut)))
+
 
 @dataclass(frozen=True, slots=True)
 class Least:
@@ -95,8 +99,11 @@ class Candidates(Protocol):
         """Return a mask to be filled, piece by piece."""
         ...
 
-    def sample(self, runs: Integers) -> Integers:
-        """Return the keys of the candidates in runs of RUN_ENTRIES, by their numbers; a last short run has none."""
+    def sample(self, stride: int, seed: int) -> Integers:
+        """Return the keys of the candidates in runs of RUN_ENTRIES, one of `stride`, drawn with a 64-bit seed.
+
+        A last short run is never drawn.
+        """
         ...
 
     def everything(self) -> Integers:
@@ -122,8 +129,18 @@ class Candidates(Protocol):
         """Return the largest key of the candidates of a piece; 0 if it has none."""
         ...
 
-    def drop(self, begin: int, split: Split, cut: int, quota: int, kept: PackedMask) -> None:
-        """Clear the bits of what was collected from `begin` on below `cut`, and of the first `quota` entries at it."""
+    def nth_least(self, keys: Integers, rank: int) -> tuple[int, int]:
+        """Return the key of a rank, from 0, among collected ones, and how many equal ones are of smaller rank.
+
+        `keys` may be overwritten.
+        """
+        ...
+
+    def drop(self, begin: int, split: Split, cut: int, quota: int, kept: PackedMask) -> int:
+        """Clear the bits of what was collected from `begin` on below `cut`, and of the first `quota` entries at it.
+
+        Return how many were cleared at the cut.
+        """
         ...
 
     def drop_equal(self, piece: tuple[int, int], key: int, count: int, kept: PackedMask) -> None:

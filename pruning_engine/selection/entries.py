@@ -26,8 +26,7 @@ from typing import Final
 
 import numpy as np
 
-from pruning_engine.kernels.backend import RUN_ENTRIES, Candidates, Integers, Split
-from pruning_engine.kernels.cpu.keys import RandomKeys
+from pruning_engine.kernels.backend import Candidates, Integers, Split
 from pruning_engine.kernels.packed_mask import PackedMask
 from pruning_engine.runtime.clear_in_steps import clear_in_steps
 from pruning_engine.runtime.threads import in_parallel
@@ -113,14 +112,7 @@ def draw_sample(candidates: Candidates, stride: int) -> Integers:
     """
     if candidates.is_uniform:
         return np.empty(0, np.uint64)
-    if stride == 1:
-        return candidates.everything()
-    runs = candidates.entries // RUN_ENTRIES
-    starts = np.arange(0, runs, stride, dtype=np.int64)
-    # By the engine's own mixer: importing numpy.random takes 10 ms and 6 MB.
-    drawn = RandomKeys(int.from_bytes(os.urandom(8))).read(0, len(starts)) % np.uint64(stride)
-    starts += drawn.astype(np.int64)
-    return candidates.sample(starts[starts < runs])
+    return candidates.everything() if stride == 1 else candidates.sample(stride, int.from_bytes(os.urandom(8)))
 
 
 def select(
@@ -269,18 +261,12 @@ def _settle(jobs: Sequence[_Job], splits: Sequence[Split], low: int, to_prune: i
 
 
 def _settle_collected(jobs: Sequence[_Job], splits: Sequence[Split], to_prune: int) -> int:
-    collected = [split.keys for split in splits if split.keys is not None]
-    keys = np.concatenate(collected)
-    cut = np.partition(keys, to_prune - 1)[to_prune - 1]
-    less = int(np.count_nonzero(keys < cut))
-    quotas = _quotas([int(np.count_nonzero(part == cut)) for part in collected], to_prune - less)
-    in_parallel(lambda work: _drop_collected(*work, int(cut)), list(zip(jobs, splits, quotas, strict=True)))
-    return int(cut)
-
-
-def _drop_collected(job: _Job, split: Split, quota: int, cut: int) -> None:
-    if split.keys is not None:
-        job.candidates.drop(job.piece[0], split, cut, quota, job.kept)
+    keys = np.concatenate([split.keys for split in splits if split.keys is not None])
+    cut, equal_before = jobs[0].candidates.nth_least(keys, to_prune - 1)
+    quota = equal_before + 1
+    for job, split in with_yields(zip(jobs, splits, strict=True), _TENSORS):
+        quota -= job.candidates.drop(job.piece[0], split, cut, quota, job.kept)
+    return cut
 
 
 def _quotas(available: Sequence[int], total: int) -> list[int]:

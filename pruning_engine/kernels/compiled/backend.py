@@ -2,10 +2,9 @@
 
 import ctypes
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from pruning_engine.buffer import Buffer
 from pruning_engine.kernels.backend import Candidates, Floats
@@ -16,11 +15,8 @@ from pruning_engine.kernels.compiled.splits import KeySplit, PieceSplit, RandomS
 from pruning_engine.kernels.cpu import norms
 from pruning_engine.kernels.cpu.arrays import Values, pieces, raw_integers
 from pruning_engine.kernels.cpu.backend import NumpyBackend
-from pruning_engine.kernels.cpu.keys import Keys, RandomKeys, magnitude_keys
-from pruning_engine.kernels.cpu.products import ProductKeys
-from pruning_engine.kernels.cpu.relative import RelativeKeys
+from pruning_engine.kernels.cpu.keys import Keys, RandomKeys
 from pruning_engine.kernels.packed_mask import PackedMask, packed_slice
-from pruning_engine.kernels.relative import RelativeFactors
 from pruning_engine.norm import NamedNorm, Norm, power_of
 from pruning_engine.runtime.threads import PIECE_ENTRIES, in_parallel
 from pruning_proto.safetensors.dtypes import NEGATIVE_ZERO, WITHOUT_ZERO
@@ -56,6 +52,12 @@ class CompiledBackend(NumpyBackend):
 
         in_parallel(apply_piece, pieces(flat.entries, self._step))
 
+    def count(self, mask: PackedMask) -> int:
+        """Count the entries that a mask keeps."""
+        if mask.bits is None:
+            return mask.entries
+        return self._kernels.function("ones")(address(mask.bits), len(mask.bits))
+
     def count_nonzero(self, flat: Buffer, mask: PackedMask) -> int:
         """Count the entries that a mask keeps and that are not zero."""
         if flat.dtype == WITHOUT_ZERO or not _are_contiguous(flat):
@@ -72,35 +74,17 @@ class CompiledBackend(NumpyBackend):
             kept = None if bits is None else bits[packed_slice(begin, end)]
             split(
                 *(address(entries[begin:end]), end - begin, magnitude, ctypes.addressof(bracket), address(kept)),
-                *(None, None, None, ctypes.addressof(found)),
+                *(None, None, None, 0, ctypes.addressof(found)),
             )
             return int(found.kept)
 
         return sum(in_parallel(count, pieces(flat.entries, self._step)))
 
-    def magnitudes(self, flat: Values, domain: str, mask: PackedMask) -> Candidates:
-        """Return the unpruned entries as candidates by magnitude."""
-        return self._candidates(magnitude_keys(flat, domain), mask)
-
-    def products(
-        self, flat: Values, factors: npt.NDArray[Any], layout: ChannelLayout, domain: str, mask: PackedMask
-    ) -> Candidates:
-        """Return the unpruned entries as candidates by magnitude times the factor of their channel."""
-        return self._candidates(ProductKeys(flat, factors, layout, domain), mask)
-
-    def relative(self, flat: Values, factors: RelativeFactors, mask: PackedMask) -> Candidates:
-        """Return the unpruned entries as candidates by |x| times its factor."""
-        return self._candidates(RelativeKeys(flat, factors), mask)
-
-    def random(self, key: int, mask: PackedMask) -> Candidates:
-        """Return the unpruned entries as candidates by random scores."""
-        return self._candidates(RandomKeys(key), mask)
-
     def _candidates(self, keys: Keys, mask: PackedMask) -> Candidates:
         split: PieceSplit = KeySplit(self._kernels, keys)
         if isinstance(keys, RandomKeys):
             split = RandomSplit(self._kernels, keys)
-        return CompiledCandidates(keys, split, self._kernels, mask, self._step)
+        return CompiledCandidates(keys, mask, self.count(mask), self._step, split=split, kernels=self._kernels)
 
     def norms(self, flat: Values, mask: PackedMask, layout: ChannelLayout, norm: Norm) -> Floats:
         """Return what ranks each channel."""

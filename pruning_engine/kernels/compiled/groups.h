@@ -1,7 +1,7 @@
 /* The least entries of each of many groups: part of kernels.c, which includes it.
 
-   Groups of consecutive entries compete within themselves: short ones are ranked many at a time, rows of a matrix one by
-   one with a selection of their own. */
+   Groups of consecutive entries compete within themselves: short ones are ranked many at a time, rows of a matrix one
+   by one with a selection of their own. */
 
 /* ---- The least entries of short groups --------------------------------------------------------------------------- */
 
@@ -12,20 +12,23 @@
    which the compiler vectorizes. `largest`: the largest pruned key; `largest_number`: keys above it are NaN. */
 enum { TILE = 64, LONGEST = 32 };
 
-#define GROUPS(TARGET, TYPE, ENTRY, NAME)                                                                              \
-    TARGET INLINE int64_t NAME##_of(const int64_t size, const ENTRY *entries, int64_t groups, TYPE magnitude,          \
-                                    TYPE largest_number, const uint8_t *counts, const uint8_t *mask, uint8_t *kept,    \
-                                    uint64_t *largest)                                                                 \
+#define GROUP_ARGUMENTS entries, groups, magnitude, largest_number, counts, mask, kept, largest
+#define GROUPS(TARGET, LEVEL, BITS)                                                                                    \
+    TARGET INLINE int64_t groups_of_##LEVEL##_##BITS(const int64_t size, const entry_##BITS *entries, int64_t groups,  \
+                                                     uint##BITS##_t magnitude, uint##BITS##_t largest_number,          \
+                                                     const uint8_t *counts, const uint8_t *mask, uint8_t *kept,        \
+                                                     uint64_t *largest)                                                \
     {                                                                                                                  \
-        TYPE keys[LONGEST][TILE], valid[LONGEST][TILE], ranks[LONGEST][TILE], count[TILE], tile[LONGEST * TILE];       \
-        TYPE most[TILE] = {0}, highest[TILE] = {0};                                                                    \
+        uint##BITS##_t keys[LONGEST][TILE], valid[LONGEST][TILE], ranks[LONGEST][TILE], count[TILE];                   \
+        uint##BITS##_t tile[LONGEST * TILE];                                                                           \
+        uint##BITS##_t most[TILE] = {0}, highest[TILE] = {0};                                                          \
         uint8_t flags[LONGEST * TILE];                                                                                 \
         for (int64_t first = 0; first < groups; first += TILE) {                                                       \
             const int64_t lanes = groups - first < TILE ? groups - first : TILE;                                       \
             const int64_t bits = lanes * size, bytes = (bits + 7) / 8;                                                 \
             if (lanes < TILE)                                                                                          \
                 memset(tile, 0, sizeof tile);                                                                          \
-            memcpy(tile, entries + first * size, (size_t)bits * sizeof(TYPE));                                         \
+            memcpy(tile, entries + first * size, (size_t)bits * sizeof(uint##BITS##_t));                               \
             for (int64_t at = 0; at < size; at++)                                                                      \
                 for (int lane = 0; lane < TILE; lane++)                                                                \
                     keys[at][lane] = tile[lane * size + at] & magnitude;                                               \
@@ -44,7 +47,7 @@ enum { TILE = 64, LONGEST = 32 };
             for (int64_t later = 0; later < size; later++)                                                             \
                 for (int64_t earlier = 0; earlier < later; earlier++)                                                  \
                     for (int lane = 0; lane < TILE; lane++) {                                                          \
-                        const TYPE is_before = keys[earlier][lane] <= keys[later][lane];                               \
+                        const uint##BITS##_t is_before = keys[earlier][lane] <= keys[later][lane];                     \
                         ranks[later][lane] += is_before & valid[earlier][lane];                                        \
                         ranks[earlier][lane] += (is_before ^ 1) & valid[later][lane];                                  \
                     }                                                                                                  \
@@ -55,10 +58,11 @@ enum { TILE = 64, LONGEST = 32 };
                 count[lane] = counts[count[lane]];                                                                     \
             for (int64_t at = 0; at < size; at++)                                                                      \
                 for (int lane = 0; lane < TILE; lane++) {                                                              \
-                    const TYPE is_valid = valid[at][lane], is_pruned = is_valid & (ranks[at][lane] < count[lane]);     \
-                    const TYPE pruned_key = is_pruned ? keys[at][lane] : 0, valid_key = is_valid ? keys[at][lane] : 0; \
+                    const uint##BITS##_t is_valid = valid[at][lane], key = is_valid ? keys[at][lane] : 0;              \
+                    const uint##BITS##_t is_pruned = is_valid & (ranks[at][lane] < count[lane]);                       \
+                    const uint##BITS##_t pruned_key = is_pruned ? key : 0;                                             \
                     most[lane] = pruned_key > most[lane] ? pruned_key : most[lane];                                    \
-                    highest[lane] = valid_key > highest[lane] ? valid_key : highest[lane];                             \
+                    highest[lane] = key > highest[lane] ? key : highest[lane];                                         \
                     valid[at][lane] = is_valid & (is_pruned ^ 1);                                                      \
                 }                                                                                                      \
             for (int64_t at = 0; at < size; at++)                                                                      \
@@ -67,7 +71,7 @@ enum { TILE = 64, LONGEST = 32 };
             for (int64_t begin = 0; begin < bits; begin += 64)                                                         \
                 store_word(kept + first * size / 8 + begin / 8, bytes - begin / 8, bits_of_bytes(flags + begin));      \
         }                                                                                                              \
-        TYPE all_most = 0, all_highest = 0;                                                                            \
+        uint##BITS##_t all_most = 0, all_highest = 0;                                                                  \
         for (int lane = 0; lane < TILE; lane++) {                                                                      \
             all_most = most[lane] > all_most ? most[lane] : all_most;                                                  \
             all_highest = highest[lane] > all_highest ? highest[lane] : all_highest;                                   \
@@ -75,34 +79,24 @@ enum { TILE = 64, LONGEST = 32 };
         *largest = all_most;                                                                                           \
         return all_highest > largest_number;                                                                           \
     }                                                                                                                  \
-    TARGET static int64_t NAME(const ENTRY *entries, int64_t groups, int64_t size, TYPE magnitude, TYPE largest_number,\
-                               const uint8_t *counts, const uint8_t *mask, uint8_t *kept, uint64_t *largest)           \
+    TARGET static int64_t groups_##LEVEL##_##BITS(const entry_##BITS *entries, int64_t groups, int64_t size,           \
+                                                  uint##BITS##_t magnitude, uint##BITS##_t largest_number,             \
+                                                  const uint8_t *counts, const uint8_t *mask, uint8_t *kept,           \
+                                                  uint64_t *largest)                                                   \
     {                                                                                                                  \
-        if (size == 4) /* known to the compiler, the rows and columns of a tile become shuffles */                     \
-            return NAME##_of(4, entries, groups, magnitude, largest_number, counts, mask, kept, largest);              \
-        if (size == 8)                                                                                                 \
-            return NAME##_of(8, entries, groups, magnitude, largest_number, counts, mask, kept, largest);              \
-        return NAME##_of(size, entries, groups, magnitude, largest_number, counts, mask, kept, largest);               \
+        return size == 4   ? groups_of_##LEVEL##_##BITS(4, GROUP_ARGUMENTS) /* a known size allows for shuffles */     \
+               : size == 8 ? groups_of_##LEVEL##_##BITS(8, GROUP_ARGUMENTS)                                            \
+                           : groups_of_##LEVEL##_##BITS(size, GROUP_ARGUMENTS);                                        \
     }
 
-#define GROUPS_OF(TARGET, LEVEL)                                                                                       \
-    GROUPS(TARGET, uint8_t, entry_8, groups_##LEVEL##_8)                                                               \
-    GROUPS(TARGET, uint16_t, entry_16, groups_##LEVEL##_16)                                                            \
-    GROUPS(TARGET, uint32_t, entry_32, groups_##LEVEL##_32)                                                            \
-    GROUPS(TARGET, uint64_t, entry_64, groups_##LEVEL##_64)
-
-GROUPS_OF(PLAIN, plain)
-#ifdef X86
-GROUPS_OF(AVX2, avx2)
-GROUPS_OF(AVX512, avx512)
-#endif
+EACH(GROUPS)
 
 /* ---- The least entries of groups of 4 ---------------------------------------------------------------------------- */
 
 #ifdef X86
-/* GROUPS for 32-bit keys in fours without a mask, such as 2:4, in registers. Each key is compared with the other three of
-   its group, which lane rotations bring beside it: before it are smaller ones, and equal ones that come earlier. An entry
-   is kept if at least `count` others are before it. */
+/* GROUPS for 32-bit keys in fours without a mask, such as 2:4, in registers. Each key is compared with the other three
+   of its group, which lane rotations bring beside it: before it are smaller ones, and equal ones that come earlier. An
+   entry is kept if at least `count` others are before it. */
 #define FOURS(TARGET, NAME)                                                                                            \
     TARGET static int64_t NAME(const entry_32 *entries, int64_t groups, uint32_t magnitude, uint32_t largest_number,   \
                                int count, uint8_t *kept, uint64_t *largest)                                            \
@@ -206,7 +200,8 @@ AVX2 INLINE uint32_t before_avx2(__m256i others, __m256i keys, __m256i earlier)
 AVX2 INLINE uint64_t fours_avx2_block(const entry_32 *entries, uint32_t magnitude, int count, fours_avx2_state *state)
 {
     const __m256i all = _mm256_set1_epi32((int)magnitude), sign = _mm256_set1_epi32((int)0x80000000);
-    const __m256i fourth = _mm256_setr_epi32(0, 0, 0, -1, 0, 0, 0, -1), half = _mm256_setr_epi32(0, 0, -1, -1, 0, 0, -1, -1);
+    const __m256i fourth = _mm256_setr_epi32(0, 0, 0, -1, 0, 0, 0, -1);
+    const __m256i half = _mm256_setr_epi32(0, 0, -1, -1, 0, 0, -1, -1);
     const __m256i not_first = _mm256_setr_epi32(0, -1, -1, -1, 0, -1, -1, -1), bits = BITS_32;
     uint64_t word = 0;
     for (int at = 0; at < 64; at += 8) {
@@ -238,9 +233,10 @@ INLINE Fours fours_32(int level)
 #define FOURS_16(...)
 #define FOURS_64(...)
 #ifdef X86
-#define FOURS_32(LEVEL, ENTRIES, GROUPS, SIZE, MAGNITUDE, NUMBER, COUNTS, MASK, KEPT, LARGEST)                                 \
+#define FOURS_32(LEVEL, ENTRIES, GROUPS, SIZE, MAGNITUDE, NUMBER, COUNTS, MASK, KEPT, LARGEST)                         \
     if ((SIZE) == 4 && !(MASK) && fours_32(LEVEL))                                                                     \
-        return (int)fours_32(LEVEL)(ENTRIES, GROUPS, (uint32_t)(MAGNITUDE), (uint32_t)(NUMBER), (COUNTS)[4], KEPT, LARGEST);
+        return (int)fours_32(LEVEL)(ENTRIES, GROUPS, (uint32_t)(MAGNITUDE), (uint32_t)(NUMBER), (COUNTS)[4], KEPT,     \
+                                    LARGEST);
 #else
 #define FOURS_32(...)
 #endif
@@ -250,16 +246,12 @@ INLINE Fours fours_32(int level)
                                      uint64_t magnitude, uint64_t largest_number, const uint8_t *counts,               \
                                      const uint8_t *mask, uint8_t *kept, uint64_t *largest)                            \
     {                                                                                                                  \
-        (void)level;                                                                                                   \
         FOURS_##BITS(level, entries, groups, size, magnitude, largest_number, counts, mask, kept, largest)             \
         return (int)BY_LEVEL(level, groups, BITS)(entries, groups, size, (uint##BITS##_t)magnitude,                    \
                                                   (uint##BITS##_t)largest_number, counts, mask, kept, largest);        \
     }
 
-EXPORT_GROUPS(8)
-EXPORT_GROUPS(16)
-EXPORT_GROUPS(32)
-EXPORT_GROUPS(64)
+EACH_WIDTH(EXPORT_GROUPS)
 
 /* ---- The least entries of long groups ---------------------------------------------------------------------------- */
 
@@ -294,17 +286,18 @@ INLINE uint64_t bits_from(const uint8_t *mask, int64_t bit, int64_t all_bytes)
 
 /* Keep all but the `counts[row]` least entries of each row of `size` consecutive ones; of equal ones the first go.
 
-   `scratch`: room for `size` keys. `largest` and `largest_number` as in GROUPS; `bits`: of the longest key. */
-#define ROWS(TARGET, TYPE, ENTRY, BITS, LEVEL)                                                                         \
-    TARGET static int64_t rows_##LEVEL##_##BITS(const ENTRY *entries, int64_t rows, int64_t size, TYPE magnitude,      \
-                                                TYPE largest_number, int bits, const int64_t *counts,                  \
-                                                const uint8_t *mask, uint8_t *kept, TYPE *scratch, uint64_t *largest)  \
+   `scratch`: room for `size` keys. `largest` and `largest_number` as in GROUPS. */
+#define ROWS(TARGET, LEVEL, BITS)                                                                                      \
+    TARGET static int64_t rows_##LEVEL##_##BITS(const entry_##BITS *entries, int64_t rows, int64_t size,               \
+                                                entry_##BITS magnitude, entry_##BITS largest_number,                   \
+                                                const int64_t *counts, const uint8_t *mask, uint8_t *kept,             \
+                                                entry_##BITS *scratch, uint64_t *largest)                              \
     {                                                                                                                  \
         const int64_t all_bytes = (rows * size + 7) / 8;                                                               \
         Writer writer = {kept, 0, 0};                                                                                  \
-        TYPE most = 0, highest = 0;                                                                                    \
+        entry_##BITS most = 0, highest = 0;                                                                            \
         for (int64_t row = 0; row < rows; row++) {                                                                     \
-            const ENTRY *source = entries + row * size;                                                                \
+            const entry_##BITS *source = entries + row * size;                                                         \
             int64_t candidates = 0;                                                                                    \
             if (mask)                                                                                                  \
                 for (int64_t begin = 0; begin < size; begin += 64) {                                                   \
@@ -319,20 +312,20 @@ INLINE uint64_t bits_from(const uint8_t *mask, int64_t bit, int64_t all_bytes)
             for (int64_t at = 0; at < candidates; at++)                                                                \
                 highest = scratch[at] > highest ? scratch[at] : highest;                                               \
             int64_t equal_before = -1; /* how many keys equal to the cut are pruned, less one */                       \
-            TYPE cut = 0;                                                                                              \
+            entry_##BITS cut = 0;                                                                                      \
             if (counts[row] > 0) {                                                                                     \
-                cut = radix_select_##LEVEL##_##BITS(scratch, candidates, counts[row] - 1, bits, &equal_before);        \
+                cut = select_##LEVEL##_##BITS(scratch, candidates, counts[row] - 1, 0, magnitude, &equal_before);      \
                 most = cut > most ? cut : most;                                                                        \
             }                                                                                                          \
             int64_t quota = equal_before + 1;                                                                          \
             const Bracket bracket = {cut, cut, largest_number};                                                        \
             for (int64_t begin = 0; begin < size; begin += 64) {                                                       \
                 const int64_t left = size - begin;                                                                     \
-                ENTRY last[64];                                                                                        \
-                const ENTRY *block = source + begin;                                                                   \
+                entry_##BITS last[64];                                                                                 \
+                const entry_##BITS *block = source + begin;                                                            \
                 if (left < 64) {                                                                                       \
                     memset(last, 0, sizeof last);                                                                      \
-                    memcpy(last, block, (size_t)left * sizeof(ENTRY));                                                 \
+                    memcpy(last, block, (size_t)left * sizeof(entry_##BITS));                                          \
                     block = last;                                                                                      \
                 }                                                                                                      \
                 const Compared compared = compare_##LEVEL##_##BITS(block, magnitude, &bracket);                        \
@@ -349,30 +342,16 @@ INLINE uint64_t bits_from(const uint8_t *mask, int64_t bit, int64_t all_bytes)
         return highest > largest_number;                                                                               \
     }
 
-#define ROWS_OF(TARGET, LEVEL)                                                                                         \
-    ROWS(TARGET, uint8_t, entry_8, 8, LEVEL)                                                                           \
-    ROWS(TARGET, uint16_t, entry_16, 16, LEVEL)                                                                        \
-    ROWS(TARGET, uint32_t, entry_32, 32, LEVEL)                                                                        \
-    ROWS(TARGET, uint64_t, entry_64, 64, LEVEL)
-
-ROWS_OF(PLAIN, plain)
-#ifdef X86
-ROWS_OF(AVX2, avx2)
-ROWS_OF(AVX512, avx512)
-#endif
+EACH(ROWS)
 
 #define EXPORT_ROWS(BITS)                                                                                              \
     EXPORT int pruning_rows_##BITS(int level, const entry_##BITS *entries, int64_t rows, int64_t size,                 \
-                                   uint64_t magnitude, uint64_t largest_number, int bits, const int64_t *counts,       \
-                                   const uint8_t *mask, uint8_t *kept, uint##BITS##_t *scratch, uint64_t *largest)     \
+                                   uint64_t magnitude, uint64_t largest_number, const int64_t *counts,                 \
+                                   const uint8_t *mask, uint8_t *kept, entry_##BITS *scratch, uint64_t *largest)       \
     {                                                                                                                  \
-        (void)level;                                                                                                   \
         return (int)BY_LEVEL(level, rows, BITS)(entries, rows, size, (uint##BITS##_t)magnitude,                        \
-                                                (uint##BITS##_t)largest_number, bits, counts, mask, kept, scratch,     \
+                                                (uint##BITS##_t)largest_number, counts, mask, kept, scratch,           \
                                                 largest);                                                              \
     }
 
-EXPORT_ROWS(8)
-EXPORT_ROWS(16)
-EXPORT_ROWS(32)
-EXPORT_ROWS(64)
+EACH_WIDTH(EXPORT_ROWS)

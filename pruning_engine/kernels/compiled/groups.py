@@ -73,8 +73,7 @@ class CompiledGroups(NumpyGroups):
         scratch, largest = np.empty(size, rows.entries.dtype), ctypes.c_uint64()
         has_nan = self._kernels.function(f"rows_{rows.entries.itemsize * 8}")(
             *(address(rows.entries), groups, size, rows.magnitude, largest_number_of(self._keys)),
-            *(self._keys.highest.bit_length(), address(counts), address(rows.mask), address(rows.kept)),
-            *(address(scratch), ctypes.addressof(largest)),
+            *(address(counts), address(rows.mask), address(rows.kept), address(scratch), ctypes.addressof(largest)),
         )
         return _cut(largest, has_nan=has_nan, prunes_any=bool(counts.any()))
 

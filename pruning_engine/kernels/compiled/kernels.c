@@ -22,7 +22,19 @@
 #endif
 #define PLAIN
 
-enum { LEVEL_PLAIN, LEVEL_AVX2, LEVEL_AVX512, LEVELS };
+enum { LEVEL_PLAIN, LEVEL_AVX2, LEVEL_AVX512 };
+
+/* Define functions with a macro of (TARGET, LEVEL, BITS) for each instruction set and width, and choose one of them. */
+#ifdef X86
+#define EACH_LEVEL(DEFINE, BITS) DEFINE(PLAIN, plain, BITS) DEFINE(AVX2, avx2, BITS) DEFINE(AVX512, avx512, BITS)
+#define BY_LEVEL(LEVEL, NAME, BITS)                                                                                    \
+    ((LEVEL) >= LEVEL_AVX512 ? NAME##_avx512_##BITS : (LEVEL) == LEVEL_AVX2 ? NAME##_avx2_##BITS : NAME##_plain_##BITS)
+#else
+#define EACH_LEVEL(DEFINE, BITS) DEFINE(PLAIN, plain, BITS)
+#define BY_LEVEL(LEVEL, NAME, BITS) ((void)(LEVEL), NAME##_plain_##BITS)
+#endif
+#define EACH_WIDTH(DEFINE) DEFINE(8) DEFINE(16) DEFINE(32) DEFINE(64)
+#define EACH(DEFINE) EACH_LEVEL(DEFINE, 8) EACH_LEVEL(DEFINE, 16) EACH_LEVEL(DEFINE, 32) EACH_LEVEL(DEFINE, 64)
 
 /* Return the highest level that this processor has. */
 EXPORT int pruning_levels(void)
@@ -108,13 +120,14 @@ INLINE uint64_t bits_of_bytes(const uint8_t flags[64])
     return word;
 }
 
-#define COMPARE_PLAIN(TYPE, NAME)                                                                                      \
-    INLINE Compared NAME(const TYPE *entries, TYPE magnitude, const Bracket *bracket)                                  \
+#define COMPARE_PLAIN(BITS)                                                                                            \
+    INLINE Compared compare_plain_##BITS(const entry_##BITS *entries, entry_##BITS magnitude, const Bracket *bracket)  \
     {                                                                                                                  \
         uint8_t at_least[64], at_most[64], nan[64];                                                                    \
-        const TYPE low = (TYPE)bracket->low, high = (TYPE)bracket->high, number = (TYPE)bracket->largest_number;       \
+        const entry_##BITS low = (entry_##BITS)bracket->low, high = (entry_##BITS)bracket->high;                       \
+        const entry_##BITS number = (entry_##BITS)bracket->largest_number;                                             \
         for (int at = 0; at < 64; at++) {                                                                              \
-            const TYPE key = entries[at] & magnitude;                                                                  \
+            const entry_##BITS key = entries[at] & magnitude;                                                          \
             at_least[at] = key >= low;                                                                                 \
             at_most[at] = key <= high;                                                                                 \
             nan[at] = key > number;                                                                                    \
@@ -122,10 +135,7 @@ INLINE uint64_t bits_of_bytes(const uint8_t flags[64])
         return (Compared){bits_of_bytes(at_least), bits_of_bytes(at_most), bits_of_bytes(nan)};                        \
     }
 
-COMPARE_PLAIN(entry_8, compare_plain_8)
-COMPARE_PLAIN(entry_16, compare_plain_16)
-COMPARE_PLAIN(entry_32, compare_plain_32)
-COMPARE_PLAIN(entry_64, compare_plain_64)
+EACH_WIDTH(COMPARE_PLAIN)
 
 #ifdef X86
 /* Without unsigned comparisons in AVX2, both sides are moved by the sign bit and compared as signed integers. */
@@ -184,102 +194,142 @@ COMPARE_AVX512(32, 16, _mm512_set1_epi32)
 COMPARE_AVX512(64, 8, _mm512_set1_epi64)
 #endif
 
+/* ---- Collecting the entries of a bracket ------------------------------------------------------------------------ */
+
+/* Entries are collected from CHUNK blocks at a time, while these are in the cache: those that `inside` marks, which has
+   a word for each block. */
+enum { CHUNK = 64 };
+
+/* Append the positions and keys of the entries from `at` on that a word marks. */
+#define COLLECT_WORD(AT, WORD)                                                                                         \
+    for (uint64_t left = (WORD); left; left &= left - 1, positions++, keys++) {                                        \
+        *positions = (uint32_t)((AT) + __builtin_ctzll(left));                                                         \
+        *keys = entries[*positions] & magnitude;                                                                       \
+    }
+
+#define COLLECT(TARGET, LEVEL, BITS)                                                                                   \
+    TARGET static void collect_##LEVEL##_##BITS(const entry_##BITS *entries, entry_##BITS magnitude, int64_t begin,    \
+                                                const uint64_t inside[CHUNK], uint32_t *positions, entry_##BITS *keys) \
+    {                                                                                                                  \
+        for (int64_t block = 0; block < CHUNK; block++)                                                                \
+            COLLECT_WORD(begin + 64 * block, inside[block])                                                            \
+    }
+
+#define COLLECT_PLAIN(BITS) COLLECT(PLAIN, plain, BITS)
+EACH_WIDTH(COLLECT_PLAIN)
+
+#ifdef X86
+#define COLLECT_AVX2(BITS) COLLECT(AVX2, avx2, BITS)
+EACH_WIDTH(COLLECT_AVX2)
+
+/* Find the groups of 16 entries that have some inside: their marks, and their numbers in the upper half. It takes no
+   branches; those of a loop over all groups would be mispredicted. */
+AVX512 static int64_t marked_groups(const uint64_t inside[CHUNK], uint32_t marked[4 * CHUNK + 16])
+{
+    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    int64_t count = 0;
+    for (int at = 0; at < 4 * CHUNK; at += 16) {
+        const __m512i marks = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(inside + at / 4)));
+        const __m512i numbers = _mm512_slli_epi32(_mm512_add_epi32(lanes, _mm512_set1_epi32(at)), 16);
+        const __mmask16 any = _mm512_test_epi32_mask(marks, marks);
+        _mm512_storeu_si512(marked + count, _mm512_maskz_compress_epi32(any, _mm512_or_si512(marks, numbers)));
+        count += __builtin_popcount(any);
+    }
+    return count;
+}
+
+#define COLLECT_AVX512(BITS)                                                                                           \
+    AVX512 static void collect_avx512_##BITS(const entry_##BITS *entries, entry_##BITS magnitude, int64_t begin,       \
+                                             const uint64_t inside[CHUNK], uint32_t *positions, entry_##BITS *keys)    \
+    {                                                                                                                  \
+        uint32_t marked[4 * CHUNK + 16];                                                                               \
+        const int64_t groups = marked_groups(inside, marked);                                                          \
+        for (int64_t group = 0; group < groups; group++)                                                               \
+            COLLECT_WORD(begin + 16 * (marked[group] >> 16), marked[group] & 0xFFFF)                                   \
+    }
+
+EACH_WIDTH(COLLECT_AVX512)
+#endif
+
 /* ---- Splitting magnitudes at a bracket -------------------------------------------------------------------------- */
 
 enum { FETCHED_BYTES = 1024 }; /* how far ahead of its block a pass asks for memory */
 
 /* Write into `kept` which unpruned entries have keys of `low` or more, and collect the ones within the bracket.
 
-   A key is an entry's bits and `magnitude`. `kept` may be NULL, to count only. `mask`: the prior mask from the first entry on, or NULL. `positions` and
-   `keys`: room for `count` numbers, or both NULL to count only. */
-#define SPLIT(TARGET, TYPE, NAME, COMPARE)                                                                             \
-    TARGET static void NAME(const TYPE *entries, int64_t count, uint64_t magnitude, const Bracket *bracket,            \
-                            const uint8_t *mask, uint8_t *kept, uint32_t *positions, TYPE *keys, Found *found)         \
+   A key is an entry's bits and `magnitude`. `kept` may be NULL, to count only. `mask`: the prior mask from the first
+   entry on, or NULL. `positions` and `keys` have room for `room` numbers; they hold all that is inside if it is no
+   more than that. */
+#define SPLIT(TARGET, LEVEL, BITS)                                                                                     \
+    TARGET static void split_##LEVEL##_##BITS(const entry_##BITS *entries, int64_t count, uint64_t magnitude,          \
+                                              const Bracket *bracket, const uint8_t *mask, uint8_t *kept,              \
+                                              uint32_t *positions, entry_##BITS *keys, int64_t room, Found *found)     \
     {                                                                                                                  \
-        int64_t kept_count = 0, inside_count = 0;                                                                      \
-        uint64_t any_nan = 0;                                                                                          \
-        TYPE last[64] = {0};                                                                                           \
+        int64_t kept_count = 0, inside_count = 0, found_count = 0;                                                     \
+        uint64_t any_nan = 0, inside[CHUNK];                                                                           \
+        uint##BITS##_t last[64] = {0};                                                                                 \
         for (int64_t begin = 0; begin < count; begin += 64) {                                                          \
             const int64_t entries_left = count - begin, bytes_left = (entries_left + 7) / 8;                           \
-            const TYPE *block = entries + begin;                                                                       \
+            const entry_##BITS *block = entries + begin;                                                               \
             for (uint64_t line = 0; line < sizeof last; line += 64) /* the processor's own stops at each page */       \
                 __builtin_prefetch((const char *)block + FETCHED_BYTES + line);                                        \
             uint64_t valid = mask ? load_word(mask + begin / 8, bytes_left) : ~0ull;                                   \
             if (entries_left < 64) {                                                                                   \
-                memcpy(last, block, (size_t)entries_left * sizeof(TYPE));                                              \
+                memcpy(last, block, (size_t)entries_left * sizeof *block);                                             \
                 block = last;                                                                                          \
                 valid &= first_bits(entries_left);                                                                     \
             }                                                                                                          \
-            const Compared compared = COMPARE(block, (TYPE)magnitude, bracket);                                        \
+            const Compared compared = compare_##LEVEL##_##BITS(block, (entry_##BITS)magnitude, bracket);               \
             const uint64_t stays = compared.at_least & valid;                                                          \
-            uint64_t inside = stays & compared.at_most;                                                                \
             any_nan |= compared.nan & valid;                                                                           \
             if (kept)                                                                                                  \
                 store_word(kept + begin / 8, bytes_left, stays);                                                       \
             kept_count += __builtin_popcountll(stays);                                                                 \
-            if (!positions) {                                                                                          \
-                inside_count += __builtin_popcountll(inside);                                                          \
+            const int64_t number = begin / 64 % CHUNK;                                                                 \
+            inside[number] = stays & compared.at_most;                                                                 \
+            found_count += __builtin_popcountll(inside[number]);                                                       \
+            if (number + 1 < CHUNK && entries_left > 64)                                                               \
                 continue;                                                                                              \
+            if (found_count && inside_count + found_count <= room) {                                           \
+                memset(inside + number + 1, 0, (size_t)(CHUNK - 1 - number) * sizeof *inside);                         \
+                collect_##LEVEL##_##BITS(entries, (entry_##BITS)magnitude, begin - 64 * number, inside,                \
+                                         positions + inside_count, keys + inside_count);                               \
             }                                                                                                          \
-            for (; inside; inside &= inside - 1) {                                                                     \
-                const int at = __builtin_ctzll(inside);                                                                \
-                positions[inside_count] = (uint32_t)(begin + at);                                                      \
-                keys[inside_count++] = block[at] & (TYPE)magnitude;                                                    \
-            }                                                                                                          \
+            inside_count += found_count;                                                                               \
+            found_count = 0;                                                                                           \
         }                                                                                                              \
         *found = (Found){kept_count, inside_count, any_nan != 0};                                                      \
     }
 
-SPLIT(PLAIN, entry_8, split_plain_8, compare_plain_8)
-SPLIT(PLAIN, entry_16, split_plain_16, compare_plain_16)
-SPLIT(PLAIN, entry_32, split_plain_32, compare_plain_32)
-SPLIT(PLAIN, entry_64, split_plain_64, compare_plain_64)
-#ifdef X86
-SPLIT(AVX2, entry_8, split_avx2_8, compare_avx2_8)
-SPLIT(AVX2, entry_16, split_avx2_16, compare_avx2_16)
-SPLIT(AVX2, entry_32, split_avx2_32, compare_avx2_32)
-SPLIT(AVX2, entry_64, split_avx2_64, compare_avx2_64)
-SPLIT(AVX512, entry_8, split_avx512_8, compare_avx512_8)
-SPLIT(AVX512, entry_16, split_avx512_16, compare_avx512_16)
-SPLIT(AVX512, entry_32, split_avx512_32, compare_avx512_32)
-SPLIT(AVX512, entry_64, split_avx512_64, compare_avx512_64)
-#define BY_LEVEL(LEVEL, NAME, BITS)                                                                                    \
-    ((LEVEL) >= LEVEL_AVX512 ? NAME##_avx512_##BITS : (LEVEL) == LEVEL_AVX2 ? NAME##_avx2_##BITS : NAME##_plain_##BITS)
-#else
-#define BY_LEVEL(LEVEL, NAME, BITS) NAME##_plain_##BITS
-#endif
+EACH(SPLIT)
 
 #define EXPORT_SPLIT(BITS)                                                                                             \
     EXPORT void pruning_split_##BITS(int level, const entry_##BITS *entries, int64_t count, uint64_t magnitude,        \
                                      const Bracket *bracket, const uint8_t *mask, uint8_t *kept, uint32_t *positions,  \
-                                     entry_##BITS *keys, Found *found)                                                 \
+                                     entry_##BITS *keys, int64_t room, Found *found)                                   \
     {                                                                                                                  \
-        (void)level;                                                                                                   \
-        BY_LEVEL(level, split, BITS)(entries, count, magnitude, bracket, mask, kept, positions, keys, found);          \
+        BY_LEVEL(level, split, BITS)(entries, count, magnitude, bracket, mask, kept, positions, keys, room, found);    \
     }
 
-EXPORT_SPLIT(8)
-EXPORT_SPLIT(16)
-EXPORT_SPLIT(32)
-EXPORT_SPLIT(64)
+EACH_WIDTH(EXPORT_SPLIT)
 
-/* Clear the bits of collected entries with keys below `cut`, and of the first `quota` whose key it is. */
+/* Clear the bits of collected entries with keys below `cut`, and of the first `quota` whose key it is; return how many
+   these are. */
 #define EXPORT_DROP(BITS)                                                                                              \
-    EXPORT void pruning_drop_##BITS(int level, const entry_##BITS *keys, const uint32_t *positions, int64_t count,     \
-                                    uint64_t cut, int64_t quota, uint8_t *kept)                                        \
+    EXPORT int64_t pruning_drop_##BITS(int level, const entry_##BITS *keys, const uint32_t *positions, int64_t count,  \
+                                       uint64_t cut, int64_t quota, uint8_t *kept)                                     \
     {                                                                                                                  \
         (void)level;                                                                                                   \
+        int64_t left = quota;                                                                                          \
         for (int64_t at = 0; at < count; at++) {                                                                       \
-            const int at_cut = keys[at] == cut && quota > 0;                                                           \
-            quota -= at_cut;                                                                                           \
+            const int at_cut = keys[at] == cut && left > 0;                                                            \
+            left -= at_cut;                                                                                            \
             kept[positions[at] / 8] &= (uint8_t)~((at_cut | (keys[at] < cut)) << positions[at] % 8);                   \
         }                                                                                                              \
+        return quota - left;                                                                                           \
     }
 
-EXPORT_DROP(8)
-EXPORT_DROP(16)
-EXPORT_DROP(32)
-EXPORT_DROP(64)
+EACH_WIDTH(EXPORT_DROP)
 
 /* ---- Splitting random scores ------------------------------------------------------------------------------------ */
 
@@ -295,9 +345,10 @@ INLINE uint64_t mixed(uint64_t value)
 
 /* The same as SPLIT for keys mixed(start + index * GOLDEN), which are computed 64 at a time and compared in the cache.
    The loop over 64 keys is plain C, which the compiler vectorizes for the instruction set. */
-#define SPLIT_RANDOM(TARGET, NAME, COMPARE)                                                                            \
-    TARGET static void NAME(uint64_t start, int64_t count, const Bracket *bracket, const uint8_t *mask, uint8_t *kept, \
-                            uint32_t *positions, uint64_t *keys, Found *found)                                         \
+#define SPLIT_RANDOM(TARGET, LEVEL, BITS)                                                                              \
+    TARGET static void split_random_##LEVEL##_##BITS(uint64_t start, int64_t count, const Bracket *bracket,            \
+                                                     const uint8_t *mask, uint8_t *kept, uint32_t *positions,          \
+                                                     uint64_t *keys, int64_t room, Found *found)                       \
     {                                                                                                                  \
         int64_t kept_count = 0, inside_count = 0;                                                                      \
         uint64_t block[64];                                                                                            \
@@ -306,46 +357,97 @@ INLINE uint64_t mixed(uint64_t value)
             const uint64_t valid = (mask ? load_word(mask + begin / 8, bytes_left) : ~0ull) & first_bits(entries_left);\
             for (uint64_t at = 0; at < 64; at++)                                                                       \
                 block[at] = mixed(start + ((uint64_t)begin + at) * GOLDEN);                                            \
-            const Compared compared = COMPARE(block, ~0ull, bracket);                                                  \
+            const Compared compared = compare_##LEVEL##_##BITS(block, ~0ull, bracket);                                 \
             const uint64_t stays = compared.at_least & valid;                                                          \
+            uint64_t inside = stays & compared.at_most;                                                                \
             store_word(kept + begin / 8, bytes_left, stays);                                                           \
             kept_count += __builtin_popcountll(stays);                                                                 \
-            for (uint64_t inside = stays & compared.at_most; inside; inside &= inside - 1) {                           \
-                const int at = __builtin_ctzll(inside);                                                                \
-                if (positions) {                                                                                       \
-                    positions[inside_count] = (uint32_t)(begin + at);                                                  \
-                    keys[inside_count] = block[at];                                                                    \
+            const int64_t found_count = __builtin_popcountll(inside);                                                  \
+            if (inside_count + found_count <= room)                                                            \
+                for (int64_t number = inside_count; inside; inside &= inside - 1, number++) {                          \
+                    const int at = __builtin_ctzll(inside);                                                            \
+                    positions[number] = (uint32_t)(begin + at);                                                        \
+                    keys[number] = block[at];                                                                          \
                 }                                                                                                      \
-                inside_count++;                                                                                        \
-            }                                                                                                          \
+            inside_count += found_count;                                                                               \
         }                                                                                                              \
         *found = (Found){kept_count, inside_count, 0};                                                                 \
     }
 
-SPLIT_RANDOM(PLAIN, split_random_plain_64, compare_plain_64)
-#ifdef X86
-SPLIT_RANDOM(AVX2, split_random_avx2_64, compare_avx2_64)
-SPLIT_RANDOM(AVX512, split_random_avx512_64, compare_avx512_64)
-#endif
+EACH_LEVEL(SPLIT_RANDOM, 64)
 
 EXPORT void pruning_split_random(int level, uint64_t start, int64_t count, const Bracket *bracket, const uint8_t *mask,
-                                 uint8_t *kept, uint32_t *positions, uint64_t *keys, Found *found)
+                                 uint8_t *kept, uint32_t *positions, uint64_t *keys, int64_t room, Found *found)
 {
-    (void)level;
-    BY_LEVEL(level, split_random, 64)(start, count, bracket, mask, kept, positions, keys, found);
+    BY_LEVEL(level, split_random, 64)(start, count, bracket, mask, kept, positions, keys, room, found);
 }
 
-/* ---- The least entries of one tensor ---------------------------------------------------------------------------- */
+/* ---- Sampling, and keys by their rank --------------------------------------------------------------------------- */
 
-/* Return the key of rank `rank` (from 0) among `count` keys, which are overwritten, and in `equal_before` how many keys
-   equal to it are of smaller rank. Digit by digit from the top, of `bits` bits in all: linear whatever the keys are. */
-#define RADIX_SELECT(TARGET, TYPE, NAME)                                                                               \
-    TARGET static TYPE NAME(TYPE *keys, int64_t count, int64_t rank, int bits, int64_t *equal_before)                  \
+/* Copy the keys of unpruned entries to `sample`, of one run of RUN in `stride` at random, or of all with stride 1.
+   Return how many they are. The numpy code draws the same runs. */
+enum { RUN = 16, AHEAD = 16 };
+
+INLINE int64_t drawn(uint64_t seed, int64_t first, int64_t stride)
+{
+    return (int64_t)((mixed(seed + (uint64_t)first) >> 32) * (uint64_t)stride >> 32);
+}
+
+#define SAMPLE(TARGET, LEVEL, BITS)                                                                                    \
+    TARGET static int64_t sample_##LEVEL##_##BITS(const entry_##BITS *entries, int64_t count, entry_##BITS magnitude,  \
+                                                  const uint8_t *mask, uint64_t seed, int64_t stride,                  \
+                                                  entry_##BITS *sample)                                                \
     {                                                                                                                  \
-        for (int shift = bits; shift > 0 && count > 1;) {                                                              \
+        int64_t size = 0;                                                                                              \
+        const int64_t runs = stride == 1 ? (count + RUN - 1) / RUN : count / RUN;                                      \
+        for (int64_t first = 0; first < runs; first += stride) {                                                       \
+            const int64_t later = first + AHEAD * stride, run = first + drawn(seed, first, stride);                    \
+            if (later + stride <= runs) { /* runs are far apart: none of them is in the cache */                       \
+                const int64_t next = RUN * (later + drawn(seed, later, stride));                                       \
+                __builtin_prefetch(entries + next);                                                                    \
+                __builtin_prefetch(mask ? mask + next / 8 : NULL);                                                     \
+            }                                                                                                          \
+            if (run >= runs)                                                                                           \
+                continue;                                                                                              \
+            const int64_t begin = RUN * run, length = count - begin < RUN ? count - begin : RUN;                       \
+            if (!mask) {                                                                                               \
+                for (int64_t at = 0; at < length; at++)                                                                \
+                    sample[size + at] = entries[begin + at] & magnitude;                                               \
+                size += length;                                                                                        \
+                continue;                                                                                              \
+            }                                                                                                          \
+            uint64_t bits = load_word(mask + begin / 8, (length + 7) / 8) & first_bits(length);                        \
+            for (int64_t at = 0; at < length; at++, bits >>= 1) { /* also where pruned: without branches */            \
+                sample[size] = entries[begin + at] & magnitude;                                                        \
+                size += bits & 1;                                                                                      \
+            }                                                                                                          \
+        }                                                                                                              \
+        return size;                                                                                                   \
+    }
+
+EACH(SAMPLE)
+
+#define EXPORT_SAMPLE(BITS)                                                                                            \
+    EXPORT int64_t pruning_sample_##BITS(int level, const entry_##BITS *entries, int64_t count, uint64_t magnitude,    \
+                                         const uint8_t *mask, uint64_t seed, int64_t stride, entry_##BITS *sample)     \
+    {                                                                                                                  \
+        return BY_LEVEL(level, sample, BITS)(entries, count, (entry_##BITS)magnitude, mask, seed, stride, sample);     \
+    }
+
+EACH_WIDTH(EXPORT_SAMPLE)
+
+/* Return the key of rank `rank` (from 0) among `count` keys from `low` to `high`, and in `equal_before` how many equal
+   keys are of smaller rank. Digit by digit from the top: linear whatever the keys are, which are overwritten. */
+#define SELECT(TARGET, LEVEL, BITS)                                                                                    \
+    TARGET static entry_##BITS select_##LEVEL##_##BITS(entry_##BITS *keys, int64_t count, int64_t rank, uint64_t low,  \
+                                                       uint64_t high, int64_t *equal_before)                           \
+    {                                                                                                                  \
+        for (int64_t at = 0; at < count; at++)                                                                         \
+            keys[at] = (entry_##BITS)(keys[at] - low);                                                                 \
+        for (int shift = high > low ? 64 - __builtin_clzll(high - low) : 0; shift > 0 && count > 1;) {                 \
             const int digit_bits = shift < 8 ? shift : 8;                                                              \
             shift -= digit_bits;                                                                                       \
-            const TYPE digit_mask = (TYPE)((1u << digit_bits) - 1);                                                    \
+            const entry_##BITS digit_mask = (entry_##BITS)((1u << digit_bits) - 1);                                    \
             uint32_t even[256] = {0}, odd[256] = {0};                                                                  \
             int64_t at = 0;                                                                                            \
             for (; at + 2 <= count; at += 2) { /* two tables: equal digits in a row do not wait for each other */      \
@@ -354,82 +456,41 @@ EXPORT void pruning_split_random(int level, uint64_t start, int64_t count, const
             }                                                                                                          \
             if (at < count)                                                                                            \
                 even[keys[at] >> shift & digit_mask]++;                                                                \
-            TYPE digit = 0;                                                                                            \
+            entry_##BITS digit = 0;                                                                                    \
             while (rank >= (int64_t)even[digit] + odd[digit]) {                                                        \
                 rank -= (int64_t)even[digit] + odd[digit];                                                             \
                 digit++;                                                                                               \
             }                                                                                                          \
             int64_t same = 0;                                                                                          \
             for (at = 0; at < count; at++) {                                                                           \
-                const TYPE key = keys[at];                                                                             \
+                const entry_##BITS key = keys[at];                                                                     \
                 keys[same] = key;                                                                                      \
-                same += (TYPE)(key >> shift & digit_mask) == digit;                                                    \
+                same += (entry_##BITS)(key >> shift & digit_mask) == digit;                                            \
             }                                                                                                          \
             count = same;                                                                                              \
         }                                                                                                              \
         *equal_before = rank;                                                                                          \
-        return keys[0];                                                                                                \
+        return (entry_##BITS)(keys[0] + low);                                                                          \
     }
+
+EACH(SELECT)
+
+#define EXPORT_SELECT(BITS)                                                                                            \
+    EXPORT uint64_t pruning_select_##BITS(int level, entry_##BITS *keys, int64_t count, int64_t rank, uint64_t low,    \
+                                          uint64_t high, int64_t *equal_before)                                        \
+    {                                                                                                                  \
+        return BY_LEVEL(level, select, BITS)(keys, count, rank, low, high, equal_before);                              \
+    }
+
+EACH_WIDTH(EXPORT_SELECT)
+
+/* ---- The least entries of one tensor ---------------------------------------------------------------------------- */
 
 /* What became of a tensor: whether its cut was found, whether an entry is NaN, and the largest key that was pruned. */
 typedef struct {
     int64_t is_settled, has_nan;
     uint64_t largest;
 } Least;
-
-/* Prune the `to_prune` least of `unpruned` entries, after a pass wrote `kept` at a bracket and collected `keys`: if the
-   cut is within it. `scratch`: room for the collected keys. */
-#define SETTLE(TARGET, TYPE, BITS, LEVEL)                                                                              \
-    RADIX_SELECT(TARGET, TYPE, radix_select_##LEVEL##_##BITS)                                                          \
-    TARGET static void settle_##LEVEL##_##BITS(const Found *found, const Bracket *bracket, int64_t unpruned,           \
-                                               int64_t to_prune, const uint32_t *positions, const TYPE *keys,          \
-                                               TYPE *scratch, uint8_t *kept, Least *least)                             \
-    {                                                                                                                  \
-        const int64_t rank = to_prune - (unpruned - found->kept) - 1;                                                  \
-        const uint64_t width = bracket->high - bracket->low;                                                           \
-        *least = (Least){0, found->has_nan, 0};                                                                        \
-        if (found->has_nan || rank < 0 || rank >= found->inside)                                                       \
-            return;                                                                                                    \
-        for (int64_t at = 0; at < found->inside; at++)                                                                 \
-            scratch[at] = (TYPE)(keys[at] - (TYPE)bracket->low);                                                       \
-        int64_t equal_before = 0;                                                                                      \
-        const int bits = width ? 64 - __builtin_clzll(width) : 0;                                                      \
-        const TYPE above = radix_select_##LEVEL##_##BITS(scratch, found->inside, rank, bits, &equal_before);           \
-        least->largest = bracket->low + above;                                                                         \
-        least->is_settled = 1;                                                                                         \
-        pruning_drop_##BITS(0, keys, positions, found->inside, least->largest, equal_before + 1, kept);                \
-    }
-
-/* Copy the keys of unpruned entries to `sample`, of one run of RUN in `stride` at random, or of all with stride 1. */
-enum { RUN = 16, AHEAD = 16 };
-
-#define SAMPLE(TARGET, TYPE, ENTRY, BITS, LEVEL)                                                                       \
-    TARGET static int64_t sample_##LEVEL##_##BITS(const ENTRY *entries, int64_t count, TYPE magnitude,                 \
-                                                  const uint8_t *mask, uint64_t seed, int64_t stride, TYPE *sample)    \
-    {                                                                                                                  \
-        int64_t size = 0;                                                                                              \
-        const int64_t runs = stride == 1 ? (count + RUN - 1) / RUN : count / RUN;                                      \
-        for (int64_t first = 0; first < runs; first += stride) {                                                       \
-            const int64_t later = first + AHEAD * stride, drawn = DRAWN(seed, first, stride);                          \
-            if (later + stride <= runs) /* runs are far apart: none of them is in the cache */                         \
-                __builtin_prefetch(entries + RUN * (later + DRAWN(seed, later, stride)));                              \
-            if (first + drawn >= runs)                                                                                 \
-                continue;                                                                                              \
-            const int64_t begin = RUN * (first + drawn), length = count - begin < RUN ? count - begin : RUN;           \
-            if (!mask) {                                                                                               \
-                for (int64_t at = 0; at < length; at++)                                                                \
-                    sample[size + at] = entries[begin + at] & magnitude;                                               \
-                size += length;                                                                                        \
-                continue;                                                                                              \
-            }                                                                                                          \
-            for (uint64_t bits = load_word(mask + begin / 8, (length + 7) / 8) & first_bits(length); bits;             \
-                 bits &= bits - 1)                                                                                     \
-                sample[size++] = entries[begin + __builtin_ctzll(bits)] & magnitude;                                   \
-        }                                                                                                              \
-        return size;                                                                                                   \
-    }
-
-#define DRAWN(SEED, NUMBER, STRIDE) (int64_t)((mixed((SEED) + (uint64_t)(NUMBER)) >> 32) * (uint64_t)(STRIDE) >> 32)
 
 INLINE int64_t root(int64_t square)
 {
@@ -441,142 +502,131 @@ INLINE int64_t root(int64_t square)
 
 /* Find the keys of ranks `first` and `last` of a sample. A sample of the sample says where to look for them.
 
-   `scratch`, `copy`, `positions`: room for as many numbers. */
+   `highest`: none is larger. `scratch`, `copy`, `positions`: room for `room` numbers, more than the sample has. */
 enum { THINNING = 33, LARGE_SAMPLE = 4096, DEVIATIONS = 5 };
 
-#define RANKS(TARGET, TYPE, BITS, LEVEL)                                                                               \
-    TARGET static void ranks_##LEVEL##_##BITS(const TYPE *sample, int64_t size, int64_t first, int64_t last, int bits, \
-                                              TYPE *scratch, TYPE *copy, uint32_t *positions, Bracket *bracket)        \
+#define RANKS(TARGET, LEVEL, BITS)                                                                                     \
+    TARGET static void ranks_##LEVEL##_##BITS(const entry_##BITS *sample, int64_t size, int64_t first, int64_t last,   \
+                                              uint64_t highest, entry_##BITS *scratch, entry_##BITS *copy,             \
+                                              uint32_t *positions, int64_t room, Bracket *bracket)                     \
     {                                                                                                                  \
         int64_t below = 0, near = 0, few = 0, equal;                                                                   \
+        Bracket around = {0, highest, ~0ull};                                                                          \
         if (size > LARGE_SAMPLE) {                                                                                     \
             for (int64_t at = 0; at < size; at += THINNING, few++)                                                     \
                 copy[few] = scratch[few] = sample[at];                                                                 \
             const int64_t margin = 2 * root(few) + 1, low = first / THINNING - margin, high = last / THINNING + margin;\
             if (low >= 0 && high < few) {                                                                              \
                 Found found;                                                                                           \
-                Bracket around = {0, 0, ~0ull};                                                                        \
-                around.low = radix_select_##LEVEL##_##BITS(scratch, few, low, bits, &equal);                           \
-                around.high = radix_select_##LEVEL##_##BITS(copy, few, high, bits, &equal);                            \
-                split_##LEVEL##_##BITS(sample, size, ~0ull, &around, NULL, NULL, positions, scratch, &found);          \
+                                                                                                                       \
+                around.low = select_##LEVEL##_##BITS(scratch, few, low, 0, highest, &equal);                           \
+                around.high = select_##LEVEL##_##BITS(copy, few, high, 0, highest, &equal);                            \
+                split_##LEVEL##_##BITS(sample, size, ~0ull, &around, NULL, NULL, positions, scratch, room, &found);    \
                 below = size - found.kept;                                                                             \
                 near = below <= first && last < below + found.inside ? found.inside : 0;                               \
             }                                                                                                          \
         }                                                                                                              \
         if (!near) {                                                                                                   \
-            memcpy(scratch, sample, (size_t)size * sizeof(TYPE));                                                      \
-            below = 0, near = size;                                                                                    \
+            memcpy(scratch, sample, (size_t)size * sizeof *sample);                                                    \
+            below = 0, near = size, around = (Bracket){0, highest, ~0ull};                                             \
         }                                                                                                              \
-        memcpy(copy, scratch, (size_t)near * sizeof(TYPE));                                                            \
-        bracket->low = radix_select_##LEVEL##_##BITS(scratch, near, first - below, bits, &equal);                      \
-        bracket->high = radix_select_##LEVEL##_##BITS(copy, near, last - below, bits, &equal);                         \
+        memcpy(copy, scratch, (size_t)near * sizeof *copy);                                                            \
+        bracket->low = select_##LEVEL##_##BITS(scratch, near, first - below, around.low, around.high, &equal);         \
+        bracket->high = select_##LEVEL##_##BITS(copy, near, last - below, around.low, around.high, &equal);            \
     }
+
+EACH(RANKS)
 
 /* Keep all but the `to_prune` least of `unpruned` entries, among equals the first are pruned: as selection/entries.py
    does, with a sample, one pass, and the collected entries. It leaves off where many are equal or the sample misled.
 
-   `bits`: of the longest key. `positions`, `keys`, `scratch`: room for `count` numbers. */
-#define LEAST(TARGET, TYPE, ENTRY, BITS, LEVEL)                                                                        \
-    SETTLE(TARGET, TYPE, BITS, LEVEL)                                                                                  \
-    SAMPLE(TARGET, TYPE, ENTRY, BITS, LEVEL)                                                                           \
-    RANKS(TARGET, TYPE, BITS, LEVEL)                                                                                   \
-    TARGET static void least_##LEVEL##_##BITS(const ENTRY *entries, int64_t count, TYPE magnitude,                     \
-                                              uint64_t largest_number, int bits, const uint8_t *mask,                  \
+   `positions`, `keys`, `scratch`: room for `room` numbers, at least twice the sample. */
+#define LEAST(TARGET, LEVEL, BITS)                                                                                     \
+    TARGET static void least_##LEVEL##_##BITS(const entry_##BITS *entries, int64_t count, entry_##BITS magnitude,      \
+                                              uint64_t largest_number, const uint8_t *mask,                            \
                                               int64_t unpruned, int64_t to_prune, uint64_t seed, int64_t stride,       \
-                                              uint32_t *positions, TYPE *keys, TYPE *scratch, uint8_t *kept,           \
-                                              Least *least)                                                            \
+                                              uint32_t *positions, entry_##BITS *keys, entry_##BITS *scratch,          \
+                                              int64_t room, uint8_t *kept, Least *least)                               \
     {                                                                                                                  \
-        *least = (Least){0, 0, 0};                                                                                     \
-        TYPE *sample = scratch + count / 2; /* it and its scratch are less than half, unless all are sampled */        \
-        const int64_t size = sample_##LEVEL##_##BITS(entries, count, magnitude, mask, seed, stride,                    \
-                                                     stride == 1 ? keys : sample);                                     \
+        entry_##BITS *sample = stride == 1 ? keys : scratch + room / 2;                                                \
+        const int64_t size = sample_##LEVEL##_##BITS(entries, count, magnitude, mask, seed, stride, sample);           \
         const double part = (double)(to_prune - 1) / (double)unpruned;                                                 \
         const int64_t center = (int64_t)(part * (double)size);                                                         \
         int64_t first = to_prune - 1, last = first, equal, crowd = 0;                                                  \
         Bracket bracket = {0, magnitude, largest_number};                                                              \
         Found found;                                                                                                   \
+        *least = (Least){0, 0, 0};                                                                                     \
         if (size == unpruned) {                                                                                        \
-            bracket.low = bracket.high = radix_select_##LEVEL##_##BITS(keys, size, first, bits, &equal);               \
+            bracket.low = bracket.high = select_##LEVEL##_##BITS(sample, size, first, 0, magnitude, &equal);           \
         } else {                                                                                                       \
             const int64_t margin = DEVIATIONS * root((int64_t)(part * (1 - part) * (double)size) + 1) + 1;             \
             first = center - margin, last = center + margin;                                                           \
             if (first < 0 || last >= size)                                                                             \
                 return;                                                                                                \
-            ranks_##LEVEL##_##BITS(sample, size, first, last, bits, scratch, keys, positions, &bracket);               \
+            ranks_##LEVEL##_##BITS(sample, size, first, last, magnitude, scratch, keys, positions, room / 2, &bracket);\
             for (int64_t at = 0; at < size; at++)                                                                      \
                 crowd += (sample[at] == bracket.low) + (sample[at] == bracket.high);                                   \
             if (crowd > 2 * margin)                                                                                    \
                 return;                                                                                                \
         }                                                                                                              \
-        split_##LEVEL##_##BITS(entries, count, magnitude, &bracket, mask, kept, positions, keys, &found);              \
-        settle_##LEVEL##_##BITS(&found, &bracket, unpruned, to_prune, positions, keys, scratch, kept, least);          \
+        split_##LEVEL##_##BITS(entries, count, magnitude, &bracket, mask, kept, positions, keys, room, &found);        \
+        const int64_t rank = to_prune - (unpruned - found.kept) - 1;                                                   \
+        least->has_nan = found.has_nan;                                                                                \
+        if (found.has_nan || rank < 0 || rank >= found.inside || found.inside > room)                          \
+            return;                                                                                                    \
+        memcpy(scratch, keys, (size_t)found.inside * sizeof *keys);                                                    \
+        least->is_settled = 1;                                                                                         \
+        least->largest =                                                                                               \
+            select_##LEVEL##_##BITS(scratch, found.inside, rank, bracket.low, bracket.high, &equal);                   \
+        pruning_drop_##BITS(0, keys, positions, found.inside, least->largest, equal + 1, kept);                        \
     }
 
-#define LEAST_OF(TARGET, LEVEL)                                                                                        \
-    LEAST(TARGET, uint8_t, entry_8, 8, LEVEL)                                                                          \
-    LEAST(TARGET, uint16_t, entry_16, 16, LEVEL)                                                                       \
-    LEAST(TARGET, uint32_t, entry_32, 32, LEVEL)                                                                       \
-    LEAST(TARGET, uint64_t, entry_64, 64, LEVEL)
-
-LEAST_OF(PLAIN, plain)
-#ifdef X86
-LEAST_OF(AVX2, avx2)
-LEAST_OF(AVX512, avx512)
-#endif
+EACH(LEAST)
 
 #define EXPORT_LEAST(BITS)                                                                                             \
     EXPORT void pruning_least_##BITS(int level, const entry_##BITS *entries, int64_t count, uint64_t magnitude,        \
-                                     uint64_t largest_number, int bits, const uint8_t *mask, int64_t unpruned,         \
+                                     uint64_t largest_number, const uint8_t *mask, int64_t unpruned,                   \
                                      int64_t to_prune, uint64_t seed, int64_t stride, uint32_t *positions,             \
-                                     uint##BITS##_t *keys, uint##BITS##_t *scratch, uint8_t *kept, Least *least)       \
+                                     entry_##BITS *keys, entry_##BITS *scratch, int64_t room, uint8_t *kept,           \
+                                     Least *least)                                                                     \
     {                                                                                                                  \
-        (void)level;                                                                                                   \
-        BY_LEVEL(level, least, BITS)(entries, count, (uint##BITS##_t)magnitude, largest_number, bits, mask, unpruned,  \
-                                     to_prune, seed, stride, positions, keys, scratch, kept, least);                   \
+        BY_LEVEL(level, least, BITS)(entries, count, (entry_##BITS)magnitude, largest_number, mask, unpruned,          \
+                                     to_prune, seed, stride, positions, keys, scratch, room, kept, least);             \
     }
 
-EXPORT_LEAST(8)
-EXPORT_LEAST(16)
-EXPORT_LEAST(32)
-EXPORT_LEAST(64)
+EACH_WIDTH(EXPORT_LEAST)
 
 /* ---- Applying a mask -------------------------------------------------------------------------------------------- */
 
 /* Write the entries that are kept, and all bits 0 (+0.0) for the others; `out` may be `entries`. `step` is 1, or 0 if
    `entries` are 64 for all blocks: a value that is written where the mask is 1. */
-#define APPLY(TARGET, TYPE, NAME)                                                                                      \
-    TARGET static void NAME(const TYPE *entries, int64_t step, int64_t count, const uint8_t *mask, TYPE *out)          \
+#define APPLY(TARGET, LEVEL, BITS)                                                                                     \
+    TARGET static void apply_##LEVEL##_##BITS(const entry_##BITS *entries, int64_t step, int64_t count,                \
+                                              const uint8_t *mask, entry_##BITS *out)                                  \
     {                                                                                                                  \
         for (int64_t begin = 0; begin < count; begin += 64) {                                                          \
             const int64_t entries_left = count - begin < 64 ? count - begin : 64;                                      \
             const uint64_t word = load_word(mask + begin / 8, (entries_left + 7) / 8);                                 \
-            const TYPE *block = entries + begin * step;                                                                \
+            const entry_##BITS *block = entries + begin * step;                                                        \
             if (entries == out && word == ~0ull)                                                                       \
                 continue;                                                                                              \
             if (entries_left < 64) {                                                                                   \
                 for (int64_t at = 0; at < entries_left; at++)                                                          \
-                    out[begin + at] = (TYPE)(block[at] & -(TYPE)(word >> at & 1));                                     \
+                    out[begin + at] = (entry_##BITS)(block[at] & -(entry_##BITS)(word >> at & 1));                     \
                 continue;                                                                                              \
             }                                                                                                          \
-            NAME##_block(block, word, out + begin);                                                                    \
+            apply_##LEVEL##_##BITS##_block(block, word, out + begin);                                                  \
         }                                                                                                              \
     }
 
-#define APPLY_PLAIN_BLOCK(TYPE, NAME)                                                                                  \
-    INLINE void NAME##_block(const TYPE *entries, uint64_t word, TYPE *out)                                            \
+#define APPLY_PLAIN_BLOCK(BITS)                                                                                        \
+    INLINE void apply_plain_##BITS##_block(const entry_##BITS *entries, uint64_t word, entry_##BITS *out)              \
     {                                                                                                                  \
         for (int at = 0; at < 64; at++)                                                                                \
-            out[at] = (TYPE)(entries[at] & -(TYPE)(word >> at & 1));                                                   \
+            out[at] = (entry_##BITS)(entries[at] & -(entry_##BITS)(word >> at & 1));                                   \
     }
 
-APPLY_PLAIN_BLOCK(entry_8, apply_plain_8)
-APPLY_PLAIN_BLOCK(entry_16, apply_plain_16)
-APPLY_PLAIN_BLOCK(entry_32, apply_plain_32)
-APPLY_PLAIN_BLOCK(entry_64, apply_plain_64)
-APPLY(PLAIN, entry_8, apply_plain_8)
-APPLY(PLAIN, entry_16, apply_plain_16)
-APPLY(PLAIN, entry_32, apply_plain_32)
-APPLY(PLAIN, entry_64, apply_plain_64)
+EACH_WIDTH(APPLY_PLAIN_BLOCK)
 
 #ifdef X86
 /* Each lane takes its bit of the word: all lanes hold some of its bytes, and test one bit each. */
@@ -608,10 +658,6 @@ AVX2 INLINE void apply_avx2_8_block(const uint8_t *entries, uint64_t word, uint8
         _mm256_storeu_si256((__m256i *)(out + at), _mm256_and_si256(loaded, kept));
     }
 }
-APPLY(AVX2, entry_8, apply_avx2_8)
-APPLY(AVX2, entry_16, apply_avx2_16)
-APPLY(AVX2, entry_32, apply_avx2_32)
-APPLY(AVX2, entry_64, apply_avx2_64)
 
 #define APPLY_AVX512_BLOCK(BITS, LANES)                                                                                \
     AVX512 INLINE void apply_avx512_##BITS##_block(const entry_##BITS *entries, uint64_t word, entry_##BITS *out)      \
@@ -625,25 +671,36 @@ APPLY_AVX512_BLOCK(8, 64)
 APPLY_AVX512_BLOCK(16, 32)
 APPLY_AVX512_BLOCK(32, 16)
 APPLY_AVX512_BLOCK(64, 8)
-APPLY(AVX512, entry_8, apply_avx512_8)
-APPLY(AVX512, entry_16, apply_avx512_16)
-APPLY(AVX512, entry_32, apply_avx512_32)
-APPLY(AVX512, entry_64, apply_avx512_64)
 #endif
+
+EACH(APPLY)
 
 #define EXPORT_APPLY(BITS)                                                                                             \
     EXPORT void pruning_apply_##BITS(int level, const entry_##BITS *entries, int64_t step, int64_t count,              \
-                                     const uint8_t *mask,                                                              \
-                                     entry_##BITS *out)                                                                \
+                                     const uint8_t *mask, entry_##BITS *out)                                           \
     {                                                                                                                  \
-        (void)level;                                                                                                   \
         BY_LEVEL(level, apply, BITS)(entries, step, count, mask, out);                                                 \
     }
 
-EXPORT_APPLY(8)
-EXPORT_APPLY(16)
-EXPORT_APPLY(32)
-EXPORT_APPLY(64)
+EACH_WIDTH(EXPORT_APPLY)
+
+/* ---- Counting the entries that a mask keeps ---------------------------------------------------------------------- */
+
+#define ONES(TARGET, LEVEL, BITS)                                                                                      \
+    TARGET static int64_t ones_##LEVEL##_##BITS(const uint8_t *mask, int64_t bytes)                                    \
+    {                                                                                                                  \
+        int64_t count = 0;                                                                                             \
+        for (int64_t at = 0; at < bytes; at += 8)                                                                      \
+            count += __builtin_popcountll(load_word(mask + at, bytes - at));                                           \
+        return count;                                                                                                  \
+    }
+
+EACH_LEVEL(ONES, 64)
+
+EXPORT int64_t pruning_ones(int level, const uint8_t *mask, int64_t bytes)
+{
+    return BY_LEVEL(level, ones, 64)(mask, bytes);
+}
 
 /* ---- Norms of channels ------------------------------------------------------------------------------------------ */
 
@@ -692,35 +749,27 @@ INLINE double value_of_bf16(entry_16 entry)
         }                                                                                                              \
     }
 
-#define SUMS(TARGET, TYPE, NAME, LEVEL)                                                                                \
-    SUM(TARGET, TYPE, sum_##LEVEL##_##NAME, value_of_##NAME, 0)                                                        \
-    SUM(TARGET, TYPE, squares_##LEVEL##_##NAME, value_of_##NAME, 1)
+typedef entry_16 entry_bf16;
+#define SUMS(TARGET, LEVEL, DTYPE)                                                                                     \
+    SUM(TARGET, entry_##DTYPE, sum_##LEVEL##_##DTYPE, value_of_##DTYPE, 0)                                             \
+    SUM(TARGET, entry_##DTYPE, squares_##LEVEL##_##DTYPE, value_of_##DTYPE, 1)
 
-SUMS(PLAIN, entry_f32, f32, plain)
-SUMS(PLAIN, entry_f64, f64, plain)
-SUMS(PLAIN, entry_16, bf16, plain)
-#ifdef X86
-SUMS(AVX2, entry_f32, f32, avx2)
-SUMS(AVX2, entry_f64, f64, avx2)
-SUMS(AVX2, entry_16, bf16, avx2)
-SUMS(AVX512, entry_f32, f32, avx512)
-SUMS(AVX512, entry_f64, f64, avx512)
-SUMS(AVX512, entry_16, bf16, avx512)
-#endif
+EACH_LEVEL(SUMS, f32)
+EACH_LEVEL(SUMS, f64)
+EACH_LEVEL(SUMS, bf16)
 
-#define EXPORT_SUMS(TYPE, NAME)                                                                                        \
-    EXPORT void pruning_sums_##NAME(int level, const TYPE *entries, int64_t outer, int64_t channels, int64_t inner,    \
-                                    int is_squared, double *sums)                                                      \
+#define EXPORT_SUMS(DTYPE)                                                                                             \
+    EXPORT void pruning_sums_##DTYPE(int level, const entry_##DTYPE *entries, int64_t outer, int64_t channels,         \
+                                     int64_t inner, int is_squared, double *sums)                                      \
     {                                                                                                                  \
-        (void)level;                                                                                                   \
         if (is_squared)                                                                                                \
-            BY_LEVEL(level, squares, NAME)(entries, outer, channels, inner, sums);                                     \
+            BY_LEVEL(level, squares, DTYPE)(entries, outer, channels, inner, sums);                                    \
         else                                                                                                           \
-            BY_LEVEL(level, sum, NAME)(entries, outer, channels, inner, sums);                                         \
+            BY_LEVEL(level, sum, DTYPE)(entries, outer, channels, inner, sums);                                        \
     }
 
-EXPORT_SUMS(entry_f32, f32)
-EXPORT_SUMS(entry_f64, f64)
-EXPORT_SUMS(entry_16, bf16)
+EXPORT_SUMS(f32)
+EXPORT_SUMS(f64)
+EXPORT_SUMS(bf16)
 
 #include "groups.h"

@@ -111,22 +111,23 @@ def _declare_all(library: ctypes.CDLL) -> None:
     """Declare what every function takes. Raises: AttributeError if one is missing."""
     pointer, integer, unsigned, level = ctypes.c_void_p, ctypes.c_int64, ctypes.c_uint64, ctypes.c_int
     for bits in (8, 16, 32, 64):
-        split = (level, pointer, integer, unsigned, pointer, pointer, pointer, pointer, pointer, pointer)
+        split = (level, pointer, integer, unsigned, *([pointer] * 5), integer, pointer)
+        least = (level, pointer, integer, unsigned, unsigned, pointer, integer, integer, unsigned, integer)
+        sample = (level, pointer, integer, unsigned, pointer, unsigned, integer, pointer)
+        select = (level, pointer, integer, integer, unsigned, unsigned, pointer)
+        drop = (level, pointer, pointer, integer, unsigned, integer, pointer)
         groups = (level, pointer, integer, integer, unsigned, unsigned, pointer, pointer, pointer, pointer)
-        rows = (level, pointer, integer, integer, unsigned, unsigned, level, *([pointer] * 5))
+        rows = (level, pointer, integer, integer, unsigned, unsigned, *([pointer] * 5))
         _declare(library, f"pruning_split_{bits}", split)
-        _declare(library, f"pruning_drop_{bits}", (level, pointer, pointer, integer, unsigned, integer, pointer))
-        _declare(
-            library,
-            f"pruning_least_{bits}",
-            (level, pointer, integer, unsigned, unsigned, level, pointer, integer, integer, unsigned, integer)
-            + (pointer,) * 5,
-        )
+        _declare(library, f"pruning_drop_{bits}", drop, integer)
+        _declare(library, f"pruning_least_{bits}", (*least, pointer, pointer, pointer, integer, pointer, pointer))
+        _declare(library, f"pruning_sample_{bits}", sample, integer)
+        _declare(library, f"pruning_select_{bits}", select, unsigned)
         _declare(library, f"pruning_apply_{bits}", (level, pointer, integer, integer, pointer, pointer))
         _declare(library, f"pruning_groups_{bits}", groups, ctypes.c_int)
         _declare(library, f"pruning_rows_{bits}", rows, ctypes.c_int)
-    random = (level, unsigned, integer, pointer, pointer, pointer, pointer, pointer, pointer)
-    _declare(library, "pruning_split_random", random)
+    _declare(library, "pruning_split_random", (level, unsigned, integer, *([pointer] * 5), integer, pointer))
+    _declare(library, "pruning_ones", (level, pointer, integer), integer)
     for name in ("f32", "f64", "bf16"):
         _declare(library, f"pruning_sums_{name}", (level, pointer, integer, integer, integer, ctypes.c_int, pointer))
     _declare(library, "pruning_levels", (), ctypes.c_int)
@@ -139,4 +140,10 @@ def _declare(library: ctypes.CDLL, name: str, arguments: Sequence[Any], result: 
 
 def address(array: npt.NDArray[Any] | None) -> int | None:
     """Return where the memory of a contiguous array begins, as ctypes takes pointers; None for none."""
-    return None if array is None else array.ctypes.data
+    if array is None:
+        return None
+    memory: Any = array
+    try:
+        return ctypes.addressof(ctypes.c_char.from_buffer(memory))  # in a quarter of the time of the line below
+    except (TypeError, ValueError, BufferError):  # it is read-only, or empty
+        return array.ctypes.data

@@ -1,17 +1,23 @@
 """One pass over a piece of a tensor's keys: `split_*` of kernels.c."""
 
 import ctypes
-from typing import Any, Protocol
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from pruning_engine.kernels.backend import Integers, Split
 from pruning_engine.kernels.compiled.library import Bracket, Found, Kernels, address
+from pruning_engine.kernels.compiled.scratch import scratch_arrays
 from pruning_engine.kernels.cpu.keys import FloatKeys, Keys, RandomKeys
 from pruning_engine.kernels.random_keys import MASK64
 
 Packed = npt.NDArray[np.uint8]
+
+_PART: Final = 16
+"""There is room for one entry in so many inside a bracket, until more are found. Hardly ever there are as many."""
 
 
 class PieceSplit(Protocol):
@@ -33,14 +39,12 @@ class KeySplit:
         """Split one piece."""
         begin, end = piece
         entries, magnitude = keys_between(self._keys, begin, end)
-        positions, keys = _collected(low, high, end - begin, entries.dtype)
-        found = Found()
         bracket = Bracket(low, high, largest_number_of(self._keys))
-        self._kernels.function(f"split_{entries.itemsize * 8}")(
-            *(address(entries), end - begin, magnitude, ctypes.addressof(bracket)),
-            *(address(mask), address(kept), address(positions), address(keys), ctypes.addressof(found)),
+        split = partial(
+            self._kernels.function(f"split_{entries.itemsize * 8}"),
+            *(address(entries), end - begin, magnitude, ctypes.addressof(bracket), address(mask), address(kept)),
         )
-        return _split_of(found, positions, keys)
+        return _collected(split, end - begin, bracket, entries.dtype)
 
 
 class RandomSplit:
@@ -53,28 +57,28 @@ class RandomSplit:
     def __call__(self, piece: tuple[int, int], low: int, high: int, mask: Packed | None, kept: Packed) -> Split:
         """Split one piece."""
         begin, end = piece
-        positions, keys = _collected(low, high, end - begin, np.dtype(np.uint64))
-        found = Found()
         bracket = Bracket(low, high, MASK64)
-        self._split(
+        split = partial(
+            self._split,
             *(self._start(begin), end - begin, ctypes.addressof(bracket), address(mask), address(kept)),
-            *(address(positions), address(keys), ctypes.addressof(found)),
         )
-        return _split_of(found, positions, keys)
+        return _collected(split, end - begin, bracket, np.dtype(np.uint64))
 
 
-def _collected(low: int, high: int, entries: int, dtype: np.dtype[Any]) -> tuple[Integers | None, Integers | None]:
-    """Return scratch memory for what is inside a bracket; none for a single key, whose entries are counted only."""
-    if low == high:
-        return None, None
-    return np.empty(entries, np.uint32), np.empty(entries, dtype)
-
-
-def _split_of(found: Found, positions: Integers | None, keys: Integers | None) -> Split:
-    if positions is None or keys is None:
+def _collected(split: Callable[..., object], entries: int, bracket: Bracket, dtype: np.dtype[Any]) -> Split:
+    """Split entries, with room for what is inside a bracket; of a single key entries are counted only."""
+    found = Found()
+    if bracket.low == bracket.high:
+        split(None, None, 0, ctypes.addressof(found))
         return Split(found.kept, found.inside, None, None, bool(found.has_nan))
-    count = found.inside
-    return Split(found.kept, count, positions[:count].copy(), keys[:count].copy(), bool(found.has_nan))
+    room = entries // _PART + 1
+    while True:
+        positions, keys = scratch_arrays(room, np.dtype(np.uint32), dtype)
+        split(address(positions), address(keys), room, ctypes.addressof(found))
+        count = found.inside
+        if count <= room:
+            return Split(found.kept, count, positions[:count].copy(), keys[:count].copy(), bool(found.has_nan))
+        room = count
 
 
 def keys_between(keys: Keys, begin: int, end: int) -> tuple[Integers, int]:

@@ -29,6 +29,12 @@ def count_ones(packed: npt.NDArray[np.uint8]) -> int:
     return int(np.bitwise_count(wide).sum(dtype=np.int64)) + int(np.bitwise_count(packed[even:]).sum(dtype=np.int64))
 
 
+def nth_least(keys: Integers, rank: int) -> tuple[int, int]:
+    """Return the key of a rank, from 0, and how many equal ones are of smaller rank."""
+    key = np.partition(keys, rank)[rank]
+    return int(key), rank - int(np.count_nonzero(keys < key))
+
+
 def unpacked(packed: npt.NDArray[np.uint8], entries: int) -> BoolArray:
     """Return the first `entries` packed bits as bools."""
     return np.unpackbits(packed, count=entries, bitorder="little").view(np.bool_)

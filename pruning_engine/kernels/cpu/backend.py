@@ -13,7 +13,7 @@ from pruning_engine.kernels.channel_layout import ChannelLayout
 from pruning_engine.kernels.cpu import norms
 from pruning_engine.kernels.cpu.arrays import NumberReader, Values, count_ones, pieces, raw_integers, unpacked
 from pruning_engine.kernels.cpu.candidates import NumpyCandidates
-from pruning_engine.kernels.cpu.keys import RandomKeys, magnitude_keys
+from pruning_engine.kernels.cpu.keys import Keys, RandomKeys, magnitude_keys
 from pruning_engine.kernels.cpu.products import ProductKeys
 from pruning_engine.kernels.cpu.relative import RelativeKeys, line_sums
 from pruning_engine.kernels.cpu.slices import moved_, taken
@@ -102,13 +102,13 @@ class NumpyBackend:
 
     def magnitudes(self, flat: Values, domain: str, mask: PackedMask) -> Candidates:
         """Return the unpruned entries as candidates by magnitude."""
-        return NumpyCandidates(magnitude_keys(flat, domain), mask, self._step)
+        return self._candidates(magnitude_keys(flat, domain), mask)
 
     def products(
         self, flat: Values, factors: npt.NDArray[Any], layout: ChannelLayout, domain: str, mask: PackedMask
     ) -> Candidates:
         """Return the unpruned entries as candidates by magnitude times the factor of their channel."""
-        return NumpyCandidates(ProductKeys(flat, factors, layout, domain), mask, self._step)
+        return self._candidates(ProductKeys(flat, factors, layout, domain), mask)
 
     def line_sums(
         self, flat: Values, mask: PackedMask, shape: tuple[int, int, int], unit: float
@@ -118,11 +118,15 @@ class NumpyBackend:
 
     def relative(self, flat: Values, factors: RelativeFactors, mask: PackedMask) -> Candidates:
         """Return the unpruned entries as candidates by |x| times its factor."""
-        return NumpyCandidates(RelativeKeys(flat, factors), mask, self._step)
+        return self._candidates(RelativeKeys(flat, factors), mask)
 
     def random(self, key: int, mask: PackedMask) -> Candidates:
         """Return the unpruned entries as candidates by random scores."""
-        return NumpyCandidates(RandomKeys(key), mask, max(8, self._step // _RANDOM_STEPS))
+        return self._candidates(RandomKeys(key), mask)
+
+    def _candidates(self, keys: Keys, mask: PackedMask) -> Candidates:
+        step = max(8, self._step // _RANDOM_STEPS) if isinstance(keys, RandomKeys) else self._step
+        return NumpyCandidates(keys, mask, self.count(mask), step)
 
     def norms(self, flat: Values, mask: PackedMask, layout: ChannelLayout, norm: Norm) -> Floats:
         """Return what ranks each channel."""

@@ -11,9 +11,17 @@ import numpy.typing as npt
 
 from pruning_engine.dtypes import packed_bytes
 from pruning_engine.kernels.backend import RUN_ENTRIES, GroupedCandidates, Integers, Least, Split
-from pruning_engine.kernels.cpu.arrays import bits_at, count_ones, pieces, take_runs, unpacked, unpacked_from
+from pruning_engine.kernels.cpu.arrays import (
+    bits_at,
+    count_ones,
+    nth_least,
+    pieces,
+    take_runs,
+    unpacked,
+    unpacked_from,
+)
 from pruning_engine.kernels.cpu.groups import NumpyGroups
-from pruning_engine.kernels.cpu.keys import Keys, RandomKeys
+from pruning_engine.kernels.cpu.keys import Keys, RandomKeys, sampled_runs
 from pruning_engine.kernels.group_layout import GroupLayout
 from pruning_engine.kernels.packed_mask import PackedMask, packed_slice
 
@@ -23,13 +31,13 @@ _Packed = npt.NDArray[np.uint8]
 class NumpyCandidates:
     """The unpruned entries of one tensor: `backend.Candidates` in numpy."""
 
-    def __init__(self, keys: Keys, mask: PackedMask, step: int) -> None:
+    def __init__(self, keys: Keys, mask: PackedMask, unpruned: int, step: int) -> None:
         self.entries = mask.entries
         self.highest = keys.highest
         self.is_uniform = isinstance(keys, RandomKeys)
         self._keys = keys
         self._mask: _Packed | None = mask.bits
-        self.unpruned = count_ones(self._mask) if self._mask is not None else mask.entries
+        self.unpruned = unpruned
         self._largest_number = keys.largest_number
         self._step = step
 
@@ -41,8 +49,9 @@ class NumpyCandidates:
         """Return a mask to be filled."""
         return PackedMask(self.entries, np.empty(packed_bytes(self.entries), np.uint8))
 
-    def sample(self, runs: Integers) -> Integers:
-        """Return the keys of the candidates in some runs."""
+    def sample(self, stride: int, seed: int) -> Integers:
+        """Return the keys of the candidates in runs drawn at random, one of `stride`."""
+        runs = sampled_runs(self.entries, stride, seed)
         keys = self._keys.runs(runs)
         if self._mask is None:
             return keys
@@ -92,10 +101,15 @@ class NumpyCandidates:
             keys = keys[unpacked(mask, len(keys))]
         return int(keys.max()) if len(keys) else 0
 
-    def drop(self, begin: int, split: Split, cut: int, quota: int, kept: PackedMask) -> None:
+    def nth_least(self, keys: Integers, rank: int) -> tuple[int, int]:
+        """Return the key of a rank among some, and how many equal ones are of smaller rank."""
+        return nth_least(keys, rank)
+
+    def drop(self, begin: int, split: Split, cut: int, quota: int, kept: PackedMask) -> int:
         """Clear the bits of what was collected below `cut`, and of the first `quota` entries at it."""
         packed, positions = bits_of(kept)[begin // 8 :], split.dropped(cut, quota)
         np.bitwise_and.at(packed, positions >> 3, ~(np.uint8(1) << (positions & 7).astype(np.uint8)))
+        return split.dropped_at(cut, quota)
 
     def drop_equal(self, piece: tuple[int, int], key: int, count: int, kept: PackedMask) -> None:
         """Clear the bits of the first `count` candidates of a piece that have this key."""

@@ -145,6 +145,17 @@ def magnitude_keys(flat: Values, domain: str) -> Keys:
     return FloatKeys(flat) if is_float(domain) else IntegerKeys(flat)
 
 
+def sampled_runs(entries: int, stride: int, seed: int) -> Integers:
+    """Return the numbers of the runs that a sample has: one of each `stride`, at random; of the last ones perhaps none.
+
+    By the engine's own mixer, as in C: importing numpy.random takes 10 ms and 6 MB.
+    """
+    runs = entries // RUN_ENTRIES
+    first = np.arange(0, runs, stride, dtype=np.uint64)
+    drawn = first + (_mix(first + np.uint64(seed)) >> np.uint64(32)) * np.uint64(stride) // np.uint64(1 << 32)
+    return drawn[drawn < runs].astype(np.int64)
+
+
 @cache
 def _whole_ladder(entries: int) -> Integers:
     return np.arange(entries, dtype=np.uint64) * np.uint64(GOLDEN)

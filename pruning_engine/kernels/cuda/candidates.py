@@ -7,7 +7,8 @@ import torch
 
 from pruning_engine.dtypes import packed_bytes
 from pruning_engine.kernels.backend import RUN_ENTRIES, GroupedCandidates, Integers, Least, Split
-from pruning_engine.kernels.cpu.arrays import pieces
+from pruning_engine.kernels.cpu.arrays import nth_least, pieces
+from pruning_engine.kernels.cpu.keys import sampled_runs
 from pruning_engine.kernels.cuda.bits import bits_at, count_bits, pack_bits, unpack_bits
 from pruning_engine.kernels.cuda.groups import TorchGroups
 from pruning_engine.kernels.cuda.keys import Keys, RandomKeys
@@ -36,8 +37,9 @@ class TorchCandidates:
         bits = torch.empty(packed_bytes(self.entries), dtype=torch.uint8, device=self._keys.device)
         return PackedMask(self.entries, bits)
 
-    def sample(self, runs: Integers) -> Integers:
-        """Return the keys of the candidates in some runs."""
+    def sample(self, stride: int, seed: int) -> Integers:
+        """Return the keys of the candidates in runs drawn at random, one of `stride`."""
+        runs = sampled_runs(self.entries, stride, seed)
         device = self._keys.device
         within = torch.arange(RUN_ENTRIES, device=device)
         places = (torch.from_numpy(runs).to(device).view(-1, 1) * RUN_ENTRIES + within).view(-1)
@@ -84,13 +86,18 @@ class TorchCandidates:
             keys = keys[self._unpruned_in(self._mask, piece)]
         return int(keys.max()) + self._keys.offset if keys.numel() else 0
 
-    def drop(self, begin: int, split: Split, cut: int, quota: int, kept: PackedMask) -> None:
+    def nth_least(self, keys: Integers, rank: int) -> tuple[int, int]:
+        """Return the key of a rank among some, and how many equal ones are of smaller rank."""
+        return nth_least(keys, rank)
+
+    def drop(self, begin: int, split: Split, cut: int, quota: int, kept: PackedMask) -> int:
         """Clear the bits of what was collected below `cut`, and of the first `quota` entries at it."""
         bits = _bits(kept)
         places = torch.from_numpy(split.dropped(cut, quota).astype(np.int64)).to(bits.device)
         one = torch.ones((), dtype=torch.uint8, device=bits.device)
         # Every position once, and its bit set before: subtracting clears it, whichever comes first.
         bits[begin // 8 :].index_add_(0, places >> 3, one << (places & 7).to(torch.uint8), alpha=-1)
+        return split.dropped_at(cut, quota)
 
     def drop_equal(self, piece: tuple[int, int], key: int, count: int, kept: PackedMask) -> None:
         """Clear the bits of the first `count` candidates of a piece that have this key."""

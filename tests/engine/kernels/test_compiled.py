@@ -1,5 +1,6 @@
 """The compiled kernels compute the bits that numpy computes, on every instruction set of this machine."""
 
+import ctypes
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,7 +11,16 @@ from pruning_engine import get_kernels, set_kernels
 from pruning_engine.buffer import CARRIERS, Buffer
 from pruning_engine.kernels.channel_layout import ChannelLayout, channel_layout
 from pruning_engine.kernels.compiled.backend import CompiledBackend
-from pruning_engine.kernels.compiled.library import PATH, available_kernels, load
+from pruning_engine.kernels.compiled.library import (
+    PATH,
+    Bracket,
+    Found,
+    address,
+    available_kernels,
+    kernels_of,
+    load,
+)
+from pruning_engine.kernels.cpu.arrays import nth_least
 from pruning_engine.kernels.cpu.backend import NumpyBackend
 from pruning_engine.kernels.group_layout import GroupLayout, group_layout
 from pruning_engine.kernels.magnitude_keys import highest_key, largest_number
@@ -22,7 +32,7 @@ pytestmark = pytest.mark.skipif(load() is None, reason="the compiled kernels are
 
 NUMPY = NumpyBackend()
 FLOATS = ["F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"]
-SIZES = [1, 63, 64, 201]
+SIZES = [1, 63, 64, 201, 9001]
 each_level = pytest.mark.parametrize("level", COMPILED)
 each_dtype = pytest.mark.parametrize("dtype", FLOATS)
 each_size = pytest.mark.parametrize("entries", SIZES)
@@ -98,6 +108,58 @@ def test_splits_of_magnitudes_are_equal(level: str, dtype: str, entries: int) ->
             expected = split(NUMPY.magnitudes(flat, dtype, mask), low, high)
             backend = CompiledBackend(level)
             assert split(backend.magnitudes(flat, dtype, mask), low, high) == expected
+
+
+@each_level
+@each_dtype
+@pytest.mark.parametrize("room", [0, 1, 40, 500, 1000])
+def test_no_more_is_collected_than_there_is_room_for(level: str, dtype: str, room: int) -> None:
+    flat, top = weights(dtype, 9001), highest_key(dtype)
+    bits = flat.array.view(f"u{flat.array.itemsize}")
+    low, high = (int(key) for key in np.quantile(bits & top, [0.45, 0.5], method="lower"))
+    inside = np.flatnonzero(((bits & top) >= low) & ((bits & top) <= high))
+    bracket, found = Bracket(low, high, top), Found()
+    positions, keys = np.full(9001, 77, np.uint32), np.full(9001, 77, bits.dtype)
+    kernels_of(level).function(f"split_{bits.itemsize * 8}")(
+        *(address(bits), 9001, top, ctypes.addressof(bracket), None, None),
+        *(address(positions), address(keys), room, ctypes.addressof(found)),
+    )
+    assert found.inside == len(inside)
+    assert (positions[room:] == 77).all()
+    assert (keys[room:] == 77).all()
+    if len(inside) <= room:
+        assert positions[: len(inside)].tolist() == inside.tolist()
+
+
+@each_level
+@each_dtype
+@pytest.mark.parametrize("entries", [15, 200, 20_003])
+@pytest.mark.parametrize("stride", [2, 7, 109])
+def test_samples_are_equal(level: str, dtype: str, entries: int, stride: int) -> None:
+    flat, backend = weights(dtype, entries), CompiledBackend(level)
+    for mask in masks(entries):
+        for seed in (0, 2**64 - 1):
+            expected = NUMPY.magnitudes(flat, dtype, mask).sample(stride, seed)
+            assert backend.magnitudes(flat, dtype, mask).sample(stride, seed).tolist() == expected.tolist()
+
+
+@each_level
+@pytest.mark.parametrize("bits", [8, 16, 32, 64])
+@pytest.mark.parametrize("count", [1, 2, 1001])
+def test_keys_of_a_rank_are_equal(level: str, bits: int, count: int) -> None:
+    candidates = CompiledBackend(level).random(0, PackedMask.full(1))
+    top = 2**bits - 1
+    for low, high in ((0, top), (top - 3, top), (top // 3, top // 3 + 300 % top // 3), (5, 5)):
+        keys = np.random.default_rng(1).integers(low, high, count, f"u{bits // 8}", endpoint=True)
+        for rank in {0, count // 2, count - 1}:
+            assert candidates.nth_least(keys.copy(), rank) == nth_least(keys, rank)
+
+
+@each_level
+@each_size
+def test_masks_are_counted_alike(level: str, entries: int) -> None:
+    for mask in masks(entries):
+        assert CompiledBackend(level).count(mask) == NUMPY.count(mask)
 
 
 @each_level
