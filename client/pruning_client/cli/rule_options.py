@@ -93,6 +93,16 @@ def rules_of(options: Namespace) -> Rules:
         raise in_rule(error, 0) from error
 
 
+def option_of_argument(argument: str, options: Namespace) -> str | None:
+    """Return the option, as it was given, that sets an argument of a builder; None if it was not given."""
+    given = [name for name in (_AMOUNTS if argument == "amount" else (argument,)) if getattr(options, name) is not None]
+    if not given:
+        return None
+    if argument == "scope":
+        return "--global" if options.scope == "global" else "--scope"
+    return _FLAGS[given[0]]
+
+
 def refuse_rule_options(options: Namespace) -> None:
     """Raise a UsageError for options of a rule over weights or channels, where no option asks for such a rule."""
     given = ", ".join(_FLAGS[name] for name in _arguments(options))

@@ -11,7 +11,12 @@ from typing import Any, Final
 
 from pruning_client.recipes.unit_lists import units_text
 
-_ARGUMENTS: Final = {"experts": "experts", "layers": "layers", "vocabulary": "tokens"}
+_PARTS_OF_EXPERTS: Final = {"experts_of_layers": "layers", "experts_of_mtp": "mtp"}
+_ARGUMENTS: Final = {
+    **dict.fromkeys(("experts", *_PARTS_OF_EXPERTS), "experts"),
+    "layers": "layers",
+    "vocabulary": "tokens",
+}
 """The maps that have methods of their own, each with what these call its units."""
 
 _NAMED: Final = ("router_magnitude", "magnitude", "random")
@@ -26,7 +31,9 @@ def surgery_form(rule: Mapping[str, Any]) -> dict[str, Any] | None:
     if argument is None or any(field(units, name) for name in _OTHERS) or field(rule, "update"):
         return None
     listed = field(rule.get("score", {}), "listed")
-    return _ranked(rule, units, argument) if listed is None else _listed(listed, argument)
+    form = _ranked(rule, units, argument) if listed is None else _listed(listed, argument)
+    of = _PARTS_OF_EXPERTS.get(units["map"])
+    return form if form is None or of is None else form | {"of": of}
 
 
 def _ranked(rule: Mapping[str, Any], units: Mapping[str, Any], argument: str) -> dict[str, Any] | None:

@@ -27,6 +27,9 @@ ByGroup: TypeAlias = Mapping[str, UnitsLike]
 """Units by the name of their group; groups that are not named keep all of theirs."""
 
 ExpertScoreLike: TypeAlias = Literal["router_magnitude", "magnitude", "random"] | UnitScoresLike
+ExpertsOf: TypeAlias = Literal["all", "layers", "mtp"]
+"""Whose experts: of all layers, without or only of those for multi-token prediction."""
+
 LayerScoreLike: TypeAlias = Literal["random"] | UnitScoresLike
 TokenScoreLike: TypeAlias = Literal["magnitude", "random"] | UnitScoresLike
 
@@ -35,7 +38,8 @@ _SCORES: Final = {
     "magnitude": pb.Score(magnitude=pb.Magnitude()),
     "random": pb.Score(random=pb.RandomScore()),
 }
-_WORDS: Final = {"experts": "experts", "layers": "layers", "vocabulary": "tokens"}
+_EXPERT_MAPS: Final = {"all": "experts", "layers": "experts_of_layers", "mtp": "experts_of_mtp"}
+_WORDS: Final = {**dict.fromkeys(_EXPERT_MAPS.values(), "experts"), "layers": "layers", "vocabulary": "tokens"}
 """The maps, and what their units are called."""
 
 _FILE: Final = ".safetensors"
@@ -47,6 +51,7 @@ def keep_experts(
     *,
     score: ExpertScoreLike | None = None,
     scope: ScopeName = "local",
+    of: ExpertsOf = "all",
     least_kept: int | None = None,
     balanced_blocks: int | None = None,
     prior: PriorName = "history",
@@ -58,8 +63,11 @@ def keep_experts(
     number per expert, statistics, or a file (see `statistics.unit_scores`). In global scope `experts` are counted over
     all layers together, of which each keeps at least `least_kept`: the number of experts that a token takes; for a
     folder it is that of config.json, as is `balanced_blocks`, the groups of experts that keep the same number each.
+    `of` are the layers: "all", "mtp" (those of multi-token prediction, which `collect_statistics` does not measure), or
+    "layers" (without these).
     """
-    rule = _keeping("experts", experts, _scores(score, "router_magnitude", *_SCORES), scope, prior)
+    map_name = _expert_map(of)
+    rule = _keeping(map_name, experts, _scores(score, "router_magnitude", *_SCORES), scope, prior)
     if least_kept is not None:
         rule.granularity.units.least_kept = at_least_one(least_kept, "granularity.units.least_kept", _END_OF_64_BITS)
     if balanced_blocks is not None:
@@ -67,9 +75,9 @@ def keep_experts(
     return rule
 
 
-def drop_experts(experts: UnitsLike | ByGroup) -> pb.Rule:
-    """Remove the experts that are listed, of each layer or of the layers that are named."""
-    return _listed("experts", experts, keeps=False)
+def drop_experts(experts: UnitsLike | ByGroup, *, of: ExpertsOf = "all") -> pb.Rule:
+    """Remove the experts that are listed, of each layer or of the layers that are named; `of` as of `keep_experts`."""
+    return _listed(_expert_map(of), experts, keeps=False)
 
 
 def keep_layers(
@@ -113,6 +121,13 @@ def keep_tokens(
 def drop_tokens(tokens: UnitsLike | ByGroup) -> pb.Rule:
     """Remove the rows of the vocabulary whose ids are listed."""
     return _listed("vocabulary", tokens, keeps=False)
+
+
+def _expert_map(of: str) -> str:
+    if of not in _EXPERT_MAPS:
+        names = ", ".join(map(repr, _EXPERT_MAPS))
+        raise recipe_error(Reason.INVALID_RECIPE, "of", f"this is one of {names}; got {of!r}")
+    return _EXPERT_MAPS[of]
 
 
 @dataclass(frozen=True, slots=True)

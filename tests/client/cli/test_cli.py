@@ -291,7 +291,7 @@ def test_serve_becomes_the_server() -> None:
         pytest.param(["-o", "x", *L1, "--timeout", "-1"], "a timeout is more than 0 seconds", id="negative timeout"),
         pytest.param(["-o", "x", *L1, "--timeout", "0"], "a timeout is more than 0 seconds", id="timeout of 0"),
         pytest.param(["-o", "x", *L1, "--seed", "-1"], "recipe.seed: a seed is 0 to 2^64 - 1", id="seed"),
-        pytest.param(["-o", "x", *L1[:3], "1.5"], "error: recipe.rules[0].amount.fraction: a fr", id="too much"),
+        pytest.param(["-o", "x", *L1[:3], "1.5"], "error: --amount: a fr", id="too much"),
         pytest.param(["-o", "x", *L1, "--dim", "0"], "l1_unstructured takes no --dim", id="dim"),
         pytest.param(["-o", "x", *L1, "--sparsity", "0.5"], "exclude each other", id="amount and sparsity"),
         pytest.param(["-o", "x", *L1, "--recipe", "r.yaml"], "one or the other", id="method and recipe"),

@@ -155,7 +155,7 @@ def test_statistics_that_no_rule_uses_are_refused(model: Path, tmp_path: Path, w
     written = [tmp_path / "out" if word == "OUT" else word for word in words]
     done = prune("run", file, *written, "--method", "l1_unstructured", *HALF, "--statistics", statistics)
     assert done.returncode == 2
-    assert "no rule uses the statistics (rules[0]: score magnitude)" in done.stderr
+    assert "no rule uses the statistics (--method l1_unstructured: score magnitude)" in done.stderr
     assert not (tmp_path / "out").exists()
 
 

@@ -83,6 +83,19 @@ def test_experts_that_were_not_measured_are_told(
     assert f"of group '{block(1)}' nothing was counted of units 2" in capsys.readouterr().err
 
 
+def test_experts_of_further_prediction_have_a_score_of_their_own(tmp_path: Path) -> None:
+    weights = {name.replace("model.layers.1", "mtp.layers.0"): array for name, array in WEIGHTS.items()}
+    model = folder(tmp_path / "model", weights, num_hidden_layers=1)
+    scores = checkpoint({f"{block(0)}:unit_scores": (F32, (EXPERTS,), floats(4, 3, 1, 2))})
+    file = written(tmp_path / "reap.safetensors", scores)
+    options = ("--keep-experts", "2", "--scores", str(file), "--mtp-score", "router_magnitude")
+    assert run(model, "-o", str(tmp_path / "out"), *options) == 0
+    result, name = loaded(tmp_path / "out"), "mtp.layers.0.block_sparse_moe.gate.weight"
+    assert np.array_equal(result[f"{block(0)}.gate.weight"], weights[f"{block(0)}.gate.weight"][[0, 1]])
+    best = np.sort(np.argsort(np.abs(weights[name]).sum(1))[2:])
+    assert np.array_equal(result[name], weights[name][best])
+
+
 def test_keeping_all_experts_is_told(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(model, "-o", str(tmp_path / "out"), "--keep-experts", "4") == 0
     assert "removes nothing" in capsys.readouterr().err
@@ -151,6 +164,7 @@ def test_recipe_removes_experts(model: Path, tmp_path: Path) -> None:
         pytest.param(["--drop-experts", "0-2"], "keep at least 2", id="fewer than each token takes"),
         pytest.param(["--keep-experts", "2", "--drop-experts", "1"], "exclude each other", id="both"),
         pytest.param(["--keep-layers", "1"], "a number of layers needs one", id="layers without scores"),
+        pytest.param(["--drop-experts", "1", "--mtp-score", "random"], "is for --keep-experts N", id="score of a list"),
         pytest.param(["--drop-experts", "1", "--scores", "x"], "give the number of units to keep", id="scores alone"),
         pytest.param(["--drop-layers", "last"], "units are numbers from 0 on", id="words"),
     ],

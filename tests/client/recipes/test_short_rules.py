@@ -27,6 +27,8 @@ RULES = {
     "remove_random": rules.remove_random(0.5, map="llama_heads", head_dim=64),
     "remove_dead": rules.remove_dead(groups=[GROUP, rules.group(rules.tie("c", 1, indices=[0, 2], scored=False))]),
     "keep_experts": rules.keep_experts(32, score="magnitude", scope="global", least_kept=8, balanced_blocks=4),
+    "keep_experts of some layers": rules.keep_experts(8, of="mtp"),
+    "drop_experts of some layers": rules.drop_experts(3, of="layers"),
     "drop_experts": rules.drop_experts({"model.layers.1.mlp": "3,7,12-15"}),
     "keep_layers": rules.keep_layers(2, score={"model.layers": [0.5, 0.25, 1.0]}),
     "drop_layers": rules.drop_layers("21-28"),

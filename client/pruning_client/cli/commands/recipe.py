@@ -5,6 +5,7 @@ from argparse import ArgumentParser, Namespace
 from pruning_client.calls.request import recipe_of
 from pruning_client.cli.answer import Answer
 from pruning_client.cli.arguments import add_json
+from pruning_client.cli.commands.option_names import naming_options
 from pruning_client.cli.commands.surgery_options import add_surgery_options, all_rules_of, surgery_warnings
 from pruning_client.cli.rule_options import add_rule_options
 from pruning_client.rules import dump_recipe, recipe_content
@@ -24,7 +25,8 @@ def add_options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> Answer:
     """Return the recipe. Raises: UsageError, RecipeError, MismatchError, CheckpointError, OSError."""
-    rules = all_rules_of(options)
+    with naming_options(options):
+        rules = all_rules_of(options)
     recipe = recipe_of(rules, options.seed)
     if options.seed is None and not (isinstance(rules, Recipe) and rules.HasField("seed")):
         recipe.ClearField("seed")  # it was drawn

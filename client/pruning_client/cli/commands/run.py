@@ -15,6 +15,7 @@ from pruning_client.checkpoints.atomic_file import replacing
 from pruning_client.checkpoints.opened import open_source
 from pruning_client.cli.answer import Answer
 from pruning_client.cli.arguments import UsageError, add_canonical_zero, add_quiet, add_top
+from pruning_client.cli.commands.option_names import naming_options, naming_options_in
 from pruning_client.cli.commands.surgery_options import (
     add_surgery_options,
     all_rules_of,
@@ -125,7 +126,8 @@ def _run_with_warnings(options: Namespace) -> Answer:
     """Prune, and warn about options that may not mean what was meant; an error says so too."""
     warnings = option_warnings(options)
     try:
-        return _run(options).with_warnings(warnings)
+        with naming_options(options):
+            return naming_options_in(_run(options), options).with_warnings(warnings)
     except PruningError as error:
         for warning in warnings:
             error.add_note(warning.message)

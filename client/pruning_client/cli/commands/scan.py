@@ -8,6 +8,7 @@ from pruning_client.calls.request import recipe_of
 from pruning_client.checkpoints.opened import open_source
 from pruning_client.cli.answer import Answer
 from pruning_client.cli.arguments import add_json, add_top, part
+from pruning_client.cli.commands.option_names import naming_options, naming_options_in
 from pruning_client.cli.rule_options import add_rule_options, rules_of, takes_amount
 from pruning_client.cli.scan_text import scan_text
 from pruning_client.cli.server_options import add_server_options
@@ -37,6 +38,11 @@ def add_options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> Answer:
     """Scan a model. Raises: PruningError, OSError, UsageError, ImportError."""
+    with naming_options(options):
+        return naming_options_in(_run(options), options)
+
+
+def _run(options: Namespace) -> Answer:
     weights = weights_of(options.source) if is_folder(options.source) else options.source
     statistics = statistics_of(options)
     choice = choose_method(options, weights, statistics)

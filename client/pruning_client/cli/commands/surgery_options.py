@@ -4,7 +4,7 @@ import argparse
 import json
 import re
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,8 +18,11 @@ from pruning_client.rules.surgery import units_of, units_text
 from pruning_client.statistics.unit_scores import unmeasured_units
 from pruning_proto.v1 import pruning_pb2 as pb
 
-_COUNTED: Final = ("keep_layers", "keep_experts")
-"""Options that may be a number of units, which need scores to choose them by."""
+_COUNTED: Final = ("keep_experts", "keep_layers")
+"""Options that may be a number of units, which need scores to choose them by; the first that is given takes --score."""
+
+_EXPERT_SCORES: Final = ("router_magnitude", "magnitude", "random")
+_MTP: Final = "mtp_score"
 
 _BUILDERS: Final[dict[str, Callable[..., pb.Rule]]] = {
     "keep_layers": rules.keep_layers,
@@ -43,6 +46,12 @@ def add_surgery_options(parser: ArgumentParser) -> None:
         "router_magnitude) or --scores; or those of a list such as 0-15,20",
     )
     group.add_argument(
+        "--mtp-score",
+        choices=_EXPERT_SCORES,
+        help="with --keep-experts N: rank the experts of multi-token-prediction layers by this, because --scores lack "
+        "them; default: as those of all layers",
+    )
+    group.add_argument(
         "--drop-experts", type=_list, metavar="LIST", help="remove these experts of each layer: 3,7,12-15"
     )
     group.add_argument(
@@ -50,7 +59,7 @@ def add_surgery_options(parser: ArgumentParser) -> None:
         type=_layers,
         action=_ByStack,
         metavar="N|[STACK=]LIST",
-        help="keep N layers by --scores; or a list, as of --drop-layers",
+        help="keep N layers by --scores, or --score random; or a list, as of --drop-layers",
     )
     group.add_argument(
         "--drop-layers",
@@ -102,9 +111,29 @@ def _surgery_rules(options: Namespace) -> list[pb.Rule]:
     for units in ("experts", "layers", "tokens"):
         if getattr(options, f"keep_{units}") is not None and getattr(options, f"drop_{units}") is not None:
             raise UsageError(f"--keep-{units} and --drop-{units} exclude each other")
+    if options.mtp_score is not None and not isinstance(options.keep_experts, int):
+        raise UsageError("--mtp-score is for --keep-experts N; give the number of experts to keep, or leave it out")
     scores = _scores(options)
-    names = [name for name in _BUILDERS if getattr(options, name) is not None]
-    return [_rule(name, getattr(options, name), scores.get(name), position) for position, name in enumerate(names)]
+    names = options_of_rules(options)
+    return [_rule(name, options, scores, position) for position, name in enumerate(names)]
+
+
+def options_of_rules(options: Namespace) -> list[str]:
+    """Return, for each of the first rules, the option that it comes from, by its name in the options."""
+    given = [name for name in _BUILDERS if getattr(options, name, None) is not None]  # `prune scan` has none of them
+    return [each for name in given for each in ((name, _MTP) if _has_mtp(name, options) else (name,))]
+
+
+def option_of_field(name: str, field: str, options: Namespace) -> str:
+    """Return the option that sets a field of the rule that comes from an option."""
+    option = f"--{name.replace('_', '-')}"
+    if name in _COUNTED and isinstance(getattr(options, name), int) and field.startswith("score"):
+        return "--score or --scores" if options.scores is None else "--scores"
+    return option
+
+
+def _has_mtp(name: str, options: Namespace) -> bool:
+    return name == "keep_experts" and options.mtp_score is not None
 
 
 def surgery_warnings(options: Namespace) -> tuple[ModelWarning, ...]:
@@ -122,9 +151,14 @@ def _unmeasured(group: str, units: Sequence[int]) -> str:
     )
 
 
-def _rule(name: str, value: Any, score: Any, position: int) -> pb.Rule:
-    given = {} if score is None else {"score": score}
+def _rule(name: str, options: Namespace, scores: Mapping[str, Any], position: int) -> pb.Rule:
     try:
+        if name == _MTP:
+            return rules.keep_experts(options.keep_experts, score=options.mtp_score, of="mtp")
+        value = getattr(options, name)
+        given: dict[str, Any] = {"score": scores[name]} if name in scores else {}
+        if _has_mtp(name, options):
+            given["of"] = "layers"
         return _BUILDERS[name](_ids(value) if isinstance(value, Path) else value, **given)
     except RecipeError as error:  # the builder does not know the position of its rule
         raise in_rule(error, position) from error
@@ -134,8 +168,8 @@ def _scores(options: Namespace) -> dict[str, Any]:
     """Return the score of each option that is a number of units. Raises: UsageError if it is not clear whose it is."""
     counted = [name for name in _COUNTED if isinstance(getattr(options, name), int)]
     found: dict[str, Any] = {}
-    if options.score is not None and "keep_experts" in counted:
-        found["keep_experts"], options.score = options.score, None
+    if options.score is not None and counted:
+        found[counted[0]], options.score = options.score, None
     if options.scores is None:
         return found
     takers = [name for name in counted if name not in found]

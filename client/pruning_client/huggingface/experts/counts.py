@@ -86,7 +86,7 @@ def check_kept(counts: ExpertCounts, kept: int) -> None:
     if kept % counts.groups:
         raise MismatchError(
             f"{left}, which are not {counts.groups} groups of equal size ({counts.groups_field}); keep a multiple of "
-            f"{counts.groups} (--round-to)",
+            f"{counts.groups}",
             metadata={"field": counts.groups_field or counts.field},
         )
     if kept < counts.least:
