@@ -122,16 +122,16 @@ class _Weight:
         fitting = self._fitting(statistics) if statistics else ()
         if len(fitting) == 1:
             return fitting[0]
-        defaults = (rule.score.default_input_dim for _, rule in rules)
-        default = next((dim for dim in defaults if dim is not None), None)
-        if default is None and needing is not None:
+        if needing is not None:
             self._refuse_unknown(needing, fitting or self._possible())
-        return None if default is None else default % len(self._spec.shape)
+        return None
 
     def _needs(self, rule: Rule) -> bool:
         """Whether a rule cannot act on the weight without its input dim; one of units can without statistics of it."""
         used = used_auxiliary([rule], self._auxiliary) & _OF_INPUTS
         acts_on_all = rule.granularity.takes_select
+        if acts_on_all and not used and any(part.statistics for _, part in parts_with_statistics(rule)):
+            return False  # it is refused for what it lacks
         return bool(used) or (
             acts_on_all and (rule.scope is Scope.OUTPUT_CHANNEL or rule.swaps is not None or rule.update is not None)
         )

@@ -100,11 +100,6 @@ class Score(UsesStatistics):
         return None
 
     @property
-    def default_input_dim(self) -> int | None:
-        """The dim of the input channels where nothing else says it; None: a rule that needs it is refused."""
-        return None
-
-    @property
     def used_auxiliary(self) -> tuple[str, ...]:
         """The suffixes of the auxiliary tensors that it uses with these parameters, `statistics` apart."""
         return self.auxiliary

@@ -26,16 +26,13 @@ from pruning_engine.scores.unit_inputs import UnitInputs, UnitRanks, UnitsToRank
 
 FLOATS: Final[Mapping[str, type[np.floating[Any]]]] = MappingProxyType({"F32": np.float32, "F64": np.float64})
 
-DEFAULT_DIM: Final = 1
-"""The dim of the input channels of Linear and Conv layers."""
-
 
 @dataclass(frozen=True, slots=True)
 class WeightedMagnitude(Score):
     """|w| times the norm of its input channel; entries of one output channel compete, unless a scope says otherwise.
 
     The norms are `w:in_norm`, or come from `w:in_sum2`, the diagonal of `w:in_gram`, or `w:inputs`. `dim`: the dim of
-    the input channels where nothing else says it. Products are computed in fp32, or in fp64 for fp64 and integer
+    the input channels, as `Rule.input_dim` says it too. Products are computed in fp32, or in fp64 for fp64 and integer
     weights and for FP8 weights with a scale.
 
     Amounts are rounded half to even in each output channel; the authors' code prunes int(channels * amount).
@@ -48,17 +45,12 @@ class WeightedMagnitude(Score):
     ranks_units: ClassVar[bool] = True
     statistics: ClassVar[tuple[Alternatives, ...]] = (NORMS,)
 
-    dim: int = DEFAULT_DIM
+    dim: int | None = None
 
     @property
     def input_dim(self) -> int | None:
-        """Its dim, unless it is the default: requests before `Rule.input_dim` say it here."""
-        return None if self.dim == DEFAULT_DIM else self.dim
-
-    @property
-    def default_input_dim(self) -> int:
-        """1, as in Linear and Conv layers."""
-        return DEFAULT_DIM
+        """Its dim: requests before `Rule.input_dim` say it here."""
+        return self.dim
 
     def domain(self, parameters: Sequence[DescribedParameter]) -> str:
         """Return the dtype of the products: F32; F64 for fp64 and integer weights, and for FP8 weights with a scale."""
@@ -97,8 +89,9 @@ class WeightedMagnitude(Score):
         return layout.matrices * factor_bytes(norm_layout(layout, layout.input_channels))
 
     def _layout(self, parameter: DescribedParameter) -> InputLayout:
-        dim = self.dim if parameter.input_dim is None else parameter.input_dim
-        return input_layout(parameter.name, parameter.shape, dim)
+        if parameter.input_dim is None:
+            raise RuntimeError(f"{parameter.name!r} was planned without the dim of its inputs")
+        return input_layout(parameter.name, parameter.shape, parameter.input_dim)
 
     def refuse_nan(self, parameter: DescribedParameter, position: int) -> NoReturn:
         """Refuse NaN among the products. Raises: CheckpointError."""

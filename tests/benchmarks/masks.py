@@ -46,7 +46,7 @@ def two_of_four(weight: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
 
 
 ROWS: Final = (
-    Row("Wanda, 50 % per row", 12, 30, wanda, Rule(score=WeightedMagnitude(), amount=Fraction(0.5))),
+    Row("Wanda, 50 % per row", 12, 30, wanda, Rule(score=WeightedMagnitude(1), amount=Fraction(0.5))),
     Row("2:4 by magnitude", 15, 40, two_of_four, Rule(score=Magnitude(), granularity=NOfM(2, 4, -1))),
 )
 

@@ -58,7 +58,7 @@ def test_half_of_a_state_dict_falls(client: Client) -> None:
 def test_norms_are_sent_in_the_state_dict(client: Client) -> None:
     norm = torch.tensor([10.0, 1.0])
     given = weights(q=MATRIX, k=MATRIX) | {"q.weight:in_norm": norm, "k.weight:in_norm": norm}
-    result = client.prune(given, rules.wanda(0.5))
+    result = client.prune(given, rules.wanda(0.5, input_dim=1))
     assert {name: tensor.tolist() for name, tensor in result.state_dict.items()} == {
         "q.weight": [[1.0, 0.0], [3.0, 0.0]],
         "k.weight": [[1.0, 0.0], [3.0, 0.0]],

@@ -65,9 +65,18 @@ def test_only_dim_that_fits_the_statistics_is_the_input() -> None:
     assert dim_of(rule, TensorSpec(f"{W}:in_norm", "F32", (6,)), weight(4, 6)) == 1
 
 
-def test_weighted_magnitude_takes_dim_1_where_nothing_else_is_said() -> None:
+@pytest.mark.parametrize("suffix", ["in_norm", "in_sum2", "in_gram"])
+def test_square_weights_are_refused_where_nothing_says_the_dim(suffix: str) -> None:
     rule = Rule(score=WeightedMagnitude(), amount=HALF, select=Selector((W,)))
-    assert dim_of(rule, TensorSpec(f"{W}:in_norm", "F32", (4,)), weight(4, 4)) == 1
+    shape = (4, 4) if suffix == "in_gram" else (4,)
+    refused = refusal(rule, TensorSpec(f"{W}:{suffix}", "F32", shape), weight(4, 4))
+    assert (refused.reason, refused.path) == (Reason.INPUT_DIM_UNKNOWN, "recipe.rules[0].input_dim")
+
+
+@pytest.mark.parametrize("dim", [0, 1, -1])
+def test_dim_of_the_score_is_taken_where_both_fit(dim: int) -> None:
+    rule = Rule(score=WeightedMagnitude(dim), amount=HALF, select=Selector((W,)))
+    assert dim_of(rule, TensorSpec(f"{W}:in_norm", "F32", (4,)), weight(4, 4)) == dim % 2
 
 
 def test_statistics_that_do_not_fit_are_refused() -> None:

@@ -145,7 +145,8 @@ def test_nan_products_are_refused(weight: float, norm: float) -> None:
 
 def test_norms_that_fit_another_dim_say_which_dim_is_the_input() -> None:
     weight = torch.tensor([[1.0, 40.0], [2.0, 30.0], [3.0, 20.0]])
-    assert kept(weight, torch.tensor([4.0, 1.0, 1.0]), rule(Count(2))) == [[1, 1], [0, 0], [0, 0]]
+    asked = Rule(score=WeightedMagnitude(), amount=Count(2))
+    assert kept(weight, torch.tensor([4.0, 1.0, 1.0]), asked) == [[1, 1], [0, 0], [0, 0]]
 
 
 def test_norms_that_do_not_fit_the_dim_that_is_named_are_refused() -> None:

@@ -75,11 +75,11 @@ def cases(draw: st.DrawFn) -> Case:
         alive = random.random(shape) < draw(st.sampled_from([0.0, 0.5, 0.9]))
         tensors["w:mask_bits"] = pack(torch.from_numpy(alive))
     score = draw(
-        st.sampled_from([Magnitude(), Random(), ImportanceScores(), WeightedMagnitude(), WeightedMagnitude(0)])
+        st.sampled_from([Magnitude(), Random(), ImportanceScores(), WeightedMagnitude(1), WeightedMagnitude(0)])
     )
     if isinstance(score, ImportanceScores):
         tensors["w:scores"] = torch.from_numpy(random.integers(-3, 4, shape)).to(torch.float16)
-    if isinstance(score, WeightedMagnitude):
+    if isinstance(score, WeightedMagnitude) and score.dim is not None:
         norms = np.abs(random.standard_normal(shape[score.dim])) * (random.random(shape[score.dim]) < 0.8)
         tensors["w:in_norm"] = torch.from_numpy(norms).to(draw(st.sampled_from([torch.float32, torch.float64])))
     select = Selector(("w",))
@@ -87,7 +87,7 @@ def cases(draw: st.DrawFn) -> Case:
         pattern = NOfM(draw(st.integers(1, m - 1)), m, draw(st.sampled_from([dim, dim - len(shape)])))
         return Case(tensors, Rule(score=score, granularity=pattern, select=select))
     part = draw(st.floats(0, 1))
-    score = score if isinstance(score, WeightedMagnitude) else WeightedMagnitude()
+    score = score if isinstance(score, WeightedMagnitude) else WeightedMagnitude(1)
     if "w:in_norm" not in tensors:
         tensors = {name: tensor for name, tensor in tensors.items() if name != "w:scores"}
         tensors["w:in_norm"] = torch.from_numpy(np.abs(random.standard_normal(shape[1])))
@@ -167,7 +167,7 @@ def test_each_group_loses_its_least_entries(backend: Backend, case: Case) -> Non
         Rule(score=Magnitude(), granularity=NOfM(2, 4, -1)),
         Rule(score=Random(), granularity=NOfM(5, 32, -1)),
         Rule(score=Magnitude(), granularity=NOfM(1, 3, 0)),
-        Rule(score=WeightedMagnitude(), amount=Fraction(0.3)),
+        Rule(score=WeightedMagnitude(1), amount=Fraction(0.3)),
         Rule(score=WeightedMagnitude(0), amount=Fraction(0.3)),
     ],
     ids=["2:4", "random 5:32", "1:3 along dim 0", "rows", "columns"],

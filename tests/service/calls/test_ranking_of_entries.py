@@ -98,8 +98,8 @@ def product(name: str) -> Array:
 CASES = {
     "RIA": (pb.Rule(score=RIA, input_dim=1, amount=HALF), by_rows(relative)),
     "RIA in a tensor": (pb.Rule(score=RIA, input_dim=1, amount=HALF, scope=pb.SCOPE_LOCAL), by_tensors(relative)),
-    "Wanda by sums": (pb.Rule(score=WANDA, amount=HALF), by_rows(product)),
-    "Wanda together": (pb.Rule(score=WANDA, amount=HALF, scope=pb.SCOPE_GLOBAL), together(product)),
+    "Wanda by sums": (pb.Rule(score=WANDA, input_dim=1, amount=HALF), by_rows(product)),
+    "Wanda together": (pb.Rule(score=WANDA, input_dim=1, amount=HALF, scope=pb.SCOPE_GLOBAL), together(product)),
     "magnitude by rows": (
         pb.Rule(score=MAGNITUDE, amount=HALF, scope=pb.SCOPE_OUTPUT_CHANNEL, input_dim=1),
         by_rows(magnitude),

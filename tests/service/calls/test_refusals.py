@@ -22,7 +22,7 @@ NAN = file({"a.weight": ("F32", [2, 2], f32(1, 2, math.nan, 4))})
 CUSTOM = pb.Rule(score=pb.Score(custom_mask=pb.CustomMask()))
 SCORES = pb.Rule(score=pb.Score(importance_scores=pb.ImportanceScores()), amount=pb.Amount(fraction=0.5))
 CHANNELS = l1(0.5, granularity=pb.Granularity(channels=pb.Channels(dim=2)))
-WANDA = pb.Rule(score=pb.Score(weighted_magnitude=pb.WeightedMagnitude()), amount=pb.Amount(fraction=0.5))
+WANDA = pb.Rule(input_dim=1, score=pb.Score(weighted_magnitude=pb.WeightedMagnitude()), amount=pb.Amount(fraction=0.5))
 ACROSS = pb.Rule(score=pb.Score(weighted_magnitude=pb.WeightedMagnitude(dim=2)), amount=pb.Amount(fraction=0.5))
 
 

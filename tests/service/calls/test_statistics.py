@@ -16,7 +16,7 @@ WEIGHTS = {
     Q: np.ones((2, 4), np.float32),
     K: np.array([[4, 3, 2, 1]] * 4, np.float32),
 }
-WANDA = pb.Rule(score=pb.Score(weighted_magnitude=pb.WeightedMagnitude()), amount=pb.Amount(fraction=0.5))
+WANDA = pb.Rule(input_dim=1, score=pb.Score(weighted_magnitude=pb.WeightedMagnitude()), amount=pb.Amount(fraction=0.5))
 ROWS = pb.Rule(score=pb.Score(magnitude=pb.Magnitude()), amount=pb.Amount(fraction=0.5), scope=pb.SCOPE_OUTPUT_CHANNEL)
 ALIAS = {f"{K}:in_norm": NORMS}
 
