@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pruning_engine.execution.executor import Pruning
 from pruning_engine.execution.parameters import ReceivedParameter, ResultTensor
 from pruning_engine.kernels.backend import AnyBuffer
+from pruning_engine.kernels.devices import backend_for
 from pruning_engine.planning.plan import Plan
 from pruning_engine.report import Report
 
@@ -27,7 +28,7 @@ def prune_buffers(
     Raises: CheckpointError for NaN and for masks that are not 0 and 1; MismatchError for a count above what is still
         unpruned.
     """
-    pruning = Pruning(plan, device=device, in_place=in_place)
+    pruning = Pruning(plan, backend=backend_for(device), in_place=in_place)
     finished = pruning.add_all(
         [
             ReceivedParameter(planned, {name: tensors[name] for name in planned.sources})

@@ -27,6 +27,7 @@ class Entries(Granularity):
     prunes_entries: ClassVar[bool] = True
     takes_output_channels: ClassVar[bool] = True
     takes_shares: ClassVar[bool] = True
+    is_searched: ClassVar[bool] = True
 
     def pieces(self, parameter: DescribedParameter, scope: Scope) -> int:
         """Return the number of entries that compete: all of a tensor, or those of one output channel."""

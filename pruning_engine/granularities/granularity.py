@@ -57,6 +57,9 @@ class Granularity:
     prunes_entries: ClassVar[bool] = False
     """Whether a piece is a single entry, so that scores of entries can rank it."""
 
+    is_searched: ClassVar[bool] = False
+    """Whether what several tensors lose can be found without holding them: see `entry_search`."""
+
     is_scanned: ClassVar[bool] = False
     """Whether output format SCAN can show what it costs to prune in these pieces; it can for single entries."""
 

@@ -70,6 +70,9 @@ class Score(UsesStatistics):
     ranks_gated_units: ClassVar[bool] = False
     """Whether it ranks by the rows of a gate and an up projection, and so only units of MLPs with a gate."""
 
+    compares_keys: ClassVar[bool] = True
+    """Whether entries of several tensors compare by their keys as they are, without a `competition` of its own."""
+
     only_granularity: ClassVar[str | None] = None
     """The field of the one granularity that it goes with; None: any."""
 

@@ -152,11 +152,11 @@ def select(
         samples = [draw_sample(candidates, stride) for candidates in tensors]
     # In short steps, since numpy keeps the interpreter to itself meanwhile: there may be 100,000 tensors.
     sample = np.concatenate([np.concatenate(samples[at : at + 1024]) for at in range(0, len(samples), 1024)])
-    found = _Range(0, max(candidates.highest for candidates in tensors), 0, unpruned)
-    deviations = tuning.deviations
-    guess = _expected_bracket if all(candidates.is_uniform for candidates in tensors) else partial(_bracket, sample)
+    highest = max(candidates.highest for candidates in tensors)
+    is_uniform = all(candidates.is_uniform for candidates in tensors)
+    bracket = Bracket(sample, unpruned, highest, tuning.deviations, is_uniform=is_uniform)
     while True:
-        low, high = guess(found, count, deviations)
+        low, high = bracket.guess(count)
         yield_now()
         splits = in_parallel(lambda job: _split(job, low, high), jobs)  # noqa: B023 - called within this turn
         below = unpruned - sum(split.kept for split in splits)
@@ -166,11 +166,34 @@ def select(
             largest_pruned = _settle(jobs, splits, low, count - below)
             clear_in_steps(jobs, splits)
             return Selected(kept, largest_pruned)
+        bracket.narrow(count, below, inside)
+
+
+class Bracket:
+    """Two keys, `low` and `high`, with the cut almost surely between them, by what a sample says of all candidates."""
+
+    def __init__(
+        self, sample: Integers, unpruned: int, highest: int, deviations: float, *, is_uniform: bool = False
+    ) -> None:
+        """`is_uniform`: any key up to `highest` is equally likely, and there is no sample."""
+        self.low = self.high = 0
+        self._known = _Range(0, highest, 0, unpruned)
+        self._deviations = deviations
+        self._guess = _expected_bracket if is_uniform else partial(_bracket, sample)
+
+    def guess(self, count: int) -> tuple[int, int]:
+        """Guess the keys that the `count`-th least key is between; return both."""
+        self.low, self.high = self._guess(self._known, count, self._deviations)
+        return self.low, self.high
+
+    def narrow(self, count: int, below: int, inside: int) -> None:
+        """Learn from a wrong guess, with so many candidates below it and inside of it."""
+        known = self._known
         if count <= below:
-            found = _Range(found.low, low - 1, found.below, below)
+            self._known = _Range(known.low, self.low - 1, known.below, below)
         else:
-            found = _Range(high + 1, found.high, below + inside, found.through)
-        deviations *= 2  # entries of a run may be alike, so that they say less than they seem to
+            self._known = _Range(self.high + 1, known.high, below + inside, known.through)
+        self._deviations *= 2  # entries of a run may be alike, so that they say less than they seem to
 
 
 def _split(job: _Job, low: int, high: int) -> Split:
@@ -254,8 +277,8 @@ def _settle(jobs: Sequence[_Job], splits: Sequence[Split], low: int, to_prune: i
     """Prune the `to_prune` least entries of the bracket; return the largest key that was pruned."""
     if any(split.keys is not None for split in splits):
         return _settle_collected(jobs, splits, to_prune)
-    quotas = _quotas([split.inside for split in splits], to_prune)
-    pairs = [(job, quota) for job, quota in zip(jobs, quotas, strict=True) if quota]
+    shares = quotas([split.inside for split in splits], to_prune)
+    pairs = [(job, quota) for job, quota in zip(jobs, shares, strict=True) if quota]
     in_parallel(lambda pair: pair[0].candidates.drop_equal(pair[0].piece, low, pair[1], pair[0].kept), pairs)
     return low
 
@@ -269,10 +292,10 @@ def _settle_collected(jobs: Sequence[_Job], splits: Sequence[Split], to_prune: i
     return cut
 
 
-def _quotas(available: Sequence[int], total: int) -> list[int]:
-    """Share `total` out in order, each at most what is available."""
-    quotas = []
+def quotas(available: Sequence[int], total: int) -> list[int]:
+    """Return `total` shared out in order, each share at most what is available."""
+    shares = []
     for count in available:
-        quotas.append(min(count, total))
-        total -= quotas[-1]
-    return quotas
+        shares.append(min(count, total))
+        total -= shares[-1]
+    return shares

@@ -34,6 +34,7 @@ class Lamp(Score):
     default_scope: ClassVar[Scope] = Scope.GLOBAL
     ranks_channels: ClassVar[bool] = False
     ranks_values: ClassVar[bool] = False
+    compares_keys: ClassVar[bool] = False
 
     def note(self, candidates: Candidates, domain: str) -> Profile:
         """Return the profile of a tensor. Raises: NanKeyError."""

@@ -16,6 +16,7 @@ from typing import TypeAlias, TypeVar
 
 from pruning_engine.execution.executor import Pruning
 from pruning_engine.execution.parameters import ReceivedParameter, ResultTensor
+from pruning_engine.kernels.devices import backend_for
 from pruning_engine.report import Report
 from pruning_service.calls.preparation import Prepared, prepare
 from pruning_service.calls.work_estimate import WorkEstimate
@@ -92,7 +93,7 @@ class Pipeline:
         buffers = Buffers(prepared.peak_bytes, pinned=self._worker.is_gpu)
         return _Work(
             buffers=buffers,
-            pruning=Pruning(plan, device=self._worker.device, in_place=True, counts_zeros=True),
+            pruning=Pruning(plan, backend=backend_for(self._worker.device), in_place=True, counts_zeros=True),
             output=make_output(
                 prepared.output, plan, prepared.last, buffers, canonical_zero=self._request.canonical_zero
             ),

@@ -6,11 +6,11 @@ import pytest
 from pruning_engine import Recipe, RecipeError
 from pruning_engine.buffer import Buffer
 from pruning_engine.checkpoints.parameters import TensorSpec
-from pruning_engine.execution.executor import Pruning
 from pruning_engine.execution.parameter_state import ParameterState
 from pruning_engine.execution.parameters import ReceivedParameter
 from pruning_engine.execution.prune import prune_buffers
 from pruning_engine.execution.results import RESULTS
+from pruning_engine.execution.stage_runner import StageRunner
 from pruning_engine.kernels.cpu.backend import NumpyBackend
 from pruning_engine.kernels.packed_mask import PackedMask
 from pruning_engine.planning.plan import Plan
@@ -126,4 +126,4 @@ def test_score_that_does_not_state_its_changes_is_a_fault() -> None:
     state = ParameterState(ReceivedParameter(plan().parameters[0], {"weight": weight()}), NumpyBackend())
     state.begin(counts_zeros=False)
     with pytest.raises(RuntimeError, match="changes_weights"):
-        Pruning(plan())._keep(state, Outcome(state.mask, weight=state.weight))
+        StageRunner(plan(), NumpyBackend(), counts_zeros=False).keep(0, state, Outcome(state.mask, weight=state.weight))

@@ -11,11 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pruning_engine.execution.executor import Pruning
+from pruning_engine.execution.readings import Readings
 from pruning_engine.execution.state_dict import spec_of
 from pruning_engine.kernels.backend import Backend
 from pruning_engine.kernels.cpu.backend import NumpyBackend
 from pruning_engine.kernels.cuda.backend import TorchBackend
+from pruning_engine.planning.plan import Plan
 from pruning_engine.planning.planner import make_plan
+from pruning_engine.planning.readings import searched_stages
 from pruning_engine.recipe import (
     Amount,
     Channels,
@@ -119,13 +122,33 @@ def cases(draw: st.DrawFn) -> Case:
 
 
 def masks(case: Case, backend: Backend) -> dict[str, torch.Tensor]:
-    state_dict = case.weights | case.companions
-    specs = [spec_of(name, tensor) for name, tensor in state_dict.items()]
-    plan = make_plan(Recipe(tuple(case.rules), case.seed), specs, output=OutputForm.MASK)
-    pruning = Pruning(plan, in_place=False, backend=backend)
+    return _masks_of(case, Pruning(_plan(case), in_place=False, backend=backend))
+
+
+def masks_in_readings(case: Case, backend: Backend) -> dict[str, torch.Tensor] | None:
+    """Return the masks if no parameter waits for another; None where a rule has to hold them."""
+    plan = _plan(case)
+    stages = searched_stages(plan)
+    if not stages:
+        return None
+    readings = Readings(plan, stages, backend)
+    for reading in readings:
+        for planned in filter(reading.needs, reversed(plan.parameters)):
+            reading.add(received(planned, case.weights | case.companions))
+    return _masks_of(case, Pruning(plan, in_place=False, backend=backend, known=readings.known), waits=False)
+
+
+def _plan(case: Case) -> Plan:
+    specs = [spec_of(name, tensor) for name, tensor in (case.weights | case.companions).items()]
+    return make_plan(Recipe(tuple(case.rules), case.seed), specs, output=OutputForm.MASK)
+
+
+def _masks_of(case: Case, pruning: Pruning, *, waits: bool = True) -> dict[str, torch.Tensor]:
     found = {}
-    for planned in reversed(plan.parameters):
-        for state in pruning.add(received(planned, state_dict)):
+    for planned in reversed(_plan(case).parameters):
+        finished = pruning.add(received(planned, case.weights | case.companions))
+        assert waits or [state.planned.name for state in finished] == [planned.name]
+        for state in finished:
             (bits,) = results([state]).values()
             found[state.planned.name] = unpack(bits, case.weights[state.planned.name])
     return found
@@ -150,10 +173,12 @@ def test_the_engine_prunes_what_the_oracle_prunes(backend: Backend, tuning: Tuni
     expected = oracle.prune(case.weights, case.rules, case.seed, case.companions)
     before = {name: tensor.clone() for name, tensor in (case.weights | case.companions).items()}
     with mock.patch.object(entries, "TUNING", tuning):
-        found = masks(case, backend)
+        found, read = masks(case, backend), masks_in_readings(case, backend)
+    assert read is None or read.keys() == found.keys()
     assert found.keys() == expected.keys()
     for name, mask in expected.items():
         assert torch.equal(found[name], mask), name
+        assert read is None or torch.equal(read[name], mask), name
     for name, tensor in (case.weights | case.companions).items():
         assert torch.equal(_bytes(tensor), _bytes(before[name])), name
 
