@@ -43,23 +43,12 @@ class Reading:
 
 
 class Readings:
-    """The readings that a plan needs before it can be carried out, and the cuts that they find.
+    """The readings that a plan needs before it can be carried out, and the cuts that they find."""
 
-    `stages`: those of global scope, in order, as `planning.readings.searched_stages` returns them.
-    """
-
-    def __init__(self, plan: Plan, stages: tuple[int, ...], backend: Backend) -> None:
+    def __init__(self, plan: Plan, backend: Backend) -> None:
         self._plan = plan
-        self._stages = stages
         self._backend = backend
         self._known: KnownCuts = {}
-
-    @property
-    def working_bytes(self) -> int:
-        """About the bytes that the searches take, of which one is under way at a time."""
-        parameters = self._plan.parameters
-        entries = [sum(each.entries for each in parameters if stage in each.stages) for stage in self._stages]
-        return max(map(search_bytes, entries), default=0)
 
     @property
     def known(self) -> KnownCuts:
@@ -71,7 +60,7 @@ class Readings:
 
         Raises: MismatchError for a count above what is still unpruned.
         """
-        for stage in self._stages:
+        for stage in self._plan.searched:
             search = self._runner().search(stage)
             yield Reading(self._runner(), stage, search.sample)
             search.aim()
@@ -82,3 +71,9 @@ class Readings:
 
     def _runner(self) -> StageRunner:
         return StageRunner(self._plan, self._backend, counts_zeros=False, known=self._known)
+
+
+def searching_bytes(plan: Plan) -> int:
+    """Return about the bytes that the searches of a plan take, of which one is under way at a time."""
+    entries = [sum(each.entries for each in plan.parameters if stage in each.stages) for stage in plan.searched]
+    return max(map(search_bytes, entries), default=0)

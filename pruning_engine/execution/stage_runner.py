@@ -12,8 +12,8 @@ from pruning_engine.execution.layers import Layers
 from pruning_engine.execution.parameter_state import ParameterState
 from pruning_engine.execution.parameters import ReceivedParameter
 from pruning_engine.execution.scan import curve
-from pruning_engine.granularities.entry_search import EntrySearch
 from pruning_engine.granularities.ranking import Ranking, RankingContext
+from pruning_engine.granularities.rankings.entry_search import EntrySearch
 from pruning_engine.kernels.backend import Backend
 from pruning_engine.planning.plan import Plan, PlannedParameter
 from pruning_engine.recipe import Method, OutputForm, Rule, Scope

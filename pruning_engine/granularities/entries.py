@@ -6,10 +6,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from pruning_engine.granularities.entry_ranking import EntryRanking
 from pruning_engine.granularities.granularity import Granularity
-from pruning_engine.granularities.group_ranking import GroupRanking
 from pruning_engine.granularities.ranking import OUTPUT_CHANNEL, Ranking, RankingContext
+from pruning_engine.granularities.rankings.entry_ranking import EntryRanking
+from pruning_engine.granularities.rankings.group_ranking import GroupRanking
 from pruning_engine.kernels.group_layout import GroupLayout
 from pruning_engine.kernels.output_channels import output_channels
 from pruning_engine.methods.choices import Choice, by_matrix, by_rows

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 from pruning_engine.checkpoints.parameters import TensorDescription
 from pruning_engine.errors import MismatchError, Reason, RecipeError
-from pruning_engine.granularities.block_ranking import BlockRanking
 from pruning_engine.granularities.granularity import Granularity
 from pruning_engine.granularities.ranking import Ranking, RankingContext
+from pruning_engine.granularities.rankings.block_ranking import BlockRanking
 from pruning_engine.kernels.block_layout import BlockLayout, UnfitBlocksError, block_layout
 from pruning_engine.scope import Scope
 from pruning_engine.scores.parameters import DescribedParameter

@@ -11,9 +11,9 @@ from typing import ClassVar, Final
 from pruning_engine.checkpoints.parameters import TensorDescription
 from pruning_engine.errors import MismatchError, Reason, RecipeError
 from pruning_engine.granularities.granularity import Granularity
-from pruning_engine.granularities.group_ranking import GroupRanking
 from pruning_engine.granularities.nothing_pruned import NothingPruned
 from pruning_engine.granularities.ranking import Ranking, RankingContext
+from pruning_engine.granularities.rankings.group_ranking import GroupRanking
 from pruning_engine.kernels.group_layout import GroupLayout, groups_along
 from pruning_engine.kernels.input_matrix import UnfitInputDimError, input_layout
 from pruning_engine.methods.choices import Choice, given, n_of_m

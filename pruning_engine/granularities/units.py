@@ -13,8 +13,8 @@ from pruning_engine.granularities.channel_groups import (
 from pruning_engine.granularities.granularity import Granularity
 from pruning_engine.granularities.maps.builtin_groups import check_map
 from pruning_engine.granularities.ranking import Ranking, RankingContext
+from pruning_engine.granularities.rankings.unit_ranking import UnitRanking
 from pruning_engine.granularities.unit_choice import Widths
-from pruning_engine.granularities.unit_ranking import UnitRanking
 from pruning_engine.scope import Scope
 from pruning_engine.scores.parameters import DescribedParameter
 from pruning_engine.scores.score import Score

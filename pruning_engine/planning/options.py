@@ -12,7 +12,8 @@ class PlanOptions:
     of single weights. `auxiliary_aliases`: an auxiliary tensor that is not among the tensors -> the one that it equals.
     `skips_unused`: auxiliary tensors that no rule uses are ignored, for a plan that is not carried out.
     `is_planned_only`: it is not carried out, and may be of rules that no output format carries out in one call.
-    `scan_sparsities`: of output format SCAN; empty: its own.
+    `scan_sparsities`: of output format SCAN; empty: its own. `can_read_again`: the tensors can be read several times,
+    so that rules of global scope need not hold them, if all of these can do without.
     """
 
     model_type: str = ""
@@ -21,3 +22,4 @@ class PlanOptions:
     skips_unused: bool = False
     is_planned_only: bool = False
     scan_sparsities: tuple[float, ...] = ()
+    can_read_again: bool = False

@@ -99,7 +99,8 @@ class Plan:
     order. `reproducible`: whether the same request gives the same bytes on every device. `model`: sums over all
     parameters. `warnings`: what can be said before any data. `surgery`: what has been left out before all else.
     `groups`: of all rules, with the units that are kept where they are known before any data. `scan_sparsities`: of
-    output format SCAN, ascending.
+    output format SCAN, ascending. `searched`: the stages whose cuts are found by reading the tensors several times, in
+    order, so that these are not held; see execution/readings.
     """
 
     recipe: Recipe
@@ -114,6 +115,7 @@ class Plan:
     groups: tuple[GroupReport, ...] = ()
     warnings: tuple[ModelWarning, ...] = ()
     scan_sparsities: tuple[float, ...] = ()
+    searched: tuple[int, ...] = ()
 
     @property
     def has_known_sizes(self) -> bool:

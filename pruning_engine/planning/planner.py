@@ -29,6 +29,7 @@ from pruning_engine.planning.memory.footprints import Footprints
 from pruning_engine.planning.memory.profile import memory_profile
 from pruning_engine.planning.options import PlanOptions
 from pruning_engine.planning.plan import Plan, PlannedParameter
+from pruning_engine.planning.readings import searched_stages
 from pruning_engine.planning.scale_checks import check_removable_scales, check_scales
 from pruning_engine.planning.selectors.rule_selection import Selected, select
 from pruning_engine.planning.stages import Groups, Stages
@@ -111,7 +112,8 @@ def make_plan(  # noqa: PLR0913 - `options` has all that few plans need
     checks.check_counts(recipe, planned)
     results = tuple(result for parameter in planned for result in parameter.results)
     _refuse_collisions(results)
-    barriers = [number for number, stage in enumerate(stages.all) if stage.is_barrier]
+    searched = searched_stages(recipe, stages.all, output) if options.can_read_again else ()
+    barriers = [] if searched else [number for number, stage in enumerate(stages.all) if stage.is_barrier]
     footprints = Footprints(recipe, groups)
     footprint = [footprints.of(parameter) for parameter in planned]
     known_groups = _known_groups(groups, surgery)
@@ -135,6 +137,7 @@ def make_plan(  # noqa: PLR0913 - `options` has all that few plans need
         surgery=surgery,
         groups=known_groups,
         scan_sparsities=tuple(sorted(set(options.scan_sparsities or DEFAULT_SPARSITIES))),
+        searched=searched,
     )
     clear_in_steps(selected, footprint)
     return plan

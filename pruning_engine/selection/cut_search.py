@@ -22,8 +22,8 @@ from pruning_engine.selection.entries import Bracket, NanKeyError, Tuning, draw_
 _KEY_BYTES: Final = 8
 """What a key takes at most."""
 
-_COPIES: Final = 4
-"""Of a collected key: itself and its position in one tensor; all in a row, and once more while they are parted."""
+_COPIES: Final = 3
+"""Of a collected key: of each tensor, of all in a row, and what compares them with the cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ def search_bytes(entries: int) -> int:
     stride = selection.TUNING.stride(entries)
     sampled = entries // stride + 1
     collected = min(entries, int(2 * (selection.TUNING.deviations * sqrt(sampled) / 2 + 1)) * stride)
-    return _KEY_BYTES * (2 * sampled + _COPIES * 2 * collected)
+    return _KEY_BYTES * (2 * sampled + _COPIES * collected)
 
 
 def _number(found: Integers | int) -> int:

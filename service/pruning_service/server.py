@@ -33,6 +33,7 @@ from pruning_service.resources.engine_worker import EngineWorker
 from pruning_service.resources.garbage_collection import collect_between_calls
 from pruning_service.resources.memory_budget import Budget
 from pruning_service.resources.process_memory import trim_when_idle
+from pruning_service.resources.spool import spool_directory
 from pruning_service.rpc.authentication import AuthInterceptor
 from pruning_service.rpc.concurrency_limit import ConcurrencyLimiter
 from pruning_service.rpc.first_message import FirstMessageLimits
@@ -149,6 +150,7 @@ def _resources(settings: Settings) -> CallResources:
         faults=DeviceFaults(device),
         limits=HeaderLimits(header_bytes=settings.header_bytes, max_tensors=settings.max_tensors),
         version=version(DISTRIBUTION),
+        spool=spool_directory(settings.spool_dir, settings.spool_bytes),
     )
 
 
@@ -158,6 +160,8 @@ def _metrics(resources: CallResources) -> Metrics:
     metrics.budget_bytes.set(budget.total_bytes)
     metrics.reserved_bytes.set_function(lambda: budget.reserved_bytes)
     metrics.waiting.set_function(lambda: budget.waiting)
+    if (spool := resources.spool) is not None:
+        metrics.spooled_bytes.set_function(lambda: spool.used_bytes)
     metrics.device_lost.set_function(resources.faults.lost.is_set)
     if resources.worker.is_gpu:
         metrics.device_memory_bytes.set_function(lambda: held_bytes(device))

@@ -107,6 +107,11 @@ def file(meaning: str) -> Any:
     return setting(None, meaning, Words(kind="the path of a file", unit="file"))
 
 
+def folder(meaning: str) -> Any:
+    """Return the field of a folder that may be missing."""
+    return setting(None, meaning, Words(kind="the path of a folder", unit="folder"))
+
+
 def truth(meaning: str) -> Any:
     """Return the field of something that is off by default."""
     return setting(default=False, meaning=meaning, words=Words(kind="true or false"))

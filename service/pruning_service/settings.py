@@ -28,6 +28,7 @@ from pruning_service.setting_fields import (
     Words,
     choice,
     file,
+    folder,
     is_pem,
     seconds,
     setting,
@@ -106,6 +107,19 @@ class Settings(BaseSettings):
         Computed(default_memory_bytes, "half of what the process may use"),
         "The most that the server holds of all models together. A call that needs more is refused before its body is "
         "read: for good (`MODEL_TOO_LARGE`), or for now (`NO_ROOM`).",
+        "bytes",
+        most=INT64,
+    )
+    spool_dir: File | None = folder(
+        "A folder on a disk for the tensors of calls that do not fit into `PRUNING_MEMORY_BYTES`. Where all rules that "
+        "compare several tensors rank single entries, the tensors wait there and are read several times, with the same "
+        "result (not LAMP, nor within bounds). The files have no name and are gone with their call. None: such calls "
+        "are refused.",
+    )
+    spool_bytes: int = whole(
+        LocalSettings.spool_bytes,
+        "The most that these files take together. A call that needs more is refused before its body is read, as for "
+        "`PRUNING_MEMORY_BYTES`.",
         "bytes",
         most=INT64,
     )
@@ -220,6 +234,8 @@ class Settings(BaseSettings):
             kernels=self.kernels,
             threads=self.threads,
             memory_bytes=self.memory_bytes,
+            spool_dir=self.spool_dir,
+            spool_bytes=self.spool_bytes,
             header_bytes=self.header_bytes,
             max_tensors=self.max_tensors,
             max_calls=self.max_calls,

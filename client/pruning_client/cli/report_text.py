@@ -10,7 +10,7 @@ from pruning_client.results.model_totals import ModelTotals
 from pruning_client.results.plan import Plan, TensorPlan
 from pruning_client.results.report import GroupReport, Report
 
-_STAGES: Final = ("receive", "prune", "send")
+_STAGES: Final = ("receive", "search", "prune", "send")
 
 _NOT_SELECTED: Final = {
     "name": "no rule includes its name",
@@ -83,6 +83,7 @@ def plan_text(plan: Plan, width: int | None, top: int | None = None) -> str:
     others = [group for group in plan.groups if not group.is_of_whole_units]
     groups = [_table_of_groups(others, width), ""] if others else []
     whole = removal_lines(plan, width) if len(others) < len(plan.groups) else []
+    spooled = f" and {bytes_text(plan.spool_bytes)} of disk" if plan.spool_bytes else ""
     result = "" if plan.result_bytes is None else f", the result has {bytes_text(plan.result_bytes)}"
     tensors = [table, *shown_line(len(rows), len(plan.tensors)), "", *_earlier_lines(plan)]
     selected_lines = [*tensors, *_model_lines(plan.model, plan.largest_not_selected, width)]
@@ -90,7 +91,7 @@ def plan_text(plan: Plan, width: int | None, top: int | None = None) -> str:
         *groups,
         *whole,
         *([] if _is_of_whole_units(plan) else selected_lines),
-        f"pruning would take at most {bytes_text(plan.peak_bytes)} of memory{result}; on {plan.device}",
+        f"pruning would take at most {bytes_text(plan.peak_bytes)} of memory{spooled}{result}; on {plan.device}",
     ]
     return "\n".join(lines)
 

@@ -58,7 +58,8 @@ class Plan:
     `peak_bytes` is the most memory that the server needs for it at one time; `result_bytes` is the size of the
     resulting file, None where there is none. `seed` has no meaning without a random rule. `warnings` are what can be
     said before the weights are read. `groups` are those of rules about units; `skipped` the bytes that are not needed,
-    because they belong to units that are pruned: ranges counted from the first byte after the header.
+    because they belong to units that are pruned: ranges counted from the first byte after the header. `spool_bytes` are
+    those of tensors that the server keeps on disk, because the call does not fit into its memory.
     """
 
     tensors: tuple[TensorPlan, ...]
@@ -70,6 +71,7 @@ class Plan:
     warnings: tuple[ModelWarning, ...] = ()
     groups: tuple[GroupReport, ...] = ()
     skipped: tuple[tuple[int, int], ...] = ()
+    spool_bytes: int = 0
 
     @property
     def skipped_bytes(self) -> int:
@@ -119,6 +121,7 @@ def plan_of(messages: Iterable[pb.Plan]) -> Plan:
         warnings=tuple(warning_of(warning) for part in parts for warning in part.warnings),
         groups=tuple(group_of(group) for part in parts for group in part.groups),
         skipped=tuple((each.begin, each.end) for part in parts for each in part.skipped),
+        spool_bytes=last.spool_bytes,
     )
 
 

@@ -63,7 +63,8 @@ class Report:
     """What was done to all selected parameters, in the file's order.
 
     `entries`, `pruned_before` and `pruned` are sums over them. `seconds` is wall time by stage ("receive", "prune",
-    "send", "total"; stages overlap). `seed` repeats the call's random choices; without a random rule it has no meaning.
+    "send", "total", and "search" where tensors were read from disk; stages overlap). `seed` repeats the call's random
+    choices; without a random rule it has no meaning.
     `reproducible`: whether the same request gives the same bytes on any device. `input_sha256` and `result_sha256`, in
     hex, are of the files as received and as sent; None if digests were not asked for, or there is no result. `groups`
     are those of rules about units. `result_bytes` is the size of the resulting file, None where there is none.

@@ -618,7 +618,7 @@ class PruneResponse(_message.Message):
     def __init__(self, plan: _Optional[_Union[Plan, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class Plan(_message.Message):
-    __slots__ = ("tensors", "last", "request_id", "peak_bytes", "result_bytes", "seed", "device", "warnings", "groups", "skipped")
+    __slots__ = ("tensors", "last", "request_id", "peak_bytes", "result_bytes", "seed", "device", "warnings", "groups", "skipped", "spool_bytes")
     TENSORS_FIELD_NUMBER: _ClassVar[int]
     LAST_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
@@ -629,6 +629,7 @@ class Plan(_message.Message):
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
     GROUPS_FIELD_NUMBER: _ClassVar[int]
     SKIPPED_FIELD_NUMBER: _ClassVar[int]
+    SPOOL_BYTES_FIELD_NUMBER: _ClassVar[int]
     tensors: _containers.RepeatedCompositeFieldContainer[TensorPlan]
     last: bool
     request_id: str
@@ -639,7 +640,8 @@ class Plan(_message.Message):
     warnings: _containers.RepeatedCompositeFieldContainer[ModelWarning]
     groups: _containers.RepeatedCompositeFieldContainer[GroupReport]
     skipped: _containers.RepeatedCompositeFieldContainer[ByteRange]
-    def __init__(self, tensors: _Optional[_Iterable[_Union[TensorPlan, _Mapping]]] = ..., last: bool = ..., request_id: _Optional[str] = ..., peak_bytes: _Optional[int] = ..., result_bytes: _Optional[int] = ..., seed: _Optional[int] = ..., device: _Optional[str] = ..., warnings: _Optional[_Iterable[_Union[ModelWarning, _Mapping]]] = ..., groups: _Optional[_Iterable[_Union[GroupReport, _Mapping]]] = ..., skipped: _Optional[_Iterable[_Union[ByteRange, _Mapping]]] = ...) -> None: ...
+    spool_bytes: int
+    def __init__(self, tensors: _Optional[_Iterable[_Union[TensorPlan, _Mapping]]] = ..., last: bool = ..., request_id: _Optional[str] = ..., peak_bytes: _Optional[int] = ..., result_bytes: _Optional[int] = ..., seed: _Optional[int] = ..., device: _Optional[str] = ..., warnings: _Optional[_Iterable[_Union[ModelWarning, _Mapping]]] = ..., groups: _Optional[_Iterable[_Union[GroupReport, _Mapping]]] = ..., skipped: _Optional[_Iterable[_Union[ByteRange, _Mapping]]] = ..., spool_bytes: _Optional[int] = ...) -> None: ...
 
 class ByteRange(_message.Message):
     __slots__ = ("begin", "end")

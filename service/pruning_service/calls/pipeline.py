@@ -3,21 +3,26 @@
 This is all of a call that has to do with tensors. It knows no gRPC, and of messages only the parsed request: a
 stream, a file or memory can be at either end. First `prepare`, which reads the header and plans; then `prune`, or `end`
 where only the plan is wanted. While the engine prunes one parameter the next one is read.
+
+What does not fit into memory is planned once more by `prepare_to_read_again`: tensors then go into a spool file as they
+come, and are read from there until the rules of global scope have found their cuts, and once more to be pruned.
 """
 
-import asyncio
 import time
 from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 from pruning_engine.execution.executor import Pruning
 from pruning_engine.execution.parameters import ReceivedParameter, ResultTensor
+from pruning_engine.execution.stage_runner import NOTHING_KNOWN, KnownCuts
 from pruning_engine.kernels.devices import backend_for
 from pruning_engine.report import Report
+from pruning_proto.safetensors.header import Layout
+from pruning_service.calls.cut_searches import CutSearches
 from pruning_service.calls.preparation import Prepared, prepare
 from pruning_service.calls.work_estimate import WorkEstimate
 from pruning_service.messages.history import with_config
@@ -26,12 +31,13 @@ from pruning_service.outputs.by_format import make_output
 from pruning_service.outputs.output import Output
 from pruning_service.resources.engine_worker import LIGHT_BYTES, EngineWorker
 from pruning_service.resources.memory_budget import Reservation
+from pruning_service.resources.spool import Spool
 from pruning_service.resources.threads import run_in_thread_if_large
+from pruning_service.streams.ahead import one_ahead
 from pruning_service.streams.buffers import Buffers
 from pruning_service.streams.byte_streams import ByteSink, ByteSource
 from pruning_service.streams.tensor_reader import HeaderLimits, TensorReader
 
-_Item = TypeVar("_Item")
 _Encoded: TypeAlias = tuple[str, Sequence[ResultTensor]]  # of one parameter, by its name
 
 
@@ -55,28 +61,57 @@ class Pipeline:
         self._worker = worker
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._written_bytes = 0
+        self._file: Layout | None = None
+        self._version = ""
 
     async def prepare(self, limits: HeaderLimits, reservation: Reservation, version: str) -> Prepared:
         """Read the header and plan. Raises: Refusal, PruningError, LayoutError."""
-        file = await self._reader.header(limits, reservation)
-        work = partial(prepare, self._request, file, self._sink.backlog_bytes, version)
+        self._file = await self._reader.header(limits, reservation)
+        self._version = version
+        return await self._prepared(self._file)
+
+    async def prepare_to_read_again(self) -> Prepared | None:
+        """Plan once more, with tensors that are read several times; None if a rule must hold them all the same."""
+        prepared = None if self._file is None else await self._prepared(self._file, can_read_again=True)
+        return prepared if prepared is not None and prepared.plan.searched else None
+
+    async def _prepared(self, file: Layout, *, can_read_again: bool = False) -> Prepared:
+        work = partial(
+            prepare,
+            self._request,
+            file,
+            self._sink.backlog_bytes,
+            self._version,
+            can_read_again=can_read_again,
+        )
         return await run_in_thread_if_large(work, file.header_bytes + self._request.options_bytes)
 
     async def end(self, why: str) -> None:
         """Read no tensors. Raises: Refusal if there are any bytes after the header."""
         await self._reader.end(why)
 
-    async def prune(self, prepared: Prepared) -> PipelineResult:
+    async def prune(self, prepared: Prepared, spool: Spool | None = None) -> PipelineResult:
         """Read all tensors, prune them and write the result; `prepared.peak_bytes` must be reserved.
 
-        Raises: Refusal, PruningError, LayoutError.
+        `spool`: for `prepared.spool_bytes`, if these are not 0.
+        Raises: Refusal, PruningError, LayoutError; OSError of the spool.
         """
         self._reader.leave_out(prepared.skipped, is_sent=not self._request.leaves_out_skipped)
         described_bytes = prepared.file.header_bytes + self._request.options_bytes
-        work = await run_in_thread_if_large(partial(self._begin, prepared), described_bytes)
+        buffers = Buffers(prepared.peak_bytes, pinned=self._worker.is_gpu)
+        received = self._reader.parameters(prepared.file.tensors, prepared.plan, buffers, spool)
+        known = NOTHING_KNOWN
+        if spool is not None:
+            search = CutSearches(prepared, spool, buffers, self._worker)
+            with self._stage("receive"):
+                await search.first(received)
+            with self._stage("search"):
+                known = await search.others()
+            received = search.again()
+        work = await run_in_thread_if_large(partial(self._begin, prepared, buffers, known), described_bytes)
         with self._stage("send"):
             await self._write([memoryview(prepared.header)])
-            await self._prune_parameters(prepared, work)
+            await self._prune_parameters(self._received(received), prepared, work)
             report = await run_in_thread_if_large(work.pruning.report, described_bytes)
             finish = partial(work.output.finish, with_config(prepared.metadata, report.groups))
             await self._write(await run_in_thread_if_large(finish, described_bytes))
@@ -88,21 +123,21 @@ class Pipeline:
             result_bytes=self._written_bytes if prepared.output.has_file else None,
         )
 
-    def _begin(self, prepared: Prepared) -> "_Work":
+    def _begin(self, prepared: Prepared, buffers: Buffers, known: KnownCuts) -> "_Work":
         plan = prepared.plan
-        buffers = Buffers(prepared.peak_bytes, pinned=self._worker.is_gpu)
+        backend = backend_for(self._worker.device)
         return _Work(
-            buffers=buffers,
-            pruning=Pruning(plan, backend=backend_for(self._worker.device), in_place=True, counts_zeros=True),
+            pruning=Pruning(plan, backend=backend, in_place=True, counts_zeros=True, known=known),
             output=make_output(
                 prepared.output, plan, prepared.last, buffers, canonical_zero=self._request.canonical_zero
             ),
             estimate=WorkEstimate(plan, prepared.file),
         )
 
-    async def _prune_parameters(self, prepared: Prepared, work: "_Work") -> None:
-        received = self._received(self._reader.parameters(prepared.file.tensors, prepared.plan, work.buffers))
-        async with aclosing(received if work.estimate.is_light else _one_ahead(received)) as parameters:
+    async def _prune_parameters(
+        self, received: AsyncGenerator[ReceivedParameter, None], prepared: Prepared, work: "_Work"
+    ) -> None:
+        async with aclosing(received if work.estimate.is_light else one_ahead(received)) as parameters:
             async for parameter in parameters:
                 is_little = parameter.planned.passes_through and parameter.nbytes <= LIGHT_BYTES
                 if is_little and not prepared.output.header_is_late:
@@ -134,9 +169,8 @@ class Pipeline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Work:
-    """The engine and the output of one file, the memory that both use, and what each parameter costs."""
+    """The engine and the output of one file, and what each parameter costs."""
 
-    buffers: Buffers
     pruning: Pruning
     output: Output
     estimate: WorkEstimate
@@ -149,17 +183,3 @@ class _Work:
             state = finished.popleft()
             encoded.append((state.planned.name, self.output.encode(state.results)))
         return encoded
-
-
-async def _one_ahead(items: AsyncIterator[_Item]) -> AsyncGenerator[_Item, None]:
-    """Yield `items`, fetching the next one while one is worked on."""
-    following = asyncio.ensure_future(anext(items, None))
-    try:
-        while (item := await following) is not None:
-            following = asyncio.ensure_future(anext(items, None))
-            yield item
-    finally:
-        following.cancel()
-        await asyncio.wait({following})
-        if not following.cancelled():
-            following.exception()  # retrieved: asyncio logs every error that nobody retrieved

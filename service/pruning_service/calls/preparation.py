@@ -6,6 +6,7 @@ from itertools import chain
 from typing import Final
 
 from pruning_engine.checkpoints.parameters import TensorSpec
+from pruning_engine.execution.readings import searching_bytes
 from pruning_engine.planning.plan import Plan
 from pruning_engine.planning.planner import make_plan
 from pruning_engine.recipe import OutputForm
@@ -58,15 +59,23 @@ class Prepared:
     parts: list[object]
 
     @property
+    def spool_bytes(self) -> int:
+        """The size of the tensors, if they are read several times; else 0."""
+        return self.file.buffer_bytes if self.plan.searched else 0
+
+    @property
     def result_bytes(self) -> int | None:
         """The size of the result's file; None if there is none, or its size is not known yet."""
         return len(self.header) + sum(spec.nbytes for spec in self.plan.results) if self.header else None
 
 
-def prepare(request: Request, file: Layout, backlog_bytes: int, version: str) -> Prepared:
+def prepare(
+    request: Request, file: Layout, backlog_bytes: int, version: str, *, can_read_again: bool = False
+) -> Prepared:
     """Plan a file; everything that takes long where it has many tensors. Raises: Refusal, PruningError.
 
-    `backlog_bytes` is what the sink may hold of results; `version` goes into the file's history.
+    `backlog_bytes` is what the sink may hold of results; `version` goes into the file's history. `can_read_again`: the
+    tensors can be read several times, so that rules of global scope that can do without hold none.
     """
     check_describable(file.tensors)
     packed_format.check_not_packed(file.metadata)
@@ -79,7 +88,7 @@ def prepare(request: Request, file: Layout, backlog_bytes: int, version: str) ->
         output=OutputForm(output.computed_as),
         aliases=request.aliases,
         history=earlier.recipes,
-        options=request.plan_options,
+        options=replace(request.plan_options, can_read_again=can_read_again),
     )
     if earlier.not_read:
         plan = replace(plan, warnings=(*plan.warnings, _history_warning(earlier)))
@@ -104,6 +113,7 @@ def prepare(request: Request, file: Layout, backlog_bytes: int, version: str) ->
         last=[spec.name for spec in last],
         peak_bytes=sum(spec.nbytes for spec in last if has_header)
         + _left_out_bytes(plan, reduced)
+        + searching_bytes(plan)
         + peak_bytes(plan, file, backlog_bytes, is_late=output.header_is_late, is_made_anew=output.is_packed),
         parts=_parts(plan, file),
     )

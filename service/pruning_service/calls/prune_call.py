@@ -8,7 +8,8 @@ of the status: grpc issue 36066.)
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -25,7 +26,8 @@ from pruning_service.resources.device_faults import DeviceFaults
 from pruning_service.resources.engine_worker import EngineWorker
 from pruning_service.resources.memory_budget import Budget, Reservation
 from pruning_service.resources.memory_estimate import expressions_bytes, options_bytes
-from pruning_service.resources.threads import run_in_thread_if_large
+from pruning_service.resources.spool import Spool, SpoolDirectory
+from pruning_service.resources.threads import run_in_thread_if_large, wait_for_disk
 from pruning_service.status import Refusal, drop_tracebacks, failure, refusal_of
 from pruning_service.streams.tensor_reader import HeaderLimits
 
@@ -41,6 +43,7 @@ class CallResources:
     faults: DeviceFaults
     limits: HeaderLimits
     version: str
+    spool: SpoolDirectory | None = None
 
 
 class PruneCall:
@@ -107,18 +110,31 @@ class PruneCall:
         await reservation.keep(expressions_bytes(request.expressions))
         pipeline = Pipeline(request, self._requests, self._responses, self._resources.worker)
         prepared = await pipeline.prepare(self._resources.limits, reservation, self._resources.version)
+        if self._resources.spool is not None and not reservation.can_hold(prepared.peak_bytes):
+            prepared = await pipeline.prepare_to_read_again() or prepared
         self._note_size(prepared)
         if request.digests and prepared.output.has_file:
             self._responses.take_digest()
         if prepared.output.takes_weights:
             await reservation.grow(prepared.peak_bytes)
-            await self._send_plan(prepared)
-            await self._send_report(await pipeline.prune(prepared), prepared)
+            async with self._spool(prepared) as spool:
+                await self._send_plan(prepared)
+                await self._send_report(await pipeline.prune(prepared, spool), prepared)
         else:
             await self._send_plan(prepared)
             await pipeline.end("format PLAN ends after the header")
         self._responses.close()
         await self._responses.drained()
+
+    @asynccontextmanager
+    async def _spool(self, prepared: Prepared) -> AsyncIterator[Spool | None]:
+        """Yield a file for the tensors if they are read several times. Raises: Refusal if there is no room for it."""
+        directory, size = self._resources.spool, prepared.spool_bytes
+        if directory is None or not size:
+            yield None
+            return
+        with ExitStack() as stack:
+            yield await wait_for_disk(partial(stack.enter_context, directory.spool(size)), size)
 
     def _note_size(self, prepared: Prepared) -> None:
         self.tensors = max(1, len(prepared.file.tensors))
@@ -128,6 +144,7 @@ class PruneCall:
         last = pb.Plan(
             request_id=self.request_id,
             peak_bytes=prepared.peak_bytes,
+            spool_bytes=prepared.spool_bytes,
             result_bytes=prepared.result_bytes,
             seed=prepared.plan.recipe.seed,
             device=self._resources.worker.device,

@@ -37,7 +37,7 @@ SECONDS: Final = (
 milliseconds; 8 GB over a line of 10 MB/s take 13 minutes."""
 
 SPARSITIES: Final = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
-STAGES: Final = ("receive", "prune", "send", "total")
+STAGES: Final = ("receive", "search", "prune", "send", "total")
 SECRETS: Final = ("tls", "tokens")
 OUTCOMES: Final = ("pruned", "kept")
 RPC: Final = ("grpc_type", "grpc_service", "grpc_method")
@@ -107,6 +107,7 @@ class Metrics:
         self.waiting = self._gauge("requests_waiting", "Prune calls that wait for memory of the budget.")
         self.reserved_bytes = self._gauge("reserved_bytes", "Bytes of the budget reserved for models in calls.")
         self.budget_bytes = self._gauge("budget_bytes", "Bytes that calls may reserve together.")
+        self.spooled_bytes = self._gauge("spooled_bytes", "Bytes on disk that calls under way keep their tensors in.")
         self.device_memory_bytes = self._gauge(
             "device_memory_bytes", "Bytes of device memory that torch holds; 0 on the CPU."
         )

@@ -92,17 +92,23 @@ class Reservation:
         self.kept_bytes += kept_bytes
         await self.grow(0)
 
+    def can_hold(self, to_bytes: int) -> bool:
+        """Whether `to_bytes` and what is kept can be held at some time."""
+        return to_bytes + self.kept_bytes <= self._budget.total_bytes
+
     async def grow(self, to_bytes: int) -> None:
         """Hold `to_bytes` and what is kept; what is held already stays reserved, also while waiting for more.
 
         Raises: Refusal MODEL_TOO_LARGE if they can never fit, NO_ROOM if they did not in `queue_seconds`.
         """
+        fits = self.can_hold(to_bytes)
         to_bytes += self.kept_bytes
-        if to_bytes > self._budget.total_bytes:
+        if not fits:
             raise Refusal(
                 reason=Reason.MODEL_TOO_LARGE,
                 message=f"the call needs {to_bytes:,} bytes of memory, and the server may hold "
-                f"{self._budget.total_bytes:,} (PRUNING_MEMORY_BYTES); rules of local scope need less than global ones",
+                f"{self._budget.total_bytes:,} (PRUNING_MEMORY_BYTES); rules of local scope need less than global "
+                "ones, and most global ones do, too, on a server with a folder for spool files (PRUNING_SPOOL_DIR)",
                 metadata={"needed_bytes": str(to_bytes), "budget_bytes": str(self._budget.total_bytes)},
             )
         if to_bytes > self.held_bytes:

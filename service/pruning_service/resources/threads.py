@@ -95,6 +95,13 @@ def _check(abandoned: threading.Event, deadline: float, most_seconds: float) -> 
         raise Refusal(reason=Reason.INVALID_RECIPE, message=text)
 
 
+async def wait_for_disk(work: Callable[[], Result], size: int) -> Result:
+    """Do `work` that reads or writes `size` bytes of a file, in a thread unless that is little. Raises: OSError."""
+    if size <= FEW_BYTES:
+        return work()
+    return await finished(asyncio.get_running_loop().run_in_executor(None, work))
+
+
 async def finished(job: asyncio.Future[Result], on_cancel: Callable[[], object] = lambda: None) -> Result:
     """Wait for the work of a thread. A caller that is cancelled still waits: until then the job's memory is in use.
 

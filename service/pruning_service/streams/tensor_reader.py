@@ -5,7 +5,7 @@ the last of its tensors has been read: its weight, its pair's mask, its auxiliar
 """
 
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -14,14 +14,15 @@ import numpy as np
 
 from pruning_engine.buffer import Buffer
 from pruning_engine.execution.parameters import ReceivedParameter
-from pruning_engine.planning.plan import Plan
+from pruning_engine.planning.plan import Plan, PlannedParameter
 from pruning_proto.limits import METADATA_KEYS
 from pruning_proto.reasons import Reason
 from pruning_proto.safetensors import header as safetensors_header
 from pruning_proto.safetensors.header import PREFIX_BYTES, Layout, TensorEntry
 from pruning_service.resources.memory_budget import Reservation
 from pruning_service.resources.memory_estimate import HEADER_COST
-from pruning_service.resources.threads import run_in_thread_if_large
+from pruning_service.resources.spool import Spool
+from pruning_service.resources.threads import run_in_thread_if_large, wait_for_disk
 from pruning_service.status import Refusal
 from pruning_service.streams.buffers import Buffers
 from pruning_service.streams.byte_streams import ByteSource
@@ -83,15 +84,20 @@ class TensorReader:
             self._expected_bytes -= sum(end - begin for begin, end in skipped)
 
     async def parameters(
-        self, entries: tuple[TensorEntry, ...], plan: Plan, buffers: Buffers
-    ) -> AsyncIterator[ReceivedParameter]:
-        """Yield each parameter as soon as it is complete; `entries` are the header's. Raises: Refusal."""
-        incomplete = await run_in_thread_if_large(partial(_incomplete, plan), self._header_bytes)
+        self, entries: tuple[TensorEntry, ...], plan: Plan, buffers: Buffers, spool: Spool | None = None
+    ) -> AsyncGenerator[ReceivedParameter, None]:
+        """Yield each parameter as soon as it is complete; `entries` are the header's. `spool`: takes every tensor.
+
+        Raises: Refusal; OSError of the spool.
+        """
+        users_by_tensor = await run_in_thread_if_large(partial(users_of, plan.parameters), self._header_bytes)
         for entry in entries:
             memory = buffers.take(entry.end - entry.begin)
             await self._fill(memory.data)
+            if spool is not None:
+                await wait_for_disk(partial(spool.append, memory.data), len(memory))
             tensor = Buffer.from_bytes(memory, entry.dtype, entry.shape)
-            users = deque(incomplete.pop(entry.name))
+            users = deque(users_by_tensor.pop(entry.name))
             while users:
                 received = users.popleft()
                 received.tensors[entry.name] = tensor
@@ -169,10 +175,10 @@ def _parsed(text: bytearray, most_tensors: int) -> Layout:
     return parsed
 
 
-def _incomplete(plan: Plan) -> dict[str, list[ReceivedParameter]]:
-    """Every parameter of a plan, by the name of each of its sources: an auxiliary tensor may be of several."""
+def users_of(parameters: Iterable[PlannedParameter]) -> dict[str, list[ReceivedParameter]]:
+    """Return parameters to be received, by the name of each of their sources: several may use an auxiliary tensor."""
     found: dict[str, list[ReceivedParameter]] = {}
-    for received in map(ReceivedParameter, plan.parameters):
+    for received in map(ReceivedParameter, parameters):
         for source in received.planned.sources:
             found.setdefault(source, []).append(received)
     return found

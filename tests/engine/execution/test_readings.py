@@ -11,9 +11,9 @@ from pruning_engine.errors import CheckpointError, MismatchError
 from pruning_engine.execution.executor import Pruning
 from pruning_engine.execution.readings import Readings
 from pruning_engine.kernels.cpu.backend import NumpyBackend
+from pruning_engine.planning.options import PlanOptions
 from pruning_engine.planning.plan import Plan
 from pruning_engine.planning.planner import make_plan
-from pruning_engine.planning.readings import searched_stages
 from pruning_engine.recipe import (
     Channels,
     Count,
@@ -53,7 +53,7 @@ def model() -> Tensors:
 
 def planned(tensors: Tensors, *rules: Rule) -> Plan:
     specs = [TensorSpec(name, name_of(tensor.dtype), tuple(tensor.shape)) for name, tensor in tensors.items()]
-    return make_plan(Recipe(rules, 7), specs, output=OutputForm.PRUNED)
+    return make_plan(Recipe(rules, 7), specs, output=OutputForm.PRUNED, options=PlanOptions(can_read_again=True))
 
 
 def carried_out(pruning: Pruning, plan: Plan, tensors: Tensors) -> tuple[Tensors, Report]:
@@ -63,7 +63,7 @@ def carried_out(pruning: Pruning, plan: Plan, tensors: Tensors) -> tuple[Tensors
 
 def in_readings(plan: Plan, tensors: Tensors) -> tuple[Tensors, Report, int]:
     """Return the results, the report, and how many readings there were before the last."""
-    readings, number = Readings(plan, searched_stages(plan), NumpyBackend()), 0
+    readings, number = Readings(plan, NumpyBackend()), 0
     for number, reading in enumerate(readings, 1):  # noqa: B007 - counted
         for parameter in filter(reading.needs, plan.parameters):
             reading.add(received(parameter, tensors))
@@ -121,7 +121,7 @@ def test_result_and_report_are_the_same(rules: tuple[Rule, ...], readings: int) 
 )
 def test_other_rules_are_not_searched(rule: Rule) -> None:
     tensors = {"a.weight": torch.randn(8, 8), "b.weight": torch.randn(8, 8)}
-    assert searched_stages(planned(tensors, rule)) == ()
+    assert planned(tensors, rule).searched == ()
 
 
 def test_nan_is_found_while_it_is_read() -> None:

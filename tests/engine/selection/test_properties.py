@@ -16,9 +16,9 @@ from pruning_engine.execution.state_dict import spec_of
 from pruning_engine.kernels.backend import Backend
 from pruning_engine.kernels.cpu.backend import NumpyBackend
 from pruning_engine.kernels.cuda.backend import TorchBackend
+from pruning_engine.planning.options import PlanOptions
 from pruning_engine.planning.plan import Plan
 from pruning_engine.planning.planner import make_plan
-from pruning_engine.planning.readings import searched_stages
 from pruning_engine.recipe import (
     Amount,
     Channels,
@@ -128,10 +128,9 @@ def masks(case: Case, backend: Backend) -> dict[str, torch.Tensor]:
 def masks_in_readings(case: Case, backend: Backend) -> dict[str, torch.Tensor] | None:
     """Return the masks if no parameter waits for another; None where a rule has to hold them."""
     plan = _plan(case)
-    stages = searched_stages(plan)
-    if not stages:
+    if not plan.searched:
         return None
-    readings = Readings(plan, stages, backend)
+    readings = Readings(plan, backend)
     for reading in readings:
         for planned in filter(reading.needs, reversed(plan.parameters)):
             reading.add(received(planned, case.weights | case.companions))
@@ -140,7 +139,8 @@ def masks_in_readings(case: Case, backend: Backend) -> dict[str, torch.Tensor] |
 
 def _plan(case: Case) -> Plan:
     specs = [spec_of(name, tensor) for name, tensor in (case.weights | case.companions).items()]
-    return make_plan(Recipe(tuple(case.rules), case.seed), specs, output=OutputForm.MASK)
+    options = PlanOptions(can_read_again=True)
+    return make_plan(Recipe(tuple(case.rules), case.seed), specs, output=OutputForm.MASK, options=options)
 
 
 def _masks_of(case: Case, pruning: Pruning, *, waits: bool = True) -> dict[str, torch.Tensor]:

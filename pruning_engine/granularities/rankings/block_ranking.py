@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pruning_engine.buffer import Buffer
-from pruning_engine.granularities.entry_ranking import EntryRanking
 from pruning_engine.granularities.granularity import Granularity
 from pruning_engine.granularities.ranking import RankingContext
+from pruning_engine.granularities.rankings.entry_ranking import EntryRanking
 from pruning_engine.kernels.backend import Candidates, Floats
 from pruning_engine.kernels.block_layout import BlockLayout
 from pruning_engine.kernels.cpu.backend import NumpyBackend

@@ -1,0 +1,122 @@
+"""Files in which the tensors of a call wait that does not fit into memory, to be read several times.
+
+A file has no name: whatever happens to the server, the system frees its bytes. They are allocated before anything is
+received, so that a full disk refuses a call at its beginning.
+"""
+
+import errno
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from pruning_proto.reasons import Reason
+from pruning_service.local_settings import SettingsError
+from pruning_service.status import Refusal
+
+_RETRY_SECONDS: Final = 15.0
+
+_NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Spool:
+    """The tensors of one call in a file, one after the other."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._written_bytes = 0
+
+    def append(self, tensor: memoryview) -> None:
+        """Write the bytes of a tensor behind all others. Raises: OSError."""
+        left = tensor
+        while len(left):
+            written = os.pwrite(self._file.fileno(), left, self._written_bytes)
+            left = left[written:]
+            self._written_bytes += written
+
+    def read_into(self, tensor: memoryview, begin: int) -> None:
+        """Fill a tensor with what is in the file from a byte on. Raises: OSError, also if the file ends before."""
+        left = tensor
+        while len(left):
+            count = os.preadv(self._file.fileno(), [left], begin)
+            if not count:
+                raise OSError(errno.EIO, "a spool file is shorter than what was written to it")
+            left, begin = left[count:], begin + count
+
+
+class SpoolDirectory:
+    """A folder for spool files, which together may take `total_bytes`."""
+
+    def __init__(self, folder: Path, total_bytes: int) -> None:
+        """Raises: SettingsError if no file can be made there."""
+        self.total_bytes = total_bytes
+        self.used_bytes = 0
+        self._folder = folder
+        self._lock = threading.Lock()
+        try:
+            self._file().close()
+        except OSError as error:
+            raise SettingsError(
+                f"PRUNING_SPOOL_DIR: no file can be made in {str(folder)!r} ({error.strerror}); name a folder that the "
+                "server may write to"
+            ) from error
+
+    @contextmanager
+    def spool(self, size: int) -> Iterator[Spool]:
+        """Yield a file with room for `size` bytes, gone at the end.
+
+        Raises: Refusal MODEL_TOO_LARGE if it can never be had, NO_ROOM if it cannot now.
+        """
+        self._reserve(size)
+        try:
+            with self._file() as file:
+                if size:
+                    _allocate(file, size)
+                yield Spool(file)
+        finally:
+            with self._lock:
+                self.used_bytes -= size
+
+    def _file(self) -> BinaryIO:
+        return tempfile.TemporaryFile(dir=self._folder, prefix="pruning-", buffering=0)
+
+    def _reserve(self, size: int) -> None:
+        with self._lock:
+            if size > self.total_bytes:
+                raise Refusal(
+                    reason=Reason.MODEL_TOO_LARGE,
+                    message=f"the call does not fit into memory, and its tensors of {size:,} bytes do not fit into the "
+                    f"{self.total_bytes:,} that the server may keep on disk (PRUNING_SPOOL_BYTES)",
+                    metadata={"needed_bytes": str(size), "budget_bytes": str(self.total_bytes)},
+                )
+            if self.used_bytes + size > self.total_bytes:
+                raise _no_room(size, f"{self.used_bytes:,} of {self.total_bytes:,} bytes on disk are in use")
+            self.used_bytes += size
+
+
+def spool_directory(folder: Path | None, total_bytes: int) -> SpoolDirectory | None:
+    """Return a folder for spool files; None if there is none. Raises: SettingsError."""
+    return None if folder is None else SpoolDirectory(folder, total_bytes)
+
+
+def _allocate(file: BinaryIO, size: int) -> None:
+    """Reserve the bytes of a file. Raises: Refusal NO_ROOM; OSError."""
+    try:
+        os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            raise _no_room(size, f"the disk of PRUNING_SPOOL_DIR has no room ({error.strerror})") from error
+        raise
+
+
+def _no_room(size: int, why: str) -> Refusal:
+    return Refusal(
+        reason=Reason.NO_ROOM,
+        message=f"the call does not fit into memory, so that the server keeps its tensors of {size:,} bytes on disk, "
+        f"but {why}; try again later",
+        metadata={"needed_bytes": str(size)},
+        retry_seconds=_RETRY_SECONDS,
+    )
