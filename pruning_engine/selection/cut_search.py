@@ -17,7 +17,8 @@ from pruning_engine.kernels.backend import Candidates, Integers
 from pruning_engine.kernels.packed_mask import PackedMask
 from pruning_engine.runtime.threads import in_parallel
 from pruning_engine.selection import entries as selection
-from pruning_engine.selection.entries import Bracket, NanKeyError, Tuning, draw_sample, quotas
+from pruning_engine.selection.bracket import Bracket
+from pruning_engine.selection.entries import NanKeyError, Tuning, draw_sample, quotas
 
 _KEY_BYTES: Final = 8
 """What a key takes at most."""
