@@ -7,7 +7,7 @@ be a GPU) or prometheus_client.
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from importlib.metadata import version
 from typing import Final, TypeAlias
@@ -28,6 +28,7 @@ from pruning_service.resources.spool import spool_directory
 from pruning_service.status import Refusal
 from pruning_service.streams.byte_streams import Reserve
 from pruning_service.streams.digest import Digest
+from pruning_service.streams.source_store import ReadAgain, SourceStore
 from pruning_service.streams.tensor_reader import HeaderLimits
 
 __all__ = ["DeviceError", "LocalSettings", "Receive", "SettingsError", "capabilities", "prune", "settings_from"]
@@ -44,13 +45,19 @@ def settings_from(environment: Mapping[str, str]) -> LocalSettings:
 
 
 def prune(
-    options: pb.PruneOptions, pieces: Iterable[Data], receive: Receive, settings: LocalSettings | None = None
+    options: pb.PruneOptions,
+    pieces: Iterable[Data],
+    receive: Receive,
+    settings: LocalSettings | None = None,
+    read_again: ReadAgain | None = None,
 ) -> None:
     """Prune one file.
 
     `pieces` are the bytes of the file, its header included, `options.total_bytes` in all; of format PLAN only the
     header. Each piece may reuse the memory of the one before, and what is beyond the header is asked for only once
-    the plan has been received. `receive` gets what a server would send, in order, on this thread.
+    the plan has been received. `receive` gets what a server would send, in order, on this thread. `read_again` returns
+    ranges of the bytes beyond the header once more: with it, rules of global scope need not hold more tensors than the
+    settings allow, if they can do without. It is called on other threads.
 
     Raises: what `pieces` or `receive` raise; DeviceError, a ValueError. KeyboardInterrupt ends the run in milliseconds.
     """
@@ -60,7 +67,7 @@ def prune(
     device = find_device(settings.device)
     with (
         closing(EngineWorker(device)) as worker,
-        closing(_prune(_Source(options, pieces), _Sink(receive), settings, worker)) as call,
+        closing(_prune(_Source(options, pieces, read_again), _Sink(receive), settings, worker)) as call,
     ):
         try:
             asyncio.run(call)  # an interrupt before it starts leaves `call` to be closed
@@ -101,8 +108,9 @@ class _CallerFailed(BaseException):
 class _Source:
     """The caller's bytes as the `Requests` of a call."""
 
-    def __init__(self, options: pb.PruneOptions, pieces: Iterable[Data]) -> None:
+    def __init__(self, options: pb.PruneOptions, pieces: Iterable[Data], read_again: ReadAgain | None) -> None:
         self.total_bytes = options.total_bytes
+        self._read_again = read_again
         self._options = options
         self._pieces: Iterator[Data] = iter(pieces)
         self._digest = Digest() if options.digests else None
@@ -126,6 +134,23 @@ class _Source:
             await self._digest.take(piece)
             await self._digest.caught_up()
         return memoryview(piece)
+
+    @property
+    def rereadable(self) -> "_Source | None":
+        """This source, if its bytes can be had again."""
+        return self if self._read_again is not None else None
+
+    def again(self, skipped: Sequence[tuple[int, int]]) -> SourceStore:
+        """Return the bytes beyond the header, without what is skipped, as a store."""
+        return SourceStore(self._ranges, skipped)
+
+    def _ranges(self, ranges: Sequence[tuple[int, int]]) -> Iterator[memoryview]:
+        if self._read_again is None:
+            raise RuntimeError("the pieces cannot be had again")
+        try:
+            yield from self._read_again(ranges)
+        except Exception as error:  # noqa: BLE001 - the caller's
+            raise _CallerFailed(error) from None
 
     async def sha256(self) -> str:
         """Return the digest of the pieces in hex; empty if not asked for."""

@@ -19,7 +19,7 @@ from pruning_client.calls.expected_result import check_header, check_removed, mo
 from pruning_client.calls.outcome import Outcome
 from pruning_client.calls.renumbered import check_names, result_names
 from pruning_client.calls.request import PruneRequestSpec
-from pruning_client.checkpoints.byte_ranges import other_ranges
+from pruning_client.checkpoints.byte_ranges import ByteRanges, other_ranges
 from pruning_client.errors import ProtocolError, PruningError
 from pruning_client.errors.from_server import from_failure
 from pruning_client.results.plan import Plan, plan_of
@@ -157,6 +157,13 @@ class Exchange:
         """Return the buffer, without what the plan says is not needed."""
         skipped, size = self._skipped, self._source.layout.buffer_bytes
         return self._source.pieces(other_ranges(skipped, size) if skipped else None)
+
+    def read_again(self, ranges: ByteRanges) -> Iterator[memoryview]:
+        """Return ranges of the buffer once more, in pieces; use each before asking for the next.
+
+        Raises: OSError. CheckpointError if the source has changed.
+        """
+        return self._source.pieces(ranges)
 
     @property
     def _sends_header_first(self) -> bool:

@@ -94,7 +94,7 @@ class _LocalConnection:
             step()
 
         with _logged() as records, self._device_checked():
-            self._service.prune(exchange.options, pieces(), receive, self._settings)
+            self._service.prune(exchange.options, pieces(), receive, self._settings, exchange.read_again)
         if exchange.failure is not None:
             _explain(exchange.failure, records)
         return exchange.finish()

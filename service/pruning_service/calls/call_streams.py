@@ -4,11 +4,15 @@ from typing import Protocol
 
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.status import Refusal
-from pruning_service.streams.byte_streams import ByteSink, ByteSource, Reserve
+from pruning_service.streams.byte_streams import ByteSink, ByteSource, RereadableSource, Reserve
 
 
 class Requests(ByteSource, Protocol):
     """What the client sends: options, then the bytes of a file."""
+
+    @property
+    def rereadable(self) -> RereadableSource | None:
+        """The source itself, if its bytes can be had again."""
 
     async def options(self, reserve: Reserve) -> pb.PruneOptions:
         """Return the options, for whose bytes `reserve` is called before they are parsed. Raises: Refusal."""

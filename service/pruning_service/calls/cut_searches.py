@@ -10,18 +10,18 @@ from pruning_engine.execution.stage_runner import KnownCuts
 from pruning_engine.kernels.devices import backend_for
 from pruning_service.calls.preparation import Prepared
 from pruning_service.resources.engine_worker import EngineWorker
-from pruning_service.resources.spool import Spool
 from pruning_service.streams.ahead import one_ahead
 from pruning_service.streams.buffers import Buffers
-from pruning_service.streams.spooled_tensors import spooled_parameters
+from pruning_service.streams.byte_streams import TensorStore
+from pruning_service.streams.tensors_again import parameters_again
 
 
 class CutSearches:
-    """The readings of one call: the `first` as its tensors come, the `others` from the spool, where they are then."""
+    """The readings of one call: the `first` as its tensors come, the `others` from the store, where they are then."""
 
-    def __init__(self, prepared: Prepared, spool: Spool, buffers: Buffers, worker: EngineWorker) -> None:
+    def __init__(self, prepared: Prepared, store: TensorStore, buffers: Buffers, worker: EngineWorker) -> None:
         self._prepared = prepared
-        self._spool = spool
+        self._store = store
         self._buffers = buffers
         self._worker = worker
         self._readings = Readings(prepared.plan, backend_for(worker.device))
@@ -32,7 +32,7 @@ class CutSearches:
         await self._look(await self._next(), received)
 
     async def others(self) -> KnownCuts:
-        """Read the parameters until all cuts are known; return these. Raises: PruningError; OSError of the spool."""
+        """Read the parameters until all cuts are known; return these. Raises: PruningError; OSError of the store."""
         while (reading := await self._next()) is not None:
             await self._look(reading, self.again(reading))
         return self._readings.known
@@ -41,7 +41,7 @@ class CutSearches:
         """Yield the parameters that a reading needs once more; None: all of them."""
         needs = (lambda _: True) if reading is None else reading.needs
         file, plan = self._prepared.file, self._prepared.plan
-        return spooled_parameters(self._spool, file.tensors, plan.parameters, needs, self._buffers)
+        return parameters_again(self._store, file.tensors, plan.parameters, needs, self._buffers)
 
     async def _next(self) -> Reading | None:
         """Learn from the last reading, and return the next one."""

@@ -4,8 +4,9 @@ This is all of a call that has to do with tensors. It knows no gRPC, and of mess
 stream, a file or memory can be at either end. First `prepare`, which reads the header and plans; then `prune`, or `end`
 where only the plan is wanted. While the engine prunes one parameter the next one is read.
 
-What does not fit into memory is planned once more by `prepare_to_read_again`: tensors then go into a spool file as they
-come, and are read from there until the rules of global scope have found their cuts, and once more to be pruned.
+What does not fit into memory is planned once more by `prepare_to_read_again`: tensors then go into a store as they
+come, a spool file or the file that they come from, and are read from there until the rules of global scope have found
+their cuts, and once more to be pruned.
 """
 
 import time
@@ -31,11 +32,10 @@ from pruning_service.outputs.by_format import make_output
 from pruning_service.outputs.output import Output
 from pruning_service.resources.engine_worker import LIGHT_BYTES, EngineWorker
 from pruning_service.resources.memory_budget import Reservation
-from pruning_service.resources.spool import Spool
 from pruning_service.resources.threads import run_in_thread_if_large
 from pruning_service.streams.ahead import one_ahead
 from pruning_service.streams.buffers import Buffers
-from pruning_service.streams.byte_streams import ByteSink, ByteSource
+from pruning_service.streams.byte_streams import ByteSink, ByteSource, TensorStore
 from pruning_service.streams.tensor_reader import HeaderLimits, TensorReader
 
 _Encoded: TypeAlias = tuple[str, Sequence[ResultTensor]]  # of one parameter, by its name
@@ -90,19 +90,19 @@ class Pipeline:
         """Read no tensors. Raises: Refusal if there are any bytes after the header."""
         await self._reader.end(why)
 
-    async def prune(self, prepared: Prepared, spool: Spool | None = None) -> PipelineResult:
+    async def prune(self, prepared: Prepared, store: TensorStore | None = None) -> PipelineResult:
         """Read all tensors, prune them and write the result; `prepared.peak_bytes` must be reserved.
 
-        `spool`: for `prepared.spool_bytes`, if these are not 0.
-        Raises: Refusal, PruningError, LayoutError; OSError of the spool.
+        `store`: if the plan is `searched`, what holds the tensors then.
+        Raises: Refusal, PruningError, LayoutError; OSError of the store.
         """
         self._reader.leave_out(prepared.skipped, is_sent=not self._request.leaves_out_skipped)
         described_bytes = prepared.file.header_bytes + self._request.options_bytes
         buffers = Buffers(prepared.peak_bytes, pinned=self._worker.is_gpu)
-        received = self._reader.parameters(prepared.file.tensors, prepared.plan, buffers, spool)
+        received = self._reader.parameters(prepared.file.tensors, prepared.plan, buffers, store)
         known = NOTHING_KNOWN
-        if spool is not None:
-            search = CutSearches(prepared, spool, buffers, self._worker)
+        if store is not None:
+            search = CutSearches(prepared, store, buffers, self._worker)
             with self._stage("receive"):
                 await search.first(received)
             with self._stage("search"):

@@ -59,11 +59,6 @@ class Prepared:
     parts: list[object]
 
     @property
-    def spool_bytes(self) -> int:
-        """The size of the tensors, if they are read several times; else 0."""
-        return self.file.buffer_bytes if self.plan.searched else 0
-
-    @property
     def result_bytes(self) -> int | None:
         """The size of the result's file; None if there is none, or its size is not known yet."""
         return len(self.header) + sum(spec.nbytes for spec in self.plan.results) if self.header else None

@@ -26,9 +26,10 @@ from pruning_service.resources.device_faults import DeviceFaults
 from pruning_service.resources.engine_worker import EngineWorker
 from pruning_service.resources.memory_budget import Budget, Reservation
 from pruning_service.resources.memory_estimate import expressions_bytes, options_bytes
-from pruning_service.resources.spool import Spool, SpoolDirectory
+from pruning_service.resources.spool import SpoolDirectory
 from pruning_service.resources.threads import run_in_thread_if_large, wait_for_disk
 from pruning_service.status import Refusal, drop_tracebacks, failure, refusal_of
+from pruning_service.streams.byte_streams import TensorStore
 from pruning_service.streams.tensor_reader import HeaderLimits
 
 _log: Final = logging.getLogger(__name__)
@@ -110,16 +111,17 @@ class PruneCall:
         await reservation.keep(expressions_bytes(request.expressions))
         pipeline = Pipeline(request, self._requests, self._responses, self._resources.worker)
         prepared = await pipeline.prepare(self._resources.limits, reservation, self._resources.version)
-        if self._resources.spool is not None and not reservation.can_hold(prepared.peak_bytes):
+        can_read_again = self._requests.rereadable is not None or self._resources.spool is not None
+        if can_read_again and not reservation.can_hold(prepared.peak_bytes):
             prepared = await pipeline.prepare_to_read_again() or prepared
         self._note_size(prepared)
         if request.digests and prepared.output.has_file:
             self._responses.take_digest()
         if prepared.output.takes_weights:
             await reservation.grow(prepared.peak_bytes)
-            async with self._spool(prepared) as spool:
+            async with self._store(prepared) as store:
                 await self._send_plan(prepared)
-                await self._send_report(await pipeline.prune(prepared, spool), prepared)
+                await self._send_report(await pipeline.prune(prepared, store), prepared)
         else:
             await self._send_plan(prepared)
             await pipeline.end("format PLAN ends after the header")
@@ -127,24 +129,27 @@ class PruneCall:
         await self._responses.drained()
 
     @asynccontextmanager
-    async def _spool(self, prepared: Prepared) -> AsyncIterator[Spool | None]:
-        """Yield a file for the tensors if they are read several times. Raises: Refusal if there is no room for it."""
-        directory, size = self._resources.spool, prepared.spool_bytes
-        if directory is None or not size:
+    async def _store(self, prepared: Prepared) -> AsyncIterator[TensorStore | None]:
+        """Yield where tensors that are read several times are. Raises: Refusal if there is no room on the disk."""
+        if not prepared.plan.searched:
             yield None
-            return
-        with ExitStack() as stack:
-            yield await wait_for_disk(partial(stack.enter_context, directory.spool(size)), size)
+        elif (rereadable := self._requests.rereadable) is not None:
+            yield rereadable.again(prepared.skipped)
+        elif (directory := self._resources.spool) is not None:
+            size = prepared.file.buffer_bytes
+            with ExitStack() as stack:
+                yield await wait_for_disk(partial(stack.enter_context, directory.spool(size)), size)
 
     def _note_size(self, prepared: Prepared) -> None:
         self.tensors = max(1, len(prepared.file.tensors))
         self.parts = prepared.parts
 
     async def _send_plan(self, prepared: Prepared) -> None:
+        is_spooled = bool(prepared.plan.searched) and self._requests.rereadable is None
         last = pb.Plan(
             request_id=self.request_id,
             peak_bytes=prepared.peak_bytes,
-            spool_bytes=prepared.spool_bytes,
+            spool_bytes=prepared.file.buffer_bytes if is_spooled else 0,
             result_bytes=prepared.result_bytes,
             seed=prepared.plan.recipe.seed,
             device=self._resources.worker.device,

@@ -1,6 +1,6 @@
 """Where the bytes of a checkpoint come from and where those of its result go: a stream, a file, memory."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeAlias
 
 Reserve: TypeAlias = Callable[[int], Awaitable[None]]
@@ -30,3 +30,20 @@ class ByteSink(Protocol):
 
     async def nearly_drained(self) -> None:
         """Wait until hardly any bytes are held."""
+
+
+class TensorStore(Protocol):
+    """Where the tensors of a call are, to be read again: bytes in the order in which they were received."""
+
+    def append(self, tensor: memoryview) -> None:
+        """Take the bytes of a tensor, which follow those of all before. Raises: OSError."""
+
+    def read_into(self, tensor: memoryview, begin: int) -> None:
+        """Fill a tensor with the bytes from `begin` on. Raises: OSError."""
+
+
+class RereadableSource(Protocol):
+    """A source whose bytes can be had again, as those of a file can."""
+
+    def again(self, skipped: Sequence[tuple[int, int]]) -> TensorStore:
+        """Return what follows the header as a store. `skipped`: ranges of it that are not needed and do not count."""

@@ -27,6 +27,8 @@ AHEAD_BYTES: Final = 256 * 1024
 class RequestStream:
     """What the client sends: a `ByteSource` once `options` has been read. `digest` is of all data, if asked for."""
 
+    rereadable: Final = None
+
     def __init__(
         self,
         requests: AsyncIterator[bytes],

@@ -21,11 +21,10 @@ from pruning_proto.safetensors import header as safetensors_header
 from pruning_proto.safetensors.header import PREFIX_BYTES, Layout, TensorEntry
 from pruning_service.resources.memory_budget import Reservation
 from pruning_service.resources.memory_estimate import HEADER_COST
-from pruning_service.resources.spool import Spool
 from pruning_service.resources.threads import run_in_thread_if_large, wait_for_disk
 from pruning_service.status import Refusal
 from pruning_service.streams.buffers import Buffers
-from pruning_service.streams.byte_streams import ByteSource
+from pruning_service.streams.byte_streams import ByteSource, TensorStore
 from pruning_service.streams.skipped_ranges import ByteRange, SkippedRanges
 
 MANY_BYTES: Final = 64 * 1024
@@ -84,18 +83,18 @@ class TensorReader:
             self._expected_bytes -= sum(end - begin for begin, end in skipped)
 
     async def parameters(
-        self, entries: tuple[TensorEntry, ...], plan: Plan, buffers: Buffers, spool: Spool | None = None
+        self, entries: tuple[TensorEntry, ...], plan: Plan, buffers: Buffers, store: TensorStore | None = None
     ) -> AsyncGenerator[ReceivedParameter, None]:
-        """Yield each parameter as soon as it is complete; `entries` are the header's. `spool`: takes every tensor.
+        """Yield each parameter as soon as it is complete; `entries` are the header's. `store`: takes every tensor.
 
-        Raises: Refusal; OSError of the spool.
+        Raises: Refusal; OSError of the store.
         """
         users_by_tensor = await run_in_thread_if_large(partial(users_of, plan.parameters), self._header_bytes)
         for entry in entries:
             memory = buffers.take(entry.end - entry.begin)
             await self._fill(memory.data)
-            if spool is not None:
-                await wait_for_disk(partial(spool.append, memory.data), len(memory))
+            if store is not None:
+                await wait_for_disk(partial(store.append, memory.data), len(memory))
             tensor = Buffer.from_bytes(memory, entry.dtype, entry.shape)
             users = deque(users_by_tensor.pop(entry.name))
             while users:

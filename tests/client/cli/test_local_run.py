@@ -153,6 +153,28 @@ def test_model_beyond_the_memory_limit_is_refused(file: Path) -> None:
     assert out.read_bytes() == b"old"
 
 
+def test_global_rule_reads_shards_again_that_do_not_fit(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    random = np.random.default_rng(4)
+    names = [f"layers.{index}.weight" for index in range(8)]
+    for part in range(2):
+        tensors = {
+            name: ("F32", (2048, 1024), random.standard_normal(1 << 21).astype("<f4").tobytes())
+            for name in names[part::2]
+        }
+        written(folder / f"model-0000{part + 1}-of-00002.safetensors", checkpoint(tensors))
+    index = {name: f"model-0000{at % 2 + 1}-of-00002.safetensors" for at, name in enumerate(names)}
+    shards = written(folder / "model.safetensors.index.json", json.dumps({"weight_map": index}).encode())
+    results = []
+    for out, settings in (("held", {}), ("again", {"PRUNING_MEMORY_BYTES": str(80 << 20)})):
+        done = prune("run", shards, "-o", tmp_path / out, *L1, "--global", "--json", **settings)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert ("search" in json.loads(done.stdout)["seconds"]) == (out == "again")
+        results.append((tmp_path / out).read_bytes())
+    assert results[0] == results[1]
+
+
 @pytest.mark.parametrize(
     ("setting", "value", "message"),
     [

@@ -15,6 +15,7 @@ from pruning_service.local import LocalSettings
 from pruning_service.local_settings import SettingsError
 from pruning_service.resources.spool import SpoolDirectory
 from pruning_service.status import Refusal
+from pruning_service.streams.source_store import SourceStore
 from tests.servers import ServerProcess, running_server
 from tests.service import raw
 from tests.service.raw import Outcome, file, l1
@@ -169,6 +170,18 @@ def test_spool_gives_back_what_it_took(tmp_path: Path) -> None:
 def test_folder_that_cannot_be_written_to_is_refused_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="PRUNING_SPOOL_DIR: no file can be made in"):
         SpoolDirectory(tmp_path / "missing", MIB)
+
+
+@pytest.mark.parametrize("skipped", [[], [(3, 5)], [(0, 2), (4, 9), (20, 30)]], ids=["none", "one", "several"])
+def test_source_is_read_again_without_what_is_skipped(skipped: list[tuple[int, int]]) -> None:
+    content = bytes(range(40))
+    store = SourceStore(lambda ranges: (memoryview(content)[begin:end] for begin, end in ranges), skipped)
+    counted = bytes(byte for at, byte in enumerate(content) if not any(begin <= at < end for begin, end in skipped))
+    for begin in range(len(counted)):
+        for end in range(begin, len(counted) + 1):
+            found = bytearray(end - begin)
+            store.read_into(memoryview(found), begin)
+            assert found == counted[begin:end]
 
 
 def test_local_runs_spool_too(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Parameters that are read again from the file in which their tensors wait."""
+"""Parameters whose tensors are read again."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import partial
@@ -7,14 +7,14 @@ from pruning_engine.buffer import Buffer
 from pruning_engine.execution.parameters import ReceivedParameter
 from pruning_engine.planning.plan import PlannedParameter
 from pruning_proto.safetensors.header import TensorEntry
-from pruning_service.resources.spool import Spool
 from pruning_service.resources.threads import wait_for_disk
 from pruning_service.streams.buffers import Buffers
+from pruning_service.streams.byte_streams import TensorStore
 from pruning_service.streams.tensor_reader import users_of
 
 
-async def spooled_parameters(
-    spool: Spool,
+async def parameters_again(
+    store: TensorStore,
     entries: Sequence[TensorEntry],
     parameters: Sequence[PlannedParameter],
     needs: Callable[[PlannedParameter], bool],
@@ -22,7 +22,7 @@ async def spooled_parameters(
 ) -> AsyncGenerator[ReceivedParameter, None]:
     """Yield each parameter that is needed as soon as it is complete; no other tensors are read.
 
-    `entries`: of all tensors in the file, in the order in which they were written. Raises: OSError.
+    `entries`: of all tensors that were received, in their order. Raises: OSError.
     """
     users = users_of([parameter for parameter in parameters if needs(parameter)])
     begin = 0
@@ -30,7 +30,7 @@ async def spooled_parameters(
         size = entry.end - entry.begin
         if entry.name in users:
             memory = buffers.take(size)
-            await wait_for_disk(partial(spool.read_into, memory.data, begin), size)
+            await wait_for_disk(partial(store.read_into, memory.data, begin), size)
             tensor = Buffer.from_bytes(memory, entry.dtype, entry.shape)
             for received in users.pop(entry.name):
                 received.tensors[entry.name] = tensor
