@@ -106,3 +106,54 @@ def test_fewer_experts_than_a_token_takes_write_nothing(server: ServerProcess, t
     with Client(server.address) as client, pytest.raises(MismatchError, match="keep at least 2"):
         prune_folder(client, tmp_path / "model", tmp_path / "small", rules.drop_experts("0-4"))
     assert not (tmp_path / "small").exists()
+
+
+BLOCK = (8, 8)
+
+
+def fp8_folder(family: str, folder: Path) -> Path:
+    """Save a model as DeepSeek-V3 and Qwen3 ship theirs: FP8 projections with a scale for each block of a weight."""
+    moe(family).save_pretrained(folder)
+    tensors: Tensors = {}
+    for name, weight in load_file(folder / "model.safetensors").items():
+        tensors[name] = weight
+        if name.endswith("proj.weight") and all(size % 8 == 0 for size in weight.shape):
+            counts = [size // block for size, block in zip(weight.shape, BLOCK, strict=True)]
+            tensors[name] = (weight * 64).to(torch.float8_e4m3fn)
+            tensors[f"{name}_scale_inv"] = torch.exp2(torch.randint(-8, -4, counts).float())
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    config["quantization_config"] = {
+        "quant_method": "fp8",
+        "activation_scheme": "dynamic",
+        "weight_block_size": list(BLOCK),
+        "modules_to_not_convert": sorted(
+            name.removesuffix(".weight") for name in tensors if f"{name}_scale_inv" not in tensors
+        ),
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def dequantized(folder: Path) -> transformers.PreTrainedModel:
+    """Load an FP8 model on the CPU, whose kernels for FP8 transformers does not have: in fp32."""
+    plain = transformers.FineGrainedFP8Config(dequantize=True)
+    model, found = transformers.AutoModelForCausalLM.from_pretrained(  # type: ignore[misc]
+        folder, quantization_config=plain, dtype=torch.float32, output_loading_info=True
+    )
+    assert {kind: names for kind, names in found.items() if names} == {}
+    return model.eval()  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("family", ["qwen3_moe", "deepseek_v3"])
+def test_fp8_folder_without_experts_computes_as_with_a_masked_router(
+    server: ServerProcess, tmp_path: Path, family: str
+) -> None:
+    torch.manual_seed(0)
+    folder = fp8_folder(family, tmp_path / "model")
+    with Client(server.address) as client:
+        prune_folder(client, folder, tmp_path / "small", rules.drop_experts(REMOVED))
+    small = load_file(tmp_path / "small" / "model.safetensors")
+    assert {each.dtype for name, each in small.items() if ".experts." in name} == {torch.float8_e4m3fn, torch.float32}
+    full = logits_without(dequantized(folder), REMOVED)
+    torch.testing.assert_close(logits(dequantized(tmp_path / "small")), full, rtol=1e-5, atol=1e-5)

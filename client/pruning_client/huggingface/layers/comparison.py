@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from pruning_client.huggingface.layers.fields import INDICES
+
 _NUMBER: Final = re.compile(r"layer_?(?:idx|id|index|number|num)$|^idx$|drop|^training$")
 """Attributes that are the layer's own number, or for training only: the rate of dropped paths grows with the depth."""
 
@@ -95,10 +97,17 @@ def _changed_lists(before: Any, after: Any, units: int, kept: Sequence[int]) -> 
     for name in sorted({*vars(before), *_DERIVED}):
         old, new = getattr(before, name, None), getattr(after, name, None)
         if isinstance(old, list) and isinstance(new, list) and (len(old), len(new)) == (units, len(kept)):
-            expected = [old[layer] for layer in kept]
+            expected = _of_kept_layers(name, old, kept)
             if new != expected:
                 yield f"{name} of the config is {new}, and should be {expected}"
     for part in getattr(before, "sub_configs", {}):
         inner = getattr(before, part, None), getattr(after, part, None)
         if None not in inner:
             yield from _changed_lists(*inner, units, kept)
+
+
+def _of_kept_layers(name: str, value: Sequence[Any], kept: Sequence[int]) -> list[Any]:
+    """Return what a list of a config says of the layers that are left: their new numbers, or an entry for each."""
+    if name in INDICES:
+        return [kept.index(layer) for layer in value if layer in kept]
+    return [value[layer] for layer in kept]

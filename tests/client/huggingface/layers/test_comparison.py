@@ -83,3 +83,12 @@ def test_the_child_process_compares_layers() -> None:
         found = check.misfits(before, described(TYPES[:2]), [Removal("model.layers", 3, (1, 2))])
     assert found is not None
     assert WRONG_LAYER in found
+
+
+def test_numbers_of_all_layers_are_renumbered() -> None:
+    before, after = model(TYPES), model(TYPES[:2])
+    before.config.moe_layers, after.config.moe_layers = [0, 1, 2], [0, 1]
+    assert list(changed_layers(before, after, [{"units": 3, "kept": [0, 2]}])) == []
+    after.config.moe_layers = [0, 2]
+    (found,) = changed_layers(before, after, [{"units": 3, "kept": [0, 2]}])
+    assert found == "moe_layers of the config is [0, 2], and should be [0, 1]"
