@@ -24,7 +24,6 @@ from pruning_service.resources.device_faults import DeviceFaults
 from pruning_service.resources.devices import DeviceError, find_device, use_kernels
 from pruning_service.resources.engine_worker import EngineWorker
 from pruning_service.resources.memory_budget import Budget
-from pruning_service.resources.spool import spool_directory
 from pruning_service.status import Refusal
 from pruning_service.streams.byte_streams import Reserve
 from pruning_service.streams.digest import Digest
@@ -92,7 +91,6 @@ async def _prune(source: "_Source", sink: "_Sink", settings: LocalSettings, work
         faults=DeviceFaults(worker.device),
         limits=HeaderLimits(header_bytes=settings.header_bytes, max_tensors=settings.max_tensors),
         version=version(DISTRIBUTION),
-        spool=spool_directory(settings.spool_dir, settings.spool_bytes),
     )
     await PruneCall(source, sink, sink, secrets.token_hex(8), resources).run()
 

@@ -15,8 +15,9 @@ from pruning_service.local_settings import PREFIX, LocalSettings, default_memory
 _SERVERS_ONLY: Final = (
     *("PRUNING_LISTEN", "PRUNING_METRICS_LISTEN", "PRUNING_HEALTH_LISTEN"),
     *("PRUNING_TLS_", "PRUNING_TOKEN_FILE", "PRUNING_ALLOW_PLAINTEXT"),
+    "PRUNING_SPOOL_",
 )
-"""What the variables of ports and their protection begin with. A local run has no port."""
+"""What the variables of ports, their protection and spool files begin with. A local run has no port, and the file."""
 
 _MAX_TENSORS: Final = HEADER_BYTES_CEILING // 50
 """More than a header of the format's largest size can hold: no entry takes less than 50 bytes. The limits of a server
@@ -24,7 +25,7 @@ protect it from its callers; a local run reads whatever the format allows."""
 
 
 def read_local_settings(environment: Mapping[str, str]) -> LocalSettings:
-    """Return the settings of a local run from `PRUNING_*` variables; those of ports and their protection are ignored.
+    """Return the settings of a local run from `PRUNING_*` variables; those of a server alone are ignored.
 
     The header may be as large as the format allows, unless a variable limits it.
 

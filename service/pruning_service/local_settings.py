@@ -57,8 +57,6 @@ class LocalSettings:
     kernels: str = "auto"
     threads: int
     memory_bytes: int
-    spool_dir: Path | None = None
-    spool_bytes: int = 64 << 30
     header_bytes: int = limits.HEADER_BYTES
     max_tensors: int = 200_000
     max_calls: int = 256

@@ -33,7 +33,7 @@ from pruning_service.resources.engine_worker import EngineWorker
 from pruning_service.resources.garbage_collection import collect_between_calls
 from pruning_service.resources.memory_budget import Budget
 from pruning_service.resources.process_memory import trim_when_idle
-from pruning_service.resources.spool import spool_directory
+from pruning_service.resources.spool import SpoolDirectory
 from pruning_service.rpc.authentication import AuthInterceptor
 from pruning_service.rpc.concurrency_limit import ConcurrencyLimiter
 from pruning_service.rpc.first_message import FirstMessageLimits
@@ -45,6 +45,9 @@ from pruning_service.status import Refusal
 from pruning_service.streams.tensor_reader import HeaderLimits
 
 DISTRIBUTION: Final = "pruning-service"
+
+
+_SPOOL_HINT: Final = "; most global ones do, too, if the server has a folder for spool files (PRUNING_SPOOL_DIR)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +148,12 @@ def _resources(settings: Settings) -> CallResources:
     use_kernels(settings.kernels)
     device = find_device(settings.device)
     return CallResources(
-        budget=Budget(settings.memory_bytes, settings.queue_seconds),
+        budget=Budget(settings.memory_bytes, settings.queue_seconds, "" if settings.spool_dir else _SPOOL_HINT),
         worker=EngineWorker(device),
         faults=DeviceFaults(device),
         limits=HeaderLimits(header_bytes=settings.header_bytes, max_tensors=settings.max_tensors),
         version=version(DISTRIBUTION),
-        spool=spool_directory(settings.spool_dir, settings.spool_bytes),
+        spool=None if settings.spool_dir is None else SpoolDirectory(settings.spool_dir, settings.spool_bytes),
     )
 
 

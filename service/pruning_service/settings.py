@@ -117,7 +117,7 @@ class Settings(BaseSettings):
         "are refused.",
     )
     spool_bytes: int = whole(
-        LocalSettings.spool_bytes,
+        64 * 1024 * limits.MIB,
         "The most that these files take together. A call that needs more is refused before its body is read, as for "
         "`PRUNING_MEMORY_BYTES`.",
         "bytes",
@@ -234,8 +234,6 @@ class Settings(BaseSettings):
             kernels=self.kernels,
             threads=self.threads,
             memory_bytes=self.memory_bytes,
-            spool_dir=self.spool_dir,
-            spool_bytes=self.spool_bytes,
             header_bytes=self.header_bytes,
             max_tensors=self.max_tensors,
             max_calls=self.max_calls,

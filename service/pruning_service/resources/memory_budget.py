@@ -14,10 +14,11 @@ from pruning_service.status import Refusal
 
 
 class Budget:
-    """A number of bytes that calls share. Belongs to one event loop."""
+    """A number of bytes that calls share. Belongs to one event loop. `hint`: ends the refusal of what can never fit."""
 
-    def __init__(self, total_bytes: int, queue_seconds: float) -> None:
+    def __init__(self, total_bytes: int, queue_seconds: float, hint: str = "") -> None:
         self.total_bytes = total_bytes
+        self.hint = hint
         self.reserved_bytes = 0
         self._queue_seconds = queue_seconds
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
@@ -107,8 +108,8 @@ class Reservation:
             raise Refusal(
                 reason=Reason.MODEL_TOO_LARGE,
                 message=f"the call needs {to_bytes:,} bytes of memory, and the server may hold "
-                f"{self._budget.total_bytes:,} (PRUNING_MEMORY_BYTES); rules of local scope need less than global "
-                "ones, and most global ones do, too, on a server with a folder for spool files (PRUNING_SPOOL_DIR)",
+                f"{self._budget.total_bytes:,} (PRUNING_MEMORY_BYTES); rules of local scope need less than global ones"
+                f"{self._budget.hint}",
                 metadata={"needed_bytes": str(to_bytes), "budget_bytes": str(self._budget.total_bytes)},
             )
         if to_bytes > self.held_bytes:

@@ -97,11 +97,6 @@ class SpoolDirectory:
             self.used_bytes += size
 
 
-def spool_directory(folder: Path | None, total_bytes: int) -> SpoolDirectory | None:
-    """Return a folder for spool files; None if there is none. Raises: SettingsError."""
-    return None if folder is None else SpoolDirectory(folder, total_bytes)
-
-
 def _allocate(file: BinaryIO, size: int) -> None:
     """Reserve the bytes of a file. Raises: Refusal NO_ROOM; OSError."""
     try:

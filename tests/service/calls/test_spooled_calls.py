@@ -1,7 +1,7 @@
 """Calls that do not fit into memory: their tensors wait in a file, and the result is the same."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -184,7 +184,7 @@ def test_source_is_read_again_without_what_is_skipped(skipped: list[tuple[int, i
             assert found == counted[begin:end]
 
 
-def test_local_runs_spool_too(tmp_path: Path) -> None:
+def test_local_runs_read_again() -> None:
     results: list[bytes] = []
     plans: list[pb.Plan] = []
 
@@ -198,12 +198,17 @@ def test_local_runs_spool_too(tmp_path: Path) -> None:
         yield from (CONTENT[at : at + MIB] for at in range(0, len(CONTENT), MIB))
 
     options = raw.options(CONTENT, rules=[GLOBAL], output=pb.OUTPUT_FORM_MASK).options
-    for settings in (
-        LocalSettings(threads=1, memory_bytes=MEMORY_BYTES, spool_dir=tmp_path),
-        LocalSettings(threads=1, memory_bytes=16 * MEMORY_BYTES),
-    ):
-        results.append(b"")
-        local.prune(options, pieces(), receive, settings)
-    assert [plan.spool_bytes > 0 for plan in plans] == [True, False]
+    header_bytes = 8 + int.from_bytes(CONTENT[:8], "little")
+    asked: list[tuple[int, int]] = []
+
+    def again(ranges: Sequence[tuple[int, int]]) -> Iterator[memoryview]:
+        asked.extend(ranges)
+        yield from (memoryview(CONTENT)[header_bytes + begin : header_bytes + end] for begin, end in ranges)
+
+    for memory_bytes in (MEMORY_BYTES, 16 * MEMORY_BYTES):
+        local.prune(options, pieces(), receive, LocalSettings(threads=1, memory_bytes=memory_bytes), again)
+    assert [plan.spool_bytes for plan in plans] == [0, 0]
+    assert plans[0].peak_bytes < MEMORY_BYTES < plans[1].peak_bytes
+    assert len(asked) == 2 * TENSORS + 1  # to count and to prune; what no rule selects is read once more
     whole = b"".join(results)
     assert whole[: len(whole) // 2] == whole[len(whole) // 2 :]
