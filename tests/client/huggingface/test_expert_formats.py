@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -135,14 +136,13 @@ def fp8_folder(family: str, folder: Path) -> Path:
     return folder
 
 
-def dequantized(folder: Path) -> transformers.PreTrainedModel:
+def dequantized(folder: Path) -> Any:
     """Load an FP8 model on the CPU, whose kernels for FP8 transformers does not have: in fp32."""
     plain = transformers.FineGrainedFP8Config(dequantize=True)
-    model, found = transformers.AutoModelForCausalLM.from_pretrained(  # type: ignore[misc]
-        folder, quantization_config=plain, dtype=torch.float32, output_loading_info=True
-    )
+    load: Any = transformers.AutoModelForCausalLM.from_pretrained
+    model, found = load(folder, quantization_config=plain, dtype=torch.float32, output_loading_info=True)
     assert {kind: names for kind, names in found.items() if names} == {}
-    return model.eval()  # type: ignore[no-any-return]
+    return model.eval()
 
 
 @pytest.mark.parametrize("family", ["qwen3_moe", "deepseek_v3"])

@@ -119,6 +119,8 @@ FAMILIES: Final[Mapping[str, Mapping[str, Any]]] = {
     "hunyuan_v1_moe": {"num_experts": EXPERTS, "moe_topk": 2},
     "hy_v3": _ONE_SHARED,
     "hy_v4": {**_ROUTED, **_LATENT, **_INDEXED},
+    "inkling_text": {**_ROUTED, "n_shared_experts": 2, "mlp_layer_types": ["dense", "sparse"]},
+    "inkling2_text": {**_ROUTED},
     "jamba": {
         "num_experts": EXPERTS,
         "num_experts_per_tok": 2,

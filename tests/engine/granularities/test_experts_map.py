@@ -168,6 +168,21 @@ def test_experts_without_weights_keep_their_rows() -> None:
     assert {"router.classifier.weight", "router.e_score_correction_bias"} < dims(one).keys()
 
 
+def test_rows_of_shared_experts_stay_in_the_router() -> None:
+    shapes = under("mlp", STACKED["llama4"] | {"gate.weight": (E + 2, H), "gate.e_score_correction_bias": (E,)})
+    shapes = {name: shape for name, shape in shapes.items() if "router" not in name}
+    shapes |= under("mlp.shared_experts", {"up_proj": (2, I, H), "down_proj": (2, H, I)})
+    (one,) = found(shapes)
+    assert (one.group.units, one.routers) == (E, ("gate.weight",))
+    assert {"gate.weight", "gate.e_score_correction_bias"} < dims(one).keys()
+
+
+def test_experts_that_are_found_by_product_keys_are_refused() -> None:
+    tables = {"down_embed.weight": (16, H), "up_embed.weight": (16, H), "router_gate.weight": (8, H)}
+    with pytest.raises(MismatchError, match=r"experts of one row each \(Doge\).*or remove layers"):
+        found(under("model.layers.0.mlp", tables))
+
+
 MTP = {**numbered("model.layers.0.mlp"), **numbered("model.layers.1.mlp"), "model.layers.1.eh_proj.weight": (H, 2 * H)}
 
 
@@ -189,13 +204,18 @@ def test_prediction_layers_are_chosen_by_the_map(find, names: list[str]) -> None
     [
         ({"gate.tid2eid": (50, 2)}, "'mlp'.*gate.tid2eid are numbers of experts"),
         ({"thresholds": (E,)}, r"thresholds of shape \[6\] has the size of the 6 experts"),
+        (
+            {"gate.weight": (E + 2, H), "thresholds": (E,)}
+            | under("shared_experts", {"up_proj": (2, I, H), "down_proj": (2, H, I)}),
+            r"thresholds of shape \[6\] has the size of the 6 experts",
+        ),
         ({"gate.weight": (E + 2, H)}, "tensors of 6 experts and a router of 8 rows.* all files together"),
         ({"gate.weight": (E, H), "router.weight": (E, H)}, "gate.weight and router.weight may be its router"),
         ({"experts.7.up_proj.weight": (I, H)}, "expert 7 and none of expert 6"),
         ({"experts.6.extra.weight": (I, H)}, "experts 0 and 6 have different tensors: '.*weight'"),
         ({"vision_experts.0.w1.weight": (I, H)}, "it has two lists, 'mlp.experts' and 'mlp.vision_experts'"),
     ],
-    ids=["hash", "unknown", "rows", "routers", "gap", "unlike", "lists"],
+    ids=["hash", "unknown", "unknown beside shared", "rows", "routers", "gap", "unlike", "lists"],
 )
 def test_blocks_that_are_not_understood_are_refused(changed: dict[str, Shape], wrong: str) -> None:
     with pytest.raises(MismatchError, match=wrong):

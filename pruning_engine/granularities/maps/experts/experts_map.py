@@ -11,7 +11,7 @@ from typing import Final
 from pruning_engine.granularities.channel_groups import ChannelGroup, ChannelSlice
 from pruning_engine.granularities.maps.blocks import Blocks, Shapes
 from pruning_engine.granularities.maps.experts.expert_stacks import ExpertStack, below, expert_stacks
-from pruning_engine.granularities.maps.experts.refusals import refuse_block
+from pruning_engine.granularities.maps.experts.refusals import refuse_block, refuse_product_keys
 from pruning_engine.granularities.maps.experts.routers import corrections_beside, layer_of, router_of, router_rows
 from pruning_engine.granularities.maps.found import Found
 
@@ -44,6 +44,7 @@ def experts_of_mtp(shapes: Shapes, head_dim: int | None, path: str) -> Iterator[
 
 def _stacks(blocks: Blocks, path: str) -> Iterator[ExpertStack]:
     """Return the experts of each block, which has one list of them."""
+    refuse_product_keys(blocks, path)
     seen: dict[str, str] = {}
     for stack in expert_stacks(blocks):
         if stack.numbered or stack.weights or len(stack.stacked) > 1:

@@ -31,7 +31,10 @@ _NOT_OF_EXPERTS: Final = (
 """Parts of the names of tensors that never have one entry per expert, whatever their sizes."""
 
 _WITH_MORE_ROWS: Final = ("router.classifier.weight", "router_mlp.out_proj.weight")
-"""Routers that also choose experts without weights (LongCat, Zaya): their rows follow those of the experts."""
+"""Routers that also choose experts without weights (LongCat, Zaya): their rows follow those of the experts.
+
+So do rows of shared experts that a router weighs (Inkling): as many as there are shared experts in one tensor.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +48,19 @@ class Router:
 def router_of(blocks: Blocks, stack: ExpertStack, experts: int, path: str) -> Router:
     """Return what has one entry per expert beside them. Raises: MismatchError naming the tensor at fault."""
     others = dict(_others(blocks, stack))
-    rows = _rows(others, stack, experts, path)
-    coupled = {tail: shape for tail, shape in others.items() if rows in shape and _is_known(tail)}
+    rows = _rows(others, stack, experts, _shared_experts(blocks, stack), path)
+    coupled = {tail: shape for tail, shape in others.items() if {rows, experts} & {*shape} and _is_known(tail)}
     for tail in others.keys() - coupled.keys():
-        _check_uncoupled(tail, others[tail], rows, stack, path)
+        for size in {rows, experts}:
+            _check_uncoupled(tail, others[tail], size, stack, path)
     weights = [tail for tail, shape in coupled.items() if _is_weight(tail, shape)]
     if not weights:
         known = "known names end in gate, router, router.layer or gate.wg, and .weight"
         refuse_block(stack.block, "", path, f"it has no router with {rows} rows; {known}")
     if len(weights) > 1:
         refuse_block(stack.block, weights[1], path, f"either of {' and '.join(weights)} may be its router")
-    return Router(tuple(_tie(tail, shape, rows, stack, path) for tail, shape in coupled.items()), weights[0])
+    sizes = {tail: rows if rows in shape else experts for tail, shape in coupled.items()}
+    return Router(tuple(_tie(tail, coupled[tail], size, stack, path) for tail, size in sizes.items()), weights[0])
 
 
 def corrections_beside(blocks: Blocks, stack: ExpertStack, experts: int) -> tuple[str, ...]:
@@ -93,11 +98,19 @@ def _others(blocks: Blocks, stack: ExpertStack) -> Iterator[tuple[str, Shape]]:
             yield tail, shape
 
 
-def _rows(others: dict[str, Shape], stack: ExpertStack, experts: int, path: str) -> int:
-    """Return the rows of the router: more than there are experts if it knows others without weights."""
+def _shared_experts(blocks: Blocks, stack: ExpertStack) -> int:
+    """Return how many shared experts a block has that are stacked in one tensor; 0 if there are none."""
+    shared = (shape for tail, shape in blocks.others(stack.block, ()) if is_shared(tail) and len(shape) > 2)
+    return next((shape[0] for shape in shared), 0)
+
+
+def _rows(others: dict[str, Shape], stack: ExpertStack, experts: int, shared: int, path: str) -> int:
+    """Return the rows of the router: more than there are experts if it knows others without weights, or weighs the
+    shared ones too.
+    """
     for tail, shape in others.items():
         if _is_weight(tail, shape) and experts not in shape and shape[0] > experts:
-            if tail.endswith(_WITH_MORE_ROWS):
+            if tail.endswith(_WITH_MORE_ROWS) or shape[0] == experts + shared:
                 return shape[0]
             text = f"it has the tensors of {experts} experts and a router of {shape[0]} rows"
             refuse_block(
