@@ -1,6 +1,7 @@
 """What a rule does after it has decided what is pruned: swaps improve the mask, an update changes what remains."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -41,20 +42,19 @@ def _swapped(rule: Rule, swaps: Swaps, state: ParameterState, outcome: Outcome) 
     layer, layout = state.layer, state.layer.layout
     keep = layout.to_matrices(flags_of(outcome.mask, state.backend))
     before = layout.to_matrices(flags_of(state.mask, state.backend))
-    group = rule.granularity.m if isinstance(rule.granularity, NOfM) else None
-    found = [
-        swap(
-            layer.weight[index],
-            keep[index],
-            gram,
-            steps=swaps.steps or _STEPS,
-            candidates=swaps.candidates or _CANDIDATES,
-            group=group,
-            frozen=~before[index],
-        )
-        for index, gram in enumerate(layer.grams)
-    ]
-    swapped = np.stack(found)
+    search = partial(swap, steps=swaps.steps or _STEPS, candidates=swaps.candidates or _CANDIDATES)
+    order = None
+    if isinstance(rule.granularity, NOfM):
+        search = partial(search, group=rule.granularity.m)
+        order = rule.granularity.order_of(state.planned)
+    swapped = np.empty_like(keep)
+    for index, gram in enumerate(layer.grams):
+        weight, kept, frozen = layer.weight[index], keep[index], ~before[index]
+        if order is None:
+            swapped[index] = search(weight, kept, gram, frozen=frozen)
+        else:
+            found = search(weight[:, order], kept[:, order], gram.in_order(order), frozen=frozen[:, order])
+            swapped[index][:, order] = found
     is_same = bool((swapped == keep).all())
     if is_same:
         return outcome

@@ -14,6 +14,7 @@ from pruning_engine.granularities.granularity import Granularity
 from pruning_engine.granularities.nothing_pruned import NothingPruned
 from pruning_engine.granularities.ranking import Ranking, RankingContext
 from pruning_engine.granularities.rankings.group_ranking import GroupRanking
+from pruning_engine.kernels.backend import Integers
 from pruning_engine.kernels.group_layout import GroupLayout, groups_along
 from pruning_engine.kernels.input_matrix import UnfitInputDimError, input_layout
 from pruning_engine.methods.choices import Choice, given, n_of_m
@@ -107,8 +108,14 @@ class NOfM(Granularity):
         except UnfitInputDimError:
             return False
         dim = self.dim_of(shape, input_dim) % len(shape)
-        is_last_of_kernel = layout.positions > 1 and dim == len(shape) - 1
-        return is_last_of_kernel or (layout.positions == 1 and dim == layout.input_dim)
+        return dim == layout.input_dim or (layout.positions > 1 and dim > layout.input_dim)
+
+    def order_of(self, parameter: DescribedParameter) -> Integers | None:
+        """Return the columns of a parameter's matrices in the order of its groups of inputs; None: as they are."""
+        if not self.groups_inputs(parameter.name, parameter.shape, parameter.input_dim):
+            return None
+        layout = input_layout(parameter.name, parameter.shape, parameter.input_dim or 0)
+        return layout.order_along(self.dim_of(parameter.shape, parameter.input_dim) % len(parameter.shape))
 
     def ranking_bytes(self, score: Score, parameter: DescribedParameter, scope: Scope) -> int:  # noqa: ARG002
         """Return the bytes of the score, and of one flag per entry where groups are not contiguous."""
@@ -127,7 +134,7 @@ class NOfM(Granularity):
         """Return the pattern for each matrix; of a tensor that is left as it is, its mask."""
         if self._layout(context.members[0]) is None:
             return list(map(given, flags))
-        return [n_of_m(self.n, self.m)] * len(flags)
+        return [n_of_m(self.n, self.m, self.order_of(context.members[0]))] * len(flags)
 
     def _layout(self, parameter: DescribedParameter) -> GroupLayout | None:
         """Return where the groups of a tensor are; None if it is not whole groups."""

@@ -64,6 +64,15 @@ class InputLayout:
         sizes = (self.columns, self.rows) if self.is_transposed else (self.rows, self.columns)
         return (self.matrices, *sizes)
 
+    def order_along(self, dim: int) -> npt.NDArray[np.int64] | None:
+        """Return the columns in an order in which inputs along a dim of a Conv are consecutive; None: they are now."""
+        columns = np.arange(self.columns)
+        if self.positions == 1 or dim == len(self.shape) - 1:
+            return None
+        moved = np.moveaxis(columns.reshape(self.shape[1:]), dim - 1, -1)
+        order: npt.NDArray[np.int64] = moved.reshape(-1)
+        return order
+
     def to_matrices(self, entries: npt.NDArray[Any]) -> Matrices:
         """Return the weight's entries, of any shape in C order, as (E, R, C): a view where they are contiguous."""
         stored = entries.reshape(self.stored)

@@ -26,6 +26,10 @@ class Choice(Protocol):
     def width(self) -> int | None:
         """Return how many columns are decided on at a time, which is a divisor of the block; None for a whole block."""
 
+    @property
+    def order(self) -> Counts | None:
+        """Return the order of columns that it needs; None: any."""
+
     def __call__(self, scores: Array, first_column: int, keep: Array) -> Array:
         """Return the mask (R, B) of columns from `first_column` on, from their scores and the mask before."""
 
@@ -38,6 +42,7 @@ class MatrixCount:
     candidates_before: Counts
     """(C + 1,): the candidates of all columns before each."""
     width: int | None = field(default=None, init=False)
+    order: Counts | None = field(default=None, init=False)
 
     def __call__(self, scores: Array, first_column: int, keep: Array) -> Array:
         """Prune the least of these columns' scores."""
@@ -57,6 +62,7 @@ class RowCounts:
     keep: Array
     """(R, C): the mask before."""
     width: int | None = field(default=None, init=False)
+    order: Counts | None = field(default=None, init=False)
 
     def __call__(self, scores: Array, first_column: int, keep: Array) -> Array:
         """Prune the least of each row's scores."""
@@ -68,12 +74,16 @@ class RowCounts:
         return (2 * self.to_prune * before + total) // np.maximum(1, 2 * total)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class NOfM:
-    """At most n entries are kept in each m consecutive columns of a row; columns after the last whole group all are."""
+    """At most n entries are kept in each m consecutive columns of a row; columns after the last whole group all are.
+
+    `order`: (C,), the columns in the order in which groups are consecutive; None: as they are.
+    """
 
     n: int
     m: int
+    order: Counts | None = None
 
     @property
     def n_of_m(self) -> tuple[int, int]:
@@ -105,6 +115,7 @@ class Given:
     keep: Array
     """(R, C)."""
     width: int | None = field(default=None, init=False)
+    order: Counts | None = field(default=None, init=False)
 
     def __call__(self, scores: Array, first_column: int, keep: Array) -> Array:
         """Return its columns."""
@@ -126,9 +137,9 @@ def by_rows(to_prune: int | Counts, keep: Array) -> RowCounts:
     return RowCounts(counts, keep)
 
 
-def n_of_m(n: int, m: int) -> NOfM:
-    """Return the choice of n kept entries in each m along the columns."""
-    return NOfM(n, m)
+def n_of_m(n: int, m: int, order: Counts | None = None) -> NOfM:
+    """Return the choice of n kept entries in each m along the columns, taken in an order."""
+    return NOfM(n, m, order)
 
 
 def given(keep: Array) -> Given:

@@ -82,6 +82,10 @@ class Gram:
         """The mean of the diagonal: what damping is relative to."""
         return float(self.diagonal.sum() / len(self.diagonal)) if len(self.diagonal) else 0.0
 
+    def in_order(self, order: Array) -> "Gram":
+        """Return the Gram of the inputs in another order: a copy."""
+        return Gram.of_matrix(self.matrix[order[:, None], order])
+
     def matrix_like(self, weight: Array) -> Array:
         """Return H in the dtype of a weight."""
         return arrays_of(weight).cast(self.matrix, weight)

@@ -5,7 +5,7 @@ Measured with tracemalloc on matrices of 300 to 4,096 inputs; a test compares wh
 
 from typing import Final
 
-from pruning_engine.methods import alps, arrays, gram, sparsegpt, swaps
+from pruning_engine.methods import alps, arrays, gram, predicted_error, sparsegpt, swaps
 from pruning_engine.methods.preconditioner import RANK, STRIP
 
 _SMALL: Final = 8 << 20
@@ -61,7 +61,8 @@ def swap_bytes(rows: int, columns: int, itemsize: int) -> int:
 
 def errors_bytes(rows: int, columns: int, itemsize: int) -> int:
     """Return the bytes of the predicted error of one matrix: its difference, and products with H."""
-    return (rows + 2 * _block_rows(rows, columns, arrays.BLOCK_ENTRIES)) * columns * itemsize
+    strips = 3 * _block_rows(rows, columns, arrays.BLOCK_ENTRIES) * min(columns, predicted_error.STRIP)
+    return (rows * columns + strips) * itemsize
 
 
 def _block_rows(rows: int, columns: int, entries: int) -> int:

@@ -218,7 +218,7 @@ def _check_count(rule: Rule, position: int, pieces: Sequence[tuple[str, int]]) -
 
 
 def check_grouped_inputs(recipe: Recipe, parameters: Sequence[PlannedParameter]) -> None:
-    """Refuse swaps and eliminations in groups of n_of_m that are not consecutive inputs of the layer.
+    """Refuse swaps and eliminations in groups of n_of_m that are not inputs of the layer.
 
     Raises: MismatchError naming the parameter.
     """
@@ -235,7 +235,7 @@ def check_grouped_inputs(recipe: Recipe, parameters: Sequence[PlannedParameter])
                     Reason.DIM_OUT_OF_RANGE,
                     f"{field}: the groups of tensor {each.name!r} of shape {list(each.shape)} are along dim {dim}, but "
                     f"its inputs are along dim {each.input_dim}, and swaps and scores obs and alps need groups of "
-                    f"consecutive inputs; set n_of_m.dim to it, or prune this tensor by another score without swaps",
+                    f"inputs; set n_of_m.dim to {each.input_dim}, or prune this tensor by another score without swaps",
                     field=field,
                     tensor=each.name,
                 )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pruning_engine.checkpoints.statistics import LayerSize, UsesStatistics
+from pruning_engine.granularities.n_of_m import NOfM
 from pruning_engine.planning.auxiliary_checks import parts_with_statistics
 from pruning_engine.planning.plan import PlannedParameter
 from pruning_engine.recipe import Recipe, Rule
@@ -49,7 +50,8 @@ def working_memory(parameter: PlannedParameter, recipe: Recipe) -> WorkingMemory
         most_bytes=most
         + _TEMPORARY_BYTES
         + 2 * size.entries
-        + (size.gram_bytes // max(1, size.matrices) if is_cast else 0),
+        + (size.gram_bytes // max(1, size.matrices) if is_cast else 0)
+        + (_reordered_bytes(size) if any(_is_reordered(rule, parameter) for rule in rules) else 0),
         source=source.name,
         shared_bytes=factors + (size.gram_bytes if is_made else 0),
     )
@@ -65,6 +67,18 @@ def _is_known(rule: Rule, size: LayerSize) -> bool:
         return False
     parts = (rule.score if rule.score.eliminates else None, rule.swaps, rule.update)
     return all(part is None or part.working_bytes(size) > 0 for part in parts)
+
+
+def _is_reordered(rule: Rule, parameter: PlannedParameter) -> bool:
+    """Whether columns are put in another order, in which groups of N:M are consecutive."""
+    if not isinstance(rule.granularity, NOfM) or not (rule.score.eliminates or rule.swaps is not None):
+        return False
+    return rule.granularity.order_of(parameter) is not None
+
+
+def _reordered_bytes(size: LayerSize) -> int:
+    """Return the bytes of a Gram matrix, a weight and its masks in another order."""
+    return size.gram_bytes + size.entries * (size.itemsize + 2)
 
 
 def _is_freed(part: UsesStatistics, rule: Rule) -> bool:

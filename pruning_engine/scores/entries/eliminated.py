@@ -30,10 +30,16 @@ def outcome_of(
     keep, dampings = np.empty(flags.shape, np.bool_), [asked]
 
     def one(index: int, gram: Gram) -> Array:
-        found = prune(layer.weight[index], gram, choices[index], flags[index])
-        keep[index] = found.keep
+        choice, order = choices[index], choices[index].order
+        if order is None:
+            found = prune(layer.weight[index], gram, choice, flags[index])
+            keep[index], weight = found.keep, found.weight
+        else:
+            found = prune(layer.weight[index][:, order], gram.in_order(order), choice, flags[index][:, order])
+            weight = np.empty_like(found.weight)
+            keep[index][:, order], weight[:, order] = found.keep, found.weight
         dampings.append(found.damping)
-        return found.weight
+        return weight
 
     weight = layer.each(one)
     eliminated = EliminatedWeights(weight=weight, block=block, asked=asked, damping=max(dampings))

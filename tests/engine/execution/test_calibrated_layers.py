@@ -1,5 +1,8 @@
 """Updates of layers that store their weights otherwise than Linear, and of FP8 weights with a scale."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 
@@ -7,6 +10,7 @@ from pruning_engine import MismatchError
 from pruning_engine.recipe import Fraction, Magnitude, NOfM, ObsScore, Refit, Rule, Selector, SparseGpt, Swaps
 from tests.engine import calibrated
 from tests.engine.calibrated import Tensors, gram, inputs, prune
+from tests.engine.packed import pack
 
 torch.manual_seed(5)
 CONV = torch.randn(6, 3, 2, 2, dtype=torch.float64)
@@ -124,14 +128,40 @@ def test_fp8_codes_of_scale_zero_stay_zero() -> None:
     assert (prune(tensors, rule).tensors["fc.weight"].float() == 0).all()
 
 
-@pytest.mark.parametrize(("layer", "dim"), [("linear", 0), ("conv", 1), ("conv1d of gpt-2", 1)])
-def test_groups_across_inputs_are_refused(layer: str, dim: int) -> None:
+@pytest.mark.parametrize(("layer", "dim"), [("linear", 0), ("conv", 0), ("conv1d of gpt-2", 1)])
+def test_groups_of_outputs_are_refused(layer: str, dim: int) -> None:
     tensors, input_dim = LAYERS[layer]
-    rule = Rule(
-        score=Magnitude(), granularity=NOfM(1, 3 if layer == "conv" else 2, dim=dim), input_dim=input_dim, swaps=Swaps()
-    )
-    with pytest.raises(MismatchError, match="groups of consecutive inputs"):
+    rule = Rule(score=Magnitude(), granularity=NOfM(1, 2, dim=dim), input_dim=input_dim, swaps=Swaps())
+    with pytest.raises(MismatchError, match=f"need groups of inputs; set n_of_m.dim to {input_dim}"):
         prune(tensors, rule)
+
+
+@pytest.mark.parametrize("prior", [False, True], ids=["dense", "pruned before"])
+@pytest.mark.parametrize(
+    "changes", [{"score": ObsScore(), "update": SparseGpt()}, {"swaps": Swaps()}], ids=["obs", "swaps"]
+)
+@pytest.mark.parametrize(
+    ("dim", "m"), [(1, 3), (2, 2), (3, 2)], ids=["channels", "rows of kernels", "columns of kernels"]
+)
+def test_groups_of_a_convolution_are_those_of_its_matrix(dim: int, m: int, changes: Any, prior: bool) -> None:
+    columns = torch.arange(12).reshape(3, 2, 2).movedim(dim - 1, -1).reshape(-1)
+    tensors, matrix = {"fc.weight": CONV}, {"fc.weight": CONV.reshape(6, 12)[:, columns].contiguous()}
+    if prior:
+        unpruned = torch.rand(CONV.shape, generator=torch.Generator().manual_seed(5)) < 0.7
+        tensors = {"fc.weight": CONV * unpruned}
+        tensors["fc.weight:mask_bits"] = pack(unpruned)
+        matrix = {"fc.weight": tensors["fc.weight"].reshape(6, 12)[:, columns].contiguous()}
+        matrix["fc.weight:mask_bits"] = pack(unpruned.reshape(6, 12)[:, columns])
+    tensors["fc.weight:in_gram"] = gram(CONV_X)
+    matrix["fc.weight:in_gram"] = gram(CONV_X)[columns][:, columns].contiguous()
+    rule = replace(Rule(score=Magnitude(), granularity=NOfM(1, m, dim=dim), input_dim=1), **changes)
+    flat = replace(rule, granularity=NOfM(1, m, dim=1))
+
+    found = prune(tensors, rule).tensors["fc.weight"]
+
+    expected = prune(matrix, flat).tensors["fc.weight"]
+    torch.testing.assert_close(found.reshape(6, 12)[:, columns], expected)
+    assert (found.movedim(dim, -1).reshape(-1, m) != 0).sum(1).max() == 1
 
 
 def test_groups_along_the_inputs_of_conv1d_hold() -> None:
