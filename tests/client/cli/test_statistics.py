@@ -46,10 +46,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.param(
             ["gram"],
             HALF,
-            "auto: sparsegpt with update refit, scope output_channel, swaps, because",
+            "auto: alps with update refit, because",
             id="Gram matrices",
         ),
-        pytest.param(["gram"], ("--n-of-m", "2:4"), "auto: sparsegpt with update refit, because", id="Gram, 2:4"),
+        pytest.param(["gram"], ("--n-of-m", "2:4"), "auto: alps with update refit, because", id="Gram, 2:4"),
     ],
 )
 def test_method_is_chosen_by_the_statistics(

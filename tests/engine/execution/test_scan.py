@@ -6,6 +6,7 @@ import torch
 from pruning_engine import RecipeError
 from pruning_engine.planning.options import PlanOptions
 from pruning_engine.recipe import (
+    Alps,
     Channels,
     Fraction,
     Identity,
@@ -46,7 +47,9 @@ def pruned_error(amount: float, made: Rule) -> float:
 
 
 @pytest.mark.parametrize(
-    "made", [rule(), rule(update=Refit()), rule(score=ObsScore())], ids=["magnitude", "refit", "obs"]
+    "made",
+    [rule(), rule(update=Refit()), rule(score=ObsScore()), rule(score=Alps())],
+    ids=["magnitude", "refit", "obs", "alps"],
 )
 def test_curve_is_the_error_of_pruning_that_much(made: Rule) -> None:
     curve = scanned(FILE, made).curve
