@@ -36,6 +36,7 @@ from pruning_client.huggingface.config_json import (
 from pruning_client.huggingface.copied_files import described, is_never_copied, left_out
 from pruning_client.huggingface.copied_folder import check_links, copy_folder
 from pruning_client.huggingface.experts.limits import with_expert_limits
+from pruning_client.huggingface.experts.widths import expert_width_warnings
 from pruning_client.huggingface.quantization import check_blocks, check_not_quantized
 from pruning_client.huggingface.result_check import check_result
 from pruning_client.huggingface.result_files import ResultFiles
@@ -184,7 +185,10 @@ def prune_folder(  # noqa: PLR0913 - one keyword for each option, as of `Client.
             if output == "removed":
                 new_config = updated_config(configs[0], report, recipe)
                 new_weights = weights_in(partial) or weights
-                warnings = check_result((configs[0], weights), (new_config, new_weights), report.groups, transformers)
+                warnings = (
+                    *check_result((configs[0], weights), (new_config, new_weights), report.groups, transformers),
+                    *expert_width_warnings(configs[0], report.groups),
+                )
                 report = with_named_fields(configs[0], report, recipe).with_warnings(*warnings)
                 for group in vocabularies(report, recipe):
                     report = report.with_warnings(*edit_files(Path(source), partial, group, tokenizer))

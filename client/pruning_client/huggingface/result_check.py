@@ -14,6 +14,7 @@ from pruning_client.calls.renumbered import Renumbering
 from pruning_client.checkpoints.opened import open_source
 from pruning_client.errors import MismatchError
 from pruning_client.huggingface.config_fields import CONFIG, PER_LAYER, Place, name_of
+from pruning_client.huggingface.experts.widths import GROUPED_MM, is_of_grouped_mm
 from pruning_client.huggingface.layers.removal import removals_of
 from pruning_client.huggingface.transformers_check import Shapes, TransformersCheck
 from pruning_client.results.group_report import UNIT
@@ -49,10 +50,11 @@ def check_result(
         both = {name: shape for name, shape in old.items() if name in new}
         found = [*_left_behind(both, new, groups), *_unlike(both, new, before[0], after[0])]
     if found:
+        advice = GROUPED_MM if any(map(is_of_grouped_mm, found)) else _ELSEWHERE
         more = f", and {len(found) - _MOST_LISTED} more" if len(found) > _MOST_LISTED else ""
         raise MismatchError(
             f"the result does not agree with its {CONFIG} ({_changes(before[0], after[0])}): "
-            f"{'; '.join(found[:_MOST_LISTED])}{more}; {_ELSEWHERE}",
+            f"{'; '.join(found[:_MOST_LISTED])}{more}; {advice}",
             reason=Reason.SHAPE_MISMATCH,
         )
     return () if is_certain else tuple(_added_head_dims(before[0], after[0]))
