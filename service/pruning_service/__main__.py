@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options, until_stdin_closes = parse(arguments)
     try:
         settings = read_settings(os.environ, **options)
-        log_format.configure(settings.log_level)
+        log_format.configure(settings.log_level, settings.log_format)
         configure_allocator()
         return asyncio.run(_serve(settings, until_stdin_closes=until_stdin_closes))
     except (SettingsError, DeviceError) as error:

@@ -203,6 +203,12 @@ class Settings(BaseSettings):
         "The least severe messages that are logged, on stderr.",
         choice("debug", "info", "warning", "error"),
     )
+    log_format: Literal["text", "json"] = setting(
+        "text",
+        "The form of the log's lines. `json`: one JSON object per line, with a field for each value; after a failure "
+        "`exception` has the traceback.",
+        choice("text", "json"),
+    )
 
     @classmethod
     def settings_customise_sources(

@@ -52,10 +52,12 @@ def log_call(served: ServedCall, metrics: Metrics, peer: str) -> Iterator[None]:
             metrics.refusals.labels(outcome).inc()
         if call.report is not None and call.request is not None:
             _count(metrics, call.report, call.request.recipe)
+        totals = _totals(call.report)
         _log.info(
-            "prune request_id=%s peer=%s caller=%s outcome=%s seconds=%.3f received_bytes=%d sent_bytes=%d%s",
+            "prune request_id=%s peer=%s caller=%s outcome=%s seconds=%.3f received_bytes=%d sent_bytes=%d"
+            + "".join(f" {name}=%s" for name in totals),
             *(call.request_id, peer, caller.get(), outcome, time.perf_counter() - begin),
-            *(requests.received_bytes, stream.sent_bytes, _totals(call.report)),
+            *(requests.received_bytes, stream.sent_bytes, *totals.values()),
         )
 
 
@@ -69,10 +71,11 @@ def _count(metrics: Metrics, report: pb.Report, recipe: Recipe) -> None:
     metrics.sparsity.labels(last.scope.value, last.granularity.field).observe(totals.pruned / max(1, totals.entries))
 
 
-def _totals(report: pb.Report | None) -> str:
+def _totals(report: pb.Report | None) -> dict[str, str | int]:
+    """Return what the log says of a finished call, by the key of each value."""
     if report is None:
-        return ""
+        return {}
     totals = report.totals
-    line = f" tensors={totals.tensors} entries={totals.entries} pruned={totals.pruned} device={report.device}"
+    counts = {"tensors": totals.tensors, "entries": totals.entries, "pruned": totals.pruned}
     digests = {"input_sha256": report.input_sha256, "result_sha256": report.result_sha256}
-    return line + "".join(f" {name}={digest}" for name, digest in digests.items() if digest)
+    return {**counts, "device": report.device, **{name: digest for name, digest in digests.items() if digest}}
