@@ -9,6 +9,7 @@ import asyncio
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import cache
 from importlib.metadata import version
 from typing import Final, TypeAlias
 
@@ -81,7 +82,12 @@ def capabilities(settings: LocalSettings | None = None) -> pb.GetCapabilitiesRes
     """Return what a local run offers. Raises: DeviceError."""
     settings = settings or read_local_settings({})
     use_kernels(settings.kernels)
-    return described(version(DISTRIBUTION), find_device(settings.device), settings)
+    return described(_version(), find_device(settings.device), settings)
+
+
+@cache
+def _version() -> str:
+    return version(DISTRIBUTION)  # it reads and parses the distribution's metadata: a third of a small call
 
 
 async def _prune(source: "_Source", sink: "_Sink", settings: LocalSettings, worker: EngineWorker) -> None:
@@ -90,7 +96,7 @@ async def _prune(source: "_Source", sink: "_Sink", settings: LocalSettings, work
         worker=worker,
         faults=DeviceFaults(worker.device),
         limits=HeaderLimits(header_bytes=settings.header_bytes, max_tensors=settings.max_tensors),
-        version=version(DISTRIBUTION),
+        version=_version(),
     )
     await PruneCall(source, sink, sink, secrets.token_hex(8), resources).run()
 
