@@ -17,6 +17,9 @@ Data: TypeAlias = bytes | bytearray | memoryview
 DATA_TAG: Final = (PruneRequest.DATA_FIELD_NUMBER << 3) | 2
 """The first byte of a message that begins with `data`, in both directions."""
 
+_OPTIONS_TAG: Final = (PruneRequest.OPTIONS_FIELD_NUMBER << 3) | 2
+_WHOLE_TAG: Final = (PruneRequest.WHOLE_FIELD_NUMBER << 3) | 2
+
 _LONGEST_VARINT_BYTES: Final = 5  # a message is below 2 GiB
 
 
@@ -24,7 +27,26 @@ def encode(message: PruneRequest | PruneResponse | Data) -> bytes:
     """Serialize one message of either direction."""
     if isinstance(message, (PruneRequest, PruneResponse)):
         return message.SerializeToString()
-    return b"".join((_data_prefix(len(message)), message))
+    return b"".join((_prefix(DATA_TAG, len(message)), message))
+
+
+def encode_whole(options: PruneRequest, data: Data) -> bytes:
+    """Serialize the options and the bytes of a whole file as one message: `whole` has both under the same numbers."""
+    first, second = options.SerializeToString(), _prefix(DATA_TAG, len(data))
+    return b"".join((_prefix(_WHOLE_TAG, len(first) + len(second) + len(data)), first, second, data))
+
+
+def whole_of(raw: bytes) -> tuple[bytes, memoryview] | None:
+    """Return the message of options and the data that `encode_whole` made one of; None for all other messages."""
+    begin, end = _leading(raw, _WHOLE_TAG)
+    if not begin or end != len(raw):
+        return None
+    payload = memoryview(raw)[begin:]
+    data_begin = _leading(payload, _OPTIONS_TAG)[1]
+    length_begin, data_end = _leading(payload[data_begin:], DATA_TAG)
+    if not data_begin or not length_begin or data_begin + data_end != len(payload):
+        return None
+    return bytes(payload[:data_begin]), payload[data_begin + length_begin :]
 
 
 def decode_request(raw: bytes) -> PruneRequest | memoryview:
@@ -48,8 +70,8 @@ def decode_response(raw: bytes) -> PruneResponse | memoryview:
     return PruneResponse.FromString(raw) if data is None else data
 
 
-def _data_prefix(length: int) -> bytes:
-    prefix = bytearray((DATA_TAG,))
+def _prefix(tag: int, length: int) -> bytes:
+    prefix = bytearray((tag,))
     while length > 0x7F:
         prefix.append(length & 0x7F | 0x80)
         length >>= 7
@@ -65,7 +87,11 @@ def data_of(raw: bytes) -> memoryview | None:
 
 def leading_data(raw: bytes) -> tuple[int, int]:
     """Return where the payload of a `data` field at the beginning begins and ends; (0, 0) if there is none."""
-    if len(raw) < 2 or raw[0] != DATA_TAG:
+    return _leading(raw, DATA_TAG)
+
+
+def _leading(raw: Data, tag: int) -> tuple[int, int]:
+    if len(raw) < 2 or raw[0] != tag:
         return 0, 0
     length = 0
     for position in range(1, min(len(raw), 1 + _LONGEST_VARINT_BYTES)):

@@ -7,6 +7,9 @@ MIB: Final = 1024 * 1024
 CHUNK_BYTES: Final = 2 * MIB
 """Bytes of model in one `data` message: where a larger one no longer streams faster."""
 
+WHOLE_BYTES: Final = MIB // 4
+"""The largest model that comes in one message with its options: it is pruned on the event loop."""
+
 MESSAGE_BYTES: Final = 4 * MIB
 """gRPC's own default limit of one received message; it also bounds what decompresses."""
 

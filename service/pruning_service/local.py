@@ -115,6 +115,7 @@ class _Source:
     def __init__(self, options: pb.PruneOptions, pieces: Iterable[Data], read_again: ReadAgain | None) -> None:
         self.total_bytes = options.total_bytes
         self._read_again = read_again
+        self.is_whole = False
         self._options = options
         self._pieces: Iterator[Data] = iter(pieces)
         self._digest = Digest() if options.digests else None
@@ -168,6 +169,9 @@ class _Sink:
     """The caller's `receive` as the `Responses` of a call: whatever is sent is taken at once."""
 
     backlog_bytes = 0
+
+    def join(self) -> None:
+        """Do nothing: a message costs nothing."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive

@@ -15,10 +15,19 @@ Capabilities: TypeAlias = Callable[[pb.GetCapabilitiesRequest, grpc.ServicerCont
 
 
 @contextmanager
-def scripted_server(script: Script, capabilities: Capabilities | None = None) -> Iterator[str]:
-    """Serve `script` as Prune while inside, and `capabilities` as GetCapabilities; return the address."""
+def scripted_server(
+    script: Script, capabilities: Capabilities | None = None, *, takes_apart: bool = True
+) -> Iterator[str]:
+    """Serve `script` as Prune while inside, and `capabilities` as GetCapabilities; return the address.
+
+    `takes_apart`: the script is given options and data by themselves, though the client sends them in one message.
+    """
+
+    def prune(requests: Iterator[pb.PruneRequest], context: grpc.ServicerContext) -> Iterator[pb.PruneResponse]:
+        return script(apart(requests) if takes_apart else requests, context)
+
     handler = grpc.stream_stream_rpc_method_handler(
-        script, pb.PruneRequest.FromString, pb.PruneResponse.SerializeToString
+        prune, pb.PruneRequest.FromString, pb.PruneResponse.SerializeToString
     )
     server = grpc.server(ThreadPoolExecutor(4))
     handlers: dict[str, Any] = {"Prune": handler}
@@ -33,6 +42,16 @@ def scripted_server(script: Script, capabilities: Capabilities | None = None) ->
         yield f"127.0.0.1:{port}"
     finally:
         server.stop(None).wait()
+
+
+def apart(requests: Iterator[pb.PruneRequest]) -> Iterator[pb.PruneRequest]:
+    """Return the messages with options and data by themselves, as a script reads them."""
+    for request in requests:
+        if request.HasField("whole"):
+            yield pb.PruneRequest(options=request.whole.options)
+            yield pb.PruneRequest(data=request.whole.data)
+        else:
+            yield request
 
 
 def echo(requests: Iterator[pb.PruneRequest], _context: grpc.ServicerContext) -> Iterator[pb.PruneResponse]:

@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pruning_proto import framing
-from pruning_proto.v1.pruning_pb2 import Failure, Progress, PruneOptions, PruneRequest, PruneResponse
+from pruning_proto.v1.pruning_pb2 import (
+    Failure,
+    Progress,
+    PruneOptions,
+    PruneRequest,
+    PruneResponse,
+    WholeRequest,
+)
 
 Message = PruneRequest | PruneResponse
 Decode = Callable[[bytes], Message | memoryview]
@@ -143,3 +150,28 @@ def test_broken_data_is_refused_as_protobuf_refuses_it(message: type[Message], d
 @given(raw=st.binary(max_size=40) | NEARLY_DATA)
 def test_any_bytes_read_as_protobuf_reads_them(message: type[Message], decode: Decode, raw: bytes) -> None:
     assert read_by_us(decode, raw) == read_by_protobuf(message, raw)
+
+
+OPTIONS = st.builds(
+    lambda aliases, total: PruneRequest(options=PruneOptions(aliases=aliases, total_bytes=total)),
+    st.dictionaries(st.text(max_size=50), st.text(max_size=90), max_size=3),
+    st.integers(0, 2**64 - 1),
+)
+
+
+@given(OPTIONS, st.binary(min_size=1, max_size=300))
+def test_whole_model_is_what_protobuf_writes(options: PruneRequest, data: bytes) -> None:
+    raw = framing.encode_whole(options, data)
+    whole = WholeRequest(options=options.options, data=data)
+    assert raw == PruneRequest(whole=whole).SerializeToString()
+    first, second = framing.whole_of(raw) or (b"", b"")
+    assert (first, bytes(second)) == (options.SerializeToString(), data)
+
+
+@given(st.lists(st.sampled_from([0, 1, 2, 3, 10, 15, 18, 122, 127, 128]), max_size=12).map(bytes))
+def test_what_is_taken_apart_is_what_protobuf_reads(rest: bytes) -> None:
+    raw = b"\x12" + rest
+    found = framing.whole_of(raw)
+    if found is not None:
+        assert PruneRequest.FromString(raw).whole.data == found[1]
+        assert framing.encode_whole(PruneRequest.FromString(found[0]), found[1]) == raw

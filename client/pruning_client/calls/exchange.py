@@ -25,14 +25,17 @@ from pruning_client.errors.from_server import from_failure
 from pruning_client.results.plan import Plan, plan_of
 from pruning_client.results.report import report_of
 from pruning_proto.formats import BY_NUMBER
-from pruning_proto.framing import Data
-from pruning_proto.limits import CHUNK_BYTES, MIB
+from pruning_proto.framing import Data, encode_whole
+from pruning_proto.limits import CHUNK_BYTES, MIB, WHOLE_BYTES
 from pruning_proto.reasons import Reason
 from pruning_proto.safetensors.header import PREFIX_BYTES, Layout, LayoutError, json_bytes, parse
 from pruning_proto.v1 import pruning_pb2 as pb
 
 WAIT_BYTES: Final = 4 * MIB
 """Files larger than this wait for the plan: a refusal then costs the header and not the model."""
+
+WHOLE_HEADER_BYTES: Final = 16 * 1024
+"""The longest header of a file that is sent in one message: of about 150 tensors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +140,32 @@ class Exchange:
         """Whether `body` is to be sent only once `plan` is set."""
         return self._source.layout.total_bytes > WAIT_BYTES or self._request.leaves_out_skipped
 
+    @property
+    def fits_in_one_message(self) -> bool:
+        """Whether `whole` may be sent instead of `opening` and `body`. Its plan and report are short, too."""
+        return (
+            self._source.layout.total_bytes <= WHOLE_BYTES
+            and self.header_bytes <= WHOLE_HEADER_BYTES
+            and self.options.ByteSize() <= WHOLE_BYTES
+            and self._digests is None
+            and not self.waits_for_plan
+        )
+
+    def whole(self) -> bytes:
+        """Return the only message of a small model, serialized."""
+        data = b"".join(self._file() if self._format.takes_weights else [self._source.header])
+        self.sent(len(data))
+        return encode_whole(pb.PruneRequest(options=self.options), data)
+
+    @property
+    def is_not_taken_whole(self) -> bool:
+        """Whether the call was refused by a server that knows no `whole`, or no other part of it."""
+        return self.failure is not None and self.failure.reason == Reason.UNSUPPORTED_FIELD
+
+    def begin_again(self) -> None:
+        """Forget what was sent and that it was refused: it is to be sent in another way."""
+        self.failure, self.is_answered, self.sent_bytes = None, False, 0
+
     def opening(self) -> Iterator[pb.PruneRequest | Data]:
         """Return the messages that come first: the options, and the header if the rest does not follow at once."""
         yield pb.PruneRequest(options=self.options)
@@ -149,9 +178,13 @@ class Exchange:
         Each is to be sent, or copied, before the next is asked for.
         """
         if not self._sends_header_first:  # in one message with what follows
-            yield from self._data(chain([memoryview(self._source.header)], self._source.pieces()))
+            yield from self._data(self._file())
         elif self._format.takes_weights:
             yield from self._data(self._pieces())
+
+    def _file(self) -> Iterator[memoryview]:
+        """Return all of the file."""
+        return chain([memoryview(self._source.header)], self._source.pieces())
 
     def _pieces(self) -> Iterator[memoryview]:
         """Return the buffer, without what the plan says is not needed."""
@@ -192,7 +225,15 @@ class Exchange:
             self._receive_report(message.report)
         elif kind == "failure":
             self.failure = from_failure(message.failure)
+        elif kind == "whole":
+            return self._receive_whole(message.whole)
         return None  # progress only shows that the server works; what a newer server adds is ignored
+
+    def _receive_whole(self, whole: pb.WholeResponse) -> memoryview | None:
+        self._receive_plan(whole.plan)
+        data = self._receive_data(memoryview(whole.data)) if whole.data else None
+        self._receive_report(whole.report)
+        return data
 
     def _receive_plan(self, plan: pb.Plan) -> None:
         if self.plan is not None:

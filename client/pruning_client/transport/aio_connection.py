@@ -31,7 +31,9 @@ class GrpcAioConnection:
         self._security = security
         self._is_closed = False
         self._channel = open_aio_channel(target, security)
+        self._takes_whole = True  # until a server says otherwise
         self._prune: Any = self._channel.stream_stream(PRUNE_PATH, None, decode_response)
+        self._prune_whole: Any = self._channel.unary_stream(PRUNE_PATH, None, decode_response)  # the same on the wire
         self._get_capabilities = self._channel.unary_unary(
             GET_CAPABILITIES_PATH,
             pb.GetCapabilitiesRequest.SerializeToString,
@@ -46,13 +48,19 @@ class GrpcAioConnection:
     async def prune(self, exchange: Exchange, write: Write, watcher: Watcher | None, attempts: Attempts) -> Outcome:
         """Carry out one attempt of Prune. Raises: PruningError; whatever `write`, the source or `watcher` raise."""
         metadata = await self._metadata()  # the time that it takes counts as the call's
-        begin = partial(self._prune, timeout=attempts.deadline, metadata=metadata)
+        is_whole = self._takes_whole and exchange.fits_in_one_message
+        stub = partial(self._prune_whole, await in_thread(exchange.whole)) if is_whole else self._prune
+        begin = partial(stub, timeout=attempts.deadline, metadata=metadata)
         try:
-            await converse(begin, exchange, write, attempts.noting(watcher), attempts)
+            await converse(begin, exchange, write, attempts.noting(watcher), attempts, is_whole=is_whole)
         except StalledError as error:
             raise late_error(self._name, exchange.sent_bytes if exchange.is_answered else None) from error
         except grpc.aio.AioRpcError as error:
             raise await self._error(error, exchange.sent_bytes if exchange.is_answered else None) from error
+        if is_whole and exchange.is_not_taken_whole:
+            self._takes_whole = False
+            exchange.begin_again()
+            return await self.prune(exchange, write, watcher, attempts)
         return await in_thread(exchange.finish) if is_long(exchange) else exchange.finish()
 
     async def capabilities(self, attempts: Attempts) -> pb.GetCapabilitiesResponse:

@@ -28,14 +28,18 @@ LONG_HEADER_BYTES: Final = 64 * 1024
 """Of the header of a model of several hundred tensors. Longer plans, headers and reports are read in a thread."""
 
 
-async def converse(
+async def converse(  # noqa: PLR0913 - a call, and how it is sent
     begin: Begin,
     exchange: Exchange,
     write: Write,
     watcher: Watcher | None = None,
     attempts: Attempts | None = None,
+    *,
+    is_whole: bool = False,
 ) -> None:
     """Carry out a call, to its end or the first failure; `write` takes the result's bytes, in a thread.
+
+    `is_whole`: `begin` sends all of it, in one message.
 
     Raises: grpc.RpcError if the call fails for a reason that `exchange` does not know. ProtocolError.
     StalledError if the limit of `attempts` moves, and is reached. Whatever `write`, the source or `watcher` raise.
@@ -45,7 +49,7 @@ async def converse(
     status = ServerStatus(call)
     writer = _WriteBehind(write)
     report_progress = partial(_report_progress, exchange, watcher)
-    sender = _Sender(call, exchange, report_progress)
+    sender = _Sender(call, exchange, report_progress, is_done=is_whole)
     stop_watching = _end_when_stalled(sender, attempts) if attempts is not None else None
     try:
         await _receive(call, exchange, sender, writer, report_progress)
@@ -134,14 +138,14 @@ def _report_progress(exchange: Exchange, watcher: Watcher | None) -> None:
 class _Sender:
     """The task that sends. An exception of the caller's tensors or callback is kept as `cause`, and ends the call."""
 
-    def __init__(self, call: Call, exchange: Exchange, report_progress: Callable[[], None]) -> None:
+    def __init__(self, call: Call, exchange: Exchange, report_progress: Callable[[], None], *, is_done: bool) -> None:
         self.cause: Exception | None = None
         self._call = call
         self._exchange = exchange
         self._report_progress = report_progress
         self._may_proceed = asyncio.Event()
         self._encoder = _EncodeAhead(exchange.body())
-        self._task = asyncio.create_task(self._run())
+        self._task = asyncio.create_task(self._run(is_done=is_done))
 
     @property
     def is_explained(self) -> bool:
@@ -163,9 +167,12 @@ class _Sender:
         self._task.cancel()
         return self._task
 
-    async def _run(self) -> None:
+    async def _run(self, *, is_done: bool) -> None:
         try:
-            await self._send()
+            if is_done:
+                self._report_progress()
+            else:
+                await self._send()
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             pass  # the call has ended; the receiver learns why
         except Exception as error:  # noqa: BLE001 - of the caller's tensors or callback: raised in the caller's task

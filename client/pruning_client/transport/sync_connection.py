@@ -31,7 +31,9 @@ class GrpcConnection:
         self._security = security
         self._is_closed = False
         self._channel = open_channel(target, security)
+        self._takes_whole = True  # until a server says otherwise
         self._prune = self._channel.stream_stream(PRUNE_PATH, encode, decode_response)
+        self._prune_whole: Any = self._channel.unary_stream(PRUNE_PATH, None, decode_response)  # the same on the wire
         self._get_capabilities = self._channel.unary_unary(
             GET_CAPABILITIES_PATH,
             pb.GetCapabilitiesRequest.SerializeToString,
@@ -45,14 +47,20 @@ class GrpcConnection:
 
     def prune(self, exchange: Exchange, write: Write, watcher: Watcher | None, attempts: Attempts) -> Outcome:
         """Carry out one attempt of Prune. Raises: PruningError; whatever `write`, the source or `watcher` raise."""
+        is_whole = self._takes_whole and exchange.fits_in_one_message
         metadata = self._security.metadata()  # the time that it takes counts as the call's
-        begin = partial(self._prune, timeout=attempts.deadline, metadata=metadata)
+        stub = self._prune_whole if is_whole else self._prune
+        begin = partial(self._unless_closed, partial(stub, timeout=attempts.deadline, metadata=metadata))
         try:
-            converse(partial(self._unless_closed, begin), exchange, write, attempts.noting(watcher), attempts)
+            converse(begin, exchange, write, attempts.noting(watcher), attempts, is_whole=is_whole)
         except StalledError as error:
             raise late_error(self._name, exchange.sent_bytes if exchange.is_answered else None) from error
         except grpc.RpcError as error:
             raise self._error(error, exchange.sent_bytes if exchange.is_answered else None) from error
+        if is_whole and exchange.is_not_taken_whole:
+            self._takes_whole = False
+            exchange.begin_again()
+            return self.prune(exchange, write, watcher, attempts)
         return exchange.finish()
 
     def capabilities(self, attempts: Attempts) -> pb.GetCapabilitiesResponse:

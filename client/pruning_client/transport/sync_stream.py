@@ -21,8 +21,8 @@ from pruning_proto.v1 import pruning_pb2 as pb
 Call: TypeAlias = Any
 """A call, and the iterator of its responses: gRPC has no public type that is both."""
 
-Begin: TypeAlias = Callable[[Iterator[pb.PruneRequest | Data]], Call]
-"""Begins a call with its requests."""
+Begin: TypeAlias = Callable[[Any], Call]
+"""Begins a call with an iterator of its requests, or with the only one of a small model, serialized."""
 
 Write: TypeAlias = Callable[[Data], object]
 """Takes the bytes of a result, in order."""
@@ -35,19 +35,21 @@ class StalledError(Exception):
     """Nothing happened in a call for as long as its limit, which moves, allows."""
 
 
-def converse(
+def converse(  # noqa: PLR0913 - a call, and how it is sent
     begin: Begin,
     exchange: Exchange,
     write: Write,
     watcher: Watcher | None = None,
     attempts: Attempts | None = None,
+    *,
+    is_whole: bool = False,
 ) -> None:
-    """Carry out a call, to its end or the first failure; `write` takes the result's bytes.
+    """Carry out a call, to its end or the first failure; `write` takes the result's bytes. `is_whole`: in one message.
 
     Raises: grpc.RpcError if the call fails for a reason that `exchange` does not know. ProtocolError.
     StalledError if the limit of `attempts` moves, and is reached. Whatever `write`, the source or `watcher` raise.
     """
-    conversation = _Conversation(begin, exchange, write, _ProgressReporter(exchange, watcher))
+    conversation = _Conversation(begin, exchange, write, _ProgressReporter(exchange, watcher), is_whole=is_whole)
 
     def run() -> None:
         with nullcontext() if attempts is None else ended_when_stalled(attempts, conversation.end_stalled):
@@ -59,8 +61,11 @@ def converse(
 class _Conversation:
     """A running call. `end` may be called from any thread, and before the call has begun."""
 
-    def __init__(self, begin: Begin, exchange: Exchange, write: Write, report_progress: Callable[[], None]) -> None:
+    def __init__(
+        self, begin: Begin, exchange: Exchange, write: Write, report_progress: Callable[[], None], *, is_whole: bool
+    ) -> None:
         self._begin = begin
+        self._is_whole = is_whole
         self._exchange = exchange
         self._write = write
         self._report_progress = report_progress
@@ -84,9 +89,11 @@ class _Conversation:
         """Carry it out."""
         sender = self._sender
         try:
-            self._call = self._begin(iter(sender))
+            self._call = self._begin(self._exchange.whole() if self._is_whole else iter(sender))
             if self._is_ended:
                 self._call.cancel()
+            if self._is_whole:
+                self._report_progress()
             self._receive(self._call)
         except grpc.RpcError:
             if sender.cause is None and self._exchange.failure is None:

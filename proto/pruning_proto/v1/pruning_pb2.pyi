@@ -115,6 +115,16 @@ NOT_SELECTED_ROUTER: NotSelected
 NOT_SELECTED_NORM: NotSelected
 
 class PruneRequest(_message.Message):
+    __slots__ = ("options", "whole", "data")
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    WHOLE_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    options: PruneOptions
+    whole: WholeRequest
+    data: bytes
+    def __init__(self, options: _Optional[_Union[PruneOptions, _Mapping]] = ..., whole: _Optional[_Union[WholeRequest, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class WholeRequest(_message.Message):
     __slots__ = ("options", "data")
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
@@ -604,18 +614,30 @@ class Amount(_message.Message):
     def __init__(self, fraction: _Optional[float] = ..., count: _Optional[int] = ..., sparsity: _Optional[float] = ..., kept: _Optional[int] = ...) -> None: ...
 
 class PruneResponse(_message.Message):
-    __slots__ = ("plan", "progress", "report", "failure", "data")
+    __slots__ = ("plan", "progress", "report", "failure", "whole", "data")
     PLAN_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
+    WHOLE_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     plan: Plan
     progress: Progress
     report: Report
     failure: Failure
+    whole: WholeResponse
     data: bytes
-    def __init__(self, plan: _Optional[_Union[Plan, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, plan: _Optional[_Union[Plan, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., whole: _Optional[_Union[WholeResponse, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class WholeResponse(_message.Message):
+    __slots__ = ("plan", "data", "report")
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    REPORT_FIELD_NUMBER: _ClassVar[int]
+    plan: Plan
+    data: bytes
+    report: Report
+    def __init__(self, plan: _Optional[_Union[Plan, _Mapping]] = ..., data: _Optional[bytes] = ..., report: _Optional[_Union[Report, _Mapping]] = ...) -> None: ...
 
 class Plan(_message.Message):
     __slots__ = ("tensors", "last", "request_id", "peak_bytes", "result_bytes", "seed", "device", "warnings", "groups", "skipped", "spool_bytes")

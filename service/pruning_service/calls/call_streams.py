@@ -14,6 +14,10 @@ class Requests(ByteSource, Protocol):
     def rereadable(self) -> RereadableSource | None:
         """The source itself, if its bytes can be had again."""
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the options came with the whole file, in one message."""
+
     async def options(self, reserve: Reserve) -> pb.PruneOptions:
         """Return the options, for whose bytes `reserve` is called before they are parsed. Raises: Refusal."""
 
@@ -29,6 +33,9 @@ class Responses(ByteSink, Protocol):
 
     def send(self, message: pb.PruneResponse) -> None:
         """Send a message behind all bytes written before."""
+
+    def join(self) -> None:
+        """Send plan, data and report in one message, unless they are long."""
 
     def take_digest(self) -> None:
         """Take the digest of all bytes that are sent from now on."""

@@ -117,6 +117,8 @@ class PruneCall:
         self._note_size(prepared)
         if request.digests and prepared.output.has_file:
             self._responses.take_digest()
+        elif self._requests.is_whole and prepared.output.takes_weights:
+            self._responses.join()
         if prepared.output.takes_weights:
             await reservation.grow(prepared.peak_bytes)
             async with self._store(prepared) as store:

@@ -19,6 +19,7 @@ MOST_BESIDE_DATA: Final = 1024
 """Bytes of a data message beside its data that are looked at, to name what is unknown: it happens on the event loop."""
 
 _OPTIONS_TAG: Final = (PruneRequest.OPTIONS_FIELD_NUMBER << 3) | 2
+_WHOLE_TAG: Final = (PruneRequest.WHOLE_FIELD_NUMBER << 3) | 2
 
 
 def check_may_be_options(raw: bytes) -> None:
@@ -28,6 +29,23 @@ def check_may_be_options(raw: bytes) -> None:
     if len(raw) > limits.OPTIONS_BYTES:
         text = f"options have at most {limits.OPTIONS_BYTES:,} bytes, got {len(raw):,}"
         raise Refusal(reason=Reason.INVALID_RECIPE, message=f"{text}; name fewer tensors or groups")
+
+
+def whole_of(raw: bytes) -> tuple[bytes, memoryview] | None:
+    """Return the message of options and the data of a first message that has both; None if it has options only.
+
+    Nothing is parsed: not even in the order of options and data, which all known encoders keep. Raises: Refusal.
+    """
+    whole = framing.whole_of(raw)
+    if whole is None:
+        if raw[:1] != bytes([_WHOLE_TAG]):
+            return None
+        text = "whole has options, then data, and nothing else that this server knows; send both by themselves"
+        raise Refusal(reason=Reason.UNSUPPORTED_FIELD, message=text)
+    if len(whole[1]) > limits.WHOLE_BYTES:
+        text = f"whole.data has at most {limits.WHOLE_BYTES:,} bytes, got {len(whole[1]):,}"
+        raise Refusal(reason=Reason.MODEL_TOO_LARGE, message=f"{text}; send options and data by themselves")
+    return whole
 
 
 def parsed_options(raw: bytes) -> PruneOptions:

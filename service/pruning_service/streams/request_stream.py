@@ -17,7 +17,7 @@ from pruning_service.status import Refusal
 from pruning_service.streams.byte_streams import Reserve
 from pruning_service.streams.digest import Digest
 from pruning_service.streams.message_reader import MessageReader
-from pruning_service.streams.request_messages import check_may_be_options, data_of, parsed_options
+from pruning_service.streams.request_messages import check_may_be_options, data_of, parsed_options, whole_of
 from pruning_service.streams.throughput import ThroughputCheck
 
 AHEAD_BYTES: Final = 256 * 1024
@@ -25,7 +25,10 @@ AHEAD_BYTES: Final = 256 * 1024
 
 
 class RequestStream:
-    """What the client sends: a `ByteSource` once `options` has been read. `digest` is of all data, if asked for."""
+    """What the client sends: a `ByteSource` once `options` has been read. `digest` is of all data, if asked for.
+
+    `is_whole`: options and data came in one message, after which no more is read.
+    """
 
     rereadable: Final = None
 
@@ -37,8 +40,10 @@ class RequestStream:
         first_seconds: float = FIRST_MESSAGE_SECONDS,
     ) -> None:
         self.total_bytes = 0
+        self.is_whole = False
         self.received_bytes = 0
         self.digest: Digest | None = None
+        self._data: memoryview | None = None  # of a whole model
         self._reader = MessageReader(requests)
         self._idle_seconds = idle_seconds
         self._first_seconds = min(idle_seconds, first_seconds)
@@ -55,25 +60,39 @@ class RequestStream:
                 reason=Reason.OPTIONS_FIRST, message="the stream ended before any message; send options first"
             )
         check_may_be_options(raw)
+        whole = whole_of(raw)
+        if whole is not None:
+            raw, self._data = whole
+            self.is_whole = True
         await reserve(len(raw))
         options = await run_in_thread_if_large(partial(parsed_options, raw), len(raw))
         if options.digests:
             self.digest = Digest()
         self.total_bytes = options.total_bytes
-        self._reader.reads_ahead = self.total_bytes <= AHEAD_BYTES
+        self._reader.reads_ahead = self.total_bytes <= AHEAD_BYTES and not self.is_whole
         return options
 
     async def read(self) -> memoryview | None:
-        """Return the next bytes of the file; None once the client has half-closed. Raises: Refusal, DecodeError."""
+        """Return the next bytes of the file; None at its end: after a whole model, or once the client has half-closed.
+
+        Raises: Refusal, DecodeError.
+        """
+        data = await self._received() if not self.is_whole else self._data
+        if data is None:
+            return None
+        self._data = None
+        self.received_bytes += len(data)
+        if self.digest is not None:
+            await self.digest.take(data)
+        return data
+
+    async def _received(self) -> memoryview | None:
         begin = time.monotonic()
         raw = await self._next(self._idle_seconds)
         if raw is None:
             return None
         data = data_of(raw)
-        self.received_bytes += len(data)
         self._throughput.record(time.monotonic() - begin, len(data))
-        if self.digest is not None:
-            await self.digest.take(data)
         return data
 
     async def sha256(self) -> str:

@@ -12,7 +12,7 @@ from typing import Final
 from pruning_proto import limits
 from pruning_proto.framing import Data
 from pruning_proto.reasons import Reason
-from pruning_proto.v1.pruning_pb2 import PruneResponse
+from pruning_proto.v1.pruning_pb2 import Plan, PruneResponse, Report, WholeResponse
 from pruning_service.status import Refusal
 from pruning_service.streams.digest import Digest
 from pruning_service.streams.signal import Signal
@@ -42,6 +42,8 @@ class ResponseStream:
         self._messages: deque[tuple[PruneResponse | Data, int]] = deque()
         self._unread_bytes = 0
         self._gathered = bytearray()
+        self._joins = False
+        self._plan: PruneResponse | None = None  # that waits for its data and report
         self._is_closed = False
         self._written = Signal()
         self._read = Signal()
@@ -54,10 +56,19 @@ class ResponseStream:
         """Return the digest of the bytes sent so far in hex; empty if not asked for."""
         return "" if self.digest is None else await self.digest.hexdigest()
 
+    def join(self) -> None:
+        """Send plan, data and report in one message, if each is short."""
+        self._joins = True
+
     def send(self, message: PruneResponse) -> None:
         """Queue a message behind all bytes written before."""
-        self._flush()
-        self._queue(message)
+        if self._joins and message.plan.last:
+            self._plan, self._joins = message, False
+        elif self._plan is not None and message.report.last:
+            self._queue_joined(self._plan.plan, message.report)
+        else:
+            self._flush()
+            self._queue(message)
 
     async def write(self, data: memoryview) -> None:
         """Queue bytes of the result. Raises: Refusal CLIENT_NOT_READING, CLIENT_TOO_SLOW."""
@@ -78,6 +89,8 @@ class ResponseStream:
 
     async def nearly_drained(self) -> None:
         """Wait until little is left to be taken; with a digest, nothing. Raises: as `drained`."""
+        if self._plan is not None:  # all of it goes with the report
+            return
         self._flush()
         await self._wait_while_unread(0 if self.digest is not None else _LITTLE_BYTES)
 
@@ -96,6 +109,7 @@ class ResponseStream:
         self._unread_bytes -= sum(size for _, size in self._messages)
         self._messages.clear()
         self._gathered.clear()
+        self._plan = None
 
     async def is_taken(self, seconds: float) -> bool:
         """Return whether the client takes everything within `seconds`."""
@@ -122,7 +136,16 @@ class ResponseStream:
             if not await self._written.wait(heartbeat_seconds):
                 yield None
 
+    def _queue_joined(self, plan: Plan, report: Report) -> None:
+        whole = WholeResponse(plan=plan, data=bytes(self._gathered), report=report)
+        self.sent_bytes += len(self._gathered)
+        self._plan, self._gathered = None, bytearray()
+        self._queue(PruneResponse(whole=whole))
+
     def _queue(self, message: PruneResponse | Data) -> None:
+        plan, self._plan = self._plan, None
+        if plan is not None:
+            self._queue(plan)
         size = message.ByteSize() if isinstance(message, PruneResponse) else len(message)
         self._unread_bytes += size
         self._messages.append((message, size))
@@ -132,6 +155,9 @@ class ResponseStream:
         if self._gathered:
             self._queue(self._gathered)
             self._gathered = bytearray()
+        elif self._plan is not None:
+            plan, self._plan = self._plan, None
+            self._queue(plan)
 
     def _note_read(self, message: PruneResponse | Data, size: int) -> None:
         self._unread_bytes -= size

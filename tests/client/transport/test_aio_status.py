@@ -84,14 +84,16 @@ def with_a_late_write(begin: Begin) -> Call:
 
 
 def test_result_is_whole_though_a_write_came_after_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = written(tmp_path / "in", weight(1, 2, 3, 4))
+    model = written(
+        tmp_path / "in", weight(*range(1 << 17))
+    )  # too large for one message, after which nothing is written
 
     def answer(requests: Iterator[pb.PruneRequest], _: grpc.ServicerContext) -> Iterator[pb.PruneResponse]:
         next(requests)
         yield from (plan(), data(model.read_bytes()), report())
 
-    def converse_late(begin: Begin, *arguments: Any) -> Any:
-        return converse(functools.partial(with_a_late_write, begin), *arguments)
+    def converse_late(begin: Begin, *arguments: Any, **options: Any) -> Any:
+        return converse(functools.partial(with_a_late_write, begin), *arguments, **options)
 
     async def prune(address: str) -> None:
         async with AsyncClient(address, retries=0) as client:
