@@ -30,7 +30,7 @@ from pruning_client.torch.channel_groups import DerivedGroups, derive_groups
 from pruning_client.torch.collection.collect import collect_statistics
 from pruning_client.torch.resizing import LoadedKeys, load
 from pruning_client.torch.search.result import Evaluation, FoundAmounts
-from pruning_client.torch.search.verbs import find_amount, find_amounts
+from pruning_client.torch.search.verbs import find_amount, find_amount_async, find_amounts, find_amounts_async
 from pruning_client.torch.sequential.report import PrunedBlock, SequentialReport
 from pruning_client.torch.sequential.verbs import prune_sequentially, prune_sequentially_async
 from pruning_proto.safetensors.header import Layout, TensorEntry
@@ -50,7 +50,9 @@ __all__ = [
     "derive_groups",
     "describe",
     "find_amount",
+    "find_amount_async",
     "find_amounts",
+    "find_amounts_async",
     "identity",
     "load_packed",
     "load_pruned",

@@ -1,6 +1,8 @@
 """`find_amount` and `find_amounts` on a real model, with a real server and an evaluation that is computed."""
 
+import asyncio
 import math
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pruning_client import Client, rules
+from pruning_client import AsyncClient, Client, rules
 from pruning_client.errors import MismatchError, RecipeError
-from pruning_client.torch import find_amount, find_amounts
+from pruning_client.torch import find_amount, find_amount_async, find_amounts, find_amounts_async
 from tests.servers import ServerProcess
 
 INPUTS = torch.randn(64, 16, generator=torch.Generator().manual_seed(0))
@@ -200,3 +202,47 @@ def test_evaluation_that_returns_no_number_is_refused(client: Client) -> None:
         find_amount(client, net(), rules.l1_unstructured, lambda _: None, max_loss=0.1)  # type: ignore[arg-type,return-value]
     with pytest.raises(MismatchError, match="evaluate returned nan for the model as it is"):
         find_amount(client, net(), rules.l1_unstructured, lambda _: math.nan, max_loss=0.1)
+
+
+def test_async_twins_find_the_same(server: ServerProcess) -> None:
+    groups = {"first": "first.*", "second": "second.*"}
+
+    async def both() -> tuple[Any, Any]:
+        async with AsyncClient(server.address) as client:
+            one = await find_amount_async(client, net(), rules.l1_unstructured, fidelity, max_loss=0.1)
+            several = find_amounts_async(
+                client, net(), rules.l1_unstructured, fidelity, groups=groups, max_loss=0.1, most_evaluations=3
+            )
+            return one, await several
+
+    one, several = asyncio.run(both())
+    with Client(server.address) as client:
+        assert one == find_amount(client, net(), rules.l1_unstructured, fidelity, max_loss=0.1)
+        assert several == find_amounts(
+            client, net(), rules.l1_unstructured, fidelity, groups=groups, max_loss=0.1, most_evaluations=3
+        )
+
+
+def test_cancelled_search_restores_the_weights(server: ServerProcess) -> None:
+    model, before, evaluating, may_end = net(), net().state_dict(), threading.Event(), threading.Event()
+
+    def evaluate(model: nn.Module) -> float:
+        if not torch.equal(model.state_dict()["first.weight"], before["first.weight"]):
+            evaluating.set()
+            assert may_end.wait(30)
+        return 1.0
+
+    async def cancelled() -> None:
+        async with AsyncClient(server.address) as client:
+            search = find_amount_async(client, model, rules.l1_unstructured, evaluate, max_loss=0.1)
+            task = asyncio.ensure_future(search)
+            assert await asyncio.to_thread(evaluating.wait, 30)
+            task.cancel()
+            await asyncio.sleep(0)
+            may_end.set()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(cancelled())
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name])

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pruning_client.calls.request import Rules
 from pruning_client.results.report import Report
 from pruning_client.statistics.statistics import Statistics
-from pruning_client.torch.pruner import Pruner
+from pruning_client.torch.procedures import Procedure, PruneRequest
 
 Evaluate: TypeAlias = Callable[[Any], float]
 """Returns how good a model is."""
@@ -20,8 +20,7 @@ Evaluate: TypeAlias = Callable[[Any], float]
 class Trials:
     """A model, and the original of each tensor that a trial has changed."""
 
-    def __init__(self, client: Pruner, model: nn.Module, statistics: Statistics | str | PathLike[str] | None) -> None:
-        self._client = client
+    def __init__(self, model: nn.Module, statistics: Statistics | str | PathLike[str] | None) -> None:
         self._model = model
         self._statistics = statistics
         self._originals: dict[str, Tensor] = {}
@@ -34,9 +33,9 @@ class Trials:
         finally:
             self._load(self._originals)
 
-    def prune(self, rules: Rules) -> Report:
-        """Load what the rules make of the original weights. Raises: as `Client.prune`."""
-        result = self._client.prune(self._model.state_dict() | self._originals, rules, statistics=self._statistics)
+    def prune(self, rules: Rules) -> Procedure[Report]:
+        """Load what the rules make of the original weights."""
+        result = yield PruneRequest(self._model.state_dict() | self._originals, rules, self._statistics)
         current = self._model.state_dict()
         tensors = {name: tensor for name, tensor in result.to_torch().items() if name in current}
         for name, tensor in tensors.items():

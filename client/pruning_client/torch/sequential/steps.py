@@ -1,9 +1,8 @@
 """The procedure: a generator that yields what is to be pruned, one block after the other, and is sent the results."""
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -18,21 +17,13 @@ from pruning_client.torch.collection.disk_names import DiskNames
 from pruning_client.torch.collection.padding import Padding
 from pruning_client.torch.collection.sums import SumsOptions
 from pruning_client.torch.collection.targets import Targets
+from pruning_client.torch.procedures import Procedure, PruneRequest
 from pruning_client.torch.sequential.block_rules import check_rules, rules_for
 from pruning_client.torch.sequential.blocks import Block, Call, Recorder, find_blocks
 from pruning_client.torch.sequential.report import PrunedBlock, SequentialReport
 from pruning_client.torch.sequential.saved_blocks import RunRequest, SavedBlocks, digest, digest_of
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
-
-
-@dataclass(frozen=True, slots=True)
-class BlockRequest:
-    """What is to be pruned next."""
-
-    state_dict: Mapping[str, Tensor]
-    rules: pb.Recipe
-    statistics: Statistics | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,10 +45,7 @@ class _Sample:
     padding: Padding
 
 
-Steps: TypeAlias = Generator[BlockRequest, Result, SequentialReport]
-
-
-def steps(model: nn.Module, batches: Iterable[Batch], options: SequentialOptions) -> Steps:
+def steps(model: nn.Module, batches: Iterable[Batch], options: SequentialOptions) -> Procedure[SequentialReport]:
     """Yield what is to be pruned, block by block; each is to be answered by its result, which is loaded.
 
     Gradients are off in each step, and not between them: steps may run in several threads.
@@ -123,7 +111,7 @@ class _Procedure:
     disk_names: DiskNames
     options: SequentialOptions
 
-    def prune(self, number: int) -> Generator[BlockRequest, Result, PrunedBlock]:
+    def prune(self, number: int) -> Procedure[PrunedBlock]:
         """Prune one block, or load it from the folder."""
         block = self.blocks[number]
         before = block.state_dict()
@@ -166,16 +154,14 @@ class _Procedure:
             sample.hidden = sample.calls[number](self.blocks[number].module, sample.hidden)
 
 
-def _asked(
-    state_dict: Mapping[str, Tensor], recipe: pb.Recipe, statistics: Statistics
-) -> Generator[BlockRequest, Result, Result]:
+def _asked(state_dict: Mapping[str, Tensor], recipe: pb.Recipe, statistics: Statistics) -> Procedure[Result]:
     """Ask for a block to be pruned, without statistics if none of the rules of this block uses them."""
     try:
-        return (yield BlockRequest(state_dict, recipe, statistics))
+        return (yield PruneRequest(state_dict, recipe, statistics))
     except MismatchError as error:
         if error.reason != Reason.UNUSED_COMPANION:
             raise
-    return (yield BlockRequest(state_dict, recipe, None))
+    return (yield PruneRequest(state_dict, recipe, None))
 
 
 @torch.no_grad()

@@ -1,7 +1,6 @@
 """The verbs: a run with a `Client`, and one with an `AsyncClient`."""
 
-import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -10,13 +9,12 @@ from typing import Literal
 from torch import nn
 
 from pruning_client.calls.request import Rules, recipe_of
-from pruning_client.errors import PruningError
-from pruning_client.results.result import Result
 from pruning_client.statistics.names import Kind
 from pruning_client.torch.collection.collect import Batch, options_of
+from pruning_client.torch.procedures import Procedure, carried_out, carried_out_async
 from pruning_client.torch.pruner import AsyncPruner, Pruner
 from pruning_client.torch.sequential.report import SequentialReport
-from pruning_client.torch.sequential.steps import BlockRequest, SequentialOptions, Steps, steps
+from pruning_client.torch.sequential.steps import SequentialOptions, steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +54,7 @@ def prune_sequentially(  # noqa: PLR0913 - one keyword for each option
     Cost: three runs of each block for each batch.
     """
     run = _run(model, batches, rules, seed, _Options(folder, blocks, kind, gram_dtype))
-    return _carried_out(run, lambda asked: client.prune(asked.state_dict, asked.rules, statistics=asked.statistics))
+    return carried_out(client, run)
 
 
 async def prune_sequentially_async(  # noqa: PLR0913 - one keyword for each option
@@ -76,36 +74,12 @@ async def prune_sequentially_async(  # noqa: PLR0913 - one keyword for each opti
     Cancelling the task ends it after the block that runs.
     """
     run = _run(model, batches, rules, seed, _Options(folder, blocks, kind, gram_dtype))
-    try:
-        asked = await asyncio.to_thread(_next, run, None)
-        while isinstance(asked, BlockRequest):
-            try:
-                result = await client.prune(asked.state_dict, asked.rules, statistics=asked.statistics)
-            except PruningError as error:
-                asked = await asyncio.to_thread(_thrown, run, error)
-            else:
-                asked = await asyncio.to_thread(_next, run, result)
-        return asked
-    finally:
-        run.close()
+    return await carried_out_async(client, run)
 
 
-def _carried_out(run: Steps, prune: Callable[[BlockRequest], Result]) -> SequentialReport:
-    try:
-        asked = _next(run, None)
-        while isinstance(asked, BlockRequest):
-            try:
-                result = prune(asked)
-            except PruningError as error:
-                asked = _thrown(run, error)
-            else:
-                asked = _next(run, result)
-        return asked
-    finally:
-        run.close()
-
-
-def _run(model: nn.Module, batches: Iterable[Batch], rules: Rules, seed: int | None, options: _Options) -> Steps:
+def _run(
+    model: nn.Module, batches: Iterable[Batch], rules: Rules, seed: int | None, options: _Options
+) -> Procedure[SequentialReport]:
     return steps(
         model,
         batches,
@@ -116,21 +90,3 @@ def _run(model: nn.Module, batches: Iterable[Batch], rules: Rules, seed: int | N
             folder=None if options.folder is None else Path(options.folder),
         ),
     )
-
-
-def _next(run: Steps, result: Result | None) -> BlockRequest | SequentialReport:
-    """Return what a run asks next, after a result (None to begin), or its report."""
-    try:
-        return next(run) if result is None else run.send(result)
-    except StopIteration as stop:
-        report: SequentialReport = stop.value
-        return report
-
-
-def _thrown(run: Steps, error: PruningError) -> BlockRequest | SequentialReport:
-    """Return what a run asks next, after a call failed, or its report. Raises: the error, unless the run goes on."""
-    try:
-        return run.throw(error)
-    except StopIteration as stop:
-        report: SequentialReport = stop.value
-        return report
