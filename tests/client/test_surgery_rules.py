@@ -97,7 +97,11 @@ def test_sums_without_counts_are_refused(tmp_path: Path) -> None:
         pytest.param(lambda: rules.drop_layers([-1]), "units are numbers from 0 on", id="negative"),
         pytest.param(lambda: rules.drop_layers([True]), "units are numbers from 0 on", id="flag"),
         pytest.param(lambda: rules.drop_layers([]), "name at least one unit", id="nothing"),
-        pytest.param(lambda: rules.drop_experts(1, of="some"), "of: this is one of 'all', 'layers', 'mtp'", id="of"),
+        pytest.param(
+            lambda: rules.drop_experts(1, of="some"),  # type: ignore[arg-type]
+            "of: this is one of 'all', 'layers', 'mtp'",
+            id="of",
+        ),
         pytest.param(lambda: rules.drop_experts({}), "name at least one group", id="no group"),
         pytest.param(lambda: rules.keep_layers(1, score={"g": [1, float("nan")]}), "of unit 1 is nan", id="NaN"),
     ],

@@ -1,6 +1,7 @@
 """Tiny safetensors files, written out."""
 
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 
 from pruning_proto.safetensors.header import build
@@ -13,7 +14,9 @@ def floats(*values: float) -> bytes:
     return struct.pack(f"<{len(values)}f", *values)
 
 
-def checkpoint(tensors: dict[str, tuple[str, tuple[int, ...], bytes]], metadata: dict[str, str] | None = None) -> bytes:
+def checkpoint(
+    tensors: Mapping[str, tuple[str, tuple[int, ...], bytes]], metadata: dict[str, str] | None = None
+) -> bytes:
     """A safetensors file of name -> (dtype, shape, bytes)."""
     header, _ = build([(name, dtype, shape) for name, (dtype, shape, _) in tensors.items()], metadata or {})
     return header + b"".join(content for _, _, content in tensors.values())

@@ -108,6 +108,7 @@ def test_obs_keeps_what_trying_all_keeps() -> None:
 def test_obs_keeps_what_is_always_kept() -> None:
     x, model = inputs(UNITS), mlp()
     asked = rule(ObsScore())
+    assert isinstance(asked.granularity, Units)
     left = greedy(model["down.weight"], damped(x), [[unit] for unit in range(UNITS)], 6)
     first = [unit for unit in range(UNITS) if unit not in left][:2]
 
