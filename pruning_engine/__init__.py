@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from pruning_engine.errors import CheckpointError, MismatchError, PruningError, Reason, RecipeError
 from pruning_engine.kernels.compiled.library import get_kernels, set_kernels
+from pruning_engine.planning.options import PlanOptions
 from pruning_engine.recipe import OutputForm, Recipe, Rule
 from pruning_engine.report import GroupReport, ModelTotals, ModelWarning, Report, TensorReport, WarningKind
 from pruning_engine.runtime.threads import get_threads, set_threads
@@ -65,6 +66,7 @@ __all__ = [
     "ModelTotals",
     "ModelWarning",
     "OutputForm",
+    "PlanOptions",
     "PruneResult",
     "PruningContainer",
     "PruningError",

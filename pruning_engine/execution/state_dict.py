@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import torch
 
@@ -12,6 +12,7 @@ from pruning_engine.errors import MismatchError, Reason
 from pruning_engine.execution.parameters import ResultTensor
 from pruning_engine.execution.prune import prune_buffers
 from pruning_engine.modules.seeds import draw_seed
+from pruning_engine.planning.options import PlanOptions
 from pruning_engine.planning.plan import Plan, PlannedParameter
 from pruning_engine.planning.planner import make_plan
 from pruning_engine.planning.surgery.surgery import Runs
@@ -23,6 +24,8 @@ from pruning_proto.names import ORIG
 Value = TypeVar("Value")
 
 Tensors = dict[str, torch.Tensor]
+
+_NO_OPTIONS: Final = PlanOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +42,19 @@ def prune_state_dict(
     *,
     device: torch.device | str | None = None,
     output: OutputForm | str = OutputForm.PRUNED,
+    options: PlanOptions = _NO_OPTIONS,
 ) -> PruneResult:
     """Prune a state dict; the input stays as it is.
 
     Tensors that no rule selects are passed on as the same objects, and so are values that are not tensors (a module's
     `_extra_state`). Tied tensors are pruned once and tied again. `device` is where the selection runs; None: where
-    the tensors are. Random rules without a seed get 64 bits from torch's default generator.
+    the tensors are. Random rules without a seed get 64 bits from torch's default generator. `options` say what is known
+    of the model and its statistics: `model_type`, `input_dims` and `auxiliary_aliases`.
 
     Raises: RecipeError, MismatchError, CheckpointError; see errors.py.
     Example: prune_state_dict(model.state_dict(), Recipe((Rule(score=Magnitude(), amount=Fraction(0.5)),)))
     """
-    return _prune(state_dict, recipe, device, OutputForm(output), in_place=False)
+    return _prune(state_dict, recipe, device, OutputForm(output), options, in_place=False)
 
 
 def prune_state_dict_(
@@ -58,13 +63,14 @@ def prune_state_dict_(
     *,
     device: torch.device | str | None = None,
     output: OutputForm | str = OutputForm.PRUNED,
+    options: PlanOptions = _NO_OPTIONS,
 ) -> PruneResult:
     """Prune a state dict's own tensors where the output format is PRUNED: no memory for a second model.
 
     Everything else is as for `prune_state_dict`. After an error, tensors that had left their last rule stay pruned.
     """
     chosen = OutputForm(output)
-    return _prune(state_dict, recipe, device, chosen, in_place=chosen is not OutputForm.REMOVED)
+    return _prune(state_dict, recipe, device, chosen, options, in_place=chosen is not OutputForm.REMOVED)
 
 
 def spec_of(name: str, tensor: torch.Tensor) -> TensorSpec:
@@ -77,13 +83,14 @@ def _prune(
     recipe: Recipe,
     device: torch.device | str | None,
     output: OutputForm,
+    options: PlanOptions,
     *,
     in_place: bool,
 ) -> PruneResult:
     tensors: Tensors = {name: value for name, value in state_dict.items() if isinstance(value, torch.Tensor)}
     shared = find_shared_tensors(tensors)
     specs = [spec_of(name, tensor) for name, tensor in tensors.items() if name not in shared.dropped]
-    plan = make_plan(_seeded(recipe), specs, output=output, aliases=shared.aliases)
+    plan = make_plan(_seeded(recipe), specs, output=output, aliases=shared.aliases, options=options)
     for name, runs in plan.surgery.removed_rows.items():
         tensors[name] = _without_rows(tensors[name], runs)
     buffers = _buffers(plan, tensors)

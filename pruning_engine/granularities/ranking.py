@@ -74,10 +74,13 @@ class RankingContext:
         """Return how many of `unpruned` out of `total` to prune; it may be more than `unpruned`."""
         return 0 if self.amount is None else self.amount.of(unpruned, total)
 
-    def shares(self, total: int, competition: Competition, unpruned: Sequence[int], pieces: Sequence[int]) -> list[int]:
+    def shares(
+        self, total: int, competition: Competition, unpruned: Sequence[int], pieces: Sequence[int], what: str
+    ) -> list[int]:
         """Return how many of `total` pieces each member loses, within its bounds.
 
-        `unpruned` and `pieces`: of each member. Raises: MismatchError if the bounds do not allow the total.
+        `unpruned` and `pieces`: of each member. `what`: what pieces are called.
+        Raises: MismatchError if the bounds do not allow the total.
         """
         if self.bounds is None:
             limits = [Limits(0, count) for count in unpruned]
@@ -89,8 +92,9 @@ class RankingContext:
             field = f"rules[{self.position}].bounds"
             raise MismatchError(
                 Reason.AMOUNT_OUT_OF_RANGE,
-                f"{field}: the amount prunes {total:,}, and the bounds of the selected tensors allow "
-                f"{error.least:,} to {error.most:,}; change the amount or the bounds",
+                f"{field}: the amount prunes {total:,} {what} of the selected tensors, but min_sparsity and max_sparsity "
+                f"of each allow {error.least:,} to {error.most:,} {what} of {sum(pieces):,}, beside those that were "
+                f"pruned before; change the amount, min_sparsity or max_sparsity",
                 field=field,
             ) from error
 

@@ -83,7 +83,7 @@ def _check_bounds(rule: Rule, bounds: Bounds, path: str) -> None:
     """Refuse bounds where tensors have no shares of their own, and bounds that no share can keep."""
     if not (rule.score.ranks and rule.granularity.takes_shares):
         name = rule.granularity.field if rule.score.ranks else rule.score.field
-        _refuse(f"{path}.bounds", f"{name} takes no bounds; leave them out")
+        _refuse(f"{path}.bounds", f"{name} takes no bounds (min_sparsity and max_sparsity); leave them out")
     if rule.scope is not Scope.GLOBAL and rule.allocation is None:
         _refuse(f"{path}.bounds", "bounds are for global scope or with an allocation; leave them out")
     if isinstance(rule.amount, Fraction | Sparsity) and rule.amount.value > bounds.most:

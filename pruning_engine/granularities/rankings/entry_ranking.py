@@ -94,6 +94,7 @@ class EntryRanking:
             competition or KeyCompetition(tensors, samples, context.backend),
             [candidates.unpruned for candidates in tensors],
             [candidates.entries for candidates in tensors],
+            self._granularity.field,
         )
         each = zip(tensors, samples, shares, strict=True)
         selected = [

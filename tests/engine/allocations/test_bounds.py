@@ -77,7 +77,9 @@ def test_lamp_keeps_bounds_too() -> None:
 
 
 def test_bounds_that_do_not_allow_the_amount_are_refused_by_number() -> None:
-    with pytest.raises(MismatchError, match=r"the amount prunes 3,500, and the bounds .* allow 0 to 2,880") as caught:
+    with pytest.raises(
+        MismatchError, match=r"the amount prunes 3,500 entries .* allow 0 to 2,880 entries of 3,6"
+    ) as caught:
         sparsities(rule(Bounds(max_sparsity=0.8), Count(3500)))
     assert (caught.value.reason, caught.value.field) == (Reason.AMOUNT_OUT_OF_RANGE, "rules[0].bounds")
 

@@ -1,9 +1,11 @@
 """The state-dict face: what comes back in each form, and that what was given stays as it was."""
 
+from typing import Any
+
 import pytest
 import torch
 
-from pruning_engine import MismatchError, OutputForm, Reason, prune_state_dict, prune_state_dict_
+from pruning_engine import MismatchError, OutputForm, PlanOptions, Reason, prune_state_dict, prune_state_dict_
 from pruning_engine.recipe import (
     Count,
     CustomMask,
@@ -16,6 +18,7 @@ from pruning_engine.recipe import (
     Scope,
     Selector,
     Sparsity,
+    WeightedMagnitude,
 )
 from tests.engine.packed import pack, unpack
 from tests.engine.rules import l1, ln, recipe
@@ -321,3 +324,30 @@ def test_sparse_tensor_that_no_rule_selects_passes(layout: torch.layout) -> None
     adjacency = WEIGHT.to_sparse(layout=layout)
     result = prune_state_dict({"adjacency": adjacency, "weight": WEIGHT}, recipe(l1())).state_dict
     assert result["adjacency"] is adjacency
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        (PlanOptions(input_dims={"h.0.attn.c_proj.weight": 1}), [[False, True], [False, True]]),
+        (PlanOptions(input_dims={"h.0.attn.c_proj.weight": 0}), [[False, False], [True, True]]),
+        (PlanOptions(model_type="gpt2"), [[False, False], [True, True]]),
+    ],
+    ids=["dim 1", "dim 0", "gpt2"],
+)
+@pytest.mark.parametrize("prune", [prune_state_dict, prune_state_dict_])
+def test_options_say_which_dim_is_the_input(prune: Any, options: PlanOptions, kept: list[list[bool]]) -> None:
+    tensors = {"h.0.attn.c_proj.weight": torch.ones(2, 2), "h.0.attn.c_proj.weight:in_norm": torch.tensor([1.0, 2.0])}
+    asked = recipe(Rule(score=WeightedMagnitude(), amount=Fraction(0.5)))
+    assert (prune(tensors, asked, options=options).state_dict["h.0.attn.c_proj.weight"] != 0).tolist() == kept
+
+
+def test_options_let_weights_share_a_statistic() -> None:
+    tensors = {"q.weight": torch.ones(1, 2), "k.weight": torch.ones(3, 2), "q.weight:in_norm": torch.tensor([1.0, 2.0])}
+    options = PlanOptions(auxiliary_aliases={"k.weight:in_norm": "q.weight:in_norm"})
+    asked = recipe(Rule(score=WeightedMagnitude(), amount=Fraction(0.5), input_dim=1))
+    result = prune_state_dict(tensors, asked, options=options).state_dict
+    assert {name: (tensor != 0).tolist() for name, tensor in result.items()} == {
+        "q.weight": [[False, True]],
+        "k.weight": [[False, True]] * 3,
+    }
