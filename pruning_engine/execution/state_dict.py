@@ -78,7 +78,7 @@ def spec_of(name: str, tensor: torch.Tensor) -> TensorSpec:
     return TensorSpec(name, name_of(tensor.dtype), tuple(tensor.shape))
 
 
-def _prune(
+def _prune(  # noqa: PLR0913 - what both verbs are asked
     state_dict: Mapping[str, Value],
     recipe: Recipe,
     device: torch.device | str | None,

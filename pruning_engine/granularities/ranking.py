@@ -92,9 +92,9 @@ class RankingContext:
             field = f"rules[{self.position}].bounds"
             raise MismatchError(
                 Reason.AMOUNT_OUT_OF_RANGE,
-                f"{field}: the amount prunes {total:,} {what} of the selected tensors, but min_sparsity and max_sparsity "
-                f"of each allow {error.least:,} to {error.most:,} {what} of {sum(pieces):,}, beside those that were "
-                f"pruned before; change the amount, min_sparsity or max_sparsity",
+                f"{field}: the amount prunes {total:,} {what} of the selected tensors, but min_sparsity and "
+                f"max_sparsity of each allow {error.least:,} to {error.most:,} {what} of {sum(pieces):,}, beside "
+                f"those that were pruned before; change the amount, min_sparsity or max_sparsity",
                 field=field,
             ) from error
 

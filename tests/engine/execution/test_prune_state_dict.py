@@ -346,7 +346,7 @@ def test_options_let_weights_share_a_statistic() -> None:
     tensors = {"q.weight": torch.ones(1, 2), "k.weight": torch.ones(3, 2), "q.weight:in_norm": torch.tensor([1.0, 2.0])}
     options = PlanOptions(auxiliary_aliases={"k.weight:in_norm": "q.weight:in_norm"})
     asked = recipe(Rule(score=WeightedMagnitude(), amount=Fraction(0.5), input_dim=1))
-    result = prune_state_dict(tensors, asked, options=options).state_dict
+    result: dict[str, Any] = prune_state_dict(tensors, asked, options=options).state_dict
     assert {name: (tensor != 0).tolist() for name, tensor in result.items()} == {
         "q.weight": [[False, True]],
         "k.weight": [[False, True]] * 3,
