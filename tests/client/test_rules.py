@@ -1,5 +1,6 @@
 """Builders of rules: what torch's words become, and what is refused before it is sent."""
 
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -167,6 +168,19 @@ def test_wanda_takes_an_amount_of_each_output_channel() -> None:
 
 
 CALIBRATED = [rules.wanda, rules.ria, rules.sparsegpt, rules.alps]
+
+
+@pytest.mark.parametrize("build", [*CALIBRATED, rules.lamp, rules.l1_unstructured])
+def test_signature_spells_out_every_option(build: Callable[..., pb.Rule]) -> None:
+    keywords = inspect.signature(build).parameters
+    assert {"include", "exclude", "prior", "input_dim", "swaps", "update", "min_sparsity", "max_sparsity"} < set(
+        keywords
+    )
+    assert ("allocation" in keywords) == (build is not rules.lamp)
+    assert all(each.kind is not inspect.Parameter.VAR_KEYWORD for each in keywords.values())
+    assert keywords["prior"].default == "history"
+    with pytest.raises(TypeError, match=rf"^{build.__name__}\(\) got an unexpected keyword argument 'swap'"):
+        build(0.5, swap=True)
 
 
 @pytest.mark.parametrize("build", CALIBRATED)

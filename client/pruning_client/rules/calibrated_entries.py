@@ -5,11 +5,12 @@ The statistics are sent beside the weights: `statistics=` of `Client.prune`, `--
 """
 
 from collections.abc import Callable, Mapping
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, Unpack
 
 from pruning_client.errors import recipe_error
 from pruning_client.recipes.amounts import AmountLike, amount_of
-from pruning_client.rules.calibration import AllocationLike, SwapsLike, UpdateLike, calibrated
+from pruning_client.rules.calibration import SwapsLike, UpdateLike, calibrated
+from pruning_client.rules.options import DividedOptions, selecting, spelled_out, with_parts
 from pruning_client.rules.parts import (
     NOfMLike,
     Patterns,
@@ -64,20 +65,14 @@ def n_of_m(
     return calibrated(rule, swaps=swaps, update=update, input_dim=input_dim)
 
 
+@spelled_out
 def wanda(
     amount: AmountLike | None = None,
     *,
     n_of_m: NOfMLike | None = None,
     scope: ScopeName = "output_channel",
-    include: Patterns = (),
-    exclude: Patterns = (),
-    prior: PriorName = "history",
-    input_dim: int | None = None,
-    swaps: SwapsLike = False,
     update: UpdateLike | None = None,
-    allocation: AllocationLike | None = None,
-    min_sparsity: float | None = None,
-    max_sparsity: float | None = None,
+    **options: Unpack[DividedOptions],
 ) -> pb.Rule:
     """Prune the weights of the smallest |w| times the norm of their input channel, in each output channel.
 
@@ -92,34 +87,20 @@ def wanda(
 
     Source: Sun et al., "A Simple and Effective Pruning Approach for Large Language Models" (Wanda), arXiv:2306.11695.
     """
-    rule = rule_of(_SCORES["weighted_magnitude"](), include, exclude, prior)
+    rule = selecting(_SCORES["weighted_magnitude"](), options)
     _amount_or_pattern(rule, amount, n_of_m, scope, "output_channel")
-    return calibrated(
-        rule,
-        swaps=swaps,
-        update=update,
-        allocation=allocation,
-        min_sparsity=min_sparsity,
-        max_sparsity=max_sparsity,
-        input_dim=input_dim,
-    )
+    return with_parts(rule, options, update=update)
 
 
+@spelled_out
 def ria(
     amount: AmountLike | None = None,
     *,
     n_of_m: NOfMLike | None = None,
     exponent: float = 0.5,
     scope: ScopeName = "output_channel",
-    include: Patterns = (),
-    exclude: Patterns = (),
-    prior: PriorName = "history",
-    input_dim: int | None = None,
-    swaps: SwapsLike = False,
     update: UpdateLike | None = None,
-    allocation: AllocationLike | None = None,
-    min_sparsity: float | None = None,
-    max_sparsity: float | None = None,
+    **options: Unpack[DividedOptions],
 ) -> pb.Rule:
     """Prune the weights of the smallest relative importance times the norm of their input channel to the `exponent`.
 
@@ -131,33 +112,19 @@ def ria(
     score = pb.Score(ria=pb.RelativeImportance())
     if exponent != 0.5:
         score.ria.exponent = exponent
-    rule = rule_of(score, include, exclude, prior)
+    rule = selecting(score, options)
     _amount_or_pattern(rule, amount, n_of_m, scope, "output_channel")
-    return calibrated(
-        rule,
-        swaps=swaps,
-        update=update,
-        allocation=allocation,
-        min_sparsity=min_sparsity,
-        max_sparsity=max_sparsity,
-        input_dim=input_dim,
-    )
+    return with_parts(rule, options, update=update)
 
 
+@spelled_out
 def sparsegpt(
     amount: AmountLike | None = None,
     *,
     n_of_m: NOfMLike | None = None,
     scope: Literal["local", "output_channel"] = "local",
-    include: Patterns = (),
-    exclude: Patterns = (),
-    prior: PriorName = "history",
-    input_dim: int | None = None,
-    swaps: SwapsLike = False,
     update: UpdateLike = "sparsegpt",
-    allocation: AllocationLike | None = None,
-    min_sparsity: float | None = None,
-    max_sparsity: float | None = None,
+    **options: Unpack[DividedOptions],
 ) -> pb.Rule:
     """Prune as SparseGPT does: column by column, each time what costs least, while later columns compensate.
 
@@ -168,33 +135,19 @@ def sparsegpt(
     Source: Frantar, Alistarh, "SparseGPT: Massive Language Models Can Be Accurately Pruned in One-Shot",
     arXiv:2301.00774.
     """
-    rule = rule_of(_SCORES["obs"](), include, exclude, prior)
+    rule = selecting(_SCORES["obs"](), options)
     _amount_or_pattern(rule, amount, n_of_m, scope, "local")
-    return calibrated(
-        rule,
-        swaps=swaps,
-        update=update,
-        allocation=allocation,
-        min_sparsity=min_sparsity,
-        max_sparsity=max_sparsity,
-        input_dim=input_dim,
-    )
+    return with_parts(rule, options, update=update)
 
 
+@spelled_out
 def alps(
     amount: AmountLike | None = None,
     *,
     n_of_m: NOfMLike | None = None,
     scope: Literal["local", "output_channel"] = "output_channel",
-    include: Patterns = (),
-    exclude: Patterns = (),
-    prior: PriorName = "history",
-    input_dim: int | None = None,
-    swaps: SwapsLike = False,
     update: UpdateLike = "refit",
-    allocation: AllocationLike | None = None,
-    min_sparsity: float | None = None,
-    max_sparsity: float | None = None,
+    **options: Unpack[DividedOptions],
 ) -> pb.Rule:
     """Prune as ALPS does: mask and weights are found together, and the remaining weights are then refitted.
 
@@ -205,17 +158,9 @@ def alps(
     Source: Meng et al., "ALPS: Improved Optimization for Highly Sparse One-Shot Pruning for Large Language Models",
     arXiv:2406.07831.
     """
-    rule = rule_of(_SCORES["alps"](), include, exclude, prior)
+    rule = selecting(_SCORES["alps"](), options)
     _amount_or_pattern(rule, amount, n_of_m, scope, "output_channel")
-    return calibrated(
-        rule,
-        swaps=swaps,
-        update=update,
-        allocation=allocation,
-        min_sparsity=min_sparsity,
-        max_sparsity=max_sparsity,
-        input_dim=input_dim,
-    )
+    return with_parts(rule, options, update=update)
 
 
 def _amount_or_pattern(

@@ -1,10 +1,11 @@
-# ruff: noqa: PLR0913 - a builder has torch's parameters and the parts of a Rule, each by keyword
 """Builders of rules that prune single weights by what is in the checkpoint."""
 
 from collections.abc import Mapping
+from typing import Unpack
 
 from pruning_client.recipes.amounts import AmountLike, amount_of
-from pruning_client.rules.calibration import AllocationLike, SwapsLike, UpdateLike, calibrated
+from pruning_client.rules.calibration import UpdateLike
+from pruning_client.rules.options import DividedOptions, EntryOptions, selecting, spelled_out, with_parts
 from pruning_client.rules.parts import (
     BlockLike,
     Patterns,
@@ -41,21 +42,15 @@ def random_unstructured(
     return ranking(rule_of(score, include, exclude, prior), amount, scope)
 
 
+@spelled_out
 def l1_unstructured(
     amount: AmountLike,
     *,
-    include: Patterns = (),
-    exclude: Patterns = (),
     scope: ScopeName = "local",
-    prior: PriorName = "history",
     importance_scores: bool = False,
     block: BlockLike | None = None,
-    input_dim: int | None = None,
-    swaps: SwapsLike = False,
     update: UpdateLike | None = None,
-    allocation: AllocationLike | None = None,
-    min_sparsity: float | None = None,
-    max_sparsity: float | None = None,
+    **options: Unpack[DividedOptions],
 ) -> pb.Rule:
     """Prune the weights of the smallest magnitude.
 
@@ -63,41 +58,26 @@ def l1_unstructured(
     arguments are those of `wanda`.
     """
     score = score_of(None, scope, importance_scores=importance_scores)
-    rule = ranking(rule_of(score, include, exclude, prior), amount, scope)
+    rule = ranking(selecting(score, options), amount, scope)
     if block is not None:
         entry_blocks(rule, block)
-    return calibrated(
-        rule,
-        swaps=swaps,
-        update=update,
-        allocation=allocation,
-        min_sparsity=min_sparsity,
-        max_sparsity=max_sparsity,
-        input_dim=input_dim,
-    )
+    return with_parts(rule, options, update=update)
 
 
+@spelled_out
 def lamp(
     amount: AmountLike,
     *,
-    include: Patterns = (),
-    exclude: Patterns = (),
-    prior: PriorName = "history",
-    input_dim: int | None = None,
-    swaps: SwapsLike = False,
     update: UpdateLike | None = None,
-    min_sparsity: float | None = None,
-    max_sparsity: float | None = None,
+    **options: Unpack[EntryOptions],
 ) -> pb.Rule:
     """Prune the weights of the smallest LAMP score, of all tensors together: each layer gets its own sparsity.
 
     Source: Lee et al., "Layer-adaptive sparsity for the Magnitude-based Pruning", arXiv:2010.07611, equation 1.
     """
-    rule = rule_of(pb.Score(lamp=pb.Lamp()), include, exclude, prior)
+    rule = selecting(pb.Score(lamp=pb.Lamp()), options)
     rule.amount.CopyFrom(amount_of(amount))
-    return calibrated(
-        rule, swaps=swaps, update=update, min_sparsity=min_sparsity, max_sparsity=max_sparsity, input_dim=input_dim
-    )
+    return with_parts(rule, options, update=update)
 
 
 def installed_method(

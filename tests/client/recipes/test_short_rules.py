@@ -117,7 +117,7 @@ def test_plain_words_make_the_rule_they_name(tmp_path: Path, text: str, rule: pb
         pytest.param("method: l1_unstructured, amount: half", "amount.fraction", "0.0 to 1.0, got 'half'", id="word"),
         pytest.param("method: l1_unstructured, amount: yes", "amount", "not true or false; got True", id="yes"),
         pytest.param("method: l1_unstructured, amount: 1.5", "amount.fraction", "0.0 to 1.0, got 1.5", id="above 1"),
-        pytest.param("method: l1_unstructured, amount: 1, dim: 0", "dim", "it takes amount, include", id="dim of L1"),
+        pytest.param("method: l1_unstructured, amount: 1, dim: 0", "dim", "it takes amount, scope", id="dim of L1"),
         pytest.param("method: l1_unstructured, amount: 1, sparsity: 1", "sparsity", "only one of", id="both"),
         pytest.param("method: l1_unstructured, amount: {part: 1}", "amount.part", "no such field", id="amount's kind"),
         pytest.param(
