@@ -43,6 +43,7 @@ def open_channel(target: Target, security: Security = NO_SECURITY) -> grpc.Chann
     plaintext, or if a file of TLS holds something else. OSError if it cannot be read.
     """
     address, options = _prepared(target, security)
+    options.append(("SingleThreadedUnaryStream", 1))  # of grpc.experimental: no thread of its own for a small model
     if security.tls is None:
         return grpc.insecure_channel(address, options)
     return grpc.secure_channel(address, security.tls.credentials(), options)
