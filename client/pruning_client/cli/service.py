@@ -10,7 +10,6 @@ from pruning_client.calls.exchange import Watcher
 from pruning_client.cli.server_options import check_local, connect, take_server_of_environment
 from pruning_client.huggingface.folder import FilePruner
 from pruning_client.results.capabilities import Capabilities
-from pruning_client.results.plan import Plan
 from pruning_client.results.report import Report
 from pruning_client.statistics.statistics import Statistics
 from pruning_proto.v1.pruning_pb2 import Recipe
@@ -29,9 +28,6 @@ class Service(FilePruner, Protocol):
         progress: Watcher | None = None,
     ) -> Report:
         """Return the report of a run that writes nothing."""
-
-    def plan(self, source: Path, rules: Recipe, *, statistics: Statistics | None = None) -> Plan:
-        """Return what would be pruned, and the cost; only the header is read."""
 
     def scan(
         self, source: Path, rules: Recipe, *, sparsities: Sequence[float] = (), statistics: Statistics | None = None

@@ -1,7 +1,7 @@
 """The `config.json` of a Hugging Face model whose channels were removed: its fields are set from the report."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -12,10 +12,7 @@ from pruning_client.huggingface.config_fields import PER_LAYER, Place, has_own_w
 from pruning_client.huggingface.experts.counts import check_experts
 from pruning_client.huggingface.experts.groups import counted
 from pruning_client.huggingface.experts.module_names import with_renumbered_experts
-from pruning_client.huggingface.layers.edited import with_layers_removed
-from pruning_client.huggingface.layers.removal import is_stack, removals_of
-from pruning_client.huggingface.map_editors import EDITORS, map_of
-from pruning_client.huggingface.vocabulary.config import VOCABULARY
+from pruning_client.huggingface.map_editors import EDITORS, edited, map_of
 from pruning_client.results.report import GroupReport, Report
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
@@ -107,32 +104,19 @@ def check_groups_counted(recipe: pb.Recipe) -> None:
                 raise recipe_error(Reason.INVALID_RECIPE, field, f"is missing; {_NAME_THE_FIELD}")
 
 
-def updated_config(config: dict[str, Any], report: Report, recipe: pb.Recipe) -> dict[str, Any]:
-    """Return the config that fits the pruned weights. Raises: MismatchError if its fields cannot express them."""
-    updated: dict[str, Any] = json.loads(json.dumps(with_renumbered_experts(config, report.groups)))
-    plain = tuple(group for group in report.groups if map_of(group, recipe) not in EDITORS)
+def updated_config(config: Mapping[str, Any], groups: Sequence[GroupReport], recipe: pb.Recipe) -> dict[str, Any]:
+    """Return the config that fits what is left. Raises: MismatchError if its fields cannot express it."""
+    updated: dict[str, Any] = json.loads(json.dumps(with_renumbered_experts(config, groups)))
+    plain = tuple(group for group in groups if map_of(group, recipe) not in EDITORS)
     for place, value in _new_values(config, plain, recipe).items():
         part = value_at(updated, place[:-1])
         part[place[-1]] = value
         if isinstance(part, dict):
             _check_heads(part)
             check_experts(part)
-    for group in _edited(report, recipe):
+    for group in edited(groups, recipe):
         updated = EDITORS[map_of(group, recipe)](updated, group)
-    for removal in removals_of(report.groups):
-        updated = with_layers_removed(updated, removal)
     return updated
-
-
-def vocabularies(report: Report, recipe: pb.Recipe) -> tuple[GroupReport, ...]:
-    """Return the vocabularies that lost tokens."""
-    return tuple(group for group in _edited(report, recipe) if map_of(group, recipe) == VOCABULARY)
-
-
-def _edited(report: Report, recipe: pb.Recipe) -> tuple[GroupReport, ...]:
-    """Return the groups that have an editor of their own, each as the last rule over it left it."""
-    last = {group.name: group for group in report.groups if map_of(group, recipe) in EDITORS}
-    return tuple(group for group in last.values() if len(group.kept) < group.units)
 
 
 def with_named_fields(config: Mapping[str, Any], report: Report, recipe: pb.Recipe) -> Report:
@@ -166,7 +150,7 @@ def _new_values(config: Mapping[str, Any], groups: tuple[GroupReport, ...], reci
         (group.name, group.tensors): group for group in map(counted, groups)
     }  # a later rule acts on what the earlier ones left
     for group in last.values():
-        if not group.config and len(group.kept) < group.units and not is_stack(group):
+        if not group.config and len(group.kept) < group.units:
             raise MismatchError(
                 f"group {group.name!r} lost units, and no field of config.json counts them; {_NAME_THE_FIELD}"
             )

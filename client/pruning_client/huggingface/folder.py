@@ -1,23 +1,18 @@
 """A Hugging Face model folder pruned into a new one: weights, the `config.json` that fits them, and all other files.
 
-The new folder is written beside its target and renamed when it is whole; an existing target is never overwritten.
-`checkpoints.opened` reads weights in one file or several, `result_files` says where the new ones go, and `config_json`
-computes the new `config.json`.
+`checkpoints.opened` reads weights in one file or several, `result_files` says where the new ones go, and
+`fitted_folder` makes the other files fit them.
 """
 
-import json
-import os
-import secrets
-import shutil
-from collections.abc import Sequence
-from errno import EEXIST, ENOENT
+from collections.abc import Callable, Mapping, Sequence
+from errno import ENOENT
+from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from pruning_client.calls.exchange import Watcher
-from pruning_client.calls.request import Rules, recipe_of
-from pruning_client.checkpoints.atomic_file import replacing
+from pruning_client.calls.request import Rules, is_known_before_data, recipe_of
 from pruning_client.checkpoints.pipeline import PIPELINE, Component, components_of, is_pipeline
 from pruning_client.checkpoints.split import SplitFiles
 from pruning_client.checkpoints.weight_files import WeightNames, weights_in
@@ -27,23 +22,23 @@ from pruning_client.huggingface.config_json import (
     check_groups_counted,
     check_head_dims,
     read_config,
-    updated_config,
-    vocabularies,
     with_head_dims,
-    with_named_fields,
     with_own_widths,
 )
 from pruning_client.huggingface.copied_files import described, is_never_copied, left_out
 from pruning_client.huggingface.copied_folder import check_links, copy_folder
 from pruning_client.huggingface.experts.limits import with_expert_limits
-from pruning_client.huggingface.experts.widths import expert_width_warnings
+from pruning_client.huggingface.experts.tested import is_tested
+from pruning_client.huggingface.fitted_folder import FittedFolder
+from pruning_client.huggingface.new_folder import check_new, new_folder
 from pruning_client.huggingface.quantization import check_blocks, check_not_quantized
-from pruning_client.huggingface.result_check import check_result
 from pruning_client.huggingface.result_files import ResultFiles
-from pruning_client.huggingface.transformers_check import TransformersCheck
-from pruning_client.huggingface.vocabulary.folder_files import TokenizerTrim, edit_files
+from pruning_client.huggingface.transformers_check import Need, TransformersCheck, is_installed
+from pruning_client.huggingface.vocabulary.folder_files import TokenizerTrim
 from pruning_client.huggingface.vocabulary.named_tokens import with_named_tokens
+from pruning_client.results.group_report import GroupReport
 from pruning_client.results.output_format import Output
+from pruning_client.results.plan import Plan
 from pruning_client.results.report import Report
 from pruning_client.statistics.statistics import Statistics
 from pruning_proto.formats import FORMATS
@@ -72,6 +67,17 @@ class FilePruner(Protocol):
         timeout: float | None = None,
     ) -> Report:
         """Prune a safetensors file into another; `target` is written whole or not at all."""
+
+    def plan(
+        self,
+        source: str | PathLike[str],
+        rules: Rules,
+        *,
+        seed: int | None = None,
+        statistics: Statistics | str | PathLike[str] | None = None,
+        timeout: float | None = None,
+    ) -> Plan:
+        """Return what would be pruned, and the cost; only the header is read."""
 
 
 def is_folder(path: str | PathLike[str]) -> bool:
@@ -116,15 +122,6 @@ def completed_recipe(folder: str | PathLike[str], rules: Rules, seed: int | None
     return with_named_tokens(folder, recipe)
 
 
-def check_new(target: str | PathLike[str]) -> None:
-    """Raise OSError if the target exists already, or its parent folder does not."""
-    if os.path.lexists(target):
-        description = "is there already, and a folder is not overwritten; name a new one, or replace it with --force"
-        raise FileExistsError(EEXIST, description, str(target))
-    if not Path(target).parent.is_dir():
-        raise FileNotFoundError(ENOENT, "is not a folder", str(Path(target).parent))
-
-
 def prune_folder(  # noqa: PLR0913 - one keyword for each option, as of `Client.prune_file`
     client: FilePruner,
     source: str | PathLike[str],
@@ -137,6 +134,7 @@ def prune_folder(  # noqa: PLR0913 - one keyword for each option, as of `Client.
     digests: bool = False,
     max_shard_bytes: int | None = None,
     tokenizer: TokenizerTrim | None = None,
+    check_with_transformers: bool = False,
     progress: Watcher | None = None,
     timeout: float | None = None,
 ) -> Report:
@@ -147,9 +145,13 @@ def prune_folder(  # noqa: PLR0913 - one keyword for each option, as of `Client.
     except for those that hold the weights unpruned (`not_copied`). The target is written whole or not at all, and must
     not exist. In the folder of a diffusers pipeline all components with weights are pruned, as one model whose tensors
     are named COMPONENT.NAME; channels are removed from its components one by one. Where rows of the vocabulary are
-    removed, `tokenizer` has the tokenizer cut to the kept ids; without, its files are left out.
+    removed, `tokenizer` has the tokenizer cut to the kept ids; without, its files are left out. What the plan says of
+    the units that are left is checked before the weights are read, and the result before the target is there: by names
+    and shapes where the architecture is tested (`experts.tested`), else by transformers, if it is installed.
+    `check_with_transformers` has it asked in any case.
     Raises: PruningError, OSError as `Client.prune_file`. MismatchError if `config.json` cannot express what is left.
-    CheckpointError for a link that leaves the folder, see `copied_folder`.
+    CheckpointError for a link that leaves the folder, see `copied_folder`. ImportError if transformers is to be asked
+    and is not installed.
     """
     _check_output(output)
     weights, recipe = weights_of(source), completed_recipe(source, rules, seed)
@@ -165,41 +167,65 @@ def prune_folder(  # noqa: PLR0913 - one keyword for each option, as of `Client.
         check_blocks(config)
     check_new(target)
     files = ResultFiles(Path(source), components, max_shard_bytes)
-    partial = Path(target).with_name(f".prune-{secrets.token_hex(8)}.part")
-    try:
-        with TransformersCheck(configs[0] if output == "removed" else {}) as transformers:
-            out = left_out(Path(source), weights, has_removed=output == "removed")
-            copy_folder(Path(source), partial, lambda path: path in out or is_never_copied(path.name))
-            report = client.prune_file(
-                weights,
-                into := files.target(partial),
-                recipe,
-                output=output,
-                statistics=statistics,
-                digests=digests,
-                progress=progress,
-                timeout=timeout,
-            )
-            if isinstance(into, SplitFiles):
-                files.write_indices(partial, into.contents)
-            if output == "removed":
-                new_config = updated_config(configs[0], report, recipe)
-                new_weights = weights_in(partial) or weights
-                warnings = (
-                    *check_result((configs[0], weights), (new_config, new_weights), report.groups, transformers),
-                    *expert_width_warnings(configs[0], report.groups),
-                )
-                report = with_named_fields(configs[0], report, recipe).with_warnings(*warnings)
-                for group in vocabularies(report, recipe):
-                    report = report.with_warnings(*edit_files(Path(source), partial, group, tokenizer))
-                text = json.dumps(new_config, indent=2, ensure_ascii=False)
-                with replacing(partial / CONFIG) as file:
-                    file.write(f"{text}\n".encode())
-        check_new(target)
-        partial.rename(target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    call = partial(
+        client.prune_file,
+        weights,
+        rules=recipe,
+        output=output,
+        statistics=statistics,
+        digests=digests,
+        progress=progress,
+        timeout=timeout,
+    )
+    with new_folder(Path(target)) as folder:
+        copy = partial(_copy_others, Path(source), folder, weights, output)
+        prune = partial(_write_weights, files, folder, call)
+        if output != "removed":
+            copy()
+            return prune()
+        fitted = FittedFolder(
+            source=Path(source), folder=folder, weights=weights, config=configs[0], recipe=recipe, tokenizer=tokenizer
+        )
+        need = _need(configs[0], recipe, check_with_transformers=check_with_transformers)
+        with TransformersCheck(configs[0], need) as transformers:
+            planned = _planned(partial(client.plan, weights, recipe, statistics=statistics, timeout=timeout), recipe)
+            fitted.check(planned)
+            copy()
+            fitted.cut_vocabularies(planned)
+            return fitted.finish(prune(), transformers)
+
+
+def _copy_others(source: Path, folder: Path, weights: Path, output: Output) -> None:
+    """Copy all files of a model's folder but its weights. Raises: OSError."""
+    out = left_out(source, weights, has_removed=output == "removed")
+    copy_folder(source, folder, lambda path: path in out or is_never_copied(path.name))
+
+
+def _write_weights(files: ResultFiles, folder: Path, prune: Callable[..., Report]) -> Report:
+    """Write the pruned weights into the new folder, with their indices. Raises: what `prune` raises."""
+    target = files.target(folder)
+    report = prune(target=target)
+    if isinstance(target, SplitFiles):
+        files.write_indices(folder, target.contents)
     return report
+
+
+def _planned(plan: Callable[[], Plan], recipe: pb.Recipe) -> list[GroupReport]:
+    """Return the groups whose units are known before any weights are read, to be left by all rules over each."""
+    if not any(is_known_before_data(rule) for rule in recipe.rules):
+        return []
+    groups = plan().groups
+    unknown = {group.name for group in groups if not group.kept}
+    return [group for group in groups if group.name not in unknown]
+
+
+def _need(config: Mapping[str, Any], recipe: pb.Recipe, *, check_with_transformers: bool) -> Need:
+    """Return whether transformers is asked of the result. Raises: ImportError if it is to be, and is not installed."""
+    if not check_with_transformers:
+        return Need.IN_DOUBT if is_tested(config, recipe) else Need.IF_INSTALLED
+    if not is_installed():
+        raise ImportError("checking a folder with transformers needs: pip install torch transformers")
+    return Need.REQUIRED
 
 
 def _check_one_model(weights: Path, components: Sequence[Component]) -> None:

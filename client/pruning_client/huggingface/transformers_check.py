@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Self, TypeAlias
@@ -31,17 +32,33 @@ _ENVIRONMENT: Final = {
 }
 
 
+class Need(Enum):
+    """Whether transformers is to be asked of a result."""
+
+    IN_DOUBT = "only if names and shapes do not show that the result is a model"
+    IF_INSTALLED = "wherever it is installed and knows the model"
+    REQUIRED = "always; without its answer the result is refused"
+
+
 class TransformersCheck:
     """transformers in a child process, which starts at once: it is imported while the weights are pruned.
 
     A context manager that ends the child. `config`: the model's; where transformers is not installed, or there is no
-    `model_type`, no child starts. `timeout_seconds`: how long an answer may take.
+    `model_type`, no child starts. `need`: if only in doubt, the child does not start before it is asked.
+    `timeout_seconds`: how long an answer may take.
     """
 
-    def __init__(self, config: Mapping[str, Any], *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        need: Need = Need.IF_INSTALLED,
+        *,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ) -> None:
+        self.need = need
         self._timeout_seconds = timeout_seconds
-        is_known = "model_type" in config and all(find_spec(name) is not None for name in _NEEDED)
-        self._child = _started(timeout_seconds) if is_known else None
+        self._is_known = "model_type" in config and is_installed()
+        self._child = _started(timeout_seconds) if self._is_known and need is not Need.IN_DOUBT else None
 
     def __enter__(self) -> Self:
         return self
@@ -62,8 +79,10 @@ class TransformersCheck:
         `before` and `after` are a config and the shapes of the tensors. `stacks` are those that have lost layers: there
         is also a sentence for each layer with other settings than it had. To be called once.
         """
-        if self._child is None:
+        if not self._is_known:
             return None
+        if self._child is None:
+            self._child = _started(self._timeout_seconds)
         asked = {
             "before": _described(*before),
             "after": _described(*after),
@@ -76,6 +95,11 @@ class TransformersCheck:
             return None
         found: list[str] | None = answer.get("misfits")
         return found
+
+
+def is_installed() -> bool:
+    """Whether transformers can be asked here."""
+    return all(find_spec(name) is not None for name in _NEEDED)
 
 
 def _started(timeout_seconds: float) -> subprocess.Popen[bytes]:

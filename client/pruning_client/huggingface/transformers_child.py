@@ -51,11 +51,9 @@ def main(timeout_seconds: float) -> int:
     signal.alarm(math.ceil(timeout_seconds) + _GRACE_SECONDS)
     asked = json.loads(question, object_hook=_with_floats)
     try:
-        before, known = _built(asked["before"])
+        result: dict[str, Any] = {"misfits": _new_misfits(asked["before"], asked["after"], asked["stacks"])}
     except Exception as error:  # noqa: BLE001 - whatever the model's own code raises
-        result: dict[str, Any] = {"unknown": f"{type(error).__name__}: {error}"}
-    else:
-        result = {"misfits": _new_misfits(asked["after"], before, known, asked["stacks"])}
+        result = {"unknown": f"{type(error).__name__}: {error}"}
     with answer:
         json.dump(result, answer)
     return 0
@@ -66,16 +64,23 @@ def _with_floats(value: dict[str, Any]) -> Any:
     return float(value[_FLOAT]) if value.keys() == {_FLOAT} else value
 
 
-def _new_misfits(described: _Described, before: Any, known: Mapping[str, str], stacks: Sequence[_Stack]) -> list[str]:
-    """Return what does not fit now, and did before."""
+def _new_misfits(before: _Described, after: _Described, stacks: Sequence[_Stack]) -> list[str]:
+    """Return what does not fit now, and did before; the model as it was is only built where this matters.
+
+    Raises: whatever the code of the model as it was raises.
+    """
     try:
-        after, misfits = _built(described)
-        misfits = {name: text for name, text in misfits.items() if not _is_behind(name, stacks)}
+        model, misfits = _built(after)
     except Exception as error:  # noqa: BLE001 - the model's own code, at a size that it refuses
+        _built(before)
         return [f"transformers does not build the model: {str(error).strip().splitlines()[0] or type(error).__name__}"]
+    misfits = {name: text for name, text in misfits.items() if not _is_behind(name, stacks)}
+    if not misfits and not stacks:
+        return []
+    old, known = _built(before)
     return [
         *(text for name, text in sorted(misfits.items()) if name not in known),
-        *changed_layers(before, after, stacks),
+        *changed_layers(old, model, stacks),
     ]
 
 

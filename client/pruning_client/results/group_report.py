@@ -1,7 +1,7 @@
 """One group of coupled channels, as a plan or a report describes it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 from pruning_proto.v1 import pruning_pb2 as pb
@@ -43,6 +43,15 @@ class GroupReport:
         """The units that are not kept, ascending."""
         kept = frozenset(self.kept)
         return tuple(unit for unit in range(self.units) if unit not in kept)
+
+
+def combined(groups: Iterable[GroupReport]) -> tuple[GroupReport, ...]:
+    """Return each group once: of several rules over one, the last one's, with the units that none of them prunes."""
+    found: dict[str, GroupReport] = {}
+    for group in groups:
+        before = frozenset(found.get(group.name, group).kept)
+        found[group.name] = replace(group, kept=tuple(unit for unit in group.kept if unit in before))
+    return tuple(found.values())
 
 
 def group_of(message: pb.GroupReport) -> GroupReport:

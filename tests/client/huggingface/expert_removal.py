@@ -35,7 +35,7 @@ def without_experts(folder: Path, removed: Sequence[int]) -> Path:
     target = folder.with_name("small")
     target.mkdir()
     save_file(tensors, target / "model.safetensors", {"format": "pt"})
-    config = updated_config(read_config(folder / "config.json"), report_of([pb.Report(groups=groups)]), RECIPE)
+    config = updated_config(read_config(folder / "config.json"), report_of([pb.Report(groups=groups)]).groups, RECIPE)
     (target / "config.json").write_text(json.dumps(config))
     return target
 

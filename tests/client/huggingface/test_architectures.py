@@ -69,7 +69,7 @@ def pruned(server: ServerProcess, folder: Path, channel_map: str, output: Output
     with Client(server.address) as client:
         source = folder / "model.safetensors"
         report = client.prune_file(source, target / source.name, recipe, output=output)
-    new = updated_config(config, report, recipe) if output == "removed" else config
+    new = updated_config(config, report.groups, recipe) if output == "removed" else config
     (target / "config.json").write_text(json.dumps(new))
     return target
 

@@ -1,7 +1,6 @@
 """Tiny models of every family without some experts, removed by a server: they load, and compute what a masked router
 makes of the other experts."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +8,13 @@ import pytest
 import torch
 
 from pruning_client import Client, rules
-from pruning_client.huggingface.config_json import read_config, updated_config
-from pruning_client.huggingface.folder import completed_recipe
-from tests.client.huggingface.tiny_experts import FAMILIES, logits, logits_without, moe
+from pruning_client.huggingface.config_json import read_config
+from pruning_client.huggingface.experts.tested import TESTED, is_tested
+from pruning_client.huggingface.folder import completed_recipe, prune_folder
+from pruning_client.huggingface.result_check import check_result
+from pruning_client.huggingface.transformers_check import Need, TransformersCheck
+from pruning_proto.v1 import pruning_pb2 as pb
+from tests.client.huggingface.tiny_experts import FAMILIES, config_of, logits, logits_without, model_class, moe
 from tests.servers import ServerProcess
 
 REMOVED = (1, 4)
@@ -21,15 +24,15 @@ _FAULTS = ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs", "
 
 
 def without_experts(server: ServerProcess, folder: Path) -> Path:
-    """Prune a folder's file, and write the config that fits it; the folder's own check would start a process."""
-    target = folder.with_name("small")
-    target.mkdir()
-    recipe = completed_recipe(folder, rules.drop_experts(REMOVED))
+    """Prune a folder; its names and shapes raise no doubt that transformers would have to settle."""
+    target, weights = folder.with_name("small"), "model.safetensors"
+    rule = rules.drop_experts(REMOVED)
     with Client(server.address) as client:
-        source = folder / "model.safetensors"
-        report = client.prune_file(source, target / source.name, recipe, output="removed")
-    config = updated_config(read_config(folder / "config.json"), report, recipe)
-    (target / "config.json").write_text(json.dumps(config))
+        report = prune_folder(client, folder, target, rule)
+    configs = [read_config(path / "config.json") for path in (folder, target)]
+    assert is_tested(configs[0], completed_recipe(folder, rule))
+    with TransformersCheck({}, Need.IN_DOUBT) as nobody:
+        check_result((configs[0], folder / weights), (configs[1], target / weights), report.groups, nobody)
     return target
 
 
@@ -49,3 +52,21 @@ def test_model_without_experts_computes_as_with_a_masked_router(
     small = loaded(type(model), without_experts(server, tmp_path / "model"))
     full = loaded(type(model), tmp_path / "model")
     torch.testing.assert_close(logits(small), logits_without(full, REMOVED), rtol=1e-5, atol=1e-5)
+
+
+def test_tested_architectures_are_these_families() -> None:
+    configs = map(config_of, FAMILIES)
+    assert {config.model_type: model_class(config).__name__ for config in configs} == TESTED
+
+
+def test_other_operations_on_them_are_not_tested() -> None:
+    config = {"model_type": "mixtral", "architectures": ["MixtralForCausalLM"]}
+    experts, layers = rules.keep_experts(4), rules.drop_layers([1])
+    assert is_tested(config, pb.Recipe(rules=[experts]))
+    assert not is_tested(config, pb.Recipe(rules=[experts, layers]))
+
+
+@pytest.mark.parametrize("changed", [{"model_type": "ours"}, {"architectures": ["OurModel"]}, {"architectures": None}])
+def test_other_architectures_are_not_tested(changed: dict[str, Any]) -> None:
+    config = {"model_type": "mixtral", "architectures": ["MixtralForCausalLM"]} | changed
+    assert not is_tested(config, pb.Recipe(rules=[rules.keep_experts(4)]))

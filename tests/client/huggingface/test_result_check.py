@@ -1,13 +1,15 @@
 """Results whose tensors are not those of their config.json, for models that transformers does not know."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import transformers
 
 from pruning_client.errors import MismatchError
 from pruning_client.huggingface.result_check import check_result
-from pruning_client.huggingface.transformers_check import TransformersCheck
+from pruning_client.huggingface.transformers_check import Need, TransformersCheck
 from pruning_client.results.model_warning import ModelWarning
 from pruning_client.results.report import GroupReport
 from pruning_proto.safetensors.header import build
@@ -18,6 +20,7 @@ AFTER = {"model_type": "ours", "width": 3}
 Shapes = dict[str, tuple[int, ...]]
 OLD: Shapes = {"l.0.mlp.up.weight": (6, 4), "l.0.mlp.down.weight": (4, 6), "l.0.mlp.down.bias": (4,)}
 NEW: Shapes = {**OLD, "l.0.mlp.up.weight": (3, 4), "l.0.mlp.down.weight": (4, 3)}
+ODD: Shapes = {"model.layers.0.mlp.odd.weight": (6,)}
 GROUP = GroupReport(
     rule=0,
     name="l.0.mlp",
@@ -36,12 +39,17 @@ def written(path: Path, shapes: Shapes) -> Path:
 
 
 def check(
-    folder: Path, extra: Shapes, extra_after: Shapes, before: Any = BEFORE, after: Any = AFTER
+    folder: Path,
+    extra: Shapes,
+    extra_after: Shapes,
+    before: Any = BEFORE,
+    after: Any = AFTER,
+    need: Need = Need.IF_INSTALLED,
 ) -> tuple[ModelWarning, ...]:
     old = written(folder / "old.safetensors", OLD | extra)
     new = written(folder / "new.safetensors", NEW | extra_after)
-    with TransformersCheck(before) as transformers:
-        return check_result((before, old), (after, new), [GROUP], transformers)
+    with TransformersCheck(before, need) as checking:
+        return check_result((before, old), (after, new), [GROUP], checking)
 
 
 @pytest.mark.parametrize(
@@ -78,3 +86,26 @@ def test_size_of_heads_that_nobody_may_read_is_told(tmp_path: Path) -> None:
     (warning,) = check(tmp_path, {}, {}, BEFORE, {**AFTER, "text_config": {"head_dim": 4}})
     assert warning.kind == "head_dim_added"
     assert warning.message.startswith("text_config.head_dim 4 was added")
+
+
+def test_model_that_transformers_has_to_build_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MismatchError, match=r"does not know its architecture.*--check-with-transformers"):
+        check(tmp_path, {}, {}, need=Need.REQUIRED)
+
+
+def test_doubt_is_settled_by_transformers(tmp_path: Path) -> None:
+    """A tensor that no Llama has, of the old size, was not part of the model before either."""
+    sizes = {"vocab_size": 8, "hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 2}
+    configs = [transformers.LlamaConfig(**sizes, intermediate_size=width) for width in (6, 3)]
+    shapes: list[Shapes] = [
+        {name: tuple(tensor.shape) for name, tensor in transformers.LlamaForCausalLM(config).state_dict().items()}
+        for config in configs
+    ]
+    files = [written(tmp_path / f"{at}.safetensors", each | ODD) for at, each in enumerate(shapes)]
+    named = tuple(f"model.layers.0.mlp.{name}_proj.weight" for name in ("gate", "up", "down"))
+    group = replace(GROUP, name="model.layers.0.mlp", tensors=named)
+    (before, after) = ((each.to_dict(), file) for each, file in zip(configs, files, strict=True))
+    with TransformersCheck(before[0], Need.IN_DOUBT) as check:
+        check_result(before, after, [group], check)
+    with TransformersCheck({}, Need.IN_DOUBT) as nobody, pytest.raises(MismatchError, match=r"odd.* still has 6"):
+        check_result(before, after, [group], nobody)

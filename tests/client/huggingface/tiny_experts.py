@@ -182,13 +182,18 @@ _ROUTER_ROWS: Final = (EXPERTS, EXPERTS + 1, EXPERTS + 2)
 _CORRECTION: Final = re.compile(r"correction_bias|expert_bias|balancing_biases")
 
 
-def moe(family: str) -> Any:
-    """Return a tiny model of random weights, and random corrections of its routers."""
+def config_of(family: str) -> Any:
+    """Return the config of a tiny model."""
     model_type = family.partition(" ")[0]
     sizes = {"vocab_size": 50} if model_type == "dbrx" else _SIZES
-    config = transformers.AutoConfig.for_model(model_type, **{**sizes, **FAMILIES[family]})
+    return transformers.AutoConfig.for_model(model_type, **{**sizes, **FAMILIES[family]})
+
+
+def moe(family: str) -> Any:
+    """Return a tiny model of random weights, and random corrections of its routers."""
+    config = config_of(family)
     torch.manual_seed(0)
-    model = _model_class(config)(config).eval()
+    model = model_class(config)(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
@@ -231,7 +236,8 @@ def _router_weights(model: Any) -> list[torch.Tensor]:
     ]
 
 
-def _model_class(config: Any) -> Any:
+def model_class(config: Any) -> Any:
+    """Return the class of a causal model; of a family that has none, that of its hidden states."""
     mapping = transformers.AutoModelForCausalLM._model_mapping
     return mapping[type(config)] if type(config) in mapping else transformers.AutoModel._model_mapping[type(config)]
 

@@ -32,13 +32,13 @@ from pruning_client.cli.tables import printable, terminal_width
 from pruning_client.errors import PruningError
 from pruning_client.huggingface.folder import (
     FOLDER_OUTPUTS,
-    check_new,
     completed_recipe,
     is_folder,
     not_copied,
     prune_folder,
     weights_of,
 )
+from pruning_client.huggingface.new_folder import check_new
 from pruning_client.huggingface.vocabulary.folder_files import TokenizerTrim
 from pruning_client.results.output_format import Output
 from pruning_client.results.report import Report
@@ -93,6 +93,12 @@ def add_options(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--verify-text", type=Path, metavar="TEXT", help="with --tokenizer: refuse if this text is encoded differently"
+    )
+    parser.add_argument(
+        "--check-with-transformers",
+        action="store_true",
+        help="of a folder's result: have transformers build the model, and refuse if it cannot; default: where it is "
+        "installed, but for experts of architectures that are tested",
     )
     add_canonical_zero(parser)
     dry = parser.add_mutually_exclusive_group()
@@ -178,6 +184,8 @@ def _check_out(options: Namespace) -> None:
         raise UsageError("--verify-text is for --tokenizer; give that too, or leave it out")
     if options.tokenizer and not is_folder(options.source):
         raise UsageError("--tokenizer is for the folder of a model, which has one; leave it out")
+    if options.check_with_transformers and (options.output != "removed" or not is_folder(options.source)):
+        raise UsageError("--check-with-transformers is for a folder's result of --output removed; leave it out")
     if options.canonical_zero and (dry is not None or options.output != "packed"):
         raise UsageError("--canonical-zero is for --output packed; give that too, or leave it out")
 
@@ -224,10 +232,15 @@ def _prune(
     }
     with result_path(options) as out:
         if is_folder(options.source):
-            shards = options.max_shard_size
-            trim = TokenizerTrim(options.verify_text) if options.tokenizer else None
             report = prune_folder(
-                service, options.source, out.path, recipe, max_shard_bytes=shards, tokenizer=trim, **common
+                service,
+                options.source,
+                out.path,
+                recipe,
+                max_shard_bytes=options.max_shard_size,
+                tokenizer=TokenizerTrim(options.verify_text) if options.tokenizer else None,
+                check_with_transformers=options.check_with_transformers,
+                **common,
             )
         else:
             zero = options.canonical_zero

@@ -19,11 +19,17 @@ from pruning_client.huggingface.layers.fields import (
 from pruning_client.huggingface.layers.lists import cut_list, refuse_nested, renumbered_keys
 from pruning_client.huggingface.layers.patterns import check_patterns
 from pruning_client.huggingface.layers.references import update_references
-from pruning_client.huggingface.layers.removal import Removal
+from pruning_client.huggingface.layers.removal import Removal, removal_of
+from pruning_client.results.group_report import GroupReport
 
 _LAYER: Final = "layer"
 _STACKS: Final = frozenset({"encoder", "decoder"})
 """Words in fields of one of two stacks."""
+
+
+def without_layers(config: Mapping[str, Any], group: GroupReport) -> dict[str, Any]:
+    """Return the config of the layers that are left of a group. Raises: as `with_layers_removed`."""
+    return with_layers_removed(config, removal_of(group))
 
 
 def with_layers_removed(config: Mapping[str, Any], removal: Removal) -> dict[str, Any]:

@@ -2,15 +2,15 @@
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, NoReturn, TypeVar
 
 from pruning_client.errors import MismatchError
 from pruning_client.huggingface.config_fields import CONFIG
-from pruning_client.results.report import GroupReport
+from pruning_client.results.group_report import GroupReport, combined
 
-_MAP: Final = "layers"
-"""The built-in map whose units are layers."""
+LAYERS: Final = "layers"
+"""The map."""
 
 _T = TypeVar("_T")
 
@@ -49,14 +49,10 @@ class Removal:
 
 def removals_of(groups: Iterable[GroupReport]) -> tuple[Removal, ...]:
     """Return the stacks that have lost layers: by several rules those that none of these removes are left."""
-    found: dict[str, Removal] = {}
-    for group in groups:
-        if is_stack(group):
-            before = found.get(group.name, Removal(group.name, group.units, tuple(range(group.units))))
-            found[group.name] = replace(before, kept=tuple(each for each in before.kept if each in group.kept))
-    return tuple(each for each in found.values() if len(each.kept) < each.layers)
+    stacks = map(removal_of, combined(group for group in groups if group.map == LAYERS))
+    return tuple(each for each in stacks if len(each.kept) < each.layers)
 
 
-def is_stack(group: GroupReport) -> bool:
-    """Whether the units of a group are layers."""
-    return group.map == _MAP
+def removal_of(group: GroupReport) -> Removal:
+    """Return what a group's stack has lost."""
+    return Removal(group.name, group.units, group.kept)

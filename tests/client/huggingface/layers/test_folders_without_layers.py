@@ -126,8 +126,12 @@ def test_smaller_model_computes_what_the_full_one_skips(
 @pytest.mark.timeout(600)
 def test_layers_that_no_longer_follow_their_pattern_are_refused(tmp_path: Path) -> None:
     jamba().save_pretrained(tmp_path / "full")
+    read: list[object] = []
     with pytest.raises(MismatchError, match="remove 2 consecutive layers at a time"):
-        prune_folder(LocalClient(), tmp_path / "full", tmp_path / "small", [rules.drop_layers([1])])
+        prune_folder(
+            LocalClient(), tmp_path / "full", tmp_path / "small", [rules.drop_layers([1])], progress=read.append
+        )
+    assert not read
     assert not (tmp_path / "small").exists()
 
 

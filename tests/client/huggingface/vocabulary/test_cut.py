@@ -104,6 +104,24 @@ def test_special_token_that_is_removed_is_refused(server: ServerProcess, tmp_pat
     assert not (tmp_path / "cut").exists()
 
 
+def test_special_token_is_refused_before_the_weights_are_sent(server: ServerProcess, tmp_path: Path) -> None:
+    seen: list[object] = []
+    gpt2().save_pretrained(tmp_path / "model")
+    with pytest.raises(MismatchError, match="bos_token_id is token 1"):
+        cut(server, tmp_path / "model", kept=(0, 2, 3), progress=seen.append)
+    assert seen == []
+
+
+def test_text_that_changes_is_refused_before_the_weights_are_sent(server: ServerProcess, tmp_path: Path) -> None:
+    seen: list[object] = []
+    gpt2().save_pretrained(tmp_path / "model")
+    saved("word_level", tmp_path / "model")
+    trim = TokenizerTrim(text_file(tmp_path, SENTENCES[0]))
+    with pytest.raises(MismatchError, match="is not encoded as before"):
+        cut(server, tmp_path / "model", tokenizer=trim, progress=seen.append)
+    assert seen == []
+
+
 def test_generation_config_is_remapped(server: ServerProcess, tmp_path: Path) -> None:
     model = gpt2()
     model.generation_config.suppress_tokens = [3, 5]
