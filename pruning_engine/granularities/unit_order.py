@@ -68,9 +68,9 @@ class ByNorm:
 
         def exact(places: Integers) -> Floats:
             found = np.empty(len(places))
-            for index in np.unique(groups[places]):
+            for index in set(groups[places].tolist()):  # numpy.unique would import numpy.ma
                 mine = np.flatnonzero(groups[places] == index)
-                found[mine] = self._exact(int(index), numbers[places[mine]])
+                found[mine] = self._exact(index, numbers[places[mine]])
             return found
 
         least = cut(ranks, count, self._norm, max(self._entries[index] for index in candidates), exact)

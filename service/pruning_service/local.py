@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 
 from pruning_engine.runtime.threads import set_threads
 from pruning_proto.framing import Data
+from pruning_proto.limits import MIB
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.calls.capabilities import capabilities as described
 from pruning_service.calls.prune_call import CallResources, PruneCall
@@ -31,12 +32,24 @@ from pruning_service.streams.digest import Digest
 from pruning_service.streams.source_store import ReadAgain, SourceStore
 from pruning_service.streams.tensor_reader import HeaderLimits
 
-__all__ = ["DeviceError", "LocalSettings", "Receive", "SettingsError", "capabilities", "prune", "settings_from"]
+__all__ = [
+    "BACKLOG_BYTES",
+    "DeviceError",
+    "LocalSettings",
+    "Receive",
+    "SettingsError",
+    "capabilities",
+    "prune",
+    "settings_from",
+]
 
 DISTRIBUTION: Final = "pruning-service"
 
 Receive: TypeAlias = Callable[[pb.PruneResponse | memoryview], object]
-"""Takes a message, or bytes of the result, which stay valid until it returns."""
+"""Takes a message, or bytes of the result, which stay as they are until nobody refers to them."""
+
+BACKLOG_BYTES: Final = 16 * MIB
+"""What the caller may hold of the result before it takes more: this much is reserved."""
 
 
 def settings_from(environment: Mapping[str, str]) -> LocalSettings:
@@ -55,9 +68,10 @@ def prune(
 
     `pieces` are the bytes of the file, its header included, `options.total_bytes` in all; of format PLAN only the
     header. Each piece may reuse the memory of the one before, and what is beyond the header is asked for only once
-    the plan has been received. `receive` gets what a server would send, in order, on this thread. `read_again` returns
-    ranges of the bytes beyond the header once more: with it, rules of global scope need not hold more tensors than the
-    settings allow, if they can do without. It is called on other threads.
+    the plan has been received. `receive` gets what a server would send, in order, on this thread; it may hold
+    `BACKLOG_BYTES` of the result. `read_again` returns ranges of the bytes beyond the header once more: with it, rules
+    of global scope need not hold more tensors than the settings allow, if they can do without. It is called on other
+    threads.
 
     Raises: what `pieces` or `receive` raise; DeviceError, a ValueError. KeyboardInterrupt ends the run in milliseconds.
     """
@@ -168,7 +182,7 @@ class _Source:
 class _Sink:
     """The caller's `receive` as the `Responses` of a call: whatever is sent is taken at once."""
 
-    backlog_bytes = 0
+    backlog_bytes = BACKLOG_BYTES
 
     def join(self) -> None:
         """Do nothing: a message costs nothing."""

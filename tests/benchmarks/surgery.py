@@ -1,8 +1,9 @@
 """Half of the experts removed from a folder, against a copy: `python -m tests.benchmarks.surgery [--gigabytes N]`.
 
 The folder is a mixture-of-experts model in 8 shards with one tensor per expert, as Qwen3-MoE has it, of random bf16. It
-is pruned in one process by the magnitude of the routers. Beside it stand `cp` of the bytes that remain, without and
-with waiting for the disk (which the result of pruning waits for), and the converter of compressed-tensors 0.20.1.
+is pruned in one process by the magnitude of the routers, also with the check by transformers, which this architecture
+does not need. Beside it stand `cp` of the bytes that remain, without and with waiting for the disk (which the result of
+pruning waits for), and the converter of compressed-tensors 0.20.1. All take turns; the fastest round of each counts.
 Memory is what all processes of a command hold at once, mapped files aside, above what a process does that only imports
 the package. Seconds of cores are those of all processes, in user and in system mode.
 """
@@ -31,6 +32,7 @@ EXPERTS: Final = 32
 HIDDEN: Final = 2048
 POLL_SECONDS: Final = 0.01
 REQUIREMENTS: Final = ["compressed-tensors==0.20.1", *map(pinned, ("torch", "transformers", "numpy", "safetensors"))]
+CHECK: Final = "--check-with-transformers"
 PRUNER: Final = Path(__file__).with_name("expert_pruner.py")
 
 
@@ -65,33 +67,47 @@ def main() -> None:
 
 def _rows(source: Path, work: Path, rounds: int, *, has_other: bool) -> Iterator[tuple[str, Use]]:
     idle = measured([sys.executable, "-c", "import pruning_client.cli.main, time; time.sleep(0.3)"]).peak_bytes
+    commands = dict(_commands(source, work, has_other=has_other))
+    uses: dict[str, list[Use]] = {title: [] for title in commands}
+    for _ in range(rounds):  # in turns, so that whatever else the machine does is the same for all
+        for title, command in commands.items():
+            shutil.rmtree(command.result, ignore_errors=True)
+            os.sync()
+            uses[title].append(measured(command.words))
+    for title, found in uses.items():
+        best = min(found, key=lambda use: use.seconds)
+        base = idle if commands[title].is_ours else 0
+        yield title, Use(best.seconds, min(use.core_seconds for use in found), max(u.peak_bytes for u in found) - base)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command and the folder that it writes."""
+
+    words: Sequence[str]
+    result: Path
+    is_ours: bool = False
+
+
+def _commands(source: Path, work: Path, *, has_other: bool) -> Iterator[tuple[str, Command]]:
     result, copy, other = work / "result", work / "copy", work / "other"
-    command = [sys.executable, "-m", "pruning_client", "run", str(source), "-o", str(result), "--quiet"]
     half = str(EXPERTS // 2)
-    yield f"prune run --keep-experts {half}, local", _best(rounds, [*command, "--keep-experts", half], result, idle)
+    run = [sys.executable, "-m", "pruning_client", "run", str(source), "-o", str(result), "--quiet"]
+    run += ["--keep-experts", half]
+    yield f"prune run --keep-experts {half}, local", Command(run, result, is_ours=True)
+    yield f"the same, {CHECK}", Command([*run, CHECK], result, is_ours=True)
     for title, end in (("cp of what remains", ""), ("cp of what remains, and wait for the disk", f" && sync {copy}/*")):
-        script = f"cp -r --reflink=never {result} {copy}{end}"
-        yield title, _best(rounds, ["sh", "-c", script], copy, 0)
+        yield title, Command(["sh", "-c", f"cp -r --reflink=never {result} {copy}{end}"], copy)
     if has_other:
         python = python_with("compressed-tensors", REQUIREMENTS)
-        yield "compressed-tensors 0.20.1", _best(rounds, [str(python), str(PRUNER), str(source), str(other)], other, 0)
-
-
-def _best(rounds: int, command: Sequence[str], result: Path, idle: int) -> Use:
-    """Return the fastest round of a command, with the most memory of any; the last result is left."""
-    uses = []
-    for _ in range(rounds):
-        shutil.rmtree(result, ignore_errors=True)
-        os.sync()
-        uses.append(measured(command))
-    best = min(uses, key=lambda use: use.seconds)
-    return Use(best.seconds, best.core_seconds, max(use.peak_bytes for use in uses) - idle)
+        yield "compressed-tensors 0.20.1", Command([str(python), str(PRUNER), str(source), str(other)], other)
 
 
 def measured(command: Sequence[str]) -> Use:
     """Run a command; return what it took. Raises: CalledProcessError."""
     begin, before = time.perf_counter(), os.times()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
         peak = _TreePeak(process.pid)
         with peak:
             _, errors = process.communicate()

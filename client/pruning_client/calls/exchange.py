@@ -85,15 +85,13 @@ class Exchange:
         self._described = DescribedTensors(request)
         self._result = _ResultHeader(request)
         self._digests = Digests() if request.options.digests else None
+        self._skipped: Sequence[tuple[int, int]] = ()  # what the plan says is not needed, and is not sent
+        self._skipped_bytes = 0
 
     @property
     def total_bytes(self) -> int:
         """Bytes to send in all: of the file, but for those that the plan says are not needed."""
-        return self._source.layout.total_bytes - sum(end - begin for begin, end in self._skipped)
-
-    @property
-    def _skipped(self) -> Sequence[tuple[int, int]]:
-        return () if self.plan is None or not self._request.leaves_out_skipped else self.plan.skipped
+        return self._source.layout.total_bytes - self._skipped_bytes
 
     @property
     def header_bytes(self) -> int:
@@ -244,6 +242,9 @@ class Exchange:
             self.plan = plan_of(self._plans)
             check_ranges(self.plan.skipped, self._source.layout.buffer_bytes)
             check_names(self.plan)
+            if self._request.leaves_out_skipped:
+                self._skipped = self.plan.skipped
+                self._skipped_bytes = sum(end - begin for begin, end in self._skipped)
 
     def _receive_data(self, data: memoryview) -> memoryview:
         if self.plan is None:

@@ -65,17 +65,19 @@ class ShardsSource:
     def _read_index(self, path: Path) -> dict[str, str]:
         try:
             file_of = json.loads(path.read_bytes())["weight_map"]
-            names = {Path(name).name for name in file_of.values()}
+            files = set(file_of.values())
+            names = {Path(name).name for name in files}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             known = _known(path)
             raise self._error(known or "has no `weight_map` of tensors to files") from error
-        if names != set(file_of.values()) or not file_of:
+        if names != files or not file_of:
             raise self._error("`weight_map` must name files of the same folder")
         return dict(file_of)
 
     def _check_complete(self, file_of: Mapping[str, str]) -> None:
         """Refuse shards that do not contain what the index lists, each tensor once."""
-        actual = {entry.name: Path(shard.path).name for shard in self._shards for entry in shard.layout.tensors}
+        shards = [(Path(shard.path).name, shard.layout) for shard in self._shards]
+        actual = {entry.name: name for name, layout in shards for entry in layout.tensors}
         count = sum(len(shard.layout.tensors) for shard in self._shards)
         if count > len(actual):
             raise self._error("a tensor is in two of its files")

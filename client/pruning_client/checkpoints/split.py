@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from io import FileIO
 from math import prod
@@ -10,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from pruning_client.checkpoints.atomic_file import naming, replacing
+from pruning_client.checkpoints.atomic_file import WRITE_BYTES, naming, replacing
 from pruning_client.checkpoints.weight_files import WeightNames
 from pruning_proto.safetensors.alignment import aligned
 from pruning_proto.safetensors.header import Layout, TensorEntry, build
@@ -51,13 +52,15 @@ class SplitFiles:
     """Files in a folder, which must exist and is written to; nothing is removed after a failure.
 
     `begin` takes the header of the result, `write` its buffer from the beginning to the end, in pieces, and `finish`
-    ends it. `begin` may be called again: the files are then written anew. Each tensor is aligned in its file.
+    ends it. `begin` may be called again: the files are then written anew. Each tensor is aligned in its file. While one
+    file is written, the one before is brought to the disk.
     """
 
     def __init__(self, folder: Path, places: Places) -> None:
         self.folder = folder
         self._places = places
         self._open: tuple[str, FileIO] | None = None
+        self._syncing: tuple[ThreadPoolExecutor, list[Future[None]]] | None = None
         self.contents: dict[str, list[TensorEntry]] = {}
         """The tensors of each file, by the names that they have there."""
 
@@ -98,21 +101,36 @@ class SplitFiles:
             rest = rest[len(piece) :]
 
     def finish(self) -> None:
-        """End the last file; also after a failure. Raises: OSError."""
+        """End the last file, and wait until all are on the disk; also after a failure. Raises: OSError."""
+        self._end_file()
+        if self._syncing is not None:
+            executor, files = self._syncing
+            self._syncing = None
+            executor.shutdown()
+            for file in files:
+                file.result()
+
+    def _end_file(self) -> None:
         if self._open is not None:
             file, handle = self._open
             self._open = None
-            with handle, naming(self.folder / file):
-                os.fsync(handle.fileno())
+            self._syncing = self._syncing or (ThreadPoolExecutor(1, "prune-sync"), [])
+            executor, files = self._syncing
+            files.append(executor.submit(_sync, self.folder / file, handle))
 
     def _write(self, file: str, piece: memoryview, position: int) -> None:
         if self._open is None or self._open[0] != file:
-            self.finish()
+            self._end_file()
             self._open = file, FileIO(self.folder / file, "r+")
         handle = self._open[1]
         handle.seek(position)
         while piece:
-            piece = piece[handle.write(piece) :]
+            piece = piece[handle.write(piece[:WRITE_BYTES]) :]
+
+
+def _sync(path: Path, handle: FileIO) -> None:
+    with handle, naming(path):
+        os.fsync(handle.fileno())
 
 
 def write_index(folder: Path, names: WeightNames, files: Mapping[str, Sequence[TensorEntry]], metadata: Any) -> None:

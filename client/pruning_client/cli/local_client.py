@@ -15,6 +15,7 @@ from itertools import chain
 from types import ModuleType
 from typing import Final
 
+from pruning_client.calls.background_writer import BackgroundWriter
 from pruning_client.calls.exchange import Exchange, Watcher
 from pruning_client.calls.outcome import Outcome
 from pruning_client.cli import garbage
@@ -90,10 +91,11 @@ class _LocalConnection:
         def receive(message: pb.PruneResponse | memoryview) -> None:
             data = exchange.receive(message)
             if data is not None:
-                write(data)
+                writer.write(data)
             step()
 
-        with _logged() as records, self._device_checked():
+        writer = BackgroundWriter(write, self._service.BACKLOG_BYTES)
+        with _logged() as records, self._device_checked(), writer:
             self._service.prune(exchange.options, pieces(), receive, self._settings, exchange.read_again)
         if exchange.failure is not None:
             _explain(exchange.failure, records)

@@ -16,8 +16,8 @@ from pruning_client.huggingface.config_fields import CONFIG
 from pruning_client.huggingface.config_json import updated_config, with_named_fields
 from pruning_client.huggingface.experts.widths import expert_width_warnings
 from pruning_client.huggingface.map_editors import vocabularies
-from pruning_client.huggingface.result_check import check_result
-from pruning_client.huggingface.transformers_check import TransformersCheck
+from pruning_client.huggingface.result_check import check_result, shapes_of
+from pruning_client.huggingface.transformers_check import Shapes, TransformersCheck
 from pruning_client.huggingface.vocabulary.folder_files import TokenizerTrim, edit_files
 from pruning_client.results.group_report import GroupReport
 from pruning_client.results.model_warning import ModelWarning
@@ -29,13 +29,12 @@ from pruning_proto.v1 import pruning_pb2 as pb
 class FittedFolder:
     """The copy `folder` of a model's folder `source`, whose weights a recipe makes smaller.
 
-    `weights`: the source's file, or the index of several; `config`: its config.json. The methods are called in their
-    order.
+    `shapes`: of the source's tensors; `config`: its config.json. The methods are called in their order.
     """
 
     source: Path
     folder: Path
-    weights: Path
+    shapes: Shapes
     config: Mapping[str, Any]
     recipe: pb.Recipe
     tokenizer: TokenizerTrim | None = None
@@ -65,8 +64,8 @@ class FittedFolder:
         Raises: MismatchError if config.json cannot express what is left. OSError.
         """
         config = updated_config(self.config, report.groups, self.recipe)
-        weights = weights_in(self.folder) or self.weights
-        warnings = check_result((self.config, self.weights), (config, weights), report.groups, transformers)
+        shapes = shapes_of(weights) if (weights := weights_in(self.folder)) else {}
+        warnings = check_result((self.config, self.shapes), (config, shapes), report.groups, transformers)
         self.cut_vocabularies(report.groups)
         text = json.dumps(config, indent=2, ensure_ascii=False)
         with replacing(self.folder / CONFIG) as file:

@@ -32,6 +32,7 @@ from pruning_client.huggingface.experts.tested import is_tested
 from pruning_client.huggingface.fitted_folder import FittedFolder
 from pruning_client.huggingface.new_folder import check_new, new_folder
 from pruning_client.huggingface.quantization import check_blocks, check_not_quantized
+from pruning_client.huggingface.result_check import shapes_of
 from pruning_client.huggingface.result_files import ResultFiles
 from pruning_client.huggingface.transformers_check import Need, TransformersCheck, is_installed
 from pruning_client.huggingface.vocabulary.folder_files import TokenizerTrim
@@ -166,6 +167,7 @@ def prune_folder(  # noqa: PLR0913 - one keyword for each option, as of `Client.
         check_not_quantized(config, recipe)
         check_blocks(config)
     check_new(target)
+    shapes = shapes_of(weights)
     files = ResultFiles(Path(source), components, max_shard_bytes)
     call = partial(
         client.prune_file,
@@ -184,7 +186,7 @@ def prune_folder(  # noqa: PLR0913 - one keyword for each option, as of `Client.
             copy()
             return prune()
         fitted = FittedFolder(
-            source=Path(source), folder=folder, weights=weights, config=configs[0], recipe=recipe, tokenizer=tokenizer
+            source=Path(source), folder=folder, shapes=shapes, config=configs[0], recipe=recipe, tokenizer=tokenizer
         )
         need = _need(configs[0], recipe, check_with_transformers=check_with_transformers)
         with TransformersCheck(configs[0], need) as transformers:

@@ -36,24 +36,23 @@ _NOT_BUILT: Final = (
 
 
 def check_result(
-    before: tuple[Mapping[str, Any], Path],
-    after: tuple[Mapping[str, Any], Path],
+    before: tuple[Mapping[str, Any], Shapes],
+    after: tuple[Mapping[str, Any], Shapes],
     groups: Sequence[GroupReport],
     transformers: TransformersCheck,
 ) -> tuple[ModelWarning, ...]:
     """Refuse a result whose tensors are not those of the model that its config describes; return what is not certain.
 
-    `before` and `after` are a config and a file of weights, or the index of several; `transformers` was made for the
-    first config. Raises: MismatchError, OSError.
+    `before` and `after` are a config and the shapes of the tensors; `transformers` was made for the first config.
+    Raises: MismatchError.
     """
     renumbering = Renumbering(groups)
-    shapes, new = shapes_of(before[1]), shapes_of(after[1])
-    old = {name: shape for tensor, shape in shapes.items() if (name := renumbering.name_of(tensor)) is not None}
+    old = {name: shape for tensor, shape in before[1].items() if (name := renumbering.name_of(tensor)) is not None}
     groups = [_as_in_result(group, renumbering) for group in groups]
-    doubtful = partial(doubts, old, new, groups, (before[0], after[0]))
+    doubtful = partial(doubts, old, after[1], groups, (before[0], after[0]))
     if transformers.need is Need.IN_DOUBT and not doubtful():
         return ()
-    found = transformers.misfits((before[0], shapes), (after[0], new), removals_of(groups))
+    found = transformers.misfits(before, after, removals_of(groups))
     if found is None and transformers.need is Need.REQUIRED:
         raise MismatchError(_NOT_BUILT, reason=Reason.SHAPE_MISMATCH)
     if misfits := doubtful() if found is None else found:

@@ -55,11 +55,9 @@ class ResultFiles:
         names, shards = _names(component), self._shards(component, entries, original)
         count = max(shards.values(), default=-1) + 1
         parent = component.weights.parent.relative_to(self.source)
-        files = [names.shard(at, count) for at in range(count)] or [names.file]
+        files = [(parent / name).as_posix() for name in [names.shard(at, count) for at in range(count)] or [names.file]]
         return {
-            entry.name: Place(
-                (parent / files[shards.get(entry.name, 0)]).as_posix(), entry.name.removeprefix(component.prefix)
-            )
+            entry.name: Place(files[shards.get(entry.name, 0)], entry.name.removeprefix(component.prefix))
             for entry in entries
         }
 

@@ -74,3 +74,11 @@ def test_index_names_the_files_and_has_new_totals(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("most_bytes", "shards"), [(8, [0, 1, 2]), (16, [0, 0, 1]), (24, [0, 0, 0]), (1, [0, 1, 2])])
 def test_shards_have_at_most_a_size(most_bytes: int, shards: list[int]) -> None:
     assert list(shards_by_size(ABC.tensors, most_bytes).values()) == shards
+
+
+def test_file_that_cannot_be_synced_is_named(tmp_path: Path) -> None:
+    """It is synced while the next file is written, and the error comes at the end."""
+    (tmp_path / "x.safetensors").symlink_to("/dev/null")  # takes all writes, and refuses to be synced
+    with pytest.raises(OSError, match=r"x\.safetensors"):
+        split(tmp_path, ABC, in_files(a="x", b="y", c="y"), CONTENT)
+    assert (tmp_path / "y.safetensors").stat().st_size > len(floats(1, 1, 2, 2))

@@ -11,7 +11,7 @@ from pruning_client import Client, rules
 from pruning_client.huggingface.config_json import read_config
 from pruning_client.huggingface.experts.tested import TESTED, is_tested
 from pruning_client.huggingface.folder import completed_recipe, prune_folder
-from pruning_client.huggingface.result_check import check_result
+from pruning_client.huggingface.result_check import check_result, shapes_of
 from pruning_client.huggingface.transformers_check import Need, TransformersCheck
 from pruning_proto.v1 import pruning_pb2 as pb
 from tests.client.huggingface.tiny_experts import FAMILIES, config_of, logits, logits_without, model_class, moe
@@ -25,14 +25,14 @@ _FAULTS = ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs", "
 
 def without_experts(server: ServerProcess, folder: Path) -> Path:
     """Prune a folder; its names and shapes raise no doubt that transformers would have to settle."""
-    target, weights = folder.with_name("small"), "model.safetensors"
-    rule = rules.drop_experts(REMOVED)
+    target, rule = folder.with_name("small"), rules.drop_experts(REMOVED)
     with Client(server.address) as client:
         report = prune_folder(client, folder, target, rule)
     configs = [read_config(path / "config.json") for path in (folder, target)]
     assert is_tested(configs[0], completed_recipe(folder, rule))
     with TransformersCheck({}, Need.IN_DOUBT) as nobody:
-        check_result((configs[0], folder / weights), (configs[1], target / weights), report.groups, nobody)
+        shapes = [shapes_of(path / "model.safetensors") for path in (folder, target)]
+        check_result((configs[0], shapes[0]), (configs[1], shapes[1]), report.groups, nobody)
     return target
 
 

@@ -205,8 +205,8 @@ def _size(text: str) -> int:
 
 def _check_source(options: Namespace) -> None:
     """Refuse an invalid source or an existing target before a server is asked."""
-    open_source(_weights(options))
     if not is_folder(options.source):
+        open_source(options.source)
         return
     if options.output not in FOLDER_OUTPUTS:
         raise UsageError(f"the result of a folder can be loaded: --output {' or '.join(FOLDER_OUTPUTS)}")

@@ -1,0 +1,52 @@
+"""Writes the result of a local run on a thread of its own, while the next tensors are read and pruned."""
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
+
+from pruning_proto.framing import Data
+
+
+class BackgroundWriter:
+    """A context manager that calls `write` for all bytes in order, and has called it for the last ones on the way out.
+
+    Bytes are held by reference until they are written: at most `most_bytes`, and the part that came last. After an
+    error, of a write or of the caller's block, what is not begun is not written.
+    """
+
+    def __init__(self, write: Callable[[Data], object], most_bytes: int) -> None:
+        self._write = write
+        self._most_bytes = most_bytes
+        self._executor = ThreadPoolExecutor(1, "prune-write")
+        self._pending: deque[tuple[Future[object], int]] = deque()
+        self._held_bytes = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                self._wait(0)
+        finally:
+            self._executor.shutdown(cancel_futures=True)
+
+    def write(self, data: Data) -> None:
+        """Hand over bytes, which must stay as they are; wait while too many are held.
+
+        Raises: what an earlier call of `write` raised.
+        """
+        self._pending.append((self._executor.submit(self._write, data), len(data)))
+        self._held_bytes += len(data)
+        self._wait(self._most_bytes)
+
+    def _wait(self, most_bytes: int) -> None:
+        """Wait until this many bytes are held at most. Raises: what a call of `write` raised."""
+        while self._pending and (self._held_bytes > most_bytes or self._pending[0][0].done()):
+            written, size = self._pending.popleft()
+            written.result()
+            self._held_bytes -= size

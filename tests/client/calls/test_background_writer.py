@@ -1,0 +1,74 @@
+"""Writes in the background: in order, bounded, and all done at the end; an error reaches the caller."""
+
+import threading
+
+import pytest
+
+from pruning_client.calls.background_writer import BackgroundWriter
+from pruning_proto.framing import Data
+
+
+def test_all_is_written_in_order_at_the_end() -> None:
+    written: list[Data] = []
+    with BackgroundWriter(written.append, most_bytes=3) as writer:
+        for number in range(20):
+            writer.write(bytes([number]))
+    assert b"".join(written) == bytes(range(20))
+
+
+def test_caller_goes_on_while_little_is_held() -> None:
+    may_write = threading.Event()
+    with BackgroundWriter(lambda _: may_write.wait(), most_bytes=8) as writer:
+        writer.write(b"1234")
+        writer.write(b"5678")
+        may_write.set()
+
+
+def test_caller_waits_while_much_is_held() -> None:
+    passed, may_write = threading.Event(), threading.Event()
+
+    def hand_over(writer: BackgroundWriter) -> None:
+        writer.write(b"12345")
+        writer.write(b"6789")
+        passed.set()
+
+    with BackgroundWriter(lambda _: may_write.wait(), most_bytes=8) as writer:
+        caller = threading.Thread(target=hand_over, args=[writer])
+        caller.start()
+        assert not passed.wait(0.1)
+        may_write.set()
+        caller.join()
+    assert passed.is_set()
+
+
+def failing(data: Data) -> None:
+    raise OSError(f"the disk is full at {bytes(data)!r}")
+
+
+def test_error_reaches_the_caller() -> None:
+    with pytest.raises(OSError, match="full at b'a'"), BackgroundWriter(failing, most_bytes=0) as writer:
+        writer.write(b"a")
+
+
+def test_error_at_the_end_reaches_the_caller() -> None:
+    with pytest.raises(OSError, match="full at b'a'"), BackgroundWriter(failing, most_bytes=8) as writer:
+        writer.write(b"a")
+
+
+def test_rest_is_not_written_after_an_error_of_the_caller() -> None:
+    written: list[Data] = []
+    may_write = threading.Event()
+
+    def write(data: Data) -> None:
+        may_write.wait()
+        written.append(data)
+
+    def fail(writer: BackgroundWriter) -> None:
+        writer.write(b"a")
+        writer.write(b"b")
+        threading.Timer(0.05, may_write.set).start()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), BackgroundWriter(write, most_bytes=8) as writer:
+        fail(writer)
+    assert written == [b"a"]
