@@ -7,21 +7,24 @@ from types import TracebackType
 from typing import Self
 
 from pruning_proto.framing import Data
+from pruning_proto.limits import CHUNK_BYTES
+from pruning_proto.spans import spans
 
 
 class BackgroundWriter:
     """A context manager that calls `write` for all bytes in order, and has called it for the last ones on the way out.
 
     Bytes are held by reference until they are written: at most `most_bytes`, and the part that came last. After an
-    error, of a write or of the caller's block, what is not begun is not written.
+    error, of a write or of the caller's block, at most the piece of `CHUNK_BYTES` that is begun is written.
     """
 
     def __init__(self, write: Callable[[Data], object], most_bytes: int) -> None:
         self._write = write
         self._most_bytes = most_bytes
         self._executor = ThreadPoolExecutor(1, "prune-write")
-        self._pending: deque[tuple[Future[object], int]] = deque()
+        self._pending: deque[tuple[Future[None], int]] = deque()
         self._held_bytes = 0
+        self._is_over = False
 
     def __enter__(self) -> Self:
         return self
@@ -33,6 +36,7 @@ class BackgroundWriter:
             if error is None:
                 self._wait(0)
         finally:
+            self._is_over = True
             self._executor.shutdown(cancel_futures=True)
 
     def write(self, data: Data) -> None:
@@ -40,9 +44,19 @@ class BackgroundWriter:
 
         Raises: what an earlier call of `write` raised.
         """
-        self._pending.append((self._executor.submit(self._write, data), len(data)))
+        self._pending.append((self._executor.submit(self._write_pieces, memoryview(data)), len(data)))
         self._held_bytes += len(data)
         self._wait(self._most_bytes)
+
+    def _write_pieces(self, data: memoryview) -> None:
+        for begin, end in spans(len(data), CHUNK_BYTES):
+            if self._is_over:
+                return
+            try:
+                self._write(data[begin:end])
+            except BaseException:
+                self._is_over = True  # what follows has no place in the result
+                raise
 
     def _wait(self, most_bytes: int) -> None:
         """Wait until this many bytes are held at most. Raises: what a call of `write` raised."""

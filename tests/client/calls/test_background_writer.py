@@ -6,6 +6,13 @@ import pytest
 
 from pruning_client.calls.background_writer import BackgroundWriter
 from pruning_proto.framing import Data
+from pruning_proto.limits import CHUNK_BYTES
+
+
+def write_two(writer: BackgroundWriter, all_came: threading.Event) -> None:
+    writer.write(b"a")
+    writer.write(b"b")
+    all_came.set()
 
 
 def test_all_is_written_in_order_at_the_end() -> None:
@@ -18,7 +25,7 @@ def test_all_is_written_in_order_at_the_end() -> None:
 
 def test_caller_goes_on_while_little_is_held() -> None:
     may_write = threading.Event()
-    with BackgroundWriter(lambda _: may_write.wait(), most_bytes=8) as writer:
+    with BackgroundWriter(lambda _: may_write.wait(5), most_bytes=8) as writer:
         writer.write(b"1234")
         writer.write(b"5678")
         may_write.set()
@@ -32,7 +39,7 @@ def test_caller_waits_while_much_is_held() -> None:
         writer.write(b"6789")
         passed.set()
 
-    with BackgroundWriter(lambda _: may_write.wait(), most_bytes=8) as writer:
+    with BackgroundWriter(lambda _: may_write.wait(5), most_bytes=8) as writer:
         caller = threading.Thread(target=hand_over, args=[writer])
         caller.start()
         assert not passed.wait(0.1)
@@ -55,20 +62,34 @@ def test_error_at_the_end_reaches_the_caller() -> None:
         writer.write(b"a")
 
 
-def test_rest_is_not_written_after_an_error_of_the_caller() -> None:
-    written: list[Data] = []
-    may_write = threading.Event()
+def test_rest_is_not_written_after_an_error() -> None:
+    tried: list[bytes] = []
+    all_came = threading.Event()
 
     def write(data: Data) -> None:
-        may_write.wait()
-        written.append(data)
+        all_came.wait(5)
+        tried.append(bytes(data))
+        failing(data)
+
+    with pytest.raises(OSError, match="full at b'a'"), BackgroundWriter(write, most_bytes=8) as writer:
+        write_two(writer, all_came)
+    assert tried == [b"a"]
+
+
+def test_rest_is_not_written_after_an_error_of_the_caller() -> None:
+    written: list[int] = []
+    may_write, parts = threading.Event(), bytes(2 * CHUNK_BYTES)
+
+    def write(data: Data) -> None:
+        may_write.wait(5)
+        written.append(len(data))
 
     def fail(writer: BackgroundWriter) -> None:
-        writer.write(b"a")
+        writer.write(parts)
         writer.write(b"b")
         threading.Timer(0.05, may_write.set).start()
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), BackgroundWriter(write, most_bytes=8) as writer:
+    with pytest.raises(KeyboardInterrupt), BackgroundWriter(write, 2 * len(parts)) as writer:
         fail(writer)
-    assert written == [b"a"]
+    assert written == [CHUNK_BYTES]
