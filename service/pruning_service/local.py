@@ -48,8 +48,8 @@ DISTRIBUTION: Final = "pruning-service"
 Receive: TypeAlias = Callable[[pb.PruneResponse | memoryview], object]
 """Takes a message, or bytes of the result, which stay as they are until nobody refers to them."""
 
-BACKLOG_BYTES: Final = 16 * MIB
-"""What the caller may hold of the result before it takes more: this much is reserved."""
+BACKLOG_BYTES: Final = 2 * MIB
+"""What the caller may hold of the result, beside the part that it is writing, before it takes more."""
 
 
 def settings_from(environment: Mapping[str, str]) -> LocalSettings:
@@ -69,9 +69,9 @@ def prune(
     `pieces` are the bytes of the file, its header included, `options.total_bytes` in all; of format PLAN only the
     header. Each piece may reuse the memory of the one before, and what is beyond the header is asked for only once
     the plan has been received. `receive` gets what a server would send, in order, on this thread; it may hold
-    `BACKLOG_BYTES` of the result. `read_again` returns ranges of the bytes beyond the header once more: with it, rules
-    of global scope need not hold more tensors than the settings allow, if they can do without. It is called on other
-    threads.
+    `BACKLOG_BYTES` of the result beside the part that it is writing. `read_again` returns ranges of the bytes beyond
+    the header once more: with it, rules of global scope need not hold more tensors than the settings allow, if they can
+    do without. It is called on other threads.
 
     Raises: what `pieces` or `receive` raise; DeviceError, a ValueError. KeyboardInterrupt ends the run in milliseconds.
     """

@@ -14,8 +14,8 @@ from pruning_proto.spans import spans
 class BackgroundWriter:
     """A context manager that calls `write` for all bytes in order, and has called it for the last ones on the way out.
 
-    Bytes are held by reference until they are written: at most `most_bytes`, and the part that came last. After an
-    error, of a write or of the caller's block, at most the piece of `CHUNK_BYTES` that is begun is written.
+    Bytes are held by reference until they are written: less than `most_bytes` beside the part that is written now.
+    After an error, of a write or of the caller's block, at most the piece of `CHUNK_BYTES` that is begun is written.
     """
 
     def __init__(self, write: Callable[[Data], object], most_bytes: int) -> None:
@@ -33,20 +33,21 @@ class BackgroundWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            if error is None:
-                self._wait(0)
+            while error is None and self._pending:
+                self._wait_for_first()
         finally:
             self._is_over = True
             self._executor.shutdown(cancel_futures=True)
 
     def write(self, data: Data) -> None:
-        """Hand over bytes, which must stay as they are; wait while too many are held.
+        """Hand over bytes, which must stay as they are; wait while too many are behind those that are written now.
 
         Raises: what an earlier call of `write` raised.
         """
         self._pending.append((self._executor.submit(self._write_pieces, memoryview(data)), len(data)))
         self._held_bytes += len(data)
-        self._wait(self._most_bytes)
+        while self._is_first_due():
+            self._wait_for_first()
 
     def _write_pieces(self, data: memoryview) -> None:
         for begin, end in spans(len(data), CHUNK_BYTES):
@@ -58,9 +59,15 @@ class BackgroundWriter:
                 self._is_over = True  # what follows has no place in the result
                 raise
 
-    def _wait(self, most_bytes: int) -> None:
-        """Wait until this many bytes are held at most. Raises: what a call of `write` raised."""
-        while self._pending and (self._held_bytes > most_bytes or self._pending[0][0].done()):
-            written, size = self._pending.popleft()
-            written.result()
-            self._held_bytes -= size
+    def _is_first_due(self) -> bool:
+        """Whether the first part is written, or has to be before more is taken."""
+        if not self._pending:
+            return False
+        written, size = self._pending[0]
+        return written.done() or self._held_bytes - size >= self._most_bytes
+
+    def _wait_for_first(self) -> None:
+        """Wait until the first part is written. Raises: what a call of `write` raised."""
+        written, size = self._pending.popleft()
+        written.result()
+        self._held_bytes -= size

@@ -24,10 +24,17 @@ def test_all_is_written_in_order_at_the_end() -> None:
 
 
 def test_caller_goes_on_while_little_is_held() -> None:
+    written: list[Data] = []
     may_write = threading.Event()
-    with BackgroundWriter(lambda _: may_write.wait(5), most_bytes=8) as writer:
-        writer.write(b"1234")
-        writer.write(b"5678")
+
+    def write(data: Data) -> None:
+        may_write.wait(5)
+        written.append(data)
+
+    with BackgroundWriter(write, most_bytes=8) as writer:
+        writer.write(bytes(100))
+        writer.write(b"1234567")
+        assert not written
         may_write.set()
 
 
@@ -35,8 +42,8 @@ def test_caller_waits_while_much_is_held() -> None:
     passed, may_write = threading.Event(), threading.Event()
 
     def hand_over(writer: BackgroundWriter) -> None:
-        writer.write(b"12345")
-        writer.write(b"6789")
+        writer.write(b"a")
+        writer.write(b"12345678")
         passed.set()
 
     with BackgroundWriter(lambda _: may_write.wait(5), most_bytes=8) as writer:
@@ -53,7 +60,7 @@ def failing(data: Data) -> None:
 
 
 def test_error_reaches_the_caller() -> None:
-    with pytest.raises(OSError, match="full at b'a'"), BackgroundWriter(failing, most_bytes=0) as writer:
+    with pytest.raises(OSError, match="full at b'a'"), BackgroundWriter(failing, most_bytes=1) as writer:
         writer.write(b"a")
 
 
