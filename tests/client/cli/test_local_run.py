@@ -145,6 +145,12 @@ def test_refusal_is_the_one_of_a_server(server: ServerProcess, file: Path, words
     assert list(file.parent.iterdir()) == [file]
 
 
+def test_check_with_transformers_is_for_smaller_folders(file: Path) -> None:
+    done = prune("run", file, "-o", file.with_name("out"), *L1, "--check-with-transformers")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--check-with-transformers is for a folder's result of --output removed; leave it out" in done.stderr
+
+
 def test_model_beyond_the_memory_limit_is_refused(file: Path) -> None:
     out = written(file.with_name("out"), b"old")
     done = prune("run", file, "-o", out, *L1, "--global", PRUNING_MEMORY_BYTES="20000")
