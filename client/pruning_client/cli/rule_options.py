@@ -95,7 +95,9 @@ def rules_of(options: Namespace) -> Rules:
 
 def option_of_argument(argument: str, options: Namespace) -> str | None:
     """Return the option, as it was given, that sets an argument of a builder; None if it was not given."""
-    given = [name for name in (_AMOUNTS if argument == "amount" else (argument,)) if getattr(options, name) is not None]
+    given = [
+        name for name in (_AMOUNTS if argument == "amount" else (argument,)) if getattr(options, name, None) is not None
+    ]
     if not given:
         return None
     if argument == "scope":

@@ -184,7 +184,7 @@ def test_run_tells_programs_which_units_are_kept(server: ServerProcess, out: Pat
         pytest.param(["--map", "bert_ffn", "--amount", "1", "--include", "w"], "no --include", id="selector"),
         pytest.param(["--map", "bert_ffn", *L1], "l1_unstructured takes no --map", id="other method"),
         pytest.param(
-            ["--map", "bert_ffn", "--amount", "1", "--round-to", "0"], "round_to: this is", id="multiple of 0"
+            ["--map", "bert_ffn", "--amount", "1", "--round-to", "0"], "--round-to: this is", id="multiple of 0"
         ),
         pytest.param(["--map", "bert", "--amount", "1"], "UNKNOWN_MAP", id="unknown map"),
     ],

@@ -35,6 +35,9 @@ L1 = ("--method", "l1_unstructured", "--amount", "0.5")
         pytest.param(["--keep-experts", "2", *L1, "--exclude", "nope*"], "error: --exclude: 'nope*'", id="second rule"),
         pytest.param([*L1[:3], "1.5"], "error: --amount: a fraction is", id="amount"),
         pytest.param(["--method", "wanda", *L1[2:]], "error: --method wanda needs a statistic", id="score of a method"),
+        pytest.param(
+            ["--n-of-m", "2:64"], "error: --n-of-m: the entries of a group are 2 to 32", id="part of an option"
+        ),
         pytest.param(["--map", "bert_ffn", *L1[2:]], "error: --map: the checkpoint has no block", id="map"),
         pytest.param(
             ["--keep-experts", "2", "--mtp-score", "random"],

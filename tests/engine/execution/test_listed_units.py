@@ -82,7 +82,7 @@ def test_scores_of_another_number_of_units_are_refused() -> None:
 
 def test_kept_is_the_number_of_units_left() -> None:
     assert kept(mlp(1, 4, 3, 2), units(MLP, amount=Kept(3))) == [(1, 2, 3)]
-    assert kept(mlp(1, 4), units(MLP, amount=Kept(3))) == [(0, 1)]
+    assert kept(mlp(1, 4), units(MLP, amount=Kept(2))) == [(0, 1)]
 
 
 def test_least_kept_bounds_each_group() -> None:

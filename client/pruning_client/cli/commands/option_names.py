@@ -21,6 +21,9 @@ _FIELD: Final = re.compile(r'(?:recipe\.)?rules\[(\d+)\]((?:\.[a-z_]+|\[\d+\]|\[
 _ALWAYS: Final = {"select.include": "--include", "select.exclude": "--exclude", "prior": "--prior"}
 """The options of the fields that every rule has."""
 
+_IN_ANOTHER: Final = ("granularity.n_of_m.n", "granularity.n_of_m.m")
+"""Fields that are parts of another option: `--n-of-m 2:4`."""
+
 
 @contextmanager
 def naming_options(options: Namespace) -> Iterator[None]:
@@ -53,7 +56,7 @@ def _option(rule: int, field: str, options: Namespace) -> str:
     of_rules = options_of_rules(options)
     if rule < len(of_rules):
         return option_of_field(of_rules[rule], field, options)
-    known = [path for path in ARGUMENTS if f"{field}.".startswith(f"{path}.")]
+    known = [path for path in ARGUMENTS if f"{field}.".startswith(f"{path}.") and path not in _IN_ANOTHER]
     always = next((option for path, option in _ALWAYS.items() if field.startswith(path)), None)
     given = option_of_argument(ARGUMENTS[max(known, key=len)], options) if known else None
     whole = f"--map {options.map}" if options.map is not None else f"--method {options.method}"
