@@ -20,6 +20,7 @@ TEXTS = {
     "device": "cuda:1",
     "kernels": "numpy",
     "log_level": "debug",
+    "log_format": "json",
 }
 FLAGS = ("allow_plaintext", "allow_plaintext_tokens")
 VALUED = [name for name in Settings.model_fields if name not in FLAGS]

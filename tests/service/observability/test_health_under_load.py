@@ -51,4 +51,4 @@ def test_health_answers_while_the_largest_header_is_parsed_and_planned(server: S
                 check(health_pb2.HealthCheckRequest(), timeout=30)
                 answers += 1
 
-    assert answers > 10
+    assert answers > 3  # one that is blocked gives one answer, or two: at the beginning and at the end
