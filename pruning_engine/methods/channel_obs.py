@@ -320,7 +320,7 @@ def _products(one: Array, heights: Integers, other: Array, other_heights: Intege
 
 
 def _least_inverses(gram: Gram, damping: float, channels: Integers) -> Array:
-    """Return 1 / A_jj, which (A⁻¹)_jj never falls below, whatever is removed: what is less is rounding."""
+    """Return 1 / A_jj, a lower bound of (A⁻¹)_jj whatever is removed: anything below it is a rounding error."""
     if gram.scale == 0:
         return np.ones(len(channels))
     least: Array = 1 / (gram.diagonal[channels].astype(np.float64) + damping * gram.scale)

@@ -43,7 +43,7 @@ class Bracket:
         return self.low, self.high
 
     def narrow(self, count: int, below: int, inside: int) -> None:
-        """Learn from a wrong guess, with so many candidates below it and inside of it."""
+        """Learn from a wrong guess: `below` candidates were below the bracket, and `inside` in it."""
         known = self._known
         if count <= below:
             self._known = _Range(known.low, self.low - 1, known.below, below)

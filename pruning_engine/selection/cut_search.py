@@ -139,7 +139,7 @@ _NO_KEYS: Final = np.empty(0, np.uint16)
 
 
 def search_bytes(entries: int) -> int:
-    """Return about the bytes that a search among so many entries takes: its sample and what it collects."""
+    """Return roughly the bytes that a search among `entries` entries takes: its sample and the collected keys."""
     stride = selection.TUNING.stride(entries)
     sampled = entries // stride + 1
     collected = min(entries, int(2 * (selection.TUNING.deviations * sqrt(sampled) / 2 + 1)) * stride)

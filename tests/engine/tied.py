@@ -44,14 +44,14 @@ def units(
     return Rule(score=score, amount=amount, scope=scope, granularity=asked)
 
 
-def falls(state_dict: Tensors, *rules: Rule, output: str = "pruned", device: str | None = None) -> PruneResult:
+def prune_with(state_dict: Tensors, *rules: Rule, output: str = "pruned", device: str | None = None) -> PruneResult:
     """Prune by these rules."""
     return prune_state_dict(state_dict, Recipe(rules, 3), output=OutputForm(output), device=device)
 
 
 def kept(state_dict: Tensors, *rules: Rule) -> list[tuple[int, ...]]:
     """Return the units that are left, group by group."""
-    return [found.kept for found in falls(state_dict, *rules).report.groups]
+    return [found.kept for found in prune_with(state_dict, *rules).report.groups]
 
 
 def mlp(*norms: float, name: str = "") -> Tensors:

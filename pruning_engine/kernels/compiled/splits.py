@@ -17,7 +17,7 @@ from pruning_engine.kernels.random_keys import MASK64
 Packed = npt.NDArray[np.uint8]
 
 _PART: Final = 16
-"""There is room for one entry in so many inside a bracket, until more are found. Hardly ever there are as many."""
+"""Buffers first have space for one entry in this many inside a bracket; more are rarely found."""
 
 
 class PieceSplit(Protocol):

@@ -132,7 +132,7 @@ class PruneCall:
 
     @asynccontextmanager
     async def _store(self, prepared: Prepared) -> AsyncIterator[TensorStore | None]:
-        """Yield where tensors that are read several times are. Raises: Refusal if there is no room on the disk."""
+        """Yield the store of tensors that are read several times. Raises: Refusal if the disk has too little space."""
         if not prepared.plan.searched:
             yield None
         elif (rereadable := self._requests.rereadable) is not None:

@@ -98,7 +98,9 @@ class SpoolDirectory:
 
 
 def _allocate(file: BinaryIO, size: int) -> None:
-    """Reserve the bytes of a file. Raises: Refusal NO_ROOM; OSError."""
+    """Reserve the bytes of a file, where the system can. Raises: Refusal NO_ROOM; OSError."""
+    if not hasattr(os, "posix_fallocate"):  # macOS
+        return
     try:
         os.posix_fallocate(file.fileno(), 0, size)
     except OSError as error:

@@ -5,7 +5,7 @@ import torch
 
 from pruning_engine import MismatchError
 from pruning_engine.recipe import ListedUnits, UnitList
-from tests.engine.tied import Tensors, falls, units
+from tests.engine.tied import Tensors, prune_with, units
 
 
 def stack(prefix: str, layers: int) -> Tensors:
@@ -19,7 +19,7 @@ BOTH = stack("vision.layers", 2) | stack("model.layers", 3)
 
 def names_without(listed: ListedUnits, tensors: Tensors = BOTH) -> list[str]:
     """Return the names of the norms that are left."""
-    left = falls(tensors, units(map="layers", amount=None, score=listed), output="removed").state_dict
+    left = prune_with(tensors, units(map="layers", amount=None, score=listed), output="removed").state_dict
     return [name.removesuffix(".norm.weight") for name in left if "norm" in name]
 
 

@@ -17,7 +17,7 @@ from pruning_engine.recipe import (
     UnitValues,
     check,
 )
-from tests.engine.tied import MLP, falls, group, kept, mlp, units
+from tests.engine.tied import MLP, group, kept, mlp, prune_with, units
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from tests.engine.tied import MLP, falls, group, kept, mlp, units
     ids=["kept", "pruned", "bits"],
 )
 def test_listed_units_are_kept_exactly(listed: UnitList) -> None:
-    result = falls(mlp(1, 9, 9, 1), units(MLP, amount=None, score=ListedUnits(listed)), output="removed")
+    result = prune_with(mlp(1, 9, 9, 1), units(MLP, amount=None, score=ListedUnits(listed)), output="removed")
     assert result.report.groups[0].kept == (0, 3)
     assert result.state_dict["down.weight"].shape[1] == 2  # type: ignore[attr-defined]
 
@@ -50,7 +50,7 @@ def test_a_group_that_is_not_listed_keeps_all() -> None:
 )
 def test_lists_that_do_not_fit_the_group_are_refused(listed: UnitList, says: str) -> None:
     with pytest.raises(MismatchError, match=says):
-        falls(mlp(1, 2, 3, 4), units(MLP, amount=None, score=ListedUnits(listed)))
+        prune_with(mlp(1, 2, 3, 4), units(MLP, amount=None, score=ListedUnits(listed)))
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_lists_that_fit_no_group_are_refused(listed: UnitList) -> None:
 def test_an_unknown_group_is_refused_by_name() -> None:
     rule = units(MLP, amount=None, score=ListedUnits(groups={"other": UnitList(kept=(0,))}))
     with pytest.raises(MismatchError, match="no group 'other'"):
-        falls(mlp(1, 2), rule)
+        prune_with(mlp(1, 2), rule)
 
 
 def test_scores_in_the_recipe_rank_units() -> None:
@@ -77,7 +77,7 @@ def test_scores_in_the_recipe_rank_units() -> None:
 def test_scores_of_another_number_of_units_are_refused() -> None:
     rule = units(MLP, score=UnitScores({"up.weight": UnitValues((3.0, 1.0))}))
     with pytest.raises(MismatchError, match="4 units, and there are 2 scores"):
-        falls(mlp(1, 1, 1, 1), rule)
+        prune_with(mlp(1, 1, 1, 1), rule)
 
 
 def test_kept_is_the_number_of_units_left() -> None:
@@ -99,7 +99,7 @@ def test_balanced_blocks_keep_as_many_each() -> None:
 
 def test_blocks_that_do_not_divide_the_units_are_refused() -> None:
     with pytest.raises(MismatchError, match="not 3 blocks"):
-        falls(mlp(1, 2, 3, 4), units(MLP, balanced_blocks=3))
+        prune_with(mlp(1, 2, 3, 4), units(MLP, balanced_blocks=3))
 
 
 def test_kept_is_for_units_only() -> None:
@@ -112,7 +112,7 @@ def test_listed_groups_of_one_config_field_keep_as_many() -> None:
     each = group("up.weight:0", "up.bias:0", "down.weight:1", for_each="*", width=1)
     rule = units(each, amount=None, score=ListedUnits(groups={"a": UnitList(kept=(1,))}))
     with pytest.raises(MismatchError, match="width stands for both"):
-        falls(state_dict, rule)
+        prune_with(state_dict, rule)
 
 
 def test_numbers_of_units_need_a_whole_number_from_1() -> None:

@@ -8,7 +8,7 @@ from pruning_engine.checkpoints.parameters import TensorSpec
 from pruning_engine.granularities.channel_groups import ChannelSlice
 from pruning_engine.planning.planner import make_plan
 from pruning_engine.recipe import Dead, Kept, Magnitude, Random, Recipe, RouterMagnitude, Rule, Score, check
-from tests.engine.tied import Tensors, falls, group, units
+from tests.engine.tied import Tensors, group, prune_with, units
 
 
 def experts(*norms: float) -> Tensors:
@@ -25,7 +25,7 @@ EXPERTS = group(ChannelSlice("gate.weight", scored=False), NUMBERED)
 
 def ranked(tensors: Tensors, rule: Rule) -> tuple[int, ...]:
     """Return the units that are kept."""
-    return falls(tensors, rule, output="report").report.groups[0].kept
+    return prune_with(tensors, rule, output="report").report.groups[0].kept
 
 
 def test_numbered_tensors_rank_by_their_norms() -> None:
@@ -42,9 +42,9 @@ def test_router_magnitude_ranks_by_the_row_alone() -> None:
 
 
 def test_the_report_names_what_was_scored() -> None:
-    (found,) = falls(experts(3, 1), units(EXPERTS, amount=Kept(1)), output="report").report.groups
+    (found,) = prune_with(experts(3, 1), units(EXPERTS, amount=Kept(1)), output="report").report.groups
     assert found.scored == ("experts.{unit}.*",)
-    (listed,) = falls(experts(3, 1), units(EXPERTS, amount=Kept(1), score=Random()), output="report").report.groups
+    (listed,) = prune_with(experts(3, 1), units(EXPERTS, amount=Kept(1), score=Random()), output="report").report.groups
     assert listed.scored == ()
     assert found.tensors == ("experts.{unit}.*", "gate.weight")
 
@@ -56,36 +56,36 @@ def test_equal_units_are_pruned_from_the_first() -> None:
 @pytest.mark.parametrize("score", [Magnitude(), RouterMagnitude()], ids=lambda score: score.field)
 def test_removal_of_numbered_tensors_needs_a_list(score: Score) -> None:
     with pytest.raises(MismatchError, match="output format REPORT"):
-        falls(experts(1, 2), units(MOE, amount=Kept(1), score=score), output="removed")
+        prune_with(experts(1, 2), units(MOE, amount=Kept(1), score=score), output="removed")
 
 
 def test_numbered_tensors_are_not_zeroed() -> None:
     with pytest.raises(PruningError, match="ask for REMOVED"):
-        falls(experts(1, 2), units(EXPERTS, amount=Kept(1)), output="pruned")
+        prune_with(experts(1, 2), units(EXPERTS, amount=Kept(1)), output="pruned")
 
 
 def test_scores_that_do_not_rank_tensors_are_refused() -> None:
     with pytest.raises(MismatchError, match="dead cannot rank"):
-        falls(experts(1, 2), units(EXPERTS, amount=None, score=Dead()), output="report")
+        prune_with(experts(1, 2), units(EXPERTS, amount=None, score=Dead()), output="report")
 
 
 def test_a_gap_is_refused_by_name() -> None:
     tensors = experts(1, 2, 3)
     del tensors["experts.1.w1.weight"]
     with pytest.raises(MismatchError, match=r"no tensor 'experts\.1\.\*'"):
-        falls(tensors, units(EXPERTS, amount=Kept(1)), output="report")
+        prune_with(tensors, units(EXPERTS, amount=Kept(1)), output="report")
 
 
 def test_a_tensor_without_a_tie_is_refused_by_name() -> None:
     tensors = experts(1, 2) | {"experts.1.bias": torch.zeros(2)}
     partial = group(ChannelSlice("gate.weight"), ChannelSlice("experts.{unit}.w1.weight"))
     with pytest.raises(MismatchError, match=r"'experts\.1\.bias'"):
-        falls(tensors, units(partial, amount=Kept(1)), output="report")
+        prune_with(tensors, units(partial, amount=Kept(1)), output="report")
 
 
 def test_other_slices_have_as_many_units() -> None:
     with pytest.raises(MismatchError, match=r"gate\.weight"):
-        falls(experts(1, 2, 3) | {"gate.weight": torch.ones(2, 2)}, units(MOE, amount=Kept(1)), output="report")
+        prune_with(experts(1, 2, 3) | {"gate.weight": torch.ones(2, 2)}, units(MOE, amount=Kept(1)), output="report")
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_quantized_experts_rank_by_their_router() -> None:
 def test_stacked_experts_are_ranked_and_removed_in_one_call() -> None:
     tensors = {"gate.weight": torch.tensor([[1.0], [3.0], [2.0]]), "experts": torch.arange(6.0).reshape(3, 2, 1)}
     asked = group(ChannelSlice("gate.weight", scored=True), ChannelSlice("experts"))
-    result = falls(tensors, units(asked, amount=Kept(2), score=RouterMagnitude()), output="removed")
+    result = prune_with(tensors, units(asked, amount=Kept(2), score=RouterMagnitude()), output="removed")
     assert result.state_dict["experts"].tolist() == [[[2.0], [3.0]], [[4.0], [5.0]]]  # type: ignore[attr-defined]
 
 

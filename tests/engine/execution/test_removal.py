@@ -31,7 +31,7 @@ from pruning_engine.torch_tensors import to_buffer, to_tensor
 from tests.engine.buffers import received, results
 from tests.engine.packed import pack, unpack
 from tests.engine.rules import l1
-from tests.engine.tied import MLP, ONE, Tensors, falls, group, mlp, units
+from tests.engine.tied import MLP, ONE, Tensors, group, mlp, prune_with, units
 
 
 def loaded(module: nn.Module, state_dict: dict[str, object]) -> nn.Module:
@@ -69,7 +69,7 @@ def test_fused_query_key_and_value() -> None:
         for kind in ("weight", "bias")
     ]
     rule = units(group(*ties, ChannelSlice("out.weight", 1, inner=4), units=4))
-    zeros, small = falls(model.state_dict(), rule), falls(model.state_dict(), rule, output="removed")
+    zeros, small = prune_with(model.state_dict(), rule), prune_with(model.state_dict(), rule, output="removed")
     assert small.state_dict["qkv.weight"].shape == (24, 16)  # type: ignore[attr-defined]
     assert_same(loaded(model, zeros.state_dict), loaded(Attention(16, heads=2, head_dim=4), small.state_dict), 2, 5, 16)
 
@@ -93,7 +93,7 @@ def test_fused_query_key_and_value_head_by_head() -> None:
             ChannelSlice("out.weight", 1, inner=4),
         )
     )
-    zeros, small = falls(model.state_dict(), rule), falls(model.state_dict(), rule, output="removed")
+    zeros, small = prune_with(model.state_dict(), rule), prune_with(model.state_dict(), rule, output="removed")
     assert_same(
         loaded(model, zeros.state_dict),
         loaded(FusedQueryKeyValueByHead(16, heads=2, head_dim=4), small.state_dict),
@@ -132,7 +132,7 @@ def test_fused_gate_and_up(tied: object) -> None:
     torch.manual_seed(1)
     model = GatedMlp(8, 12)
     rule = units(tied)  # type: ignore[arg-type]
-    zeros, small = falls(model.state_dict(), rule), falls(model.state_dict(), rule, output="removed")
+    zeros, small = prune_with(model.state_dict(), rule), prune_with(model.state_dict(), rule, output="removed")
     assert_same(loaded(model, zeros.state_dict), loaded(GatedMlp(8, 6), small.state_dict), 3, 8)
 
 
@@ -147,7 +147,7 @@ def test_flattened_convolution_with_its_batch_normalization() -> None:
     model(torch.randn(8, 1, 4, 4))  # which gives running statistics
     ties = ("0.weight:0", "0.bias:0", "1.weight:0", "1.bias:0", "1.running_mean:0", "1.running_var:0")
     rule = units(group(*ties, ChannelSlice("4.weight", 1, inner=4)))
-    zeros, small = falls(model.state_dict(), rule), falls(model.state_dict(), rule, output="removed")
+    zeros, small = prune_with(model.state_dict(), rule), prune_with(model.state_dict(), rule, output="removed")
     assert_same(loaded(model, zeros.state_dict), loaded(flattened(3), small.state_dict), 2, 1, 4, 4)
 
 
@@ -162,7 +162,7 @@ def test_grouped_convolution_loses_whole_groups() -> None:
     model = grouped(4)
     ties = [ChannelSlice(f"{at}.{kind}", inner=inner) for at, inner in ((0, 4), (1, 6)) for kind in ("weight", "bias")]
     rule = units(group(*ties, ChannelSlice("2.weight", 1, inner=6)))
-    zeros, small = falls(model.state_dict(), rule), falls(model.state_dict(), rule, output="removed")
+    zeros, small = prune_with(model.state_dict(), rule), prune_with(model.state_dict(), rule, output="removed")
     assert small.state_dict["1.weight"].shape == (12, 4, 3, 3)  # type: ignore[attr-defined]
     assert_same(loaded(model, zeros.state_dict), loaded(grouped(2), small.state_dict), 2, 2, 5, 5)
 
@@ -175,7 +175,7 @@ def test_grouped_convolution_loses_the_same_inputs_in_every_group() -> None:
     torch.manual_seed(1)
     model = inside_groups(4)
     rule = units(group(ChannelSlice("1.weight", 1), ChannelSlice("0.weight", outer=2), ChannelSlice("0.bias", outer=2)))
-    zeros, small = falls(model.state_dict(), rule), falls(model.state_dict(), rule, output="removed")
+    zeros, small = prune_with(model.state_dict(), rule), prune_with(model.state_dict(), rule, output="removed")
     assert_same(loaded(model, zeros.state_dict), loaded(inside_groups(2), small.state_dict), 2, 3, 5)
 
 
@@ -189,7 +189,7 @@ def test_depthwise_convolution() -> None:
     torch.manual_seed(1)
     model = depthwise(8)
     rule = units(group("0.weight:0", "0.bias:0", "1.weight:0", "1.bias:0", "2.weight:1"))
-    zeros, small = falls(model.state_dict(), rule), falls(model.state_dict(), rule, output="removed")
+    zeros, small = prune_with(model.state_dict(), rule), prune_with(model.state_dict(), rule, output="removed")
     assert_same(loaded(model, zeros.state_dict), loaded(depthwise(4), small.state_dict), 2, 3, 6, 6)
 
 
@@ -203,7 +203,7 @@ def test_a_tensor_may_lose_rows_by_one_group_and_columns_by_another(scope: Scope
     model = chained(6, 8)
     first, second = group("0.weight:0", "0.bias:0", "2.weight:1"), group("2.weight:0", "2.bias:0", "4.weight:1")
     rule = units(first, second, scope=scope)
-    zeros, small = falls(model.state_dict(), rule), falls(model.state_dict(), rule, output="removed")
+    zeros, small = prune_with(model.state_dict(), rule), prune_with(model.state_dict(), rule, output="removed")
     widths = [len(found.kept) for found in small.report.groups]
     assert sum(widths) == 7
     assert_same(loaded(model, zeros.state_dict), loaded(chained(*widths), small.state_dict), 4, 3)
@@ -211,25 +211,25 @@ def test_a_tensor_may_lose_rows_by_one_group_and_columns_by_another(scope: Scope
 
 def test_what_else_was_pruned_is_zero_in_what_is_left() -> None:
     state_dict = {"w": torch.tensor([[6.0, 5], [3, 2], [4, 1]])}
-    result = falls(state_dict, units(group("w:0"), amount=ONE), l1(Count(1), "w"), output="removed")
+    result = prune_with(state_dict, units(group("w:0"), amount=ONE), l1(Count(1), "w"), output="removed")
     assert torch.equal(result.state_dict["w"], torch.tensor([[6.0, 5], [4, 0]]))  # type: ignore[arg-type]
 
 
 def test_names_and_order_stay_as_they_were() -> None:
     state_dict = mlp(1, 2) | {"other": torch.ones(3)}
-    assert list(falls(state_dict, units(MLP), output="removed").state_dict) == list(state_dict)
+    assert list(prune_with(state_dict, units(MLP), output="removed").state_dict) == list(state_dict)
 
 
 def test_the_input_stays_as_it_was() -> None:
     state_dict = mlp(1, 2, 3)
     before = {name: tensor.clone() for name, tensor in state_dict.items()}
-    falls(state_dict, units(MLP), output="removed")
+    prune_with(state_dict, units(MLP), output="removed")
     assert all(torch.equal(before[name], state_dict[name]) for name in before)
 
 
 def test_nothing_is_lost_if_nothing_is_pruned() -> None:
     state_dict = mlp(1, 2)
-    result = falls(state_dict, units(MLP, amount=Fraction(0.0)), output="removed")
+    result = prune_with(state_dict, units(MLP, amount=Fraction(0.0)), output="removed")
     assert all(torch.equal(result.state_dict[name], state_dict[name]) for name in state_dict)  # type: ignore[arg-type]
 
 
@@ -255,25 +255,25 @@ def test_what_is_left_moves_to_the_front_of_its_own_memory(shape: tuple[int, ...
 def test_a_prior_mask_is_folded_and_sliced() -> None:
     weight = torch.tensor([[1.0, 5], [3, 2], [4, 1]])
     mask = torch.tensor([[1.0, 0], [1, 1], [1, 1]])
-    result = falls({"w_orig": weight, "w_mask": mask}, units(group("w:0"), amount=ONE), output="removed")
+    result = prune_with({"w_orig": weight, "w_mask": mask}, units(group("w:0"), amount=ONE), output="removed")
     assert torch.equal(result.state_dict["w"], torch.tensor([[3.0, 2], [4, 1]]))  # type: ignore[arg-type]
 
 
 def test_zeros_now_and_removal_later() -> None:
-    masks = falls(mlp(3, 1, 4, 2), units(MLP), output="mask").state_dict
-    later = falls(
+    masks = prune_with(mlp(3, 1, 4, 2), units(MLP), output="mask").state_dict
+    later = prune_with(
         {**mlp(3, 1, 4, 2), **masks},  # type: ignore[dict-item]
         units(MLP, amount=None, score=Dead()),
         output="removed",
     )
-    at_once = falls(mlp(3, 1, 4, 2), units(MLP), output="removed")
+    at_once = prune_with(mlp(3, 1, 4, 2), units(MLP), output="removed")
     assert all(torch.equal(later.state_dict[name], at_once.state_dict[name]) for name in at_once.state_dict)  # type: ignore[arg-type]
 
 
 def test_formats_agree_on_what_is_pruned() -> None:
     state_dict = mlp(3, 1, 4, 2)
-    masked = falls(state_dict, units(MLP), output="masked").state_dict
-    bits = falls(state_dict, units(MLP), output="mask").state_dict
+    masked = prune_with(state_dict, units(MLP), output="masked").state_dict
+    bits = prune_with(state_dict, units(MLP), output="mask").state_dict
     assert torch.equal(masked["up.bias_mask"], torch.tensor([True, False, True, False]))  # type: ignore[arg-type]
     assert torch.equal(unpack(bits["down.weight:mask_bits"], state_dict["down.weight"])[0], masked["up.bias_mask"])  # type: ignore[arg-type]
 
@@ -281,7 +281,7 @@ def test_formats_agree_on_what_is_pruned() -> None:
 def test_tied_parameters_stay_tied_and_a_slice_may_name_either() -> None:
     shared = torch.tensor([[1.0, 0], [2, 0]])
     state_dict = {"encoder.weight": shared, "decoder.weight": shared, "bias": torch.ones(2)}
-    result = falls(state_dict, units(group("decoder.weight:0", "bias:0")), output="removed").state_dict
+    result = prune_with(state_dict, units(group("decoder.weight:0", "bias:0")), output="removed").state_dict
     assert result["encoder.weight"] is result["decoder.weight"]
     assert torch.equal(result["encoder.weight"], shared[1:])  # type: ignore[arg-type]
 
@@ -291,16 +291,16 @@ def test_tied_parameters_stay_tied_and_a_slice_may_name_either() -> None:
 )
 def test_every_dtype_that_can_be_pruned(dtype: torch.dtype) -> None:
     state_dict = {"w": torch.tensor([[1.0, 2], [3, 4], [5, 6]]).to(dtype)}
-    result = falls(state_dict, units(group(ChannelSlice("w", scored=True)), amount=ONE), output="removed").state_dict[
-        "w"
-    ]
+    result = prune_with(
+        state_dict, units(group(ChannelSlice("w", scored=True)), amount=ONE), output="removed"
+    ).state_dict["w"]
     assert isinstance(result, torch.Tensor)
     assert torch.equal(result.to(torch.float32), torch.tensor([[3.0, 4], [5, 6]]))
 
 
 def test_layouts_other_than_contiguous() -> None:
     weight = torch.randn(4, 3, 2, 2).contiguous(memory_format=torch.channels_last)
-    result = falls({"w": weight}, units(group("w:1"), amount=ONE), output="removed")
+    result = prune_with({"w": weight}, units(group("w:1"), amount=ONE), output="removed")
     (found,) = result.report.groups
     assert torch.equal(result.state_dict["w"], weight[:, list(found.kept)])  # type: ignore[arg-type]
 
@@ -318,27 +318,27 @@ def three_threads() -> Iterator[None]:
 def test_large_tensors_go_in_pieces(dim: int) -> None:
     weight = torch.randn(8, 4000, 75)
     rule = units(group(f"w:{dim}"), amount=Fraction(0.4), score=Magnitude(1.0))
-    result = falls({"w": weight}, rule, output="removed")
+    result = prune_with({"w": weight}, rule, output="removed")
     (found,) = result.report.groups
     expected = weight.index_select(dim, torch.tensor(found.kept))
     assert torch.equal(result.state_dict["w"], expected)  # type: ignore[arg-type]
 
 
 def test_entries_taken_out_count_as_pruned() -> None:
-    report = falls(mlp(1, 2, 3, 4), units(MLP), output="removed").report
+    report = prune_with(mlp(1, 2, 3, 4), units(MLP), output="removed").report
     assert (report.entries, report.pruned) == (20, 10)
 
 
 def test_format_report_has_the_same_groups() -> None:
     rule = units(MLP)
-    assert falls(mlp(1, 2), rule, output="report").report.groups == falls(mlp(1, 2), rule).report.groups
+    assert prune_with(mlp(1, 2), rule, output="report").report.groups == prune_with(mlp(1, 2), rule).report.groups
 
 
 def test_a_mask_of_one_tensor_alone_takes_no_unit_out() -> None:
     bits = pack(torch.tensor([[False, False], [True, True]]))
     state_dict = {**mlp(1, 2), "up.weight:mask_bits": bits}
     rule: Rule = units(MLP, amount=None, score=Dead())
-    result: Tensors = falls(state_dict, rule, output="removed").state_dict  # type: ignore[assignment]
+    result: Tensors = prune_with(state_dict, rule, output="removed").state_dict  # type: ignore[assignment]
     assert result["up.weight"].shape == (2, 2)
 
 

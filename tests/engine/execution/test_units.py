@@ -23,14 +23,14 @@ from pruning_engine.recipe import (
 )
 from tests.engine.packed import pack
 from tests.engine.rules import l1
-from tests.engine.tied import MLP, ONE, Tensors, falls, group, kept, mlp, units
+from tests.engine.tied import MLP, ONE, Tensors, group, kept, mlp, prune_with, units
 
 INF = float("inf")
 
 
 def test_units_of_least_norm_are_pruned_in_every_coupled_tensor() -> None:
     state_dict = mlp(3, 1, 4, 2)
-    result = falls(state_dict, units(MLP))
+    result = prune_with(state_dict, units(MLP))
     assert result.report.groups[0].kept == (0, 2)
     assert torch.equal(result.state_dict["up.bias"], torch.tensor([1.0, 0, 1, 0]))  # type: ignore[arg-type]
 
@@ -117,7 +117,7 @@ def test_groups_of_the_same_width_keep_as_many_as_the_widest() -> None:
 def test_groups_counted_in_config_have_and_report_one_width() -> None:
     state_dict = mlp(1, 2, 3, 4, name="a") | mlp(10, 20, name="b")
     tied = group("up.weight:0", "down.weight:1", for_each="*", width=3)
-    reports = falls(state_dict, units(tied)).report.groups
+    reports = prune_with(state_dict, units(tied)).report.groups
     assert [(report.kept, dict(report.config)) for report in reports] == [
         ((2, 3), {"width": 6}),
         ((0, 1), {"width": 6}),
@@ -125,13 +125,13 @@ def test_groups_counted_in_config_have_and_report_one_width() -> None:
 
 
 def test_groups_without_a_prefix_are_named_by_their_first_tensor() -> None:
-    assert falls(mlp(1, 2), units(MLP)).report.groups[0].name == "up.weight"
+    assert prune_with(mlp(1, 2), units(MLP)).report.groups[0].name == "up.weight"
 
 
 def test_a_prefix_is_matched_segment_by_segment() -> None:
     state_dict = mlp(1, 2, name="layers.0.mlp") | mlp(1, 2, name="layers.1.mlp") | mlp(1, 2, name="head.mlp")
     rule = units(group("up.weight:0", "down.weight:1", for_each="layers.*.mlp"))
-    assert [each.name for each in falls(state_dict, rule).report.groups] == ["layers.0.mlp", "layers.1.mlp"]
+    assert [each.name for each in prune_with(state_dict, rule).report.groups] == ["layers.0.mlp", "layers.1.mlp"]
 
 
 def test_units_rank_by_given_scores() -> None:
@@ -177,7 +177,7 @@ def test_of_dead_units_alone_the_last_one_stays() -> None:
 
 def test_running_statistics_are_neither_scored_nor_zeroed() -> None:
     state_dict = {"conv.weight": torch.tensor([[1.0], [2.0]]), "norm.running_var": torch.tensor([9.0, 1.0])}
-    result = falls(state_dict, units(group("conv.weight:0", "norm.running_var:0"), amount=ONE))
+    result = prune_with(state_dict, units(group("conv.weight:0", "norm.running_var:0"), amount=ONE))
     assert result.report.groups[0].kept == (1,)
     assert result.state_dict["norm.running_var"] is state_dict["norm.running_var"]
 
@@ -217,7 +217,7 @@ def test_dead_units_first_then_a_part_of_the_others() -> None:
 
 
 def test_threshold_is_the_largest_pruned_norm() -> None:
-    report = falls(mlp(3, 1, 4, 2), units(MLP)).report
+    report = prune_with(mlp(3, 1, 4, 2), units(MLP)).report
     assert {tensor.threshold for tensor in report.tensors} == {2.0}
 
 
@@ -270,7 +270,7 @@ def test_a_map_and_groups_go_together() -> None:
         "layer.intermediate.dense.weight": torch.randn(4, 2),
         "layer.output.dense.weight": torch.randn(2, 4),
     }
-    names = [each.name for each in falls(ffn | mlp(1, 2), units(MLP, map="bert_ffn")).report.groups]
+    names = [each.name for each in prune_with(ffn | mlp(1, 2), units(MLP, map="bert_ffn")).report.groups]
     assert names == ["layer", "up.weight"]
 
 

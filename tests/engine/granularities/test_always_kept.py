@@ -6,7 +6,7 @@ import torch
 from pruning_engine import MismatchError, RecipeError
 from pruning_engine.granularities.channel_groups import ChannelSlice
 from pruning_engine.recipe import Amount, Fraction, Kept, ListedUnits, Random, Rule, Scope, UnitList
-from tests.engine.tied import falls, group, kept, units
+from tests.engine.tied import group, kept, prune_with, units
 
 ROWS = {"w": torch.tensor([[1.0], [5.0], [2.0], [4.0], [3.0]])}
 TWO = {"a.w": torch.tensor([[1.0], [2.0], [3.0]]), "b.w": torch.tensor([[10.0], [20.0], [30.0]])}
@@ -45,7 +45,7 @@ def test_pruned_units_are_kept_too() -> None:
 def test_layers_at_random_keep_them() -> None:
     tensors = {f"layers.{layer}.w": torch.ones(2, 2) for layer in range(8)}
     rule = units(group(ChannelSlice("layers.{unit}.*")), amount=Kept(2), score=Random(), always_kept=(0, 7))
-    (report,) = falls(tensors, rule, output="removed").report.groups
+    (report,) = prune_with(tensors, rule, output="removed").report.groups
     assert report.kept == (0, 7)
 
 
@@ -63,7 +63,7 @@ def test_layers_at_random_keep_them() -> None:
 )
 def test_what_cannot_be_kept_is_refused(rule: Rule, message: str) -> None:
     with pytest.raises(MismatchError, match=message):
-        falls(ROWS, rule, output="removed")
+        prune_with(ROWS, rule, output="removed")
 
 
 @pytest.mark.parametrize(
@@ -75,4 +75,4 @@ def test_what_cannot_be_kept_is_refused(rule: Rule, message: str) -> None:
 )
 def test_invalid_ones_are_refused(rule: Rule, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
-        falls(ROWS, rule)
+        prune_with(ROWS, rule)

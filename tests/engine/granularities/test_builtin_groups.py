@@ -5,7 +5,7 @@ import torch
 
 from pruning_engine.granularities.maps.builtin_groups import MAPS
 from pruning_engine.recipe import Fraction, Scope
-from tests.engine.tied import Tensors, falls, units
+from tests.engine.tied import Tensors, prune_with, units
 
 transformers = pytest.importorskip(
     "transformers", reason="transformers, whose models the maps are of, is not installed"
@@ -71,7 +71,7 @@ def outputs(model: torch.nn.Module, inputs: torch.Tensor) -> torch.Tensor:
 def test_model_built_from_reported_config_computes_the_same(make, asked, scope: Scope) -> None:  # type: ignore[no-untyped-def]
     model = make()
     rule = units(scope=scope, **asked)
-    zeros, small = falls(model.state_dict(), rule), falls(model.state_dict(), rule, output="removed")
+    zeros, small = prune_with(model.state_dict(), rule), prune_with(model.state_dict(), rule, output="removed")
     told = dict(small.report.groups[0].config)
     model.load_state_dict(zeros.state_dict)
     smaller = make(**told)
@@ -84,7 +84,7 @@ def test_model_built_from_reported_config_computes_the_same(make, asked, scope: 
 def test_resnet_blocks_compute_the_same(layer_type: str, inner: int) -> None:
     model, smaller = resnet(layer_type), resnet(layer_type)
     rule = units(map=f"resnet_{layer_type}", amount=Fraction(0.5))
-    zeros, small = falls(model.state_dict(), rule), falls(model.state_dict(), rule, output="removed")
+    zeros, small = prune_with(model.state_dict(), rule), prune_with(model.state_dict(), rule, output="removed")
     assert len(small.report.groups) == 3 * inner
     model.load_state_dict(zeros.state_dict)
     resize(smaller, small.state_dict)  # type: ignore[arg-type]
@@ -103,12 +103,12 @@ def resize(model: torch.nn.Module, state_dict: Tensors) -> None:
 @pytest.mark.parametrize(("layer_type", "other"), [("basic", "bottleneck"), ("bottleneck", "basic")])
 def test_a_map_passes_over_blocks_of_the_other_kind(layer_type: str, other: str) -> None:
     with pytest.raises(ValueError, match=f"no block that map 'resnet_{other}' fits"):
-        falls(resnet(layer_type).state_dict(), units(map=f"resnet_{other}"))
+        prune_with(resnet(layer_type).state_dict(), units(map=f"resnet_{other}"))
 
 
 def test_blocks_are_found_under_any_prefix() -> None:
     state_dict = {f"model.language_model.{name}": tensor for name, tensor in llama().state_dict().items()}
-    names = [found.name for found in falls(state_dict, units(map="llama_mlp")).report.groups]
+    names = [found.name for found in prune_with(state_dict, units(map="llama_mlp")).report.groups]
     assert names == ["model.language_model.layers.0.mlp", "model.language_model.layers.1.mlp"]
 
 

@@ -7,7 +7,7 @@ import torch
 
 from pruning_engine.errors import MismatchError
 from pruning_engine.recipe import Count, Scope
-from tests.engine.tied import Tensors, falls, units
+from tests.engine.tied import Tensors, prune_with, units
 
 
 def tensors(prefix: str, **shapes: tuple[int, ...]) -> Tensors:
@@ -42,13 +42,13 @@ def attention(**more: tuple[int, ...]) -> Tensors:
     ],
 )
 def test_each_kind_of_mlp_has_its_field(prefix: str, field: str) -> None:
-    (found,) = falls(mlp(prefix, 8), units(map="llama_mlp")).report.groups
+    (found,) = prune_with(mlp(prefix, 8), units(map="llama_mlp")).report.groups
     assert found.config == {field: 4}
 
 
 def test_only_blocks_of_one_size_share_a_width() -> None:
     state_dict = mlp("text.mlp", 8) | mlp("vision.mlp", 20)
-    found = falls(state_dict, units(map="llama_mlp")).report.groups
+    found = prune_with(state_dict, units(map="llama_mlp")).report.groups
     assert [len(group.kept) for group in found] == [4, 10]
 
 
@@ -56,7 +56,7 @@ def test_stacked_experts_lose_the_same_units() -> None:
     state_dict = tensors("mlp.experts", gate_up_proj=(3, 6, 16), down_proj=(3, 8, 6))
     state_dict["mlp.experts.gate_up_proj"][:, :, [1, 9]] = 0
     state_dict["mlp.experts.down_proj"][:, 1] = 0
-    small = falls(state_dict, units(map="llama_mlp", amount=Count(1)), output="removed")
+    small = prune_with(state_dict, units(map="llama_mlp", amount=Count(1)), output="removed")
     assert small.report.groups[0].kept == (0, 2, 3, 4, 5, 6, 7)
     assert shape(small.state_dict, "mlp.experts.gate_up_proj") == (3, 6, 14)
 
@@ -67,13 +67,13 @@ def test_stacked_experts_lose_the_same_units() -> None:
 )
 def test_what_there_is_per_head_is_coupled(name: str, size: tuple[int, ...], left: tuple[int, ...]) -> None:
     rule = units(map="llama_kv_groups", head_dim=3, scope=Scope.GLOBAL)
-    small = falls(attention(**{name: size}), rule, output="removed")
+    small = prune_with(attention(**{name: size}), rule, output="removed")
     assert shape(small.state_dict, f"attn.{name}") == left
 
 
 def test_norm_of_a_head_says_its_size() -> None:
     state_dict = attention(q_norm__weight=(3,), k_norm__weight=(3,))
-    (found,) = falls(state_dict, units(map="llama_kv_groups", head_dim=1)).report.groups
+    (found,) = prune_with(state_dict, units(map="llama_kv_groups", head_dim=1)).report.groups
     assert found.units == 2
 
 
@@ -88,7 +88,7 @@ def test_norm_of_a_head_says_its_size() -> None:
 )
 def test_attention_with_more_over_heads_is_refused(more: dict[str, tuple[int, ...]]) -> None:
     with pytest.raises(MismatchError, match="the map does not couple it"):
-        falls(attention(**more), units(map="llama_kv_groups", head_dim=3))
+        prune_with(attention(**more), units(map="llama_kv_groups", head_dim=3))
 
 
 @pytest.mark.parametrize(
@@ -100,10 +100,10 @@ def test_attention_with_more_over_heads_is_refused(more: dict[str, tuple[int, ..
     ],
 )
 def test_what_all_heads_share_stays(more: dict[str, tuple[int, ...]]) -> None:
-    small = falls(attention(**more), units(map="llama_kv_groups", head_dim=3), output="removed")
+    small = prune_with(attention(**more), units(map="llama_kv_groups", head_dim=3), output="removed")
     assert {name: shape(small.state_dict, f"attn.{name}") for name in more} == more
 
 
 def test_norm_over_inner_units_is_refused() -> None:
     with pytest.raises(MismatchError, match=r"'mlp\.sub_norm\.weight' of shape \[8\], which normalizes over"):
-        falls(mlp("mlp", 8) | tensors("mlp", sub_norm__weight=(8,)), units(map="llama_mlp"))
+        prune_with(mlp("mlp", 8) | tensors("mlp", sub_norm__weight=(8,)), units(map="llama_mlp"))

@@ -22,14 +22,14 @@ from pruning_engine.recipe import (
     Units,
 )
 from tests.engine.rules import l1, recipe
-from tests.engine.tied import MLP, Tensors, falls, group, mlp, units
+from tests.engine.tied import MLP, Tensors, group, mlp, prune_with, units
 
 UNITS = "rules[0].granularity.units"
 
 
 def refusal(state_dict: Tensors, *rules: Rule) -> PruningError:
     with pytest.raises(PruningError) as caught:
-        falls(state_dict, *rules)
+        prune_with(state_dict, *rules)
     return caught.value
 
 
@@ -107,7 +107,7 @@ def test_a_tie_that_is_missing() -> None:
 
 
 def test_a_tie_that_may_be_missing_is_passed_over() -> None:
-    falls(mlp(1, 2), units(group("up.weight:0", ChannelSlice("up.gain", may_be_missing=True), "down.weight:1")))
+    prune_with(mlp(1, 2), units(group("up.weight:0", ChannelSlice("up.gain", may_be_missing=True), "down.weight:1")))
 
 
 def test_a_group_of_which_nothing_is_there() -> None:
@@ -148,7 +148,7 @@ def test_a_tie_that_leaves_positions_over() -> None:
 def test_positions_that_other_groups_do_not_own_are_left_alone_where_the_number_of_units_is_said() -> None:
     state_dict = mlp(1, 2) | {"down.weight": torch.arange(6.0).reshape(1, 6)}
     tied = group("up.weight:0", ChannelSlice("down.weight", 1, scored=False), units=2)
-    result = falls(state_dict, units(tied), output="removed").state_dict["down.weight"]
+    result = prune_with(state_dict, units(tied), output="removed").state_dict["down.weight"]
     assert torch.equal(result, torch.tensor([[1.0, 2, 3, 4, 5]]))  # type: ignore[arg-type]
 
 
@@ -241,7 +241,7 @@ def test_nan_among_what_is_ranked() -> None:
 
 
 def test_nan_in_coupled_tensor_that_is_not_scored() -> None:
-    falls(mlp(1, 2) | {"up.bias": torch.tensor([1.0, float("nan")])}, units(MLP))
+    prune_with(mlp(1, 2) | {"up.bias": torch.tensor([1.0, float("nan")])}, units(MLP))
 
 
 def test_more_channel_slices_than_any_checkpoint_has() -> None:

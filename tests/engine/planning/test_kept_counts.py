@@ -17,7 +17,7 @@ from pruning_engine.recipe import (
     UnitValues,
 )
 from pruning_engine.report import WarningKind
-from tests.engine.tied import falls, group, units
+from tests.engine.tied import group, prune_with, units
 
 TWO = {"a.w": torch.arange(1.0, 7).reshape(3, 2), "b.w": torch.arange(1.0, 11).reshape(5, 2)}
 LAYERS = {f"layers.{layer}.w": torch.full((2, 2), float(layer)) for layer in range(3)}
@@ -33,21 +33,21 @@ def keep_layers(number: int, score: Score) -> Rule:
 
 
 def warnings(tensors: dict[str, torch.Tensor], rule: Rule) -> list[WarningKind]:
-    return [warning.kind for warning in falls(tensors, rule, output="removed").report.warnings]
+    return [warning.kind for warning in prune_with(tensors, rule, output="removed").report.warnings]
 
 
 def test_more_than_any_group_has_is_refused() -> None:
     with pytest.raises(MismatchError, match=r"rules\[0\]\.amount\.kept: 6 units .* 'a' has only 5"):
-        falls(TWO, keep(6))
+        prune_with(TWO, keep(6))
 
 
 def test_more_than_all_have_together_is_refused() -> None:
     with pytest.raises(MismatchError, match="the 2 groups together have only 8"):
-        falls(TWO, keep(9, Scope.GLOBAL))
+        prune_with(TWO, keep(9, Scope.GLOBAL))
 
 
 def test_smaller_groups_may_keep_all() -> None:
-    assert [len(found.kept) for found in falls(TWO, keep(4)).report.groups] == [3, 4]
+    assert [len(found.kept) for found in prune_with(TWO, keep(4)).report.groups] == [3, 4]
     assert warnings(TWO, keep(4)) == []
 
 

@@ -6,7 +6,7 @@ import torch
 from pruning_engine import MismatchError, RecipeError
 from pruning_engine.granularities.channel_groups import ChannelSlice
 from pruning_engine.recipe import Count, ImportanceScores, Kept, ListedUnits, Random, Rule, Selector, UnitList
-from tests.engine.tied import Tensors, falls, group, units
+from tests.engine.tied import Tensors, group, prune_with, units
 
 
 def stack(layers: int, **others: torch.Tensor) -> Tensors:
@@ -28,7 +28,7 @@ def drop(*numbers: int, tie: str = "layers.{unit}.*", units_: int | None = None,
 
 def removed(tensors: Tensors, *rules: Rule) -> dict[str, float]:
     """Return the first number of each tensor that is left."""
-    found = falls(tensors, *rules, output="removed").state_dict
+    found = prune_with(tensors, *rules, output="removed").state_dict
     return {name: float(tensor.reshape(-1)[0]) for name, tensor in found.items()}  # type: ignore[attr-defined]
 
 
@@ -85,7 +85,7 @@ def test_slices_along_other_dims_follow_the_list() -> None:
     tensors = stack(3) | {"mix.weight": torch.arange(6.0).reshape(2, 3)}
     asked = group(ChannelSlice("layers.{unit}.*"), ChannelSlice("mix.weight", dim=1))
     rule = units(asked, amount=None, score=ListedUnits(UnitList(kept=(0, 2))))
-    found = falls(tensors, rule, output="removed").state_dict
+    found = prune_with(tensors, rule, output="removed").state_dict
     assert torch.equal(found["mix.weight"], torch.tensor([[0.0, 2], [3, 5]]))  # type: ignore[arg-type]
 
 
@@ -95,43 +95,43 @@ def test_fp8_scales_of_rows_are_cut_with_them() -> None:
         "w_scale_inv": torch.tensor([[1.0], [2.0]]),
     }
     rule = units(group(ChannelSlice("w", inner=2)), amount=None, score=ListedUnits(UnitList(kept=(1,))))
-    found = falls(tensors, rule, output="removed").state_dict
+    found = prune_with(tensors, rule, output="removed").state_dict
     assert found["w_scale_inv"].tolist() == [[2.0]]  # type: ignore[attr-defined]
 
 
 def test_rows_of_any_dtype_are_left_out() -> None:
     tensors = {"blocks": torch.tensor([[True, False], [False, True]])}
     rule = units(group(ChannelSlice("blocks")), amount=None, score=ListedUnits(UnitList(kept=(1,))))
-    assert falls(tensors, rule, output="removed").state_dict["blocks"].tolist() == [[False, True]]  # type: ignore[attr-defined]
+    assert prune_with(tensors, rule, output="removed").state_dict["blocks"].tolist() == [[False, True]]  # type: ignore[attr-defined]
 
 
 def test_two_rules_cannot_cut_one_tensor() -> None:
     rule = units(group("w:0"), amount=None, score=ListedUnits(UnitList(pruned=(0,))))
     with pytest.raises(MismatchError, match="put both into one rule"):
-        falls({"w": torch.ones(3, 2)}, rule, rule, output="removed")
+        prune_with({"w": torch.ones(3, 2)}, rule, rule, output="removed")
 
 
 def test_tied_layers_are_refused() -> None:
     tensors = stack(2)
     tensors["layers.1.mlp.weight"] = tensors["layers.0.mlp.weight"]
     with pytest.raises(MismatchError, match="a tensor of its own"):
-        falls(tensors, drop(0), output="removed")
+        prune_with(tensors, drop(0), output="removed")
 
 
 def test_listed_layers_cannot_be_zeroed() -> None:
     with pytest.raises((RecipeError, MismatchError)):
-        falls(stack(2), drop(0), output="pruned")
+        prune_with(stack(2), drop(0), output="pruned")
 
 
 def test_units_along_cut_rows_are_refused() -> None:
     cut = units(group("w:0"), amount=None, score=ListedUnits(UnitList(pruned=(0,))))
     ranked = units(group("w:0"), amount=Kept(1))
     with pytest.raises(MismatchError, match="other numbers"):
-        falls({"w": torch.ones(3, 2)}, cut, ranked, output="removed")
+        prune_with({"w": torch.ones(3, 2)}, cut, ranked, output="removed")
 
 
 def test_auxiliary_tensors_go_with_their_unit() -> None:
     scores = {f"layers.{layer}.mlp.weight:scores": torch.arange(4.0).reshape(2, 2) for layer in range(2)}
     ranked = Rule(score=ImportanceScores(), amount=Count(1), select=Selector(("layers.1.mlp.weight",)))
-    found = falls(stack(2) | scores, drop(0), ranked, output="removed").state_dict
+    found = prune_with(stack(2) | scores, drop(0), ranked, output="removed").state_dict
     assert found["layers.0.mlp.weight"].tolist() == [[0.0, 1.0], [1.0, 1.0]]  # type: ignore[attr-defined]

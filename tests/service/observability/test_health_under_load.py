@@ -46,9 +46,10 @@ def test_health_answers_while_the_largest_header_is_parsed_and_planned(server: S
     with grpc.insecure_channel(server.address) as channel:
         check = health_pb2_grpc.HealthStub(channel).Check
         check(health_pb2.HealthCheckRequest(), timeout=30)
-        with planning(server, list(dataclasses.replace(case, form=pb.OUTPUT_FORM_PLAN).requests())) as over:
-            while not over.is_set():
-                check(health_pb2.HealthCheckRequest(), timeout=30)
-                answers += 1
+        for _ in range(3):  # planning is too fast for ten answers to one call
+            with planning(server, list(dataclasses.replace(case, form=pb.OUTPUT_FORM_PLAN).requests())) as over:
+                while not over.is_set():
+                    check(health_pb2.HealthCheckRequest(), timeout=30)
+                    answers += 1
 
-    assert answers > 3  # one that is blocked gives one answer, or two: at the beginning and at the end
+    assert answers > 10  # a blocked server gives one or two to each call
