@@ -9,7 +9,7 @@ WORKERS ?= 3
 export BUF_CACHE_DIR := $(CURDIR)/.cache/buf
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-integrations check proto tutorial bench soak targets pin image test-image clean
+.PHONY: help demo test test-again test-integrations check proto tutorial bench soak targets pin image test-image clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 26
@@ -19,6 +19,9 @@ demo: $(READY) ## prune half of the layers' weights of a real model and look at 
 
 test: $(READY) ## run the tests; it installs nothing. WORKERS=0 runs them one after the other
 	NO_INSTALLS=1 $(BIN)/pytest -m "not integration" -n $(WORKERS) --dist worksteal
+
+test-again: $(READY) ## run the tests that failed last, one after the other: what fails only beside other tests passes here
+	NO_INSTALLS=1 $(BIN)/pytest -m "not integration" --last-failed --last-failed-no-failures none
 
 test-integrations: $(READY) ## run the tests that install what they need: other clients, proxies, validators, linters
 	$(BIN)/pytest -m integration

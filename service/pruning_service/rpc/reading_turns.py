@@ -2,7 +2,8 @@
 
 gRPC lets a client send the whole of a message once it is asked for, and tells nobody how long it is. Until then, it
 takes what the window allows. The message of an honest call comes with its metadata, so that its turn takes less than
-a millisecond; a longer one ends when others wait.
+a millisecond; a longer one ends when others wait. How long that is goes by wake-ups of the event loop as well as by
+the clock: on a busy machine the loop may run again only when the time is over, with the message not taken yet.
 """
 
 import asyncio
@@ -20,7 +21,10 @@ WAITING_CALLS: Final = 32
 """The most calls that wait for their turn; each may have a window of its message in memory."""
 
 PATIENCE_SECONDS: Final = 0.005
-"""How long a call may read while others wait."""
+"""How long a call may read, each time that it is looked at."""
+
+LOOKS: Final = 4
+"""How often a call is looked at before it makes way for others."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,9 +58,11 @@ class ReadingTurns:
 
     async def wait(self, reading: "asyncio.Future[bytes | None]", end: float) -> bool:
         """Wait until a message has been read, or until `end`; return False if the call has to make way for others."""
+        looks = 0
         while not reading.done() and (left := end - time.monotonic()) > 0:
             await asyncio.wait({reading}, timeout=min(left, PATIENCE_SECONDS))
-            if self._waiting and not reading.done():
+            looks += 1
+            if self._waiting and not reading.done() and looks >= LOOKS:
                 return False
         return True
 
