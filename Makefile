@@ -30,8 +30,9 @@ check: $(READY) ## lint, formatting, types, and the contract against its earlier
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m scripts.imported_protos .cache/protos
 	$(BIN)/buf lint
-	$(BIN)/buf format -d --exit-code
+	$(BIN)/buf format proto -d --exit-code
 	$(BIN)/python -m scripts.breaking
 
 proto: $(READY) ## generate the stubs from the .proto

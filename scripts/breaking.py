@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Final
 
 from scripts.environments import ROOT
+from scripts.imported_protos import copy_into
 
 YARD: Final = Path("proto")
 CONTRACT: Final = YARD / "pruning_proto" / "v1" / "pruning.proto"
+IMPORTED: Final = Path(".cache") / "protos"
+"""Where `buf.yaml` has what the contract imports."""
+
 BUF: Final = Path(sys.executable).parent / "buf"
 
 
@@ -20,6 +24,7 @@ def main() -> int:
         return 0
     if _git("rev-parse", "--is-shallow-repository") == "true":
         print("buf breaking: the clone is shallow, only the history that it has is compared")
+    copy_into(ROOT / IMPORTED)
     versions = _committed_versions()
     if not versions:
         print(f"buf breaking: {CONTRACT} has no committed version yet, nothing to compare with")
@@ -41,6 +46,7 @@ def _is_kept(commit: str) -> bool:
         earlier = Path(folder) / CONTRACT
         earlier.parent.mkdir(parents=True)
         earlier.write_text((_git("show", f"{commit}:{CONTRACT}") or "") + "\n")
+        copy_into(Path(folder) / IMPORTED)
         (Path(folder) / "buf.yaml").write_bytes((ROOT / "buf.yaml").read_bytes())
         compared = subprocess.run([BUF, "breaking", "--against", folder], cwd=ROOT, check=False)
     if compared.returncode:

@@ -45,6 +45,8 @@ class Family(Enum):
     PROTOCOL = "the stream broke the order of the contract"
     UNAVAILABLE = "not now"
     AUTHENTICATION = "the caller is not authenticated"
+    STORAGE = "a store does not hold, give or take what it should"
+    JOB = "a job cannot be begun, found or finished"
     INTERNAL = "the server's own fault"
 
 
@@ -113,6 +115,24 @@ class Reason(StrEnum):
     SHUTTING_DOWN = "SHUTTING_DOWN"
     UNAUTHENTICATED = "UNAUTHENTICATED"
     INTERNAL = "INTERNAL"
+
+    # Stores.
+    STORE_NOT_ALLOWED = "STORE_NOT_ALLOWED"
+    STORE_ACCESS_DENIED = "STORE_ACCESS_DENIED"
+    STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
+    SOURCE_NOT_FOUND = "SOURCE_NOT_FOUND"
+    SOURCE_CHANGED = "SOURCE_CHANGED"
+    TARGET_EXISTS = "TARGET_EXISTS"
+
+    # Jobs.
+    INVALID_JOB = "INVALID_JOB"
+    JOBS_NOT_AVAILABLE = "JOBS_NOT_AVAILABLE"
+    JOB_EXISTS = "JOB_EXISTS"
+    JOB_NOT_FOUND = "JOB_NOT_FOUND"
+    JOB_NOT_DONE = "JOB_NOT_DONE"
+    JOB_CANCELLED = "JOB_CANCELLED"
+    JOB_TIMEOUT = "JOB_TIMEOUT"
+    JOB_ATTEMPTS_EXHAUSTED = "JOB_ATTEMPTS_EXHAUSTED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +204,20 @@ TABLE: Final = MappingProxyType(
         Reason.SHUTTING_DOWN: Row(StatusCode.UNAVAILABLE, Family.UNAVAILABLE),
         Reason.UNAUTHENTICATED: Row(StatusCode.UNAUTHENTICATED, Family.AUTHENTICATION),
         Reason.INTERNAL: Row(StatusCode.INTERNAL, Family.INTERNAL),
+        Reason.STORE_NOT_ALLOWED: Row(StatusCode.PERMISSION_DENIED, Family.STORAGE),
+        Reason.STORE_ACCESS_DENIED: Row(StatusCode.PERMISSION_DENIED, Family.STORAGE),
+        Reason.STORE_UNAVAILABLE: Row(StatusCode.UNAVAILABLE, Family.STORAGE),
+        Reason.SOURCE_NOT_FOUND: Row(StatusCode.NOT_FOUND, Family.STORAGE),
+        Reason.SOURCE_CHANGED: Row(StatusCode.ABORTED, Family.STORAGE),
+        Reason.TARGET_EXISTS: Row(StatusCode.ALREADY_EXISTS, Family.STORAGE),
+        Reason.INVALID_JOB: _RECIPE,
+        Reason.JOBS_NOT_AVAILABLE: Row(StatusCode.FAILED_PRECONDITION, Family.JOB),
+        Reason.JOB_EXISTS: Row(StatusCode.ALREADY_EXISTS, Family.JOB),
+        Reason.JOB_NOT_FOUND: Row(StatusCode.NOT_FOUND, Family.JOB),
+        Reason.JOB_NOT_DONE: Row(StatusCode.FAILED_PRECONDITION, Family.JOB),
+        Reason.JOB_CANCELLED: Row(StatusCode.CANCELLED, Family.JOB),
+        Reason.JOB_TIMEOUT: Row(StatusCode.DEADLINE_EXCEEDED, Family.JOB),
+        Reason.JOB_ATTEMPTS_EXHAUSTED: Row(StatusCode.ABORTED, Family.JOB),
     }
 )
 """Every reason, its status and its family."""

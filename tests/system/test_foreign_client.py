@@ -16,6 +16,7 @@ import pytest
 import safetensors.numpy
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 
+from scripts.imported_protos import copy_into
 from tests.servers import ServerProcess
 
 BUF = Path(sys.executable).parent / "buf"
@@ -35,6 +36,7 @@ def schema(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
     if request.param == "reflection alone":
         return ["--reflect", "--reflect-protocol", "grpc-v1alpha"]
     shutil.copy(CONTRACT, tmp_path)
+    copy_into(tmp_path)  # what it imports of Google's
     return ["--schema", str(tmp_path)]
 
 

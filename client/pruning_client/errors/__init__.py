@@ -9,6 +9,8 @@
     ├─ UnavailableError       no server answers, or the connection broke
     ├─ DeadlineError          the call took longer than its timeout
     ├─ AuthenticationError    the server does not accept this caller
+    ├─ StorageError           a store does not allow, hold or take what it should
+    ├─ JobError               a job cannot be begun, found or deleted, or ended without a result
     └─ InternalError          a fault of the server
 
 The reason in a server's answer decides which of them is raised, see `from_server`. Errors of the file system stay
@@ -22,10 +24,12 @@ from pruning_client.errors.tree import (
     CheckpointError,
     DeadlineError,
     InternalError,
+    JobError,
     MismatchError,
     ProtocolError,
     PruningError,
     RecipeError,
+    StorageError,
     UnavailableError,
     Violation,
     closed_error,
@@ -44,10 +48,12 @@ __all__ = [
     "CheckpointError",
     "DeadlineError",
     "InternalError",
+    "JobError",
     "MismatchError",
     "ProtocolError",
     "PruningError",
     "RecipeError",
+    "StorageError",
     "UnavailableError",
     "Violation",
     "closed_error",

@@ -18,6 +18,7 @@ from pruning_client.errors.tree import (
     CheckpointError,
     DeadlineError,
     InternalError,
+    JobError,
     ProtocolError,
     PruningError,
     UnavailableError,
@@ -42,6 +43,9 @@ _BY_CODE: Final[Mapping[StatusCode, type[PruningError]]] = MappingProxyType(
         StatusCode.DEADLINE_EXCEEDED: DeadlineError,
         StatusCode.UNAUTHENTICATED: AuthenticationError,
         StatusCode.PERMISSION_DENIED: AuthenticationError,
+        StatusCode.NOT_FOUND: JobError,
+        StatusCode.ALREADY_EXISTS: JobError,
+        StatusCode.FAILED_PRECONDITION: JobError,
     }
 )
 """The exception of a status whose reason is missing or unknown here; of all others InternalError."""

@@ -104,6 +104,14 @@ class AuthenticationError(PruningError):
     """The server does not accept this caller."""
 
 
+class StorageError(PruningError):
+    """A store does not allow what was asked, does not answer, or holds something else than it should."""
+
+
+class JobError(PruningError):
+    """A job cannot be begun, found or deleted; or it ended without a result, for a reason of its own."""
+
+
 class InternalError(PruningError):
     """A fault of the server; its log has the cause under `request_id`."""
 
@@ -118,6 +126,8 @@ BY_FAMILY: Final[Mapping[Family, type[PruningError]]] = MappingProxyType(
         Family.UNAVAILABLE: UnavailableError,
         Family.AUTHENTICATION: AuthenticationError,
         Family.INTERNAL: InternalError,
+        Family.STORAGE: StorageError,
+        Family.JOB: JobError,
     }
 )
 """The exception of each family of reasons."""

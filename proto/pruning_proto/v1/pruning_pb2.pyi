@@ -1,6 +1,8 @@
 import datetime
 
+from google.longrunning import operations_proto_pb2 as _operations_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -70,6 +72,15 @@ class NotSelected(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     NOT_SELECTED_OUTPUT_HEAD: _ClassVar[NotSelected]
     NOT_SELECTED_ROUTER: _ClassVar[NotSelected]
     NOT_SELECTED_NORM: _ClassVar[NotSelected]
+
+class JobState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    JOB_STATE_UNSPECIFIED: _ClassVar[JobState]
+    JOB_STATE_PENDING: _ClassVar[JobState]
+    JOB_STATE_RUNNING: _ClassVar[JobState]
+    JOB_STATE_SUCCEEDED: _ClassVar[JobState]
+    JOB_STATE_FAILED: _ClassVar[JobState]
+    JOB_STATE_CANCELLED: _ClassVar[JobState]
 OUTPUT_FORM_UNSPECIFIED: OutputForm
 OUTPUT_FORM_PRUNED: OutputForm
 OUTPUT_FORM_MASKED: OutputForm
@@ -113,6 +124,12 @@ NOT_SELECTED_EMBEDDING: NotSelected
 NOT_SELECTED_OUTPUT_HEAD: NotSelected
 NOT_SELECTED_ROUTER: NotSelected
 NOT_SELECTED_NORM: NotSelected
+JOB_STATE_UNSPECIFIED: JobState
+JOB_STATE_PENDING: JobState
+JOB_STATE_RUNNING: JobState
+JOB_STATE_SUCCEEDED: JobState
+JOB_STATE_FAILED: JobState
+JOB_STATE_CANCELLED: JobState
 
 class PruneRequest(_message.Message):
     __slots__ = ("options", "whole", "data")
@@ -884,12 +901,127 @@ class FieldViolation(_message.Message):
     description: str
     def __init__(self, field: _Optional[str] = ..., description: _Optional[str] = ...) -> None: ...
 
+class PruneCheckpointRequest(_message.Message):
+    __slots__ = ("name", "source", "target", "options", "statistics", "max_shard_bytes", "trim_tokenizer", "timeout", "labels")
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    STATISTICS_FIELD_NUMBER: _ClassVar[int]
+    MAX_SHARD_BYTES_FIELD_NUMBER: _ClassVar[int]
+    TRIM_TOKENIZER_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    source: str
+    target: str
+    options: PruneOptions
+    statistics: str
+    max_shard_bytes: int
+    trim_tokenizer: bool
+    timeout: _duration_pb2.Duration
+    labels: _containers.ScalarMap[str, str]
+    def __init__(self, name: _Optional[str] = ..., source: _Optional[str] = ..., target: _Optional[str] = ..., options: _Optional[_Union[PruneOptions, _Mapping]] = ..., statistics: _Optional[str] = ..., max_shard_bytes: _Optional[int] = ..., trim_tokenizer: bool = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class PruneCheckpointMetadata(_message.Message):
+    __slots__ = ("name", "state", "step", "read_bytes", "written_bytes", "shards_done", "shards_total", "plan", "worker", "attempt", "last_error", "create_time", "start_time", "update_time", "end_time", "source", "target", "labels", "is_cancelling", "step_seconds")
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class StepSecondsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    READ_BYTES_FIELD_NUMBER: _ClassVar[int]
+    WRITTEN_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SHARDS_DONE_FIELD_NUMBER: _ClassVar[int]
+    SHARDS_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    LAST_ERROR_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    IS_CANCELLING_FIELD_NUMBER: _ClassVar[int]
+    STEP_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    state: JobState
+    step: str
+    read_bytes: int
+    written_bytes: int
+    shards_done: int
+    shards_total: int
+    plan: PlanSummary
+    worker: str
+    attempt: int
+    last_error: str
+    create_time: _timestamp_pb2.Timestamp
+    start_time: _timestamp_pb2.Timestamp
+    update_time: _timestamp_pb2.Timestamp
+    end_time: _timestamp_pb2.Timestamp
+    source: str
+    target: str
+    labels: _containers.ScalarMap[str, str]
+    is_cancelling: bool
+    step_seconds: _containers.ScalarMap[str, float]
+    def __init__(self, name: _Optional[str] = ..., state: _Optional[_Union[JobState, str]] = ..., step: _Optional[str] = ..., read_bytes: _Optional[int] = ..., written_bytes: _Optional[int] = ..., shards_done: _Optional[int] = ..., shards_total: _Optional[int] = ..., plan: _Optional[_Union[PlanSummary, _Mapping]] = ..., worker: _Optional[str] = ..., attempt: _Optional[int] = ..., last_error: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., source: _Optional[str] = ..., target: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., is_cancelling: bool = ..., step_seconds: _Optional[_Mapping[str, float]] = ...) -> None: ...
+
+class PlanSummary(_message.Message):
+    __slots__ = ("tensors", "selected_tensors", "peak_bytes", "result_bytes", "seed", "device", "readings")
+    TENSORS_FIELD_NUMBER: _ClassVar[int]
+    SELECTED_TENSORS_FIELD_NUMBER: _ClassVar[int]
+    PEAK_BYTES_FIELD_NUMBER: _ClassVar[int]
+    RESULT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    READINGS_FIELD_NUMBER: _ClassVar[int]
+    tensors: int
+    selected_tensors: int
+    peak_bytes: int
+    result_bytes: int
+    seed: int
+    device: str
+    readings: float
+    def __init__(self, tensors: _Optional[int] = ..., selected_tensors: _Optional[int] = ..., peak_bytes: _Optional[int] = ..., result_bytes: _Optional[int] = ..., seed: _Optional[int] = ..., device: _Optional[str] = ..., readings: _Optional[float] = ...) -> None: ...
+
+class PruneCheckpointResponse(_message.Message):
+    __slots__ = ("report", "target", "is_shortened")
+    REPORT_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    IS_SHORTENED_FIELD_NUMBER: _ClassVar[int]
+    report: Report
+    target: str
+    is_shortened: bool
+    def __init__(self, report: _Optional[_Union[Report, _Mapping]] = ..., target: _Optional[str] = ..., is_shortened: bool = ...) -> None: ...
+
 class GetCapabilitiesRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class GetCapabilitiesResponse(_message.Message):
-    __slots__ = ("version", "methods", "outputs", "prunable_dtypes", "devices", "limits", "versions", "maps", "kernels")
+    __slots__ = ("version", "methods", "outputs", "prunable_dtypes", "devices", "limits", "versions", "maps", "kernels", "jobs")
     class VersionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -906,6 +1038,7 @@ class GetCapabilitiesResponse(_message.Message):
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
     MAPS_FIELD_NUMBER: _ClassVar[int]
     KERNELS_FIELD_NUMBER: _ClassVar[int]
+    JOBS_FIELD_NUMBER: _ClassVar[int]
     version: str
     methods: _containers.RepeatedCompositeFieldContainer[Method]
     outputs: _containers.RepeatedScalarFieldContainer[OutputForm]
@@ -915,7 +1048,18 @@ class GetCapabilitiesResponse(_message.Message):
     versions: _containers.ScalarMap[str, str]
     maps: _containers.RepeatedCompositeFieldContainer[Map]
     kernels: str
-    def __init__(self, version: _Optional[str] = ..., methods: _Optional[_Iterable[_Union[Method, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[OutputForm, str]]] = ..., prunable_dtypes: _Optional[_Iterable[str]] = ..., devices: _Optional[_Iterable[str]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., versions: _Optional[_Mapping[str, str]] = ..., maps: _Optional[_Iterable[_Union[Map, _Mapping]]] = ..., kernels: _Optional[str] = ...) -> None: ...
+    jobs: JobCapabilities
+    def __init__(self, version: _Optional[str] = ..., methods: _Optional[_Iterable[_Union[Method, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[OutputForm, str]]] = ..., prunable_dtypes: _Optional[_Iterable[str]] = ..., devices: _Optional[_Iterable[str]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., versions: _Optional[_Mapping[str, str]] = ..., maps: _Optional[_Iterable[_Union[Map, _Mapping]]] = ..., kernels: _Optional[str] = ..., jobs: _Optional[_Union[JobCapabilities, _Mapping]] = ...) -> None: ...
+
+class JobCapabilities(_message.Message):
+    __slots__ = ("schemes", "jobs", "memory_bytes")
+    SCHEMES_FIELD_NUMBER: _ClassVar[int]
+    JOBS_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    schemes: _containers.RepeatedScalarFieldContainer[str]
+    jobs: int
+    memory_bytes: int
+    def __init__(self, schemes: _Optional[_Iterable[str]] = ..., jobs: _Optional[int] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
 
 class Map(_message.Message):
     __slots__ = ("name", "description", "parameters")
