@@ -9,7 +9,6 @@ from importlib.metadata import version
 from typing import Final
 
 import grpc
-from grpc_reflection.v1alpha import reflection
 
 from pruning_engine.kernels.compiled.library import get_kernels
 from pruning_engine.runtime.threads import set_threads
@@ -37,6 +36,7 @@ from pruning_service.resources.spool import SpoolDirectory
 from pruning_service.rpc.authentication import AuthInterceptor
 from pruning_service.rpc.concurrency_limit import ConcurrencyLimiter
 from pruning_service.rpc.first_message import FirstMessageLimits
+from pruning_service.rpc.reflection import enable_reflection
 from pruning_service.rpc.rejections import Rejector
 from pruning_service.rpc.servicer import PruningServicer, StreamLimits
 from pruning_service.rpc.small_messages import SmallMessages
@@ -109,7 +109,7 @@ def _server(settings: Settings, servicer: PruningServicer, callers: Callers, met
     )
     server = grpc.aio.server(interceptors=interceptors, options=options(settings))
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, servicer.handlers()),))
-    reflection.enable_server_reflection((SERVICE, serving_status.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    enable_reflection(server, (SERVICE, serving_status.SERVICE_NAME))
     return server
 
 

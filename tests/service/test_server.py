@@ -10,6 +10,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
@@ -91,6 +92,39 @@ def test_reflection_lists_the_service(server: ServerProcess) -> None:
     listed = [service.name for service in answer.list_services_response.service]
     assert "pruning.v1.PruningService" in listed
     assert "grpc.health.v1.Health" in listed
+
+
+def test_reflection_v1_describes_itself_and_the_service(server: ServerProcess) -> None:
+    path, own = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", "grpc.reflection.v1.ServerReflection"
+    requests = [
+        reflection_pb2.ServerReflectionRequest(list_services=""),
+        reflection_pb2.ServerReflectionRequest(file_containing_symbol=own),
+    ]
+    with grpc.insecure_channel(server.address) as channel:
+        ask = channel.stream_stream(
+            path,
+            reflection_pb2.ServerReflectionRequest.SerializeToString,
+            reflection_pb2.ServerReflectionResponse.FromString,
+        )
+        listed, described = ask(iter(requests), timeout=10)
+
+    assert {own, "pruning.v1.PruningService"} <= {each.name for each in listed.list_services_response.service}
+    (raw,) = described.file_descriptor_response.file_descriptor_proto
+    file = FileDescriptorProto.FromString(raw)
+    (method,) = file.service[0].method
+    assert (file.package, method.input_type) == (
+        "grpc.reflection.v1",
+        ".grpc.reflection.v1.ServerReflectionRequest",
+    )
+    assert b"v1alpha" not in raw
+
+
+def test_capabilities_have_a_line_in_the_log() -> None:
+    with running_server() as server:
+        capabilities(server.address)
+        assert wait_until(
+            lambda: any("capabilities request_id=" in line and "outcome=OK" in line for line in server.log)
+        )
 
 
 def test_metrics_count_a_call_and_a_refusal() -> None:

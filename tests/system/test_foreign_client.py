@@ -30,11 +30,11 @@ CHECKPOINT = safetensors.numpy.save({"fc.weight": WEIGHT, "fc.bias": BIAS}, {"fo
 L1_HALF: Json = {"rules": [{"score": {"magnitude": {}}, "amount": {"fraction": 0.5}}]}
 
 
-@pytest.fixture(params=["the .proto alone", "reflection alone"])
+@pytest.fixture(params=["the .proto alone", "reflection v1 alone", "reflection v1alpha alone"])
 def schema(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
     """What buf knows the service by."""
-    if request.param == "reflection alone":
-        return ["--reflect", "--reflect-protocol", "grpc-v1alpha"]
+    if request.param.startswith("reflection"):
+        return ["--reflect", "--reflect-protocol", f"grpc-{request.param.split()[1]}"]
     shutil.copy(CONTRACT, tmp_path)
     copy_into(tmp_path)  # what it imports of Google's
     return ["--schema", str(tmp_path)]

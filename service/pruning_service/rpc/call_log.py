@@ -61,6 +61,11 @@ def log_call(served: ServedCall, metrics: Metrics, peer: str) -> Iterator[None]:
         )
 
 
+def log_capabilities(request_id: str, peer: str, outcome: str) -> None:
+    """Record a GetCapabilities call, which has ended."""
+    _log.info("capabilities request_id=%s peer=%s caller=%s outcome=%s", request_id, peer, caller.get(), outcome)
+
+
 def _count(metrics: Metrics, report: pb.Report, recipe: Recipe) -> None:
     for stage, seconds in report.stage_seconds.items():
         metrics.stage_seconds.labels(stage).observe(seconds)

@@ -17,7 +17,7 @@ from pruning_service.calls.prune_call import CallResources
 from pruning_service.calls.served_call import ServedCall
 from pruning_service.messages.unknown_fields import reject_unknown_fields
 from pruning_service.observability.metrics import Metrics
-from pruning_service.rpc.call_log import Context, log_call, new_request_id, send_request_id
+from pruning_service.rpc.call_log import Context, log_call, log_capabilities, new_request_id, send_request_id
 from pruning_service.rpc.grpc_status import grpc_status
 from pruning_service.rpc.received_messages import ReceivedMessages
 from pruning_service.status import Refusal, drop_tracebacks, refusal_of
@@ -84,15 +84,21 @@ class PruningServicer:
         """Return what this server offers."""
         request_id = new_request_id()
         await send_request_id(context, request_id)
+        outcome: str = "CANCELLED"
         try:
             reject_unknown_fields(pb.GetCapabilitiesRequest.FromString(raw))
-            return self._capabilities()
+            offered = self._capabilities()
+            outcome = "OK"
+            return offered
         except Exception as error:  # noqa: BLE001 - whatever it is, the client is sent a reason
             refusal = refusal_of(error, request_id)
+            outcome = refusal.reason
             self._metrics.refusals.labels(refusal.reason).inc()
             if refusal.reason is Reason.INTERNAL:
                 _log.exception("request_id=%s failed", request_id)
             await context.abort_with_status(grpc_status(refusal, request_id))
+        finally:
+            log_capabilities(request_id, context.peer(), outcome)
 
     def handlers(self) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
         """Return each method's handler. gRPC parses nothing: it would on the event loop, whatever a message costs."""
