@@ -23,7 +23,7 @@ TARGET: Final = ("--python-version", "3.11", "--python-platform", "x86_64-manyli
 def main() -> int:
     """Write one file for each image and one for building the wheel; uv reports on stderr."""
     _compile("client", PROJECT)
-    _compile("cpu", PROJECT, "--extra", "local")
+    _compile("cpu", PROJECT, "--extra", "local", "--extra", "stores")
     _compile("cuda", PROJECT, "--extra", "service")
     with tempfile.TemporaryDirectory() as folder:
         builder = Path(folder) / "build-system.in"

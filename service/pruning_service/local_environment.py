@@ -16,8 +16,10 @@ _SERVERS_ONLY: Final = (
     *("PRUNING_LISTEN", "PRUNING_METRICS_LISTEN", "PRUNING_HEALTH_LISTEN"),
     *("PRUNING_TLS_", "PRUNING_TOKEN_FILE", "PRUNING_ALLOW_PLAINTEXT"),
     "PRUNING_SPOOL_",
+    "PRUNING_STORE",
 )
-"""What the variables of ports, their protection and spool files begin with. A local run has no port, and the file."""
+"""What the variables of ports, their protection, spool files and stores begin with. A local run has no port and has the
+file; its stores are those of its user."""
 
 _MAX_TENSORS: Final = HEADER_BYTES_CEILING // 50
 """More than a header of the format's largest size can hold: no entry takes less than 50 bytes. The limits of a server

@@ -1,5 +1,6 @@
 """Kinds of settings: fields with their bounds, and with the words for these in messages, `--help` and the manual."""
 
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -9,6 +10,9 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.fields import FieldInfo
 
 from pruning_service.addresses import NOWHERE, UNIX, host_and_port
+from pruning_service.stores.allowed import AllowedStores
+
+_ENDPOINT: Final = re.compile(r"https?://[^/?#@\s]+/?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +148,18 @@ def _check_path(value: object) -> object:
     return value
 
 
+def _check_places(text: str | None) -> str | None:
+    if text is not None:
+        AllowedStores.parse(text)
+    return text
+
+
+def _check_endpoint(text: str | None) -> str | None:
+    if text is not None and not _ENDPOINT.fullmatch(text):
+        raise ValueError("not the URL of a server")
+    return text
+
+
 def is_pem(text: str) -> bool:
     """Whether a text may be a key or a certificate itself, which no message may show."""
     return "-----BEGIN" in text
@@ -151,6 +167,8 @@ def is_pem(text: str) -> bool:
 
 Truth: TypeAlias = Annotated[bool, BeforeValidator(_check_truth)]
 File: TypeAlias = Annotated[Path, BeforeValidator(_check_path)]
+PlacesOrNone: TypeAlias = Annotated[str | None, AfterValidator(_check_places)]
+Endpoint: TypeAlias = Annotated[str | None, AfterValidator(_check_endpoint)]
 PortOrNone: TypeAlias = Annotated[str, AfterValidator(_check_port_or_none)]
 PortOrSocket: TypeAlias = Annotated[str, AfterValidator(_check_port_or_socket)]
 

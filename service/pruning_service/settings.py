@@ -21,7 +21,9 @@ from pruning_service.setting_fields import (
     PORT_OR_NONE,
     PORT_OR_SOCKET,
     Computed,
+    Endpoint,
     File,
+    PlacesOrNone,
     PortOrNone,
     PortOrSocket,
     Truth,
@@ -122,6 +124,20 @@ class Settings(BaseSettings):
         "`PRUNING_MEMORY_BYTES`.",
         "bytes",
         most=INT64,
+    )
+    stores: PlacesOrNone = setting(
+        None,
+        "The places in object stores and folders that callers may name as the source or the target of a job, between "
+        "spaces or commas: what is below each may be opened with the server's credentials. `=` and names of callers "
+        "from the token file, as in `s3://bucket/team-a=alice,bob`, limit a place to them; of places in one another "
+        "the innermost decides. None: nothing may be opened.",
+        Words(kind="URIs such as s3://bucket/prefix, gs://bucket, az://container or file:///folder", unit="URIs"),
+    )
+    store_endpoint: Endpoint = setting(
+        None,
+        "The address of the server that `s3://` means, of any that speaks S3's protocol. A caller never names one. "
+        "None: `AWS_ENDPOINT_URL` of the server's environment, or AWS itself.",
+        Words(kind="the URL of a server, such as https://host:9000", unit="URL"),
     )
     header_bytes: int = setting(
         LocalSettings.header_bytes,

@@ -11,8 +11,9 @@ from scripts.environments import CONSTRAINTS, ROOT
 DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 CLIENT = DECLARED["project"]["dependencies"]
 EXTRAS = DECLARED["project"]["optional-dependencies"]
-LOCAL = [*CLIENT, *EXTRAS["local"]]
-SERVICE = [*LOCAL, *(requirement for requirement in EXTRAS["service"] if requirement != "pruning-service[local]")]
+LOCAL = [*CLIENT, *EXTRAS["local"], *EXTRAS["stores"]]
+OWN = "pruning-service["
+SERVICE = [*LOCAL, *(requirement for requirement in EXTRAS["service"] if not requirement.startswith(OWN))]
 BUILD = DECLARED["build-system"]["requires"]
 NAMES = ("build", "client", "cpu", "cuda")
 every_file = pytest.mark.parametrize("name", NAMES)

@@ -32,6 +32,7 @@ MAY_IMPORT = {
         "google",
         "prometheus_client",
         *("pydantic", "pydantic_settings"),
+        "obstore",  # the extra `stores`
         "torch",
         "numpy",
     },
@@ -54,7 +55,7 @@ MAY_IMPORT = {
 
 CLIENT_NEEDS = PROJECT["project"]["dependencies"]
 EXTRAS = PROJECT["project"]["optional-dependencies"]
-SERVICE_NEEDS = CLIENT_NEEDS + EXTRAS["local"] + EXTRAS["service"]
+SERVICE_NEEDS = CLIENT_NEEDS + EXTRAS["local"] + EXTRAS["service"] + EXTRAS["stores"]
 
 PACKAGES = pytest.mark.parametrize("package", FOLDERS)
 
