@@ -67,6 +67,23 @@ def test_inspecting_needs_no_server(client_alone: Installation, checkpoint: Path
     assert (tensor["name"], tensor["entries"], tensor["zeros"]) == ("fc.weight", 4, 0)
 
 
+def test_differences_are_counted_without_numpy(client_alone: Installation, checkpoint: Path) -> None:
+    pruned = checkpoint.with_name("pruned.safetensors")
+    pruned.write_bytes(checkpoint.read_bytes().replace(WEIGHTS, HALF_OF_THEM))
+    words = ("-m", "pruning_client", "diff", checkpoint.name, pruned.name)
+    done = client_alone.run(*words, "--json", folder=checkpoint.parent)
+    (tensor,) = json.loads(done.stdout)["tensors"]
+    assert (tensor["changed"], tensor["became_zero"], tensor["largest_change"]) == (2, 2, None)
+    text = client_alone.run(*words, folder=checkpoint.parent).stdout
+    assert "how far entries moved is not known without numpy: pip install 'pruning-service[numpy]'" in text
+
+
+def test_histogram_says_that_it_needs_numpy(client_alone: Installation, checkpoint: Path) -> None:
+    done = client_alone.run("-m", "pruning_client", "inspect", checkpoint.name, "--histogram", folder=checkpoint.parent)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "--histogram needs numpy: pip install 'pruning-service[numpy]'" in done.stderr
+
+
 def test_masks_are_applied_without_numpy(client_alone: Installation, checkpoint: Path, server: ServerProcess) -> None:
     rule = ["--method", "l1_unstructured", "--amount", "0.5", "--output", "mask", "--server", server.address]
     client_alone.run("-m", "pruning_client", "run", "in.safetensors", "-o", "masks", *rule, folder=checkpoint.parent)

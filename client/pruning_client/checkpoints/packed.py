@@ -87,10 +87,15 @@ class PackedSource:
     def _all_pieces(self) -> Iterator[memoryview]:
         with self._packed.reading() as bits, self._packed.reading() as values:
             for content in self.contents:
-                if isinstance(content, Stored):
-                    yield from self._unpacked(content, bits, values)
-                else:
-                    yield from chunks_of(content, values)
+                yield from self._pieces_of(content, bits, values)
+
+    def pieces_of(self, content: Stored | TensorEntry) -> Iterator[memoryview]:
+        """Return one tensor of the dense checkpoint in pieces. Raises: as `pieces`."""
+        with self._packed.reading() as bits, self._packed.reading() as values:
+            yield from self._pieces_of(content, bits, values)
+
+    def _pieces_of(self, content: Stored | TensorEntry, bits: Part, values: Part) -> Iterator[memoryview]:
+        return self._unpacked(content, bits, values) if isinstance(content, Stored) else chunks_of(content, values)
 
     def _unpacked(self, stored: Stored, bits: Part, values: Part) -> Iterator[memoryview]:
         tensor, begin = stored.tensor, stored.values.begin

@@ -13,13 +13,15 @@ from pruning_client.results.model_warning import ModelWarning
 class Answer:
     """The result of a command: `value` for programs, which has the `warnings` too, and `text` for people.
 
-    `is_beside_result`: standard output has the resulting file, so that this belongs on standard error.
+    `is_beside_result`: standard output has the resulting file, so that this belongs on standard error. `status` is the
+    exit status.
     """
 
     value: dict[str, Any]
     text: str
     warnings: Sequence[ModelWarning] = ()
     is_beside_result: bool = False
+    status: int = 0
 
     def with_warnings(self, warnings: Sequence[ModelWarning]) -> "Answer":
         """Return the answer with more warnings, for programs too."""

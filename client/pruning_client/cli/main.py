@@ -1,4 +1,4 @@
-"""The command line `prune`: run, apply, pack, unpack, convert, inspect, methods, serve.
+"""The command line `prune`: run, apply, pack, unpack, convert, inspect, diff, methods, serve.
 
 Results go to stdout, all else to stderr: there `prune: warning:` begins a line about a result that may be unusable.
 
@@ -54,4 +54,4 @@ def run(words: Sequence[str]) -> int:
     except (PruningError, OSError, UsageError, ImportError) as error:  # ImportError: an extra is not installed
         sys.stderr.write((error_output.as_json(error) if as_json else error_output.as_text(error)) + "\n")
         return error_output.status(error)
-    return 0
+    return answer.status

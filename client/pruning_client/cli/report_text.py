@@ -79,7 +79,7 @@ def plan_text(plan: Plan, width: int | None, top: int | None = None) -> str:
     ]
     selected = sum(1 for tensor in plan.tensors if tensor.rules)
     foot = (f"{selected} of {counted(len(plan.tensors), 'tensor')} selected", "", "", "")
-    table = Table(("tensor", "dtype", "shape", "rules"), rows, foot).render(width)
+    table = Table(("tensor", "dtype", "shape", "rules"), rows, foot, optional=("dtype", "shape")).render(width)
     others = [group for group in plan.groups if not group.is_of_whole_units]
     groups = [_table_of_groups(others, width), ""] if others else []
     whole = removal_lines(plan, width) if len(others) < len(plan.groups) else []
@@ -123,7 +123,7 @@ def _tensors_table(report: Report, top: int | None) -> Table:
     )
     model = report.model
     total = None if model is None else row("whole model", model.entries, report.pruned_before, report.pruned)
-    return Table(head, rows, foot, total)
+    return Table(head, rows, foot, total, optional=("before", "pruned", "entries"))
 
 
 def _earlier_lines(plan: Plan) -> list[str]:
@@ -158,7 +158,7 @@ def _not_selected_lines(model: ModelTotals, tensors: Sequence[TensorPlan], width
         for tensor in tensors[:_SHOWN]
     ]
     head = ("largest not selected", "entries", "of the model", "reason")
-    return ["", Table(head, rows).render(width)]
+    return ["", Table(head, rows, optional=("of the model", "entries")).render(width)]
 
 
 def _why(tensor: TensorPlan) -> str:

@@ -13,28 +13,56 @@ from typing import TYPE_CHECKING, Final, TypeVar
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
     from rich.measure import Measurement
+    from rich.text import Text
 
 _ItemT = TypeVar("_ItemT")
 
 _GAP: Final = "  "
 _MIN_NAME_COLUMNS: Final = 16
+_NAME_COLUMNS: Final = 28
+"""What names should have before optional columns are left out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
     """A head, rows and perhaps a footer; the first column is names, and the others are aligned to the right.
 
-    `total` is a second row of the footer.
+    `total` is a second row of the footer. `optional` are the columns, by their heads, that are left out where a
+    terminal is too narrow for all, in this order.
     """
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     foot: Sequence[str] | None = None
     total: Sequence[str] | None = None
+    optional: Sequence[str] = ()
 
     def render(self, width: int | None) -> str:
         """Return the lines. Names are shortened in the middle to fit `width` columns of a terminal; None: never."""
-        return self._plain() if width is None else self._fitted(width)
+        if width is None:
+            return self._plain()
+        left_out = self._too_many(width)
+        if not left_out:
+            return self._fitted(width)
+        note = f"not shown: {', '.join(left_out)}"
+        return f"{self._without(left_out)._fitted(width)}\n{shorten(note, width)}"
+
+    def _too_many(self, width: int) -> list[str]:
+        """Return the columns to leave out, as few as possible."""
+        present = [head for head in self.optional if head in self.head]
+        for count in range(len(present)):
+            if self._without(present[:count])._least_width(_NAME_COLUMNS) <= width:
+                return present[:count]
+        return present
+
+    def _without(self, heads: Sequence[str]) -> "Table":
+        kept = [position for position, head in enumerate(self.head) if head not in heads]
+
+        def cells(row: Sequence[str] | None) -> list[str] | None:
+            return None if row is None else [row[position] for position in kept]
+
+        rows = [[row[position] for position in kept] for row in self.rows]
+        return Table(cells(self.head) or (), rows, cells(self.foot), cells(self.total))
 
     @property
     def _feet(self) -> list[Sequence[str]]:
@@ -65,19 +93,32 @@ class Table:
                 table.add_column(_Name(head), _Name(foot))
             else:
                 table.add_column(head, foot, justify="right", no_wrap=True)
+        wide = max(width, self._least_width(_MIN_NAME_COLUMNS))
+        is_folded = self._is_ambiguous(wide)
         for name, *cells in self.rows:
-            table.add_row(_Name(printable(name)), *map(printable, cells))
-        wide = max(width, self._least_width())
+            text = printable(name)
+            table.add_row(_folded(text) if is_folded else _Name(text), *map(printable, cells))
         console = Console(width=wide, color_system=None, markup=False, emoji=False, highlight=False)
         with console.capture() as capture:
             console.print(table)
         return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
-    def _least_width(self) -> int:
-        """Return the columns below which nothing would be left of the names."""
+    def _least_width(self, name_columns: int) -> int:
+        """Return the columns that all need if names longer than `name_columns` are shortened to that."""
+        names, others = self._widths()
+        return min(names, name_columns) + others
+
+    def _widths(self) -> tuple[int, int]:
+        """Return the columns of the longest name, and those of all else."""
         rows = (self.head, *self.rows, *self._feet)
         names, *others = [max(columns(printable(cell)) for cell in cells) for cells in zip(*rows, strict=True)]
-        return min(names, _MIN_NAME_COLUMNS) + sum(others) + len(_GAP) * len(others)
+        return names, sum(others) + len(_GAP) * len(others)
+
+    def _is_ambiguous(self, width: int) -> bool:
+        """Whether two names would look the same in their middle: then they are folded instead."""
+        name_columns = width - self._widths()[1]
+        names = {printable(row[0]) for row in self.rows}
+        return len({shorten(name, name_columns) for name in names}) < len(names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +137,13 @@ class _Name:
         from rich.text import Text  # noqa: PLC0415
 
         yield Text("\n".join(shorten(line, options.max_width) for line in self.text.split("\n")))
+
+
+def _folded(text: str) -> "Text":
+    """Return a name that takes as many lines as it needs."""
+    from rich.text import Text  # noqa: PLC0415
+
+    return Text(text, overflow="fold")
 
 
 def printable(text: str) -> str:
@@ -132,6 +180,11 @@ def bytes_text(count: int) -> str:
             return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} TB"
+
+
+def change_text(value: float | None) -> str:
+    """Return a size of a change in few digits; - where it is not known."""
+    return "-" if value is None else f"{value:.3g}"
 
 
 def largest(items: Sequence[_ItemT], top: int | None, size: Callable[[_ItemT], int]) -> list[_ItemT]:

@@ -1,22 +1,17 @@
 """What `prune inspect` knows of a model: the zeros of its tensors, in one file or several, and what was done to it."""
 
-import errno
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from pruning_client.checkpoints.file import FileSource
-from pruning_client.checkpoints.pipeline import PIPELINE, components_of
-from pruning_client.checkpoints.shards import ShardsSource, is_index, read_index
-from pruning_client.checkpoints.weight_files import weights_in
-from pruning_client.errors import CheckpointError
 from pruning_client.files.inspect import TensorZeros, inspect_file
+from pruning_client.files.model_files import model_files
 from pruning_client.recipes.method_form import method_forms
 from pruning_proto.names import HISTORY_KEY
-from pruning_proto.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +61,7 @@ def inspect_model(path: str | PathLike[str]) -> InspectedModel:
 
     The tensors of a pipeline are named COMPONENT.NAME. Raises: OSError. CheckpointError.
     """
-    parts = list(_parts(Path(path)))
+    parts = list(model_files(Path(path)))
     tensors = tuple(
         replace(tensor, name=prefix + tensor.name) for prefix, file in parts for tensor in inspect_file(file)
     )
@@ -84,33 +79,6 @@ def inspect_model(path: str | PathLike[str]) -> InspectedModel:
             bytes=sum(layout.total_bytes for layout in layouts),
         ),
     )
-
-
-def _parts(path: Path) -> Iterator[tuple[str, Path]]:
-    """Return each file with what the names of its tensors begin with."""
-    for component in components_of(_weights(path) if path.is_dir() else path):
-        if is_index(component.weights):
-            ShardsSource(component.weights)  # refuses shards that are not complete
-            file_of, _ = read_index(component.weights)
-            yield from ((component.prefix, component.weights.with_name(name)) for name in sorted(set(file_of.values())))
-        else:
-            yield component.prefix, component.weights
-
-
-def _weights(folder: Path) -> Path:
-    if (folder / PIPELINE).is_file():
-        return folder / PIPELINE
-    found = weights_in(folder)
-    if found is not None:
-        return found
-    files = sorted(folder.glob("*.safetensors"))
-    if len(files) == 1:
-        return files[0]
-    if not files:
-        description = "is a folder, not a regular file, and no safetensors file is in it"
-        raise IsADirectoryError(errno.EISDIR, description, str(folder))
-    names = ", ".join(file.name for file in files)
-    raise CheckpointError(f"{folder}: has several safetensors files, {names}; name one", reason=Reason.INVALID_HEADER)
 
 
 def _history(metadata: Mapping[str, str]) -> tuple[Mapping[str, Any], ...]:

@@ -1,0 +1,1 @@
+"""What `prune inspect` and `prune diff` print, and in what order."""
