@@ -4,21 +4,18 @@ Imports no torch, except for a recipe that has an installed method.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from time import perf_counter
 
 from pruning_engine.execution.biases import compensate
 from pruning_engine.execution.parameter_state import ParameterState
 from pruning_engine.execution.parameters import ReceivedParameter
-from pruning_engine.execution.report_warnings import warnings_about
 from pruning_engine.execution.stage_runner import NOTHING_KNOWN, KnownCuts, StageRunner
+from pruning_engine.execution.whole_report import Done, whole_report
 from pruning_engine.kernels.backend import Backend
 from pruning_engine.kernels.devices import backend_for
-from pruning_engine.planning.plan import Plan
+from pruning_engine.planning.plan import Plan, PlannedParameter
 from pruning_engine.planning.scheduler import Arrive, Finish, Run, Schedule, Step
-from pruning_engine.planning.units.kept_counts import nothing_removed_warnings
-from pruning_engine.recipe import Kept
-from pruning_engine.report import GroupReport, ModelTotals, Report, TensorReport
+from pruning_engine.report import GroupReport, Report, TensorReport
 from pruning_engine.runtime.clear_in_steps import clear_in_steps
 from pruning_engine.runtime.threads import in_parallel
 
@@ -30,10 +27,12 @@ class Pruning:
     that are decided together, and an update of biases for each weight and its bias. With `in_place` the weights' own
     memory may be overwritten. `backend` computes: None is the CPU. It changes speed, never results. With `counts_zeros`
     the report has the zeros of the whole model, which takes one more pass over it. `known`: of stages of global scope
-    whose cut was found in earlier readings, so that no parameter waits there; see `readings`.
+    whose cut was found in earlier readings, so that no parameter waits there; see `readings`. `parameters`: those that
+    come, with all that are decided together with them, in the plan's order; None: all. What was done to some is `done`;
+    the `report` is of all.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - by keyword, and most callers name one
         self,
         plan: Plan,
         *,
@@ -41,21 +40,24 @@ class Pruning:
         backend: Backend | None = None,
         counts_zeros: bool = False,
         known: KnownCuts = NOTHING_KNOWN,
+        parameters: Sequence[PlannedParameter] | None = None,
     ) -> None:
         backend = backend_for("cpu") if backend is None else backend
-        self._runner = StageRunner(plan, backend, counts_zeros=counts_zeros, known=known)
+        self._runner = StageRunner(plan, backend, counts_zeros=counts_zeros, known=known, parameters=parameters)
         self._plan = plan
+        parameters = plan.parameters if parameters is None else parameters
+        self._parameters = parameters
         self._in_place = in_place
         self._zeros_before: int | None = 0 if counts_zeros else None
         self._zeros: int | None = 0 if counts_zeros else None
-        self._indices = {planned.name: index for index, planned in enumerate(plan.parameters)}
-        chains = [planned.stages for planned in plan.parameters]
+        self._indices = {planned.name: index for index, planned in enumerate(parameters)}
+        chains = [planned.stages for planned in parameters]
         barriers = [number for number in range(len(plan.stages)) if self._runner.is_barrier(number)]
         self._schedule = Schedule(chains, barriers)
         together = {barrier: self._schedule.members(barrier) for barrier in barriers}
         # Barriers of the same parameters share one tuple of them: a recipe may have 100 rules for 100,000 tensors.
-        members = {indices: tuple(plan.parameters[index] for index in indices) for indices in set(together.values())}
-        ranked = [barrier for barrier in barriers if plan.stages[barrier].bias is None]
+        members = {indices: tuple(parameters[index] for index in indices) for indices in set(together.values())}
+        ranked = [barrier for barrier in barriers if plan.stages[barrier].bias is None and together[barrier]]
         self._waiting = {barrier: self._runner.ranking(barrier, members[together[barrier]]) for barrier in ranked}
         self._received: dict[int, ReceivedParameter] = {}
         self._states: dict[int, ParameterState] = {}
@@ -94,45 +96,20 @@ class Pruning:
         self._seconds += perf_counter() - begin
         return finished
 
+    @property
+    def done(self) -> Done:
+        """What was done to the parameters that have left so far."""
+        return Done(
+            tensors={self._parameters[index].name: report for index, report in self._reports.items()},
+            groups=self._groups,
+            zeros_before=self._zeros_before,
+            zeros=self._zeros,
+            seconds=self._seconds,
+        )
+
     def report(self) -> Report:
         """Return what was done; call it after all parameters of the plan were added."""
-        indices = sorted(self._reports)
-        tensors = tuple(self._reports[index] for index in indices)
-        parameters = [self._plan.parameters[index] for index in indices]
-        groups, known = self._all_groups(), {group.rule for group in self._plan.groups if group.kept}
-        ranked = [group for group in groups if group.rule not in known and self._counts_kept(group)]
-        warnings = (
-            *warnings_about(self._plan.recipe.rules, parameters, tensors),
-            *nothing_removed_warnings(ranked),
-        )
-        return Report(
-            tensors=tensors,
-            seconds={"prune": self._seconds},
-            device=self._runner.backend.device,
-            seed=self._runner.seed,
-            reproducible=self._plan.reproducible,
-            groups=groups,
-            model=self._totals(),
-            warnings=(*self._plan.warnings, *warnings),
-        )
-
-    def _counts_kept(self, group: GroupReport) -> bool:
-        """Whether the rule of a group says how many of its units are kept."""
-        return isinstance(self._plan.recipe.rules[group.rule].amount, Kept)
-
-    def _totals(self) -> ModelTotals:
-        """Return the totals of the model; what is left out before any data is not looked at, and counts as zero."""
-        left_out = self._plan.model.entries - sum(planned.entries for planned in self._plan.parameters)
-        before = None if left_out else self._zeros_before
-        zeros = None if self._zeros is None else self._zeros + left_out
-        return replace(self._plan.model, zeros_before=before, zeros=zeros)
-
-    def _all_groups(self) -> tuple[GroupReport, ...]:
-        """Return the groups in the order of rules and names; those that were known before all else as they were."""
-        known = self._plan.surgery.groups
-        names = {(group.rule, group.name) for group in known}
-        others = [group for group in self._groups if (group.rule, group.name) not in names]
-        return tuple(sorted([*known, *others], key=lambda group: (group.rule, group.name.encode())))
+        return whole_report(self._plan, self.done, self._runner.backend.device)
 
     def _add_zeros(self, finished: Sequence[ParameterState]) -> None:
         """Add to the zeros of the model; once some cannot be counted, the sum is not known."""

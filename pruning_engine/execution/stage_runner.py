@@ -1,6 +1,6 @@
 """Stages at work on one parameter after the other: what a plan does between the arrival of a parameter and its end."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -18,6 +18,8 @@ from pruning_engine.kernels.backend import Backend
 from pruning_engine.planning.plan import Plan, PlannedParameter
 from pruning_engine.recipe import Method, OutputForm, Rule, Scope
 from pruning_engine.scores.installed_methods import make_method, method_class
+from pruning_engine.selection.cut_search import Cut
+from pruning_engine.selection.entries import Tuning
 from pruning_engine.selection.outcome import Outcome
 
 KnownCuts: TypeAlias = Mapping[int, EntrySearch]
@@ -30,9 +32,18 @@ class StageRunner:
     """The stages of one plan on one device. `backend`, which computes there, changes speed, never results.
 
     `known`: the stages of global scope whose cut is known already, by their numbers; they run as local ones do.
+    `parameters`: those of the plan that come; None: all.
     """
 
-    def __init__(self, plan: Plan, backend: Backend, *, counts_zeros: bool, known: KnownCuts = NOTHING_KNOWN) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        backend: Backend,
+        *,
+        counts_zeros: bool,
+        known: KnownCuts = NOTHING_KNOWN,
+        parameters: Sequence[PlannedParameter] | None = None,
+    ) -> None:
         if plan.recipe.seed is None:
             raise RecipeError(Reason.INVALID_RECIPE, "a recipe needs its seed before it is carried out", field="seed")
         self.backend = backend
@@ -47,7 +58,7 @@ class StageRunner:
             for position, rule in enumerate(plan.recipe.rules)
             if isinstance(rule.score, Method)
         }
-        self._layers = Layers(plan.parameters)
+        self._layers = Layers(plan.parameters if parameters is None else parameters)
 
     def is_barrier(self, stage: int) -> bool:
         """Whether parameters wait at a stage for all that have it."""
@@ -100,11 +111,14 @@ class StageRunner:
             return AllocatedRanking(rule, context)
         return ranking_of(rule, context)
 
-    def search(self, stage: int) -> EntrySearch:
-        """Return the search for the cut of a stage of global scope."""
+    def search(
+        self, stage: int, *, cut: Cut | None = None, tuning: Tuning | None = None, is_repeatable: bool = False
+    ) -> EntrySearch:
+        """Return the search for the cut of a stage of global scope, among all parameters of the plan."""
         rule = self._rule(stage)
         members = tuple(parameter for parameter in self._plan.parameters if stage in parameter.stages)
-        return EntrySearch(rule.granularity, self._context(stage, members, rule))
+        context = self._context(stage, members, rule)
+        return EntrySearch(rule.granularity, context, cut=cut, tuning=tuning, is_repeatable=is_repeatable)
 
     def _rule(self, stage: int) -> Rule:
         return self._plan.recipe.rules[self._plan.stages[stage].rule]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from pruning_engine.planning.plan import Plan
 from pruning_engine.planning.stages import Stage
 from pruning_engine.recipe import OutputForm, Recipe, Rule, Scope
 
@@ -16,6 +17,25 @@ def searched_stages(recipe: Recipe, stages: Sequence[Stage], output: OutputForm)
     if output is OutputForm.SCAN or any(stages[number].bias is not None for number in barriers):
         return ()
     return tuple(barriers) if all(_is_searched(recipe.rules[stages[number].rule]) for number in barriers) else ()
+
+
+def searchable(plan: Plan) -> tuple[int, ...]:
+    """Return the stages whose cuts can be searched, in order, whatever other stages parameters wait at.
+
+    Before such a stage each of its parameters must pass no other one at which it waits.
+    """
+    if plan.output is OutputForm.SCAN:
+        return ()
+    found: list[int] = []
+    chains = {parameter.stages for parameter in plan.parameters}
+    for number, stage in enumerate(plan.stages):
+        if not stage.is_barrier or stage.bias is not None or stage.groups:
+            continue
+        earlier = {each for chain in chains if number in chain for each in chain if each < number}
+        is_free = not any(plan.stages[each].is_barrier and each not in found for each in earlier)
+        if is_free and _is_searched(plan.recipe.rules[stage.rule]):
+            found.append(number)
+    return tuple(found)
 
 
 def _is_searched(rule: Rule) -> bool:

@@ -42,6 +42,12 @@ class Bracket:
         self.low, self.high = self._guess(self._known, count, self._deviations)
         return self.low, self.high
 
+    def set(self, low: int, high: int, below: int, inside: int) -> tuple[int, int]:
+        """Learn where the cut is: `inside` candidates are from `low` to `high`, `below` are below. Return both keys."""
+        self._known = _Range(low, high, below, below + inside)
+        self.low, self.high = low, high
+        return low, high
+
     def narrow(self, count: int, below: int, inside: int) -> None:
         """Learn from a wrong guess: `below` candidates were below the bracket, and `inside` in it."""
         known = self._known

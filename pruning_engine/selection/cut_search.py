@@ -3,10 +3,11 @@
 The same selection as `entries.select`, with the same result, for tensors that come one after the other and are
 released in between. In a first reading a sample is drawn from each; it gives two keys that the cut almost surely lies
 between. In a second one the entries below these are counted, and the keys between them collected, which settles the cut
-and how many of the entries that are equal to it each tensor loses. If the sample misled, one more reading is needed.
+and how many of the entries that are equal to it each tensor loses. If the sample misled, one more reading is needed; so
+it is if there is too much between the keys to be collected, which is then counted in buckets.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import sqrt
 from typing import Final
@@ -19,6 +20,9 @@ from pruning_engine.runtime.threads import in_parallel
 from pruning_engine.selection import entries as selection
 from pruning_engine.selection.bracket import Bracket
 from pruning_engine.selection.entries import NanKeyError, Tuning, draw_sample, quotas
+
+BUCKETS: Final = 1 << 16
+"""Most buckets that entries are counted in. So many keys, or fewer, are counted one by one."""
 
 _KEY_BYTES: Final = 8
 """What a key takes at most."""
@@ -51,9 +55,59 @@ class Cut:
         return kept
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Sampled:
+    """What samples say of some tensors: keys, how many candidates there are, and the largest key that is possible.
+
+    With `is_uniform` any key up to `highest` is equally likely, and there is no sample.
+    """
+
+    keys: Integers
+    unpruned: int
+    highest: int
+    is_uniform: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """The keys of one tensor within the bracket, and how many entries have each; None: one each, in any order."""
+
+    keys: Integers
+    counts: Integers | None = None
+
+    @property
+    def entries(self) -> int:
+        """The number of entries."""
+        return len(self.keys) if self.counts is None else int(self.counts.sum())
+
+    def of_key(self, key: int) -> int:
+        """Return the number of entries that have a key."""
+        is_equal = self.keys == key
+        return int(np.count_nonzero(is_equal)) if self.counts is None else int(self.counts[is_equal].sum())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Buckets:
+    """How many entries there are in each bucket of 2^`shift` keys, from the bracket's low end on."""
+
+    shift: int
+    counts: Integers
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Looked:
+    """What some tensors have below the bracket and in it: by name, or in buckets if that is too much to keep."""
+
+    below: int
+    found: Mapping[str, Found]
+    buckets: Buckets | None = None
+
+
 class CutSearch:
     """Finds the cut: `sample` every tensor, then `aim`; `look` into every tensor, then `settle`, until it is found.
 
+    Several searches can share the work: each samples some of the tensors, and one of them adds what the others
+    `sampled`; each looks into some at the `bracket` of that one, and that one adds what they `looked`.
     Among equals the first tensors, in the order of the bytes of their names, lose theirs first.
     """
 
@@ -66,88 +120,185 @@ class CutSearch:
         self._highest = 0
         self._is_uniform = True
         self._count = 0
-        self._below = 0
         self._bracket: Bracket | None = None
-        self._found: dict[str, Integers | int] = {}
+        self._ends = (0, 0)
+        self._begin_looking()
 
-    def sample(self, candidates: Candidates) -> None:
-        """Draw the sample of one tensor, and count its candidates."""
-        self._samples.append(draw_sample(candidates, self._stride))
+    def sample(self, candidates: Candidates, seed: int | None = None) -> None:
+        """Draw the sample of one tensor, and count its candidates. `seed`: of 64 bits; None: nobody can foresee it."""
+        self._samples.append(draw_sample(candidates, self._stride, seed))
         self.unpruned += candidates.unpruned
         self._highest = max(self._highest, candidates.highest)
         self._is_uniform &= candidates.is_uniform
+
+    @property
+    def sampled(self) -> Sampled:
+        """What has been sampled so far."""
+        return Sampled(_joined(self._samples), self.unpruned, self._highest, self._is_uniform)
+
+    def add_sampled(self, sampled: Sampled) -> None:
+        """Add what another search has sampled of other tensors."""
+        self._samples.append(sampled.keys)
+        self.unpruned += sampled.unpruned
+        self._highest = max(self._highest, sampled.highest)
+        self._is_uniform &= sampled.is_uniform
 
     def aim(self, count: int) -> Cut | None:
         """Begin to search the `count` least of all candidates, at most `unpruned`. Return the cut if there is none."""
         if count == 0:
             return Cut(None)
-        sample = np.concatenate(self._samples) if self._samples else np.empty(0, np.uint64)
+        sample = _joined(self._samples)
         self._samples.clear()
         self._count = count
         self._bracket = Bracket(
             sample, self.unpruned, self._highest, self._tuning.deviations, is_uniform=self._is_uniform
         )
-        self._bracket.guess(count)
+        self._ends = self._bracket.guess(count)
         return None
+
+    @property
+    def bracket(self) -> tuple[int, int]:
+        """The two keys between which the cut is looked for, both included."""
+        return self._ends
+
+    def look_between(self, low: int, high: int) -> None:
+        """Look at the bracket of another search."""
+        self._ends = (low, high)
 
     def look(self, name: str, candidates: Candidates) -> None:
         """Count what one tensor has below the bracket, and collect what is in it. Raises: NanKeyError."""
-        if self._bracket is None:
-            raise RuntimeError("nothing is searched: aim first")
-        low, high = self._bracket.low, self._bracket.high
+        low, high = self._ends
         kept = candidates.blank()
         splits = in_parallel(lambda piece: candidates.split(piece, low, high, kept), candidates.pieces())
         if any(split.has_nan for split in splits):
             raise NanKeyError(0)
         self._below += candidates.unpruned - sum(split.kept for split in splits)
         if low == high:
-            self._found[name] = sum(split.inside for split in splits)
+            inside = sum(split.inside for split in splits)
+            self._keep(name, Found(np.array([low], np.uint64), np.array([inside], np.int64)))
         else:
-            self._found[name] = np.concatenate([split.keys for split in splits if split.keys is not None] or [_NO_KEYS])
+            self._keep(name, _found([split.keys for split in splits if split.keys is not None], low, high))
+
+    @property
+    def looked(self) -> Looked:
+        """What has been found of the tensors that were looked into since the bracket was set."""
+        return Looked(self._below, self._found, self._buckets)
+
+    def add_looked(self, looked: Looked) -> None:
+        """Add what another search has found of other tensors."""
+        self._below += looked.below
+        if looked.buckets is not None:
+            self._add_buckets(looked.buckets)
+        for name, found in looked.found.items():
+            self._keep(name, found)
 
     def settle(self) -> Cut | None:
         """Return the cut, once every tensor has been looked into; None if they must be looked into once more."""
         if self._bracket is None:
             raise RuntimeError("nothing is searched: aim first")
-        inside = sum(_number(found) for found in self._found.values())
+        inside = sum(found.entries for found in self._found.values())
+        if self._buckets is not None:
+            inside += int(self._buckets.counts.sum())
         cut = None
-        if self._below < self._count <= self._below + inside:
-            cut = self._cut(self._bracket.low)
-        else:
+        if not self._below < self._count <= self._below + inside:
             self._bracket.narrow(self._count, self._below, inside)
-            self._bracket.guess(self._count)
-        self._found.clear()
-        self._below = 0
+            self._ends = self._bracket.guess(self._count)
+        elif self._buckets is not None:
+            self._narrow_to_bucket(self._bracket, self._buckets)
+        else:
+            cut = self._cut()
+        self._begin_looking()
         return cut
 
-    def _cut(self, low: int) -> Cut:
+    def _begin_looking(self) -> None:
+        self._below = 0
+        self._kept_keys = 0
+        self._found: dict[str, Found] = {}
+        self._buckets: Buckets | None = None
+
+    def _keep(self, name: str, found: Found) -> None:
+        """Keep what was found in one tensor; from a limit on only the numbers of entries in buckets."""
+        self._found[name] = found
+        self._kept_keys += len(found.keys)
+        low, high = self._ends
+        if low < high and (self._buckets is not None or self._kept_keys > self._tuning.most_collected):
+            kept, self._found = self._found, {}
+            for each in kept.values():
+                self._add_buckets(_in_buckets(each, low, high))
+
+    def _add_buckets(self, buckets: Buckets) -> None:
+        before = self._buckets
+        self._buckets = buckets if before is None else Buckets(buckets.shift, before.counts + buckets.counts)
+
+    def _narrow_to_bucket(self, bracket: Bracket, buckets: Buckets) -> None:
+        """Look into the bucket that has the cut next."""
+        low, high = self._ends
+        through = self._below + np.cumsum(buckets.counts)
+        number = int(np.searchsorted(through, self._count))
+        inside = int(buckets.counts[number])
+        first = low + (number << buckets.shift)
+        last = min(high, first + (1 << buckets.shift) - 1)
+        self._ends = bracket.set(first, last, int(through[number]) - inside, inside)
+
+    def _cut(self) -> Cut:
         names = sorted(self._found, key=str.encode)
         to_prune = self._count - self._below
-        collected = {name: keys for name in names if not isinstance(keys := self._found[name], int)}
-        if not collected:
-            equal = [_number(self._found[name]) for name in names]
-            return Cut(low, _shares(names, equal, to_prune))
-        keys = np.concatenate(list(collected.values()))
-        keys.partition(to_prune - 1)
-        key = keys[to_prune - 1]
-        less = int(np.count_nonzero(keys < key))
-        equal = [int(np.count_nonzero(each == key)) for each in collected.values()]
-        return Cut(int(key), _shares(names, equal, to_prune - less))
+        key, less = _nth_least([self._found[name] for name in names], to_prune - 1)
+        equal = [self._found[name].of_key(key) for name in names]
+        return Cut(key, _shares(names, equal, to_prune - less))
 
 
-_NO_KEYS: Final = np.empty(0, np.uint16)
+def _joined(samples: Sequence[Integers]) -> Integers:
+    """Return all keys that were sampled, in one array."""
+    some = [sample for sample in samples if len(sample)]
+    return np.concatenate(some) if some else np.empty(0, np.uint64)
+
+
+def _found(parts: Sequence[Integers], low: int, high: int) -> Found:
+    """Return the keys of a tensor; counted, if only so many are possible."""
+    keys = np.concatenate(parts) if parts else np.empty(0, np.uint16)
+    if high - low >= BUCKETS:
+        return Found(keys)
+    counts = np.bincount((keys - keys.dtype.type(low)).astype(np.int64))
+    present = np.flatnonzero(counts)
+    return Found((present.astype(np.uint64) + np.uint64(low)).astype(keys.dtype), counts[present])
+
+
+def _in_buckets(found: Found, low: int, high: int) -> Buckets:
+    """Return how many entries there are in each of at most BUCKETS buckets from `low` to `high`."""
+    shift = max(0, (high - low).bit_length() - BUCKETS.bit_length() + 1)
+    buckets = ((found.keys.astype(np.uint64) - np.uint64(low)) >> np.uint64(shift)).astype(np.int64)
+    number = ((high - low) >> shift) + 1
+    if found.counts is None:
+        return Buckets(shift, np.bincount(buckets, minlength=number))
+    counts = np.zeros(number, np.int64)
+    np.add.at(counts, buckets, found.counts)
+    return Buckets(shift, counts)
+
+
+def _nth_least(found: Sequence[Found], rank: int) -> tuple[int, int]:
+    """Return the key of a rank among all, and how many entries have smaller ones."""
+    keys = np.concatenate([each.keys for each in found])
+    if all(each.counts is None for each in found):
+        keys.partition(rank)
+        key = keys[rank]
+        return int(key), int(np.count_nonzero(keys < key))
+    counts = np.concatenate(
+        [np.ones(len(each.keys), np.int64) if each.counts is None else each.counts for each in found]
+    )
+    order = np.argsort(keys, kind="stable")
+    through = np.cumsum(counts[order])
+    key = keys[order[int(np.searchsorted(through, rank + 1))]]
+    return int(key), int(counts[keys < key].sum())
 
 
 def search_bytes(entries: int) -> int:
     """Return roughly the bytes that a search among `entries` entries takes: its sample and the collected keys."""
     stride = selection.TUNING.stride(entries)
     sampled = entries // stride + 1
-    collected = min(entries, int(2 * (selection.TUNING.deviations * sqrt(sampled) / 2 + 1)) * stride)
+    collected = int(2 * (selection.TUNING.deviations * sqrt(sampled) / 2 + 1)) * stride
+    collected = min(entries, collected, selection.TUNING.most_collected)
     return _KEY_BYTES * (2 * sampled + _COPIES * collected)
-
-
-def _number(found: Integers | int) -> int:
-    return found if isinstance(found, int) else len(found)
 
 
 def _shares(names: list[str], equal: list[int], total: int) -> dict[str, int]:

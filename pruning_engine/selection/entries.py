@@ -44,19 +44,22 @@ class NanKeyError(Exception):
 class Tuning:
     """How a sample is drawn. Changes the time a selection takes, never its result.
 
-    Up to `whole` entries all are sampled. `density`: the sample has this many times n^(2/3) entries.
-    `deviations`: half the bracket's width, in standard deviations of the rank that a sample estimates.
+    Up to `whole` entries all are sampled. `density`: the sample has this many times n^(2/3) entries, and not many more
+    than `most_sampled`. `deviations`: half the bracket's width, in standard deviations of the rank that a sample
+    estimates. `most_collected`: keys that are kept of what is in the bracket where tensors are not held.
     """
 
     whole: int = 1 << 13
     density: float = 4.0
     deviations: float = 5.0
+    most_sampled: int = 1 << 24
+    most_collected: int = 1 << 25
 
     def stride(self, entries: int) -> int:
         """Return of how many entries one is sampled."""
         if entries <= self.whole:
             return 1
-        return max(1, int(float(entries) ** (1 / 3) / self.density))
+        return max(1, int(float(entries) ** (1 / 3) / self.density), entries // self.most_sampled)
 
 
 TUNING: Final = Tuning()
@@ -89,14 +92,17 @@ def sample_stride(entries: int) -> int:
     return TUNING.stride(entries)
 
 
-def draw_sample(candidates: Candidates, stride: int) -> Integers:
+def draw_sample(candidates: Candidates, stride: int, seed: int | None = None) -> Integers:
     """Return the keys of about one in `stride` candidates: runs drawn at random from even strata.
 
-    None of keys that are random themselves: where their cut must be is known.
+    `seed`: of 64 bits, for the same runs every time; None: nobody can foresee them. There are none of keys that are
+    random themselves: where their cut must be is known.
     """
     if candidates.is_uniform:
         return np.empty(0, np.uint64)
-    return candidates.everything() if stride == 1 else candidates.sample(stride, int.from_bytes(os.urandom(8)))
+    if stride == 1:
+        return candidates.everything()
+    return candidates.sample(stride, int.from_bytes(os.urandom(8)) if seed is None else seed)
 
 
 def select(

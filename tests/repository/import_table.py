@@ -73,6 +73,7 @@ TABLES: Final[Mapping[str, Table]] = {
         streams="resources messages status deadlines",
         outputs="streams",
         calls="outputs streams resources messages status deadlines local_settings",
+        parts="calls streams resources messages status local_settings",
         local="calls streams resources messages status local_settings local_environment",
         rpc="calls streams auth observability messages status deadlines",
         listen="auth settings addresses local_settings",
@@ -131,6 +132,7 @@ LIBRARIES: Final[Mapping[str, frozenset[str]]] = {
             "pruning_proto.packed.codec",  # client and server pack with the same code
             "pruning_engine",
             "pruning_service.outputs",
+            "pruning_service.parts",
             "pruning_service.resources.devices",
             "pruning_service.streams",
             "pruning_client.files.changes",

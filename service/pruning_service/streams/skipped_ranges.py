@@ -1,7 +1,9 @@
-"""Bytes of a file that nobody needs, taken out of the stream as it passes."""
+"""Bytes of a file that nobody needs: taken out of the stream as it passes, and what remains, where it is."""
 
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, pairwise
 
 ByteRange = tuple[int, int]
 
@@ -31,3 +33,23 @@ class SkippedRanges:
             data = data[len(part) :]
             if self._ranges and self._position >= self._ranges[0][1]:
                 self._ranges.popleft()
+
+
+class Remaining:
+    """Where the bytes are that remain of a file. `skipped`: the others, ascending, not adjacent."""
+
+    def __init__(self, skipped: Sequence[ByteRange]) -> None:
+        ends = [0, *(end for _, end in skipped)]  # where each part that remains begins in the file
+        lengths = [begin - end for end, (begin, _) in zip(ends, skipped, strict=False)]
+        self._in_file = ends
+        self._in_rest = [0, *accumulate(lengths)]
+
+    def ranges(self, begin: int, end: int) -> list[ByteRange]:
+        """Return where some of the bytes that remain are in the file; nothing for none."""
+        first = bisect_right(self._in_rest, begin) - 1
+        bounds = [begin, *(at for at in self._in_rest[first + 1 :] if at < end), end]
+        return [
+            (self._in_file[index] + part - self._in_rest[index], self._in_file[index] + until - self._in_rest[index])
+            for index, (part, until) in enumerate(pairwise(bounds), first)
+            if until > part
+        ]

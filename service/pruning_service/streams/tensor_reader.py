@@ -68,7 +68,7 @@ class TensorReader:
         await reservation.grow(json_bytes)  # no more while it comes: a client may take its time
         text = await self._read_bytes(json_bytes)
         await reservation.grow(HEADER_COST * json_bytes)
-        parsed = await run_in_thread_if_large(partial(_parsed, text, limits.max_tensors), json_bytes)
+        parsed = await run_in_thread_if_large(partial(parsed_header, text, limits.max_tensors), json_bytes)
         if parsed.total_bytes != self._total_bytes:
             raise self._mismatch(f"its header describes {parsed.total_bytes:,}")
         return parsed
@@ -163,7 +163,8 @@ class TensorReader:
         )
 
 
-def _parsed(text: bytearray, most_tensors: int) -> Layout:
+def parsed_header(text: bytes | bytearray, most_tensors: int) -> Layout:
+    """Return what a header without its prefix says. Raises: Refusal, LayoutError."""
     parsed = safetensors_header.parse(text, most_tensors)
     if (keys := len(parsed.metadata)) > METADATA_KEYS:
         raise Refusal(

@@ -1,0 +1,83 @@
+"""The tensors of a part, read from wherever the checkpoint is, one parameter ahead of the engine."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Protocol, TypeVar
+
+from pruning_engine.buffer import Buffer
+from pruning_engine.execution.parameters import ReceivedParameter
+from pruning_engine.planning.plan import PlannedParameter
+from pruning_proto.safetensors.header import TensorEntry
+from pruning_service.streams.buffers import Buffers
+from pruning_service.streams.skipped_ranges import Remaining
+from pruning_service.streams.tensor_reader import users_of
+
+_Item = TypeVar("_Item")
+
+
+class RangeStore(Protocol):
+    """The buffer of a checkpoint, all that follows its header. It is called on other threads, one call at a time."""
+
+    def read_into(self, data: memoryview, begin: int) -> None:
+        """Fill `data`, never empty, with the bytes from `begin` on. Raises: whatever ends the part."""
+
+
+class PartReader:
+    """Reads parameters into memory of `buffers`.
+
+    `entries`: all tensors that remain of the checkpoint, by name. `remaining`: where their bytes are.
+    """
+
+    def __init__(
+        self, store: RangeStore, entries: Mapping[str, TensorEntry], remaining: Remaining, buffers: Buffers
+    ) -> None:
+        self._store = store
+        self._entries = entries
+        self._remaining = remaining
+        self._buffers = buffers
+
+    def parameters(self, parameters: Sequence[PlannedParameter]) -> Iterator[ReceivedParameter]:
+        """Yield parameters in order, each with all its tensors; a tensor of several is read once.
+
+        Raises: what the store raises.
+        """
+        users = users_of(parameters)
+        received_by_name = {each.planned.name: each for several in users.values() for each in several}
+        for planned in parameters:
+            for name in planned.sources:
+                if name in users:
+                    tensor = self.tensor(name)
+                    for received in users.pop(name):
+                        received.tensors[name] = tensor
+                    del tensor, received  # the parameters hold it
+            yield received_by_name.pop(planned.name)
+
+    def tensor(self, name: str) -> Buffer:
+        """Read one tensor. Raises: what the store raises."""
+        entry = self._entries[name]
+        memory = self._buffers.take(entry.end - entry.begin)
+        data, filled = memory.data, 0
+        for begin, end in self._remaining.ranges(entry.begin, entry.end):
+            self._store.read_into(data[filled : filled + end - begin], begin)
+            filled += end - begin
+        return Buffer.from_bytes(memory, entry.dtype, entry.shape)
+
+
+@contextmanager
+def one_ahead(items: Iterator[_Item]) -> Iterator[Iterator[_Item]]:
+    """Return the same items; while one is in use, the next one is made on another thread."""
+    with ThreadPoolExecutor(1, "reading-ahead") as executor:
+        following = executor.submit(next, items, None)
+
+        def taken() -> Iterator[_Item]:
+            nonlocal following
+            while (item := following.result()) is not None:
+                following = executor.submit(next, items, None)
+                yield item
+                del item
+
+        try:
+            yield taken()
+        finally:
+            following.cancel()
