@@ -26,6 +26,7 @@ from pruning_service.observability.health import health_served
 from pruning_service.observability.metrics import Metrics
 from pruning_service.observability.metrics_server import metrics_served
 from pruning_service.observability.rpc_metrics import MetricsInterceptor
+from pruning_service.observability.traces import Traces, traced
 from pruning_service.resources.device_faults import DeviceFaults
 from pruning_service.resources.devices import capacity_bytes, find_device, held_bytes, use_kernels
 from pruning_service.resources.engine_worker import EngineWorker
@@ -78,10 +79,13 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     if tls is not None:
         metrics.secrets_stale.labels("tls").set_function(tls.is_stale)
         metrics.certificate_expiry.set_function(tls.expires_at)
-    server = _server(settings, servicer, callers, metrics)
-
     serving_metrics = metrics_served(settings.metrics_listen, metrics.registry)
-    with contextlib.closing(resources.worker), serving_metrics as metrics_address:
+    with (
+        contextlib.closing(resources.worker),
+        traced(settings.traces, resources.version) as traces,
+        serving_metrics as metrics_address,
+    ):
+        server = _server(settings, servicer, callers, metrics, traces)
         async with health_served(server, SERVICE, settings.health_listen) as health_port:
             address = bind(server, settings, tls)
             await server.start()
@@ -96,13 +100,15 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
                 await _drain(server, servicer, faults, 0.0 if faults.lost.is_set() else settings.drain_seconds)
 
 
-def _server(settings: Settings, servicer: PruningServicer, callers: Callers, metrics: Metrics) -> grpc.aio.Server:
+def _server(
+    settings: Settings, servicer: PruningServicer, callers: Callers, metrics: Metrics, traces: Traces | None
+) -> grpc.aio.Server:
     """Return the main server. Its interceptors from outside in: a call sends its message in time, is counted, has
     small messages, is authenticated, and has a place."""
     rejector = Rejector(metrics)
     interceptors = (
         FirstMessageLimits(serving_status.SERVICE_NAME),
-        MetricsInterceptor(metrics, pb.DESCRIPTOR.services_by_name.values()),
+        MetricsInterceptor(metrics, pb.DESCRIPTOR.services_by_name.values(), traces),
         SmallMessages(),
         AuthInterceptor(callers, rejector),
         ConcurrencyLimiter(settings.max_calls, servicer.running, rejector),

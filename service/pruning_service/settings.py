@@ -225,6 +225,13 @@ class Settings(BaseSettings):
         "`exception` has the traceback.",
         choice("text", "json"),
     )
+    traces: Literal["none", "otlp"] = setting(
+        "none",
+        "Where traces of calls go. `otlp`: over OTLP to where OpenTelemetry's own variables say "
+        "(`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_EXPORTER_OTLP_PROTOCOL`, `OTEL_SERVICE_NAME`); it needs the extra "
+        "`[otel]`.",
+        choice("none", "otlp"),
+    )
 
     @classmethod
     def settings_customise_sources(

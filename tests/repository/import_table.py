@@ -158,6 +158,7 @@ LIBRARIES: Final[Mapping[str, frozenset[str]]] = {
     "obstore": frozenset({"pruning_service.stores"}),
     "pydantic": frozenset({"pruning_service.setting_fields", "pruning_service.settings", "pruning_service.options"}),
     "pydantic_settings": frozenset({"pruning_service.settings"}),
+    "opentelemetry": frozenset({"pruning_service.observability.traces"}),
     "rich": frozenset({"pruning_client.cli"}),
     "yaml": frozenset({"pruning_client.recipes.yaml_file"}),
     "re2": frozenset({"pruning_engine.planning.selectors.name_patterns"}),

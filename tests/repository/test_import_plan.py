@@ -31,6 +31,7 @@ MAY_IMPORT = {
         "grpc_reflection",
         "google",
         "prometheus_client",
+        "opentelemetry",  # the extra `otel`
         *("pydantic", "pydantic_settings"),
         "obstore",  # the extra `stores`
         "torch",
@@ -171,7 +172,7 @@ def test_no_folder_has_too_many_files() -> None:
             [*CLIENT_NEEDS, "torch", "numpy", "transformers", "tokenizers", "torch-pruning", "cloudpickle"],
         ),  # an adaptor runs where the caller has the framework
         ("pruning_engine", SERVICE_NEEDS),
-        ("pruning_service", SERVICE_NEEDS),
+        ("pruning_service", [*SERVICE_NEEDS, *EXTRAS["otel"]]),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -21,6 +21,7 @@ TEXTS = {
     "kernels": "numpy",
     "log_level": "debug",
     "log_format": "json",
+    "traces": "otlp",
 }
 FLAGS = ("allow_plaintext", "allow_plaintext_tokens")
 VALUED = [name for name in Settings.model_fields if name not in FLAGS]

@@ -9,10 +9,9 @@ come, a spool file or the file that they come from, and are read from there unti
 their cuts, and once more to be pruned.
 """
 
-import time
-from collections import defaultdict, deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
@@ -25,6 +24,7 @@ from pruning_engine.report import Report
 from pruning_proto.safetensors.header import Layout
 from pruning_service.calls.cut_searches import CutSearches
 from pruning_service.calls.preparation import Prepared, prepare
+from pruning_service.calls.stage_times import StageTimes
 from pruning_service.calls.work_estimate import WorkEstimate
 from pruning_service.messages.history import with_config
 from pruning_service.messages.recipe import Request
@@ -54,12 +54,14 @@ class PipelineResult:
 class Pipeline:
     """One checkpoint on its way through the engine."""
 
-    def __init__(self, request: Request, source: ByteSource, sink: ByteSink, worker: EngineWorker) -> None:
+    def __init__(
+        self, request: Request, source: ByteSource, sink: ByteSink, worker: EngineWorker, times: StageTimes
+    ) -> None:
         self._request = request
         self._reader = TensorReader(source)
         self._sink = sink
         self._worker = worker
-        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._times = times
         self._written_bytes = 0
         self._file: Layout | None = None
         self._version = ""
@@ -103,13 +105,13 @@ class Pipeline:
         known = NOTHING_KNOWN
         if store is not None:
             search = CutSearches(prepared, store, buffers, self._worker)
-            with self._stage("receive"):
+            with self._times.stage("receive"):
                 await search.first(received)
-            with self._stage("search"):
+            with self._times.stage("search"):
                 known = await search.others()
             received = search.again()
         work = await run_in_thread_if_large(partial(self._begin, prepared, buffers, known), described_bytes)
-        with self._stage("send"):
+        with self._times.stage("send"):
             await self._write([memoryview(prepared.header)])
             await self._prune_parameters(self._received(received), prepared, work)
             report = await run_in_thread_if_large(work.pruning.report, described_bytes)
@@ -118,7 +120,7 @@ class Pipeline:
             await self._sink.nearly_drained()
         return PipelineResult(
             report=report,
-            seconds={**self._seconds, **report.seconds},
+            seconds={**self._times.seconds, **report.seconds},
             negative_zeros=work.output.negative_zeros,
             result_bytes=self._written_bytes if prepared.output.has_file else None,
         )
@@ -144,12 +146,13 @@ class Pipeline:
                     finished = work.advance(parameter)  # its zeros are counted, no more
                 else:
                     cost_bytes = work.estimate.take_cost(parameter)
-                    finished = await self._worker.run(partial(work.advance, parameter), cost_bytes)
+                    with self._times.stage("prune"):
+                        finished = await self._worker.run(partial(work.advance, parameter), cost_bytes)
                 while finished:  # each is released as it leaves: a global rule finishes all of them at once
                     await self._write(work.output.add(*finished.popleft()))
 
     async def _received(self, parameters: AsyncIterator[ReceivedParameter]) -> AsyncGenerator[ReceivedParameter, None]:
-        with self._stage("receive"):
+        with self._times.stage("receive"):
             async for parameter in parameters:
                 yield parameter
 
@@ -157,14 +160,6 @@ class Pipeline:
         for part in parts:
             self._written_bytes += len(part)
             await self._sink.write(part)
-
-    @contextmanager
-    def _stage(self, name: str) -> Iterator[None]:
-        begin = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._seconds[name] += time.perf_counter() - begin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.calls.call_streams import EarlyEnd, Requests, Responses
 from pruning_service.calls.pipeline import Pipeline, PipelineResult
 from pruning_service.calls.preparation import Prepared
+from pruning_service.calls.stage_times import ADMISSION, StageTimes
 from pruning_service.deadlines import DISCARD_SECONDS
 from pruning_service.messages.plan_and_report import plan_messages, report_messages
 from pruning_service.messages.recipe import Request, request_of
@@ -52,7 +53,7 @@ class PruneCall:
 
     `is_cut_off`: the refusal has gone out as the status already, or cannot go out at all. `tensors` is the number of
     tensors in the file, once its header has been read. `parts` are the objects of the file and its plan if there are
-    many: they are to be freed in steps.
+    many: they are to be freed in steps. `times` are those of its stages.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class PruneCall:
         self.is_cut_off = False
         self.tensors = 1
         self.parts: list[object] = []
+        self.times = StageTimes()
         self._requests = requests
         self._responses = responses
         self._end = end
@@ -109,7 +111,7 @@ class PruneCall:
         options = await self._requests.options(reserve)
         request = self.request = await run_in_thread_if_large(partial(request_of, options), *sizes)
         await reservation.keep(expressions_bytes(request.expressions))
-        pipeline = Pipeline(request, self._requests, self._responses, self._resources.worker)
+        pipeline = Pipeline(request, self._requests, self._responses, self._resources.worker, self.times)
         prepared = await pipeline.prepare(self._resources.limits, reservation, self._resources.version)
         can_read_again = self._requests.rereadable is not None or self._resources.spool is not None
         if can_read_again and not reservation.can_hold(prepared.peak_bytes):
@@ -120,7 +122,8 @@ class PruneCall:
         elif self._requests.is_whole and prepared.output.takes_weights:
             self._responses.join()
         if prepared.output.takes_weights:
-            await reservation.grow(prepared.peak_bytes)
+            with self.times.stage(ADMISSION):
+                await reservation.grow(prepared.peak_bytes)
             async with self._store(prepared) as store:
                 await self._send_plan(prepared)
                 await self._send_report(await pipeline.prune(prepared, store), prepared)

@@ -1,4 +1,4 @@
-"""Counts every call under go-grpc-middleware's names, by wrapping its handler.
+"""Counts every call under go-grpc-middleware's names, and traces it, by wrapping its handler.
 
 It is the outermost interceptor, so that calls which other interceptors refuse are counted too. Calls of unknown methods
 are not counted: their names are chosen by the caller.
@@ -12,7 +12,7 @@ Source: https://github.com/grpc-ecosystem/go-grpc-middleware, interceptors/serve
 import asyncio
 import inspect
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from grpc import StatusCode
 
 from pruning_service.observability.metrics import Metrics, RpcSeries
+from pruning_service.observability.traces import CallSpan, Traces, current
 
 _MAKERS: Final = {
     (False, False): (grpc.unary_unary_rpc_method_handler, "unary"),
@@ -43,10 +44,17 @@ _EARLY_SECONDS: Final = 0.05
 
 
 class MetricsInterceptor(grpc.aio.ServerInterceptor):
-    """Counts calls, messages and seconds by method. The series of `services` exist before their first call."""
+    """Counts calls, messages and seconds by method.
 
-    def __init__(self, metrics: Metrics, services: Iterable[ServiceDescriptor] = ()) -> None:
+    The series of `services` exist before their first call, and only their calls are traced: not health checks.
+    """
+
+    def __init__(
+        self, metrics: Metrics, services: Collection[ServiceDescriptor] = (), traces: Traces | None = None
+    ) -> None:
         self._metrics = metrics
+        self._traces = traces
+        self._traced = {f"/{service.full_name}/" for service in services}
         self._series: dict[str, RpcSeries] = {}
         for service in services:
             for method in service.methods:
@@ -65,8 +73,19 @@ class MetricsInterceptor(grpc.aio.ServerInterceptor):
     def _wrap(self, handler: Any, path: str) -> Any:
         behavior = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
         make, kind = _MAKERS[handler.request_streaming, handler.response_streaming]
-        counted = _counted(behavior, self._series_of(path, kind), handler)
+        series = self._series_of(path, kind)
+
+        def begin(context: Any) -> _Call:
+            return _Call(series, context, self._span(path, context))
+
+        counted = _counted(behavior, series, handler, begin)
         return make(counted, handler.request_deserializer, handler.response_serializer)
+
+    def _span(self, path: str, context: Any) -> CallSpan | None:
+        if self._traces is None or path[: path.rindex("/") + 1] not in self._traced:
+            return None
+        service, _, method = path.removeprefix("/").rpartition("/")
+        return self._traces.begin(service, method, context.invocation_metadata() or ())
 
     def _series_of(self, path: str, kind: str) -> RpcSeries:
         if path not in self._series:  # a method that is known keeps its kind, whatever wraps its handler
@@ -75,18 +94,18 @@ class MetricsInterceptor(grpc.aio.ServerInterceptor):
         return self._series[path]
 
 
-def _counted(behavior: Any, series: RpcSeries, handler: Any) -> Any:
+def _counted(behavior: Any, series: RpcSeries, handler: Any, begin: "Callable[[Any], _Call]") -> Any:
     """Return a handler's behavior, counted. All kinds become coroutines, which end in one place."""
 
     async def unary(request: Any, context: Any) -> Any:
-        with _Call(series, context):
+        with begin(context):
             series.count_received()
             response = await behavior(request, context)
             series.count_sent()
             return response
 
     async def streaming(request: Any, context: Any) -> Any:
-        with _Call(series, context):
+        with begin(context):
             counting = _CountingContext(context, series)
             if handler.request_streaming:
                 request = _CountedMessages(request, series.count_received)
@@ -117,19 +136,25 @@ async def _written(responses: Any, context: Any, count: Callable[[], None]) -> N
 class _Call:
     """Counts the start and the end of one call."""
 
-    __slots__ = ("_begin", "_context", "_series")
+    __slots__ = ("_begin", "_context", "_series", "_span")
 
-    def __init__(self, series: RpcSeries, context: Any) -> None:
+    def __init__(self, series: RpcSeries, context: Any, span: CallSpan | None) -> None:
         self._series = series
         self._context = context
+        self._span = span
 
     def __enter__(self) -> None:
         self._begin = time.perf_counter()
         self._series.count_started()
+        if self._span is not None:
+            current.set(self._span)
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         seconds = time.perf_counter() - self._begin
-        self._series.count_handled(_code(self._context, error, seconds), seconds)
+        code = _code(self._context, error, seconds)
+        self._series.count_handled(code, seconds)
+        if self._span is not None:
+            self._span.end(code)
 
 
 class _CountedMessages:

@@ -14,6 +14,7 @@ from pruning_proto.reasons import TABLE, Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.auth.callers import caller
 from pruning_service.calls.served_call import ServedCall
+from pruning_service.observability import traces
 from pruning_service.observability.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ def log_call(served: ServedCall, metrics: Metrics, peer: str) -> Iterator[None]:
         if call.report is not None and call.request is not None:
             _count(metrics, call.report, call.request.recipe)
         totals = _totals(call.report)
+        if (span := traces.current.get()) is not None:
+            span.add(call.times.intervals, {"pruning.request_id": call.request_id, "pruning.outcome": outcome})
         _log.info(
             "prune request_id=%s peer=%s caller=%s outcome=%s seconds=%.3f received_bytes=%d sent_bytes=%d"
             + "".join(f" {name}=%s" for name in totals),

@@ -12,6 +12,7 @@ from pruning_proto.formats import OutputFormat
 from pruning_proto.reasons import Reason
 from pruning_service.calls.pipeline import Pipeline, PipelineResult
 from pruning_service.calls.preparation import Prepared
+from pruning_service.calls.stage_times import StageTimes
 from pruning_service.messages.recipe import Request
 from pruning_service.resources.engine_worker import EngineWorker
 from pruning_service.resources.memory_budget import Budget
@@ -76,7 +77,7 @@ def run(content: bytes, rule: Rule = HALF, output: OutputFormat = formats.PRUNED
     async def piped() -> Outcome:
         worker = EngineWorker("cpu")
         try:
-            pipeline = Pipeline(request, source, sink, worker)
+            pipeline = Pipeline(request, source, sink, worker, StageTimes())
             with Budget(1 << 30, 0).reservation() as reservation:
                 prepared = await pipeline.prepare(LIMITS, reservation, "1.0")
                 return Outcome(prepared, await pipeline.prune(prepared), bytes(sink.content))
