@@ -21,6 +21,8 @@ TEXTS = {
     "kernels": "numpy",
     "log_level": "debug",
     "log_format": "json",
+    "stores": "s3://models/base gs://results=alice",
+    "store_endpoint": "https://store.example:9000",
     "traces": "otlp",
 }
 FLAGS = ("allow_plaintext", "allow_plaintext_tokens")
