@@ -21,8 +21,9 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]  # the first ti
 def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sdist")
     python = python_with("sdist", [*BUILD, *PROJECT["build-system"]["requires"]])
-    command = [python, "-m", "build", "--sdist", "--no-isolation", "--outdir", folder, ROOT]
-    subprocess.run(command, check=True, stdout=sys.stderr)
+    subprocess.run(
+        [python, "-m", "build", "--sdist", "--no-isolation", "--outdir", folder, ROOT], check=True, stdout=sys.stderr
+    )
     (file,) = folder.glob("*.tar.gz")
     return file
 
@@ -37,8 +38,7 @@ def files(sdist: Path) -> set[str]:
 def test_it_holds_the_packages_and_what_builds_them(files: set[str]) -> None:
     needed = {"pyproject.toml", "hatch_build.py", "README.md", "CHANGELOG.md", "LICENSE", "PKG-INFO"}
     assert needed <= files
-    folders = {str(folder).removeprefix(f"{ROOT}/") for folder in FOLDERS.values()}
-    assert {f"{folder}/__init__.py" for folder in folders} <= files
+    assert {str(Path(folder, package, "__init__.py")) for package, folder in FOLDERS.items()} <= files
     assert {"pruning_engine/kernels/compiled/kernels.c", "proto/pruning_proto/v1/pruning.proto"} <= files
 
 
@@ -53,8 +53,11 @@ def test_it_holds_nothing_else(files: set[str]) -> None:
 
 def test_wheel_is_built_from_it(sdist: Path, tmp_path: Path, wheel: Path) -> None:
     python = python_with("build", PROJECT["build-system"]["requires"])
-    command = [python, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", tmp_path, sdist]
-    subprocess.run(command, check=True, stdout=sys.stderr)
+    subprocess.run(
+        [python, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", tmp_path, sdist],
+        check=True,
+        stdout=sys.stderr,
+    )
     (built,) = tmp_path.glob("*.whl")
     assert built.name == wheel.name
 
