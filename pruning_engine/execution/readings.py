@@ -10,12 +10,15 @@ Each rule takes two readings, the first of which may be the one in which the par
 
 from collections.abc import Callable, Iterator
 
+from pruning_engine.buffer import Buffer
 from pruning_engine.execution.parameter_state import ParameterState
 from pruning_engine.execution.parameters import ReceivedParameter
 from pruning_engine.execution.stage_runner import KnownCuts, StageRunner
+from pruning_engine.granularities.rankings.entry_search import Blocks, EntrySearch
 from pruning_engine.kernels.backend import Backend
 from pruning_engine.planning.plan import Plan, PlannedParameter
 from pruning_engine.selection.cut_search import search_bytes
+from pruning_proto.names import MASK_BITS
 
 
 class Reading:
@@ -42,6 +45,26 @@ class Reading:
         self._runner.release(parameter.planned)
 
 
+class SampleReading(Reading):
+    """The reading in which samples are drawn: of some parameters no more than `blocks` is needed."""
+
+    def __init__(self, runner: StageRunner, stage: int, search: EntrySearch) -> None:
+        super().__init__(runner, stage, search.sample)
+        self._search = search
+
+    def blocks(self, planned: PlannedParameter) -> Blocks | None:
+        """Return the blocks that can be added instead of a parameter; None if all of it must be added."""
+        has_mask = planned.pair_mask is not None or MASK_BITS in planned.auxiliary
+        if planned.stages[0] != self._stage or has_mask or self._runner.counts_zeros(self._stage, planned):
+            return None
+        return self._search.blocks(planned)
+
+    def add_blocks(self, planned: PlannedParameter, blocks: Blocks, data: Buffer) -> None:
+        """Take the blocks of a parameter, one after the other."""
+        self._search.sample_blocks(planned, blocks, data)
+        self._runner.release(planned)
+
+
 class Readings:
     """The readings that a plan needs before it can be carried out, and the cuts that they find."""
 
@@ -62,7 +85,7 @@ class Readings:
         """
         for stage in self._plan.searched:
             search = self._runner().search(stage)
-            yield Reading(self._runner(), stage, search.sample)
+            yield SampleReading(self._runner(), stage, search)
             search.aim()
             while not search.is_known:
                 yield Reading(self._runner(), stage, search.look)

@@ -13,13 +13,12 @@ from pruning_engine.execution.parameter_state import ParameterState
 from pruning_engine.execution.parameters import ReceivedParameter
 from pruning_engine.execution.scan import curve
 from pruning_engine.granularities.ranking import Ranking, RankingContext
-from pruning_engine.granularities.rankings.entry_search import EntrySearch
+from pruning_engine.granularities.rankings.entry_search import NO_OPTIONS, EntrySearch, SearchOptions
 from pruning_engine.kernels.backend import Backend
 from pruning_engine.planning.plan import Plan, PlannedParameter
 from pruning_engine.recipe import Method, OutputForm, Rule, Scope
 from pruning_engine.scores.installed_methods import make_method, method_class
 from pruning_engine.selection.cut_search import Cut
-from pruning_engine.selection.entries import Tuning
 from pruning_engine.selection.outcome import Outcome
 
 KnownCuts: TypeAlias = Mapping[int, EntrySearch]
@@ -79,9 +78,13 @@ class StageRunner:
         """Free what was computed from the statistics of a parameter, unless others use it."""
         self._layers.release(planned)
 
+    def counts_zeros(self, stage: int, planned: PlannedParameter) -> bool:
+        """Whether zeros of a parameter count as pruned at a stage."""
+        return planned.counts_zeros(self._rule(stage))
+
     def prepare(self, stage: int, state: ParameterState) -> None:
         """Do what comes before a stage looks at a parameter."""
-        if state.planned.counts_zeros(self._rule(stage)):
+        if self.counts_zeros(stage, state.planned):
             state.treat_zeros_as_pruned()
 
     def run(self, stage: int, state: ParameterState) -> None:
@@ -111,14 +114,12 @@ class StageRunner:
             return AllocatedRanking(rule, context)
         return ranking_of(rule, context)
 
-    def search(
-        self, stage: int, *, cut: Cut | None = None, tuning: Tuning | None = None, is_repeatable: bool = False
-    ) -> EntrySearch:
+    def search(self, stage: int, *, cut: Cut | None = None, options: SearchOptions = NO_OPTIONS) -> EntrySearch:
         """Return the search for the cut of a stage of global scope, among all parameters of the plan."""
         rule = self._rule(stage)
         members = tuple(parameter for parameter in self._plan.parameters if stage in parameter.stages)
         context = self._context(stage, members, rule)
-        return EntrySearch(rule.granularity, context, cut=cut, tuning=tuning, is_repeatable=is_repeatable)
+        return EntrySearch(rule.granularity, context, cut=cut, options=options)
 
     def _rule(self, stage: int) -> Rule:
         return self._plan.recipe.rules[self._plan.stages[stage].rule]

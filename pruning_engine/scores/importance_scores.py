@@ -16,6 +16,7 @@ class ImportanceScores(Score):
 
     field: ClassVar[str] = "importance_scores"
     ranks: ClassVar[bool] = True
+    ranks_alone: ClassVar[bool] = True
     auxiliary: ClassVar[tuple[str, ...]] = (SCORES,)
     missing_hint: ClassVar[str] = "unless the rule has fall_back_to_weights"
 

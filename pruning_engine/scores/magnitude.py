@@ -18,6 +18,7 @@ class Magnitude(Score):
 
     field: ClassVar[str] = "magnitude"
     ranks: ClassVar[bool] = True
+    ranks_alone: ClassVar[bool] = True
 
     norm: Norm | None = None
 

@@ -7,8 +7,9 @@ from typing import ClassVar, NoReturn
 from pruning_engine.checkpoints.parameters import AuxiliaryOf, TensorDescription
 from pruning_engine.checkpoints.statistics import UsesStatistics
 from pruning_engine.errors import CheckpointError, MismatchError, Reason
-from pruning_engine.kernels.backend import Backend, Candidates
+from pruning_engine.kernels.backend import Backend, Candidates, Values
 from pruning_engine.kernels.magnitude_keys import domain_of
+from pruning_engine.kernels.packed_mask import PackedMask
 from pruning_engine.methods.choices import Choice
 from pruning_engine.norm import Norm
 from pruning_engine.scope import Scope
@@ -72,6 +73,9 @@ class Score(UsesStatistics):
 
     compares_keys: ClassVar[bool] = True
     """Whether entries of several tensors compare by their keys as they are, without a `competition` of its own."""
+
+    ranks_alone: ClassVar[bool] = False
+    """Whether the key of an entry depends on its own value alone, so that blocks can stand for a whole tensor."""
 
     only_granularity: ClassVar[str | None] = None
     """The field of the one granularity that it goes with; None: any."""
@@ -171,7 +175,11 @@ class Score(UsesStatistics):
         """
         suffix = self.ranked(parameter.planned.auxiliary)
         flat = parameter.values if suffix is None else parameter.auxiliary(suffix)
-        return context.backend.magnitudes(flat, context.domain, parameter.mask)
+        return self.alone(flat, parameter.mask, context)
+
+    def alone(self, values: Values, mask: PackedMask, context: ScoringContext) -> Candidates:
+        """Return unpruned entries by their own values, of scores that rank so."""
+        return context.backend.magnitudes(values, context.domain, mask)
 
     def note(self, candidates: Candidates, domain: str) -> object:  # noqa: ARG002 - most compare keys as they are
         """Return what is kept of a tensor in global scope until all have arrived, for `competition`.

@@ -7,7 +7,7 @@ and how many of the entries that are equal to it each tensor loses. If the sampl
 it is if there is too much between the keys to be collected, which is then counted in buckets.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import sqrt
 from typing import Final
@@ -20,9 +20,8 @@ from pruning_engine.runtime.threads import in_parallel
 from pruning_engine.selection import entries as selection
 from pruning_engine.selection.bracket import Bracket
 from pruning_engine.selection.entries import NanKeyError, Tuning, draw_sample, quotas
-
-BUCKETS: Final = 1 << 16
-"""Most buckets that entries are counted in. So many keys, or fewer, are counted one by one."""
+from pruning_engine.selection.found_keys import Buckets, Found, Looked, found_in, in_buckets, nth_least
+from pruning_engine.selection.samples import Sampled, Samples, blocks_of
 
 _KEY_BYTES: Final = 8
 """What a key takes at most."""
@@ -55,54 +54,6 @@ class Cut:
         return kept
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Sampled:
-    """What samples say of some tensors: keys, how many candidates there are, and the largest key that is possible.
-
-    With `is_uniform` any key up to `highest` is equally likely, and there is no sample.
-    """
-
-    keys: Integers
-    unpruned: int
-    highest: int
-    is_uniform: bool
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Found:
-    """The keys of one tensor within the bracket, and how many entries have each; None: one each, in any order."""
-
-    keys: Integers
-    counts: Integers | None = None
-
-    @property
-    def entries(self) -> int:
-        """The number of entries."""
-        return len(self.keys) if self.counts is None else int(self.counts.sum())
-
-    def of_key(self, key: int) -> int:
-        """Return the number of entries that have a key."""
-        is_equal = self.keys == key
-        return int(np.count_nonzero(is_equal)) if self.counts is None else int(self.counts[is_equal].sum())
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Buckets:
-    """How many entries there are in each bucket of 2^`shift` keys, from the bracket's low end on."""
-
-    shift: int
-    counts: Integers
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Looked:
-    """What some tensors have below the bracket and in it: by name, or in buckets if that is too much to keep."""
-
-    below: int
-    found: Mapping[str, Found]
-    buckets: Buckets | None = None
-
-
 class CutSearch:
     """Finds the cut: `sample` every tensor, then `aim`; `look` into every tensor, then `settle`, until it is found.
 
@@ -113,45 +64,50 @@ class CutSearch:
 
     def __init__(self, entries: int, tuning: Tuning | None = None) -> None:
         """`entries`: of all tensors together. `tuning`: other than `TUNING`, which only tests need."""
-        self.unpruned = 0
         self._tuning = selection.TUNING if tuning is None else tuning
         self._stride = self._tuning.stride(entries)
-        self._samples: list[Integers] = []
-        self._highest = 0
-        self._is_uniform = True
+        self._samples = Samples()
         self._count = 0
         self._bracket: Bracket | None = None
         self._ends = (0, 0)
         self._begin_looking()
 
+    @property
+    def unpruned(self) -> int:
+        """The number of candidates of all tensors that were sampled."""
+        return self._samples.unpruned
+
     def sample(self, candidates: Candidates, seed: int | None = None) -> None:
         """Draw the sample of one tensor, and count its candidates. `seed`: of 64 bits; None: nobody can foresee it."""
-        self._samples.append(draw_sample(candidates, self._stride, seed))
-        self.unpruned += candidates.unpruned
-        self._highest = max(self._highest, candidates.highest)
-        self._is_uniform &= candidates.is_uniform
+        keys = draw_sample(candidates, self._stride, seed)
+        self._samples.add(Sampled(keys, candidates.unpruned, candidates.highest, candidates.is_uniform))
+
+    def sample_blocks(self, candidates: Candidates, blocks: int, entries: int, seed: int) -> None:
+        """Draw the sample of one tensor of `entries`, all candidates, from blocks of it."""
+        stride = max(1, self._stride * candidates.entries // entries)
+        self._samples.add(blocks_of(draw_sample(candidates, stride, seed), blocks, entries, candidates.highest))
 
     @property
     def sampled(self) -> Sampled:
         """What has been sampled so far."""
-        return Sampled(_joined(self._samples), self.unpruned, self._highest, self._is_uniform)
+        return self._samples.all()
 
     def add_sampled(self, sampled: Sampled) -> None:
         """Add what another search has sampled of other tensors."""
-        self._samples.append(sampled.keys)
-        self.unpruned += sampled.unpruned
-        self._highest = max(self._highest, sampled.highest)
-        self._is_uniform &= sampled.is_uniform
+        self._samples.add(sampled)
 
     def aim(self, count: int) -> Cut | None:
         """Begin to search the `count` least of all candidates, at most `unpruned`. Return the cut if there is none."""
         if count == 0:
             return Cut(None)
-        sample = _joined(self._samples)
-        self._samples.clear()
+        sampled, self._samples = self._samples.all(), Samples()
         self._count = count
         self._bracket = Bracket(
-            sample, self.unpruned, self._highest, self._tuning.deviations, is_uniform=self._is_uniform
+            sampled.keys,
+            sampled.unpruned,
+            sampled.highest,
+            self._tuning.deviations * sampled.inflation(_at_part(sampled.keys, count / sampled.unpruned)),
+            is_uniform=sampled.is_uniform,
         )
         self._ends = self._bracket.guess(count)
         return None
@@ -177,7 +133,7 @@ class CutSearch:
             inside = sum(split.inside for split in splits)
             self._keep(name, Found(np.array([low], np.uint64), np.array([inside], np.int64)))
         else:
-            self._keep(name, _found([split.keys for split in splits if split.keys is not None], low, high))
+            self._keep(name, found_in([split.keys for split in splits if split.keys is not None], low, high))
 
     @property
     def looked(self) -> Looked:
@@ -224,7 +180,7 @@ class CutSearch:
         if low < high and (self._buckets is not None or self._kept_keys > self._tuning.most_collected):
             kept, self._found = self._found, {}
             for each in kept.values():
-                self._add_buckets(_in_buckets(each, low, high))
+                self._add_buckets(in_buckets(each, low, high))
 
     def _add_buckets(self, buckets: Buckets) -> None:
         before = self._buckets
@@ -243,53 +199,17 @@ class CutSearch:
     def _cut(self) -> Cut:
         names = sorted(self._found, key=str.encode)
         to_prune = self._count - self._below
-        key, less = _nth_least([self._found[name] for name in names], to_prune - 1)
+        key, less = nth_least([self._found[name] for name in names], to_prune - 1)
         equal = [self._found[name].of_key(key) for name in names]
         return Cut(key, _shares(names, equal, to_prune - less))
 
 
-def _joined(samples: Sequence[Integers]) -> Integers:
-    """Return all keys that were sampled, in one array."""
-    some = [sample for sample in samples if len(sample)]
-    return np.concatenate(some) if some else np.empty(0, np.uint64)
-
-
-def _found(parts: Sequence[Integers], low: int, high: int) -> Found:
-    """Return the keys of a tensor; counted, if only so many are possible."""
-    keys = np.concatenate(parts) if parts else np.empty(0, np.uint16)
-    if high - low >= BUCKETS:
-        return Found(keys)
-    counts = np.bincount((keys - keys.dtype.type(low)).astype(np.int64))
-    present = np.flatnonzero(counts)
-    return Found((present.astype(np.uint64) + np.uint64(low)).astype(keys.dtype), counts[present])
-
-
-def _in_buckets(found: Found, low: int, high: int) -> Buckets:
-    """Return how many entries there are in each of at most BUCKETS buckets from `low` to `high`."""
-    shift = max(0, (high - low).bit_length() - BUCKETS.bit_length() + 1)
-    buckets = ((found.keys.astype(np.uint64) - np.uint64(low)) >> np.uint64(shift)).astype(np.int64)
-    number = ((high - low) >> shift) + 1
-    if found.counts is None:
-        return Buckets(shift, np.bincount(buckets, minlength=number))
-    counts = np.zeros(number, np.int64)
-    np.add.at(counts, buckets, found.counts)
-    return Buckets(shift, counts)
-
-
-def _nth_least(found: Sequence[Found], rank: int) -> tuple[int, int]:
-    """Return the key of a rank among all, and how many entries have smaller ones."""
-    keys = np.concatenate([each.keys for each in found])
-    if all(each.counts is None for each in found):
-        keys.partition(rank)
-        key = keys[rank]
-        return int(key), int(np.count_nonzero(keys < key))
-    counts = np.concatenate(
-        [np.ones(len(each.keys), np.int64) if each.counts is None else each.counts for each in found]
-    )
-    order = np.argsort(keys, kind="stable")
-    through = np.cumsum(counts[order])
-    key = keys[order[int(np.searchsorted(through, rank + 1))]]
-    return int(key), int(counts[keys < key].sum())
+def _at_part(sample: Integers, part: float) -> int:
+    """Return the key that about a part of a sample is not above; 0 if there is no sample."""
+    if not len(sample):
+        return 0
+    rank = min(len(sample) - 1, int(part * len(sample)))
+    return int(np.partition(sample, rank)[rank])
 
 
 def search_bytes(entries: int) -> int:

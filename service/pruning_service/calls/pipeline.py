@@ -4,9 +4,9 @@ This is all of a call that has to do with tensors. It knows no gRPC, and of mess
 stream, a file or memory can be at either end. First `prepare`, which reads the header and plans; then `prune`, or `end`
 where only the plan is wanted. While the engine prunes one parameter the next one is read.
 
-What does not fit into memory is planned once more by `prepare_to_read_again`: tensors then go into a store as they
-come, a spool file or the file that they come from, and are read from there until the rules of global scope have found
-their cuts, and once more to be pruned.
+What does not fit into memory is planned once more by `prepare_to_read_again`: tensors are then read from a store until
+the rules of global scope have found their cuts. That is a spool file, into which they go as they come, or the file that
+they come from.
 """
 
 from collections import deque
@@ -95,21 +95,23 @@ class Pipeline:
     async def prune(self, prepared: Prepared, store: TensorStore | None = None) -> PipelineResult:
         """Read all tensors, prune them and write the result; `prepared.peak_bytes` must be reserved.
 
-        `store`: if the plan is `searched`, what holds the tensors then.
+        `store`: if the plan is `searched`, what holds the tensors then. One that is filled is read for the search
+        alone, little of it to begin with; then they are received once, to be pruned.
         Raises: Refusal, PruningError, LayoutError; OSError of the store.
         """
         self._reader.leave_out(prepared.skipped, is_sent=not self._request.leaves_out_skipped)
         described_bytes = prepared.file.header_bytes + self._request.options_bytes
         buffers = Buffers(prepared.peak_bytes, pinned=self._worker.is_gpu)
-        received = self._reader.parameters(prepared.file.tensors, prepared.plan, buffers, store)
-        known = NOTHING_KNOWN
+        known, again = NOTHING_KNOWN, None
         if store is not None:
             search = CutSearches(prepared, store, buffers, self._worker)
-            with self._times.stage("receive"):
-                await search.first(received)
+            if not store.is_filled:
+                with self._times.stage("receive"):
+                    await search.first(self._reader.parameters(prepared.file.tensors, prepared.plan, buffers, store))
+                again = search.again()
             with self._times.stage("search"):
                 known = await search.others()
-            received = search.again()
+        received = again or self._reader.parameters(prepared.file.tensors, prepared.plan, buffers)
         work = await run_in_thread_if_large(partial(self._begin, prepared, buffers, known), described_bytes)
         with self._times.stage("send"):
             await self._write([memoryview(prepared.header)])

@@ -26,10 +26,11 @@ Whoever does a part is given `phase.to_bytes(division.name)` and the part's numb
     runner = PartRunner(division, settings)
     record = runner.run(phase, part, store, sink)               # `runner.peak_bytes(part)` must be free
 
-`store.read_into(memoryview, begin)` reads the whole buffer; `sink.write(name, memoryview)` takes the results of the
-part's file, in its order, in phase `write` only. Records are bytes of a few MB at most. They can be kept under
-(`phase.name`, part), and be used instead of doing the part again; one that is damaged, or of another request, is
-refused with RecordError. The same part done twice gives the same results. No asyncio, no gRPC, no stores here.
+`store.read_into(memoryview, begin)`, and `read_ranges` for several ranges, read the whole buffer. Samples read about a
+twelfth of it where that is enough. `sink.write(name, memoryview)` takes the results of the part's file, in its order,
+in phase `write` only. Records are bytes of a few MB at most. They can be kept under (`phase.name`, part), and be used
+instead of doing the part again; one that is damaged, or of another request, is refused with RecordError. The same part
+done twice gives the same results. No asyncio, no gRPC, no stores here.
 """
 
 from pruning_service.parts.part_reader import RangeStore

@@ -7,8 +7,9 @@ from typing import Final
 
 from pruning_engine.execution.executor import Pruning
 from pruning_engine.execution.parameters import ReceivedParameter
-from pruning_engine.execution.readings import Reading
+from pruning_engine.execution.readings import Reading, SampleReading
 from pruning_engine.execution.stage_runner import KnownCuts, StageRunner
+from pruning_engine.granularities.rankings.entry_search import SearchOptions
 from pruning_engine.kernels.devices import backend_for
 from pruning_engine.planning.division import profile_of
 from pruning_engine.planning.plan import PlannedParameter
@@ -30,6 +31,9 @@ from pruning_service.streams.skipped_ranges import Remaining
 
 MOST_COLLECTED: Final = 1 << 20
 """Keys near a cut that the record of one part has; where there are more, these are counted in buckets."""
+
+_SAMPLING: Final = SearchOptions(is_repeatable=True)
+_LOOKING: Final = SearchOptions(tuning=replace(TUNING, most_collected=MOST_COLLECTED))
 
 _KEY_BYTES: Final = 6 * 8
 """What a key takes that is sampled or collected: as it is, and in a record."""
@@ -90,13 +94,18 @@ class PartRunner:
 
     def _sample(self, phase: Phase, part: int, reader: PartReader) -> Record:
         runner, members = self._searching(phase, part)
-        search = runner.search(phase.stage, is_repeatable=True)
-        _look_into(Reading(runner, phase.stage, search.sample), reader.parameters(members))
+        search = runner.search(phase.stage, options=_SAMPLING)
+        reading = SampleReading(runner, phase.stage, search)
+        sampled = [(planned, reading.blocks(planned)) for planned in members]
+        with one_ahead(reader.blocks((planned, found) for planned, found in sampled if found is not None)) as blocks:
+            for planned, found, data in blocks:
+                reading.add_blocks(planned, found, data)
+        _look_into(reading, reader.parameters([planned for planned, found in sampled if found is None]))
         return record_of_sampled(search.progress.sampled)
 
     def _look(self, phase: Phase, part: int, reader: PartReader) -> Record:
         runner, members = self._searching(phase, part)
-        search = runner.search(phase.stage, tuning=replace(TUNING, most_collected=MOST_COLLECTED))
+        search = runner.search(phase.stage, options=_LOOKING)
         search.progress.look_between(*phase.bracket)
         _look_into(Reading(runner, phase.stage, search.look), reader.parameters(members))
         return record_of_looked(search.progress.looked)

@@ -4,19 +4,21 @@ from typing import Any
 
 import numpy as np
 
-from pruning_engine.selection.cut_search import Buckets, Found, Looked, Sampled
+from pruning_engine.selection.found_keys import Buckets, Found, Looked
+from pruning_engine.selection.samples import Sampled
 from pruning_service.parts.records import Record
 
 
 def record_of_sampled(sampled: Sampled) -> Record:
     """Return samples as a record."""
     fields = {"unpruned": sampled.unpruned, "highest": sampled.highest, "is_uniform": sampled.is_uniform}
-    return Record(fields, [_unsigned(sampled.keys)])
+    return Record(fields, [_unsigned(sampled.keys), sampled.blocks, sampled.tensors])
 
 
 def sampled_of(record: Record) -> Sampled:
     """Return the samples of a record."""
-    return Sampled(keys=record.arrays[0], **record.fields)
+    keys, blocks, tensors = record.arrays
+    return Sampled(keys=keys, blocks=blocks, tensors=tensors, **record.fields)
 
 
 def record_of_looked(looked: Looked) -> Record:

@@ -8,7 +8,7 @@ import errno
 import os
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -24,6 +24,8 @@ _NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 class Spool:
     """The tensors of one call in a file, one after the other."""
+
+    is_filled = False
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -45,6 +47,12 @@ class Spool:
             if not count:
                 raise OSError(errno.EIO, "a spool file is shorter than what was written to it")
             left, begin = left[count:], begin + count
+
+    def read_ranges(self, data: memoryview, ranges: Sequence[tuple[int, int]]) -> None:
+        """Fill `data` with what is in ranges of the file, one after the other. Raises: OSError."""
+        for begin, end in ranges:
+            self.read_into(data[: end - begin], begin)
+            data = data[end - begin :]
 
 
 class SpoolDirectory:

@@ -33,13 +33,21 @@ class ByteSink(Protocol):
 
 
 class TensorStore(Protocol):
-    """Where the tensors of a call are, to be read again: bytes in the order in which they were received."""
+    """Where the tensors of a call are, to be read again: bytes in the order in which they were received.
+
+    `is_filled`: they are there from the beginning, before they are received.
+    """
+
+    is_filled: bool
 
     def append(self, tensor: memoryview) -> None:
         """Take the bytes of a tensor, which follow those of all before. Raises: OSError."""
 
     def read_into(self, tensor: memoryview, begin: int) -> None:
         """Fill a tensor with the bytes from `begin` on. Raises: OSError."""
+
+    def read_ranges(self, data: memoryview, ranges: Sequence[tuple[int, int]]) -> None:
+        """Fill `data` with the bytes of ranges, which ascend, one after the other. Raises: OSError."""
 
 
 class RereadableSource(Protocol):

@@ -12,6 +12,8 @@ ReadAgain: TypeAlias = Callable[[Sequence[ByteRange]], Iterable[memoryview]]
 class SourceStore:
     """A `TensorStore` that keeps nothing. `skipped`: ranges of the file that do not count, ascending, not adjacent."""
 
+    is_filled = True
+
     def __init__(self, read: ReadAgain, skipped: Sequence[ByteRange]) -> None:
         self._read = read
         self._remaining = Remaining(skipped)
@@ -21,7 +23,11 @@ class SourceStore:
 
     def read_into(self, tensor: memoryview, begin: int) -> None:
         """Fill a tensor with the bytes from `begin` on. Raises: what the reader raises."""
+        self.read_ranges(tensor, [(begin, begin + len(tensor))])
+
+    def read_ranges(self, data: memoryview, ranges: Sequence[ByteRange]) -> None:
+        """Fill `data` with the bytes of ranges, one after the other. Raises: what the reader raises."""
         filled = 0
-        for piece in self._read(self._remaining.ranges(begin, begin + len(tensor))):
-            tensor[filled : filled + len(piece)] = piece
+        for piece in self._read([each for begin, end in ranges for each in self._remaining.ranges(begin, end)]):
+            data[filled : filled + len(piece)] = piece
             filled += len(piece)

@@ -209,6 +209,6 @@ def test_local_runs_read_again() -> None:
         local.prune(options, pieces(), receive, LocalSettings(threads=1, memory_bytes=memory_bytes), again)
     assert [plan.spool_bytes for plan in plans] == [0, 0]
     assert plans[0].peak_bytes < MEMORY_BYTES < plans[1].peak_bytes
-    assert len(asked) == 2 * TENSORS + 1  # to count and to prune; what no rule selects is read once more
+    assert sum(end - begin for begin, end in asked) <= 1.1 * TENSORS * TENSOR_BYTES  # to sample and to count
     whole = b"".join(results)
     assert whole[: len(whole) // 2] == whole[len(whole) // 2 :]

@@ -28,6 +28,16 @@ class InMemory:
         self.ranges.append((begin, begin + len(data)))
         data[:] = self.buffer[begin : begin + len(data)]
 
+    def read_ranges(self, data: memoryview, ranges: Sequence[tuple[int, int]]) -> None:
+        for begin, end in ranges:
+            self.read_into(data[: end - begin], begin)
+            data = data[end - begin :]
+        assert not len(data)
+
+    @property
+    def read_bytes(self) -> int:
+        return sum(end - begin for begin, end in self.ranges)
+
 
 class Gathered:
     """Results in the order in which they were written."""
