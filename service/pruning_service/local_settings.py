@@ -57,6 +57,8 @@ class LocalSettings:
     kernels: str = "auto"
     threads: int
     memory_bytes: int
+    executor: str = "local"
+    ray_address: str | None = None
     header_bytes: int = limits.HEADER_BYTES
     max_tensors: int = 200_000
     max_calls: int = 256

@@ -160,6 +160,12 @@ def _check_endpoint(text: str | None) -> str | None:
     return text
 
 
+def _check_ray_address(text: str | None) -> str | None:
+    if text is not None:
+        _check_port(text.removeprefix("ray://"))
+    return text
+
+
 def is_pem(text: str) -> bool:
     """Whether a text may be a key or a certificate itself, which no message may show."""
     return "-----BEGIN" in text
@@ -169,6 +175,7 @@ Truth: TypeAlias = Annotated[bool, BeforeValidator(_check_truth)]
 File: TypeAlias = Annotated[Path, BeforeValidator(_check_path)]
 PlacesOrNone: TypeAlias = Annotated[str | None, AfterValidator(_check_places)]
 Endpoint: TypeAlias = Annotated[str | None, AfterValidator(_check_endpoint)]
+RayAddress: TypeAlias = Annotated[str | None, AfterValidator(_check_ray_address)]
 PortOrNone: TypeAlias = Annotated[str, AfterValidator(_check_port_or_none)]
 PortOrSocket: TypeAlias = Annotated[str, AfterValidator(_check_port_or_socket)]
 

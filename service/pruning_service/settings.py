@@ -26,6 +26,7 @@ from pruning_service.setting_fields import (
     PlacesOrNone,
     PortOrNone,
     PortOrSocket,
+    RayAddress,
     Truth,
     Words,
     choice,
@@ -138,6 +139,20 @@ class Settings(BaseSettings):
         "The address of the server that `s3://` means, of any that speaks S3's protocol. A caller never names one. "
         "None: `AWS_ENDPOINT_URL` of the server's environment, or AWS itself.",
         Words(kind="the URL of a server, such as https://host:9000", unit="URL"),
+    )
+    executor: str = setting(
+        LocalSettings.executor,
+        "Where the parts of jobs are carried out. `local`: in the process of the job, one after the other. `ray`: on "
+        "the workers of a Ray cluster. Results do not depend on it. `prune run` reads it too.",
+        choice("local", "ray"),
+        pattern=r"^(local|ray)$",
+    )
+    ray_address: RayAddress = setting(
+        LocalSettings.ray_address,
+        "The Ray cluster: host:port of its GCS, on a machine of the cluster, or ray://host:port of its Ray Client "
+        "server. Its token is in `RAY_AUTH_TOKEN`, or in the file `RAY_AUTH_TOKEN_PATH`. None: each job starts Ray on "
+        "its own machine, and ends it.",
+        Words(kind="host:port or ray://host:port", unit="address"),
     )
     header_bytes: int = setting(
         LocalSettings.header_bytes,
@@ -263,6 +278,8 @@ class Settings(BaseSettings):
             kernels=self.kernels,
             threads=self.threads,
             memory_bytes=self.memory_bytes,
+            executor=self.executor,
+            ray_address=self.ray_address,
             header_bytes=self.header_bytes,
             max_tensors=self.max_tensors,
             max_calls=self.max_calls,

@@ -42,6 +42,11 @@ EXCEPTIONS = {
         "pruning_client.torch.channel_groups_child",
         "pickle",
     ): "the caller's own model, by a pipe from its parent",
+    (
+        "pruning_client.jobs.executors.on_worker",
+        "pickle",
+    ): "tasks from the job's own process, on workers of its cluster, which asks for a token",
+    ("pruning_client.jobs.executors.carried_errors", "pickle"): "the errors of these tasks, on their way back",
     ("pruning_client.torch.channel_groups", "cloudpickle"): "writes the caller's own model for that process",
 }
 """What is allowed all the same, and why. Nothing in what the server or the engine reads."""

@@ -47,6 +47,11 @@ def test_variables_set_them() -> None:
     assert settings == replace(read_local_settings({}), threads=3, device="cpu", memory_bytes=default_memory_bytes())
 
 
+def test_executor_of_jobs_is_the_one_of_a_server() -> None:
+    settings = read_local_settings({"PRUNING_EXECUTOR": "ray", "PRUNING_RAY_ADDRESS": "127.0.0.1:6379"})
+    assert (settings.executor, settings.ray_address) == ("ray", "127.0.0.1:6379")
+
+
 @pytest.mark.parametrize(
     "variable", ["PRUNING_LISTEN", "PRUNING_HEALTH_LISTEN", "PRUNING_TLS_KEY", "PRUNING_TOKEN_FILE"]
 )

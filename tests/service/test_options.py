@@ -23,6 +23,8 @@ TEXTS = {
     "log_format": "json",
     "stores": "s3://models/base gs://results=alice",
     "store_endpoint": "https://store.example:9000",
+    "executor": "ray",
+    "ray_address": "ray://ray.example:10001",
     "traces": "otlp",
 }
 FLAGS = ("allow_plaintext", "allow_plaintext_tokens")

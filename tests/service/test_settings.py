@@ -101,6 +101,8 @@ def test_impossible_host_is_an_error_sentence(option: str, listen: str) -> None:
         (("PRUNING_LISTEN", "here"), "must be host:port, with a port of 0 to 65535, or unix:/path"),
         (("PRUNING_METRICS_LISTEN", "here"), "must be host:port, with a port of 0 to 65535, or none"),
         (("PRUNING_DEVICE", "tpu"), "is auto, cpu, cuda or cuda:<number>"),
+        (("PRUNING_EXECUTOR", "slurm"), "is local or ray"),
+        (("PRUNING_RAY_ADDRESS", "ray.example"), "must be host:port or ray://host:port"),
         (("PRUNING_LOG_LEVEL", "loud"), "is debug, info, warning or error"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",

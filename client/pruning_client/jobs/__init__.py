@@ -1,0 +1,1 @@
+"""Jobs: checkpoints pruned by reference, from one place of an object store to another."""
