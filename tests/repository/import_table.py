@@ -88,8 +88,10 @@ TABLES: Final[Mapping[str, Table]] = {
         checkpoints="frameworks errors",
         statistics="checkpoints frameworks errors",
         masks="checkpoints frameworks errors",
-        files="recipes results masks checkpoints frameworks errors",
-        results="masks checkpoints frameworks errors",
+        files="results masks checkpoints frameworks errors",
+        models="recipes checkpoints errors",
+        pages="models checkpoints errors",
+        results="pages models masks checkpoints frameworks errors",
         calls="results statistics checkpoints frameworks errors",
         transport="calls errors",
         clients="transport calls results statistics checkpoints errors",
@@ -98,12 +100,13 @@ TABLES: Final[Mapping[str, Table]] = {
         numpy="checkpoints frameworks",
         torch="calls results statistics recipes checkpoints frameworks errors",
         jobs="errors",
-        cli="huggingface tokenizers clients transport calls results files statistics checkpoints rules errors",
+        cli="huggingface tokenizers clients transport calls results pages models files statistics checkpoints rules "
+        "errors",
         __main__="cli",
     ),
 }
 
-MOST_LEVELS: Final = {"pruning_proto": 3, "pruning_engine": 8, "pruning_service": 8, "pruning_client": 9}
+MOST_LEVELS: Final = {"pruning_proto": 3, "pruning_engine": 8, "pruning_service": 8, "pruning_client": 10}
 """Import levels of each package's units, its `__init__.py` and `__main__.py` left out."""
 
 MOST_FILES: Final = 20
@@ -136,9 +139,9 @@ LIBRARIES: Final[Mapping[str, frozenset[str]]] = {
             "pruning_service.parts",
             "pruning_service.resources.devices",
             "pruning_service.streams",
-            "pruning_client.files.changes",
-            "pruning_client.files.magnitudes",
-            "pruning_client.files.numbers",
+            "pruning_client.models.changes",
+            "pruning_client.models.magnitudes",
+            "pruning_client.models.numbers",
             "pruning_client.frameworks.numpy",
             "pruning_client.statistics.imatrix",
             "pruning_client.statistics.merging",

@@ -31,6 +31,11 @@ def test_contract_is_shipped(files: list[str]) -> None:
     assert "pruning_proto/v1/pruning.proto" in files
 
 
+def test_scripts_of_pages_are_shipped_with_their_licences(files: list[str]) -> None:
+    names = ("d3.min.js", "plot.umd.min.js", "page.js", "page.css", "LICENSE-d3.txt", "LICENSE-plot.txt")
+    assert {f"pruning_client/pages/assets/{name}" for name in names} <= set(files)
+
+
 def test_nothing_but_the_four_packages_is_shipped(files: list[str]) -> None:
     tops = {file.partition("/")[0] for file in files}
     assert {top for top in tops if not top.endswith(".dist-info")} == set(FOLDERS)

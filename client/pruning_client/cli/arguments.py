@@ -25,6 +25,7 @@ examples:
   prune convert pytorch_model.bin -o model.safetensors
   prune inspect pruned.safetensors --sort sparsity --top 10
   prune diff model.safetensors pruned.safetensors
+  prune report model.safetensors pruned.safetensors -o report.html
   prune recipe --method l1_unstructured --amount 0.5 --global > recipe.yaml
   prune serve --listen 127.0.0.1:50051
 """
@@ -59,6 +60,7 @@ _COMMANDS: Final = {
     "tokens": _Command("tokens", "print the token ids that a text needs, for `run --keep-tokens`; needs no server"),
     "inspect": _Command("inspect", "print the sparsity of a file, tensor by tensor; needs no server"),
     "diff": _Command("diff", "print what differs between two models, tensor by tensor; needs no server"),
+    "report": _Command("report", "write a page about one model, or two, for a browser; needs no server"),
     "recipe": _Command("recipe", "print the recipe of a rule's options as YAML, for `run --recipe`; needs no server"),
     "methods": _Command("methods", "print the methods, outputs and limits of a server"),
     "serve": _Command("serve", "run a server: prune serve --help"),

@@ -7,22 +7,11 @@ from pruning_client.cli.commands.removal_text import removal_lines, removed_text
 from pruning_client.cli.packed_text import negative_zeros_lines
 from pruning_client.cli.tables import Table, bytes_text, counted, largest, percent, shape_text, shown_line
 from pruning_client.results.model_totals import ModelTotals
+from pruning_client.results.not_selected import why_not
 from pruning_client.results.plan import Plan, TensorPlan
 from pruning_client.results.report import GroupReport, Report
 
 _STAGES: Final = ("receive", "search", "prune", "send")
-
-_NOT_SELECTED: Final = {
-    "name": "no rule includes its name",
-    "dtype": "its dtype is not floating point",
-    "dims": "fewer than 2 dims",
-    "excluded": "excluded",
-    "embedding": "an embedding, by its name",
-    "output_head": "an output head, by its name",
-    "router": "a router, by its name",
-    "norm": "a norm, by its name",
-}
-"""Why a tensor is not selected, in words; a reason of a newer server is shown as it came."""
 
 _SHOWN: Final = 5
 """Of the largest tensors that are not selected."""
@@ -154,16 +143,11 @@ def _not_selected_lines(model: ModelTotals, tensors: Sequence[TensorPlan], width
     if not tensors:
         return []
     rows = [
-        (tensor.name, f"{tensor.entries:,}", percent(tensor.entries, model.entries), _why(tensor))
+        (tensor.name, f"{tensor.entries:,}", percent(tensor.entries, model.entries), why_not(tensor.not_selected))
         for tensor in tensors[:_SHOWN]
     ]
     head = ("largest not selected", "entries", "of the model", "reason")
     return ["", Table(head, rows, optional=("of the model", "entries")).render(width)]
-
-
-def _why(tensor: TensorPlan) -> str:
-    reason = tensor.not_selected or "unknown"
-    return _NOT_SELECTED.get(reason, reason)
 
 
 def _groups_text(report: Report, width: int | None) -> str:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from pruning_client.models.printable import printable as printable  # noqa: PLC0414 - a name of this module
+
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
     from rich.measure import Measurement
@@ -144,15 +146,6 @@ def _folded(text: str) -> "Text":
     from rich.text import Text  # noqa: PLC0415
 
     return Text(text, overflow="fold")
-
-
-def printable(text: str) -> str:
-    """Escape what does not print: control characters, line breaks, marks that change the direction of writing."""
-    if text.isprintable():
-        return text
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
-    )
 
 
 def columns(text: str) -> int:

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from os import PathLike
 from typing import Any
 
 from pruning_client.results.group_report import GroupReport as GroupReport  # noqa: PLC0414 - a name of this module
@@ -10,52 +11,10 @@ from pruning_client.results.group_report import group_of
 from pruning_client.results.model_totals import ModelTotals, model_of
 from pruning_client.results.model_warning import ModelWarning
 from pruning_client.results.plan import Plan, TensorPlan, warning_of
+from pruning_client.results.tensor_report import CurvePoint as CurvePoint  # noqa: PLC0414 - and the next, too
+from pruning_client.results.tensor_report import TensorReport as TensorReport  # noqa: PLC0414
+from pruning_client.results.tensor_report import part_of
 from pruning_proto.v1 import pruning_pb2 as pb
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CurvePoint:
-    """The predicted error of a tensor where the rule at position `rule` prunes a part of its entries, `sparsity`.
-
-    `predicted_error`: ||(W - W') X|| / ||W X||. It `is_weak` without statistics: it is then ||W - W'|| / ||W||.
-    """
-
-    rule: int
-    sparsity: float
-    predicted_error: float
-    is_weak: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TensorReport:
-    """What was done to one selected parameter.
-
-    Units: entries. `pruned` includes `pruned_before`. `zeros_before` and `zeros` count what is zero or pruned, before
-    the first rule and in the result; None if a server did not count them. `threshold` is the largest score that the
-    last rule that ranks by magnitude pruned; None if there is no such rule, or it pruned nothing.
-
-    `masked_error` is the relative error of the layer's outputs that the statistics predict for the mask alone,
-    `predicted_error` that of the result, after the update; None if no rule used statistics of its inputs. `damping` was
-    added to the diagonal of its Gram matrix, times its mean; None if nothing was factored. `curve`, of `scan`: the
-    predicted error over sparsity, rule after rule, ascending.
-    """
-
-    name: str
-    entries: int
-    pruned_before: int
-    pruned: int
-    threshold: float | None = None
-    zeros_before: int | None = None
-    zeros: int | None = None
-    masked_error: float | None = None
-    predicted_error: float | None = None
-    damping: float | None = None
-    curve: tuple[CurvePoint, ...] = ()
-
-    @property
-    def sparsity(self) -> float:
-        """The pruned part of all entries, 0.0 to 1.0; 0.0 for an empty tensor."""
-        return _part(self.pruned, self.entries)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +30,7 @@ class Report:
     `negative_zeros` counts the entries of -0.0 that a packed result had before packing, 0 for other output formats.
     `model` are sums over all tensors, selected or not; `largest_not_selected` are up to ten that no rule selects, each
     with the reason. `warnings` are what a person should look at, such as a tensor without weights that are left.
+    `plan` is what was announced; it has all tensors, and is not in `to_dict`. None for a report of several calls.
     """
 
     tensors: tuple[TensorReport, ...]
@@ -91,19 +51,57 @@ class Report:
     model: ModelTotals | None = None
     largest_not_selected: tuple[TensorPlan, ...] = ()
     warnings: tuple[ModelWarning, ...] = ()
+    plan: Plan | None = field(default=None, repr=False, compare=False)
 
     @property
     def sparsity(self) -> float:
         """The pruned part of all entries of the selected parameters, 0.0 to 1.0."""
-        return _part(self.pruned, self.entries)
+        return part_of(self.pruned, self.entries)
+
+    @property
+    def facts(self) -> tuple[tuple[str, str | None], ...]:
+        """How it was made, in words: pairs of a label and a text, None where it is not known."""
+        seconds = self.seconds.get("total")
+        return (
+            ("version", self.version),
+            ("device", self.device),
+            ("seed", str(self.seed)),
+            ("same bytes on any device", "yes" if self.reproducible else "no"),
+            ("seconds", None if seconds is None else f"{seconds:.3f}"),
+            ("request", self.request_id),
+            ("SHA-256 of the input", self.input_sha256),
+            ("SHA-256 of the result", self.result_sha256),
+        )
 
     def with_warnings(self, *warnings: ModelWarning) -> "Report":
         """Return the report with more warnings."""
         return replace(self, warnings=(*self.warnings, *warnings))
 
+    def to_html(
+        self,
+        *,
+        before: str | PathLike[str] | None = None,
+        after: str | PathLike[str] | None = None,
+        recipe: Mapping[str, Any] | None = None,
+        title: str = "Pruning report",
+    ) -> str:
+        """Return the report as one HTML file, for a browser: it asks nothing of a network, and escapes all names.
+
+        With the paths of the models `before` and `after` (files, indexes of shards, or folders) it shows how |w| are
+        distributed, which needs numpy, and the zeros of tensors that no rule selects. `recipe` is shown as JSON.
+
+        Cost: reads both models once. Raises: OSError. CheckpointError.
+        Example: Path("report.html").write_text(report.to_html(after="pruned.safetensors"), encoding="utf-8")
+        """
+        from pruning_client.pages.page import page_html  # noqa: PLC0415 - with the scripts of a page
+        from pruning_client.results.report_page import report_content  # noqa: PLC0415
+
+        return page_html(report_content(self, before=before, after=after, recipe=recipe, title=title))
+
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON can represent it, sparsities included."""
-        fields = asdict(self)
+        fields = asdict(replace(self, plan=None))
+        del fields["plan"]
         fields["sparsity"] = self.sparsity
         fields["seed"] = str(self.seed)  # as in protobuf's JSON mapping: many readers have 53 bits
         fields["tensors"] = [_json_tensor(tensor) for tensor in self.tensors]
@@ -135,6 +133,7 @@ def report_of(messages: Iterable[pb.Report], plan: Plan | None = None) -> Report
         model=model_of(last.model) if last.HasField("model") else None,
         largest_not_selected=() if plan is None else plan.largest_not_selected,
         warnings=tuple(warning_of(warning) for part in parts for warning in part.warnings),
+        plan=plan,
     )
 
 
@@ -179,7 +178,3 @@ def _json_not_selected(tensor: TensorPlan) -> dict[str, Any]:
         "entries": tensor.entries,
         "reason": tensor.not_selected,
     }
-
-
-def _part(pruned: int, entries: int) -> float:
-    return pruned / entries if entries else 0.0

@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from pruning_client.cli.inspection.diff_text import diff_text
-from pruning_client.files.compared_models import compare_models
+from pruning_client.models.compared_models import compare_models
 
 NAMES = [f"model.layers.{number}.mlp.up_proj.weight" for number in range(3)]
 

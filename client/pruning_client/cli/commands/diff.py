@@ -8,7 +8,7 @@ from pruning_client.cli.arguments import add_json, add_top
 from pruning_client.cli.inspection.diff_text import CHANGE, ORDERS, diff_text
 from pruning_client.cli.inspection.sorting import add_sort
 from pruning_client.cli.tables import terminal_width
-from pruning_client.files.compared_models import compare_models
+from pruning_client.models.compared_models import compare_models
 
 
 def add_options(parser: ArgumentParser) -> None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pruning_client.cli.answer import Answer
 from pruning_client.cli.arguments import add_json, add_top
-from pruning_client.cli.history_text import history_lines
 from pruning_client.cli.inspection.histogram_text import Bars
 from pruning_client.cli.inspection.sorting import FILE, Orders, add_sort, first
 from pruning_client.cli.tables import (
@@ -20,11 +19,12 @@ from pruning_client.cli.tables import (
     shown_line,
     terminal_width,
 )
-from pruning_client.files.inspect import TensorZeros
-from pruning_client.files.inspected_model import InspectedModel, inspect_model
+from pruning_client.models.history_text import history_lines
+from pruning_client.models.inspect import TensorZeros
+from pruning_client.models.inspected_model import InspectedModel, inspect_model
 
 if TYPE_CHECKING:
-    from pruning_client.files.magnitudes import Magnitudes
+    from pruning_client.models.magnitudes_value import Magnitudes
 
 _ORDERS: Final[Orders] = {
     "name": lambda tensor: tensor.name,
@@ -63,7 +63,7 @@ def run(options: Namespace) -> Answer:
 
 def _distributions(path: Path) -> Mapping[str, "Magnitudes"]:
     try:
-        from pruning_client.files.distributions import distributions  # noqa: PLC0415 - numpy, if it is needed
+        from pruning_client.models.distributions import distributions  # noqa: PLC0415 - numpy, if it is needed
     except ImportError as error:
         raise ImportError(f"--histogram needs numpy: pip install 'pruning-service[numpy]' ({error})") from error
     return distributions(path)

@@ -22,6 +22,7 @@ from pruning_client.cli.commands.surgery_options import (
     removes_whole_units,
     surgery_warnings,
 )
+from pruning_client.cli.inspection.html_option import PageWriter, add_html, page_writer
 from pruning_client.cli.report_text import packed_lines, plan_text, report_text
 from pruning_client.cli.result_path import STDOUT, add_overwriting, may_replace_folder, result_path
 from pruning_client.cli.rule_options import add_rule_options, option_warnings
@@ -100,6 +101,7 @@ def add_options(parser: ArgumentParser) -> None:
         help="of a folder's result: have transformers build the model, and refuse if it cannot; default: where it is "
         "installed, but for experts of architectures that are tested",
     )
+    add_html(parser)
     add_canonical_zero(parser)
     dry = parser.add_mutually_exclusive_group()
     dry.add_argument(
@@ -150,22 +152,25 @@ def _run(options: Namespace) -> Answer:
     _check_source(options)
     if is_folder(options.source):
         recipe = completed_recipe(options.source, recipe)
-    with open_service(options) as service:
-        answer = _answer(service, recipe, options, statistics).with_warnings(surgery_warnings(options))
+    with open_service(options) as service, page_writer(options) as page:
+        answer = _answer(service, recipe, options, statistics, page).with_warnings(surgery_warnings(options))
     return answer if choice is None else answer.beginning_with(choice.summary, {"auto": choice.summary})
 
 
-def _answer(service: Service, recipe: Recipe, options: Namespace, statistics: Statistics | None) -> Answer:
+def _answer(
+    service: Service, recipe: Recipe, options: Namespace, statistics: Statistics | None, page: PageWriter
+) -> Answer:
     if options.plan:
         plan = service.plan(_weights(options), recipe, statistics=statistics)
         text = plan_text(plan, terminal_width(), options.top)
         return Answer(_asked(recipe, options) | plan.to_dict(), text, plan.warnings)
     with _progress(options) as progress:
         if not options.dry_run:
-            return _prune(service, recipe, options, statistics, progress)
+            return _prune(service, recipe, options, statistics, progress, page)
         report = service.dry_run(
             _weights(options), recipe, statistics=statistics, digests=options.digests, progress=progress
         )
+        page.write(report, recipe_content(recipe), None)
         lines = _lines(report, recipe, options)
         return Answer(_asked(recipe, options) | report.to_dict(), "\n".join(lines), report.warnings)
 
@@ -220,8 +225,13 @@ def _weights(options: Namespace) -> Path:
     return weights_of(source) if is_folder(source) else source
 
 
-def _prune(
-    service: Service, recipe: Recipe, options: Namespace, statistics: Statistics | None, progress: Watcher | None
+def _prune(  # noqa: PLR0913, PLR0917 - what a run has, once
+    service: Service,
+    recipe: Recipe,
+    options: Namespace,
+    statistics: Statistics | None,
+    progress: Watcher | None,
+    page: PageWriter,
 ) -> Answer:
     left_out = not_copied(options.source, options.output) if is_folder(options.source) else []
     common = {
@@ -245,6 +255,7 @@ def _prune(
         else:
             zero = options.canonical_zero
             report = service.prune_file(options.source, out.path, recipe, canonical_zero=zero, **common)
+        page.write(report, recipe_content(recipe), out.path)
     lines = _lines(report, recipe, options)
     if left_out:
         lines.append(printable(f"not copied, because it would not be pruned: {', '.join(left_out)}"))

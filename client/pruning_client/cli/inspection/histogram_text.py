@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from pruning_client.files.magnitudes import Magnitudes
+    from pruning_client.models.magnitudes_value import Magnitudes
 
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _MOST_COLUMNS: Final = 16

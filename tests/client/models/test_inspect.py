@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pruning_client.files.lanes import count_zeros
+from pruning_client.models.lanes import count_zeros
 from pruning_proto.safetensors.dtypes import DTYPE_BITS
 
 

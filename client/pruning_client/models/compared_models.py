@@ -10,13 +10,13 @@ from importlib.util import find_spec
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from pruning_client.files.lanes import Differences, count_differences, count_zeros, has_zero
-from pruning_client.files.model_tensors import ModelTensor, ModelTensors, open_model
+from pruning_client.models.lanes import Differences, count_differences, count_zeros, has_zero
+from pruning_client.models.model_tensors import ModelTensor, ModelTensors, open_model
 from pruning_proto.names import PACKED_KEY, PACKED_ORDER_KEY
 from pruning_proto.safetensors.dtypes import DTYPE_BITS
 
 if TYPE_CHECKING:
-    from pruning_client.files.changes import Changes
+    from pruning_client.models.changes import Changes
 
 Status = Literal["equal", "changed", "dtype", "shape", "only_before", "only_after"]
 
@@ -202,8 +202,8 @@ class _Comparison:
 
 
 def _changes(before: str, after: str) -> "Changes | None":
-    from pruning_client.files.changes import Changes  # noqa: PLC0415 - numpy, if it is installed
-    from pruning_client.files.numbers import is_known  # noqa: PLC0415
+    from pruning_client.models.changes import Changes  # noqa: PLC0415 - numpy, if it is installed
+    from pruning_client.models.numbers import is_known  # noqa: PLC0415
 
     return Changes(before, after) if is_known(before) and is_known(after) else None
 

@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from pruning_client.files.numbers import Array, numbers
+from pruning_client.models.numbers import Array, numbers
 from pruning_proto.spans import spans
 
 _BLOCK: Final = 1 << 15

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pruning_client.files.lanes import BITS, Differences, count_differences
+from pruning_client.models.lanes import BITS, Differences, count_differences
 
 HALVES = st.integers(0, 2**16 - 1) | st.sampled_from([0, 1 << 15])
 

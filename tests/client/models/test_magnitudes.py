@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pruning_client.files.magnitudes import DISTRIBUTED, magnitudes
-from pruning_client.files.numbers import numbers
+from pruning_client.models.magnitudes import DISTRIBUTED, magnitudes
+from pruning_client.models.numbers import numbers
 
 TORCH = {
     "F16": torch.float16,

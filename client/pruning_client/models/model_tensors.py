@@ -10,7 +10,7 @@ from typing import Any
 from pruning_client.checkpoints.file import FileSource
 from pruning_client.checkpoints.packed import PackedSource, contents_of, is_packed
 from pruning_client.errors import CheckpointError
-from pruning_client.files.model_files import model_files
+from pruning_client.models.model_files import model_files
 from pruning_proto.packed.format import Stored, spec_of
 from pruning_proto.reasons import Reason
 from pruning_proto.safetensors.header import TensorEntry
@@ -39,6 +39,16 @@ class ModelTensor:
         if isinstance(self.content, Stored):
             return PackedSource(self.file).pieces_of(self.content)
         return self.file.read(self.content.begin, self.content.end)
+
+    def stored(self) -> tuple[int, Iterator[memoryview]]:
+        """Return the zeros that packing left out, and the bytes of all other entries, without unpacking.
+
+        Raises: as `pieces`.
+        """
+        if isinstance(self.content, Stored):
+            values = self.content.values
+            return self.entries - self.content.nnz, self.file.read(values.begin, values.end)
+        return 0, self.pieces()
 
 
 @dataclass(frozen=True, slots=True)

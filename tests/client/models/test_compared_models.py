@@ -9,7 +9,7 @@ from safetensors.numpy import save_file
 
 from pruning_client import pack_file
 from pruning_client.errors import CheckpointError
-from pruning_client.files.compared_models import ModelDiff, TensorDiff, compare_models
+from pruning_client.models.compared_models import ModelDiff, TensorDiff, compare_models
 from tests.client.tiny_files import F32, checkpoint, floats, written
 
 

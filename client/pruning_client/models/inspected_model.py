@@ -1,6 +1,5 @@
 """What `prune inspect` knows of a model: the zeros of its tensors, in one file or several, and what was done to it."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
@@ -8,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from pruning_client.checkpoints.file import FileSource
-from pruning_client.files.inspect import TensorZeros, inspect_file
-from pruning_client.files.model_files import model_files
-from pruning_client.recipes.method_form import method_forms
-from pruning_proto.names import HISTORY_KEY
+from pruning_client.models.history import history_of
+from pruning_client.models.inspect import TensorZeros, inspect_file
+from pruning_client.models.model_files import model_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +69,7 @@ def inspect_model(path: str | PathLike[str]) -> InspectedModel:
     return InspectedModel(
         files=files,
         tensors=tensors,
-        history=next((rounds for layout in layouts if (rounds := _history(layout.metadata))), ()),
+        history=next((rounds for layout in layouts if (rounds := history_of(layout.metadata))), ()),
         totals=Totals(
             tensors=len(tensors),
             entries=sum(tensor.entries for tensor in counted),
@@ -79,12 +77,3 @@ def inspect_model(path: str | PathLike[str]) -> InspectedModel:
             bytes=sum(layout.total_bytes for layout in layouts),
         ),
     )
-
-
-def _history(metadata: Mapping[str, str]) -> tuple[Mapping[str, Any], ...]:
-    """Return the rounds in a file's metadata; none if they are not what this service writes."""
-    try:
-        rounds = json.loads(metadata.get(HISTORY_KEY, "[]"))
-        return tuple({"recipe": method_forms(each["recipe"]), "version": str(each["version"])} for each in rounds)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return ()

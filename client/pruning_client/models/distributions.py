@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from os import PathLike
 
-from pruning_client.files.magnitudes import DISTRIBUTED, Magnitudes, magnitudes
-from pruning_client.files.model_tensors import open_model
+from pruning_client.models.magnitudes import DISTRIBUTED, magnitudes
+from pruning_client.models.magnitudes_value import Magnitudes
+from pruning_client.models.model_tensors import open_model
 
 
 def distributions(path: str | PathLike[str]) -> Mapping[str, Magnitudes]:

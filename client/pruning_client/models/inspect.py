@@ -8,7 +8,7 @@ from typing import Any
 
 from pruning_client.checkpoints.file import FileSource
 from pruning_client.checkpoints.packed import contents_of, is_packed
-from pruning_client.files.lanes import BITS, count_zeros
+from pruning_client.models.lanes import BITS, count_zeros
 from pruning_proto.names import MASK_BITS
 from pruning_proto.packed.format import Stored
 from pruning_proto.safetensors.header import TensorEntry

@@ -4,15 +4,14 @@ Floats of one sign are in the order of their bits. So the upper bits of an entry
 a bin: eight for each power of two, and finding it takes one shift.
 """
 
-import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pruning_client.files.numbers import numbers
+from pruning_client.models.magnitudes_value import Magnitudes
+from pruning_client.models.numbers import numbers
 
 _SHIFTS: Final = {"F64": 49, "F32": 20, "F16": 7, "BF16": 4, "F8_E4M3": 0, "F8_E5M2": 0}
 """By dtype, the bits below those of a bin: three bits of the fraction remain, where there are more."""
@@ -23,29 +22,6 @@ DISTRIBUTED: Final = frozenset(_SHIFTS)
 """The dtypes whose magnitudes are counted."""
 
 _BLOCK_BYTES: Final = 1 << 18
-
-
-@dataclass(frozen=True, slots=True)
-class Magnitudes:
-    """Counts of |w| in bins: bin i is from edges[i] to edges[i + 1], ascending; empty bins at both ends are left out.
-
-    `zeros` and `non_finite` (NaN, infinity) are in no bin.
-    """
-
-    edges: tuple[float, ...]
-    counts: tuple[int, ...]
-    zeros: int
-    non_finite: int
-
-    @property
-    def octaves(self) -> Mapping[int, int]:
-        """The count of each power of two k, of entries from 2^k to 2^(k + 1), where there are any."""
-        found: dict[int, int] = {}
-        for edge, count in zip(self.edges, self.counts, strict=False):
-            if count:
-                power = math.frexp(edge)[1] - 1
-                found[power] = found.get(power, 0) + count
-        return found
 
 
 def magnitudes(dtype: str, pieces: Iterable[memoryview]) -> Magnitudes:

@@ -1,0 +1,76 @@
+"""What a page shows, whatever it was made from: frozen values."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import prod
+
+from pruning_client.models.magnitudes_value import Magnitudes
+from pruning_proto.safetensors.dtypes import DTYPE_BITS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorFacts:
+    """One tensor of the model, before and after.
+
+    `zeros_before` and `zeros` count its entries that are zero or pruned; None if they are not known. `is_selected` is
+    None where no rules are known; `why_not` says in words why a tensor is not selected. `is_removed`: it is not in the
+    result. `before` and `after` are the distributions of |w|. `threshold` is the largest score that was pruned; it is
+    also the `cut` where scores are |w| and all of these up to it were pruned.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    zeros_before: int | None = None
+    zeros: int | None = None
+    is_selected: bool | None = None
+    why_not: str = ""
+    is_removed: bool = False
+    threshold: float | None = None
+    cut: float | None = None
+    masked_error: float | None = None
+    predicted_error: float | None = None
+    before: Magnitudes | None = None
+    after: Magnitudes | None = None
+
+    @property
+    def entries(self) -> int:
+        """The number of its entries."""
+        return prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        """The bytes of its entries as they are in a dense file; 0 for an unknown dtype."""
+        return (self.entries * DTYPE_BITS.get(self.dtype, 0) + 7) // 8
+
+    @property
+    def sparsity(self) -> float | None:
+        """The part of the entries that are zero, 0.0 to 1.0; None if it is not known."""
+        if self.zeros is None:
+            return None
+        return self.zeros / self.entries if self.entries else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageContent:
+    """A page: a title, the tensors, and what was asked and done.
+
+    Units: bytes, of the files before and after; None if there is none, or it is not known. `facts` are pairs of a label
+    and a text, such as a version or a digest. `recipe` has a line for each rule, `recipe_json` what `--recipe` reads.
+    `removed` are groups of units: name, units before, units kept. `notes` say what the page could not show, and why.
+    `total_before` and `total_after` are the parameters of the model.
+    """
+
+    title: str
+    tensors: Sequence[TensorFacts]
+    has_before: bool
+    total_before: int
+    total_after: int
+    bytes_before: int | None = None
+    bytes_after: int | None = None
+    facts: Sequence[tuple[str, str]] = ()
+    warnings: Sequence[tuple[str, str]] = ()
+    recipe: Sequence[str] = ()
+    recipe_json: str = ""
+    removed: Sequence[tuple[str, int, int]] = ()
+    notes: Sequence[str] = field(default=())
