@@ -1,4 +1,5 @@
-# Images of the service: `cpu`, the default, without torch; `cuda`; and `client`, the command line alone, for pipelines.
+# Images of the service: `cpu`, the default, without torch; `cuda`; `ray`, as `cpu`, with Ray, for jobs on many machines; and
+# `client`, the command line alone, for pipelines.
 #
 #     make image
 #
@@ -32,6 +33,11 @@ COPY deploy/requirements-cuda.txt ./
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     python -m pip --python /app/bin/python install --only-binary :all: --require-hashes -r requirements-cuda.txt \
     && rm -rf /app/lib/python3.11/site-packages/torch/include /app/lib/python3.11/site-packages/torch/test
+
+FROM packages AS ray-packages
+COPY deploy/requirements-ray.txt ./
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    python -m pip --python /app/bin/python install --only-binary :all: --require-hashes -r requirements-ray.txt
 
 FROM packages AS client-packages
 COPY deploy/requirements-client.txt ./
@@ -75,6 +81,10 @@ RUN python -I sbom.py "pruning-service client" /app/lib/python3.11/site-packages
 FROM sbom AS cuda-sbom
 COPY --from=cuda-packages /app /app
 RUN python -I sbom.py "pruning-service cuda" /app/lib/python3.11/site-packages status > sbom.cdx.json
+
+FROM sbom AS ray-sbom
+COPY --from=ray-packages /app /app
+RUN python -I sbom.py "pruning-service ray" /app/lib/python3.11/site-packages status > sbom.cdx.json
 
 FROM sbom AS cpu-sbom
 COPY --from=cpu-packages /app /app
@@ -125,6 +135,16 @@ ENV NVIDIA_VISIBLE_DEVICES=all \
 COPY --from=cuda-packages /app /app
 COPY --from=project /app /app
 COPY --from=cuda-sbom /sbom/sbom.cdx.json /app/
+
+# The same image is the server, and the nodes of its Ray cluster: KubeRay starts `ray` in these. Both then have the same
+# versions of Python, of Ray and of this project, without which they refuse each other.
+FROM server AS ray
+LABEL org.opencontainers.image.title="pruning-service ray" \
+      org.opencontainers.image.description="The pruning service with Ray: jobs on many machines."
+ENV RAY_USAGE_STATS_ENABLED=0
+COPY --from=ray-packages /app /app
+COPY --from=project /app /app
+COPY --from=ray-sbom /sbom/sbom.cdx.json /app/
 
 FROM server AS cpu
 LABEL org.opencontainers.image.title="pruning-service cpu" \

@@ -16,6 +16,9 @@ UV: Final = "uv==0.13.9"
 FOLDER: Final = ROOT / "deploy"
 PROJECT: Final = ROOT / "pyproject.toml"
 
+RAY_NODES: Final = "ray[client,default]"
+"""Ray with what its nodes need where KubeRay runs them: health over HTTP, and a server for clients."""
+
 TARGET: Final = ("--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_28")
 """The platform of the images: Debian's glibc of 2023, and torch's oldest wheels."""
 
@@ -26,6 +29,9 @@ def main() -> int:
     _compile("cpu", PROJECT, "--extra", "local", "--extra", "stores")
     _compile("cuda", PROJECT, "--extra", "service")
     with tempfile.TemporaryDirectory() as folder:
+        nodes = Path(folder) / "ray.in"
+        nodes.write_text(RAY_NODES)
+        _compile("ray", PROJECT, "--extra", "local", "--extra", "stores", "--extra", "ray", nodes)
         builder = Path(folder) / "build-system.in"
         builder.write_text("\n".join(tomllib.loads(PROJECT.read_text(encoding="utf-8"))["build-system"]["requires"]))
         _compile("build", builder)

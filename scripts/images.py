@@ -20,7 +20,7 @@ from scripts import base_image, pip_configuration, stand_in
 from scripts.environments import ROOT
 
 ENGINES: Final = ("docker", "podman")
-TARGETS: Final = ("cpu", "cuda", "client")
+TARGETS: Final = ("cpu", "cuda", "ray", "client")
 NAME: Final = "pruning-service"
 
 

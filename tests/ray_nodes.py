@@ -1,12 +1,13 @@
-"""Ray for tests: installed when first asked for, in an environment of its own; two nodes here.
+"""Ray for tests: installed when first asked for, in an environment of its own; nodes on this machine.
 
 Programs run there with the packages of this environment, and with Ray's own beside them. Its tests are marked
-`integration`. `python -m tests.ray_nodes` is the process that holds the nodes: it prints the address of the cluster,
-and kills the node that was added last for each line that it is given.
+`integration`. `python -m tests.ray_nodes COUNT` is the process that holds the nodes: it prints the addresses of the
+cluster, and kills the node that was added last for each line that it is given.
 """
 
 import os
 import secrets
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -16,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from scripts.environments import ROOT, python_with
+from scripts.environments import ROOT, pinned, python_with
 
-PACKAGE: Final = "ray==2.60.0"
+PACKAGE: Final = pinned("ray").replace("ray", "ray[client,default]", 1)
 _SOURCES: Final = (ROOT, *(ROOT / name for name in ("proto", "service", "client")))
 
 
@@ -36,9 +37,10 @@ def ray_environment(**variables: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Nodes:
-    """A cluster: a head without a core, and two nodes with one core each."""
+    """A cluster: a head without a core, and nodes with one core each. `client_address`: of its server for clients."""
 
     address: str
+    client_address: str
     variables: Mapping[str, str]
     process: "subprocess.Popen[str]"
 
@@ -52,10 +54,10 @@ class Nodes:
 
 
 @contextmanager
-def two_nodes() -> Iterator[Nodes]:
-    """Run two nodes while inside."""
+def workers_of(count: int = 2) -> Iterator[Nodes]:
+    """Run some nodes and a head while inside."""
     variables = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    command: list[str | Path] = [ray_python(), "-m", "tests.ray_nodes"]
+    command: list[str | Path] = [ray_python(), "-m", "tests.ray_nodes", str(count)]
     with subprocess.Popen(
         command,
         env=ray_environment(**variables),
@@ -66,10 +68,11 @@ def two_nodes() -> Iterator[Nodes]:
         text=True,
     ) as process:
         assert process.stdout is not None
-        address = process.stdout.readline().strip()
-        assert address, "the cluster has not started"
+        addresses = process.stdout.readline().split()
+        assert addresses, "the cluster has not started"
         try:
-            yield Nodes(address, variables, process)
+            address, client_address = addresses
+            yield Nodes(address, client_address, variables, process)
         finally:
             assert process.stdin is not None
             process.stdin.close()
@@ -81,10 +84,12 @@ def main() -> None:
     from ray.cluster_utils import Cluster  # noqa: PLC0415 - of Ray's environment
 
     little = 80 * 1024 * 1024
-    head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": little}
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": little, "ray_client_server_port": port}
     cluster = Cluster(initialize_head=True, head_node_args=head)
-    nodes = [cluster.add_node(num_cpus=1, object_store_memory=little) for _ in range(2)]
-    print(cluster.address, flush=True)  # noqa: T201
+    nodes = [cluster.add_node(num_cpus=1, object_store_memory=little) for _ in range(int(sys.argv[1]))]
+    print(cluster.address, f"ray://127.0.0.1:{port}", flush=True)  # noqa: T201
     for _ in sys.stdin:
         cluster.remove_node(nodes.pop(), allow_graceful=False)
         print("killed", flush=True)  # noqa: T201

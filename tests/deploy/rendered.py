@@ -16,7 +16,7 @@ from scripts.environments import ROOT
 KUBERNETES: Final = ROOT / "deploy" / "kubernetes"
 OVERLAYS: Final = (
     *("overlays/cpu", "overlays/gpu", "overlays/mtls", "overlays/tokens", "overlays/monitoring"),
-    "examples/own-overlay",
+    *("overlays/jobs", "overlays/ray", "examples/own-overlay"),
 )
 FOLDERS: Final = ("base", *OVERLAYS)
 NAME: Final = {"app.kubernetes.io/name": "pruning-service"}

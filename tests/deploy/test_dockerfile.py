@@ -49,7 +49,7 @@ def test_what_the_build_reads_reaches_it() -> None:
 
 def test_no_image_begins_with_a_base_that_has_pip_or_apt() -> None:
     parent_of = {stage: parent for parent, stage in re.findall(r"^FROM (\S+) AS (\S+)$", DOCKERFILE, re.MULTILINE)}
-    assert {parent_of[parent_of[target]] for target in ("cpu", "cuda")} == {parent_of["client"]} == {"base"}
+    assert {parent_of[parent_of[target]] for target in ("cpu", "cuda", "ray")} == {parent_of["client"]} == {"base"}
     assert parent_of["base"] == "scratch"
 
 

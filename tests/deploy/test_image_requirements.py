@@ -15,7 +15,8 @@ LOCAL = [*CLIENT, *EXTRAS["local"], *EXTRAS["stores"]]
 OWN = "pruning-service["
 SERVICE = [*LOCAL, *(requirement for requirement in EXTRAS["service"] if not requirement.startswith(OWN))]
 BUILD = DECLARED["build-system"]["requires"]
-NAMES = ("build", "client", "cpu", "cuda")
+RAY = [*LOCAL, "ray", "aiohttp"]  # aiohttp: of ray[default], for the health of nodes
+NAMES = ("build", "client", "cpu", "cuda", "ray")
 every_file = pytest.mark.parametrize("name", NAMES)
 
 
@@ -49,7 +50,9 @@ def test_versions_are_those_that_the_tests_run_with(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "declared"), [("build", BUILD), ("client", CLIENT), ("cpu", LOCAL), ("cuda", SERVICE)], ids=NAMES
+    ("name", "declared"),
+    [("build", BUILD), ("client", CLIENT), ("cpu", LOCAL), ("cuda", SERVICE), ("ray", RAY)],
+    ids=NAMES,
 )
 def test_everything_that_is_declared_is_installed(name: str, declared: list[str]) -> None:
     wanted = {normalized(re.split(r"[^\w.-]", requirement)[0]) for requirement in declared}
@@ -60,6 +63,7 @@ def test_client_image_needs_no_torch_and_no_numpy() -> None:
     assert pins(requirements("client")).keys().isdisjoint({"torch", "numpy", "safetensors"})
 
 
-def test_cpu_image_needs_no_torch_and_no_cuda() -> None:
-    assert pins(requirements("cpu")).keys().isdisjoint({"torch", "safetensors"})
-    assert not [package for package in pins(requirements("cpu")) if package.startswith(("nvidia", "cuda", "triton"))]
+@pytest.mark.parametrize("name", ["cpu", "ray"])
+def test_image_for_processors_needs_no_torch_and_no_cuda(name: str) -> None:
+    assert pins(requirements(name)).keys().isdisjoint({"torch", "safetensors"})
+    assert not [package for package in pins(requirements(name)) if package.startswith(("nvidia", "cuda", "triton"))]

@@ -15,6 +15,8 @@ from tests.deploy.rendered import FOLDERS, NAME, OVERLAYS, Manifest, example, re
 MONITORING = ROOT / "deploy" / "monitoring"
 GIB = 2**30
 FAILURE_GRACE_SECONDS = 3
+WITH_JOBS = ("overlays/jobs", "overlays/ray")
+with_jobs = pytest.mark.parametrize("folder", WITH_JOBS)
 every_folder = pytest.mark.parametrize("folder", FOLDERS)
 every_overlay = pytest.mark.parametrize("folder", OVERLAYS)
 
@@ -200,11 +202,35 @@ def test_service_has_no_address_of_its_own_so_that_clients_see_every_pod(folder:
     assert rendered(folder).one("Service")["spec"]["clusterIP"] == "None"
 
 
-@every_folder
+@pytest.mark.parametrize("folder", [folder for folder in FOLDERS if folder not in WITH_JOBS])
 def test_nothing_leaves_a_pod(folder: str) -> None:
     policy = rendered(folder).one("NetworkPolicy", "pruning-service")["spec"]
     assert "Egress" in policy["policyTypes"]
     assert not policy.get("egress")
+
+
+@with_jobs
+def test_pod_with_jobs_reaches_names_and_tls_outside_the_cluster_only(folder: str) -> None:
+    names, store = rendered(folder).one("NetworkPolicy", "pruning-service")["spec"]["egress"]
+    assert {port["port"] for port in names["ports"]} == {53}
+    assert store["ports"] == [{"port": 443}]
+    assert {"10.0.0.0/8", "169.254.0.0/16"} <= set(store["to"][0]["ipBlock"]["except"])
+
+
+@with_jobs
+def test_jobs_open_what_is_named_by_callers_with_tokens(folder: str) -> None:
+    settings = read_settings(rendered(folder).environment)
+    assert settings.stores is not None
+    assert settings.token_file is not None
+
+
+@with_jobs
+def test_spool_files_fit_into_their_volume(folder: str) -> None:
+    found = rendered(folder)
+    (mount,) = (each for each in found.container["volumeMounts"] if each["name"] == "spool")
+    (volume,) = (each for each in found.pod["volumes"] if each["name"] == "spool")
+    assert mount["mountPath"] == found.environment["PRUNING_SPOOL_DIR"]
+    assert int(found.environment["PRUNING_SPOOL_BYTES"]) < bytes_of(volume["emptyDir"]["sizeLimit"])
 
 
 @pytest.mark.parametrize("folder", ["overlays/gpu", "examples/own-overlay"])

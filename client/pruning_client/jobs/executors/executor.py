@@ -43,7 +43,7 @@ class Executor(Protocol):
         """
 
     def cancel(self) -> None:
-        """Cancel all tasks under way; return when they have ended."""
+        """Cancel all tasks under way; return when each has ended, or its process is being ended."""
 
     def __enter__(self) -> Self:
         """Be ready for tasks. Raises: UnavailableError."""

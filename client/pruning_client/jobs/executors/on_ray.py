@@ -36,8 +36,8 @@ _LOG: Final = logging.getLogger("pruning_client.jobs.ray")
 class RayExecutor:
     """Carries out tasks on a Ray cluster.
 
-    Each has one core, and as much of a node's memory as it says, but no more than the largest node has: a task that
-    asks for more than there is would wait for ever.
+    Each has one core, and as much of a node's memory as it says, but no more than the largest node with cores has: a
+    task that asks for more than there is would wait for ever.
     """
 
     threads: Final = 1
@@ -136,5 +136,7 @@ def _cancel(reference: Any, *, force: bool) -> None:
 
 def _memory_of(task: Task, nodes: list[Mapping[str, Any]]) -> int:
     """Return the bytes that a task asks for."""
-    there = [int(node["Resources"].get("memory", 0)) for node in nodes if node["Alive"]]
-    return min(task.memory_bytes + WORKER_BYTES, max(there, default=0) or task.memory_bytes + WORKER_BYTES)
+    wanted = task.memory_bytes + WORKER_BYTES
+    resources = [node["Resources"] for node in nodes if node["Alive"]]
+    there = [int(each.get("memory", 0)) for each in resources if each.get("CPU", 0) >= RayExecutor.threads]
+    return min(wanted, max(there, default=0) or wanted)

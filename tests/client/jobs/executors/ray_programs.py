@@ -58,9 +58,10 @@ def cancelled(executor: Executor, folder: Path) -> Any:
     while len(list(folder.glob("begun-*"))) < 2 and time.monotonic() < end:
         time.sleep(0.05)
     executor.cancel()
-    (folder / "go").touch()
-    deaf = int((folder / "begun-2").read_text()) if (folder / "begun-2").exists() else 0
-    return {"deaf lives": bool(deaf) and Path(f"/proc/{deaf}").exists(), "begun": len(list(folder.glob("begun-*")))}
+    deaf = Path("/proc", (folder / "begun-2").read_text().strip())
+    while deaf.exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    return {"deaf lives": deaf.exists(), "begun": len(list(folder.glob("begun-*")))}
 
 
 def environment(executor: Executor, folder: Path) -> Any:

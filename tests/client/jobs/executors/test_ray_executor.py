@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from scripts.environments import ROOT
-from tests.ray_nodes import Nodes, ray_environment, ray_python, two_nodes
+from tests.ray_nodes import Nodes, ray_environment, ray_python, workers_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]  # the first time, an environment is made
 
@@ -69,11 +69,11 @@ def wait_until_gone(processes: list[Path], count: int) -> None:
 
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Nodes]:
-    with two_nodes() as running:
+    with workers_of() as running:
         yield running
 
 
-def test_results_of_many_tasks_on_two_nodes(nodes: Nodes, tmp_path: Path) -> None:
+def test_results_of_many_tasks_on_workers_of(nodes: Nodes, tmp_path: Path) -> None:
     assert ran("results", tmp_path, nodes) == sorted(number * number for number in range(40))
 
 
@@ -95,6 +95,17 @@ def test_cancelled_tasks_end_also_if_they_go_on(nodes: Nodes, tmp_path: Path) ->
 
 def test_worker_imports_no_torch_and_signals_stay_as_they_were(nodes: Nodes, tmp_path: Path) -> None:
     assert ran("environment", tmp_path, nodes) == {"torch": "False", "mine": True}
+
+
+def test_client_of_a_cluster_elsewhere_has_the_same_results_and_errors(nodes: Nodes, tmp_path: Path) -> None:
+    found = [said(name, tmp_path, nodes.client_address, **nodes.variables)["answer"] for name in ("results", "refused")]
+    assert found[0] == sorted(number * number for number in range(40))
+    assert found[1][:2] == ["tensor 'w' is too small", "w"]
+
+
+def test_cancelled_tasks_of_a_client_end(nodes: Nodes, tmp_path: Path) -> None:
+    answer = said("cancelled", tmp_path, nodes.client_address, **nodes.variables)["answer"]
+    assert answer == {"deaf lives": False, "begun": 2}
 
 
 def test_wrong_token_is_refused_with_the_variables_to_set(nodes: Nodes, tmp_path: Path) -> None:
@@ -125,7 +136,7 @@ def test_own_cluster_needs_no_home_and_leaves_nothing(home: str | None, tmp_path
 
 
 def test_node_that_is_lost_loses_no_task(tmp_path: Path) -> None:
-    with two_nodes() as nodes, started("slow", tmp_path, nodes.address, **nodes.variables) as process:
+    with workers_of() as nodes, started("slow", tmp_path, nodes.address, **nodes.variables) as process:
         wait_until_begun(tmp_path, 2, process)
         begun = workers(tmp_path)
         nodes.kill_one()
