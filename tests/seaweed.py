@@ -59,7 +59,7 @@ def running_s3() -> Iterator[S3]:
     options = [f"-{name if '.' in name else name + '.port'}={ports[at]}" for at, name in enumerate(_PORTS)]
     options += [f"-{name}.port.grpc={ports[at + len(_PORTS)]}" for at, name in enumerate(_PORTS) if "." not in name]
     options += ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-admin.ui=false", "-webdav=false"]
-    command: list[str | Path] = [program, "mini", f"-dir={folder}", f"-bucket={BUCKET}", *options]
+    command: list[str | Path] = [program, f"-logdir={folder}", "mini", f"-dir={folder}", f"-bucket={BUCKET}", *options]
     environment = {name: text for name, text in os.environ.items() if not name.startswith("AWS_")}
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=environment)
@@ -71,6 +71,9 @@ def running_s3() -> Iterator[S3]:
         process.kill()
         process.wait()
         shutil.rmtree(folder)
+        for port in ports:
+            for socket_file in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108 - where it puts them
+                socket_file.unlink()
 
 
 def _wait_until_ready(s3: S3, log: Path) -> None:

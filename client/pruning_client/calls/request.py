@@ -9,11 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
 from os import PathLike
+from pathlib import Path as FilePath
 from typing import Final, TypeAlias
 
 from pruning_client.checkpoints.file import Source
 from pruning_client.checkpoints.model_type import model_type_beside
-from pruning_client.checkpoints.opened import open_source
+from pruning_client.checkpoints.opened import Checkpoint
 from pruning_client.checkpoints.state_dict import StateDict, StateDictSource
 from pruning_client.errors import recipe_error
 from pruning_client.results.group_report import UNIT, WHOLE_UNITS
@@ -106,7 +107,7 @@ class PruneRequestSpec:
 
 
 def request_of(
-    source: StateDict | Path,
+    source: StateDict | Path | Checkpoint,
     rules: Rules,
     options: PruneOptions,
     importance_scores: StateDict | None = None,
@@ -116,13 +117,17 @@ def request_of(
 
     Raises: PruningError, OSError, TypeError, ValueError for what is not valid.
     """
-    model_type = model_type_beside(source) if isinstance(source, str | PathLike) else ""
-    return _request(_source(source, importance_scores, masks), rules, options, model_type)
+    if not isinstance(source, str | PathLike | Checkpoint):
+        return _request(StateDictSource(source, importance_scores, masks), rules, options, "")
+    if importance_scores or masks:
+        raise ValueError("a file brings its scores and masks along, as `w:scores` and `w:mask` beside `w`")
+    return request_of_file(source, rules, options)
 
 
-def request_of_file(source: Path, rules: Rules, options: PruneOptions) -> PruneRequestSpec:
+def request_of_file(source: Path | Checkpoint, rules: Rules, options: PruneOptions) -> PruneRequestSpec:
     """Return what is asked of a file, or of several behind one path. Raises: as `request_of`."""
-    return _request(open_source(source), rules, options, model_type_beside(source))
+    checkpoint = source if isinstance(source, Checkpoint) else Checkpoint(FilePath(source))
+    return _request(checkpoint.open(), rules, options, model_type_beside(checkpoint.path))
 
 
 def _request(source: Source, rules: Rules, options: PruneOptions, model_type: str) -> PruneRequestSpec:
@@ -182,14 +187,6 @@ def is_of_whole_units(rule: pb.Rule) -> bool:
     """Whether a rule is over units that can be removed as the file passes: experts, layers, rows of the vocabulary."""
     units = rule.granularity.units
     return units.map.startswith(WHOLE_UNITS) or any(UNIT in tie.tensor for group in units.groups for tie in group.ties)
-
-
-def _source(source: StateDict | Path, importance_scores: StateDict | None, masks: StateDict | None) -> Source:
-    if not isinstance(source, str | PathLike):
-        return StateDictSource(source, importance_scores, masks)
-    if importance_scores or masks:
-        raise ValueError("a file brings its scores and masks along, as `w:scores` and `w:mask` beside `w`")
-    return open_source(source)
 
 
 def rules_in(rules: Rules) -> list[pb.Rule]:

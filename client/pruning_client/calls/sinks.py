@@ -1,10 +1,10 @@
 """Where the bytes of a result go: into a file or several, into memory, or nowhere."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from os import PathLike
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from pruning_client.calls.exchange import Exchange, Progress, Watcher
 from pruning_client.checkpoints.atomic_file import replacing
@@ -23,9 +23,25 @@ class Sink(Protocol):
         """Append bytes."""
 
 
-def open_files(target: str | PathLike[str] | SplitFiles, exchange: Exchange) -> AbstractContextManager[Sink]:
+class Elsewhere(Protocol):
+    """A file that is not on the disk, to be written whole or not at all."""
+
+    def replacing(self, result_bytes: Callable[[], int | None]) -> AbstractContextManager[Sink]:
+        """Return its sink; the file is there if the block ends well. `result_bytes`: its size, once that is known."""
+
+
+Target: TypeAlias = str | PathLike[str] | SplitFiles | Elsewhere
+"""Where a result is written: a path, several files, or a file elsewhere."""
+
+
+def open_files(target: Target, exchange: Exchange) -> AbstractContextManager[Sink]:
     """Return the sink of a result's file, which is written whole or not at all, or of several files."""
-    return _open_split(target, exchange) if isinstance(target, SplitFiles) else replacing(target)
+    match target:
+        case SplitFiles():
+            return _open_split(target, exchange)
+        case str() | PathLike():
+            return replacing(target)
+    return target.replacing(lambda: exchange.progress.result_bytes)
 
 
 @contextmanager
@@ -105,13 +121,15 @@ class NoResultSink:
         raise ProtocolError(f"the server sent {len(data)} bytes of a result that was not asked for")
 
 
-def checking_free_space(target: str | PathLike[str] | SplitFiles, watcher: Watcher | None) -> Watcher:
+def checking_free_space(target: Target, watcher: Watcher | None) -> Watcher | None:
     """Return a watcher that ends a call whose result does not fit on the target's disk.
 
     It is called when the plan has come, and a large model is sent after that.
     Raises (the watcher): OSError.
     """
-    path = target.folder if isinstance(target, SplitFiles) else target
+    path = target.folder if isinstance(target, SplitFiles) and target.is_on_disk else target
+    if not isinstance(path, str | PathLike):
+        return watcher
     checked_attempt = 0
 
     def check(progress: Progress) -> None:

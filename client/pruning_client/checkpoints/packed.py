@@ -12,8 +12,9 @@ from types import MappingProxyType, ModuleType
 from typing import Final, Protocol
 
 from pruning_client.checkpoints.byte_ranges import ByteRanges, parts_within
-from pruning_client.checkpoints.file import FileSource, Part
+from pruning_client.checkpoints.file import FileSource
 from pruning_client.checkpoints.memory import allocate
+from pruning_client.checkpoints.readable import Part
 from pruning_client.errors import PruningError, layout_error
 from pruning_proto.limits import CHUNK_BYTES
 from pruning_proto.names import PACKED_KEY

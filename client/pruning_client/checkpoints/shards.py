@@ -11,6 +11,7 @@ from typing import Any, Final
 from pruning_client.checkpoints.byte_ranges import ByteRanges
 from pruning_client.checkpoints.file import FileSource, pieces_of_all
 from pruning_client.checkpoints.other_formats import READ_BYTES, description_of
+from pruning_client.checkpoints.readable import DISK, Files
 from pruning_client.errors import CheckpointError, layout_error
 from pruning_proto.reasons import Reason
 from pruning_proto.safetensors.header import LayoutError, build
@@ -41,10 +42,10 @@ class ShardsSource:
     names: Final = ()
     framework: Final = None
 
-    def __init__(self, path: str | PathLike[str]) -> None:
+    def __init__(self, path: str | PathLike[str], files: Files = DISK) -> None:
         self.path = fspath(path)
         file_of = self._read_index(Path(path))
-        self._shards = [FileSource(Path(path).parent / name) for name in sorted(set(file_of.values()))]
+        self._shards = [FileSource(Path(path).parent / name, files) for name in sorted(set(file_of.values()))]
         for shard in self._shards:
             shard.check_not_sharded()
         self._check_complete(file_of)
@@ -76,7 +77,7 @@ class ShardsSource:
 
     def _check_complete(self, file_of: Mapping[str, str]) -> None:
         """Refuse shards that do not contain what the index lists, each tensor once."""
-        shards = [(Path(shard.path).name, shard.layout) for shard in self._shards]
+        shards = [(shard.path.rpartition("/")[2], shard.layout) for shard in self._shards]
         actual = {entry.name: name for name, layout in shards for entry in layout.tensors}
         count = sum(len(shard.layout.tensors) for shard in self._shards)
         if count > len(actual):

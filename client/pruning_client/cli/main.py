@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from io import TextIOWrapper
 from typing import Final
 
-from pruning_client.cli import error_output, garbage
+from pruning_client.cli import error_output
 from pruning_client.cli.arguments import UsageError, help_text, parse
 from pruning_client.cli.warnings_text import warnings_text
 from pruning_client.errors import PruningError
+from pruning_client.local import garbage
 
 INTERRUPTED: Final = 130
 TERMINATED: Final = 143

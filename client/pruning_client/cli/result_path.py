@@ -64,12 +64,14 @@ class ResultPath:
 
 
 @contextmanager
-def result_path(options: Namespace) -> Iterator[ResultPath]:
+def result_path(options: Namespace, source: Path | None = None) -> Iterator[ResultPath]:
     """Return where to write; when the block ends well, what is there takes its final place.
+
+    `source`: what is read, where that is not the path that the options name.
 
     Raises: OSError if it exists and may not be replaced. UsageError if standard output is no place for it.
     """
-    out, source = Path(options.out), Path(options.source)
+    out, source = Path(options.out), source or Path(options.source)
     if str(out) == STDOUT:
         yield from _piped(source)
     elif options.no_clobber and os.path.lexists(out):

@@ -74,6 +74,20 @@ def take_server_of_environment(options: Namespace) -> None:
         _check(servers, SERVER_VARIABLE)
 
 
+def check_opened_here(options: Namespace) -> None:
+    """Refuse URIs of object stores where a server is to prune. Raises: UsageError."""
+    take_server_of_environment(options)
+    uris = [
+        str(place) for place in (options.source, getattr(options, "out", None), options.statistics) if _is_uri(place)
+    ]
+    if uris and options.server is not None:
+        raise UsageError(f"{uris[0]}: object stores are opened by this process; leave out --server, or give a path")
+
+
+def _is_uri(place: object) -> bool:
+    return place is not None and not isinstance(place, Path)
+
+
 def check_local(options: Namespace) -> None:
     """Refuse options that have no meaning without --server. Raises: UsageError."""
     flags = [flag for name, flag in _FOR_SERVERS.items() if getattr(options, name)]

@@ -3,10 +3,10 @@
 from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Protocol
 
 from pruning_client.calls.exchange import Watcher
+from pruning_client.checkpoints.opened import Checkpoint
 from pruning_client.cli.server_options import check_local, connect, take_server_of_environment
 from pruning_client.huggingface.folder import FilePruner
 from pruning_client.results.capabilities import Capabilities
@@ -20,7 +20,7 @@ class Service(FilePruner, Protocol):
 
     def dry_run(
         self,
-        source: Path,
+        source: Checkpoint,
         rules: Recipe,
         *,
         statistics: Statistics | None = None,
@@ -30,7 +30,12 @@ class Service(FilePruner, Protocol):
         """Return the report of a run that writes nothing."""
 
     def scan(
-        self, source: Path, rules: Recipe, *, sparsities: Sequence[float] = (), statistics: Statistics | None = None
+        self,
+        source: Checkpoint,
+        rules: Recipe,
+        *,
+        sparsities: Sequence[float] = (),
+        statistics: Statistics | None = None,
     ) -> Report:
         """Return the predicted error of each selected tensor over sparsity."""
 
@@ -48,6 +53,6 @@ def open_service(options: Namespace) -> AbstractContextManager[Service]:
     if options.server is not None:
         return connect(options)
     check_local(options)
-    from pruning_client.cli.local_client import LocalClient  # noqa: PLC0415
+    from pruning_client.local.client import LocalClient  # noqa: PLC0415
 
     return LocalClient(timeout=options.timeout)

@@ -3,10 +3,10 @@
 import argparse
 from argparse import Namespace
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
-from pruning_client.checkpoints.opened import open_source
+from pruning_client.checkpoints.opened import Checkpoint
+from pruning_client.cli.places import Places, location
 from pruning_client.rules.automatic import AutomaticChoice, automatic_choice, automatic_units, suffixes_of
 from pruning_client.statistics.statistics import Statistics
 from pruning_proto.names import AUXILIARY
@@ -24,22 +24,24 @@ def add_statistics(group: argparse._ActionsContainer) -> None:
     """Add --statistics."""
     group.add_argument(
         "--statistics",
-        type=Path,
+        type=location,
         metavar="FILE",
         help="sums over the inputs of the layers: a file that pruning_client.torch.collect_statistics saved, or an "
         "imatrix of llama.cpp in GGUF",
     )
 
 
-def statistics_of(options: Namespace) -> Statistics | None:
+def statistics_of(options: Namespace, places: Places) -> Statistics | None:
     """Return the statistics that the options name. Raises: OSError, CheckpointError, ImportError."""
-    path: Path | None = options.statistics
-    if path is None:
+    if options.statistics is None:
         return None
-    return Statistics.from_imatrix(path) if path.suffix == _GGUF else Statistics.load(path)
+    file = places.source(options.statistics)
+    if file.path.suffix == _GGUF:
+        return Statistics.from_imatrix(places.on_disk(file))
+    return Statistics.load(file.path, files=file.files)
 
 
-def choose_method(options: Namespace, weights: Path, statistics: Statistics | None) -> AutomaticChoice | None:
+def choose_method(options: Namespace, weights: Checkpoint, statistics: Statistics | None) -> AutomaticChoice | None:
     """Put the method that `--method auto` stands for, and its arguments, into the options; None: another is given.
 
     Where coupled channels are ranked and no --score is given, the statistics choose it, also without `auto`.
@@ -47,7 +49,7 @@ def choose_method(options: Namespace, weights: Path, statistics: Statistics | No
     is_auto, is_of_channels = options.method == AUTO, options.map is not None and options.map not in _NUMBERED
     if not is_auto and not (is_of_channels and _has_default_score(options)):
         return None
-    names = (entry.name for entry in open_source(weights).layout.tensors)
+    names = (entry.name for entry in weights.open().layout.tensors)
     suffixes = suffixes_of(statistics) | {suffix for name in names for suffix in AUXILIARY if name.endswith(suffix)}
     if is_of_channels:
         choice = automatic_units(suffixes)

@@ -21,9 +21,9 @@ from pruning_client.calls.request import (
     request_of_file,
 )
 from pruning_client.calls.sent_statistics import explaining_missing, with_all_statistics, with_used_statistics
-from pruning_client.calls.sinks import MemorySink, NoResultSink, Sink, checking_free_space, open_files
+from pruning_client.calls.sinks import MemorySink, NoResultSink, Sink, Target, checking_free_space, open_files
 from pruning_client.calls.unused_statistics import check_used
-from pruning_client.checkpoints.split import SplitFiles
+from pruning_client.checkpoints.opened import Checkpoint
 from pruning_client.checkpoints.state_dict import StateDict
 from pruning_client.clients.base import ClientBase, PruneCall, SinkT, ValueT
 from pruning_client.errors import PruningError, closed_error
@@ -95,7 +95,7 @@ class Client(ClientBase):
 
     def prune(
         self,
-        source: StateDict | Path,
+        source: StateDict | Path | Checkpoint,
         rules: Rules,
         *,
         output: Output = "pruned",
@@ -128,8 +128,8 @@ class Client(ClientBase):
 
     def prune_file(
         self,
-        source: Path,
-        target: Path | SplitFiles,
+        source: Path | Checkpoint,
+        target: Target,
         rules: Rules,
         *,
         output: Output = "pruned",
@@ -155,7 +155,7 @@ class Client(ClientBase):
 
     def dry_run(
         self,
-        source: StateDict | Path,
+        source: StateDict | Path | Checkpoint,
         rules: Rules,
         *,
         seed: int | None = None,
@@ -174,7 +174,7 @@ class Client(ClientBase):
 
     def plan(
         self,
-        source: StateDict | Path,
+        source: StateDict | Path | Checkpoint,
         rules: Rules,
         *,
         seed: int | None = None,
@@ -194,7 +194,7 @@ class Client(ClientBase):
 
     def scan(
         self,
-        source: StateDict | Path,
+        source: StateDict | Path | Checkpoint,
         rules: Rules,
         *,
         sparsities: Sequence[float] = (),

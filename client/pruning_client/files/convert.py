@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from pruning_client.checkpoints.atomic_file import replacing
-from pruning_client.checkpoints.file import check_regular
 from pruning_client.checkpoints.other_formats import READ_BYTES, description_of, is_torch_saved
+from pruning_client.checkpoints.readable import check_regular
 from pruning_client.checkpoints.state_dict import StateDictSource
 from pruning_client.errors import CheckpointError
 from pruning_client.frameworks.base import framework_of, torch_framework

@@ -11,8 +11,9 @@ from os import PathLike
 from typing import Any, TypeAlias
 
 from pruning_client.checkpoints.atomic_file import Replacement, replacing
-from pruning_client.checkpoints.file import FileSource, Part
+from pruning_client.checkpoints.file import FileSource
 from pruning_client.checkpoints.packed import PackedSource, chunks_of, codec
+from pruning_client.checkpoints.readable import Part
 from pruning_client.errors import CheckpointError, layout_error
 from pruning_proto.packed import format as packed_format
 from pruning_proto.packed.format import Content, Packable, Piece, Stored

@@ -7,7 +7,7 @@ sentence-transformers, are copied: they share no tensor name with the model.
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Final
 
 from pruning_client.checkpoints.file import FileSource
 from pruning_client.checkpoints.pipeline import components_of
+from pruning_client.checkpoints.readable import DISK, Files
 from pruning_client.checkpoints.shards import is_index
 from pruning_client.errors import PruningError
 
@@ -49,24 +50,24 @@ def is_never_copied(name: str) -> bool:
     return any(fnmatch(name, pattern) for pattern in _NEVER)
 
 
-def left_out(source: Path, weights: Path, *, has_removed: bool) -> frozenset[Path]:
+def left_out(source: Path, weights: Path, *, has_removed: bool, files: Files = DISK) -> frozenset[Path]:
     """Return the files and folders that are not copied.
 
     `weights` is what `folder.weights_of` returns. `has_removed`: its tensors get smaller, so that adapters no
-    longer fit them.
+    longer fit them. `files` has the bytes of weights.
     """
-    return frozenset(_left_out(source, weights, has_removed=has_removed))
+    return frozenset(_left_out(source, weights, files, has_removed=has_removed))
 
 
-def described(source: Path, weights: Path, *, has_removed: bool) -> list[str]:
+def described(source: Path, weights: Path, *, has_removed: bool, files: Files = DISK) -> list[str]:
     """Return what is left out besides the pruned weights, as paths in the folder, in order; folders end with /."""
     own = _files_of(weights)
-    found = [path for path in left_out(source, weights, has_removed=has_removed) if path not in own]
+    found = [path for path in left_out(source, weights, has_removed=has_removed, files=files) if path not in own]
     paths = [f"{path.relative_to(source).as_posix()}{'/' * path.is_dir()}" for path in found if not _any(path, _NEVER)]
     return sorted(paths)
 
 
-def _left_out(source: Path, weights: Path, *, has_removed: bool) -> Iterator[Path]:
+def _left_out(source: Path, weights: Path, bytes_of: Files, *, has_removed: bool) -> Iterator[Path]:
     models = [each.weights for each in components_of(weights)]
     homes = {source, *(path.parent for path in models)}
     names: frozenset[str] | None = None
@@ -79,8 +80,8 @@ def _left_out(source: Path, weights: Path, *, has_removed: bool) -> Iterator[Pat
         for path in (here / name for name in files):
             is_copy = _is_copy(path, is_beside=here in homes, has_removed=has_removed)
             if not is_copy and here not in homes and path.suffix == ".safetensors":
-                names = frozenset[str]().union(*map(_names_in, models)) if names is None else names
-                is_copy = bool(names & _names_in(path))
+                names = _names_in(models, bytes_of) if names is None else names
+                is_copy = bool(names & _names_in([path], bytes_of))
             if is_copy:
                 yield path
 
@@ -104,13 +105,16 @@ def _files_of(weights: Path) -> frozenset[Path]:
     return frozenset((*models, *shards))
 
 
-def _names_in(path: Path) -> frozenset[str]:
-    """Return the names of the tensors of a file or an index; none if it cannot be read."""
-    if is_index(path):
-        return frozenset(_weight_map(path))
-    with suppress(PruningError, OSError):
-        return frozenset(entry.name for entry in FileSource(path).layout.tensors)
-    return frozenset()
+def _names_in(paths: Iterable[Path], files: Files) -> frozenset[str]:
+    """Return the names of the tensors of files and indices; none of those that cannot be read."""
+    names: set[str] = set()
+    for path in paths:
+        if is_index(path):
+            names.update(_weight_map(path))
+            continue
+        with suppress(PruningError, OSError):
+            names.update(entry.name for entry in FileSource(path, files).layout.tensors)
+    return frozenset(names)
 
 
 def _weight_map(index: Path) -> dict[str, str]:

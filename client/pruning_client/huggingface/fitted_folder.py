@@ -4,19 +4,18 @@ What the plan already says is done, or refused, before any weights are read; the
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pruning_client.checkpoints.atomic_file import replacing
-from pruning_client.checkpoints.weight_files import weights_in
 from pruning_client.errors import ProtocolError
 from pruning_client.huggingface.config_fields import CONFIG
 from pruning_client.huggingface.config_json import updated_config, with_named_fields
 from pruning_client.huggingface.experts.widths import expert_width_warnings
 from pruning_client.huggingface.map_editors import vocabularies
-from pruning_client.huggingface.result_check import check_result, shapes_of
+from pruning_client.huggingface.result_check import check_result
 from pruning_client.huggingface.transformers_check import Shapes, TransformersCheck
 from pruning_client.huggingface.vocabulary.folder_files import TokenizerTrim, edit_files
 from pruning_client.results.group_report import GroupReport
@@ -29,12 +28,14 @@ from pruning_proto.v1 import pruning_pb2 as pb
 class FittedFolder:
     """The copy `folder` of a model's folder `source`, whose weights a recipe makes smaller.
 
-    `shapes`: of the source's tensors; `config`: its config.json. The methods are called in their order.
+    `shapes`: of the source's tensors; `shapes_after`: returns those of the result's, once they are written; `config`:
+    the source's config.json. The methods are called in their order.
     """
 
     source: Path
     folder: Path
     shapes: Shapes
+    shapes_after: Callable[[], Shapes]
     config: Mapping[str, Any]
     recipe: pb.Recipe
     tokenizer: TokenizerTrim | None = None
@@ -64,8 +65,8 @@ class FittedFolder:
         Raises: MismatchError if config.json cannot express what is left. OSError.
         """
         config = updated_config(self.config, report.groups, self.recipe)
-        shapes = shapes_of(weights) if (weights := weights_in(self.folder)) else {}
-        warnings = check_result((self.config, self.shapes), (config, shapes), report.groups, transformers)
+        after = (config, self.shapes_after())
+        warnings = check_result((self.config, self.shapes), after, report.groups, transformers)
         self.cut_vocabularies(report.groups)
         text = json.dumps(config, indent=2, ensure_ascii=False)
         with replacing(self.folder / CONFIG) as file:

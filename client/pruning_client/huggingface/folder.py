@@ -5,6 +5,7 @@
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from errno import ENOENT
 from functools import partial
 from os import PathLike
@@ -13,7 +14,10 @@ from typing import Any, Final, Protocol
 
 from pruning_client.calls.exchange import Watcher
 from pruning_client.calls.request import Rules, is_known_before_data, recipe_of
+from pruning_client.calls.sinks import Target
+from pruning_client.checkpoints.opened import Checkpoint
 from pruning_client.checkpoints.pipeline import PIPELINE, Component, components_of, is_pipeline
+from pruning_client.checkpoints.readable import DISK, Files
 from pruning_client.checkpoints.split import SplitFiles
 from pruning_client.checkpoints.weight_files import WeightNames, weights_in
 from pruning_client.errors import MismatchError, recipe_error
@@ -26,11 +30,11 @@ from pruning_client.huggingface.config_json import (
     with_own_widths,
 )
 from pruning_client.huggingface.copied_files import described, is_never_copied, left_out
-from pruning_client.huggingface.copied_folder import check_links, copy_folder
+from pruning_client.huggingface.copied_folder import check_links
 from pruning_client.huggingface.experts.limits import with_expert_limits
 from pruning_client.huggingface.experts.tested import is_tested
 from pruning_client.huggingface.fitted_folder import FittedFolder
-from pruning_client.huggingface.new_folder import check_new, new_folder
+from pruning_client.huggingface.places import DiskFolder, DiskResult, ResultFolder, SourceFolder
 from pruning_client.huggingface.quantization import check_blocks, check_not_quantized
 from pruning_client.huggingface.result_check import shapes_of
 from pruning_client.huggingface.result_files import ResultFiles
@@ -55,8 +59,8 @@ class FilePruner(Protocol):
 
     def prune_file(  # noqa: PLR0913 - one keyword for each option of a call
         self,
-        source: str | PathLike[str],
-        target: str | PathLike[str] | SplitFiles,
+        source: str | PathLike[str] | Checkpoint,
+        target: Target,
         rules: Rules,
         *,
         output: Output = "pruned",
@@ -71,7 +75,7 @@ class FilePruner(Protocol):
 
     def plan(
         self,
-        source: str | PathLike[str],
+        source: str | PathLike[str] | Checkpoint,
         rules: Rules,
         *,
         seed: int | None = None,
@@ -155,10 +159,52 @@ def prune_folder(  # noqa: PLR0913 - one keyword for each option, as of `Client.
     and is not installed.
     """
     _check_output(output)
-    weights, recipe = weights_of(source), completed_recipe(source, rules, seed)
-    check_links(Path(source))
+    return prune_model(
+        client,
+        DiskFolder(Path(source)),
+        DiskResult(Path(target)),
+        FolderOptions(
+            recipe=completed_recipe(source, rules, seed),
+            output=output,
+            statistics=statistics,
+            digests=digests,
+            max_shard_bytes=max_shard_bytes,
+            tokenizer=tokenizer,
+            check_with_transformers=check_with_transformers,
+            timeout=timeout,
+        ),
+        progress,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderOptions:
+    """How a model's folder is pruned, as `prune_folder` takes it. `recipe` is complete: see `completed_recipe`."""
+
+    recipe: pb.Recipe
+    output: Output
+    statistics: Statistics | str | PathLike[str] | None = None
+    digests: bool = False
+    max_shard_bytes: int | None = None
+    tokenizer: TokenizerTrim | None = None
+    check_with_transformers: bool = False
+    timeout: float | None = None
+
+
+def prune_model(
+    client: FilePruner,
+    source: SourceFolder,
+    result: ResultFolder,
+    options: FolderOptions,
+    progress: Watcher | None = None,
+) -> Report:
+    """Prune a Hugging Face model's folder into a new one, wherever the two are. Raises: as `prune_folder`."""
+    _check_output(options.output)
+    recipe, is_removed = options.recipe, options.output == "removed"
+    weights = weights_of(source.path)
+    check_links(source.path)
     components = components_of(weights)
-    if output == "removed":
+    if is_removed:
         _check_one_model(weights, components)
         check_groups_counted(recipe)
     configs = [read_config(path) for each in components if (path := each.weights.with_name(CONFIG)).is_file()]
@@ -166,46 +212,54 @@ def prune_folder(  # noqa: PLR0913 - one keyword for each option, as of `Client.
         check_head_dims(config, recipe)
         check_not_quantized(config, recipe)
         check_blocks(config)
-    check_new(target)
-    shapes = shapes_of(weights)
-    files = ResultFiles(Path(source), components, max_shard_bytes)
+    result.check_new()
+    checkpoint, statistics = Checkpoint(weights, source.files), options.statistics
+    shapes = shapes_of(weights, source.files)
+    files = ResultFiles(source.path, components, options.max_shard_bytes)
     call = partial(
         client.prune_file,
-        weights,
+        checkpoint,
         rules=recipe,
-        output=output,
+        output=options.output,
         statistics=statistics,
-        digests=digests,
+        digests=options.digests,
         progress=progress,
-        timeout=timeout,
+        timeout=options.timeout,
     )
-    with new_folder(Path(target)) as folder:
-        copy = partial(_copy_others, Path(source), folder, weights, output)
-        prune = partial(_write_weights, files, folder, call)
-        if output != "removed":
+    with result.made() as folder:
+        copy = partial(_copy_others, source, folder, weights, has_removed=is_removed)
+        prune = partial(_write_weights, files, folder, result, call)
+        if not is_removed:
             copy()
             return prune()
         fitted = FittedFolder(
-            source=Path(source), folder=folder, shapes=shapes, config=configs[0], recipe=recipe, tokenizer=tokenizer
+            source=source.path,
+            folder=folder,
+            shapes=shapes,
+            shapes_after=partial(result.shapes, folder),
+            config=configs[0],
+            recipe=recipe,
+            tokenizer=options.tokenizer,
         )
-        need = _need(configs[0], recipe, check_with_transformers=check_with_transformers)
+        need = _need(configs[0], recipe, check_with_transformers=options.check_with_transformers)
         with TransformersCheck(configs[0], need) as transformers:
-            planned = _planned(partial(client.plan, weights, recipe, statistics=statistics, timeout=timeout), recipe)
+            plan = partial(client.plan, checkpoint, recipe, statistics=statistics, timeout=options.timeout)
+            planned = _planned(plan, recipe)
             fitted.check(planned)
             copy()
             fitted.cut_vocabularies(planned)
             return fitted.finish(prune(), transformers)
 
 
-def _copy_others(source: Path, folder: Path, weights: Path, output: Output) -> None:
+def _copy_others(source: SourceFolder, folder: Path, weights: Path, *, has_removed: bool) -> None:
     """Copy all files of a model's folder but its weights. Raises: OSError."""
-    out = left_out(source, weights, has_removed=output == "removed")
-    copy_folder(source, folder, lambda path: path in out or is_never_copied(path.name))
+    out = left_out(source.path, weights, has_removed=has_removed, files=source.files)
+    source.copy(folder, lambda path: path in out or is_never_copied(path.name))
 
 
-def _write_weights(files: ResultFiles, folder: Path, prune: Callable[..., Report]) -> Report:
-    """Write the pruned weights into the new folder, with their indices. Raises: what `prune` raises."""
-    target = files.target(folder)
+def _write_weights(files: ResultFiles, folder: Path, result: ResultFolder, prune: Callable[..., Report]) -> Report:
+    """Write the pruned weights, and their indices into the new folder. Raises: what `prune` raises."""
+    target = result.weights(folder, files)
     report = prune(target=target)
     if isinstance(target, SplitFiles):
         files.write_indices(folder, target.contents)
@@ -246,8 +300,8 @@ def _check_output(output: str) -> None:
         raise recipe_error(Reason.INVALID_RECIPE, "output", description)
 
 
-def not_copied(source: str | PathLike[str], output: Output) -> list[str]:
+def not_copied(source: str | PathLike[str], output: Output, files: Files = DISK) -> list[str]:
     """Return what `prune_folder` leaves out besides the weights, because it holds them unpruned; as paths in it."""
     weights = weights_of(source)
     check_links(Path(source))
-    return described(Path(source), weights, has_removed=output == "removed")
+    return described(Path(source), weights, has_removed=output == "removed", files=files)

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from pruning_client.calls.renumbered import Renumbering
 from pruning_client.checkpoints.opened import open_source
+from pruning_client.checkpoints.readable import DISK, Files
 from pruning_client.errors import MismatchError
 from pruning_client.huggingface.config_fields import CONFIG, name_of
 from pruning_client.huggingface.experts.widths import GROUPED_MM, is_of_grouped_mm
@@ -79,9 +80,9 @@ def _added_head_dims(before: Mapping[str, Any], after: Mapping[str, Any]) -> Ite
             )
 
 
-def shapes_of(weights: Path) -> Shapes:
+def shapes_of(weights: Path, files: Files = DISK) -> Shapes:
     """Return the shape of each tensor of a file, or of the shards of an index. Raises: OSError, CheckpointError."""
-    return {entry.name: entry.shape for entry in open_source(weights).layout.tensors}
+    return {entry.name: entry.shape for entry in open_source(weights, files).layout.tensors}
 
 
 def _as_in_result(group: GroupReport, renumbering: Renumbering) -> GroupReport:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pruning_client.checkpoints.pipeline import Component
 from pruning_client.checkpoints.shards import is_index, read_index
-from pruning_client.checkpoints.split import Place, SplitFiles, shards_by_size, write_index
+from pruning_client.checkpoints.split import Place, shards_by_size, write_index
 from pruning_client.checkpoints.weight_files import WeightNames, names_of
 from pruning_proto.names import ORIG
 from pruning_proto.safetensors.header import Layout, TensorEntry
@@ -25,12 +25,13 @@ class ResultFiles:
     components: Sequence[Component]
     max_shard_bytes: int | None = None
 
-    def target(self, folder: Path) -> Path | SplitFiles:
-        """Return what the result is to be written to: one file if its bytes are that file's, else several."""
+    @property
+    def only_file(self) -> str | None:
+        """The file, as a path in the folder, if its bytes are the result's; None if there are several, or may be."""
         (first, *others) = self.components
         if others or first.name or is_index(first.weights) or self.max_shard_bytes is not None:
-            return SplitFiles(folder, self._places)
-        return folder / first.weights.relative_to(self.source)
+            return None
+        return first.weights.relative_to(self.source).as_posix()
 
     def write_indices(self, folder: Path, contents: Mapping[str, Sequence[TensorEntry]]) -> None:
         """Write the index of each component in several files. Raises: OSError."""
@@ -44,7 +45,8 @@ class ResultFiles:
             if files:
                 write_index(folder / parent, names, files, _index_metadata(component))
 
-    def _places(self, layout: Layout, original: Mapping[str, str]) -> dict[str, Place]:
+    def places(self, layout: Layout, original: Mapping[str, str]) -> dict[str, Place]:
+        """Return the place of each tensor of a result: see `split.Places`."""
         return {
             name: place for each in self.components for name, place in self._places_of(each, layout, original).items()
         }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from pruning_client.checkpoints.atomic_file import replacing
 from pruning_client.checkpoints.file import FileSource
+from pruning_client.checkpoints.readable import DISK, Files
 from pruning_client.errors import CheckpointError, layout_error
 from pruning_client.statistics.names import UNIT_STATISTICS, Kind
 from pruning_client.statistics.tensor import StatisticsTensor
@@ -49,9 +50,9 @@ def save(statistics: "StatisticsValue", path: str | PathLike[str]) -> None:
                 file.write(piece)
 
 
-def load(path: str | PathLike[str]) -> dict[str, Any]:
+def load(path: str | PathLike[str], files: Files = DISK) -> dict[str, Any]:
     """Return the fields of the `Statistics` in a file. Raises: as `Statistics.load`."""
-    source = FileSource(path)
+    source = FileSource(path, files)
     about = _about(source)
     names = [entry.name for entry in source.layout.tensors]
     _check_names(source.path, (*names, *about["aliases"], *about["aliases"].values()))

@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Final
 
-from pruning_client.checkpoints.file import check_regular
+from pruning_client.checkpoints.readable import check_regular
 
 _MAGIC: Final = b"GGUF"
 

@@ -3,6 +3,7 @@
 from os import PathLike
 from typing import Self
 
+from pruning_client.checkpoints.readable import DISK, Files
 from pruning_client.statistics.value import StatisticsValue
 
 
@@ -36,14 +37,14 @@ class Statistics(StatisticsValue):
         save(self, path)
 
     @classmethod
-    def load(cls, path: str | PathLike[str]) -> Self:
-        """Return the statistics in a file; tensors are read when they are needed.
+    def load(cls, path: str | PathLike[str], *, files: Files = DISK) -> Self:
+        """Return the statistics in a file; tensors are read when they are needed. `files` has its bytes.
 
         Raises: OSError. CheckpointError if the file is not one that `save` wrote.
         """
         from pruning_client.statistics.file import load  # noqa: PLC0415 - only those who read one
 
-        return cls(**load(path))
+        return cls(**load(path, files))
 
     @classmethod
     def from_imatrix(cls, path: str | PathLike[str], *, prefix: str = "model.") -> Self:

@@ -162,8 +162,7 @@ class LocalStore:
             descriptor = os.open(Path("/") / uri.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
                 self._check_inside(uri, descriptor)
-                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                    raise StoreError(uri, "is not a regular file")
+                _check_regular(uri, os.fstat(descriptor).st_mode)
                 if version is not None and _version(descriptor) != version:
                     raise _changed(uri)
                 yield descriptor
@@ -209,6 +208,14 @@ class LocalStore:
         path = _path_of(descriptor)
         if path != self._root and not path.startswith(f"{self._root.rstrip('/')}/"):
             raise AccessDeniedError(uri, "leads out of the folder that may be opened, through a link")
+
+
+def _check_regular(uri: StoreUri, mode: int) -> None:
+    """Refuse what is no object: a folder, as object stores do, and what cannot be read twice. Raises: StoreError."""
+    if stat.S_ISDIR(mode):
+        raise ObjectMissingError(uri, "is a folder, and not an object")
+    if not stat.S_ISREG(mode):
+        raise StoreError(uri, "is not a regular file")
 
 
 def _path_of(descriptor: int) -> str:

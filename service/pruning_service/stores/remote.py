@@ -25,7 +25,7 @@ from pruning_service.stores.errors import (
 from pruning_service.stores.reading import read_ahead, requests_for
 from pruning_service.stores.remote_errors import translated
 from pruning_service.stores.remote_writing import RemoteWriter
-from pruning_service.stores.retrying import retried
+from pruning_service.stores.retrying import pause_after, retried
 from pruning_service.stores.store import ByteRange, Data, StoredObject
 from pruning_service.stores.traffic import Traffic
 from pruning_service.stores.uris import StoreUri
@@ -36,11 +36,12 @@ _SMALL_BYTES: Final = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """A bucket, and what all who use it share. `executor` fetches; `read_ahead_bytes` of it at a time per reader."""
+    """A bucket, and what all who use it share. `executor` fetches, up to `read_ahead_bytes` for each reader."""
 
     bucket: Any
     executor: Executor
     read_ahead_bytes: int
+    attempts: int
     traffic: Traffic
 
 
@@ -61,11 +62,29 @@ class RemoteStore:
         """Yield all objects below a key, or all."""
         place = self.uri.child(prefix) if prefix else self.uri
         skipped = len(self.uri.path) + 1 if self.uri.path else 0
-        self._count("requests")
-        with translated(place):
-            for chunk in obstore.list(self._bucket, place.path or None):
-                for meta in chunk:
-                    yield StoredObject(meta["path"][skipped:], meta["size"], _version(meta))
+        for meta in self._listed(place):
+            yield StoredObject(meta["path"][skipped:], meta["size"], _version(meta))
+
+    def _listed(self, place: StoreUri) -> Iterator[Any]:
+        """Yield what the library has of each object; after a failure the list goes on where it was."""
+        last, failures = None, 0
+        while True:
+            self._count("requests")
+            pages = iter(obstore.list(self._bucket, place.path or None, offset=last))
+            try:
+                while True:
+                    with translated(place):
+                        page = next(pages, None)
+                    if page is None:
+                        return
+                    yield from page
+                    last, failures = page[-1]["path"] if page else last, 0
+            except StoreUnavailableError:
+                failures += 1
+                if failures >= self._remote.attempts:
+                    raise
+                self._count("retries")
+                pause_after(failures)
 
     def read(self, found: StoredObject, ranges: Sequence[ByteRange]) -> Iterator[memoryview]:
         """Yield the bytes of ranges of an object."""
@@ -176,7 +195,7 @@ class RemoteStore:
             with translated(uri):
                 return ask(uri.path)
 
-        return retried(attempt, partial(self._count, "retries"))
+        return retried(attempt, self._remote.attempts, partial(self._count, "retries"))
 
     def _count(self, kind: Any, count: int = 1) -> None:
         self._remote.traffic.add(self.uri.scheme, kind, count)

@@ -24,13 +24,14 @@ class StoreSettings:
 
     `endpoint`: of the S3 protocol, such as `http://127.0.0.1:8333`; empty: that of the process's environment
     (`AWS_ENDPOINT_URL`), or AWS's own. `allowed`: what may be opened; None: everything, for a process that works for
-    its own user. `read_ahead_bytes`: of each reader.
+    its own user. `read_ahead_bytes`: of each reader. `attempts`: of one request.
     """
 
     endpoint: str = ""
     allowed: AllowedStores | None = None
     read_ahead_bytes: int = 32 * MIB
     connections: int = 8
+    attempts: int = 8
 
     @classmethod
     def of_environment(cls, environment: Mapping[str, str]) -> Self:
@@ -77,7 +78,10 @@ class Stores:
         with self._lock:
             if self._executor is None:
                 self._executor = ThreadPoolExecutor(self.settings.connections, "prune-fetch")
-            remote = Remote(self._bucket(uri), self._executor, self.settings.read_ahead_bytes, self.traffic)
+            settings = self.settings
+            remote = Remote(
+                self._bucket(uri), self._executor, settings.read_ahead_bytes, settings.attempts, self.traffic
+            )
         return RemoteStore(uri, remote)
 
     def open_object(self, uri: StoreUri) -> tuple[Store, str]:

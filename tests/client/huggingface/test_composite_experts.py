@@ -9,9 +9,9 @@ import torch
 import transformers
 
 from pruning_client import rules
-from pruning_client.cli.local_client import LocalClient
 from pruning_client.huggingface.config_json import read_config
 from pruning_client.huggingface.folder import prune_folder
+from pruning_client.local.client import LocalClient
 from tests.client.huggingface.tiny_experts import EXPERTS, logits, logits_without
 
 REMOVED, DROPPED = (1, 4), 1

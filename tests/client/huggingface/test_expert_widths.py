@@ -8,9 +8,9 @@ import torch
 import transformers
 
 from pruning_client import rules
-from pruning_client.cli.local_client import LocalClient
 from pruning_client.errors import MismatchError
 from pruning_client.huggingface.folder import prune_folder
+from pruning_client.local.client import LocalClient
 from tests.client.huggingface.tiny_experts import logits
 
 

@@ -1,37 +1,5 @@
-"""One S3 server for all tests of a process, and the two kinds of stores that every test of them is run on."""
+"""Stores to test with."""
 
-import secrets
-from collections.abc import Iterator
-from pathlib import Path
+from tests.stores import s3, s3_stores, store
 
-import pytest
-
-from pruning_service.stores.store import Store
-from pruning_service.stores.stores import Stores, StoreSettings
-from pruning_service.stores.uris import StoreUri
-from tests.seaweed import BUCKET, S3, running_s3
-
-
-@pytest.fixture(scope="session")
-def s3() -> Iterator[S3]:
-    with running_s3() as running:
-        yield running
-
-
-@pytest.fixture
-def s3_stores(s3: S3, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stores]:
-    for name, text in s3.environment.items():
-        monkeypatch.setenv(name, text)
-    with Stores(StoreSettings(endpoint=s3.endpoint)) as stores:
-        yield stores
-
-
-@pytest.fixture(params=["file", pytest.param("s3", marks=pytest.mark.integration)])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """Return an empty store of each kind."""
-    if request.param == "s3":
-        stores = request.getfixturevalue("s3_stores")
-        yield stores.open(StoreUri.parse(f"s3://{BUCKET}/{secrets.token_hex(8)}"))
-        return
-    with Stores() as stores:
-        yield stores.open(StoreUri.parse(f"file://{tmp_path}/store"))
+__all__ = ["s3", "s3_stores", "store"]

@@ -81,9 +81,10 @@ def test_folder_and_pipe_are_no_objects(store: Store, root: Path) -> None:
     import os  # noqa: PLC0415
 
     os.mkfifo(root / "pipe")
-    for key in ("model", "pipe"):
-        with pytest.raises(StoreError, match="not a regular file"):
-            store.find(key)
+    with pytest.raises(ObjectMissingError, match="is a folder"):
+        store.find("model")
+    with pytest.raises(StoreError, match="not a regular file"):
+        store.find("pipe")
 
 
 def test_file_in_the_way_of_a_folder(store: Store) -> None:

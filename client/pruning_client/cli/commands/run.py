@@ -5,14 +5,13 @@ import re
 import sys
 from argparse import ArgumentParser, Namespace
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
 from pruning_client.calls.exchange import Watcher
 from pruning_client.calls.request import is_random, recipe_of
 from pruning_client.checkpoints.atomic_file import replacing
-from pruning_client.checkpoints.opened import open_source
 from pruning_client.cli.answer import Answer
 from pruning_client.cli.arguments import UsageError, add_canonical_zero, add_quiet, add_top
 from pruning_client.cli.commands.option_names import naming_options, naming_options_in
@@ -22,22 +21,23 @@ from pruning_client.cli.commands.surgery_options import (
     removes_whole_units,
     surgery_warnings,
 )
-from pruning_client.cli.inspection.html_option import PageWriter, add_html, page_writer
+from pruning_client.cli.inspection.html_option import PageWriter, add_html, check_paths, page_writer
+from pruning_client.cli.places import Places, Source, location
 from pruning_client.cli.report_text import packed_lines, plan_text, report_text
-from pruning_client.cli.result_path import STDOUT, add_overwriting, may_replace_folder, result_path
+from pruning_client.cli.result_path import STDOUT, add_overwriting, may_replace_folder
+from pruning_client.cli.result_place import ResultPlace, result_place
 from pruning_client.cli.rule_options import add_rule_options, option_warnings
-from pruning_client.cli.server_options import add_server_options
+from pruning_client.cli.server_options import add_server_options, check_opened_here
 from pruning_client.cli.service import Service, open_service
 from pruning_client.cli.statistics_option import choose_method, statistics_of
 from pruning_client.cli.tables import printable, terminal_width
 from pruning_client.errors import PruningError
 from pruning_client.huggingface.folder import (
     FOLDER_OUTPUTS,
+    FolderOptions,
     completed_recipe,
-    is_folder,
     not_copied,
-    prune_folder,
-    weights_of,
+    prune_model,
 )
 from pruning_client.huggingface.new_folder import check_new
 from pruning_client.huggingface.vocabulary.folder_files import TokenizerTrim
@@ -52,17 +52,18 @@ def add_options(parser: ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
         "source",
-        type=Path,
+        type=location,
         metavar="IN.safetensors",
         help="or the folder of a Hugging Face model or of a diffusers pipeline; its result is a folder that "
-        "from_pretrained loads",
+        "from_pretrained loads. Either may be in an object store: s3://BUCKET/KEY, gs://, az://",
     )
     parser.add_argument(
         "-o",
         dest="out",
-        type=Path,
+        type=location,
         metavar="OUT.safetensors",
-        help="the result; a file may be IN itself, a folder must not exist; -: standard output",
+        help="the result; a file may be IN itself, a folder must not exist, nor anything in an object store; "
+        "-: standard output",
     )
     parser.add_argument(
         "--output",
@@ -122,7 +123,7 @@ def run(options: Namespace) -> Answer:
     """Prune, plan or dry-run. Raises: PruningError, OSError, UsageError, ImportError."""
     if options.report is None:
         return _run_with_warnings(options)
-    if options.out is not None and options.report.resolve() == options.out.resolve():
+    if isinstance(options.out, Path) and options.report.resolve() == options.out.resolve():
         raise UsageError("--report and -o name the same file; give the report another name")
     with replacing(options.report) as report:  # refused before the work if it cannot be written
         answer = _run_with_warnings(options)
@@ -143,39 +144,98 @@ def _run_with_warnings(options: Namespace) -> Answer:
 
 
 def _run(options: Namespace) -> Answer:
-    statistics = statistics_of(options)
-    choice = choose_method(options, _weights(options), statistics)
+    check_opened_here(options)
+    check_paths(options)
+    with Places() as places:
+        return _run_at(places, places.source(options.source), options)
+
+
+def _run_at(places: Places, source: Source, options: Namespace) -> Answer:
+    statistics = statistics_of(options, places)
+    choice = choose_method(options, source.weights, statistics)
     recipe = recipe_of(all_rules_of(options), options.seed)
     if options.output is None:
         options.output = "removed" if removes_whole_units(recipe) else "pruned"
-    _check_out(options)
-    _check_source(options)
-    if is_folder(options.source):
-        recipe = completed_recipe(options.source, recipe)
+    _check_out(source, options)
+    _check_source(source, options)
+    if source.is_folder:
+        recipe = completed_recipe(source.path, recipe)
     with open_service(options) as service, page_writer(options) as page:
-        answer = _answer(service, recipe, options, statistics, page).with_warnings(surgery_warnings(options))
+        run = _Run(service, places, source, recipe, statistics, options, page)
+        answer = run.answer().with_warnings(surgery_warnings(options))
     return answer if choice is None else answer.beginning_with(choice.summary, {"auto": choice.summary})
 
 
-def _answer(
-    service: Service, recipe: Recipe, options: Namespace, statistics: Statistics | None, page: PageWriter
-) -> Answer:
-    if options.plan:
-        plan = service.plan(_weights(options), recipe, statistics=statistics)
-        text = plan_text(plan, terminal_width(), options.top)
-        return Answer(_asked(recipe, options) | plan.to_dict(), text, plan.warnings)
-    with _progress(options) as progress:
-        if not options.dry_run:
-            return _prune(service, recipe, options, statistics, progress, page)
-        report = service.dry_run(
-            _weights(options), recipe, statistics=statistics, digests=options.digests, progress=progress
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A command whose options were found valid."""
+
+    service: Service
+    places: Places
+    source: Source
+    recipe: Recipe
+    statistics: Statistics | None
+    options: Namespace
+    page: PageWriter
+
+    def answer(self) -> Answer:
+        """Prune, plan or dry-run."""
+        recipe, options = self.recipe, self.options
+        if options.plan:
+            plan = self.service.plan(self.source.weights, recipe, statistics=self.statistics)
+            text = plan_text(plan, terminal_width(), options.top)
+            return Answer(_asked(recipe, options) | plan.to_dict(), text, plan.warnings)
+        with _progress(options) as progress:
+            if not options.dry_run:
+                return self._prune(progress)
+            report = self.service.dry_run(
+                self.source.weights, recipe, statistics=self.statistics, digests=options.digests, progress=progress
+            )
+            self.page.write(report, recipe_content(recipe), None)
+            lines = _lines(report, recipe, options)
+            return Answer(_asked(recipe, options) | report.to_dict(), "\n".join(lines), report.warnings)
+
+    def _prune(self, progress: Watcher | None) -> Answer:
+        source, options = self.source, self.options
+        left_out = not_copied(source.path, options.output, source.files) if source.is_folder else []
+        with result_place(options, source, self.places) as out:
+            report = self._folder(out, progress) if source.is_folder else self._file(out, progress)
+            self.page.write(report, recipe_content(self.recipe), out.path.path)
+        lines = _lines(report, self.recipe, options)
+        if left_out:
+            lines.append(printable(f"not copied, because it would not be pruned: {', '.join(left_out)}"))
+        fields = {"not_copied": list(left_out)} if source.is_folder else {}
+        answer = out.path.answer(_asked(self.recipe, options) | report.to_dict() | fields, "\n".join(lines))
+        return replace(answer, warnings=report.warnings)
+
+    def _folder(self, out: ResultPlace, progress: Watcher | None) -> Report:
+        options = self.options
+        how = FolderOptions(
+            recipe=self.recipe,
+            output=options.output,
+            statistics=self.statistics,
+            digests=options.digests,
+            max_shard_bytes=options.max_shard_size,
+            tokenizer=TokenizerTrim(options.verify_text) if options.tokenizer else None,
+            check_with_transformers=options.check_with_transformers,
         )
-        page.write(report, recipe_content(recipe), None)
-        lines = _lines(report, recipe, options)
-        return Answer(_asked(recipe, options) | report.to_dict(), "\n".join(lines), report.warnings)
+        return prune_model(self.service, self.source.folder, out.folder, how, progress)
+
+    def _file(self, out: ResultPlace, progress: Watcher | None) -> Report:
+        options = self.options
+        return self.service.prune_file(
+            self.source.weights,
+            out.file,
+            self.recipe,
+            output=options.output,
+            statistics=self.statistics,
+            digests=options.digests,
+            canonical_zero=options.canonical_zero,
+            progress=progress,
+        )
 
 
-def _check_out(options: Namespace) -> None:
+def _check_out(source: Source, options: Namespace) -> None:
     dry = "--plan" if options.plan else "--dry-run" if options.dry_run else None
     if dry is None and options.out is None:
         raise UsageError("-o OUT.safetensors is required; or, to write nothing, --plan or --dry-run")
@@ -183,13 +243,13 @@ def _check_out(options: Namespace) -> None:
         raise UsageError(f"{dry} writes nothing; leave out -o")
     if options.plan and options.digests:
         raise UsageError("--plan reads no weights; leave out --digests")
-    if options.max_shard_size is not None and not is_folder(options.source):
+    if options.max_shard_size is not None and not source.is_folder:
         raise UsageError("--max-shard-size is for the folder of a model; a file's result is one file")
     if options.verify_text is not None and not options.tokenizer:
         raise UsageError("--verify-text is for --tokenizer; give that too, or leave it out")
-    if options.tokenizer and not is_folder(options.source):
+    if options.tokenizer and not source.is_folder:
         raise UsageError("--tokenizer is for the folder of a model, which has one; leave it out")
-    if options.check_with_transformers and (options.output != "removed" or not is_folder(options.source)):
+    if options.check_with_transformers and (options.output != "removed" or not source.is_folder):
         raise UsageError("--check-with-transformers is for a folder's result of --output removed; leave it out")
     if options.canonical_zero and (dry is not None or options.output != "packed"):
         raise UsageError("--canonical-zero is for --output packed; give that too, or leave it out")
@@ -208,60 +268,15 @@ def _size(text: str) -> int:
     return count
 
 
-def _check_source(options: Namespace) -> None:
+def _check_source(source: Source, options: Namespace) -> None:
     """Refuse an invalid source or an existing target before a server is asked."""
-    if not is_folder(options.source):
-        open_source(options.source)
+    if not source.is_folder:
+        source.weights.open()
         return
     if options.output not in FOLDER_OUTPUTS:
         raise UsageError(f"the result of a folder can be loaded: --output {' or '.join(FOLDER_OUTPUTS)}")
-    if options.out is not None and str(options.out) != STDOUT and not may_replace_folder(options):
+    if isinstance(options.out, Path) and str(options.out) != STDOUT and not may_replace_folder(options):
         check_new(options.out)
-
-
-def _weights(options: Namespace) -> Path:
-    """Return the file to prune; of a folder, its weights."""
-    source: Path = options.source
-    return weights_of(source) if is_folder(source) else source
-
-
-def _prune(  # noqa: PLR0913, PLR0917 - what a run has, once
-    service: Service,
-    recipe: Recipe,
-    options: Namespace,
-    statistics: Statistics | None,
-    progress: Watcher | None,
-    page: PageWriter,
-) -> Answer:
-    left_out = not_copied(options.source, options.output) if is_folder(options.source) else []
-    common = {
-        "output": options.output,
-        "statistics": statistics,
-        "digests": options.digests,
-        "progress": progress,
-    }
-    with result_path(options) as out:
-        if is_folder(options.source):
-            report = prune_folder(
-                service,
-                options.source,
-                out.path,
-                recipe,
-                max_shard_bytes=options.max_shard_size,
-                tokenizer=TokenizerTrim(options.verify_text) if options.tokenizer else None,
-                check_with_transformers=options.check_with_transformers,
-                **common,
-            )
-        else:
-            zero = options.canonical_zero
-            report = service.prune_file(options.source, out.path, recipe, canonical_zero=zero, **common)
-        page.write(report, recipe_content(recipe), out.path)
-    lines = _lines(report, recipe, options)
-    if left_out:
-        lines.append(printable(f"not copied, because it would not be pruned: {', '.join(left_out)}"))
-    fields = {"not_copied": list(left_out)} if is_folder(options.source) else {}
-    answer = out.answer(_asked(recipe, options) | report.to_dict() | fields, "\n".join(lines))
-    return replace(answer, warnings=report.warnings)
 
 
 def _asked(recipe: Recipe, options: Namespace) -> dict[str, Any]:

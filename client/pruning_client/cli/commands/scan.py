@@ -2,26 +2,31 @@
 
 import argparse
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 
 from pruning_client.calls.request import recipe_of
-from pruning_client.checkpoints.opened import open_source
 from pruning_client.cli.answer import Answer
 from pruning_client.cli.arguments import add_json, add_top, part
 from pruning_client.cli.commands.option_names import naming_options, naming_options_in
+from pruning_client.cli.places import Places, Source, location
 from pruning_client.cli.rule_options import add_rule_options, rules_of, takes_amount
 from pruning_client.cli.scan_text import scan_text
-from pruning_client.cli.server_options import add_server_options
+from pruning_client.cli.server_options import add_server_options, check_opened_here
 from pruning_client.cli.service import open_service
 from pruning_client.cli.statistics_option import choose_method, statistics_of
 from pruning_client.cli.tables import terminal_width
-from pruning_client.huggingface.folder import completed_recipe, is_folder, weights_of
+from pruning_client.huggingface.folder import completed_recipe
 from pruning_client.rules import recipe_content
+from pruning_client.statistics.statistics import Statistics
 
 
 def add_options(parser: ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("source", type=Path, metavar="IN.safetensors", help="or the folder of a Hugging Face model")
+    parser.add_argument(
+        "source",
+        type=location,
+        metavar="IN.safetensors",
+        help="or the folder of a Hugging Face model; either may be in an object store, such as s3://BUCKET/KEY",
+    )
     parser.add_argument(
         "--sparsities",
         type=_sparsities,
@@ -43,13 +48,18 @@ def run(options: Namespace) -> Answer:
 
 
 def _run(options: Namespace) -> Answer:
-    weights = weights_of(options.source) if is_folder(options.source) else options.source
-    statistics = statistics_of(options)
+    check_opened_here(options)
+    with Places() as places:
+        return _scan(places.source(options.source), statistics_of(options, places), options)
+
+
+def _scan(source: Source, statistics: Statistics | None, options: Namespace) -> Answer:
+    weights = source.weights
     choice = choose_method(options, weights, statistics)
     recipe = recipe_of(rules_of(_with_amount(options)), options.seed)
-    open_source(weights)  # refused before a server is asked
-    if is_folder(options.source):
-        recipe = completed_recipe(options.source, recipe)
+    weights.open()  # refused before a server is asked
+    if source.is_folder:
+        recipe = completed_recipe(source.path, recipe)
     with open_service(options) as service:
         report = service.scan(weights, recipe, sparsities=options.sparsities, statistics=statistics)
     value = {"source": str(options.source), "recipe": recipe_content(recipe), **report.to_dict()}

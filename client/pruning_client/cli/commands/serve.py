@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from pruning_client.cli.local_client import check_server_installed
+from pruning_client.local.client import check_server_installed
 
 
 def run(words: Sequence[str]) -> NoReturn:

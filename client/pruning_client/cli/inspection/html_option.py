@@ -29,6 +29,13 @@ def check_apart(option: str, path: Path | None, others: Mapping[str, Path | None
             raise UsageError(f"{option} and {name} name the same file; give the page another name")
 
 
+def check_paths(options: Namespace) -> None:
+    """Refuse a page of a run on URIs, which it would have to read once more. Raises: UsageError."""
+    uris = [place for place in (options.source, options.out) if place is not None and not isinstance(place, Path)]
+    if options.html is not None and uris:
+        raise UsageError(f"--html is for paths; it would read {uris[0]} once more: leave it out, or give a path")
+
+
 class PageWriter:
     """Writes the page of a run, if one was asked for."""
 

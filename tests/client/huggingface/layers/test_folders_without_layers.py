@@ -9,9 +9,9 @@ import transformers
 from torch import nn
 
 from pruning_client import rules
-from pruning_client.cli.local_client import LocalClient
 from pruning_client.errors import MismatchError
 from pruning_client.huggingface.folder import prune_folder
+from pruning_client.local.client import LocalClient
 from pruning_client.torch.collection.block_influence import stacks_of
 from pruning_client.torch.collection.disk_names import DiskNames
 

@@ -8,8 +8,8 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from pruning_client import rules
-from pruning_client.cli.local_client import LocalClient
 from pruning_client.huggingface.folder import prune_folder
+from pruning_client.local.client import LocalClient
 
 LAYERS = 3
 SIZES: dict[str, Any] = {

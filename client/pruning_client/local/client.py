@@ -1,4 +1,4 @@
-"""The service without --server: its own pipeline, in this process. The only module here that imports `pruning_service`.
+"""A client without a server: the service's own pipeline, in this process.
 
 A local run has the verbs of `Client`, the errors of a server and its settings (`PRUNING_*`), and no network: bytes go
 from the file through the engine into the result. Nothing is left to clean up but the unfinished result, which
@@ -18,9 +18,9 @@ from typing import Final
 from pruning_client.calls.background_writer import BackgroundWriter
 from pruning_client.calls.exchange import Exchange, Watcher
 from pruning_client.calls.outcome import Outcome
-from pruning_client.cli import garbage
 from pruning_client.clients.sync import Client
 from pruning_client.errors import DeadlineError, InternalError, PruningError, UnavailableError
+from pruning_client.local import garbage
 from pruning_client.transport.retry import Attempts
 from pruning_proto.framing import Data
 from pruning_proto.v1 import pruning_pb2 as pb

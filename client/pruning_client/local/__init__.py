@@ -1,0 +1,1 @@
+"""The service in this process: calls without a server, on the packages of the extra `local`."""
