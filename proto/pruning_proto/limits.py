@@ -55,6 +55,9 @@ MODEL_TYPE_BYTES: Final = 256
 OPTIONS_BYTES: Final = 2 * MIB
 """Bytes of the options. Groups written by hand for a model of 100 layers take about 100 KiB."""
 
+JOB_REQUEST_BYTES: Final = OPTIONS_BYTES + 64 * 1024
+"""Bytes of the request of a job: its options, three URIs and labels."""
+
 METADATA_KEYS: Final = 100_000
 """Keys in a file's metadata; of a million, each copy would keep all other threads waiting for 30 ms."""
 

@@ -101,6 +101,10 @@ SERVICE: Final = "pruning.v1.PruningService"
 
 PRUNE_PATH: Final = f"/{SERVICE}/Prune"
 
+PRUNE_CHECKPOINT_PATH: Final = f"/{SERVICE}/PruneCheckpoint"
+
+OPERATIONS: Final = "google.longrunning.Operations"
+
 GET_CAPABILITIES_PATH: Final = f"/{SERVICE}/GetCapabilities"
 
 REQUEST_ID_KEY: Final = "x-request-id"

@@ -17,9 +17,10 @@ _SERVERS_ONLY: Final = (
     *("PRUNING_TLS_", "PRUNING_TOKEN_FILE", "PRUNING_ALLOW_PLAINTEXT"),
     "PRUNING_SPOOL_",
     "PRUNING_STORE",
+    *("PRUNING_MAX_JOBS", "PRUNING_JOB_", "PRUNING_LEASE_"),
 )
-"""What the variables of ports, their protection, spool files and stores begin with. A local run has no port and has the
-file; its stores are those of its user."""
+"""What the variables of ports, their protection, spool files, stores and jobs begin with. A local run has no port
+and has the file; its stores are those of its user."""
 
 _MAX_TENSORS: Final = HEADER_BYTES_CEILING // 50
 """More than a header of the format's largest size can hold: no entry takes less than 50 bytes. The limits of a server

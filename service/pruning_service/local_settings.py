@@ -49,6 +49,11 @@ def default_memory_bytes() -> int:
     return usable_memory_bytes() // 2
 
 
+def default_job_memory_bytes() -> int:
+    """Return a quarter of what the process may use."""
+    return usable_memory_bytes() // 4
+
+
 @dataclass(frozen=True, kw_only=True)  # without slots, so that `LocalSettings.max_calls` is the default
 class LocalSettings:
     """The device and the limits of a run; `docs/settings.md` describes each."""

@@ -6,13 +6,15 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
+from itertools import starmap
 from typing import Final
 
 import grpc
+from google.longrunning import operations_proto_pb2 as lro
 
 from pruning_engine.kernels.compiled.library import get_kernels
 from pruning_engine.runtime.threads import set_threads
-from pruning_proto.names import SERVICE
+from pruning_proto.names import OPERATIONS, SERVICE
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.auth.callers import Callers
@@ -20,6 +22,7 @@ from pruning_service.auth.tls import server_tls
 from pruning_service.calls.capabilities import capabilities
 from pruning_service.calls.prune_call import CallResources
 from pruning_service.deadlines import FAILURE_GRACE_SECONDS
+from pruning_service.job_service import JobService, job_service
 from pruning_service.listen import bind, options
 from pruning_service.observability import serving_status
 from pruning_service.observability.health import health_served
@@ -37,6 +40,7 @@ from pruning_service.resources.spool import SpoolDirectory
 from pruning_service.rpc.authentication import AuthInterceptor
 from pruning_service.rpc.concurrency_limit import ConcurrencyLimiter
 from pruning_service.rpc.first_message import FirstMessageLimits
+from pruning_service.rpc.jobs_servicer import JobsServicer
 from pruning_service.rpc.reflection import enable_reflection
 from pruning_service.rpc.rejections import Rejector
 from pruning_service.rpc.servicer import PruningServicer, StreamLimits
@@ -47,6 +51,9 @@ from pruning_service.streams.tensor_reader import HeaderLimits
 
 DISTRIBUTION: Final = "pruning-service"
 
+
+_OPERATIONS: Final = lro.DESCRIPTOR.services_by_name.values()
+"""google.longrunning.Operations, of which every method is served."""
 
 _SPOOL_HINT: Final = "; most global ones do, too, if the server has a folder for spool files (PRUNING_SPOOL_DIR)"
 
@@ -73,7 +80,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     resources = _resources(settings)
     faults = resources.faults
     metrics = _metrics(resources)
-    servicer = _servicer(settings, resources, metrics)
+    jobs = job_service(settings, metrics.jobs)
+    jobs_servicer = _jobs_servicer(jobs, metrics)
+    servicer = _servicer(settings, resources, metrics, jobs)
     metrics.in_flight.set_function(lambda: len(servicer.running))
     metrics.secrets_stale.labels("tokens").set_function(callers.is_stale)
     if tls is not None:
@@ -82,14 +91,17 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     serving_metrics = metrics_served(settings.metrics_listen, metrics.registry)
     with (
         contextlib.closing(resources.worker),
+        contextlib.closing(jobs_servicer),
         traced(settings.traces, resources.version) as traces,
         serving_metrics as metrics_address,
     ):
-        server = _server(settings, servicer, callers, metrics, traces)
+        server = _server(settings, servicer, jobs_servicer, _Around(callers, metrics, traces))
         async with health_served(server, SERVICE, settings.health_listen) as health_port:
             address = bind(server, settings, tls)
             await server.start()
             health_port.turn_on()
+            if jobs is not None:
+                jobs.start()
             try:
                 calls = servicer.running
                 collecting = collect_between_calls(lambda: sum(served.call.tensors for served in calls))
@@ -97,35 +109,61 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
                     yield Running(address, metrics_address, health_port.address, faults.lost)
             finally:
                 health_port.turn_off()
-                await _drain(server, servicer, faults, 0.0 if faults.lost.is_set() else settings.drain_seconds)
+                jobs_servicer.drain()
+                drain_seconds = 0.0 if faults.lost.is_set() else settings.drain_seconds
+                stopping = [] if jobs is None else [jobs.stop()]  # at once, so that others take over
+                await asyncio.gather(_drain(server, servicer, faults, drain_seconds), *stopping)
+
+
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """What is around the servicers: who may call, and what is recorded."""
+
+    callers: Callers
+    metrics: Metrics
+    traces: Traces | None
+
+
+def _jobs_servicer(jobs: JobService | None, metrics: Metrics) -> JobsServicer:
+    if jobs is None:
+        return JobsServicer(None, lambda: None, metrics)
+    metrics.jobs.running.set_function(lambda: jobs.supervisor.running)
+    return JobsServicer(jobs.catalog, jobs.supervisor.kick, metrics)
 
 
 def _server(
-    settings: Settings, servicer: PruningServicer, callers: Callers, metrics: Metrics, traces: Traces | None
+    settings: Settings, servicer: PruningServicer, jobs_servicer: JobsServicer, around: _Around
 ) -> grpc.aio.Server:
     """Return the main server. Its interceptors from outside in: a call sends its message in time, is counted, has
     small messages, is authenticated, and has a place."""
-    rejector = Rejector(metrics)
+    metrics, rejector = around.metrics, Rejector(around.metrics)
     interceptors = (
         FirstMessageLimits(serving_status.SERVICE_NAME),
-        MetricsInterceptor(metrics, pb.DESCRIPTOR.services_by_name.values(), traces),
+        MetricsInterceptor(metrics, [*pb.DESCRIPTOR.services_by_name.values(), *_OPERATIONS], around.traces),
         SmallMessages(),
-        AuthInterceptor(callers, rejector),
+        AuthInterceptor(around.callers, rejector),
         ConcurrencyLimiter(settings.max_calls, servicer.running, rejector),
     )
     server = grpc.aio.server(interceptors=interceptors, options=options(settings))
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, servicer.handlers()),))
-    enable_reflection(server, (SERVICE, serving_status.SERVICE_NAME))
+    handlers = {
+        SERVICE: servicer.handlers() | jobs_servicer.handlers(),
+        OPERATIONS: jobs_servicer.operations_handlers(),
+    }
+    server.add_generic_rpc_handlers(tuple(starmap(grpc.method_handlers_generic_handler, handlers.items())))
+    enable_reflection(server, (SERVICE, OPERATIONS, serving_status.SERVICE_NAME))
     return server
 
 
-def _servicer(settings: Settings, resources: CallResources, metrics: Metrics) -> PruningServicer:
+def _servicer(
+    settings: Settings, resources: CallResources, metrics: Metrics, jobs: JobService | None
+) -> PruningServicer:
     stream_limits = StreamLimits(
         idle_seconds=settings.idle_seconds,
         min_bytes_per_second=settings.min_bytes_per_second,
         backlog_bytes=settings.backlog_bytes,
     )
-    offered = partial(capabilities, resources.version, resources.worker.device, settings.local)
+    described = None if jobs is None else jobs.capabilities()
+    offered = partial(capabilities, resources.version, resources.worker.device, settings.local, described)
     return PruningServicer(resources, stream_limits, metrics, offered)
 
 

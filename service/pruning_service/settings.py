@@ -14,7 +14,14 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from pruning_proto import limits
 from pruning_proto.names import SERVER_VARIABLE
 from pruning_service.addresses import NOWHERE, is_local
-from pruning_service.local_settings import PREFIX, LocalSettings, SettingsError, default_memory_bytes, default_threads
+from pruning_service.local_settings import (
+    PREFIX,
+    LocalSettings,
+    SettingsError,
+    default_job_memory_bytes,
+    default_memory_bytes,
+    default_threads,
+)
 from pruning_service.setting_fields import (
     INT32,
     INT64,
@@ -153,6 +160,35 @@ class Settings(BaseSettings):
         "server. Its token is in `RAY_AUTH_TOKEN`, or in the file `RAY_AUTH_TOKEN_PATH`. None: each job starts Ray on "
         "its own machine, and ends it.",
         Words(kind="host:port or ray://host:port", unit="address"),
+    )
+    max_jobs: int = whole(
+        1,
+        "The most jobs that this server carries out at once, each in a process of its own; more wait, or go to other "
+        "servers of the same stores. 0: it creates jobs and answers for them, and others carry them out. Without "
+        "`PRUNING_STORES` there are no jobs.",
+        "jobs",
+        least=0,
+        most=64,
+    )
+    job_memory_bytes: int = whole(
+        Computed(default_job_memory_bytes, "a quarter of what the process may use"),
+        "The most memory for the model of one job, which its process holds, beside `PRUNING_MEMORY_BYTES` of the "
+        "server itself.",
+        "bytes",
+        most=INT64,
+    )
+    lease_seconds: float = seconds(
+        30.0,
+        "How long a job stays with a server that is not heard of any more, before another one takes it over; its "
+        "process renews this four times as often. All servers of one store may have different ones.",
+        least=0.5,
+    )
+    job_attempts: int = whole(
+        5,
+        "How many attempts of a job in a row may end without having finished any part of it, before it fails "
+        "(`JOB_ATTEMPTS_EXHAUSTED`).",
+        "attempts",
+        most=INT32,
     )
     header_bytes: int = setting(
         LocalSettings.header_bytes,

@@ -66,8 +66,10 @@ TABLES: Final[Mapping[str, Table]] = {
         local_environment="settings local_settings",
         options="settings setting_fields",
         probe="addresses local_settings",
+        status_details="status",
         resources="status local_settings",
         messages="status",
+        jobs="messages status status_details stores",
         auth="status settings local_settings",
         observability="addresses local_settings",
         streams="resources messages status deadlines",
@@ -75,9 +77,10 @@ TABLES: Final[Mapping[str, Table]] = {
         calls="outputs streams resources messages status deadlines local_settings",
         parts="calls streams resources messages status local_settings",
         local="calls streams resources messages status local_settings local_environment",
-        rpc="calls streams auth observability messages status deadlines",
+        rpc="jobs calls streams auth observability messages status status_details stores deadlines",
+        job_service="jobs settings local_settings stores",
         listen="auth settings addresses local_settings",
-        server="listen rpc calls streams auth observability resources status settings deadlines",
+        server="job_service listen rpc calls streams auth observability resources status settings deadlines",
         __main__="startup server observability resources settings options local_settings",
     ),
     "pruning_client": _table(
@@ -101,7 +104,7 @@ TABLES: Final[Mapping[str, Table]] = {
         stored="huggingface calls results checkpoints errors",
         numpy="checkpoints frameworks",
         torch="calls results statistics recipes checkpoints frameworks errors",
-        jobs="errors",
+        jobs="stored local huggingface clients transport calls results statistics errors",
         cli="local stored huggingface tokenizers clients transport calls results pages models files statistics "
         "checkpoints rules errors",
         __main__="cli",
@@ -115,7 +118,9 @@ MOST_FILES: Final = 20
 """Python files in one folder."""
 
 LIBRARIES: Final[Mapping[str, frozenset[str]]] = {
-    "pruning_service": frozenset({"pruning_service", "pruning_client.local.client", "pruning_client.stored"}),
+    "pruning_service": frozenset(
+        {"pruning_service", "pruning_client.local.client", "pruning_client.stored", "pruning_client.jobs"}
+    ),
     "pruning_engine": frozenset({"pruning_engine", "pruning_service"}),
     "torch": frozenset(
         {

@@ -59,7 +59,7 @@ def test_name_ends_in_the_unit_of_the_row(name: str) -> None:
     assert unit is None or name.removesuffix("_total").endswith(f"_{unit}")
 
 
-@pytest.mark.parametrize("label", ["stage", "outcome", "scope", "granularity"])
+@pytest.mark.parametrize("label", ["stage", "outcome", "scope", "granularity", "state", "step", "scheme", "direction"])
 def test_values_of_a_label_are_told(label: str) -> None:
     documented = re.search(rf"`{label}`: ([^.]+)\.", DOCUMENT)
     assert documented

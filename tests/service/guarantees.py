@@ -58,7 +58,8 @@ GUARANTEES: Final[Mapping[str, tuple[str, ...]]] = {
         "tests/service/auth/test_tls.py::test_broken_files_leave_the_old_in_use_and_are_told_once",
         "tests/service/auth/test_tls.py::test_files_that_do_not_fit_are_refused_by_name",
     ),
-    "If tokens are configured, every call except health checks needs one: `Prune`, `GetCapabilities` and reflection.": (
+    "If tokens are configured, every call except health checks needs one: `Prune`, `GetCapabilities`, jobs, "
+    "operations and reflection.": (
         "tests/service/rpc/test_authentication.py::test_caller_without_one_is_refused_whatever_it_asks",
         "tests/service/rpc/test_authentication.py::test_reflection_wants_a_token_too",
         "tests/service/rpc/test_authentication.py::test_health_is_open_to_everybody",
@@ -230,6 +231,34 @@ GUARANTEES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "Refusals are counted by reason and logged, one line per call.": (
         "tests/service/rpc/test_authentication.py::test_refusal_is_one_line_in_the_log_and_counted",
+    ),
+    "A job reads and writes only below the places of `PRUNING_STORES`, and only those that its caller may name. "
+    "No way of writing a URI leads out of them: dots, links, encodings, other hosts, other schemes, the state of "
+    "other jobs.": (
+        "tests/service/rpc/test_jobs.py::test_a_forbidden_place_is_refused",
+        "tests/service/rpc/test_jobs.py::test_callers_have_their_own_places",
+        "tests/service/jobs/test_requests.py",
+    ),
+    "A caller sees, cancels and deletes only jobs whose targets it may open. Others do not exist for it.": (
+        "tests/service/rpc/test_jobs.py::test_callers_see_only_jobs_whose_targets_they_may_open",
+        "tests/service/rpc/test_jobs.py::test_each_method_needs_a_token",
+    ),
+    "The request of a job is refused by the path of what is wrong, also if any part of it is unknown, before "
+    "anything is opened.": ("tests/service/jobs/test_requests.py::test_a_fault_is_refused_by_its_path",),
+    "A job never writes over what it finds at its target, and two jobs never write to one.": (
+        "tests/system/test_jobs.py::test_what_is_at_the_target_stays",
+        "tests/service/jobs/test_targets.py",
+    ),
+    "After the death of any process of a job, at any moment and any number of times, the job ends with the bytes "
+    "of an undisturbed one, or with a reason and without a result.": (
+        "tests/system/test_jobs.py::test_the_death_of_a_worker_changes_nothing",
+        "tests/system/test_jobs.py::test_the_death_of_a_server_changes_nothing",
+        "tests/system/test_campaigns.py::test_processes_of_jobs_may_be_killed",
+    ),
+    "Of many processes that could carry out a job, one does. It stops before another can begin, whatever their "
+    "clocks say.": (
+        "tests/service/jobs/test_leases.py",
+        "tests/system/test_jobs.py::test_two_servers_and_one_job",
     ),
 }
 """Files, with the function where single tests check a guarantee."""

@@ -8,8 +8,10 @@ from pruning_engine.errors import MismatchError
 from pruning_engine.errors import Reason as EngineReason
 from pruning_proto.reasons import TABLE, Reason, StatusCode
 from pruning_proto.safetensors.header import LayoutError
-from pruning_service.rpc.grpc_status import rpc_status
 from pruning_service.status import Refusal, Violation, failure, refusal_of
+from pruning_service.status_details import rpc_status
+
+ID = {"request_id": "id"}
 
 
 @pytest.mark.parametrize(
@@ -55,7 +57,7 @@ def test_the_status_has_googles_details() -> None:
     refusal = Refusal(
         reason=Reason.NO_ROOM, message="full", violations=(Violation("total_bytes", "less"),), retry_seconds=1.5
     )
-    status = rpc_status(refusal, "id")
+    status = rpc_status(refusal, ID)
     info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
 
     assert [packed.Unpack(kind) for packed, kind in zip(status.details, (info, bad, retry), strict=True)] == [True] * 3
@@ -69,7 +71,7 @@ def test_what_is_wrong_with_a_request_is_always_told_as_a_bad_request(reason: Re
     refusal = Refusal(reason=reason, message="what was wrong")
     bad = error_details_pb2.BadRequest()
 
-    assert rpc_status(refusal, "id").details[1].Unpack(bad)
+    assert rpc_status(refusal, ID).details[1].Unpack(bad)
     assert [violation.description for violation in bad.field_violations] == ["what was wrong"]
     assert [violation.description for violation in failure(refusal, "id").violations] == ["what was wrong"]
 
@@ -91,7 +93,7 @@ def test_a_fault_of_the_stream_names_the_part_of_the_request(reason: Reason, par
 
 def test_many_violations_are_capped_so_that_the_status_arrives() -> None:
     violations = tuple(Violation(f"recipe.rules[{index}].<field 9>", "x" * 60) for index in range(100))
-    status = rpc_status(Refusal(reason=Reason.UNSUPPORTED_FIELD, message="m" * 9999, violations=violations), "id")
+    status = rpc_status(Refusal(reason=Reason.UNSUPPORTED_FIELD, message="m" * 9999, violations=violations), ID)
     bad = error_details_pb2.BadRequest()
     assert status.details[1].Unpack(bad)
 
@@ -102,6 +104,6 @@ def test_many_violations_are_capped_so_that_the_status_arrives() -> None:
 
 def test_a_very_long_tensor_name_still_fits() -> None:
     name = "w" * 100_000
-    status = rpc_status(refusal_of(MismatchError(EngineReason.NAME_COLLISION, name, tensor=name), "id"), "id")
+    status = rpc_status(refusal_of(MismatchError(EngineReason.NAME_COLLISION, name, tensor=name), "id"), ID)
 
     assert status.ByteSize() < 6 * 1024

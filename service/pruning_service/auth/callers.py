@@ -16,6 +16,9 @@ NOBODY: Final = "-"
 caller: Final[ContextVar[str]] = ContextVar("caller", default=NOBODY)
 """The caller of the current call, for its line in the log."""
 
+caller_token: Final[ContextVar[str]] = ContextVar("caller_token", default="")
+"""The name of the current call's token alone; empty without one. It decides which stores may be opened."""
+
 _HEADER: Final = "authorization"
 _SCHEME: Final = "bearer"
 _REMEDY: Final = "send one that this server knows, as metadata `authorization: Bearer TOKEN` (token=..., --token-file)"

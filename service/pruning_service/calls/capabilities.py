@@ -17,8 +17,13 @@ from pruning_service.local_settings import LocalSettings
 _PACKAGES: Final = ("grpcio", "numpy", "protobuf", "safetensors", "torch")
 
 
-def capabilities(package_version: str, device: str, settings: LocalSettings) -> pb.GetCapabilitiesResponse:
-    """Return what is offered by this version on a device, within the limits of its settings."""
+def capabilities(
+    package_version: str, device: str, settings: LocalSettings, jobs: pb.JobCapabilities | None = None
+) -> pb.GetCapabilitiesResponse:
+    """Return what is offered by this version on a device, within the limits of its settings.
+
+    `jobs`: what is offered of them, if anything is.
+    """
     return pb.GetCapabilitiesResponse(
         version=package_version,
         methods=[*_built_in(), *_installed()],
@@ -31,6 +36,7 @@ def capabilities(package_version: str, device: str, settings: LocalSettings) -> 
             pb.Map(name=name, description=each.description, parameters=each.parameters) for name, each in MAPS.items()
         ],
         versions=dict(_versions()),
+        jobs=jobs,
     )
 
 

@@ -28,6 +28,7 @@ from prometheus_client.registry import Collector
 from pruning_engine.granularities.table import GRANULARITIES
 from pruning_engine.recipe import Scope
 from pruning_proto.reasons import Reason
+from pruning_service.observability.job_metrics import JobMetrics
 
 SECONDS: Final = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
@@ -60,6 +61,7 @@ class Metrics:
         self._declare_work()
         self._declare_capacity()
         self._declare_secrets()
+        self.jobs = JobMetrics(self.registry)
         self._create_known_series()
         Gauge(
             "pruning_build_info",

@@ -10,7 +10,7 @@ from typing import Any, Final
 import grpc
 
 from pruning_proto.names import PRUNE_PATH
-from pruning_service.auth.callers import Callers, caller, name_of
+from pruning_service.auth.callers import Callers, caller, caller_token, name_of
 from pruning_service.observability.serving_status import SERVICE_NAME
 from pruning_service.rpc.call_log import Context
 from pruning_service.rpc.rejections import Rejector
@@ -40,7 +40,9 @@ class AuthInterceptor(grpc.aio.ServerInterceptor):
             token_name = self._callers.by_token(handler_call_details.invocation_metadata or ())
         except Refusal as refusal:
             return self._rejecting(handler, method, refusal)
-        return _naming(handler, token_name) if method == PRUNE_PATH else handler
+        if method == PRUNE_PATH:
+            return _naming(handler, token_name)
+        return handler if handler.unary_unary is None else _naming_unary(handler, token_name)
 
     def _rejecting(self, handler: Any, method: str, refusal: Refusal) -> Any:
         async def prune(_: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
@@ -71,3 +73,14 @@ def _naming(handler: Any, token_name: str | None) -> Any:
                 yield response
 
     return grpc.stream_stream_rpc_method_handler(prune, handler.request_deserializer, handler.response_serializer)
+
+
+def _naming_unary(handler: Any, token_name: str | None) -> Any:
+    """Return the handler of a call with one message each way that names its caller first."""
+
+    async def call(request: Any, context: Context) -> Any:
+        caller.set(name_of(token_name, context))
+        caller_token.set(token_name or "")
+        return await handler.unary_unary(request, context)
+
+    return grpc.unary_unary_rpc_method_handler(call, handler.request_deserializer, handler.response_serializer)

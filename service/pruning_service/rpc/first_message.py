@@ -16,7 +16,7 @@ import grpc
 from pruning_service.deadlines import FIRST_MESSAGE_SECONDS
 from pruning_service.rpc.reading_turns import ReadingTurns
 from pruning_service.rpc.received_messages import ReceivedMessages
-from pruning_service.rpc.small_messages import MOST_BYTES, MessageRefusedError, check_length
+from pruning_service.rpc.small_messages import LONGER, MOST_BYTES, MessageRefusedError, check_length
 
 WAITING_CALLS: Final = 64
 """The most calls that wait for their message; each may have 4 MiB of it in memory."""
@@ -70,37 +70,41 @@ class FirstMessageLimits(grpc.aio.ServerInterceptor):
             if handler.response_streaming
             else grpc.stream_unary_rpc_method_handler
         )
-        is_open = handler_call_details.method.startswith(self._open_path)
-        read = self._read_in_turn if is_open else self._read
-        return make(self._limited(behavior, read), None, handler.response_serializer)
+        method = handler_call_details.method
+        read = self._read_in_turn if method.startswith(self._open_path) else self._read
+        limited = self._limited(behavior, read, LONGER.get(method, MOST_BYTES))
+        return make(limited, None, handler.response_serializer)
 
     def _limited(
         self,
         behavior: Callable[[Any, Any], Awaitable[Any]],
-        read: Callable[[Any], Awaitable[bytes | None]],
+        read: Callable[[Any, int], Awaitable[bytes | None]],
+        most_bytes: int,
     ) -> Callable[[AsyncIterator[Any], Any], Any]:
         async def limited(_: AsyncIterator[Any], context: Any) -> Any:
-            return await behavior(await self._checked(await read(context), context), context)
+            message = await read(context, most_bytes)
+            return await behavior(await self._checked(message, most_bytes, context), context)
 
         return limited
 
-    async def _read(self, context: Any) -> bytes | None:
-        return await self._message(context, lambda reading: self._waiting.wait(reading, self._seconds))
+    async def _read(self, context: Any, most_bytes: int) -> bytes | None:
+        return await self._message(context, most_bytes, lambda reading: self._waiting.wait(reading, self._seconds))
 
-    async def _read_in_turn(self, context: Any) -> bytes | None:
+    async def _read_in_turn(self, context: Any, most_bytes: int) -> bytes | None:
         """Read a message that needs no token. What was not taken of it is dropped before the next call has its turn."""
         end = time.monotonic() + self._seconds
         async with self._turns.turn(context.peer(), self._seconds) as has_turn:
             if not has_turn:
                 await context.abort(grpc.StatusCode.UNAVAILABLE, _UNAVAILABLE)
-            return await self._message(context, lambda reading: self._turns.wait(reading, end))
+            return await self._message(context, most_bytes, lambda reading: self._turns.wait(reading, end))
 
     async def _message(
         self,
         context: Any,
+        most_bytes: int,
         wait: "Callable[[asyncio.Future[bytes | None]], Awaitable[bool]]",
     ) -> bytes | None:
-        reading = asyncio.ensure_future(_first(context))
+        reading = asyncio.ensure_future(_first(context, most_bytes))
         reading.add_done_callback(
             lambda done: done.cancelled() or done.exception()
         )  # retrieved, also when nobody waits
@@ -113,17 +117,17 @@ class FirstMessageLimits(grpc.aio.ServerInterceptor):
                 reading.cancel()  # only now: it would keep the call from ending with its status
         return reading.result()
 
-    async def _checked(self, message: bytes | None, context: Any) -> bytes | None:
+    async def _checked(self, message: bytes | None, most_bytes: int, context: Any) -> bytes | None:
         if message is None:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the call has no message")
         else:
-            await self._check_length(message, context)
+            await self._check_length(message, most_bytes, context)
         return message
 
     @staticmethod
-    async def _check_length(message: bytes, context: Any) -> None:
+    async def _check_length(message: bytes, most_bytes: int, context: Any) -> None:
         try:
-            check_length(message)
+            check_length(message, most_bytes)
         except MessageRefusedError as refused:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(refused))
 
@@ -134,8 +138,8 @@ class FirstMessageLimits(grpc.aio.ServerInterceptor):
         await context.abort(grpc.StatusCode.UNAVAILABLE, _UNAVAILABLE)
 
 
-async def _first(context: Any) -> bytes | None:
+async def _first(context: Any, most_bytes: int) -> bytes | None:
     """Return the first message of a call; of one that is too long, only so much that it is seen to be."""
     async for message in ReceivedMessages(context):
-        return message[: MOST_BYTES + 1]
+        return message[: most_bytes + 1]
     return None

@@ -6,15 +6,20 @@ gRPC would parse up to 4 MiB on the event loop, and log twenty lines for each me
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from types import MappingProxyType
 from typing import Any, Final
 
 import grpc
 from google.protobuf.message import DecodeError
 
-from pruning_proto.names import PRUNE_PATH
+from pruning_proto.limits import JOB_REQUEST_BYTES
+from pruning_proto.names import PRUNE_CHECKPOINT_PATH, PRUNE_PATH
 
 MOST_BYTES: Final = 4096
-"""The longest message; those of reflection, health and GetCapabilities have a few bytes."""
+"""The longest message; those of reflection, health, operations and GetCapabilities have a few bytes."""
+
+LONGER: Final = MappingProxyType({PRUNE_CHECKPOINT_PATH: JOB_REQUEST_BYTES})
+"""The longest message of methods that take longer ones: the request of a job has the options of a call."""
 
 
 class MessageRefusedError(Exception):
@@ -62,7 +67,7 @@ async def _parsed(requests: AsyncIterator[bytes], handler: Any) -> AsyncIterator
         yield message
 
 
-def check_length(raw: bytes) -> None:
+def check_length(raw: bytes, most_bytes: int = MOST_BYTES) -> None:
     """Raises: MessageRefusedError for a message that is too long."""
-    if len(raw) > MOST_BYTES:
-        raise MessageRefusedError(f"a message of the method has at most {MOST_BYTES:,} bytes")
+    if len(raw) > most_bytes:
+        raise MessageRefusedError(f"a message of the method has at most {most_bytes:,} bytes")

@@ -1,5 +1,6 @@
 """A file that is written whole or not at all, in a folder that is open."""
 
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -21,9 +22,19 @@ def is_unfinished(name: str) -> bool:
     return name.startswith(UNFINISHED[0]) and name.endswith(UNFINISHED[1])
 
 
+def is_unfinished_of(name: str, file: str) -> bool:
+    """Whether a name is that of a file that is being written, to be called `file`."""
+    return is_unfinished(name) and name.startswith(_beginning(file))
+
+
+def _beginning(file: str) -> str:
+    """Return what the name of a file begins with while it is written; not its own name, which may be of any length."""
+    return f"{UNFINISHED[0]}{hashlib.sha256(file.encode()).hexdigest()[:12]}-"
+
+
 def write_whole(parent: int, name: str, data: Data, *, is_new: bool = False) -> None:
     """Write a file at once. Raises: OSError; FileExistsError if it is to be new and is not."""
-    with _unfinished(parent) as (partial, descriptor):
+    with _unfinished(parent, name) as (partial, descriptor):
         _write(descriptor, data)
         os.fsync(descriptor)
         if is_new:
@@ -40,7 +51,7 @@ class LocalWriter:
     def __init__(self, parent: int, name: str) -> None:
         self._parent = parent
         self._name = name
-        self._context = _unfinished(parent)
+        self._context = _unfinished(parent, name)
         self.written_bytes = 0
 
     def __enter__(self) -> Self:
@@ -64,9 +75,9 @@ class LocalWriter:
 
 
 @contextmanager
-def _unfinished(parent: int) -> Iterator[tuple[str, int]]:
+def _unfinished(parent: int, file: str) -> Iterator[tuple[str, int]]:
     """Make a file under a name of its own, and remove it in the end if it still has that name."""
-    name = f"{UNFINISHED[0]}{secrets.token_hex(8)}{UNFINISHED[1]}"
+    name = f"{_beginning(file)}{secrets.token_hex(8)}{UNFINISHED[1]}"
     descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=parent)
     try:
         yield name, descriptor
