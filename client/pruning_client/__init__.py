@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from pruning_client import errors, rules
     from pruning_client.calls.exchange import Progress
     from pruning_client.clients.aio import AsyncClient
+    from pruning_client.clients.aio_jobs import AsyncJob
+    from pruning_client.clients.jobs import Job
     from pruning_client.clients.sync import Client
     from pruning_client.errors import PruningError
     from pruning_client.files.pack import PackedFile, pack_file, unpack_file
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from pruning_client.masks.masks import Masks, load_masks
     from pruning_client.recipes.sparsity_schedule import PruningRound, PruningSchedule
     from pruning_client.results.capabilities import Capabilities
+    from pruning_client.results.job_status import JobStatus
     from pruning_client.results.model_totals import ModelTotals
     from pruning_client.results.model_warning import ModelWarning
     from pruning_client.results.plan import Plan, TensorPlan
@@ -30,9 +33,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncClient",
+    "AsyncJob",
     "Capabilities",
     "Client",
     "GroupReport",
+    "Job",
+    "JobStatus",
     "Masks",
     "ModelTotals",
     "ModelWarning",
@@ -60,9 +66,12 @@ _MODULES: Final = ("errors", "rules")
 
 _DEFINED_IN: Final = {
     "AsyncClient": "clients.aio",
+    "AsyncJob": "clients.aio_jobs",
     "Capabilities": "results.capabilities",
     "Client": "clients.sync",
     "GroupReport": "results.report",
+    "Job": "clients.jobs",
+    "JobStatus": "results.job_status",
     "Masks": "masks.masks",
     "ModelTotals": "results.model_totals",
     "ModelWarning": "results.model_warning",

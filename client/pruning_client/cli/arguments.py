@@ -63,6 +63,7 @@ _COMMANDS: Final = {
     "report": _Command("report", "write a page about one model, or two, for a browser; needs no server"),
     "recipe": _Command("recipe", "print the recipe of a rule's options as YAML, for `run --recipe`; needs no server"),
     "methods": _Command("methods", "print the methods, outputs and limits of a server"),
+    "jobs": _Command("jobs", "list, show, wait for, cancel and delete the jobs of a server"),
     "serve": _Command("serve", "run a server: prune serve --help"),
 }
 

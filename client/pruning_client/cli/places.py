@@ -32,12 +32,21 @@ def location(text: str) -> Location:
     """Return the path or the URI that an option is. Raises: ArgumentTypeError for a URI of no store."""
     if _MARK not in text:
         return Path(text)
-    from pruning_client.stored.location import location_of  # noqa: PLC0415
+    from pruning_client.stored.location import place_of  # noqa: PLC0415
 
     try:
-        return location_of(text)
+        return place_of(text)
     except ValueError as error:
         raise ArgumentTypeError(str(error)) from error
+
+
+def opened_here(place: "Location | None") -> "Location | None":
+    """Return a place as this process opens it: `file://` is a path."""
+    if place is None or isinstance(place, Path):
+        return place
+    from pruning_client.stored.location import location_of  # noqa: PLC0415
+
+    return location_of(place)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pruning_client.cli.arguments import UsageError, number
+from pruning_client.cli.places import opened_here
 from pruning_proto.names import SERVER_VARIABLE
 
 if TYPE_CHECKING:
@@ -74,9 +75,11 @@ def take_server_of_environment(options: Namespace) -> None:
         _check(servers, SERVER_VARIABLE)
 
 
-def check_opened_here(options: Namespace) -> None:
-    """Refuse URIs of object stores where a server is to prune. Raises: UsageError."""
+def open_here(options: Namespace) -> None:
+    """Have `file://` as paths, and refuse URIs of object stores where a server is to prune. Raises: UsageError."""
     take_server_of_environment(options)
+    for name in {"source", "out", "statistics"} & vars(options).keys():
+        setattr(options, name, opened_here(getattr(options, name)))
     uris = [
         str(place) for place in (options.source, getattr(options, "out", None), options.statistics) if _is_uri(place)
     ]

@@ -10,11 +10,15 @@ from functools import partial, update_wrapper
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 
+from google.longrunning.operations_proto_pb2 import Operation
+
 from pruning_client.calls.exchange import Exchange
 from pruning_client.calls.ranked_first import decided
 from pruning_client.calls.request import PruneRequestSpec
 from pruning_client.calls.sent_statistics import explaining_missing, with_all_statistics, with_used_statistics
-from pruning_client.clients.base import ClientBase, PruneCall, SinkT, ValueT
+from pruning_client.clients.aio_jobs import AsyncJob, awaited_job, awaited_jobs
+from pruning_client.clients.base import PruneCall, SinkT, ValueT
+from pruning_client.clients.jobs import JobVerbs, MessageT, UnaryCall, list_call
 from pruning_client.clients.sync import Client, asking, planning
 from pruning_client.errors import PruningError, closed_error
 from pruning_client.results.capabilities import Capabilities, capabilities_of
@@ -44,7 +48,7 @@ def _awaited(
     return call
 
 
-class AsyncClient(ClientBase):
+class AsyncClient(JobVerbs):
     """A pruning server, reached over gRPC from an event loop: the one that runs when this is made.
 
     One may be used by many tasks. All else is as for `Client`, with each verb awaited. A state dict is read while it is
@@ -78,6 +82,9 @@ class AsyncClient(ClientBase):
     plan = _awaited(Client.plan)
     scan = _awaited(Client.scan)
     capabilities = _awaited(Client.capabilities)
+    prune_checkpoint = awaited_job(JobVerbs.prune_checkpoint)  # type: ignore[assignment] # awaited, as all verbs here
+    job = awaited_job(JobVerbs.job)  # type: ignore[assignment]
+    jobs = awaited_jobs(JobVerbs.jobs)  # type: ignore[assignment]
 
     def _connect(self) -> None:
         from pruning_client.transport.aio_connection import GrpcAioConnection  # noqa: PLC0415 - imports gRPC
@@ -133,6 +140,27 @@ class AsyncClient(ClientBase):
             return capabilities_of(await self._connection.capabilities(attempts))
 
         return await self._repeat(attempt, attempts)
+
+    async def _ask(self, call: UnaryCall[MessageT, _Value], timeout: float | None) -> _Value:
+        """Return the value of a call with one message each way. Raises: PruningError."""
+        attempts = self._attempts_of_call(timeout)
+
+        async def attempt() -> MessageT:
+            return await self._connection.ask(call.path, call.request, call.answer, attempts)
+
+        return call.value_of(await self._repeat(attempt, attempts))
+
+    async def _all_jobs(self, timeout: float | None) -> list[AsyncJob]:
+        jobs, token = [], ""
+        while True:
+            page = await self._ask(list_call(token), timeout)
+            jobs += [self._job(operation) for operation in page.operations]
+            token = page.next_page_token
+            if not token:
+                return jobs
+
+    def _job(self, operation: Operation) -> AsyncJob:
+        return AsyncJob(self, operation)
 
     async def _repeat(self, attempt: Callable[[], Awaitable[_Value]], attempts: Attempts) -> _Value:
         cancelled_before = cancellations()

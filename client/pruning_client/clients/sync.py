@@ -6,7 +6,10 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from types import TracebackType
-from typing import Final, Protocol, Self, TypeVar
+from typing import Final, Protocol, Self, TypeVar, runtime_checkable
+
+from google.longrunning.operations_proto_pb2 import Operation
+from google.protobuf.message import Message
 
 from pruning_client.calls.exchange import Exchange, Watcher
 from pruning_client.calls.outcome import Outcome, result_of, whole_report
@@ -25,8 +28,9 @@ from pruning_client.calls.sinks import MemorySink, NoResultSink, Sink, Target, c
 from pruning_client.calls.unused_statistics import check_used
 from pruning_client.checkpoints.opened import Checkpoint
 from pruning_client.checkpoints.state_dict import StateDict
-from pruning_client.clients.base import ClientBase, PruneCall, SinkT, ValueT
-from pruning_client.errors import PruningError, closed_error
+from pruning_client.clients.base import PruneCall, SinkT, ValueT
+from pruning_client.clients.jobs import Job, JobVerbs, MessageT, UnaryCall, list_call
+from pruning_client.errors import JobError, PruningError, closed_error
 from pruning_client.results.capabilities import Capabilities, capabilities_of
 from pruning_client.results.output_format import Output, format_of
 from pruning_client.results.plan import Plan
@@ -58,7 +62,15 @@ class Connection(Protocol):
         """Close it; running calls are cancelled."""
 
 
-class Client(ClientBase):
+@runtime_checkable
+class Asking(Protocol):
+    """A connection to a server that carries out jobs, which one in the same process does not."""
+
+    def ask(self, path: str, request: Message, answer: type[MessageT], attempts: Attempts) -> MessageT:
+        """Carry out one attempt of a call with one message each way. Raises: PruningError."""
+
+
+class Client(JobVerbs):
     """A pruning server, reached over gRPC. One may be used by many threads.
 
     `target` is "HOST:PORT" or "unix:/PATH", or several of them, among which calls take turns; connected to when first
@@ -224,6 +236,10 @@ class Client(ClientBase):
         self._check_usable()
         return self._ask_capabilities(self._attempts(timeout, ALLOWANCE_SECONDS))
 
+    prune_checkpoint = JobVerbs.prune_checkpoint
+    job = JobVerbs.job
+    jobs = JobVerbs.jobs
+
     def _connect(self) -> None:
         from pruning_client.transport.sync_connection import GrpcConnection  # noqa: PLC0415 - imports gRPC
 
@@ -268,6 +284,27 @@ class Client(ClientBase):
 
     def _ask_capabilities(self, attempts: Attempts) -> Capabilities:
         return self._repeat(lambda: capabilities_of(self._connection.capabilities(attempts)), attempts)
+
+    def _ask(self, call: UnaryCall[MessageT, _Value], timeout: float | None) -> _Value:
+        """Return the value of a call with one message each way. Raises: PruningError."""
+        attempts, connection = self._attempts_of_call(timeout), self._connection
+        if not isinstance(connection, Asking):
+            raise JobError("a job is carried out by a server; name one (--server HOST:PORT)")
+        return call.value_of(
+            self._repeat(lambda: connection.ask(call.path, call.request, call.answer, attempts), attempts)
+        )
+
+    def _all_jobs(self, timeout: float | None) -> list[Job]:
+        jobs, token = [], ""
+        while True:
+            page = self._ask(list_call(token), timeout)
+            jobs += [self._job(operation) for operation in page.operations]
+            token = page.next_page_token
+            if not token:
+                return jobs
+
+    def _job(self, operation: Operation) -> Job:
+        return Job(self, operation)
 
     def _repeat(self, attempt: Callable[[], _Value], attempts: Attempts) -> _Value:
         while True:

@@ -30,7 +30,7 @@ from pruning_proto.v1.pruning_pb2 import Failure
 
 if TYPE_CHECKING:
     import grpc
-    from google.rpc import error_details_pb2
+    from google.rpc import error_details_pb2, status_pb2
 
 _BY_CODE: Final[Mapping[StatusCode, type[PruningError]]] = MappingProxyType(
     {
@@ -123,20 +123,40 @@ def from_status(
     if info.domain != DOMAIN:
         message = _without_reason(code, details or call.details() or "", target, sent_bytes, is_tls=is_tls)
         return _BY_CODE.get(code, InternalError)(message, code=code, metadata=_request_id(call))
-    return _class_of(info.reason, code)(
-        call.details() or info.reason,
-        reason=info.reason,
-        code=code,
-        metadata=_request_id(call) | dict(info.metadata),
-        violations=[Violation(violation.field, violation.description) for violation in bad_request.field_violations],
-        retry_after=retry.retry_delay.ToTimedelta() if retry.HasField("retry_delay") else None,
-    )
+    return _with_details(call.details() or info.reason, code, _request_id(call), info, bad_request, retry)
+
+
+def from_rpc_status(status: "status_pb2.Status") -> PruningError:
+    """Return the exception of a status that an answer contains, such as the error of a job."""
+    code = _code(status.code)
+    info, bad_request, retry = _unpacked(status)
+    if info.domain != DOMAIN:
+        return _BY_CODE.get(code, InternalError)(status.message, code=code)
+    return _with_details(status.message or info.reason, code, {}, info, bad_request, retry)
 
 
 def late_error(target: str, sent_bytes: int | None) -> DeadlineError:
     """Return the exception of a call that this side ends because its time is over; `sent_bytes` as in `from_status`."""
     code = StatusCode.DEADLINE_EXCEEDED
     return DeadlineError(_without_reason(code, "", target, sent_bytes, is_tls=False), code=code)
+
+
+def _with_details(  # noqa: PLR0913, PLR0917 - the parts of a status
+    message: str,
+    code: StatusCode,
+    metadata: dict[str, str],
+    info: "error_details_pb2.ErrorInfo",
+    bad_request: "error_details_pb2.BadRequest",
+    retry: "error_details_pb2.RetryInfo",
+) -> PruningError:
+    return _class_of(info.reason, code)(
+        message,
+        reason=info.reason,
+        code=code,
+        metadata=metadata | dict(info.metadata),
+        violations=[Violation(violation.field, violation.description) for violation in bad_request.field_violations],
+        retry_after=retry.retry_delay.ToTimedelta() if retry.HasField("retry_delay") else None,
+    )
 
 
 def _code(number: int) -> StatusCode:
@@ -156,14 +176,25 @@ def _class_of(reason: str, code: StatusCode) -> type[PruningError]:
 def _details(
     call: Any,  # sync metadata are named tuples, grpc.aio's are bare ones
 ) -> "tuple[error_details_pb2.ErrorInfo, error_details_pb2.BadRequest, error_details_pb2.RetryInfo]":
-    from google.rpc import error_details_pb2, status_pb2  # noqa: PLC0415 - for statuses only, and not in every process
+    from google.rpc import status_pb2  # noqa: PLC0415 - for statuses only, and not in every process
 
-    details = (error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo())
+    status = status_pb2.Status()
     for key, value in call.trailing_metadata() or ():
         if key == STATUS_DETAILS_KEY:
             with suppress(DecodeError):  # of a proxy: the status alone is judged
-                for packed in status_pb2.Status.FromString(value).details:
-                    any(packed.Unpack(message) for message in details)
+                status = status_pb2.Status.FromString(value)
+    return _unpacked(status)
+
+
+def _unpacked(
+    status: "status_pb2.Status",
+) -> "tuple[error_details_pb2.ErrorInfo, error_details_pb2.BadRequest, error_details_pb2.RetryInfo]":
+    from google.rpc import error_details_pb2  # noqa: PLC0415 - as above
+
+    details = (error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo())
+    for packed in status.details:
+        with suppress(DecodeError):
+            any(packed.Unpack(message) for message in details)
     return details
 
 

@@ -51,10 +51,20 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobCapabilities:
+    """What a server offers of jobs: the schemes of its stores, how many it carries out at once, the bytes of each."""
+
+    schemes: tuple[str, ...]
+    jobs: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
     """What a server offers: methods, output formats, dtypes it can prune, devices, limits, versions.
 
-    `kernels`: what computes on the CPU, "numpy" or an instruction set; empty where a server does not report it.
+    `kernels`: what computes on the CPU, "numpy" or an instruction set; empty where a server does not report it. `jobs`:
+    what it offers of jobs; None if nothing.
     """
 
     version: str
@@ -66,10 +76,15 @@ class Capabilities:
     versions: Mapping[str, str]
     maps: tuple[Map, ...] = ()
     kernels: str = ""
+    jobs: JobCapabilities | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON can represent it."""
         return asdict(self)
+
+
+def _jobs(jobs: pb.JobCapabilities) -> JobCapabilities:
+    return JobCapabilities(schemes=tuple(jobs.schemes), jobs=jobs.jobs, memory_bytes=jobs.memory_bytes)
 
 
 def capabilities_of(response: pb.GetCapabilitiesResponse) -> Capabilities:
@@ -101,6 +116,7 @@ def capabilities_of(response: pb.GetCapabilitiesResponse) -> Capabilities:
         ),
         versions=dict(response.versions),
         kernels=response.kernels,
+        jobs=_jobs(response.jobs) if response.HasField("jobs") else None,
         maps=tuple(
             Map(name=entry.name, description=entry.description, parameters=tuple(entry.parameters))
             for entry in response.maps

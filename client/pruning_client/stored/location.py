@@ -5,7 +5,11 @@ from pathlib import Path
 from pruning_service.stores.uris import StoreUri
 
 
-def location_of(uri: str) -> Path | StoreUri:
-    """Return the place that a URI names; `file://` is a path. Raises: UriError, a ValueError."""
-    place = StoreUri.parse(uri)
+def place_of(uri: str) -> StoreUri:
+    """Return the place that a URI names. Raises: UriError, a ValueError."""
+    return StoreUri.parse(uri)
+
+
+def location_of(place: StoreUri) -> Path | StoreUri:
+    """Return a place as this process opens it: `file://` is a path."""
     return Path("/") / place.path if place.is_file else place

@@ -1,9 +1,10 @@
 """The connection of an `AsyncClient`: a channel of grpc.aio, and each attempt of a call over it."""
 
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
+from google.protobuf.message import Message
 
 from pruning_client.calls.exchange import Exchange, Watcher
 from pruning_client.calls.outcome import Outcome
@@ -20,6 +21,8 @@ from pruning_client.transport.threads import in_thread
 from pruning_proto.framing import decode_response
 from pruning_proto.names import GET_CAPABILITIES_PATH, PRUNE_PATH
 from pruning_proto.v1 import pruning_pb2 as pb
+
+MessageT = TypeVar("MessageT", bound=Message)
 
 
 class GrpcAioConnection:
@@ -71,6 +74,16 @@ class GrpcAioConnection:
             return await self._get_capabilities(request, timeout=attempts.seconds_left, metadata=metadata)
         except grpc.aio.AioRpcError as error:
             raise await self._error(error) from error
+
+    async def ask(self, path: str, request: Message, answer: type[MessageT], attempts: Attempts) -> MessageT:
+        """Carry out one attempt of a call with one message each way. Raises: PruningError."""
+        metadata = await self._metadata()
+        stub: Any = self._channel.unary_unary(path, type(request).SerializeToString, answer.FromString)
+        try:
+            response: MessageT = await stub(request, timeout=attempts.seconds_left, metadata=metadata)
+        except grpc.aio.AioRpcError as error:
+            raise await self._error(error) from error
+        return response
 
     async def _error(self, error: grpc.aio.AioRpcError, sent_bytes: int | None = None) -> PruningError:
         look = partial(telling_details, error, self._target, self._security)

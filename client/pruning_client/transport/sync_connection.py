@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
+from google.protobuf.message import Message
 
 from pruning_client.calls.exchange import Exchange, Watcher
 from pruning_client.calls.outcome import Outcome
@@ -20,6 +21,8 @@ from pruning_client.transport.sync_stream import StalledError, Write, converse
 from pruning_proto.framing import decode_response, encode
 from pruning_proto.names import GET_CAPABILITIES_PATH, PRUNE_PATH
 from pruning_proto.v1 import pruning_pb2 as pb
+
+MessageT = TypeVar("MessageT", bound=Message)
 
 
 class GrpcConnection:
@@ -70,6 +73,17 @@ class GrpcConnection:
         ask = partial(self._get_capabilities, request, timeout=attempts.seconds_left, metadata=metadata)
         try:
             response: pb.GetCapabilitiesResponse = run_outside_main_thread(partial(self._unless_closed, ask))
+        except grpc.RpcError as error:
+            raise self._error(error) from error
+        return response
+
+    def ask(self, path: str, request: Message, answer: type[MessageT], attempts: Attempts) -> MessageT:
+        """Carry out one attempt of a call with one message each way. Raises: PruningError."""
+        metadata = self._security.metadata()
+        stub = self._channel.unary_unary(path, type(request).SerializeToString, answer.FromString)
+        call = partial(stub, request, timeout=attempts.seconds_left, metadata=metadata)
+        try:
+            response: MessageT = run_outside_main_thread(partial(self._unless_closed, call))
         except grpc.RpcError as error:
             raise self._error(error) from error
         return response

@@ -22,12 +22,13 @@ from pruning_client.cli.commands.surgery_options import (
     surgery_warnings,
 )
 from pruning_client.cli.inspection.html_option import PageWriter, add_html, check_paths, page_writer
+from pruning_client.cli.jobs.run import add_job_options, check_no_job_options, is_job, run_job_on_server
 from pruning_client.cli.places import Places, Source, location
 from pruning_client.cli.report_text import packed_lines, plan_text, report_text
 from pruning_client.cli.result_path import STDOUT, add_overwriting, may_replace_folder
 from pruning_client.cli.result_place import ResultPlace, result_place
 from pruning_client.cli.rule_options import add_rule_options, option_warnings
-from pruning_client.cli.server_options import add_server_options, check_opened_here
+from pruning_client.cli.server_options import add_server_options, open_here, take_server_of_environment
 from pruning_client.cli.service import Service, open_service
 from pruning_client.cli.statistics_option import choose_method, statistics_of
 from pruning_client.cli.tables import printable, terminal_width
@@ -55,7 +56,8 @@ def add_options(parser: ArgumentParser) -> None:
         type=location,
         metavar="IN.safetensors",
         help="or the folder of a Hugging Face model or of a diffusers pipeline; its result is a folder that "
-        "from_pretrained loads. Either may be in an object store: s3://BUCKET/KEY, gs://, az://",
+        "from_pretrained loads. Either may be in an object store: s3://BUCKET/KEY, gs://, az://; with --server and two "
+        "URIs, the server opens them (a job)",
     )
     parser.add_argument(
         "-o",
@@ -116,6 +118,7 @@ def add_options(parser: ArgumentParser) -> None:
     add_rule_options(parser, takes_statistics=True)
     add_surgery_options(parser)
     add_server_options(parser)
+    add_job_options(parser)
     add_quiet(parser)
 
 
@@ -144,7 +147,13 @@ def _run_with_warnings(options: Namespace) -> Answer:
 
 
 def _run(options: Namespace) -> Answer:
-    check_opened_here(options)
+    take_server_of_environment(options)
+    if is_job(options):
+        recipe = recipe_of(all_rules_of(options), options.seed)
+        _take_default_output(recipe, options)
+        return run_job_on_server(recipe, options).with_warnings(surgery_warnings(options))
+    check_no_job_options(options)
+    open_here(options)
     check_paths(options)
     with Places() as places:
         return _run_at(places, places.source(options.source), options)
@@ -154,8 +163,7 @@ def _run_at(places: Places, source: Source, options: Namespace) -> Answer:
     statistics = statistics_of(options, places)
     choice = choose_method(options, source.weights, statistics)
     recipe = recipe_of(all_rules_of(options), options.seed)
-    if options.output is None:
-        options.output = "removed" if removes_whole_units(recipe) else "pruned"
+    _take_default_output(recipe, options)
     _check_out(source, options)
     _check_source(source, options)
     if source.is_folder:
@@ -164,6 +172,11 @@ def _run_at(places: Places, source: Source, options: Namespace) -> Answer:
         run = _Run(service, places, source, recipe, statistics, options, page)
         answer = run.answer().with_warnings(surgery_warnings(options))
     return answer if choice is None else answer.beginning_with(choice.summary, {"auto": choice.summary})
+
+
+def _take_default_output(recipe: Recipe, options: Namespace) -> None:
+    if options.output is None:
+        options.output = "removed" if removes_whole_units(recipe) else "pruned"
 
 
 @dataclass(frozen=True, slots=True)

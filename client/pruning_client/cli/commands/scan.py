@@ -10,7 +10,7 @@ from pruning_client.cli.commands.option_names import naming_options, naming_opti
 from pruning_client.cli.places import Places, Source, location
 from pruning_client.cli.rule_options import add_rule_options, rules_of, takes_amount
 from pruning_client.cli.scan_text import scan_text
-from pruning_client.cli.server_options import add_server_options, check_opened_here
+from pruning_client.cli.server_options import add_server_options, open_here
 from pruning_client.cli.service import open_service
 from pruning_client.cli.statistics_option import choose_method, statistics_of
 from pruning_client.cli.tables import terminal_width
@@ -48,7 +48,7 @@ def run(options: Namespace) -> Answer:
 
 
 def _run(options: Namespace) -> Answer:
-    check_opened_here(options)
+    open_here(options)
     with Places() as places:
         return _scan(places.source(options.source), statistics_of(options, places), options)
 
