@@ -19,6 +19,7 @@ from tests.campaigns import (
     headers,
     hostile,
     killed_clients,
+    killed_jobs,
     load,
     proxies,
     refusals,
@@ -83,6 +84,11 @@ def _killed_clients() -> Iterator[Figures]:
         yield killed_clients.killed_clients(server, Path(folder), kills=KILLS)
 
 
+def _killed_jobs() -> Iterator[Figures]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield killed_jobs.killed_jobs(Path(folder), kills=KILLS)
+
+
 def _stopped_servers() -> Iterator[Figures]:
     with tempfile.TemporaryDirectory() as folder, stopped_servers.pair_of_servers() as pair:
         for path in stopped_servers.PATHS:
@@ -124,6 +130,7 @@ CAMPAIGNS: Final[Mapping[str, Campaign]] = MappingProxyType(
         "headers": _headers,
         "hostile": _hostile,
         "killed-clients": _killed_clients,
+        "killed-jobs": _killed_jobs,
         "stopped-servers": _stopped_servers,
         "drained-servers": _drained_servers,
         "replicas": _replicas,

@@ -16,6 +16,7 @@ from tests.campaigns import (
     headers,
     hostile,
     killed_clients,
+    killed_jobs,
     load,
     proxies,
     refusals,
@@ -54,6 +55,10 @@ def pair() -> Iterator[Pair]:
 
 def test_stream_may_be_cut_at_every_byte(server: ServerProcess) -> None:
     assert broken(cuts.cut_at_every_byte(server)) == []
+
+
+def test_processes_of_jobs_may_be_killed(tmp_path: Path) -> None:
+    assert broken([killed_jobs.killed_jobs(tmp_path, kills=4)]) == []
 
 
 def test_stream_may_be_cut_at_every_message(server: ServerProcess) -> None:

@@ -17,7 +17,7 @@ import safetensors.numpy
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 
 from scripts.imported_protos import copy_into
-from tests.servers import ServerProcess
+from tests.servers import ServerProcess, running_server
 
 BUF = Path(sys.executable).parent / "buf"
 CONTRACT = Path(__file__).resolve().parents[2] / "proto" / "pruning_proto" / "v1" / "pruning.proto"
@@ -104,6 +104,23 @@ def test_capabilities_are_told(server: ServerProcess, schema: list[str]) -> None
     (answer,) = answers(call(server, "GetCapabilities", schema, [{}]).stdout)
     assert "l1_unstructured" in {method["name"] for method in answer["methods"]}
     assert "F32" in answer["prunableDtypes"]
+
+
+def test_job_is_an_operation_with_its_metadata(schema: list[str], tmp_path: Path) -> None:
+    job = {
+        "name": "foreign",
+        "source": f"file://{tmp_path}/in",
+        "target": f"file://{tmp_path}/out",
+        "options": {"recipe": L1_HALF},
+    }
+    with running_server(stores=f"file://{tmp_path}", max_jobs="0") as server:
+        (operation,) = answers(call(server, "PruneCheckpoint", schema, [job]).stdout)
+        refused = call(server, "PruneCheckpoint", schema, [job | {"target": "file:///elsewhere"}])
+
+    assert operation["name"].endswith("/foreign")
+    assert operation["metadata"]["@type"] == "type.googleapis.com/pruning.v1.PruneCheckpointMetadata"
+    assert operation["metadata"]["state"] == "JOB_STATE_PENDING"
+    assert ErrorInfo.FromString(details_of(refused)["google.rpc.ErrorInfo"]).reason == "STORE_NOT_ALLOWED"
 
 
 @pytest.mark.parametrize(
