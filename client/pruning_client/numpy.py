@@ -5,7 +5,7 @@ The adaptor that sends numpy arrays is `frameworks.numpy`; its verbs are public 
 
 from os import PathLike
 
-from pruning_client.checkpoints.packed import read_packed
+from pruning_client.checkpoints.compressed import read_packed
 from pruning_client.frameworks.numpy import (
     FORMAT,
     Array,

@@ -81,6 +81,9 @@ PACKED_KEY: Final = "pruning.packed.v1"
 PACKED_ORDER_KEY: Final = "pruning.packed.order.v1"
 """A JSON list: where the tensors of a packed file, in its order, are in the dense one; absent if the order is equal."""
 
+ZSTD_KEY: Final = "pruning.packed.v2"
+"""A JSON object: dtype and shape of each tensor by name. It makes a file a compressed packed one."""
+
 FRAMEWORK_KEY: Final = "format"
 """The framework that a file was written for, as loaders expect it."""
 

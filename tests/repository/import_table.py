@@ -140,6 +140,7 @@ LIBRARIES: Final[Mapping[str, frozenset[str]]] = {
     ),
     "numpy": frozenset(
         {
+            "pruning_proto.packed.frame_codec",
             "pruning_proto.packed.codec",  # client and server pack with the same code
             "pruning_engine",
             "pruning_service.outputs",
@@ -173,6 +174,7 @@ LIBRARIES: Final[Mapping[str, frozenset[str]]] = {
     "ray": frozenset({"pruning_client.jobs.executors"}),
     "rich": frozenset({"pruning_client.cli"}),
     "yaml": frozenset({"pruning_client.recipes.yaml_file"}),
+    "backports": frozenset({"pruning_proto.packed.frame_codec"}),  # zstd
     "re2": frozenset({"pruning_engine.planning.selectors.name_patterns"}),
     "torch_pruning": frozenset({"pruning_client.torch.channel_groups_child"}),
     "transformers": frozenset({"pruning_client.huggingface.transformers_child"}),

@@ -17,6 +17,10 @@ FOLDERS: Final = {
 """Each package and the folder it is in."""
 
 
+STANDARD_LIBRARY = sys.stdlib_module_names | {"compression"}
+"""Of any version of Python that the project supports: `compression` came with 3.14."""
+
+
 @dataclass(frozen=True, slots=True)
 class Import:
     """One name that one module imports, at the top or in a function; `is_typing`: for the type checker alone."""
@@ -41,7 +45,7 @@ def modules_of(package: str) -> dict[str, Path]:
 def imports_of(package: str) -> list[Import]:
     """Return what a package's modules import, the standard library left out."""
     found = [one for name, file in modules_of(package).items() for one in _imports(name, file)]
-    return [one for one in found if one.package not in sys.stdlib_module_names]
+    return [one for one in found if one.package not in STANDARD_LIBRARY]
 
 
 def _module_name(file: Path) -> str:

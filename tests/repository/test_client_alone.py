@@ -3,6 +3,7 @@
 import json
 import struct
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import safetensors
@@ -93,10 +94,13 @@ def test_masks_are_applied_without_numpy(client_alone: Installation, checkpoint:
     assert (checkpoint.parent / "out.safetensors").read_bytes().endswith(HALF_OF_THEM)
 
 
-def test_packed_file_is_inspected_without_numpy(client_alone: Installation, checkpoint: Path) -> None:
+@pytest.mark.parametrize("compression", [None, "zstd"])
+def test_packed_file_is_inspected_without_numpy(
+    client_alone: Installation, checkpoint: Path, compression: Literal["zstd"] | None
+) -> None:
     header = json.dumps({"w": {"dtype": "F32", "shape": [400], "data_offsets": [0, 1600]}}).encode()
     checkpoint.write_bytes(struct.pack("<Q", len(header)) + header + bytes(1600))
-    pack_file(checkpoint, checkpoint)
+    pack_file(checkpoint, checkpoint, compression=compression)
     done = client_alone.run("-m", "pruning_client", "inspect", "in.safetensors", "--json", folder=checkpoint.parent)
     (tensor,) = json.loads(done.stdout)["tensors"]
     assert (tensor["name"], tensor["entries"], tensor["zeros"], tensor["packed"]) == ("w", 400, 400, True)

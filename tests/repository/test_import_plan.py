@@ -21,7 +21,7 @@ from tests.repository.installed import PROJECT
 from tests.repository.modules import FOLDERS, ROOT, Import, imports_of, modules_of
 
 MAY_IMPORT = {
-    "pruning_proto": {"grpc", "google", "numpy"},
+    "pruning_proto": {"grpc", "google", "numpy", "backports"},
     "pruning_engine": {"pruning_proto", "torch", "numpy", "safetensors", "re2"},
     "pruning_service": {
         "pruning_engine",
@@ -167,7 +167,7 @@ def test_no_folder_has_too_many_files() -> None:
 @pytest.mark.parametrize(
     ("package", "needs"),
     [
-        ("pruning_proto", [*CLIENT_NEEDS, "numpy"]),  # packed_arrays runs where the caller has it
+        ("pruning_proto", [*CLIENT_NEEDS, "numpy", "backports.zstd"]),  # packed_arrays runs where the caller has it
         (
             "pruning_client",
             [*CLIENT_NEEDS, "torch", "numpy", "transformers", "tokenizers", "torch-pruning", "cloudpickle", "ray"],

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
+from pruning_client.checkpoints.compressed import unpacked_source
 from pruning_client.checkpoints.file import FileSource, Source
-from pruning_client.checkpoints.packed import PackedSource, is_packed
+from pruning_client.checkpoints.packed import is_packed
 from pruning_client.checkpoints.pipeline import PipelineSource, components_of, is_pipeline
 from pruning_client.checkpoints.readable import DISK, Files
 from pruning_client.checkpoints.shards import ShardsSource, is_index
@@ -35,4 +36,4 @@ def open_source(path: str | PathLike[str], files: Files = DISK) -> Source:
         return ShardsSource(path, files)
     file = FileSource(path, files)
     file.check_not_sharded()
-    return PackedSource(file) if is_packed(file.layout) else file
+    return unpacked_source(file) if is_packed(file.layout) else file

@@ -7,17 +7,16 @@ numpy, which is imported when a file is read; the header alone (`contents_of`) d
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from os import PathLike
 from types import MappingProxyType, ModuleType
 from typing import Final, Protocol
 
 from pruning_client.checkpoints.byte_ranges import ByteRanges, parts_within
-from pruning_client.checkpoints.file import FileSource
+from pruning_client.checkpoints.file import Source
 from pruning_client.checkpoints.memory import allocate
 from pruning_client.checkpoints.readable import Part
 from pruning_client.errors import PruningError, layout_error
 from pruning_proto.limits import CHUNK_BYTES
-from pruning_proto.names import PACKED_KEY
+from pruning_proto.names import PACKED_KEY, ZSTD_KEY
 from pruning_proto.packed import format as packed_format
 from pruning_proto.packed.format import Packable, Stored
 from pruning_proto.reasons import Reason
@@ -41,8 +40,8 @@ class PackedTensors(Protocol):
 
 
 def is_packed(layout: Layout) -> bool:
-    """Whether a file is packed."""
-    return PACKED_KEY in layout.metadata
+    """Whether a file is packed, compressed or not."""
+    return PACKED_KEY in layout.metadata or ZSTD_KEY in layout.metadata
 
 
 def contents_of(packed: Layout, path: str) -> Sequence[Stored | TensorEntry]:
@@ -127,17 +126,12 @@ class PackedSource:
         return layout_error(error, self.path)
 
 
-def read_packed(path: str | PathLike[str]) -> tuple[Layout, memoryview]:
-    """Return the dense layout and the dense buffer of a packed file.
-
-    Raises: OSError; else as `PackedSource` and its `pieces`.
-    """
-    return _dense(PackedSource(FileSource(path)))
-
-
 def unpacked(packed: Layout, buffer: memoryview) -> tuple[Layout, memoryview]:
-    """Return the dense layout and the dense buffer of packed tensors in memory. Raises: as `read_packed`."""
-    return _dense(PackedSource(_InMemory(packed, buffer)))
+    """Return the dense layout and the dense buffer of packed tensors in memory.
+
+    Raises: as `PackedSource` and its `pieces`.
+    """
+    return dense_in_memory(PackedSource(_InMemory(packed, buffer)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +147,8 @@ class _InMemory:
         return nullcontext(lambda begin, end: self.buffer[begin:end])
 
 
-def _dense(source: PackedSource) -> tuple[Layout, memoryview]:
+def dense_in_memory(source: Source) -> tuple[Layout, memoryview]:
+    """Return the layout and the buffer of a checkpoint. Raises: as its `pieces`."""
     buffer, begin = allocate(source.layout.buffer_bytes), 0
     for piece in source.pieces():
         buffer[begin : begin + len(piece)] = piece

@@ -5,57 +5,45 @@ the server writes the same bytes for output "packed". A file is read twice to pa
 memory are a few pieces, and the mask of one tensor. Needs numpy, which is imported when a file is packed.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import prod
-from os import PathLike
-from typing import Any, TypeAlias
+from typing import Any, Literal
 
 from pruning_client.checkpoints.atomic_file import Replacement, replacing
+from pruning_client.checkpoints.compressed import CompressedSource, unpacked_source
 from pruning_client.checkpoints.file import FileSource
+from pruning_client.checkpoints.free_space import check_free_space
 from pruning_client.checkpoints.packed import PackedSource, chunks_of, codec
 from pruning_client.checkpoints.readable import Part
 from pruning_client.errors import CheckpointError, layout_error
+from pruning_client.files.packed_file import PackedFile as PackedFile  # noqa: PLC0414 - a name of this module
+from pruning_client.files.packed_file import Path
 from pruning_proto.packed import format as packed_format
 from pruning_proto.packed.format import Content, Packable, Piece, Stored
 from pruning_proto.reasons import Reason
 from pruning_proto.safetensors.header import Layout, LayoutError, TensorEntry, build
 
-Path: TypeAlias = str | PathLike[str]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PackedFile:
-    """The result of packing a file, or of unpacking one.
-
-    Units: bytes, of the whole file before and after. `packed` counts the tensors that are packed in it, of `tensors`.
-    `negative_zeros` counts the entries of -0.0 that there were before packing; None for unpacking.
-    """
-
-    tensors: int
-    packed: int
-    dense_bytes: int
-    packed_bytes: int
-    negative_zeros: int | None = None
-
-    @property
-    def ratio(self) -> float:
-        """The packed file's part of the dense one's bytes."""
-        return self.packed_bytes / self.dense_bytes
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as JSON can hold it."""
-        return asdict(self) | {"ratio": self.ratio}
-
-
-def pack_file(source: Path, out: Path, *, canonical_zero: bool = False) -> PackedFile:
+def pack_file(
+    source: Path, out: Path, *, canonical_zero: bool = False, compression: Literal["zstd"] | None = None
+) -> PackedFile:
     """Write a safetensors file packed, whole or not at all; `out` may be `source`.
+
+    With `compression` the file is smaller, in a format of its own, which needs the extra `zstd`.
 
     Unpacking it returns the same bits. With `canonical_zero` every -0.0 becomes +0.0, which takes one bit instead of
     its full width.
 
     Raises: OSError. CheckpointError if the file is not sound, or packed already. MismatchError if a tensor has the name
-    that another would be packed into. ImportError without numpy. In all cases `out` is unchanged.
+    that another would be packed into. ImportError without numpy, or zstd for `compression`. ValueError for another
+    `compression`. In all cases `out` is unchanged.
     """
+    if compression is not None:
+        if compression != "zstd":
+            raise ValueError(f"compression is 'zstd' or None, got {compression!r}")
+        from pruning_client.files.compress import compress_file  # noqa: PLC0415 - threads, only where they are used
+
+        return compress_file(source, out, canonical_zero=canonical_zero)
     packer = _Packer(FileSource(source), canonical_zero=canonical_zero)
     surveys = packer.survey()
     dense = packer.file.layout
@@ -81,17 +69,25 @@ def unpack_file(source: Path, out: Path) -> PackedFile:
     cases `out` is unchanged.
     """
     file = FileSource(source)
-    packed = PackedSource(file)
+    packed = unpacked_source(file)
+    check_free_space(out, packed.layout.total_bytes)
     with replacing(out) as target:
         target.write(packed.header)
         for piece in packed.pieces():
             target.write(piece)
     return PackedFile(
         tensors=len(packed.layout.tensors),
-        packed=sum(isinstance(content, Stored) for content in packed.contents),
+        packed=_packed_tensors(packed),
         dense_bytes=packed.layout.total_bytes,
         packed_bytes=file.layout.total_bytes,
     )
+
+
+def _packed_tensors(source: PackedSource | CompressedSource) -> int:
+    """Return how many tensors take fewer bytes packed."""
+    if isinstance(source, CompressedSource):
+        return sum(content.entry.end - content.entry.begin < content.dense_bytes for content in source.contents)
+    return sum(isinstance(content, Stored) for content in source.contents)
 
 
 @dataclass(frozen=True, slots=True)

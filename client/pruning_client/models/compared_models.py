@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pruning_client.models.lanes import Differences, count_differences, count_zeros, has_zero
 from pruning_client.models.model_tensors import ModelTensor, ModelTensors, open_model
-from pruning_proto.names import PACKED_KEY, PACKED_ORDER_KEY
+from pruning_proto.names import PACKED_KEY, PACKED_ORDER_KEY, ZSTD_KEY
 from pruning_proto.safetensors.dtypes import DTYPE_BITS
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Status = Literal["equal", "changed", "dtype", "shape", "only_before", "only_after"]
 
-_OF_STORAGE: Final = (PACKED_KEY, PACKED_ORDER_KEY)
+_OF_STORAGE: Final = (PACKED_KEY, PACKED_ORDER_KEY, ZSTD_KEY)
 """Keys of metadata that say how tensors are stored, not what they are."""
 
 

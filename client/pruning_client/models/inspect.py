@@ -6,11 +6,14 @@ from math import prod
 from os import PathLike
 from typing import Any
 
+from pruning_client.checkpoints.compressed import framed_tensors, is_compressed, prefixes
 from pruning_client.checkpoints.file import FileSource
 from pruning_client.checkpoints.packed import contents_of, is_packed
-from pruning_client.models.lanes import BITS, count_zeros
+from pruning_client.models.lanes import BITS, count_zeros, has_zero
 from pruning_proto.names import MASK_BITS
 from pruning_proto.packed.format import Stored
+from pruning_proto.packed.frames import Framed
+from pruning_proto.safetensors.dtypes import DTYPE_BITS
 from pruning_proto.safetensors.header import TensorEntry
 
 
@@ -47,11 +50,29 @@ def inspect_file(path: str | PathLike[str]) -> Iterator[TensorZeros]:
     Raises: OSError if it cannot be read. CheckpointError if it is not a valid safetensors file.
     """
     source = FileSource(path)
+    if is_compressed(source.layout):
+        yield from (_count_framed(tensor, source) for tensor in framed_tensors(source))
+        return
     for content in contents_of(source.layout, source.path) if is_packed(source.layout) else source.layout.tensors:
         if isinstance(content, Stored):
             yield _count_packed(content, _count(content.values, source.read(content.values.begin, content.values.end)))
         else:
             yield _count(content, source.read(content.begin, content.end))
+
+
+def _count_framed(tensor: Framed, source: FileSource) -> TensorZeros:
+    """Return the zeros that the prefixes of the frames count; nothing is decompressed."""
+    in_one = max(1, 8 // DTYPE_BITS[tensor.dtype])  # entries in what a mask leaves out: a byte may have two
+    zeros = sum(prefix.zeros + in_one * (piece.entries - prefix.stored) for piece, prefix in prefixes(source, tensor))
+    entries = prod(tensor.shape)
+    return TensorZeros(
+        name=tensor.name,
+        dtype=tensor.dtype,
+        shape=tensor.shape,
+        entries=entries,
+        zeros=zeros if has_zero(tensor.dtype) or not entries else None,
+        packed=True,
+    )
 
 
 def _count_packed(stored: Stored, values: TensorZeros) -> TensorZeros:

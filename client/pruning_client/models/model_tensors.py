@@ -7,11 +7,13 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from pruning_client.checkpoints.compressed import CompressedSource, framed_tensors, is_compressed
 from pruning_client.checkpoints.file import FileSource
 from pruning_client.checkpoints.packed import PackedSource, contents_of, is_packed
 from pruning_client.errors import CheckpointError
 from pruning_client.models.model_files import model_files
 from pruning_proto.packed.format import Stored, spec_of
+from pruning_proto.packed.frames import Framed
 from pruning_proto.reasons import Reason
 from pruning_proto.safetensors.header import TensorEntry
 
@@ -24,7 +26,7 @@ class ModelTensor:
     dtype: str
     shape: tuple[int, ...]
     file: FileSource
-    content: Stored | TensorEntry
+    content: Stored | Framed | TensorEntry
 
     @property
     def entries(self) -> int:
@@ -36,6 +38,8 @@ class ModelTensor:
 
         Raises: OSError. CheckpointError if the file changed, or is damaged. ImportError for a packed one without numpy.
         """
+        if isinstance(self.content, Framed):
+            return CompressedSource(self.file).pieces_of(self.content)
         if isinstance(self.content, Stored):
             return PackedSource(self.file).pieces_of(self.content)
         return self.file.read(self.content.begin, self.content.end)
@@ -80,6 +84,10 @@ def open_model(path: str | PathLike[str]) -> ModelTensors:
 
 
 def _tensors_of(prefix: str, file: FileSource) -> Iterator[ModelTensor]:
+    if is_compressed(file.layout):
+        for tensor in framed_tensors(file):
+            yield ModelTensor(prefix + tensor.name, tensor.dtype, tensor.shape, file, tensor)
+        return
     for content in contents_of(file.layout, file.path) if is_packed(file.layout) else file.layout.tensors:
         name, dtype, shape = spec_of(content)
         yield ModelTensor(prefix + name, dtype, shape, file, content)

@@ -12,8 +12,9 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from torch import Tensor, nn
 
+from pruning_client.checkpoints.compressed import read_packed
 from pruning_client.checkpoints.file import FileSource
-from pruning_client.checkpoints.packed import is_packed, read_packed
+from pruning_client.checkpoints.packed import is_packed
 from pruning_client.frameworks.names_on_disk import in_module
 from pruning_client.frameworks.torch import (
     FORMAT,

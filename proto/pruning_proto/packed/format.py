@@ -16,7 +16,7 @@ from json.encoder import encode_basestring as quoted
 from math import prod
 from typing import Final, TypeAlias
 
-from pruning_proto.names import PACKED_KEY, PACKED_ORDER_KEY
+from pruning_proto.names import PACKED_KEY, PACKED_ORDER_KEY, ZSTD_KEY
 from pruning_proto.reasons import Reason
 from pruning_proto.safetensors.alignment import postponed
 from pruning_proto.safetensors.dtypes import DTYPE_BITS
@@ -151,11 +151,12 @@ def packable(spec: Spec) -> Packable | None:
 
 def check_not_packed(metadata: Mapping[str, str]) -> None:
     """Refuse a packed file where its own tensors are wanted. Raises: LayoutError."""
-    if PACKED_KEY in metadata:
-        raise LayoutError(
-            Reason.PACKED_INPUT,
-            f"the file is packed (its metadata has the key {PACKED_KEY!r}); unpack it first, with `prune unpack`",
-        )
+    for key in (PACKED_KEY, ZSTD_KEY):
+        if key in metadata:
+            raise LayoutError(
+                Reason.PACKED_INPUT,
+                f"the file is packed (its metadata has the key {key!r}); unpack it first, with `prune unpack`",
+            )
 
 
 def check_names(tensors: Iterable[Spec]) -> None:

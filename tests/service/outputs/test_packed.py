@@ -109,6 +109,14 @@ def test_packed_file_is_refused_by_a_server(server: ServerProcess) -> None:
     assert (outcome.failure.reason, outcome.kinds) == ("PACKED_INPUT", ["failure"])
 
 
+def test_compressed_packed_file_is_refused_by_a_server(server: ServerProcess, tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    path.write_bytes(MODEL)
+    pack_file(path, path, compression="zstd")
+    outcome = prune(server.address, path.read_bytes())
+    assert (outcome.failure.reason, outcome.kinds) == ("PACKED_INPUT", ["failure"])
+
+
 def test_name_that_a_packed_tensor_would_take_is_refused_before_the_buffer(server: ServerProcess) -> None:
     content = file({"a.weight": ("F32", [2, 2], f32(1, 2, 3, 4)), "a.bitmask": ("F32", [1], f32(1))})
     outcome = prune(server.address, content, output=pb.OUTPUT_FORM_PACKED)

@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
+from typing import Literal
 
 from pruning_client.cli.answer import Answer
 from pruning_client.cli.arguments import add_canonical_zero, add_quiet
@@ -14,6 +15,9 @@ def add_options(parser: ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("source", type=Path, metavar="IN.safetensors")
     parser.add_argument("-o", dest="out", type=Path, metavar="OUT.safetensors", required=True, help="may be IN")
+    parser.add_argument(
+        "--zstd", action="store_true", help="compress as well; smaller, in a format of its own; needs the extra zstd"
+    )
     add_canonical_zero(parser)
     add_overwriting(parser)
     add_quiet(parser)
@@ -22,6 +26,7 @@ def add_options(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> Answer:
     """Write the packed file. Raises: as `pack_file`."""
     with result_path(options) as out:
-        packed = pack_file(options.source, out.path, canonical_zero=options.canonical_zero)
+        compression: Literal["zstd"] | None = "zstd" if options.zstd else None
+        packed = pack_file(options.source, out.path, canonical_zero=options.canonical_zero, compression=compression)
     text = packed_text(packed, canonical_zero=options.canonical_zero)
     return out.answer(packed.to_dict(), text)
