@@ -225,6 +225,13 @@ def test_jobs_open_what_is_named_by_callers_with_tokens(folder: str) -> None:
 
 
 @with_jobs
+def test_limit_of_memory_has_the_jobs_of_a_pod_too(folder: str) -> None:
+    settings = read_settings(rendered(folder).environment)
+    needed = settings.memory_bytes + 2 * GIB + settings.max_jobs * (settings.job_memory_bytes + GIB)
+    assert bytes_of(rendered(folder).container["resources"]["limits"]["memory"]) >= needed
+
+
+@with_jobs
 def test_spool_files_fit_into_their_volume(folder: str) -> None:
     found = rendered(folder)
     (mount,) = (each for each in found.container["volumeMounts"] if each["name"] == "spool")
