@@ -7,7 +7,7 @@ carries out all of them, and keeps the results that are its own.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pruning_engine.checkpoints.parameters import TensorDescription, described_bytes
 from pruning_engine.planning.memory.footprints import Footprints
@@ -15,6 +15,9 @@ from pruning_engine.planning.memory.profile import MemoryStep, memory_profile
 from pruning_engine.planning.plan import Plan, PlannedParameter
 from pruning_engine.planning.readings import searchable
 from pruning_engine.planning.stages import Stage
+
+if TYPE_CHECKING:
+    from pruning_engine.granularities.resolved_groups import ResolvedGroup
 
 MOST_WORK: Final = 1.75
 """What all parts may do together, as a multiple of what the plan does at once."""
@@ -102,9 +105,10 @@ def _divided(plan: Plan, owners: Sequence[int], places_of: Sequence[Sequence[int
 
 def profile_of(plan: Plan, part: PlanPart, searched: Sequence[int]) -> list[MemoryStep]:
     """Return what is held as the tensors of a part arrive, parameter by parameter."""
-    groups = {stage.rule: list(stage.groups) for stage in plan.stages if stage.groups}
+    groups: dict[int, list[ResolvedGroup]] = {}
     for stage in plan.stages:
-        groups.get(stage.rule, []).extend(group for group in stage.groups if group not in groups[stage.rule])
+        if stage.groups:
+            groups.setdefault(stage.rule, []).extend(stage.groups)
     footprints = Footprints(plan.recipe, groups)
     arrivals = {tensor.name: tensor for parameter in part.parameters for tensor in parameter.tensors}
     barriers = [number for number, stage in enumerate(plan.stages) if stage.is_barrier and number not in searched]

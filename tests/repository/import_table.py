@@ -100,11 +100,11 @@ TABLES: Final[Mapping[str, Table]] = {
         clients="transport calls results statistics checkpoints errors",
         tokenizers="checkpoints errors",
         huggingface="calls results statistics checkpoints tokenizers errors",
-        local="clients transport calls results errors",
+        local="clients transport calls results checkpoints errors",
         stored="huggingface calls results checkpoints errors",
         numpy="checkpoints frameworks",
         torch="calls results statistics recipes checkpoints frameworks errors",
-        jobs="stored local huggingface clients transport calls results statistics errors",
+        jobs="stored local huggingface clients transport calls results statistics checkpoints errors",
         cli="local stored huggingface tokenizers clients transport calls results pages models files statistics "
         "checkpoints rules errors",
         __main__="cli",
@@ -151,6 +151,7 @@ LIBRARIES: Final[Mapping[str, frozenset[str]]] = {
             "pruning_client.models.magnitudes",
             "pruning_client.models.numbers",
             "pruning_client.frameworks.numpy",
+            "pruning_client.jobs.divided",
             "pruning_client.statistics.imatrix",
             "pruning_client.statistics.merging",
         }

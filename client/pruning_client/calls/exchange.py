@@ -20,6 +20,7 @@ from pruning_client.calls.outcome import Outcome
 from pruning_client.calls.renumbered import check_names, result_names
 from pruning_client.calls.request import PruneRequestSpec
 from pruning_client.checkpoints.byte_ranges import ByteRanges, other_ranges
+from pruning_client.checkpoints.file import Source
 from pruning_client.errors import ProtocolError, PruningError
 from pruning_client.errors.from_server import from_failure
 from pruning_client.results.plan import Plan, plan_of
@@ -43,7 +44,8 @@ class Progress:
     """How far a call has come.
 
     Units: bytes. `result_bytes` is None until the plan gives it (or the result's header, for formats whose plan
-    cannot), and where there is no result. `attempt` counts from 1; each starts from zero.
+    cannot), and where there is no result. `attempt` counts from 1; each starts from zero. `searched_bytes` were read
+    before the model is sent, by a run in this process whose rules of global scope find their cuts so.
     """
 
     sent_bytes: int
@@ -51,6 +53,7 @@ class Progress:
     received_bytes: int
     result_bytes: int | None
     attempt: int = 1
+    searched_bytes: int = 0
 
 
 Watcher: TypeAlias = Callable[[Progress], object]
@@ -79,6 +82,7 @@ class Exchange:
         self._source = request.source
         self._format = BY_NUMBER[request.options.output]
         self._attempt = attempt
+        self._searched_bytes = 0
         self._plans: list[pb.Plan] = []
         self._reports: list[pb.Report] = []
         self._request = request
@@ -87,6 +91,11 @@ class Exchange:
         self._digests = Digests() if request.options.digests else None
         self._skipped: Sequence[tuple[int, int]] = ()  # what the plan says is not needed, and is not sent
         self._skipped_bytes = 0
+
+    @property
+    def source(self) -> Source:
+        """What is sent."""
+        return self._source
 
     @property
     def total_bytes(self) -> int:
@@ -112,6 +121,7 @@ class Exchange:
             received_bytes=self.received_bytes,
             result_bytes=self._result_bytes,
             attempt=self._attempt,
+            searched_bytes=self._searched_bytes,
         )
 
     @property
@@ -194,7 +204,9 @@ class Exchange:
 
         Raises: OSError. CheckpointError if the source has changed.
         """
-        return self._source.pieces(ranges)
+        for piece in self._source.pieces(ranges):
+            yield piece
+            self._searched_bytes += len(piece)
 
     @property
     def _sends_header_first(self) -> bool:
@@ -273,6 +285,10 @@ class Exchange:
             )
         if self.received_bytes > layout.total_bytes:
             raise _out_of_order(f"more than the {layout.total_bytes:,} bytes that the result's header describes")
+
+    def written_elsewhere(self, size: int) -> None:
+        """Take note of bytes of the result that others have written, whose header was received."""
+        self.received_bytes += size
 
     def _receive_report(self, report: pb.Report) -> None:
         if self.plan is None or (self._reports and self._reports[-1].last):

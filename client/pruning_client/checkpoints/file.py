@@ -10,6 +10,7 @@ from typing import Final, Protocol
 from pruning_client.checkpoints.byte_ranges import ByteRanges, ranges_within
 from pruning_client.checkpoints.other_formats import READ_BYTES, description_of
 from pruning_client.checkpoints.readable import DISK, Files, Part
+from pruning_client.checkpoints.stretches import Stretch
 from pruning_client.errors import CheckpointError, layout_error
 from pruning_client.frameworks.base import Framework
 from pruning_proto.limits import HEADER_BYTES_CEILING
@@ -73,6 +74,10 @@ class FileSource:
         whole = ((0, self.layout.buffer_bytes),)
         shift = self.layout.header_bytes
         return self._file.pieces([(shift + begin, shift + end) for begin, end in (whole if ranges is None else ranges)])
+
+    def stretches(self) -> Iterator[Stretch]:
+        """Yield where the bytes of the buffer are, in order."""
+        yield Stretch(self.layout.buffer_bytes, self._file, self.layout.header_bytes)
 
     def read(self, begin: int, end: int) -> Iterator[memoryview]:
         """Return bytes of the buffer, counted as a TensorEntry counts them, in pieces, as `pieces` does.

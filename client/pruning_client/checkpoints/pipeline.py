@@ -6,6 +6,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from os import PathLike, fspath
 from pathlib import Path
 from types import MappingProxyType
@@ -13,6 +14,7 @@ from typing import Final
 
 from pruning_client.checkpoints.byte_ranges import ByteRanges
 from pruning_client.checkpoints.file import Source, pieces_of_all
+from pruning_client.checkpoints.stretches import Stretch, stretches_of
 from pruning_client.checkpoints.weight_files import weights_in
 from pruning_client.errors import CheckpointError, layout_error
 from pruning_proto.reasons import Reason
@@ -107,6 +109,10 @@ class PipelineSource:
             self.header, self.layout = build(entries, metadata)
         except LayoutError as error:
             raise layout_error(error, self.path) from error
+
+    def stretches(self) -> Iterator[Stretch]:
+        """Yield where the bytes of the buffer are, in order."""
+        return chain.from_iterable(stretches_of(source) for source in self._sources)
 
     def pieces(self, ranges: ByteRanges | None = None) -> Iterator[memoryview]:
         """Return the buffers of all components, or these ranges, in pieces.

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from os import PathLike, fspath
 from pathlib import Path
 from types import MappingProxyType
@@ -12,6 +13,7 @@ from pruning_client.checkpoints.byte_ranges import ByteRanges
 from pruning_client.checkpoints.file import FileSource, pieces_of_all
 from pruning_client.checkpoints.other_formats import READ_BYTES, description_of
 from pruning_client.checkpoints.readable import DISK, Files
+from pruning_client.checkpoints.stretches import Stretch
 from pruning_client.errors import CheckpointError, layout_error
 from pruning_proto.reasons import Reason
 from pruning_proto.safetensors.header import LayoutError, build
@@ -55,6 +57,10 @@ class ShardsSource:
             self.header, self.layout = build([(entry.name, entry.dtype, entry.shape) for entry in entries], metadata)
         except LayoutError as error:
             raise layout_error(error, self.path) from error
+
+    def stretches(self) -> Iterator[Stretch]:
+        """Yield where the bytes of the buffer are, in order."""
+        return chain.from_iterable(shard.stretches() for shard in self._shards)
 
     def pieces(self, ranges: ByteRanges | None = None) -> Iterator[memoryview]:
         """Return the buffers of all shards, or these ranges, in pieces; a shard without any is not opened.

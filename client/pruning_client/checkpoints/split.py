@@ -76,14 +76,16 @@ class SplitFiles:
     def __init__(self, folder: Path, places: Places, files: ShardFiles | None = None) -> None:
         self.folder = folder
         self._places = places
-        self._files = FolderFiles(folder) if files is None else files
+        self.files = FolderFiles(folder) if files is None else files
         self.contents: dict[str, list[TensorEntry]] = {}
         """The tensors of each file, by the names that they have there."""
+        self.results: dict[str, list[str]] = {}
+        """The names of the same in the result."""
 
     @property
     def is_on_disk(self) -> bool:
         """Whether the files take space on the disk of `folder`."""
-        return isinstance(self._files, FolderFiles)
+        return isinstance(self.files, FolderFiles)
 
     def begin(self, layout: Layout, original: Mapping[str, str] = _NOTHING) -> None:
         """Create the files, each with its header. `original`: what renumbered tensors were called. Raises: OSError."""
@@ -92,7 +94,7 @@ class SplitFiles:
         for entry in layout.tensors:
             sources.setdefault(places[entry.name].file, []).append(entry)
         self._parts: list[_Part] = []
-        self.contents = {}
+        self.contents, self.results = {}, {}
         for file, entries in sources.items():
             self._create(file, aligned(entries), places, layout.metadata)
         self._parts.sort(key=lambda part: part.end)
@@ -108,13 +110,14 @@ class SplitFiles:
             if entry.end > entry.begin
         ]
         is_in_order = all(before.end < after.end for before, after in pairwise(parts))
-        self._files.create(file, header, layout.total_bytes, is_in_order=is_in_order)
+        self.files.create(file, header, layout.total_bytes, is_in_order=is_in_order)
         if parts:
             max(parts, key=lambda part: part.end).is_last = True
         else:
-            self._files.end(file)
+            self.files.end(file)
         self._parts += parts
         self.contents[file] = list(layout.tensors)
+        self.results[file] = [entry.name for entry in entries]
 
     def write(self, data: "Data") -> None:
         """Write the next bytes of the buffer. Raises: OSError that names the file."""
@@ -122,17 +125,17 @@ class SplitFiles:
         while rest:
             part = self._parts[self._next]
             piece = rest[: part.end - self._at]
-            self._files.write(part.file, piece, self._at + part.shift)
+            self.files.write(part.file, piece, self._at + part.shift)
             self._at += len(piece)
             if self._at == part.end:
                 self._next += 1
                 if part.is_last:
-                    self._files.end(part.file)
+                    self.files.end(part.file)
             rest = rest[len(piece) :]
 
     def finish(self) -> None:
         """Wait until all files are complete; also after a failure. Raises: OSError."""
-        self._files.finish()
+        self.files.finish()
 
 
 @dataclass(slots=True)

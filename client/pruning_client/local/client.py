@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from itertools import chain
 from types import ModuleType
@@ -18,6 +19,7 @@ from typing import Final
 from pruning_client.calls.background_writer import BackgroundWriter
 from pruning_client.calls.exchange import Exchange, Watcher
 from pruning_client.calls.outcome import Outcome
+from pruning_client.checkpoints.byte_ranges import ByteRanges
 from pruning_client.clients.sync import Client
 from pruning_client.errors import DeadlineError, InternalError, PruningError, UnavailableError
 from pruning_client.local import garbage
@@ -96,7 +98,9 @@ class _LocalConnection:
 
         writer = BackgroundWriter(write, self._service.BACKLOG_BYTES)
         with _logged() as records, self._device_checked(), writer:
-            self._service.prune(exchange.options, pieces(), receive, self._settings, exchange.read_again)
+            self._service.prune(
+                exchange.options, pieces(), receive, self._settings, partial(_read_again, exchange, step)
+            )
         if exchange.failure is not None:
             _explain(exchange.failure, records)
         return exchange.finish()
@@ -116,6 +120,13 @@ class _LocalConnection:
             yield
         except self._service.DeviceError as error:
             raise UnavailableError(str(error)) from error
+
+
+def _read_again(exchange: Exchange, step: Callable[[], object], ranges: ByteRanges) -> Iterator[memoryview]:
+    """Yield ranges of the model once more, in pieces; call `step` after each."""
+    for piece in exchange.read_again(ranges):
+        yield piece
+        step()
 
 
 def _service() -> ModuleType:

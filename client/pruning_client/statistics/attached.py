@@ -5,6 +5,7 @@ from functools import partial
 
 from pruning_client.checkpoints.byte_ranges import ByteRanges, parts_within, ranges_within
 from pruning_client.checkpoints.file import Source
+from pruning_client.checkpoints.stretches import Stretch, stretches_between, stretches_of
 from pruning_client.errors import MismatchError, layout_error
 from pruning_client.frameworks.base import Framework
 from pruning_client.statistics.names import weight_of
@@ -67,6 +68,16 @@ class SourceWithStatistics:
             elif own := ranges_within(ranges, begin, begin + size):
                 yield from pieces(own)
             begin += size
+
+    def stretches(self) -> Iterator[Stretch]:
+        """Yield where the bytes are, in order; those of statistics are to be had from this source only."""
+        of_source = list(stretches_of(self._source))
+        at = 0
+        for position, tensor in (*self._before, (self._source.layout.buffer_bytes, None)):
+            yield from stretches_between(of_source, at, position)
+            if tensor is not None:
+                yield Stretch(tensor.size_bytes)
+            at = position
 
     def _segments(self) -> Iterator[tuple[int, Callable[[ByteRanges | None], Iterator[memoryview]]]]:
         """Return the parts that follow one another: their bytes, and what returns their pieces."""

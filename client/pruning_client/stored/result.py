@@ -14,8 +14,9 @@ from pruning_client.huggingface.places import target_of
 from pruning_client.huggingface.result_check import shapes_of
 from pruning_client.huggingface.result_files import ResultFiles
 from pruning_client.huggingface.transformers_check import Shapes
+from pruning_client.stored.planned_shards import PlannedShards
 from pruning_client.stored.stored_file import StoredFiles
-from pruning_client.stored.target import Check, StoredObject, StoredShards
+from pruning_client.stored.target import Check, StoredObject
 from pruning_proto.limits import MIB
 from pruning_service.stores.errors import ExistsError, StoreError
 from pruning_service.stores.store import Store
@@ -34,7 +35,7 @@ class StoredResult:
         self._store = store
         self._check = check
         self._is_new = is_new
-        self._shards = StoredShards(store, check)
+        self._shards = PlannedShards(store, check)
         self._only_file: str | None = None
         self._written: list[str] = []
 

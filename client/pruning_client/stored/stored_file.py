@@ -20,10 +20,10 @@ class StoredFile:
     """A `ReadableFile` in a store. Raises: StoreError."""
 
     def __init__(self, store: Store, key: str) -> None:
-        self._store = store
-        self._found: Final[StoredObject] = store.find(key)
+        self.store: Final = store
+        self.found: Final[StoredObject] = store.find(key)
         self.name: Final = str(store.uri.child(key))
-        self.size: Final = self._found.size
+        self.size: Final = self.found.size
         self._beginning = self._read(0, min(_BEGINNING_BYTES, self.size))
 
     @contextmanager
@@ -42,11 +42,11 @@ class StoredFile:
 
     def pieces(self, ranges: ByteRanges) -> Iterator[memoryview]:
         """Return these ranges in pieces. Raises: StoreError; ObjectChangedError if the file is another one now."""
-        return self._store.read(self._found, ranges)
+        return self.store.read(self.found, ranges)
 
     def _read(self, begin: int, end: int) -> memoryview:
         data = memoryview(bytearray(end - begin))
-        self._store.read_into(self._found, begin, data)
+        self.store.read_into(self.found, begin, data)
         return data
 
 

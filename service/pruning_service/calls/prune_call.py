@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from pruning_proto.limits import MIB
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.calls.call_streams import EarlyEnd, Requests, Responses
@@ -32,6 +33,9 @@ from pruning_service.resources.threads import run_in_thread_if_large, wait_for_d
 from pruning_service.status import Refusal, drop_tracebacks, failure, refusal_of
 from pruning_service.streams.byte_streams import TensorStore
 from pruning_service.streams.tensor_reader import HeaderLimits
+
+HELD_BYTES: Final = 256 * MIB
+"""From here on a file is rather read again than held: that takes less time than touching fresh memory for all of it."""
 
 _log: Final = logging.getLogger(__name__)
 
@@ -113,8 +117,7 @@ class PruneCall:
         await reservation.keep(expressions_bytes(request.expressions))
         pipeline = Pipeline(request, self._requests, self._responses, self._resources.worker, self.times)
         prepared = await pipeline.prepare(self._resources.limits, reservation, self._resources.version)
-        can_read_again = self._requests.rereadable is not None or self._resources.spool is not None
-        if can_read_again and not reservation.can_hold(prepared.peak_bytes):
+        if self._is_better_read_again(prepared, reservation):
             prepared = await pipeline.prepare_to_read_again() or prepared
         self._note_size(prepared)
         if request.digests and prepared.output.has_file:
@@ -132,6 +135,15 @@ class PruneCall:
             await pipeline.end("format PLAN ends after the header")
         self._responses.close()
         await self._responses.drained()
+
+    def _is_better_read_again(self, prepared: Prepared, reservation: Reservation) -> bool:
+        """Whether tensors are rather read several times than held, if the plan can do so."""
+        if not any(stage.is_barrier for stage in prepared.plan.stages):
+            return False
+        if self._requests.rereadable is not None and prepared.peak_bytes > HELD_BYTES:
+            return True
+        can_read_again = self._requests.rereadable is not None or self._resources.spool is not None
+        return can_read_again and not reservation.can_hold(prepared.peak_bytes)
 
     @asynccontextmanager
     async def _store(self, prepared: Prepared) -> AsyncIterator[TensorStore | None]:

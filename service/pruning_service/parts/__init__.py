@@ -33,15 +33,24 @@ instead of doing the part again; one that is damaged, or of another request, is 
 done twice gives the same results. No asyncio, no gRPC, no stores here.
 """
 
+from typing import Final
+
+from pruning_engine.errors import PruningError
+from pruning_proto.safetensors.header import LayoutError
 from pruning_service.parts.part_reader import RangeStore
 from pruning_service.parts.part_results import ResultSink
 from pruning_service.parts.part_runner import PartRunner
 from pruning_service.parts.phases import Phase, PhaseKind, phase_from
 from pruning_service.parts.records import RecordError
-from pruning_service.parts.steps import Completed, steps
+from pruning_service.parts.steps import Completed, check_record, steps
 from pruning_service.parts.whole_plan import Division, WholePlan, seeded
+from pruning_service.status import Refusal
+
+FAILURES: Final = (Refusal, PruningError, LayoutError)
+"""What a plan or a part raises for a request or a checkpoint that is not valid; `status.refusal_of` tells why."""
 
 __all__ = [
+    "FAILURES",
     "Completed",
     "Division",
     "PartRunner",
@@ -51,6 +60,7 @@ __all__ = [
     "RecordError",
     "ResultSink",
     "WholePlan",
+    "check_record",
     "phase_from",
     "seeded",
     "steps",

@@ -44,6 +44,11 @@ def steps(division: Division) -> Steps:
     return Completed(whole_report(division.plan, done.done, done.device))
 
 
+def check_record(record: bytes, division: Division, phase: Phase, part: int) -> None:
+    """Raise RecordError for a record that cannot be used as that of a part."""
+    read(record, division.name, phase.name, part)
+
+
 def _search(division: Division, stage: int, cuts: dict[int, Cut]) -> Generator[Phase, Sequence[bytes], Cut]:
     """Return the cut of a stage, once the parts that have parameters of it have been looked into."""
     known = dict(cuts)

@@ -99,6 +99,11 @@ class WholePlan:
         return parse(self.result_header[PREFIX_BYTES:])
 
     @property
+    def renamed(self) -> dict[str, str]:
+        """What parameters and scales were called whose numbers change, by the names of their results."""
+        return {new: name for name, new in self.prepared.plan.surgery.result_names.items() if new != name}
+
+    @property
     def indivisible(self) -> str | None:
         """Why it cannot be carried out in parts, whatever these are; None if it may be."""
         output = self.prepared.output

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,8 +10,10 @@ from pruning_engine.allocations.allocation import Bounds
 from pruning_engine.checkpoints.parameters import TensorSpec
 from pruning_engine.errors import CheckpointError, MismatchError
 from pruning_engine.execution.executor import Pruning
-from pruning_engine.execution.readings import Readings
+from pruning_engine.execution.readings import Readings, SampleReading
+from pruning_engine.kernels.backend import Backend
 from pruning_engine.kernels.cpu.backend import NumpyBackend
+from pruning_engine.kernels.cuda.backend import TorchBackend
 from pruning_engine.planning.options import PlanOptions
 from pruning_engine.planning.plan import Plan
 from pruning_engine.planning.planner import make_plan
@@ -18,6 +21,7 @@ from pruning_engine.recipe import (
     Channels,
     Count,
     Fraction,
+    ImportanceScores,
     Lamp,
     Magnitude,
     OutputForm,
@@ -27,6 +31,7 @@ from pruning_engine.recipe import (
     Refit,
     Rule,
     Scope,
+    Score,
     Selector,
     Sparsity,
     WeightedMagnitude,
@@ -107,6 +112,35 @@ def test_result_and_report_are_the_same(rules: tuple[Rule, ...], readings: int) 
         assert torch.equal(found[name], tensor), name
     assert report_of_readings == report
     assert number == readings
+
+
+@pytest.mark.parametrize("backend", [NumpyBackend(), TorchBackend(torch.device("cpu"))], ids=["numpy", "torch"])
+@pytest.mark.parametrize("score", [Magnitude(), Random(), ImportanceScores(fall_back_to_weights=True)], ids=str)
+def test_blocks_stand_for_large_tensors(score: Score, backend: Backend) -> None:
+    torch.manual_seed(5)
+    tensors = {f"{name}.weight": torch.randn(600, 512) * at for at, name in enumerate("abc", 1)}
+    if isinstance(score, ImportanceScores):
+        tensors["b.weight:scores"] = torch.rand(600, 512)
+    tensors["small.weight"] = torch.randn(8, 8)
+    plan = planned(tensors, replace(GLOBAL, score=score))
+    readings = Readings(plan, backend)
+    blocks_of: list[str] = []
+    for reading in readings:
+        for parameter in filter(reading.needs, plan.parameters):
+            blocks = reading.blocks(parameter) if isinstance(reading, SampleReading) else None
+            if blocks is None:
+                reading.add(received(parameter, tensors))
+                continue
+            blocks_of.append(blocks.tensor)
+            data = tensors[blocks.tensor].numpy().reshape(-1).view(np.uint8)
+            parts = [data[begin:end] for begin, end in blocks.spans]
+            assert isinstance(reading, SampleReading)
+            reading.add_blocks(parameter, blocks, blocks.buffer(np.concatenate([np.empty(0, np.uint8), *parts])))
+    expected = carried_out(Pruning(plan, in_place=False), plan, tensors)[0]
+    found = carried_out(Pruning(plan, in_place=False, backend=backend, known=readings.known), plan, tensors)[0]
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+    assert len(blocks_of) == (4 if isinstance(score, Random) else 3)
+    assert ("b.weight:scores" in blocks_of) == isinstance(score, ImportanceScores)
 
 
 @pytest.mark.parametrize(

@@ -95,3 +95,26 @@ def test_tensors_at_odd_places_are_sampled() -> None:
     content = raw.file({"a": ("U8", [3], b"abc"), **described})
     options = options_for(content, RULES["magnitude"][0], pb.OUTPUT_FORM_MASK)
     assert InParts(options, content, files_of(result_of(options, content), 2)).run() == at_once(options, content)
+
+
+def test_large_model_is_not_held_by_a_local_run_although_it_would_fit() -> None:
+    weight = np.random.default_rng(1).standard_normal(17 * MIB // 4).astype("<f4").tobytes() * 4
+    header, buffer = split(raw.file({f"w{at}.weight": ("F32", [17, MIB], weight) for at in range(4)}))
+    content_bytes = len(header) + len(buffer)
+    recipe = pb.Recipe(rules=RULES["magnitude"][0], seed=1)
+    options = pb.PruneOptions(recipe=recipe, output=pb.OUTPUT_FORM_MASK, total_bytes=content_bytes)
+    read: list[int] = []
+    plans: list[pb.Plan] = []
+
+    def again(ranges: Sequence[tuple[int, int]]) -> Iterator[memoryview]:
+        for begin, end in ranges:
+            read.append(end - begin)
+            yield memoryview(buffer)[begin:end]
+
+    def receive(message: pb.PruneResponse | memoryview) -> None:
+        if isinstance(message, pb.PruneResponse) and message.HasField("plan"):
+            plans.append(message.plan)
+
+    local.prune(options, [header, memoryview(buffer)], receive, LocalSettings(threads=1, memory_bytes=1 << 40), again)
+    assert len(buffer) < sum(read) < 1.2 * len(buffer)
+    assert plans[-1].peak_bytes < content_bytes
