@@ -2,12 +2,14 @@
 
 import inspect
 import json
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+import psutil  # type: ignore[import-untyped]  # it ships no types
 import pytest
 from safetensors.numpy import load_file
 
@@ -204,6 +206,53 @@ def test_two_servers_and_one_job(tmp_path: Path, undisturbed: dict[str, bytes]) 
     assert all(report == reports[0] for report in reports)
     assert jobs[-1].status.attempt == 1
     assert case.content(tmp_path / "shared") == undisturbed
+
+
+def test_a_worker_that_hangs_is_replaced(tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+    case.model(tmp_path / "in")
+    with running_server(**case.settings(tmp_path)) as server, Client(server.address) as client:
+        job = case.begun(client, tmp_path, "hanging")
+        assert case.wait_for(dict(case.moments(tmp_path, "hanging", server))["claimed"])
+        stopped = case.workers_of(server)
+        for worker in stopped:
+            worker.suspend()
+
+        assert isinstance(case.ended(job), Report)
+        assert not any(worker.is_running() for worker in stopped)
+
+    assert case.content(tmp_path / "hanging") == undisturbed
+
+
+def test_a_worker_that_was_paused_writes_nothing_more(tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+    case.model(tmp_path / "in")
+    with running_server(**case.settings(tmp_path)) as first, Client(first.address) as client:
+        case.begun(client, tmp_path, "paused")
+        assert case.wait_for(dict(case.moments(tmp_path, "paused", first))["claimed"])
+        paused = [psutil.Process(first.process.pid), *case.workers_of(first)]
+        for process in paused:
+            process.suspend()
+        with running_server(**case.settings(tmp_path)) as second, Client(second.address) as other:
+            job = other.job("paused")
+            assert isinstance(case.ended(job), Report)
+            written = {path: path.stat().st_mtime_ns for path in (tmp_path / "paused").iterdir()}
+            for process in paused:
+                process.resume()
+            assert case.wait_for(lambda: not case.workers_of(first))
+
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "paused").iterdir()} == written
+    assert case.content(tmp_path / "paused") == undisturbed
+
+
+def test_a_job_whose_state_is_removed_stops(tmp_path: Path) -> None:
+    case.model(tmp_path / "in")
+    with running_server(**case.settings(tmp_path)) as server, Client(server.address) as client:
+        job = case.begun(client, tmp_path, "removed")
+        assert case.wait_for(lambda: case.workers_of(server) != [])
+        shutil.rmtree(tmp_path / "_pruning" / "removed")
+
+        assert case.wait_for(lambda: not case.workers_of(server))
+        with pytest.raises(errors.JobError, match="there is no operation"):
+            job.refresh()
 
 
 def test_a_job_that_always_crashes_ends(tmp_path: Path) -> None:

@@ -99,8 +99,18 @@ class _Attended:
     job: JobState
     owner: str
     is_cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+    is_silent: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when its worker does not renew the lease, or lost it: it hangs, or was stopped for a while."""
+
     worker: WorkerProcess | None = None
     task: "asyncio.Task[None] | None" = None
+
+    def look_at(self, found: OpenJob) -> None:
+        """Note what the store says of the job."""
+        if found.is_cancelled:
+            self.is_cancelled.set()
+        if found.is_free or (found.lease is not None and found.lease.record.owner != self.owner):
+            self.is_silent.set()
 
 
 class Supervisor:
@@ -173,8 +183,7 @@ class Supervisor:
                 return
             attended = self._attended.get(each.key)
             if attended is not None:
-                if each.is_cancelled:
-                    attended.is_cancelled.set()
+                attended.look_at(each)
             elif each.is_free:
                 await self._begin(each)
 
@@ -244,6 +253,10 @@ class Supervisor:
         if end is not None:
             await worker.kill()
             return await self._settle_own(attended, end)
+        if attended.is_silent.is_set():
+            await worker.kill()
+            await self._after_crash(attended, "the worker did not renew its lease in time")
+            return "SILENT"
         status = await worker.ended()
         match status:
             case ExitStatus.DONE:
@@ -262,15 +275,17 @@ class Supervisor:
         left = None if timeout is None else max(0.0, timeout - held.record.used_seconds)
         ended = asyncio.create_task(worker.ended())
         cancelling = asyncio.create_task(attended.is_cancelled.wait())
+        silent = asyncio.create_task(attended.is_silent.wait())
         try:
-            await asyncio.wait({ended, cancelling}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({ended, cancelling, silent}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             if ended.done():
                 return None
             if cancelling.done():
                 return await self._in_thread(lambda: _cancellation(attended.job))
-            return timed_out(timeout or 0.0)
+            return None if silent.done() else timed_out(timeout or 0.0)
         finally:
             cancelling.cancel()
+            silent.cancel()
 
     async def _after_crash(self, attended: _Attended, error: str) -> None:
         """Free the lease of a worker that is gone, for it or another server to try again, a little later."""

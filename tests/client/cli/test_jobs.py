@@ -117,6 +117,10 @@ def test_delete_needs_a_job_that_is_done(prune: Prune, job: str) -> None:
     assert "[JOB_NOT_FOUND]" in prune("jobs", "show", job).err
 
 
+def test_methods_say_what_there_is_of_jobs(prune: Prune) -> None:
+    assert "jobs     0 at once" in prune("methods").out
+
+
 def test_errors_are_objects_for_programs(prune: Prune) -> None:
     done = prune("jobs", "show", "missing", "--json")
 

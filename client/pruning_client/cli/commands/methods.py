@@ -43,6 +43,10 @@ def _text(capabilities: Capabilities, width: int | None) -> str:
         f"limits   memory {bytes_text(limits.memory_bytes)}, header {bytes_text(limits.header_bytes)}, "
         f"{limits.tensors:,} tensors, {limits.rules} rules; {limits.calls:,} calls at once",
     ]
+    if capabilities.jobs is not None:
+        jobs = capabilities.jobs
+        memory = f"memory of each {bytes_text(jobs.memory_bytes)}"
+        lines.append(f"jobs     {jobs.jobs} at once, {memory}, stores {', '.join(jobs.schemes)}")
     return "\n".join(lines)
 
 
