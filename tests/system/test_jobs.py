@@ -208,6 +208,22 @@ def test_two_servers_and_one_job(tmp_path: Path, undisturbed: dict[str, bytes]) 
     assert case.content(tmp_path / "shared") == undisturbed
 
 
+def test_a_server_carries_out_as_many_jobs_as_it_may(
+    carrying_out: ServerProcess, client: Client, root: Path, undisturbed: dict[str, bytes]
+) -> None:
+    jobs = [case.begun(client, root, f"queued-{number}") for number in range(3)]
+    most = 0
+
+    def are_done() -> bool:
+        nonlocal most
+        most = max(most, len(case.workers_of(carrying_out)))
+        return all(job.refresh().is_done for job in jobs)
+
+    assert case.wait_for(are_done, case.WAIT_SECONDS)
+    assert most == 1
+    assert all(case.content(root / job.name) == undisturbed for job in jobs)
+
+
 def test_a_worker_that_hangs_is_replaced(tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
     case.model(tmp_path / "in")
     with running_server(**case.settings(tmp_path)) as server, Client(server.address) as client:

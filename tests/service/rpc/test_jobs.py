@@ -1,8 +1,10 @@
 """PruneCheckpoint and operations at a server that carries nothing out: names, callers, places, pages, refusals."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.request import urlopen
 
 import grpc
 import pytest
@@ -12,6 +14,7 @@ from google.protobuf.message import Message
 from pruning_client import Client, errors, rules
 from pruning_proto.names import OPERATIONS
 from tests.servers import ServerProcess, running_server
+from tests.service.raw import wait_until
 from tests.service.secured import TOKEN, token_file
 
 HALF = rules.l1_unstructured(0.5)
@@ -183,6 +186,29 @@ def test_a_wait_ends_with_its_time(client: Client, places: tuple[str, str]) -> N
     with pytest.raises(errors.DeadlineError, match="it goes on"):
         job.wait(lambda status: seen.append(status.state), timeout=0.5)
     assert seen[0] == "pending"
+
+
+def test_a_wait_does_not_keep_a_server_from_stopping(tmp_path: Path) -> None:
+    with (
+        running_server(stores=f"file://{tmp_path}", max_jobs="0", drain_seconds="1000") as server,
+        Client(server.address, retries=0) as client,
+        ThreadPoolExecutor(1) as waiting,
+    ):
+        job = client.prune_checkpoint(f"file://{tmp_path}/in", f"file://{tmp_path}/out", HALF)
+        request = lro.WaitOperationRequest(name=job.operation)
+        waited = waiting.submit(ask, server, "WaitOperation", request, lro.Operation)
+        assert wait_until(lambda: waits_of(server) == 1)
+        assert server.stop() == 0
+
+        assert not waited.result().done
+
+
+def waits_of(server: ServerProcess) -> float:
+    """Return how many calls of WaitOperation were begun."""
+    with urlopen(f"http://{server.metrics_address}/metrics") as answer:
+        lines = answer.read().decode().splitlines()
+    begun = [line for line in lines if line.startswith("grpc_server_started_total") and "WaitOperation" in line]
+    return sum(float(line.rpartition(" ")[2]) for line in begun)
 
 
 FORBIDDEN = {
