@@ -260,5 +260,45 @@ GUARANTEES: Final[Mapping[str, tuple[str, ...]]] = {
         "tests/service/jobs/test_leases.py",
         "tests/system/test_jobs.py::test_two_servers_and_one_job",
     ),
+    "A server opens what `PRUNING_STORES` lists, and nothing where it is not set. A place that is listed "
+    "for some callers is closed to all others, also where it lies in one that is open to everybody.": (
+        "tests/service/stores/test_allowed.py::test_everything_else_is_refused",
+        "tests/service/stores/test_allowed.py::test_nothing_is_allowed_by_default",
+        "tests/service/stores/test_allowed.py::test_process_of_a_server_opens_nothing_else",
+        "tests/service/stores/test_allowed.py::test_setting_that_makes_no_sense",
+    ),
+    "Nobody can name the folder `_pruning`, in which jobs keep their state.": (
+        "tests/service/stores/test_allowed.py::test_everything_else_is_refused",
+    ),
+    "Nothing outside of a place of `file://` is read, written or deleted, whatever `..` and links there "
+    "are: what is opened is looked at once it is open.": (
+        "tests/service/stores/test_local_root.py::test_link_out_of_the_root_is_refused",
+        "tests/service/stores/test_local_root.py::test_nothing_is_written_through_a_link_out_of_the_root",
+        "tests/service/stores/test_local_root.py::test_write_replaces_a_link_and_not_what_it_leads_to",
+        "tests/service/stores/test_local_root.py::test_nothing_is_deleted_through_a_link",
+        "tests/service/stores/test_uris.py::test_refused",
+        "tests/service/stores/test_uris.py::test_child_does_not_leave_its_place",
+    ),
+    "A caller cannot make a server contact a host: a URI has no host, port, user or query, endpoints come "
+    "from the settings, and credentials from the environment of the server.": (
+        "tests/service/stores/test_uris.py::test_refused",
+    ),
+    "Messages and the log show URIs without query strings, user names and passwords.": (
+        "tests/service/stores/test_uris.py::test_error_shows_no_secret",
+        "tests/service/stores/test_remote_errors.py::test_message_has_no_query_string",
+    ),
+    "An object is visible once it is whole, and `config.json` and the index after all weights. A run that "
+    "fails leaves no object of its own.": (
+        "tests/service/stores/test_store.py::test_incomplete_object_is_not_visible",
+        "tests/service/stores/test_store.py::test_object_of_a_failed_writer_is_not_visible",
+        "tests/client/stored/test_result.py::test_what_loaders_begin_with_is_put_last",
+        "tests/client/stored/test_result.py::test_nothing_stays_of_a_run_that_fails",
+    ),
+    "A source that changes while it is read ends the run, by its name, and so does a body that is shorter "
+    "than was asked for.": (
+        "tests/service/stores/test_store.py::test_object_that_changes_is_named",
+        "tests/client/stored/test_faults.py::test_shard_that_changes_meanwhile_is_named",
+        "tests/client/stored/test_faults.py::test_body_that_stays_short_is_an_error",
+    ),
 }
 """Files, with the function where single tests check a guarantee."""

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from pruning_client.checkpoints.opened import open_source
+from pruning_client.statistics.statistics import Statistics
+from pruning_client.statistics.tensor import in_memory
 from pruning_service.stores.store import Store
 from pruning_service.stores.stores import Stores
 from pruning_service.stores.uris import StoreUri
@@ -148,3 +151,29 @@ def test_errors_name_the_object(s3: S3, store: Store) -> None:
     done = prune("run", f"{store.uri}/model", "--plan", *L1, **s3.environment)
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {store.uri}/model/config.json: is not JSON")
+
+
+def _statistics(path: Path, model: Path) -> Path:
+    """Write norms of the inputs of all matrices of a model."""
+    names = [entry.name for entry in open_source(model / "model.safetensors.index.json").layout.tensors]
+    weights = [name for name in names if "proj" in name]
+    width = {name: 32 if "down" in name else 16 for name in weights}
+    tensors = {
+        f"{name}:in_sum2": in_memory("F32", (width[name],), memoryview(bytes(4) + b"\0\0\x80?" * (width[name] - 1)))
+        for name in weights
+    }
+    Statistics(kind="norms", tensors=tensors, model_type="llama").save(path)
+    return path
+
+
+@pytest.mark.integration
+def test_statistics_from_store(s3: S3, store: Store, tmp_path: Path) -> None:
+    statistics = _statistics(tmp_path / "s.safetensors", tmp_path / "model")
+    store.put("s.safetensors", statistics.read_bytes())
+    words = ("--method", "wanda", "--amount", "0.5")
+    local = prune("run", tmp_path / "model", "-o", tmp_path / "local", *words, "--statistics", statistics)
+    assert (local.returncode, local.stderr) == (0, "")
+    stored_one = ("--statistics", f"{store.uri}/s.safetensors")
+    done = prune("run", f"{store.uri}/model", "-o", f"{store.uri}/out", *words, *stored_one, **s3.environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert stored(store, "out") == contents(tmp_path / "local")
