@@ -89,7 +89,7 @@ TABLES: Final[Mapping[str, Table]] = {
         rules="recipes statistics errors",
         frameworks="errors",
         checkpoints="frameworks errors",
-        statistics="checkpoints frameworks errors",
+        statistics="pages checkpoints frameworks errors",
         masks="checkpoints frameworks errors",
         files="results masks checkpoints frameworks errors",
         models="recipes checkpoints errors",
@@ -173,7 +173,7 @@ LIBRARIES: Final[Mapping[str, frozenset[str]]] = {
     "pydantic_settings": frozenset({"pruning_service.settings"}),
     "opentelemetry": frozenset({"pruning_service.observability.traces"}),
     "ray": frozenset({"pruning_client.jobs.executors"}),
-    "rich": frozenset({"pruning_client.cli"}),
+    "rich": frozenset({"pruning_client.cli", "pruning_client.pages.shown"}),
     "yaml": frozenset({"pruning_client.recipes.yaml_file"}),
     "backports": frozenset({"pruning_proto.packed.frame_codec"}),  # zstd
     "re2": frozenset({"pruning_engine.planning.selectors.name_patterns"}),

@@ -4,6 +4,7 @@ Only the module of the command that was called is imported: others may need more
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -30,6 +31,11 @@ examples:
   prune serve --listen 127.0.0.1:50051
 """
 
+
+_CHOICE: Final = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)$")
+_QUOTED: Final = re.compile(r"'([^']*)'")
+_UNKNOWN: Final = re.compile(r"^unrecognized arguments: (?:.* )?(--?[^\s=]+)")
+"""What argparse says of words that it does not know; its wording differs between versions in quotes only."""
 
 _MINUS_INFINITY: Final = ("-inf", "-infinity")
 
@@ -177,7 +183,29 @@ class _Parser(argparse.ArgumentParser):
     """A parser that raises its errors, so that they can be printed as JSON too."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} (see: {self.prog} --help)")
+        hint = self._hint(message)
+        raise UsageError(f"{message}{hint} (see: {self.prog} --help)")
+
+    def _hint(self, message: str) -> str:
+        """Return what may have been meant by a word that is not known; nothing if no other is close."""
+        from difflib import get_close_matches  # noqa: PLC0415 - only for errors
+
+        if choice := _CHOICE.search(message):
+            word, known = choice[1], _QUOTED.findall(choice[2]) or choice[2].split(", ")
+        elif unknown := _UNKNOWN.search(message):
+            word, known = unknown[1], [*self._all_options()]
+        else:
+            return ""
+        close = get_close_matches(word, known, 1)
+        return f"; did you mean {close[0]!r}?" if close else ""
+
+    def _all_options(self) -> Iterator[str]:
+        """Return the options, and those of the command that was called: the others have none yet."""
+        yield from self._option_string_actions
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for parser in action.choices.values():
+                    yield from parser._option_string_actions
 
 
 class _Version(argparse.Action):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pruning_client.pages.shown import Shown, Summary
 from pruning_client.results.output_format import name_of
 from pruning_proto.v1 import pruning_pb2 as pb
 
@@ -59,8 +60,8 @@ class JobCapabilities:
     memory_bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Capabilities:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Capabilities(Shown):
     """What a server offers: methods, output formats, dtypes it can prune, devices, limits, versions.
 
     `kernels`: what computes on the CPU, "numpy" or an instruction set; empty where a server does not report it. `jobs`:
@@ -77,6 +78,13 @@ class Capabilities:
     maps: tuple[Map, ...] = ()
     kernels: str = ""
     jobs: JobCapabilities | None = None
+
+    @property
+    def summary(self) -> Summary:
+        """What notebooks and terminals show of it: a row for each method."""
+        title = f"version {self.version}, {len(self.methods):,} methods, on {', '.join(self.devices)}"
+        rows = [{"method": each.name, "description": each.description} for each in self.methods]
+        return Summary(title, rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON can represent it."""

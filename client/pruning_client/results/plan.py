@@ -6,6 +6,8 @@ from heapq import nsmallest
 from math import prod
 from typing import Any, Final
 
+from pruning_client.pages.shown import Shown, Summary
+from pruning_client.pages.words import bytes_words
 from pruning_client.results.group_report import GroupReport, group_of
 from pruning_client.results.model_totals import ModelTotals
 from pruning_client.results.model_warning import ModelWarning
@@ -51,8 +53,8 @@ class TensorPlan:
         return (self.entries * DTYPE_BITS.get(self.dtype, 0) + 7) // 8
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Plan(Shown):
     """What will happen to a file.
 
     `peak_bytes` is the most memory that the server needs for it at one time; `result_bytes` is the size of the
@@ -96,6 +98,15 @@ class Plan:
         others = (tensor for tensor in self.tensors if not tensor.rules and not tensor.removed)
         return tuple(nsmallest(LARGEST, others, key=lambda tensor: (-tensor.entries, tensor.name)))
 
+    @property
+    def summary(self) -> Summary:
+        """What notebooks and terminals show of it: a row for each tensor of the model."""
+        selected = sum(1 for tensor in self.tensors if tensor.rules)
+        title = (
+            f"{selected:,} of {len(self.tensors):,} tensors selected, at most {bytes_words(self.peak_bytes)} of memory"
+        )
+        return Summary(title, [_row(tensor) for tensor in self.tensors])
+
     def with_warnings(self, *warnings: ModelWarning) -> "Plan":
         """Return the plan with more warnings."""
         return replace(self, warnings=(*self.warnings, *warnings))
@@ -105,6 +116,17 @@ class Plan:
         seed = str(self.seed)  # as in protobuf's JSON mapping: many readers have 53 bits
         fields = asdict(self) | {"model": self.model.to_dict(), "seed": seed}
         return fields | {"skipped_bytes": self.skipped_bytes}
+
+
+def _row(tensor: TensorPlan) -> dict[str, Any]:
+    return {
+        "tensor": tensor.name,
+        "dtype": tensor.dtype,
+        "shape": "x".join(map(str, tensor.shape)),
+        "entries": tensor.entries,
+        "selected": bool(tensor.rules),
+        "why_not": "" if tensor.rules else tensor.not_selected or "",
+    }
 
 
 def plan_of(messages: Iterable[pb.Plan]) -> Plan:

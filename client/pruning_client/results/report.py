@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
 from typing import Any
 
+from pruning_client.pages.shown import Shown, Summary
+from pruning_client.pages.words import counted_words
 from pruning_client.results.group_report import GroupReport as GroupReport  # noqa: PLC0414 - a name of this module
 from pruning_client.results.group_report import group_of
 from pruning_client.results.model_totals import ModelTotals, model_of
@@ -17,8 +19,8 @@ from pruning_client.results.tensor_report import part_of
 from pruning_proto.v1 import pruning_pb2 as pb
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Report(Shown):
     """What was done to all selected parameters, in the file's order.
 
     `entries`, `pruned_before` and `pruned` are sums over them. `seconds` is wall time by stage ("receive", "prune",
@@ -73,6 +75,14 @@ class Report:
             ("SHA-256 of the result", self.result_sha256),
         )
 
+    @property
+    def summary(self) -> Summary:
+        """What notebooks and terminals show of it: a row for each selected tensor."""
+        selected = f"{self.sparsity:.2%} of {self.entries:,} selected weights pruned"
+        parts = [selected, counted_words(len(self.tensors), "tensor")]
+        parts += [counted_words(len(self.warnings), "warning")] if self.warnings else []
+        return Summary(", ".join(parts), [_row(tensor) for tensor in self.tensors])
+
     def with_warnings(self, *warnings: ModelWarning) -> "Report":
         """Return the report with more warnings."""
         return replace(self, warnings=(*self.warnings, *warnings))
@@ -108,6 +118,17 @@ class Report:
         fields["model"] = None if self.model is None else self.model.to_dict()
         fields["largest_not_selected"] = [_json_not_selected(tensor) for tensor in self.largest_not_selected]
         return fields
+
+
+def _row(tensor: TensorReport) -> dict[str, Any]:
+    return {
+        "tensor": tensor.name,
+        "entries": tensor.entries,
+        "pruned": tensor.pruned,
+        "sparsity": tensor.sparsity,
+        "threshold": tensor.threshold,
+        "predicted_error": tensor.predicted_error,
+    }
 
 
 def report_of(messages: Iterable[pb.Report], plan: Plan | None = None) -> Report:

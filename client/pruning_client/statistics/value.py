@@ -9,6 +9,7 @@ the statistics under both. Names on disk are looked up first.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from pruning_client.pages.shown import Shown, Summary
 from pruning_client.statistics.names import UNIT_KINDS, Kind, weight_of
 from pruning_client.statistics.tensor import StatisticsTensor, stacked
 from pruning_proto.names import STATISTICS
@@ -26,7 +27,7 @@ class WeightStatistics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StatisticsValue:
+class StatisticsValue(Shown):
     """The fields of `Statistics`, which describes them."""
 
     kind: Kind
@@ -43,6 +44,12 @@ class StatisticsValue:
         size = sum(tensor.size_bytes for tensor in self.tensors.values())
         holders = "groups" if self.kind in UNIT_KINDS else "weights"
         return f"<Statistics of kind {self.kind!r} for {len(self.weights)} {holders}, {size:,} bytes>"
+
+    @property
+    def summary(self) -> Summary:
+        """What notebooks and terminals show of it: a row for each weight, or group, that has statistics."""
+        rows = [{"name": name, "tokens": self.tokens.get(name)} for name in self.weights]
+        return Summary(f"of kind {self.kind}, {len(rows):,} with statistics, {len(self.skipped):,} without", rows)
 
     @property
     def weights(self) -> tuple[str, ...]:
