@@ -22,6 +22,9 @@ RAY_CLIENT: Final = "ray://"
 _CONNECT_SECONDS: Final = 10
 """How long a cluster's port may take to answer. Ray itself tries for two minutes, and then ends the process."""
 
+_RECONNECT: Final = ("RAY_CLIENT_RECONNECT_GRACE_PERIOD", "5")
+"""Seconds for which the tasks of a process that is lost go on, through ray://. Ray's default is 30."""
+
 _OBJECT_STORE_BYTES: Final = 80 * 1024 * 1024
 """About the least that Ray allows: what tasks read and write does not pass through it."""
 
@@ -47,6 +50,7 @@ def connected(address: str | None) -> Iterator[None]:
         return
     with ExitStack() as stack:
         stdout = stack.enter_context(_quiet_stdout())
+        os.environ.setdefault(*_RECONNECT)
         options = _own_cluster(stack) if address is None else {"address": _reachable(address)}
         with _signals_kept():
             _start(address, options)
