@@ -54,9 +54,9 @@ class Nodes:
 
 
 @contextmanager
-def workers_of(count: int = 2) -> Iterator[Nodes]:
-    """Run some nodes and a head while inside."""
-    variables = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+def workers_of(count: int = 2, **others: str) -> Iterator[Nodes]:
+    """Run some nodes and a head while inside. `others`: variables of all their processes, such as credentials."""
+    variables = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), **others}
     command: list[str | Path] = [ray_python(), "-m", "tests.ray_nodes", str(count)]
     with subprocess.Popen(
         command,

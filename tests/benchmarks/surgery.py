@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -103,10 +103,12 @@ def _commands(source: Path, work: Path, *, has_other: bool) -> Iterator[tuple[st
         yield "compressed-tensors 0.20.1", Command([str(python), str(PRUNER), str(source), str(other)], other)
 
 
-def measured(command: Sequence[str]) -> Use:
-    """Run a command; return what it took. Raises: CalledProcessError."""
+def measured(command: Sequence[str], variables: Mapping[str, str] | None = None) -> Use:
+    """Run a command; return what it took. `variables`: its environment. Raises: CalledProcessError."""
     begin, before = time.perf_counter(), os.times()
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment = {
+        name: value for name, value in (variables or os.environ).items() if name != "PYTHONDONTWRITEBYTECODE"
+    }
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
         peak = _TreePeak(process.pid)
         with peak:
