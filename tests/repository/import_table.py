@@ -105,7 +105,7 @@ TABLES: Final[Mapping[str, Table]] = {
         numpy="checkpoints frameworks",
         torch="calls results statistics recipes checkpoints frameworks errors",
         jobs="stored local huggingface clients transport calls results statistics checkpoints errors",
-        cli="local stored huggingface tokenizers clients transport calls results pages models files statistics "
+        cli="jobs local stored huggingface tokenizers clients transport calls results pages models files statistics "
         "checkpoints rules errors",
         __main__="cli",
     ),

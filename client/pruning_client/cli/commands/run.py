@@ -21,6 +21,12 @@ from pruning_client.cli.commands.surgery_options import (
     removes_whole_units,
     surgery_warnings,
 )
+from pruning_client.cli.executor_option import (
+    add_executor_options,
+    check_executor,
+    open_service_of_run,
+    take_executor,
+)
 from pruning_client.cli.inspection.html_option import PageWriter, add_html, check_paths, page_writer
 from pruning_client.cli.jobs.run import add_job_options, check_no_job_options, is_job, run_job_on_server
 from pruning_client.cli.places import Places, Source, location
@@ -29,7 +35,7 @@ from pruning_client.cli.result_path import STDOUT, add_overwriting, may_replace_
 from pruning_client.cli.result_place import ResultPlace, result_place
 from pruning_client.cli.rule_options import add_rule_options, option_warnings
 from pruning_client.cli.server_options import add_server_options, open_here, take_server_of_environment
-from pruning_client.cli.service import Service, open_service
+from pruning_client.cli.service import Service
 from pruning_client.cli.statistics_option import choose_method, statistics_of
 from pruning_client.cli.tables import printable, terminal_width
 from pruning_client.errors import PruningError
@@ -117,6 +123,7 @@ def add_options(parser: ArgumentParser) -> None:
     add_top(parser)
     add_rule_options(parser, takes_statistics=True)
     add_surgery_options(parser)
+    add_executor_options(parser)
     add_server_options(parser)
     add_job_options(parser)
     add_quiet(parser)
@@ -148,12 +155,14 @@ def _run_with_warnings(options: Namespace) -> Answer:
 
 def _run(options: Namespace) -> Answer:
     take_server_of_environment(options)
+    check_executor(options)
     if is_job(options):
         recipe = recipe_of(all_rules_of(options), options.seed)
         _take_default_output(recipe, options)
         return run_job_on_server(recipe, options).with_warnings(surgery_warnings(options))
     check_no_job_options(options)
     open_here(options)
+    take_executor(options)
     check_paths(options)
     with Places() as places:
         return _run_at(places, places.source(options.source), options)
@@ -168,7 +177,7 @@ def _run_at(places: Places, source: Source, options: Namespace) -> Answer:
     _check_source(source, options)
     if source.is_folder:
         recipe = completed_recipe(source.path, recipe)
-    with open_service(options) as service, page_writer(options) as page:
+    with open_service_of_run(options, places) as service, page_writer(options) as page:
         run = _Run(service, places, source, recipe, statistics, options, page)
         answer = run.answer().with_warnings(surgery_warnings(options))
     return answer if choice is None else answer.beginning_with(choice.summary, {"auto": choice.summary})

@@ -15,9 +15,9 @@ from pruning_client.results.report import Report
 class DividedClient(LocalClient):
     """A `LocalClient` of one job. Raises: as a `LocalClient`."""
 
-    def __init__(self, run: DividedRun) -> None:
+    def __init__(self, run: DividedRun, *, timeout: float | None = None) -> None:
         self._run_of_job = run
-        super().__init__()
+        super().__init__(timeout=timeout)
 
     def _connect(self) -> None:
         super()._connect()

@@ -84,10 +84,15 @@ def test_node_killed_during_a_global_rule_changes_no_byte(place: Path) -> None:
 
 
 def test_command_starts_ray_itself_where_home_cannot_be_written(place: Path) -> None:
-    command = [ray_python(), "-m", "pruning_client", "run", place / "model", "-o", place / "here", "--executor", "ray"]
+    command: list[str | Path] = [ray_python(), "-m", "pruning_client", "run", place / "model", "-o", place / "here"]
     environment = ray_environment(HOME="/proc/1/none")
     done = subprocess.run(
-        [*command, *OPTIONS, "--json"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        [*command, *OPTIONS, "--executor", "ray", "--json"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["sparsity"] == 0.5
