@@ -159,6 +159,24 @@ def test_the_death_of_a_worker_changes_nothing(
     assert case.content(root / name) == undisturbed
 
 
+def test_finished_parts_are_not_repeated(carrying_out: ServerProcess, client: Client, root: Path) -> None:
+    job = case.begun(client, root, "resumed")
+    target, parts = root / "resumed", root / "_pruning" / "resumed"
+    assert case.wait_for(lambda: len([*parts.glob("*/parts/write*")]) > 1)
+    for worker in case.workers_of(carrying_out):
+        worker.suspend()
+    finished = len([*parts.glob("*/parts/write*")])
+    before = {path.name: path.stat().st_mtime_ns for path in target.glob("*.safetensors")}
+    for worker in case.workers_of(carrying_out):
+        worker.kill()
+
+    assert isinstance(case.ended(job), Report)
+    after = {path.name: path.stat().st_mtime_ns for path in target.glob("*.safetensors")}
+    assert sum(after[name] == time for name, time in before.items()) >= finished
+    assert job.status.shards_done == job.status.shards_total == 4
+    assert not [*parts.glob("*/parts/*")]
+
+
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_the_death_of_a_server_changes_nothing(undisturbed: dict[str, bytes], moment: str, tmp_path: Path) -> None:
     name = f"server-{moment.replace(' ', '-')}"

@@ -1,24 +1,29 @@
-"""The client of a job: calls run in this process, and the job's progress has their plan and their bytes."""
+"""The client of a job: its calls are divided where they can be, and the job's progress has their plan and bytes."""
 
 from collections.abc import Callable
+from typing import Final
 
 from pruning_client.calls.exchange import Exchange, Progress, Watcher
 from pruning_client.calls.outcome import Outcome
 from pruning_client.clients.sync import Connection
+from pruning_client.jobs.divided.client import DividedClient
+from pruning_client.jobs.divided.connection import DividedRun
 from pruning_client.jobs.progress import JobProgress
-from pruning_client.local.client import LocalClient
 from pruning_client.results.plan import Plan
 from pruning_client.transport.retry import Attempts
 from pruning_proto.framing import Data
 from pruning_proto.v1 import pruning_pb2 as pb
 
+_UNDIVIDED: Final = ("planning", "reading")
+"""Steps of a call that is not divided, and of any before its plan; those of a divided one have other names."""
 
-class JobClient(LocalClient):
-    """A `LocalClient` that reports to a job's progress."""
 
-    def __init__(self, progress: JobProgress) -> None:
+class JobClient(DividedClient):
+    """A `DividedClient` that reports to a job's progress."""
+
+    def __init__(self, run: DividedRun, progress: JobProgress) -> None:
         self._progress = progress
-        super().__init__()
+        super().__init__(run)
 
     def _connect(self) -> None:
         super()._connect()
@@ -42,6 +47,8 @@ class _WatchedConnection:
                 is_planned.append(True)
                 self._progress.planned(_summary(exchange.plan))
             self._progress.counted(read_bytes=progress.sent_bytes, written_bytes=progress.received_bytes)
+            if self._progress.current in _UNDIVIDED:
+                self._progress.go_on("writing" if progress.received_bytes else "reading")
             if watcher is not None:
                 watcher(progress)
 

@@ -32,11 +32,15 @@ class JobProgress:
         finally:
             self._enter(outer)
 
-    def count(self, *, read_bytes: int = 0, written_bytes: int = 0) -> None:
-        """Add to the bytes of this attempt."""
-        with self._lock:
-            self._metadata.read_bytes += read_bytes
-            self._metadata.written_bytes += written_bytes
+    @property
+    def current(self) -> str:
+        """The current step."""
+        return self._step
+
+    def go_on(self, name: str) -> None:
+        """Be at another step, until the current one ends."""
+        if name != self._step:
+            self._enter(name)
 
     def counted(self, *, read_bytes: int, written_bytes: int) -> None:
         """Set the bytes of this attempt."""
