@@ -24,6 +24,7 @@ from pruning_client.statistics.tensor import StatisticsTensor, in_memory
 from pruning_client.stored.prune import StoredRun, prune_stored
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.local import settings_from
+from pruning_service.stores.errors import ObjectChangedError
 from pruning_service.stores.store import Store
 from pruning_service.stores.stores import Stores, StoreSettings
 from tests.client.stored import tiny_models
@@ -173,6 +174,19 @@ def test_file_that_is_gone_is_written_again(stores: Stores, store: Store, tmp_pa
     in_parts(stores, store, GLOBAL, again)
     assert stored(store) == before
     assert again.names == ["job write part 1"]
+
+
+def test_shard_that_changed_since_the_job_began_is_named(stores: Stores, store: Store, tmp_path: Path) -> None:
+    put_folder(store, tiny_models.write_sharded(tmp_path / "model"))
+    with pytest.raises(KeyboardInterrupt):
+        in_parts(stores, store, GLOBAL, CountingExecutor(7))
+    changed = "model/model-00002-of-00003.safetensors"
+    data = store.get(changed)[0]
+    store.put(changed, data[:-1] + bytes([data[-1] ^ 1]))
+    again = CountingExecutor()
+    with pytest.raises(ObjectChangedError, match=r"was changed since the job began.*model-00002-of-00003"):
+        in_parts(stores, store, GLOBAL, again)
+    assert again.names == []
 
 
 def test_damaged_record_is_not_used(stores: Stores, store: Store, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Final
 
@@ -14,7 +14,7 @@ from pruning_client.checkpoints.split import SplitFiles
 from pruning_client.clients.sync import Connection
 from pruning_client.errors import DeadlineError
 from pruning_client.jobs.divided.extents import Extent, extents_of
-from pruning_client.jobs.divided.job_division import JobDivision, ResultFile
+from pruning_client.jobs.divided.job_division import JobDivision, ResultFile, division_from
 from pruning_client.jobs.divided.part_records import PartRecords
 from pruning_client.jobs.divided.part_task import DIVISION, PartTask, remember, sharing
 from pruning_client.jobs.executors import Executor, finished
@@ -40,8 +40,9 @@ from pruning_service.parts import (
     steps,
 )
 from pruning_service.status import failure, refusal_of
-from pruning_service.stores.errors import ObjectMissingError
+from pruning_service.stores.errors import ObjectChangedError, ObjectMissingError
 from pruning_service.stores.stores import Stores
+from pruning_service.stores.uris import StoreUri
 
 _log: Final = logging.getLogger(__name__)
 
@@ -188,7 +189,9 @@ class _DividedCall:
         """
         data = self.described.to_bytes()
         digest = hashlib.sha256(data).hexdigest()
-        if self.run.records.part(DIVISION) != data:
+        before = self.run.records.part(DIVISION)
+        if before != data:
+            self._check_unchanged(before)
             self.run.records.keep_part(DIVISION, data)
         remember(digest, self.described, self.division)
         for message in self.whole.messages("", "cpu"):
@@ -207,6 +210,21 @@ class _DividedCall:
         for message in self._report(completed):
             exchange.receive(message)
         step()
+
+    def _check_unchanged(self, before: bytes | None) -> None:
+        """Raise ObjectChangedError if parts were done from another version of the checkpoint's files."""
+        try:
+            earlier = None if before is None else division_from(before)
+        except RecordError:
+            return
+        if earlier is None or replace(earlier, extents=()) != replace(self.described, extents=()):
+            return  # its records are of another division, and are not used
+        for old, new in zip(earlier.extents, self.described.extents, strict=False):
+            if old != new:
+                raise ObjectChangedError(
+                    StoreUri.parse(new.place).child(new.found.key),
+                    "was changed since the job began, and parts of the result are of what it was; begin another job",
+                )
 
     def _all_phases(self, digest: str, exchange: Exchange, step: Callable[[], None]) -> Completed:
         following = steps(self.division)
