@@ -207,6 +207,8 @@ class LocalStore:
             return
         path = _path_of(descriptor)
         if path != self._root and not path.startswith(f"{self._root.rstrip('/')}/"):
+            if not Path(self._root).is_dir():
+                raise AccessDeniedError(uri, "is in a place of PRUNING_STORES whose folder does not exist; make it")
             raise AccessDeniedError(uri, "leads out of the folder that may be opened, through a link")
 
 

@@ -92,6 +92,15 @@ def test_file_in_the_way_of_a_folder(store: Store) -> None:
         store.put("model/weights/new", b"x")
 
 
+def test_a_place_that_does_not_exist_is_not_made(tmp_path: Path) -> None:
+    uri = StoreUri.parse(f"file://{tmp_path}/missing")
+    store = Stores(StoreSettings(allowed=AllowedStores.parse(str(uri)))).open(uri)
+    with pytest.raises(AccessDeniedError, match="does not exist; make it"):
+        store.put("a", b"x")
+
+    assert not (tmp_path / "missing").exists()
+
+
 def test_root_itself_may_be_a_link(tmp_path: Path, root: Path) -> None:
     (tmp_path / "alias").symlink_to(root)
     uri = StoreUri.parse(f"file://{tmp_path}/alias")
