@@ -22,6 +22,9 @@ class StoreError(OSError):
     def __init__(self, uri: object, description: str) -> None:
         super().__init__(self.number, description, str(uri))
 
+    def __reduce__(self) -> tuple[type["StoreError"], tuple[str, str]]:
+        return type(self), (str(self.filename), str(self.strerror))  # OSError's own has other arguments
+
 
 class ObjectMissingError(StoreError):
     """There is no such object."""

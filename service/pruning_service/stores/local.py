@@ -9,7 +9,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -19,11 +19,11 @@ from pruning_proto.spans import spans
 from pruning_service.stores.errors import (
     AccessDeniedError,
     ExistsError,
-    ObjectChangedError,
     ObjectMissingError,
     ReplacedError,
     StoreError,
 )
+from pruning_service.stores.local_errors import changed, translated
 from pruning_service.stores.local_writing import LocalWriter, is_unfinished, write_whole
 from pruning_service.stores.store import ByteRange, Data, StoredObject
 from pruning_service.stores.traffic import Traffic
@@ -71,7 +71,7 @@ class LocalStore:
                     self._fill(found, descriptor, begin + first, piece)
                     yield piece
             if _version(descriptor) != found.version:  # written in place
-                raise _changed(self.uri.child(found.key))
+                raise changed(self.uri.child(found.key))
 
     def read_into(self, found: StoredObject, begin: int, target: memoryview) -> None:
         """Fill `target` with the bytes of a file from `begin` on."""
@@ -83,7 +83,7 @@ class LocalStore:
         while filled < len(target):
             count = os.preadv(descriptor, [target[filled:]], begin + filled)
             if not count:
-                raise _changed(self.uri.child(found.key))
+                raise changed(self.uri.child(found.key))
             filled += count
         self._traffic.add("file", "read_bytes", filled)
 
@@ -147,9 +147,12 @@ class LocalStore:
     @contextmanager
     def writer(self, key: str, size: int | None = None) -> Iterator[LocalWriter]:  # noqa: ARG002 - a file has no parts
         """Return a writer of a large file."""
-        with self._parent(key) as (parent, name), LocalWriter(parent, name) as writer:
+        uri, count = self.uri.child(key), partial(self._traffic.add, "file", "written_bytes")
+        with ExitStack() as stack:
+            with translated(uri):  # and not what the block raises, which may be about other files
+                parent, name = stack.enter_context(self._open_parent(uri, makes=True))
+                writer = stack.enter_context(LocalWriter(parent, name, uri, count))
             yield writer
-        self._traffic.add("file", "written_bytes", writer.written_bytes)
 
     def _path(self, key: str) -> Path:
         return Path("/") / self.uri.child(key).path
@@ -158,13 +161,13 @@ class LocalStore:
     def _opened(self, key: str, version: str | None = None) -> Iterator[int]:
         """Open a file to read, while inside; of a version, if one is given."""
         uri = self.uri.child(key) if key else self.uri
-        with _translated(uri, is_pinned=version is not None):
+        with translated(uri, is_pinned=version is not None):
             descriptor = os.open(Path("/") / uri.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
                 self._check_inside(uri, descriptor)
                 _check_regular(uri, os.fstat(descriptor).st_mode)
                 if version is not None and _version(descriptor) != version:
-                    raise _changed(uri)
+                    raise changed(uri)
                 yield descriptor
             finally:
                 os.close(descriptor)
@@ -173,16 +176,20 @@ class LocalStore:
     def _parent(self, key: str, *, makes: bool = True) -> Iterator[tuple[int, str]]:
         """Open the folder of a file, while inside; folders that are missing are made."""
         uri = self.uri.child(key)
-        with _translated(uri):
-            folder = Path("/") / uri.parent.path
-            if makes:
-                self._make_folders(uri, folder)
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                self._check_inside(uri, descriptor)
-                yield descriptor, uri.name
-            finally:
-                os.close(descriptor)
+        with translated(uri), self._open_parent(uri, makes=makes) as parent:
+            yield parent
+
+    @contextmanager
+    def _open_parent(self, uri: StoreUri, *, makes: bool) -> Iterator[tuple[int, str]]:
+        folder = Path("/") / uri.parent.path
+        if makes:
+            self._make_folders(uri, folder)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self._check_inside(uri, descriptor)
+            yield descriptor, uri.name
+        finally:
+            os.close(descriptor)
 
     def _make_folders(self, uri: StoreUri, folder: Path) -> None:
         """Make the folders that are missing, unless the last one there is leaves the root."""
@@ -255,30 +262,7 @@ def _content(descriptor: int) -> bytes:
     return b"".join(parts)
 
 
-@contextmanager
-def _translated(uri: StoreUri, *, is_pinned: bool = False) -> Iterator[None]:
-    """Raise the system's errors, inside, as a StoreError of the object."""
-    try:
-        yield
-    except StoreError:
-        raise
-    except FileNotFoundError as error:
-        if is_pinned:
-            raise _changed(uri) from error
-        raise ObjectMissingError(uri, "there is no such file") from error
-    except PermissionError as error:
-        raise AccessDeniedError(uri, str(error.strerror)) from error
-    except OSError as error:
-        failed = StoreError(uri, str(error.strerror))
-        failed.errno = error.errno
-        raise failed from error
-
-
-def _changed(uri: StoreUri) -> ObjectChangedError:
-    return ObjectChangedError(uri, "was changed or deleted while it was read; try again when nothing writes it")
-
-
 def _raise_unless_missing(uri: StoreUri, error: OSError) -> None:
     if not isinstance(error, FileNotFoundError):
-        with _translated(uri):
+        with translated(uri):
             raise error

@@ -3,12 +3,14 @@
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Final, Self
 
+from pruning_service.stores.local_errors import translated
 from pruning_service.stores.store import Data
+from pruning_service.stores.uris import StoreUri
 
 UNFINISHED: Final = (".prune-", ".part")
 """What the name of a file that is being written begins and ends with."""
@@ -48,11 +50,12 @@ def write_whole(parent: int, name: str, data: Data, *, is_new: bool = False) -> 
 class LocalWriter:
     """A `Writer`, as a context manager: what is not complete when the block ends is removed."""
 
-    def __init__(self, parent: int, name: str) -> None:
+    def __init__(self, parent: int, name: str, uri: StoreUri, count: Callable[[int], object]) -> None:
         self._parent = parent
         self._name = name
+        self._uri = uri
+        self._count = count
         self._context = _unfinished(parent, name)
-        self.written_bytes = 0
 
     def __enter__(self) -> Self:
         self._partial, self._descriptor = self._context.__enter__()
@@ -65,13 +68,15 @@ class LocalWriter:
 
     def write(self, data: Data) -> None:
         """Append bytes."""
-        _write(self._descriptor, data)
-        self.written_bytes += len(data)
+        with translated(self._uri):
+            _write(self._descriptor, data)
+        self._count(len(data))
 
     def complete(self) -> None:
         """Bring the file to the disk, and give it its name."""
-        os.fsync(self._descriptor)
-        os.replace(self._partial, self._name, src_dir_fd=self._parent, dst_dir_fd=self._parent)
+        with translated(self._uri):
+            os.fsync(self._descriptor)
+            os.replace(self._partial, self._name, src_dir_fd=self._parent, dst_dir_fd=self._parent)
 
 
 @contextmanager

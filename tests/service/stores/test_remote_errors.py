@@ -1,5 +1,7 @@
 """Errors of the library as errors of stores."""
 
+import pickle
+
 import pytest
 from obstore import exceptions
 
@@ -33,6 +35,13 @@ def test_kind(raised: type[Exception], expected: type[StoreError]) -> None:
     with pytest.raises(expected, match="s3://bucket/key") as caught, translated(PLACE):
         raise raised("why")
     assert type(caught.value) is expected
+
+
+@pytest.mark.parametrize("kind", sorted(set(CASES.values()), key=str))
+def test_error_goes_to_another_process(kind: type[StoreError]) -> None:
+    error = kind(PLACE, "why")
+    there = pickle.loads(pickle.dumps(error))  # noqa: S301 - its own
+    assert (type(there), str(there), there.errno) == (kind, str(error), error.errno)
 
 
 def test_message_has_no_query_string() -> None:

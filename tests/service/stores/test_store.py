@@ -30,6 +30,12 @@ def _fail_to_write(store: Store, key: str) -> None:
         raise ZeroDivisionError
 
 
+def _fail_otherwise(store: Store) -> None:
+    with store.writer("object") as writer:
+        writer.write(b"x")
+        raise FileNotFoundError(2, "No such file", "somewhere else")
+
+
 def _keys(store: Store, prefix: str = "") -> list[str]:
     return sorted(found.key for found in store.list(prefix))
 
@@ -220,6 +226,11 @@ def test_object_of_a_failed_writer_is_not_visible(store: Store) -> None:
     with pytest.raises(ZeroDivisionError):
         _fail_to_write(store, "object")
     assert store.get("object")[0] == b"old"
+
+
+def test_error_of_another_file_is_not_one_of_the_object(store: Store) -> None:
+    with pytest.raises(FileNotFoundError, match="somewhere else"):
+        _fail_otherwise(store)
 
 
 def test_traffic_is_counted(store: Store) -> None:
