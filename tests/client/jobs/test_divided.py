@@ -1,7 +1,7 @@
 """Jobs in parts: the bytes and the report of a run on the disk, whatever was done before and whoever was killed."""
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -67,13 +67,20 @@ def stable(report: Report) -> Report:
     return replace(report, seconds={}, request_id="")
 
 
-def in_parts(stores: Stores, store: Store, options: FolderOptions, executor: LocalExecutor) -> Report:
+def in_parts(
+    stores: Stores,
+    store: Store,
+    options: FolderOptions,
+    executor: LocalExecutor,
+    check: Callable[[], object] = lambda: None,
+) -> Report:
     """Carry a job out, or go on with it."""
     records = StoredRecords(stores.open(store.uri.child("records")))
     run = DividedRun(label="job", stores=stores, records=records, executor=executor, settings=settings_from({}))
     with DividedClient(run) as client:
-        target = StoredRun(source=store.uri.child("model"), target=store.uri.child("result"), options=options)
-        return prune_stored(client, stores, target)
+        source, target = store.uri.child("model"), store.uri.child("result")
+        job = StoredRun(source=source, target=target, options=options, check=check)
+        return prune_stored(client, stores, job)
 
 
 def on_disk(tmp_path: Path, model: Path, options: FolderOptions) -> tuple[Report, Mapping[str, bytes]]:
@@ -187,6 +194,17 @@ def test_shard_that_changed_since_the_job_began_is_named(stores: Stores, store: 
     with pytest.raises(ObjectChangedError, match=r"was changed since the job began.*model-00002-of-00003"):
         in_parts(stores, store, GLOBAL, again)
     assert again.names == []
+
+
+def test_nothing_gets_visible_once_the_job_is_lost(stores: Stores, store: Store, tmp_path: Path) -> None:
+    put_folder(store, tiny_models.write_sharded(tmp_path / "model"))
+
+    def check() -> None:
+        raise LookupError("lost")
+
+    with pytest.raises(LookupError, match="lost"):
+        in_parts(stores, store, GLOBAL, CountingExecutor(), check)
+    assert stored(store) == {}
 
 
 def test_damaged_record_is_not_used(stores: Stores, store: Store, tmp_path: Path) -> None:

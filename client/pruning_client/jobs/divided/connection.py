@@ -205,7 +205,7 @@ class _DividedCall:
                 watcher(exchange.progress)
 
         step()
-        with sharing(self.run.stores):
+        with sharing(self.run.stores, self.shards.check):
             completed = self._all_phases(digest, exchange, step)
         for message in self._report(completed):
             exchange.receive(message)

@@ -1,7 +1,7 @@
 """One part of one phase of a divided job, in any process that reaches the stores."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -18,13 +18,25 @@ from pruning_service.stores.uris import StoreUri
 DIVISION = "division"
 """The record of what all parts have in common."""
 
-_shared: list[Stores] = []
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What the tasks of this process have in common with what submits them."""
+
+    stores: Stores
+    check: Callable[[], object]
+
+
+_shared: list[_Shared] = []
 
 
 @contextmanager
-def sharing(stores: Stores) -> Iterator[None]:
-    """Have the tasks that run in this process, inside, use stores that are open already."""
-    _shared.append(stores)
+def sharing(stores: Stores, check: Callable[[], object]) -> Iterator[None]:
+    """Have the tasks that run in this process, inside, use stores that are open already.
+
+    `check` is called before a file gets visible, and raises if this process may not go on.
+    """
+    _shared.append(_Shared(stores, check))
     try:
         yield
     finally:
@@ -57,9 +69,9 @@ class PartTask:
     def run(self) -> bytes:
         """Carry it out; return its record. Raises: StoreError, Refusal, PruningError, RecordError."""
         with ExitStack() as stack:
-            stores = _shared[-1] if _shared else stack.enter_context(Stores(self.stores))
-            job = _loaded(self.digest) or _load(stores, self)
-            return _run(job, self, stores)
+            shared = _shared[-1] if _shared else _Shared(stack.enter_context(Stores(self.stores)), lambda: None)
+            job = _loaded(self.digest) or _load(shared.stores, self)
+            return _run(job, self, shared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +107,8 @@ def _settings(threads: int | None) -> LocalSettings:
     return settings if threads is None else replace(settings, threads=threads)
 
 
-def _run(job: _Job, task: PartTask, stores: Stores) -> bytes:
+def _run(job: _Job, task: PartTask, shared: _Shared) -> bytes:
+    stores = shared.stores
     phase = phase_from(task.phase, job.division.name)
     runner = PartRunner(job.division, _settings(task.threads))
     source = ExtentStore(job.described.extents, stores.open)
@@ -106,6 +119,7 @@ def _run(job: _Job, task: PartTask, stores: Stores) -> bytes:
         with BackgroundWriter(writer.write, BACKLOG_BYTES) as behind:
             behind.write(memoryview(file.header))
             record = runner.run(phase, task.part, source, _Sink(behind))
+        shared.check()
         writer.complete()
     return record
 
