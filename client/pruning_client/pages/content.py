@@ -12,6 +12,7 @@ from pruning_proto.safetensors.dtypes import DTYPE_BITS
 class TensorFacts:
     """One tensor of the model, before and after.
 
+    `shape` is that after, of a removed tensor that before; `entries_before` is None where the number did not change.
     `zeros_before` and `zeros` count its entries that are zero or pruned; None if they are not known. `is_selected` is
     None where no rules are known; `why_not` says in words why a tensor is not selected. `is_removed`: it is not in the
     result. `before` and `after` are the distributions of |w|. `threshold` is the largest score that was pruned; it is
@@ -21,6 +22,7 @@ class TensorFacts:
     name: str
     dtype: str
     shape: tuple[int, ...]
+    entries_before: int | None = None
     zeros_before: int | None = None
     zeros: int | None = None
     is_selected: bool | None = None
@@ -39,9 +41,18 @@ class TensorFacts:
         return prod(self.shape)
 
     @property
-    def bytes(self) -> int:
-        """The bytes of its entries as they are in a dense file; 0 for an unknown dtype."""
-        return (self.entries * DTYPE_BITS.get(self.dtype, 0) + 7) // 8
+    def had(self) -> int:
+        """Its entries before."""
+        return self.entries if self.entries_before is None else self.entries_before
+
+    @property
+    def has(self) -> int:
+        """Its entries after; none if it was removed."""
+        return 0 if self.is_removed else self.entries
+
+    def bytes_of(self, entries: int) -> int:
+        """Return the bytes of so many of its entries in a dense file; 0 for an unknown dtype."""
+        return (entries * DTYPE_BITS.get(self.dtype, 0) + 7) // 8
 
     @property
     def sparsity(self) -> float | None:

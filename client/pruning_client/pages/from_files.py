@@ -1,5 +1,6 @@
 """A page of one model, or of two compared, from their files alone."""
 
+from dataclasses import replace
 from os import PathLike, fspath
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def _of_one(title: str, model: MeasuredModel) -> PageContent:
     total = sum(tensor.entries for tensor in model.tensors.values())
     return PageContent(
         title=title,
-        tensors=[_facts(name, None, tensor) for name, tensor in model.tensors.items()],
+        tensors=[replace(_facts(name, None, tensor), entries_before=None) for name, tensor in model.tensors.items()],
         has_before=False,
         total_before=total,
         total_after=total,
@@ -59,12 +60,12 @@ def _of_two(title: str, before: MeasuredModel, after: MeasuredModel) -> PageCont
 def _facts(name: str, before: MeasuredTensor | None, after: MeasuredTensor | None) -> TensorFacts:
     shown = after or before
     assert shown is not None  # noqa: S101 - the name is of one of the two
-    has_one_shape = before is not None and before.shape == shown.shape
     return TensorFacts(
         name=name,
         dtype=shown.dtype,
         shape=shown.shape,
-        zeros_before=before.zeros if before is not None and has_one_shape else None,
+        entries_before=0 if before is None else before.entries,
+        zeros_before=None if before is None else before.zeros,
         zeros=shown.zeros,
         is_removed=after is None,
         before=None if before is None else before.magnitudes,

@@ -114,9 +114,7 @@ def _tiles(content: PageContent) -> str:
     if sizes:
         tiles.append(("file size", _change(sizes[0], sizes[-1])))
     now = percent_words(zeros, entries)
-    earlier = percent_words(
-        sum(tensor.zeros_before or 0 for tensor in before), sum(tensor.entries for tensor in before)
-    )
+    earlier = percent_words(sum(tensor.zeros_before or 0 for tensor in before), sum(tensor.had for tensor in before))
     tiles.append(("zeros", _change(earlier if content.has_before and before else now, now)))
     tiles.append(("tensors", f"{len(content.tensors):,}"))
     cells = "".join(f"<div><dt>{label}</dt><dd>{escape(value)}</dd></div>" for label, value in tiles)

@@ -21,8 +21,7 @@ def kinds_html(content: PageContent) -> str:
     for tensor in content.tensors:
         by_kind[kind_of(tensor.name, tensor.shape)].append(tensor)
     rows = [_sums(kind, tensors, content) for kind, tensors in by_kind.items() if tensors]
-    heads = ["kind of layer", "tensors", "parameters", "bytes"]
-    heads += ["zeros before", "zeros"] if content.has_before else ["zeros"]
+    heads = ["kind of layer", "tensors", *_heads(content)]
     foot = "".join(cell.html for cell in _sums("", content.tensors, content)[1:])
     foot = f'<tfoot><tr><th scope="row">whole model</th>{foot}</tr></tfoot>'
     table = table_html("kinds", "Sums by kind of layer", heads, rows, foot)
@@ -35,13 +34,28 @@ def kinds_html(content: PageContent) -> str:
     )
 
 
+def _changes_size(content: PageContent) -> bool:
+    """Whether the model has another number of parameters after."""
+    return content.has_before and any(tensor.had != tensor.has for tensor in content.tensors)
+
+
+def _heads(content: PageContent) -> list[str]:
+    sizes = ["parameters", "bytes"]
+    if _changes_size(content):
+        sizes = ["parameters before", "parameters", "bytes before", "bytes"]
+    return [*sizes, *(["zeros before"] if content.has_before else []), "zeros"]
+
+
 def _sums(kind: str, tensors: Sequence[TensorFacts], content: PageContent) -> list[Cell]:
-    entries = sum(tensor.entries for tensor in tensors)
-    size = sum(tensor.bytes for tensor in tensors)
-    cells = [Cell(kind), number(len(tensors)), number(entries), Cell(bytes_words(size), size)]
-    if content.has_before:
-        cells.append(_zeros([(tensor.zeros_before, tensor.entries) for tensor in tensors]))
-    return [*cells, _zeros([(tensor.zeros, tensor.entries) for tensor in tensors if not tensor.is_removed])]
+    had, has = sum(tensor.had for tensor in tensors), sum(tensor.has for tensor in tensors)
+    bytes_had = sum(tensor.bytes_of(tensor.had) for tensor in tensors)
+    bytes_has = sum(tensor.bytes_of(tensor.has) for tensor in tensors)
+    sizes = [number(has), Cell(bytes_words(bytes_has), bytes_has)]
+    if _changes_size(content):
+        sizes = [number(had), sizes[0], Cell(bytes_words(bytes_had), bytes_had), sizes[1]]
+    zeros = [_zeros([(tensor.zeros_before, tensor.had) for tensor in tensors])] if content.has_before else []
+    after = _zeros([(tensor.zeros, tensor.entries) for tensor in tensors if not tensor.is_removed])
+    return [Cell(kind), number(len(tensors)), *sizes, *zeros, after]
 
 
 def _zeros(counts: Sequence[tuple[int | None, int]]) -> Cell:

@@ -81,7 +81,7 @@ def tensors_html(tensors: Sequence[TensorFacts], *, has_before: bool) -> str:
             number(tensor.entries),
             Cell("removed", 2) if tensor.is_removed else share(tensor.zeros, tensor.entries),
         ]
-        cells += [share(tensor.zeros_before, tensor.entries)] * has_before
+        cells += [share(tensor.zeros_before, tensor.had)] * has_before
         cells += [amount(tensor.threshold)] * has_thresholds
         cells += [amount(tensor.predicted_error)] * has_errors
         return cells + [Cell("yes" if tensor.is_selected else tensor.why_not or "no")] * has_rules

@@ -110,6 +110,7 @@ class _Join:
             name=planned.name,
             dtype=planned.dtype,
             shape=planned.shape if other is None else other.shape,
+            entries_before=planned.entries,
             zeros_before=_first(None if done is None else done.zeros_before, None if one is None else one.zeros),
             zeros=_zeros(done, one, other),
             is_selected=bool(planned.rules),

@@ -136,6 +136,16 @@ def test_removed_tensors_count_before_only() -> None:
     assert "<dt>zeros</dt><dd>0.00% → 25.00%</dd>" in page
 
 
+def test_sums_show_what_was_removed() -> None:
+    tensors = [tensor("a", entries_before=96, zeros_before=48), tensor("b", is_removed=True, zeros=None)]
+    page = page_html(content(tensors, total_before=128, total_after=32))
+    heads = re.findall(r"<button type=.button.>([^<]+)", page)[:8]
+    assert heads[2:] == ["parameters before", "parameters", "bytes before", "bytes", "zeros before", "zeros"]
+    text = re.sub(r"<[^>]+>", "|", page[page.index("<tfoot>") : page.index("</tfoot>")])
+    expected = ["whole model", "2", "128", "32", "512 B", "128 B", "37.50%", "25.00%"]
+    assert [part for part in text.split("|") if part] == expected
+
+
 def test_heat_map_has_a_cell_for_each_place() -> None:
     tensors = [tensor(f"h.{n}.experts.{e}.w.weight", zeros=8 * n) for n in range(2) for e in range(3)]
     data = data_of(page_html(content([*tensors, tensor("h.0.norm.weight", shape=(4,)), tensor("head.weight")])))
