@@ -6,9 +6,10 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 READY_SECONDS = 60
 
@@ -33,11 +34,20 @@ class ServerProcess:
 def running_server(*arguments: str, **settings: str) -> Iterator[ServerProcess]:
     """Run a server with `arguments` and `PRUNING_*` settings by field name while inside."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PRUNING_")}
-    environment |= {f"PRUNING_{name.upper()}": value for name, value in settings.items()}
-    command = [sys.executable, "-m", "pruning_service", "--metrics-listen", "127.0.0.1:0"]
+    with server_of(sys.executable, environment, *arguments, **settings) as server:
+        yield server
+
+
+@contextmanager
+def server_of(
+    python: str | Path, environment: Mapping[str, str], *arguments: str, **settings: str
+) -> Iterator[ServerProcess]:
+    """Run a server in a Python and an environment, as `running_server`."""
+    variables = {**environment} | {f"PRUNING_{name.upper()}": value for name, value in settings.items()}
+    command: list[str | Path] = [python, "-m", "pruning_service", "--metrics-listen", "127.0.0.1:0"]
     if "listen" not in settings:
         command += ["--listen", "127.0.0.1:0"]
-    process = subprocess.Popen([*command, *arguments], env=environment, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*command, *arguments], env=variables, stderr=subprocess.PIPE, text=True)
     server = ServerProcess(process)
     ready = threading.Event()
     reader = threading.Thread(target=_read_log, args=(server, ready), daemon=True)

@@ -10,14 +10,17 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
+from pruning_client import Client, rules
 from pruning_service.stores.stores import Stores, StoreSettings
 from pruning_service.stores.uris import StoreUri
 from scripts.environments import ROOT
 from tests.benchmarks.surgery import write_model
 from tests.ray_nodes import Nodes, ray_environment, ray_python, workers_of
 from tests.seaweed import BUCKET, running_s3
+from tests.servers import server_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]  # the first time, environments are made
 
@@ -81,6 +84,26 @@ def test_node_killed_during_a_global_rule_changes_no_byte(place: Path) -> None:
         assert process.poll() is None, "the job has ended before the node was killed"
         report_of(process)
     assert digests(place / "result") == digests(place / "expected")
+
+
+def test_job_of_a_server_goes_on_when_its_process_is_killed(place: Path) -> None:
+    half = rules.l1_unstructured(0.5, scope="global")
+    source, target = (place / "model").as_uri(), (place / "served").as_uri()
+    with workers_of(2) as nodes:
+        settings = {"stores": place.as_uri(), "executor": "ray", "ray_address": nodes.client_address}
+        with (
+            server_of(ray_python(), ray_environment(**nodes.variables), **settings) as server,
+            Client(server.address) as client,
+        ):
+            job = client.prune_checkpoint(source, target, half, name="a")
+            while not list(place.glob("_pruning/a/*/parts/sample-*")):
+                assert not job.refresh().is_done, server.log
+                time.sleep(0.01)
+            for process in psutil.Process(server.process.pid).children():
+                process.kill()
+            job.wait(timeout=300)
+            assert sum("job worker crashed" in line for line in server.log) == 1
+    assert digests(place / "served") == digests(place / "expected")
 
 
 def test_command_starts_ray_itself_where_home_cannot_be_written(place: Path) -> None:
