@@ -1,4 +1,4 @@
-"""What pruning by reference is compared with: `python -m tests.benchmarks.by_reference_peers KIND`."""
+"""What pruning by reference is compared with: `python -m tests.benchmarks.by_reference.peers KIND`."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping

@@ -27,7 +27,7 @@ from tests.ray_nodes import ray_environment, ray_python, workers_of
 from tests.seaweed import BUCKET, running_s3
 from tests.servers import running_server
 
-PEERS: Final = "tests.benchmarks.by_reference_peers"
+PEERS: Final = "tests.benchmarks.by_reference.peers"
 HALF: Final = ("--method", "l1_unstructured", "--amount", "0.5", "--quiet")
 GLOBAL: Final = (*HALF, "--global")
 POLL_SECONDS: Final = 0.02
