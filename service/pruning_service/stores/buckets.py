@@ -22,18 +22,23 @@ _RETRIES: Final[dict[str, Any]] = {
 
 def bucket(uri: StoreUri, endpoint: str) -> Any:
     """Return the store of a bucket, not yet contacted. `endpoint`: of the S3 protocol; empty: the environment's."""
-    options: dict[str, Any] = {"client_options": _CLIENT, "retry_config": _RETRIES}
     match uri.scheme:
         case "s3":
-            address = endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")
-            if address:
-                options |= {"endpoint": address, "client_options": _CLIENT | {"allow_http": _is_plain(address)}}
-            return S3Store(uri.bucket, **options)
+            return S3Store(uri.bucket, **_options(endpoint or _variable("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")))
         case "gs":
-            return GCSStore(uri.bucket, **options)
+            return GCSStore(uri.bucket, **_options(""))
         case _:
-            return AzureStore(uri.bucket, **options)
+            return AzureStore(uri.bucket, **_options(_variable("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT")))
 
 
-def _is_plain(address: str) -> bool:
-    return address.lower().startswith("http://")
+def _options(address: str) -> dict[str, Any]:
+    """Return what the library is made with; plaintext is spoken only where an address says so."""
+    options: dict[str, Any] = {"client_options": _CLIENT, "retry_config": _RETRIES}
+    if address:
+        is_plain = address.lower().startswith("http://")
+        options |= {"endpoint": address, "client_options": _CLIENT | {"allow_http": is_plain}}
+    return options
+
+
+def _variable(*names: str) -> str:
+    return next((text for name in names if (text := os.environ.get(name))), "")

@@ -22,12 +22,9 @@ from tests.client.stored.tiny_models import contents
 @pytest.fixture
 def stores(store: Store, request: pytest.FixtureRequest) -> Iterator[Stores]:
     """What opens the places of `store`."""
-    if store.uri.is_file:
-        with Stores() as stores:
-            yield stores
-    else:
-        with Stores(StoreSettings(endpoint=request.getfixturevalue("s3").endpoint)) as stores:
-            yield stores
+    endpoint = request.getfixturevalue("s3").endpoint if store.uri.scheme == "s3" else ""
+    with Stores(StoreSettings(endpoint=endpoint)) as stores:
+        yield stores
 
 
 @pytest.fixture
