@@ -57,12 +57,14 @@ def settings_from(environment: Mapping[str, str]) -> LocalSettings:
     return read_local_settings(environment)
 
 
-def prune(
+def prune(  # noqa: PLR0913 - what a run needs, and how it can read
     options: pb.PruneOptions,
     pieces: Iterable[Data],
     receive: Receive,
     settings: LocalSettings | None = None,
     read_again: ReadAgain | None = None,
+    *,
+    is_near: bool = True,
 ) -> None:
     """Prune one file.
 
@@ -71,7 +73,8 @@ def prune(
     the plan has been received. `receive` gets what a server would send, in order, on this thread; it may hold
     `BACKLOG_BYTES` of the result beside the part that it is writing. `read_again` returns ranges of the bytes beyond
     the header once more: with it, rules of global scope need not hold more tensors than the settings allow, if they can
-    do without. It is called on other threads.
+    do without. It is called on other threads. `is_near`: it is fast, so that large tensors are rather read again than
+    held.
 
     Raises: what `pieces` or `receive` raise; DeviceError, a ValueError. KeyboardInterrupt ends the run in milliseconds.
     """
@@ -81,7 +84,9 @@ def prune(
     device = find_device(settings.device)
     with (
         closing(EngineWorker(device)) as worker,
-        closing(_prune(_Source(options, pieces, read_again), _Sink(receive), settings, worker)) as call,
+        closing(
+            _prune(_Source(options, pieces, read_again, is_near=is_near), _Sink(receive), settings, worker)
+        ) as call,
     ):
         try:
             asyncio.run(call)  # an interrupt before it starts leaves `call` to be closed
@@ -126,7 +131,10 @@ class _CallerFailed(BaseException):
 class _Source:
     """The caller's bytes as the `Requests` of a call."""
 
-    def __init__(self, options: pb.PruneOptions, pieces: Iterable[Data], read_again: ReadAgain | None) -> None:
+    def __init__(
+        self, options: pb.PruneOptions, pieces: Iterable[Data], read_again: ReadAgain | None, *, is_near: bool
+    ) -> None:
+        self.is_near = is_near
         self.total_bytes = options.total_bytes
         self._read_again = read_again
         self.is_whole = False

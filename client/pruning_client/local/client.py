@@ -20,6 +20,8 @@ from pruning_client.calls.background_writer import BackgroundWriter
 from pruning_client.calls.exchange import Exchange, Watcher
 from pruning_client.calls.outcome import Outcome
 from pruning_client.checkpoints.byte_ranges import ByteRanges
+from pruning_client.checkpoints.readable import DiskFile
+from pruning_client.checkpoints.stretches import stretches_of
 from pruning_client.clients.sync import Client
 from pruning_client.errors import DeadlineError, InternalError, PruningError, UnavailableError
 from pruning_client.local import garbage
@@ -98,9 +100,8 @@ class _LocalConnection:
 
         writer = BackgroundWriter(write, self._service.BACKLOG_BYTES)
         with _logged() as records, self._device_checked(), writer:
-            self._service.prune(
-                exchange.options, pieces(), receive, self._settings, partial(_read_again, exchange, step)
-            )
+            again = partial(_read_again, exchange, step)
+            self._service.prune(exchange.options, pieces(), receive, self._settings, again, is_near=_is_near(exchange))
         if exchange.failure is not None:
             _explain(exchange.failure, records)
         return exchange.finish()
@@ -120,6 +121,12 @@ class _LocalConnection:
             yield
         except self._service.DeviceError as error:
             raise UnavailableError(str(error)) from error
+
+
+def _is_near(exchange: Exchange) -> bool:
+    """Whether all files of the model are on the disk."""
+    files = (stretch.file for stretch in stretches_of(exchange.source))
+    return all(file is None or isinstance(file, DiskFile) for file in files)
 
 
 def _read_again(exchange: Exchange, step: Callable[[], object], ranges: ByteRanges) -> Iterator[memoryview]:

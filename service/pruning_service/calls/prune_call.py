@@ -140,9 +140,10 @@ class PruneCall:
         """Whether tensors are rather read several times than held, if the plan can do so."""
         if not any(stage.is_barrier for stage in prepared.plan.stages):
             return False
-        if self._requests.rereadable is not None and prepared.peak_bytes > HELD_BYTES:
+        rereadable = self._requests.rereadable
+        if rereadable is not None and rereadable.is_near and prepared.peak_bytes > HELD_BYTES:
             return True
-        can_read_again = self._requests.rereadable is not None or self._resources.spool is not None
+        can_read_again = rereadable is not None or self._resources.spool is not None
         return can_read_again and not reservation.can_hold(prepared.peak_bytes)
 
     @asynccontextmanager

@@ -51,7 +51,12 @@ class TensorStore(Protocol):
 
 
 class RereadableSource(Protocol):
-    """A source whose bytes can be had again, as those of a file can."""
+    """A source whose bytes can be had again, as those of a file can.
+
+    `is_near`: that takes less time than to touch memory for all of them, as of a file that the system has cached.
+    """
+
+    is_near: bool
 
     def again(self, skipped: Sequence[tuple[int, int]]) -> TensorStore:
         """Return what follows the header as a store. `skipped`: ranges of it that are not needed and do not count."""

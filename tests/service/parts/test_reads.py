@@ -97,7 +97,8 @@ def test_tensors_at_odd_places_are_sampled() -> None:
     assert InParts(options, content, files_of(result_of(options, content), 2)).run() == at_once(options, content)
 
 
-def test_large_model_is_not_held_by_a_local_run_although_it_would_fit() -> None:
+@pytest.mark.parametrize("is_near", [True, False], ids=["near", "far"])
+def test_large_model_is_held_by_a_local_run_only_if_it_is_far(is_near: bool) -> None:
     weight = np.random.default_rng(1).standard_normal(17 * MIB // 4).astype("<f4").tobytes() * 4
     header, buffer = split(raw.file({f"w{at}.weight": ("F32", [17, MIB], weight) for at in range(4)}))
     content_bytes = len(header) + len(buffer)
@@ -115,6 +116,11 @@ def test_large_model_is_not_held_by_a_local_run_although_it_would_fit() -> None:
         if isinstance(message, pb.PruneResponse) and message.HasField("plan"):
             plans.append(message.plan)
 
-    local.prune(options, [header, memoryview(buffer)], receive, LocalSettings(threads=1, memory_bytes=1 << 40), again)
-    assert len(buffer) < sum(read) < 1.2 * len(buffer)
-    assert plans[-1].peak_bytes < content_bytes
+    settings = LocalSettings(threads=1, memory_bytes=1 << 40)
+    local.prune(options, [header, memoryview(buffer)], receive, settings, again, is_near=is_near)
+    if is_near:
+        assert len(buffer) < sum(read) < 1.2 * len(buffer)
+        assert plans[-1].peak_bytes < content_bytes
+    else:
+        assert read == []
+        assert plans[-1].peak_bytes > content_bytes
