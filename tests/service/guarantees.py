@@ -300,5 +300,11 @@ GUARANTEES: Final[Mapping[str, tuple[str, ...]]] = {
         "tests/client/stored/test_faults.py::test_shard_that_changes_meanwhile_is_named",
         "tests/client/stored/test_faults.py::test_body_that_stays_short_is_an_error",
     ),
+    "A Ray cluster that a run or a job starts admits nobody but that run: it asks for a token that is drawn for it. "
+    "Its workers unpickle what comes from the run, which unpickles the errors of its workers, and nothing else is "
+    "unpickled.": (
+        "tests/client/jobs/executors/test_ray_executor.py::test_own_cluster_admits_nobody_else",
+        "tests/repository/test_no_foreign_code.py::test_nothing_runs_what_it_is_given",
+    ),
 }
 """Files, with the function where single tests check a guarantee."""

@@ -6,6 +6,7 @@ An address of "" is a cluster of the process's own.
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -70,8 +71,21 @@ def environment(executor: Executor, folder: Path) -> Any:
     return {"torch": result.decode(), "mine": signal.getsignal(signal.SIGTERM) is _on_term}
 
 
+def stranger(executor: Executor, folder: Path) -> Any:
+    """Return how a process without the token fares, and one with it."""
+    import ray  # noqa: PLC0415 - of this program alone
+
+    connect = f"import ray; ray.init({ray.get_runtime_context().gcs_address!r}, logging_level=50)"
+    without = {name: text for name, text in os.environ.items() if not name.startswith("RAY_AUTH")}
+    found = [
+        subprocess.run([sys.executable, "-c", connect], env=environment, capture_output=True, check=False).returncode
+        for environment in (without | {"RAY_AUTH_MODE": "disabled"}, dict(os.environ))
+    ]
+    return [status == 0 for status in found]
+
+
 PROGRAMS: Final[Mapping[str, Callable[[Executor, Path], Any]]] = {
-    each.__name__: each for each in (results, refused, crashed, slow, cancelled, environment)
+    each.__name__: each for each in (results, refused, crashed, slow, cancelled, environment, stranger)
 }
 
 

@@ -135,6 +135,10 @@ def test_own_cluster_needs_no_home_and_leaves_nothing(home: str | None, tmp_path
     assert "RAY_AUTH_TOKEN" not in found["left"]
 
 
+def test_own_cluster_admits_nobody_else(tmp_path: Path) -> None:
+    assert said("stranger", tmp_path)["answer"] == [False, True]
+
+
 def test_node_that_is_lost_loses_no_task(tmp_path: Path) -> None:
     with workers_of() as nodes, started("slow", tmp_path, nodes.address, **nodes.variables) as process:
         wait_until_begun(tmp_path, 2, process)
