@@ -175,6 +175,7 @@ LIBRARIES: Final[Mapping[str, frozenset[str]]] = {
     "ray": frozenset({"pruning_client.jobs.executors"}),
     "rich": frozenset({"pruning_client.cli", "pruning_client.pages.shown"}),
     "yaml": frozenset({"pruning_client.recipes.yaml_file"}),
+    "matplotlib": frozenset({"pruning_client.cli.inspection.scan_plot"}),
     "backports": frozenset({"pruning_proto.packed.frame_codec"}),  # zstd
     "re2": frozenset({"pruning_engine.planning.selectors.name_patterns"}),
     "torch_pruning": frozenset({"pruning_client.torch.channel_groups_child"}),

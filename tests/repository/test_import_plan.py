@@ -51,6 +51,7 @@ MAY_IMPORT = {
         "ray",  # the extra of the same name: tasks of jobs on other machines
         "torch_pruning",  # this and the next: the extra `derive`, which finds coupled channels in a child process
         "cloudpickle",
+        "matplotlib",  # the extra `plot`: `prune scan --plot`
     },
 }
 """Other packages that each package may import. Beyond the table every package imports itself."""
@@ -170,7 +171,17 @@ def test_no_folder_has_too_many_files() -> None:
         ("pruning_proto", [*CLIENT_NEEDS, "numpy", "backports.zstd"]),  # packed_arrays runs where the caller has it
         (
             "pruning_client",
-            [*CLIENT_NEEDS, "torch", "numpy", "transformers", "tokenizers", "torch-pruning", "cloudpickle", "ray"],
+            [
+                *CLIENT_NEEDS,
+                "torch",
+                "numpy",
+                "transformers",
+                "tokenizers",
+                "torch-pruning",
+                "cloudpickle",
+                "matplotlib",
+                "ray",
+            ],
         ),  # an adaptor runs where the caller has the framework
         ("pruning_engine", SERVICE_NEEDS),
         ("pruning_service", [*SERVICE_NEEDS, *EXTRAS["otel"]]),

@@ -2,8 +2,13 @@
 
 import argparse
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
 
 from pruning_client.calls.request import recipe_of
+from pruning_client.checkpoints.atomic_file import replacing
 from pruning_client.cli.answer import Answer
 from pruning_client.cli.arguments import add_json, add_top, part
 from pruning_client.cli.commands.option_names import naming_options, naming_options_in
@@ -15,8 +20,11 @@ from pruning_client.cli.service import open_service
 from pruning_client.cli.statistics_option import choose_method, statistics_of
 from pruning_client.cli.tables import terminal_width
 from pruning_client.huggingface.folder import completed_recipe
+from pruning_client.results.report import Report
 from pruning_client.rules import recipe_content
 from pruning_client.statistics.statistics import Statistics
+
+_PICTURES: Final = (".png", ".svg", ".pdf")
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -35,6 +43,9 @@ def add_options(parser: ArgumentParser) -> None:
         help="where to look, such as 50%%,60%%,70%%; default: 10%% to 90%%",
     )
     parser.add_argument("--seed", type=int, metavar="S", help="of random choices; default: drawn, and reported")
+    parser.add_argument(
+        "--plot", type=_picture, metavar="SCAN.png", help="draw the curves too; or .svg, .pdf; needs matplotlib"
+    )
     add_top(parser)
     add_rule_options(parser, takes_statistics=True)
     add_server_options(parser)
@@ -49,11 +60,29 @@ def run(options: Namespace) -> Answer:
 
 def _run(options: Namespace) -> Answer:
     open_here(options)
-    with Places() as places:
-        return _scan(places.source(options.source), statistics_of(options, places), options)
+    with Places() as places, _plotting(options.plot) as plot:
+        source = places.source(options.source)
+        return _scan(source, statistics_of(options, places), options, plot)
 
 
-def _scan(source: Source, statistics: Statistics | None, options: Namespace) -> Answer:
+@contextmanager
+def _plotting(path: Path | None) -> Iterator[Callable[[Report], None]]:
+    """Return what draws a scan into a file, which is there once the block ends well; nothing without a path.
+
+    Raises: OSError. ImportError without matplotlib, before anything is scanned.
+    """
+    if path is None:
+        yield lambda _: None
+        return
+    try:
+        from pruning_client.cli.inspection.scan_plot import scan_picture  # noqa: PLC0415 - it takes a second
+    except ImportError as error:
+        raise ImportError(f"--plot needs matplotlib: pip install 'pruning-service[plot]' ({error})") from error
+    with replacing(path) as file:
+        yield lambda report: file.write(scan_picture(report, path.suffix[1:].lower()))
+
+
+def _scan(source: Source, statistics: Statistics | None, options: Namespace, plot: Callable[[Report], None]) -> Answer:
     weights = source.weights
     choice = choose_method(options, weights, statistics)
     recipe = recipe_of(rules_of(_with_amount(options)), options.seed)
@@ -62,9 +91,17 @@ def _scan(source: Source, statistics: Statistics | None, options: Namespace) -> 
         recipe = completed_recipe(source.path, recipe)
     with open_service(options) as service:
         report = service.scan(weights, recipe, sparsities=options.sparsities, statistics=statistics)
+    plot(report)
     value = {"source": str(options.source), "recipe": recipe_content(recipe), **report.to_dict()}
     answer = Answer(value, scan_text(report, terminal_width(), options.top), report.warnings)
     return answer if choice is None else answer.beginning_with(choice.summary, {"auto": choice.summary})
+
+
+def _picture(text: str) -> Path:
+    path = Path(text)
+    if path.suffix.lower() not in _PICTURES:
+        raise argparse.ArgumentTypeError(f"this is a file ending in {', '.join(_PICTURES)}; got {text!r}")
+    return path
 
 
 def _with_amount(options: Namespace) -> Namespace:
