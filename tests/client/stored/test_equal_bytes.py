@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pruning_client import rules
@@ -12,6 +13,7 @@ from pruning_client.local.client import LocalClient
 from pruning_client.results.output_format import Output
 from pruning_client.results.report import Report
 from pruning_client.stored.prune import StoredRun, prune_stored
+from pruning_proto.safetensors.header import build
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.stores.store import Store
 from pruning_service.stores.stores import Stores, StoreSettings
@@ -148,3 +150,35 @@ def test_packed_file_is_read(client: LocalClient, stores: Stores, store: Store, 
     )
     prune_stored(client, stores, run)
     assert store.get("b.safetensors")[0] == target.read_bytes()
+
+
+def test_global_rule_in_little_memory(
+    stores: Stores, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What does not fit into memory is read several times, by ranges."""
+    described = [(f"layers.{at}.weight", "F32", (2048, 1024)) for at in range(24)]
+    header, layout = build(described, {})
+    entries = np.random.default_rng(0).standard_normal(layout.buffer_bytes // 4, np.float32)
+    source, target = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    source.write_bytes(header + entries.tobytes())
+    with store.writer("a.safetensors", layout.total_bytes) as writer:
+        writer.write(source.read_bytes())
+        writer.complete()
+    recipe = pb.Recipe(rules=[rules.l1_unstructured(0.5, scope="global")])
+    with LocalClient() as client:
+        client.prune_file(source, target, recipe)
+    monkeypatch.setenv("PRUNING_MEMORY_BYTES", str(100 << 20))
+    before = stores.traffic.counts().get((store.uri.scheme, "read_bytes"), 0)
+    run = StoredRun(
+        source=store.uri.child("a.safetensors"),
+        target=store.uri.child("b.safetensors"),
+        options=FolderOptions(recipe=recipe, output="pruned"),
+    )
+    with LocalClient() as client:
+        prune_stored(client, stores, run)
+    read_bytes = stores.traffic.counts()[store.uri.scheme, "read_bytes"] - before
+    assert 2 * layout.total_bytes < read_bytes < 3.5 * layout.total_bytes
+    found = store.find("b.safetensors")
+    result = bytearray(found.size)
+    store.read_into(found, 0, memoryview(result))
+    assert result == target.read_bytes()
