@@ -48,8 +48,8 @@ class CountingExecutor(LocalExecutor):
 @pytest.fixture
 def stores(store: Store, request: pytest.FixtureRequest) -> Iterator[Stores]:
     """What opens the places of `store`."""
-    settings = StoreSettings() if store.uri.is_file else StoreSettings(endpoint=request.getfixturevalue("s3").endpoint)
-    with Stores(settings) as stores:
+    endpoint = request.getfixturevalue("s3").endpoint if store.uri.scheme == "s3" else ""
+    with Stores(StoreSettings(endpoint=endpoint)) as stores:
         yield stores
 
 
