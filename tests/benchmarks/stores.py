@@ -125,10 +125,15 @@ def _compare(
             remove()
             os.sync()
             begin = time.monotonic()
-            subprocess.run([*map(str, command)], check=True)
+            subprocess.run([*map(str, command)], check=True, env=_environment())
             seconds[is_pruned].append(time.monotonic() - begin)
     copy, prune = (statistics.median(seconds[each]) for each in (False, True))
     print(f"{row:6} copied {copy:6.2f} s, pruned {prune:6.2f} s, {prune / copy:.2f} x")  # noqa: T201
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment, in which Python keeps what it has compiled, as where it is installed."""
+    return {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def _copying(folder: Path) -> Sequence[object]:
