@@ -57,6 +57,7 @@ bench: $(READY) ## measure the engine, the service, packed files, smaller models
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.benchmarks.removal
 	$(BIN)/python -m tests.benchmarks.surgery
 	$(BIN)/python -m tests.benchmarks.by_reference
+	$(BIN)/python -m tests.benchmarks.stores
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.benchmarks.quality
 	$(BIN)/python -m tests.benchmarks.against $(AGAINST)
 
