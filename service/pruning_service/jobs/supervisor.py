@@ -46,7 +46,7 @@ STOP_SECONDS: Final = 10.0
 """How long a worker may take to give its lease back."""
 
 LONGEST_WAIT_SECONDS: Final = 60.0
-"""Between two attempts of a job whose process crashes."""
+"""Between two attempts of a job whose process crashes, at most."""
 
 _FIRST_WAIT_SECONDS: Final = 0.5
 
@@ -292,14 +292,17 @@ class Supervisor:
         self._events.crashed()
         _log.warning("job worker crashed name=%s error=%s", attended.job.operation_name, error)
 
-        def free() -> None:
+        def free() -> float | None:
             lease = attended.job.lease()
             if lease is None or lease.record.owner != attended.owner:
-                return
-            wait = min(LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2 ** min(lease.record.lone_attempts, 10))
+                return None
+            wait = _wait_seconds(lease.record.lone_attempts)
             give_back(attended.job, lease, wait_seconds=wait, error=error, counts=not self._is_stopping)
+            return wait
 
-        await self._in_thread(free)
+        wait = await self._in_thread(free)
+        if wait is not None:
+            asyncio.get_running_loop().call_later(wait, self.kick)
 
     async def _settle_own(self, attended: _Attended, refusal: Refusal) -> str:
         """End a job whose worker was killed here."""
@@ -345,6 +348,11 @@ def _settled(
     finally:
         stopped.set()
         renewing.join()
+
+
+def _wait_seconds(lone_attempts: int) -> float:
+    """Return when a job is begun again whose process crashed; at once if it had finished a part."""
+    return min(LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2 ** min(lone_attempts, 10)) if lone_attempts else 0.0
 
 
 def _cancellation(job: JobState) -> Refusal:
