@@ -70,12 +70,12 @@ class _Victim:
         return job.state if isinstance(outcome, Report) else f"{job.state}: {outcome.reason}: {outcome}"
 
     def kill(self, *, is_server: bool) -> None:
-        """Kill the server, or the worker if there is one."""
-        if not is_server:
-            for worker in case.workers_of(self._server):
-                self.workers += 1
-                with suppress(psutil.NoSuchProcess):
-                    worker.kill()
+        """Kill the worker, or the server: if that is wanted, or there is no worker at the moment."""
+        worker = next(iter(case.workers_of(self._server)), None)
+        if worker is not None and not is_server:
+            self.workers += 1
+            with suppress(psutil.NoSuchProcess):
+                worker.kill()
             return
         self.servers += 1
         self._server.stop(signal.SIGKILL)
