@@ -11,6 +11,7 @@ from pruning_client.cli.arguments import UsageError
 from pruning_client.cli.places import Places
 from pruning_client.cli.result_path import STDOUT
 from pruning_client.cli.service import Service, open_service
+from pruning_client.results.model_warning import ModelWarning
 
 _VARIABLE: Final = "PRUNING_EXECUTOR"
 
@@ -84,3 +85,12 @@ def open_service_of_run(options: Namespace, places: Places) -> Iterator[Service]
     run = OwnRun(options.out, options.executor, options.ray_address, options.timeout)
     with client_of_run(places.stores, run) as client:
         yield client
+
+
+def executor_warnings(service: Service, options: Namespace) -> tuple[ModelWarning, ...]:
+    """Return a warning if a run had no parts for its executor."""
+    why = getattr(service, "why_undivided", None)
+    if why is None:
+        return ()
+    message = f"--executor {options.executor} had nothing to do, and the run was carried out in this process: {why}"
+    return (ModelWarning(kind="not_divided", tensor=None, message=message),)

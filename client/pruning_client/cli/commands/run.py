@@ -24,6 +24,7 @@ from pruning_client.cli.commands.surgery_options import (
 from pruning_client.cli.executor_option import (
     add_executor_options,
     check_executor,
+    executor_warnings,
     open_service_of_run,
     take_executor,
 )
@@ -179,7 +180,7 @@ def _run_at(places: Places, source: Source, options: Namespace) -> Answer:
         recipe = completed_recipe(source.path, recipe)
     with open_service_of_run(options, places) as service, page_writer(options) as page:
         run = _Run(service, places, source, recipe, statistics, options, page)
-        answer = run.answer().with_warnings(surgery_warnings(options))
+        answer = run.answer().with_warnings((*surgery_warnings(options), *executor_warnings(service, options)))
     return answer if choice is None else answer.beginning_with(choice.summary, {"auto": choice.summary})
 
 

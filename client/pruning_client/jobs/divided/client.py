@@ -23,6 +23,11 @@ class DividedClient(LocalClient):
         super()._connect()
         self._connection = self._divided = DividedConnection(self._connection, self._run_of_job)
 
+    @property
+    def why_undivided(self) -> str | None:
+        """Why the last call with a result was not carried out in parts; None if it was."""
+        return self._divided.why_undivided
+
     def prune_file(
         self, source: str | PathLike[str] | Checkpoint, target: Target, rules: Rules, **options: Any
     ) -> Report:

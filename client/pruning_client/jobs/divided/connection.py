@@ -68,13 +68,15 @@ class DividedRun:
 class DividedConnection:
     """A connection of one job. `target`, once it is set, is what the call with a result writes to.
 
-    Its plan is not divided if the target is not in files of `PlannedShards`.
+    Its plan is not divided if the target is not in files of `PlannedShards`. `why_undivided`: of the last call that was
+    not carried out in parts.
     """
 
     def __init__(self, connection: Connection, run: DividedRun) -> None:
         self._connection = connection
         self._run = run
         self.target: SplitFiles | None = None
+        self.why_undivided: str | None = None
 
     def prune(
         self, exchange: Exchange, write: Callable[[Data], object], watcher: Watcher | None, attempts: Attempts
@@ -102,6 +104,7 @@ class DividedConnection:
         output = BY_NUMBER[exchange.options.output]
         shards = None if self.target is None else self.target.files
         if self.target is None or not isinstance(shards, PlannedShards) or not output.has_file:
+            self.why_undivided = "its result is not in several files of a store"
             return None
         try:
             options, header = seeded(exchange.options), exchange.source.header
@@ -112,7 +115,8 @@ class DividedConnection:
         found = None if why is not None else self._described(whole, exchange, self.target, shards)
         if isinstance(found, _DividedCall):
             return found
-        _log.info("job not divided name=%s why=%s", self._run.label, why or found)
+        self.why_undivided = why or str(found)
+        _log.info("job not divided name=%s why=%s", self._run.label, self.why_undivided)
         return None
 
     def _described(
