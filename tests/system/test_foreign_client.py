@@ -35,9 +35,14 @@ def schema(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
     """What buf knows the service by."""
     if request.param.startswith("reflection"):
         return ["--reflect", "--reflect-protocol", f"grpc-{request.param.split()[1]}"]
-    shutil.copy(CONTRACT, tmp_path)
-    copy_into(tmp_path)  # what it imports of Google's
-    return ["--schema", str(tmp_path)]
+    return schema_in(tmp_path)
+
+
+def schema_in(folder: Path) -> list[str]:
+    """Return the options that name the contract by its file, put into a folder with what it imports of Google's."""
+    shutil.copy(CONTRACT, folder)
+    copy_into(folder)
+    return ["--schema", str(folder)]
 
 
 def call(

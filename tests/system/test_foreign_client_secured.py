@@ -1,6 +1,5 @@
 """The foreign client of `test_foreign_client` at a server with mTLS and tokens: what it shows, and what it receives."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 from tests.client.certificates import Certificates
 from tests.servers import ServerProcess, running_server
 from tests.service.secured import TOKEN, over_tls, token_file
-from tests.system.test_foreign_client import CONTRACT, L1_HALF, answers, call, details_of, request
+from tests.system.test_foreign_client import L1_HALF, answers, call, details_of, request, schema_in
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +44,7 @@ def test_reflection_without_the_token_tells_nothing(secured: ServerProcess, tls:
 
 
 def test_refusal_is_told_with_its_reason(secured: ServerProcess, tls: list[str], tmp_path: Path) -> None:
-    shutil.copy(CONTRACT, tmp_path)
-    done = call(secured, "Prune", [*tls, "--schema", str(tmp_path)], request(L1_HALF), scheme="https")
+    done = call(secured, "Prune", [*tls, *schema_in(tmp_path)], request(L1_HALF), scheme="https")
     assert "google.rpc.ErrorInfo" in details_of(done)
     (answer,) = answers(done.stdout)
     assert answer["failure"]["reason"] == "UNAUTHENTICATED"

@@ -22,7 +22,7 @@ from pruning_client.transport.retry import (
 )
 from pruning_proto.reasons import TABLE, Reason
 
-PASSING = (Reason.SHUTTING_DOWN,)
+PASSING = (Reason.SHUTTING_DOWN, Reason.STORE_UNAVAILABLE)
 SECOND = timedelta(seconds=1)
 
 
@@ -69,7 +69,7 @@ def test_what_nobody_of_this_contract_said_is_tried_again_unless_it_stays(code: 
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_refusal_stays_unless_the_server_shuts_down(reason: Reason) -> None:
+def test_refusal_stays_unless_the_server_or_a_store_may_be_there_again(reason: Reason) -> None:
     assert is_passing(PruningError("no", reason=reason, code=StatusCode[TABLE[reason].code.name])) is (
         reason in PASSING
     )
