@@ -1,7 +1,7 @@
 """Checkpoints pruned by reference, against copies: `python -m tests.benchmarks.by_reference [--gigabytes N]`.
 
-The folder is a model in 8 shards of random bf16. Each command is a process of its own, and all take turns; the fastest
-round of each counts, with a warm page cache on both sides. Memory is what all processes of a command hold at once,
+The folder is a model in 8 shards of random bf16. Each command is a process of its own, and all take turns; the median
+of the rounds counts, with a warm page cache on both sides. Memory is what all processes of a command hold at once,
 mapped files aside, above what a process does that only imports the package; of Ray, that of the process that leads.
 `--only` takes the names of sections: small forms of all run with `--gigabytes 0.1 --torch-gigabytes 0.1 --rounds 1`.
 """
@@ -9,6 +9,7 @@ mapped files aside, above what a process does that only imports the package; of 
 import argparse
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -73,8 +74,8 @@ class Bench:
     rounds: int
     idle_bytes: int
 
-    def fastest(self, *sides: Side) -> list[Use]:
-        """Run the sides in turns; return the fastest round of each, with the most memory of all rounds."""
+    def medians(self, *sides: Side) -> list[Use]:
+        """Run the sides in turns; return the median time of each, with the most memory of all rounds."""
         uses: list[list[Use]] = [[] for _ in sides]
         for _ in range(self.rounds):
             for side, found in zip(sides, uses, strict=True):
@@ -82,11 +83,12 @@ class Bench:
                 os.sync()
                 found.append(measured([str(word) for word in side.words], {**os.environ, **side.environment}))
                 side.undo()
-        return [self._best(found) for found in uses]
+        return [self._median(found) for found in uses]
 
-    def _best(self, found: Sequence[Use]) -> Use:
-        best = min(found, key=lambda use: use.seconds)
-        return Use(best.seconds, best.core_seconds, max(use.peak_bytes for use in found) - self.idle_bytes)
+    def _median(self, found: Sequence[Use]) -> Use:
+        seconds = statistics.median(use.seconds for use in found)
+        cores = statistics.median(use.core_seconds for use in found)
+        return Use(seconds, cores, max(use.peak_bytes for use in found) - self.idle_bytes)
 
     def folder(self, name: str) -> tuple[Path, Callable[[], object]]:
         """Return the path of a result, and what deletes it."""
@@ -110,9 +112,9 @@ def copies(bench: Bench, source: Path) -> Iterator[Row]:
     copied = Side(title="cp -r", words=["cp", "-r", "--reflink=never", source, copy], undo=undo)
     reads = f"cat {source}/* > /dev/null; cat {source}/* > /dev/null; cp -r --reflink=never {source} {copy}"
     read = Side(title="two reads and a copy", words=["sh", "-c", reads], undo=undo)
-    own, other = bench.fastest(bench.run("local", source, result, *HALF), copied)
+    own, other = bench.medians(bench.run("local", source, result, *HALF), copied)
     yield Row(work="local L1, against `cp -r`", own=own, other=other, must=2, goal=1.25)
-    own, other = bench.fastest(bench.run("global", source, result, *GLOBAL), read)
+    own, other = bench.medians(bench.run("global", source, result, *GLOBAL), read)
     yield Row(work="global L1, against two reads and a copy", own=own, other=other, must=2, goal=1.25)
 
 
@@ -121,7 +123,7 @@ def torchs(bench: Bench, source: Path) -> Iterator[Row]:
     result, _ = bench.folder("result")
     saved, undo = bench.folder("torch")
     peer = Side(title="torch", words=[sys.executable, "-m", PEERS, "torch", source, saved], undo=undo)
-    own, other = bench.fastest(bench.run("global", source, result, *GLOBAL), peer)
+    own, other = bench.medians(bench.run("global", source, result, *GLOBAL), peer)
     yield Row(work="global L1, against torch", own=own, other=other, must=30, goal=60, is_speedup=True)
 
 
@@ -150,7 +152,7 @@ def stores(bench: Bench, source: Path) -> Iterator[Row]:
             Side(title="local", words=own, undo=undo, environment=environment),
             Side(title="obstore", words=copy, undo=undo, environment=environment),
         ]
-        found, other = bench.fastest(*sides)
+        found, other = bench.medians(*sides)
     yield Row(work="S3, local L1, against obstore copying", own=found, other=other, must=1.6, goal=1.2)
 
 
@@ -178,7 +180,7 @@ def rays(bench: Bench, source: Path) -> Iterator[Row]:
             )
             for count, nodes in zip((2, 1), found, strict=True)
         ]
-        own, other = bench.fastest(*sides)
+        own, other = bench.medians(*sides)
     yield Row(work="Ray, two workers against one, global L1", own=own, other=other, must=1.5, goal=1.8, is_speedup=True)
 
 
@@ -188,7 +190,7 @@ def resumed(bench: Bench, source: Path) -> Iterator[Row]:
     with running_server(stores=bench.work.as_uri()) as server:
         words = [sys.executable, "-m", "pruning_client", "run", source.as_uri(), "-o", result.as_uri()]
         side = Side(title="a job", words=[*words, *GLOBAL, "--server", server.address], undo=undo)
-        (undisturbed,) = bench.fastest(side)
+        (undisturbed,) = bench.medians(side)
         half = len(list(source.glob("*.safetensors"))) // 2
         seconds = []
         for _ in range(bench.rounds):
@@ -197,7 +199,7 @@ def resumed(bench: Bench, source: Path) -> Iterator[Row]:
             seconds.append(measured([str(word) for word in side.words]).seconds)
             killer.join()
             undo()
-    own = Use(min(seconds), 0.0, undisturbed.peak_bytes)
+    own = Use(statistics.median(seconds), 0.0, undisturbed.peak_bytes)
     yield Row(work="a job killed half-way, against undisturbed", own=own, other=undisturbed, must=1.25, goal=1.1)
 
 
