@@ -16,9 +16,13 @@ from pruning_proto.limits import CHUNK_BYTES
 from pruning_proto.v1 import pruning_pb2 as pb
 from scripts import node_packages
 from scripts.environments import ROOT
+from scripts.imported_protos import copy_into
 
 HERE: Final = Path(__file__).with_name("js")
 PROTO: Final = ROOT / "proto" / "pruning_proto" / "v1" / "pruning.proto"
+IMPORTED: Final = ROOT / ".cache" / "protos"
+"""What the contract imports of Google's."""
+
 MISSING: Final = node_packages.MISSING
 MOST_SECONDS: Final = 600
 
@@ -49,9 +53,11 @@ def is_installable() -> bool:
 
 def calls(address: str, cases: Sequence[Case], *, times: int, at_once: int) -> list[Reply]:
     """Make `times` calls, the cases in turn."""
+    copy_into(IMPORTED)
     described = [
         {
             "proto": str(PROTO),
+            "imported": str(IMPORTED),
             "options": MessageToDict(case.options),
             "file": str(case.file),
             "chunkBytes": CHUNK_BYTES,

@@ -1,6 +1,6 @@
 // Calls of Prune by grpc-js, as its documentation teaches them: node calls.js ADDRESS TIMES AT_ONCE < cases.json
 //
-// Cases are {"proto": path, "options": {...}, "file": path, "chunkBytes": n}, taken in turn. Each call streams the file
+// Cases are {"proto": path, "imported": folder of what it imports, "options": {...}, "file": path, "chunkBytes": n}, taken in turn. Each call streams the file
 // with back-pressure, reads while it sends, and stops sending when a failure comes. A line of JSON is printed for each:
 // {"index": of the case, "inBand": reason, "code": number, "details": base64 of google.rpc.Status, "message": text}.
 "use strict";
@@ -12,9 +12,9 @@ const { once } = require("node:events");
 const grpc = require("@grpc/grpc-js");
 const loader = require("@grpc/proto-loader");
 
-function open(proto, address) {
+function open({ proto, imported }, address) {
   const loaded = loader.loadSync(path.basename(proto), {
-    includeDirs: [path.dirname(proto)],
+    includeDirs: [path.dirname(proto), imported],
     longs: String,
     enums: String,
     oneofs: true,
@@ -59,7 +59,7 @@ async function prune(client, cases, index) {
 async function main() {
   const [address, times, atOnce] = process.argv.slice(2);
   const cases = JSON.parse(fs.readFileSync(0, "utf8"));
-  const client = open(cases[0].proto, address);
+  const client = open(cases[0], address);
   let begun = 0;
   const several = async () => {
     while (begun < Number(times)) await prune(client, cases, begun++ % cases.length);
