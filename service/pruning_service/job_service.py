@@ -38,7 +38,7 @@ class JobService:
         self.supervisor.start()
 
     async def stop(self) -> None:
-        """Give all leases back, and end the threads."""
+        """Release all leases, and end the threads."""
         await self.supervisor.stop()
         self.catalog.stores.close()
 

@@ -19,7 +19,7 @@ FIELDS = {
     "headGroupSpec": {"rayStartParams", "template"},
     "workerGroupSpecs": {"groupName", "maxReplicas", "minReplicas", "rayStartParams", "replicas", "template"},
 }
-"""Of `ray.io/v1` as KubeRay 1.7 has it, those that are used here. An API server drops others without a word."""
+"""Of `ray.io/v1` as KubeRay 1.7 has it, those that are used here. An API server drops others silently."""
 
 
 @cache

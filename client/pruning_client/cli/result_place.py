@@ -40,7 +40,7 @@ class ResultPlace:
 def result_place(options: Namespace, source: Source, places: Places) -> Iterator[ResultPlace]:
     """Return where to write; when the block ends well, what is there takes its final place.
 
-    Raises: OSError if it exists and may not be replaced. UsageError if it is no place for this result.
+    Raises: OSError if it exists and may not be replaced. UsageError if this result cannot be written there.
     """
     if isinstance(options.out, Path):
         with result_path(options, source.path) as path:

@@ -51,7 +51,7 @@ class TensorFacts:
         return 0 if self.is_removed else self.entries
 
     def bytes_of(self, entries: int) -> int:
-        """Return the bytes of so many of its entries in a dense file; 0 for an unknown dtype."""
+        """Return the bytes of a number of its entries in a dense file; 0 for an unknown dtype."""
         return (entries * DTYPE_BITS.get(self.dtype, 0) + 7) // 8
 
     @property

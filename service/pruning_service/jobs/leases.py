@@ -101,7 +101,7 @@ def take(job: JobState, seen: HeldVersion | None, claim: Claim) -> HeldVersion |
 
 
 def take_to_settle(job: JobState, seen: HeldVersion | None, claim: Claim) -> HeldVersion | None:
-    """Take the lease to end the job, which is no attempt; else as `take`."""
+    """Take the lease to end the job, which does not count as an attempt; else as `take`."""
     if seen is None:
         first = LeaseRecord(owner=claim.owner, valid_seconds=claim.valid_seconds, metadata=first_metadata(job.record))
         return _written(job, None, first)
@@ -185,7 +185,7 @@ class Lease:
         self._write(lambda record: record.next(metadata=metadata))
 
     def release(self, *, error: str = "", wait_seconds: float = 0.0, counts: bool = False) -> None:
-        """Give it back, for another process to take the job over. Raises: StoreError."""
+        """Release it, for another process to take the job over. Raises: StoreError."""
         with self._lock:
             self._is_lost = True
             held = HeldVersion(self._held.record.next(used_seconds=self.used_seconds), self._held.version)

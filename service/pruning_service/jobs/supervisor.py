@@ -141,7 +141,7 @@ class Supervisor:
         self._kicked.set()
 
     async def stop(self) -> None:
-        """Give all leases back, so that other servers take over at once."""
+        """Release all leases, so that other servers take over at once."""
         self._is_stopping = True
         self.kick()
         if self._scanning is not None:

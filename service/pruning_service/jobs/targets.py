@@ -45,7 +45,7 @@ def claim(job: JobState) -> None:
 
 
 def release(job: JobState) -> None:
-    """Give a claim up, if there is one. Raises: StoreError."""
+    """Release a claim, if there is one. Raises: StoreError."""
     with suppress(ObjectMissingError):
         if job.store.get(_key(job))[0] == _claim(job):
             job.store.delete(_key(job))

@@ -54,7 +54,7 @@ class MetricsInterceptor(grpc.aio.ServerInterceptor):
     ) -> None:
         self._metrics = metrics
         self._traces = traces
-        self._traced = {f"/{service.full_name}/" for service in services}
+        self._traced = {service.full_name for service in services}
         self._series: dict[str, RpcSeries] = {}
         for service in services:
             for method in service.methods:
@@ -82,16 +82,24 @@ class MetricsInterceptor(grpc.aio.ServerInterceptor):
         return make(counted, handler.request_deserializer, handler.response_serializer)
 
     def _span(self, path: str, context: Any) -> CallSpan | None:
-        if self._traces is None or path[: path.rindex("/") + 1] not in self._traced:
+        if self._traces is None:
             return None
-        service, _, method = path.removeprefix("/").rpartition("/")
+        service, method = _names(path)
+        if service not in self._traced:
+            return None
         return self._traces.begin(service, method, context.invocation_metadata() or ())
 
     def _series_of(self, path: str, kind: str) -> RpcSeries:
         if path not in self._series:  # a method that is known keeps its kind, whatever wraps its handler
-            service, _, method = path.removeprefix("/").rpartition("/")
+            service, method = _names(path)
             self._series[path] = self._metrics.rpc(kind, service, method)
         return self._series[path]
+
+
+def _names(path: str) -> tuple[str, str]:
+    """Return the service and the method of a path such as "/pruning.v1.PruningService/Prune"."""
+    service, _, method = path.removeprefix("/").rpartition("/")
+    return service, method
 
 
 def _counted(behavior: Any, series: RpcSeries, handler: Any, begin: "Callable[[Any], _Call]") -> Any:

@@ -26,7 +26,6 @@ Metadata: TypeAlias = Iterable[tuple[str, str | bytes]]
 Intervals: TypeAlias = Mapping[str, tuple[int, int]]
 
 _SERVICE_NAME: Final = "pruning-service"
-_HEX_BINARY: Final = "-bin"
 
 _FAULTS: Final = frozenset(
     {
@@ -79,7 +78,7 @@ class Traces:
         from opentelemetry.trace import SpanKind  # noqa: PLC0415 - an extra
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415
 
-        carrier = {key: value for key, value in metadata if isinstance(value, str) and not key.endswith(_HEX_BINARY)}
+        carrier = {key: value for key, value in metadata if isinstance(value, str)}
         span = self._tracer.start_span(
             f"{service}/{method}",
             TraceContextTextMapPropagator().extract(carrier),

@@ -220,7 +220,7 @@ class LocalStore:
 
 
 def _check_regular(uri: StoreUri, mode: int) -> None:
-    """Refuse what is no object: a folder, as object stores do, and what cannot be read twice. Raises: StoreError."""
+    """Refuse what is not an object: a folder, as stores do, and what cannot be read twice. Raises: StoreError."""
     if stat.S_ISDIR(mode):
         raise ObjectMissingError(uri, "is a folder, and not an object")
     if not stat.S_ISREG(mode):

@@ -31,7 +31,7 @@ from pruning_service.stores.traffic import Traffic
 from pruning_service.stores.uris import StoreUri
 
 _SMALL_BYTES: Final = 64 * 1024 * 1024
-"""The most that `get` returns: more is no small object."""
+"""The most that `get` returns: more is not a small object."""
 
 
 @dataclass(frozen=True, slots=True)

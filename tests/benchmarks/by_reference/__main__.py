@@ -204,7 +204,7 @@ def resumed(bench: Bench, source: Path) -> Iterator[Row]:
 
 
 def _kill_at(server: int, result: Path, files: int) -> None:
-    """Kill the process of the server's job when so many files are there."""
+    """Kill the process of the server's job when that number of files is there."""
     while len(list(result.glob("*.safetensors"))) < files:
         time.sleep(POLL_SECONDS)
     for process in psutil.Process(server).children(recursive=True):

@@ -77,7 +77,7 @@ def _shut_down(stdout: "_WithoutRay") -> None:
 def _own_cluster(stack: ExitStack) -> dict[str, Any]:
     """Return the options of a cluster on this machine, with a folder and a token of its own.
 
-    Its processes listen on all addresses of the machine, whatever they are told, so that a token is always asked for.
+    Its processes listen on all addresses of the machine, whatever the settings say, so that a token is always required.
     Ray's own way to have one is a file in HOME, which fails where that cannot be written.
     """
     parent = tempfile.gettempdir()
@@ -110,7 +110,7 @@ def _reachable(address: str) -> str:
 
 @contextmanager
 def _signals_kept() -> Iterator[None]:
-    """Give SIGTERM back to whoever handles it: Ray takes it over without a word."""
+    """Restore the handler of SIGTERM, which Ray replaces silently."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
