@@ -21,7 +21,7 @@ test: $(READY) ## run the tests; it installs nothing. WORKERS=0 runs them one af
 	NO_INSTALLS=1 $(BIN)/pytest -m "not integration" -n $(WORKERS) --dist worksteal
 
 test-again: $(READY) ## run the tests that failed last, one after the other: what fails only beside other tests passes here
-	NO_INSTALLS=1 $(BIN)/pytest -m "not integration" --last-failed --last-failed-no-failures none
+	$(BIN)/pytest --last-failed --last-failed-no-failures none
 
 test-integrations: $(READY) ## run the tests that install what they need: other clients, proxies, validators, linters
 	$(BIN)/pytest -m integration

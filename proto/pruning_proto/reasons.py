@@ -127,6 +127,7 @@ class Reason(StrEnum):
     # Jobs.
     INVALID_JOB = "INVALID_JOB"
     JOBS_NOT_AVAILABLE = "JOBS_NOT_AVAILABLE"
+    EXECUTOR_UNAVAILABLE = "EXECUTOR_UNAVAILABLE"
     JOB_EXISTS = "JOB_EXISTS"
     JOB_NOT_FOUND = "JOB_NOT_FOUND"
     JOB_NOT_DONE = "JOB_NOT_DONE"
@@ -212,6 +213,7 @@ TABLE: Final = MappingProxyType(
         Reason.TARGET_EXISTS: Row(StatusCode.ALREADY_EXISTS, Family.STORAGE),
         Reason.INVALID_JOB: _RECIPE,
         Reason.JOBS_NOT_AVAILABLE: Row(StatusCode.FAILED_PRECONDITION, Family.JOB),
+        Reason.EXECUTOR_UNAVAILABLE: Row(StatusCode.UNAVAILABLE, Family.UNAVAILABLE),
         Reason.JOB_EXISTS: Row(StatusCode.ALREADY_EXISTS, Family.JOB),
         Reason.JOB_NOT_FOUND: Row(StatusCode.NOT_FOUND, Family.JOB),
         Reason.JOB_NOT_DONE: Row(StatusCode.FAILED_PRECONDITION, Family.JOB),

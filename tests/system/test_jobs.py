@@ -335,3 +335,17 @@ def samples(server: ServerProcess) -> dict[str, float]:
         lines = answer.read().decode().splitlines()
     pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
     return {name: float(value) for name, _, value in pairs}
+
+
+def test_a_cluster_that_does_not_answer_is_asked_again(root: Path, tmp_path: Path) -> None:
+    """The attempt is repeated, as after a store that does not answer; the last cause is in the error."""
+    place = case.model(tmp_path / "in", shards=1, size=8).parent
+    settings = case.settings(place, executor="ray", ray_address="127.0.0.1:1", job_attempts="1")
+    with running_server(**settings) as server, Client(server.address) as client:
+        error = case.ended(case.begun(client, place, "unanswered"))
+
+    assert isinstance(error, errors.JobError)
+    assert error.reason == "JOB_ATTEMPTS_EXHAUSTED"
+    assert "1 attempt finished no part of the job; the last one: " in str(error)
+    assert "Ray" in str(error).split("the last one: ")[1]
+    assert not (place / "unanswered").exists()

@@ -39,7 +39,7 @@ from pruning_service.stores.uris import StoreUri
 RETRY_SECONDS: Final = 5.0
 """After which an attempt that failed for a passing reason is followed by another."""
 
-_PASSING: Final = frozenset({Reason.STORE_UNAVAILABLE, Reason.NO_ROOM})
+_PASSING: Final = frozenset({Reason.STORE_UNAVAILABLE, Reason.NO_ROOM, Reason.EXECUTOR_UNAVAILABLE})
 
 _log = logging.getLogger(__name__)
 

@@ -51,7 +51,8 @@ def timed_out(seconds: float) -> Refusal:
 
 def exhausted(attempts: int, last_error: str) -> Refusal:
     """Return how a job ends of which no attempt finishes anything."""
+    begun = "1 attempt" if attempts == 1 else f"{attempts} attempts in a row"
     return Refusal(
         reason=Reason.JOB_ATTEMPTS_EXHAUSTED,
-        message=f"{attempts} attempts in a row finished no part of the job; the last one: {last_error or 'vanished'}",
+        message=f"{begun} finished no part of the job; the last one: {last_error or 'vanished'}",
     )

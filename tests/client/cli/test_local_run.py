@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -275,8 +274,8 @@ def test_ignored_interrupt_stays_ignored(tmp_path: Path) -> None:
     """As under nohup: the run goes on to its end."""
     file = slow(tmp_path, 1000)
     words = [sys.executable, "-m", "pruning_client", "run", str(file), "-o", str(tmp_path / "out"), *SLOW]
-    ignore = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL, preexec_fn=ignore) as process:  # noqa: PLW1509
+    ignoring = ["sh", "-c", """trap '' INT && exec "$@\"""", "sh"]
+    with subprocess.Popen([*ignoring, *words], stdout=subprocess.DEVNULL) as process:
         wait_for(lambda: writes_in(process, tmp_path))
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0

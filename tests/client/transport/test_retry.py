@@ -22,7 +22,7 @@ from pruning_client.transport.retry import (
 )
 from pruning_proto.reasons import TABLE, Reason
 
-PASSING = (Reason.SHUTTING_DOWN, Reason.STORE_UNAVAILABLE)
+PASSING = (Reason.SHUTTING_DOWN, Reason.STORE_UNAVAILABLE, Reason.EXECUTOR_UNAVAILABLE)
 SECOND = timedelta(seconds=1)
 
 

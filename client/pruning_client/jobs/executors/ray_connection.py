@@ -63,9 +63,9 @@ def _start(address: str | None, options: dict[str, Any]) -> None:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         if address is None:
-            raise UnavailableError(f"Ray did not start on this machine: {_first_line(error)}") from error
+            raise UnavailableError(f"Ray did not start on this machine: {_cause(error)}") from error
         raise UnavailableError(
-            f"the Ray cluster at {address} does not admit this process ({_first_line(error)}); {_AUTHENTICATION_HINT}"
+            f"the Ray cluster at {address} does not admit this process ({_cause(error)}); {_AUTHENTICATION_HINT}"
         ) from error
 
 
@@ -102,7 +102,7 @@ def _reachable(address: str) -> str:
         socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
     except (OSError, ValueError) as error:
         raise UnavailableError(
-            f"no Ray cluster answers at {address} ({_first_line(error)}): PRUNING_RAY_ADDRESS is host:port of its GCS, "
+            f"no Ray cluster answers at {address} ({_cause(error)}): PRUNING_RAY_ADDRESS is host:port of its GCS, "
             "on a machine of the cluster, or ray://host:port of its Ray Client server; unset, Ray is started here"
         ) from error
     return address
@@ -151,5 +151,10 @@ class _WithoutRay:
         return getattr(self._stream, name)
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def _cause(error: BaseException) -> str:
+    """Return the first line of what an error says; where that ends with a colon, the last one too.
+
+    Ray Client sends what went wrong in its server as such a heading and the traceback of that server.
+    """
+    lines = (str(error).strip() or type(error).__name__).splitlines()
+    return f"{lines[0]} {lines[-1].strip()}" if lines[0].endswith(":") and len(lines) > 1 else lines[0]
