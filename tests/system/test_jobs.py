@@ -78,6 +78,17 @@ def test_a_job_can_be_watched(connect: Connect, carrying_out: ServerProcess, roo
     assert waited.pruned == job.report.pruned > 0
 
 
+def test_one_file_becomes_a_compressed_one(client: Client, root: Path, tmp_path: Path) -> None:
+    source, target = root / "in/model-00001-of-00004.safetensors", root / "files/compressed.safetensors"
+    half = rules.l1_unstructured(0.5)
+    client.prune_checkpoint(
+        f"file://{source}", f"file://{target}", half, name="compressed", output="packed", compression="zstd"
+    ).wait(timeout=case.WAIT_SECONDS)
+
+    client.prune_file(source, tmp_path / "out", half, output="packed", compression="zstd")
+    assert target.read_bytes() == (tmp_path / "out").read_bytes()
+
+
 def test_one_file_becomes_one_file(client: Client, root: Path) -> None:
     source = "in/model-00001-of-00004.safetensors"
     job = client.prune_checkpoint(

@@ -13,13 +13,15 @@ from typing import Final, TypeAlias
 from pruning_client.calls.described_tensors import refused
 from pruning_client.calls.renumbered import result_names
 from pruning_client.calls.request import PruneRequestSpec
+from pruning_client.checkpoints.packed import is_packed
 from pruning_client.results.group_report import UNIT
 from pruning_client.results.plan import Plan
 from pruning_client.results.report import GroupReport, Report
 from pruning_proto.formats import BY_NUMBER
 from pruning_proto.limits import HEADER_BYTES_CEILING, MIB
-from pruning_proto.names import AUXILIARY, MASK, MASK_BITS, ORIG, PACKED_KEY
-from pruning_proto.packed.format import Stored, contents, spec_of
+from pruning_proto.names import AUXILIARY, MASK, MASK_BITS, ORIG, ZSTD_KEY
+from pruning_proto.packed import frames
+from pruning_proto.packed.format import Spec, contents, spec_of
 from pruning_proto.safetensors.header import Layout, LayoutError, TensorEntry
 
 _Kind: TypeAlias = tuple[str, tuple[int, ...]]
@@ -168,16 +170,27 @@ _EXPECTED: Final[Mapping[str, Callable[[_Parameters], _Tensors]]] = MappingProxy
 
 def _tensors_of(layout: Layout) -> dict[str, _Kind]:
     """Return the tensors of a file; of a packed one those that it unpacks to. Raises: ProtocolError."""
-    if PACKED_KEY not in layout.metadata:
+    if not is_packed(layout):
         return {entry.name: _kind(entry) for entry in layout.tensors}
     try:
-        return _by_name(contents(layout))
+        return _by_name(_framed(layout) if ZSTD_KEY in layout.metadata else map(spec_of, contents(layout)))
     except LayoutError as error:
         raise refused(f"a result that is not a valid packed file: {error}", error.tensor) from error
 
 
-def _by_name(tensors: Iterable[Stored | TensorEntry]) -> dict[str, _Kind]:
-    return {name: (dtype, shape) for name, dtype, shape in map(spec_of, tensors)}
+def _framed(layout: Layout) -> Iterator[Spec]:
+    """Return the tensors of a compressed file. Raises: LayoutError; ProtocolError if one takes too many bytes."""
+    for tensor in frames.framed_tensors(layout):
+        size, most = tensor.entry.end - tensor.entry.begin, frames.most_bytes(tensor.dtype, tensor.dense_bytes)
+        if size > most:
+            raise refused(
+                f"a result whose tensor {tensor.name!r} takes {size:,} bytes, of at most {most:,}", tensor.name
+            )
+        yield frames.spec_of(tensor)
+
+
+def _by_name(tensors: Iterable[Spec]) -> dict[str, _Kind]:
+    return {name: (dtype, shape) for name, dtype, shape in tensors}
 
 
 def _kind(entry: TensorEntry) -> _Kind:

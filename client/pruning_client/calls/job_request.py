@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from google.protobuf.duration_pb2 import Duration
 
 from pruning_client.calls.request import Rules, recipe_of
-from pruning_client.results.output_format import Output, format_of
+from pruning_client.results.output_format import Compression, Output, compression_of, format_of
 from pruning_proto.v1 import pruning_pb2 as pb
 
 
@@ -21,6 +21,7 @@ class JobOptions:
     statistics: str | None = None
     digests: bool = False
     canonical_zero: bool = False
+    compression: Compression | None = None
     max_shard_bytes: int | None = None
     trim_tokenizer: bool = False
     job_timeout: float | None = None
@@ -45,6 +46,7 @@ def job_request(source: str, target: str, rules: Rules, options: JobOptions) -> 
             output=format_of(options.output),
             digests=options.digests,
             canonical_zero=options.canonical_zero,
+            compression=compression_of(options.compression),
         ),
         statistics=options.statistics or "",
         max_shard_bytes=options.max_shard_bytes or 0,

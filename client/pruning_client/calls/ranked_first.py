@@ -193,4 +193,11 @@ def _list(group: GroupReport) -> pb.UnitList:
 
 def _asked(request: PruneRequestSpec, output: "pb.OutputForm") -> PruneRequestSpec:
     """Return the same request with another output format."""
-    return replace(request, options=replace(request.options, output=output, digests=False, canonical_zero=False))
+    options = replace(
+        request.options,
+        output=output,
+        digests=False,
+        canonical_zero=False,
+        compression=pb.COMPRESSION_UNSPECIFIED,
+    )
+    return replace(request, options=options)

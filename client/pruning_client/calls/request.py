@@ -46,6 +46,7 @@ class PruneOptions:
     seed: int | None = None
     digests: bool = False
     canonical_zero: bool = False
+    compression: "pb.Compression" = pb.COMPRESSION_UNSPECIFIED
     statistics: Statistics | Path | None = None
     scan_sparsities: tuple[float, ...] = ()
 
@@ -80,6 +81,7 @@ class PruneRequestSpec:
             aliases=self.source.aliases,
             digests=self.options.digests,
             canonical_zero=self.options.canonical_zero,
+            compression=self.options.compression,
             scan_sparsities=self.options.scan_sparsities,
             model_type=self.model_type,
             input_dims=self.input_dims,

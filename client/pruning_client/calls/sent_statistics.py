@@ -42,7 +42,12 @@ def with_all_statistics(request: PruneRequestSpec) -> PruneRequestSpec:
             "...; names are those in the model's files, or of the model that they were collected from"
         )
     options = replace(
-        request.options, output=pb.OUTPUT_FORM_PLAN, digests=False, canonical_zero=False, scan_sparsities=()
+        request.options,
+        output=pb.OUTPUT_FORM_PLAN,
+        digests=False,
+        canonical_zero=False,
+        compression=pb.COMPRESSION_UNSPECIFIED,
+        scan_sparsities=(),
     )
     warnings = of_other_weights(request.source, request.statistics)
     planned = replace(request, options=options, skips_unused=True, warnings=warnings)

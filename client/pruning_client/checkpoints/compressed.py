@@ -11,7 +11,7 @@ from typing import Final
 
 from pruning_client.checkpoints.byte_ranges import ByteRanges, ranges_within
 from pruning_client.checkpoints.file import FileSource
-from pruning_client.checkpoints.packed import PackedSource, dense_in_memory
+from pruning_client.checkpoints.packed import PackedInMemory, PackedSource, PackedTensors, dense_in_memory
 from pruning_client.checkpoints.readable import Part
 from pruning_client.errors import layout_error
 from pruning_proto.names import ZSTD_KEY
@@ -25,8 +25,8 @@ def is_compressed(layout: Layout) -> bool:
     return ZSTD_KEY in layout.metadata
 
 
-def unpacked_source(file: FileSource) -> "PackedSource | CompressedSource":
-    """Return a packed file, compressed or not, as the dense checkpoint that it was made from.
+def unpacked_source(file: PackedTensors) -> "PackedSource | CompressedSource":
+    """Return packed tensors, compressed or not, as the dense checkpoint that they were made from.
 
     Raises: CheckpointError. ImportError if what it needs is not installed.
     """
@@ -41,7 +41,15 @@ def read_packed(path: str | PathLike[str]) -> tuple[Layout, memoryview]:
     return dense_in_memory(unpacked_source(FileSource(path)))
 
 
-def framed_tensors(file: FileSource) -> Sequence[Framed]:
+def unpacked(packed: Layout, buffer: memoryview) -> tuple[Layout, memoryview]:
+    """Return the dense layout and the dense buffer of packed tensors in memory.
+
+    Raises: as `unpacked_source` and its `pieces`.
+    """
+    return dense_in_memory(unpacked_source(PackedInMemory(packed, buffer)))
+
+
+def framed_tensors(file: PackedTensors) -> Sequence[Framed]:
     """Return the tensors of a compressed file. Raises: CheckpointError if its header shows that it is damaged."""
     try:
         return frames.framed_tensors(file.layout)
@@ -71,7 +79,7 @@ class CompressedSource:
     names: Final = ()
     framework: Final = None
 
-    def __init__(self, file: FileSource) -> None:
+    def __init__(self, file: PackedTensors) -> None:
         self._codec = frame_codec()
         self._file = file
         self.path = file.path

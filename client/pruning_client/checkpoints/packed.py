@@ -38,6 +38,9 @@ class PackedTensors(Protocol):
     def reading(self) -> AbstractContextManager[Part]:
         """Return a function that reads parts of their buffer, while inside."""
 
+    def read(self, begin: int, end: int) -> Iterator[memoryview]:
+        """Return a part of their buffer, in pieces."""
+
 
 def is_packed(layout: Layout) -> bool:
     """Whether a file is packed, compressed or not."""
@@ -126,16 +129,8 @@ class PackedSource:
         return layout_error(error, self.path)
 
 
-def unpacked(packed: Layout, buffer: memoryview) -> tuple[Layout, memoryview]:
-    """Return the dense layout and the dense buffer of packed tensors in memory.
-
-    Raises: as `PackedSource` and its `pieces`.
-    """
-    return dense_in_memory(PackedSource(_InMemory(packed, buffer)))
-
-
 @dataclass(frozen=True, slots=True)
-class _InMemory:
+class PackedInMemory:
     """Packed tensors in a buffer."""
 
     layout: Layout
@@ -145,6 +140,10 @@ class _InMemory:
     def reading(self) -> AbstractContextManager[Part]:
         """Return a function that reads parts of the buffer."""
         return nullcontext(lambda begin, end: self.buffer[begin:end])
+
+    def read(self, begin: int, end: int) -> Iterator[memoryview]:
+        """Return a part of the buffer."""
+        yield self.buffer[begin:end]
 
 
 def dense_in_memory(source: Source) -> tuple[Layout, memoryview]:

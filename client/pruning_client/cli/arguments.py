@@ -142,6 +142,15 @@ def add_canonical_zero(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_zstd(command: argparse.ArgumentParser) -> None:
+    """Add --zstd."""
+    command.add_argument(
+        "--zstd",
+        action="store_true",
+        help="packed files: compress as well; smaller, in a format of its own; to read it needs the extra zstd",
+    )
+
+
 def number(text: str, expected: str) -> float:
     """Return the number that an option is. Raises: ArgumentTypeError that says what is expected."""
     try:

@@ -16,7 +16,7 @@ from pruning_client.calls.request import ALLOWANCE_SECONDS, Rules
 from pruning_client.clients.base import ClientBase
 from pruning_client.errors import DeadlineError, JobError, PruningError
 from pruning_client.results.job_status import JobStatus, State, job_status
-from pruning_client.results.output_format import Output
+from pruning_client.results.output_format import Compression, Output
 from pruning_client.results.report import Report
 from pruning_client.transport.retry import Attempts, check_timeout, is_passing
 from pruning_proto.names import OPERATIONS, PRUNE_CHECKPOINT_PATH
@@ -153,6 +153,7 @@ class JobVerbs(ClientBase):
         statistics: str | None = None,
         digests: bool = False,
         canonical_zero: bool = False,
+        compression: Compression | None = None,
         max_shard_bytes: int | None = None,
         trim_tokenizer: bool = False,
         job_timeout: float | None = None,
@@ -174,6 +175,7 @@ class JobVerbs(ClientBase):
             statistics=statistics,
             digests=digests,
             canonical_zero=canonical_zero,
+            compression=compression,
             max_shard_bytes=max_shard_bytes,
             trim_tokenizer=trim_tokenizer,
             job_timeout=job_timeout,

@@ -32,7 +32,7 @@ from pruning_client.clients.base import PruneCall, SinkT, ValueT
 from pruning_client.clients.jobs import Job, JobVerbs, MessageT, UnaryCall, list_call
 from pruning_client.errors import JobError, PruningError, closed_error
 from pruning_client.results.capabilities import Capabilities, capabilities_of
-from pruning_client.results.output_format import Output, format_of
+from pruning_client.results.output_format import Compression, Output, compression_of, format_of
 from pruning_client.results.plan import Plan
 from pruning_client.results.report import Report
 from pruning_client.results.result import Result
@@ -117,6 +117,7 @@ class Client(JobVerbs):
         statistics: Statistics | Path | None = None,
         digests: bool = False,
         canonical_zero: bool = False,
+        compression: Compression | None = None,
         progress: Watcher | None = None,
         timeout: float | None = None,
     ) -> Result:
@@ -128,12 +129,17 @@ class Client(JobVerbs):
         which; if they use none, the call is refused. Prior masks go in the state dict, as `w:mask_bits` of an earlier
         result or as torch's `w_orig` and `w_mask`. `seed` replaces the recipe's; without either one is drawn if a rule
         is random, and the report has it. `digests` asks for SHA-256 of what was sent and received, in the report.
-        `canonical_zero`, for output "packed", writes -0.0 as +0.0, which takes less. A packed file is unpacked and
-        then pruned.
+        `canonical_zero`, for output "packed", writes -0.0 as +0.0, which takes less; `compression="zstd"` has it
+        compressed as well. A packed file is unpacked and then pruned.
         """
         self._check_usable()
         options = PruneOptions(
-            output=format_of(output), seed=seed, digests=digests, canonical_zero=canonical_zero, statistics=statistics
+            output=format_of(output),
+            seed=seed,
+            digests=digests,
+            canonical_zero=canonical_zero,
+            compression=compression_of(compression),
+            statistics=statistics,
         )
         prepare = partial(request_of, source, rules, options, importance_scores, masks)
         return self._run(PruneCall(prepare, _in_memory, _result, progress, timeout))
@@ -149,6 +155,7 @@ class Client(JobVerbs):
         statistics: Statistics | Path | None = None,
         digests: bool = False,
         canonical_zero: bool = False,
+        compression: Compression | None = None,
         progress: Watcher | None = None,
         timeout: float | None = None,
     ) -> Report:
@@ -159,7 +166,12 @@ class Client(JobVerbs):
         """
         self._check_usable()
         options = PruneOptions(
-            output=format_of(output), seed=seed, digests=digests, canonical_zero=canonical_zero, statistics=statistics
+            output=format_of(output),
+            seed=seed,
+            digests=digests,
+            canonical_zero=canonical_zero,
+            compression=compression_of(compression),
+            statistics=statistics,
         )
         prepare = partial(request_of_file, source, rules, options)
         watcher = checking_free_space(target, progress)

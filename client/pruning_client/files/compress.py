@@ -14,13 +14,12 @@ from typing import Final
 from pruning_client.checkpoints.atomic_file import Replacement, replacing
 from pruning_client.checkpoints.compressed import frame_codec
 from pruning_client.checkpoints.file import FileSource
-from pruning_client.checkpoints.packed import codec
 from pruning_client.checkpoints.readable import Part
 from pruning_client.errors import layout_error
 from pruning_client.files.packed_file import PackedFile, Path
 from pruning_proto.packed import frames
 from pruning_proto.packed.format import check_not_packed
-from pruning_proto.safetensors.header import PREFIX_BYTES, Layout, LayoutError, TensorEntry, build
+from pruning_proto.safetensors.header import LayoutError, TensorEntry
 
 _MOST_THREADS: Final = 4
 
@@ -38,7 +37,7 @@ class _Compressor:
     def __init__(self, file: FileSource, *, canonical_zero: bool) -> None:
         self._file = file
         self._canonical_zero = canonical_zero
-        self._codec, self._frames = codec(), frame_codec()
+        self._frames = frame_codec()
         self._negative_zeros = 0
         try:
             check_not_packed(file.layout.metadata)
@@ -48,10 +47,8 @@ class _Compressor:
     def write(self, target: Replacement) -> PackedFile:
         """Write all tensors, then the header. Raises: OSError. CheckpointError if the file changes."""
         dense = self._file.layout
-        metadata = frames.with_dense_tensors(dense.metadata, dense.tensors)
-        most = [frames.most_bytes(entry.dtype, entry.end - entry.begin) for entry in dense.tensors]
-        header_bytes = self._header(most, metadata)[1].header_bytes
-        sizes, position = [], header_bytes
+        tensors = [(entry.name, entry.dtype, entry.shape) for entry in dense.tensors]
+        sizes, position = [], frames.header_bytes(tensors, dense.metadata)
         with self._file.reading() as part, ThreadPoolExecutor(_threads()) as threads:
             for entry in dense.tensors:
                 begin = position
@@ -61,8 +58,7 @@ class _Compressor:
                     position += len(encoded)
                     self._negative_zeros += negative_zeros
                 sizes.append(position - begin)
-        header, _ = self._header(sizes, metadata)
-        target.write_at(0, _padded(header, header_bytes))
+        target.write_at(0, frames.header(tensors, sizes, dense.metadata))
         return PackedFile(
             tensors=len(sizes),
             packed=sum(size < entry.end - entry.begin for size, entry in zip(sizes, dense.tensors, strict=True)),
@@ -70,10 +66,6 @@ class _Compressor:
             packed_bytes=position,
             negative_zeros=self._negative_zeros,
         )
-
-    def _header(self, sizes: list[int], metadata: dict[str, str]) -> tuple[bytes, Layout]:
-        names = [entry.name for entry in self._file.layout.tensors]
-        return build([(name, "U8", (size,)) for name, size in zip(names, sizes, strict=True)], metadata)
 
     def _work(self, entry: TensorEntry, part: Part) -> Iterator[Callable[[], tuple[bytes, int]]]:
         begin = entry.begin
@@ -84,12 +76,10 @@ class _Compressor:
 
     def _encoded(self, data: bytes, dtype: str) -> tuple[bytes, int]:
         """Return a piece's prefix and frame, and its count of -0.0."""
-        view = memoryview(data)
-        count: int = self._codec.count_negative_zeros(view, dtype)
-        if count and self._canonical_zero:
-            view = memoryview(self._codec.without_negative_zeros(view, dtype))
-        encoded: bytes = self._frames.encode(view, dtype)
-        return encoded, count
+        found: tuple[bytes, int] = self._frames.encode_counting(
+            memoryview(data), dtype, canonical_zero=self._canonical_zero
+        )
+        return found
 
 
 def _in_order(
@@ -107,9 +97,3 @@ def _in_order(
 
 def _threads() -> int:
     return min(_MOST_THREADS, os.cpu_count() or 1)
-
-
-def _padded(header: bytes, size: int) -> bytes:
-    """Return a header of `size` bytes: its JSON may end with spaces."""
-    text = header[PREFIX_BYTES:].ljust(size - PREFIX_BYTES, b" ")
-    return len(text).to_bytes(PREFIX_BYTES, "little") + text

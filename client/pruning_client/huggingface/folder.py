@@ -42,7 +42,7 @@ from pruning_client.huggingface.transformers_check import Need, TransformersChec
 from pruning_client.huggingface.vocabulary.folder_files import TokenizerTrim
 from pruning_client.huggingface.vocabulary.named_tokens import with_named_tokens
 from pruning_client.results.group_report import GroupReport
-from pruning_client.results.output_format import Output
+from pruning_client.results.output_format import Compression, Output
 from pruning_client.results.plan import Plan
 from pruning_client.results.report import Report
 from pruning_client.statistics.statistics import Statistics
@@ -68,6 +68,7 @@ class FilePruner(Protocol):
         statistics: Statistics | str | PathLike[str] | None = None,
         digests: bool = False,
         canonical_zero: bool = False,
+        compression: Compression | None = None,
         progress: Watcher | None = None,
         timeout: float | None = None,
     ) -> Report:

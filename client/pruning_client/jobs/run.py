@@ -63,6 +63,7 @@ def run_job(request: pb.PruneCheckpointRequest, stores: Stores, state: RunState,
                 tokenizer=TokenizerTrim() if request.trim_tokenizer else None,
             ),
             canonical_zero=options.canonical_zero,
+            compression="zstd" if options.compression == pb.COMPRESSION_ZSTD else None,
             check=state.check,
         )
         with progress.step("planning"):

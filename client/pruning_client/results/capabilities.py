@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pruning_client.pages.shown import Shown, Summary
-from pruning_client.results.output_format import name_of
+from pruning_client.results.output_format import compression_name, name_of
 from pruning_proto.v1 import pruning_pb2 as pb
 
 
@@ -64,8 +64,8 @@ class JobCapabilities:
 class Capabilities(Shown):
     """What a server offers: methods, output formats, dtypes it can prune, devices, limits, versions.
 
-    `kernels`: what computes on the CPU, "numpy" or an instruction set; empty where a server does not report it. `jobs`:
-    what it offers of jobs; None if nothing.
+    `kernels`: what computes on the CPU, "numpy" or an instruction set; empty where a server does not report it.
+    `compressions`: how it can compress output "packed". `jobs`: what it offers of jobs; None if nothing.
     """
 
     version: str
@@ -77,6 +77,7 @@ class Capabilities(Shown):
     versions: Mapping[str, str]
     maps: tuple[Map, ...] = ()
     kernels: str = ""
+    compressions: tuple[str, ...] = ()
     jobs: JobCapabilities | None = None
 
     @property
@@ -124,6 +125,7 @@ def capabilities_of(response: pb.GetCapabilitiesResponse) -> Capabilities:
         ),
         versions=dict(response.versions),
         kernels=response.kernels,
+        compressions=tuple(map(compression_name, response.compressions)),
         jobs=_jobs(response.jobs) if response.HasField("jobs") else None,
         maps=tuple(
             Map(name=entry.name, description=entry.description, parameters=tuple(entry.parameters))

@@ -6,7 +6,8 @@ from os import PathLike
 from typing import Any
 
 from pruning_client.checkpoints.atomic_file import replacing
-from pruning_client.checkpoints.packed import is_packed, unpacked
+from pruning_client.checkpoints.compressed import unpacked
+from pruning_client.checkpoints.packed import is_packed
 from pruning_client.checkpoints.state_dict import restore
 from pruning_client.frameworks import base as frameworks
 from pruning_client.frameworks.base import Framework

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from pruning_client.calls.exchange import Watcher
 from pruning_client.huggingface.folder import FilePruner, FolderOptions, completed_recipe, prune_model
+from pruning_client.results.output_format import Compression
 from pruning_client.results.report import Report
 from pruning_client.stored.result import StoredResult
 from pruning_client.stored.source import open_stored
@@ -15,7 +16,7 @@ from pruning_service.stores.uris import StoreUri
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredRun:
-    """From where to where, and how. `options` are of a folder; `canonical_zero` is of one file, for output "packed".
+    """From where to where, and how. `options` are of a folder; `canonical_zero` and `compression` of output "packed".
 
     `check` is called before anything gets visible at the target, and raises if this process may not go on. The target
     is the caller's alone: that nothing is there, and that nothing stays after a failure, is seen to by the caller.
@@ -25,6 +26,7 @@ class StoredRun:
     target: StoreUri
     options: FolderOptions
     canonical_zero: bool = False
+    compression: Compression | None = None
     check: Callable[[], object] = lambda: None
 
 
@@ -49,6 +51,7 @@ def prune_stored(client: FilePruner, stores: Stores, run: StoredRun, progress: W
             statistics=options.statistics,
             digests=options.digests,
             canonical_zero=run.canonical_zero,
+            compression=run.compression,
             progress=progress,
             timeout=options.timeout,
         )

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pruning_proto.packed import codec
 from pruning_proto.packed.frames import PREFIX, Framed, FramedPiece, Prefix, width_of
 from pruning_proto.reasons import Reason
 from pruning_proto.safetensors.dtypes import DTYPE_BITS, NEGATIVE_ZERO, WITHOUT_ZERO
@@ -47,6 +48,14 @@ def encode(data: memoryview, dtype: str) -> bytes:
         content, kept = np.packbits(flags, bitorder="little").tobytes(), np.take(entries, np.flatnonzero(flags))
     frame = zstd.compress(content + _planes(kept).tobytes(), options=_OPTIONS)
     return PREFIX.pack(len(frame), len(kept), count_zeros(kept, dtype)) + frame
+
+
+def encode_counting(data: memoryview, dtype: str, *, canonical_zero: bool) -> tuple[bytes, int]:
+    """Return prefix and frame of a piece, and its count of -0.0, which `canonical_zero` writes as +0.0."""
+    count = codec.count_negative_zeros(data, dtype)
+    if count and canonical_zero:
+        data = codec.without_negative_zeros(data, dtype).data
+    return encode(data, dtype), count
 
 
 def decode(frame: memoryview, prefix: Prefix, tensor: Framed, piece: FramedPiece) -> NDArray[np.uint8]:

@@ -5,12 +5,13 @@ prefix of 12 bytes and one frame. The frame holds, in this order, a mask of one 
 stored, and the stored entries, first the lowest byte of each, then the second, and so on. Where all entries are stored
 there is no mask; where none is, there is no frame. docs/packed.md has the format on one page.
 
-So the size of what a frame holds is known from the header and its prefix, before anything is decompressed.
+So the size of what a frame holds is known from the header and its prefix, before anything is decompressed. The header
+takes as many bytes as if no tensor got smaller, so that it can be written after the frames, in front of them.
 """
 
 import json
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from json.encoder import encode_basestring as quoted
 from typing import Final
@@ -19,7 +20,7 @@ from pruning_proto.names import ZSTD_KEY
 from pruning_proto.packed.format import ENTRIES, Spec
 from pruning_proto.reasons import Reason
 from pruning_proto.safetensors.dtypes import DTYPE_BITS
-from pruning_proto.safetensors.header import Layout, LayoutError, TensorEntry, tensor_bytes
+from pruning_proto.safetensors.header import PREFIX_BYTES, Layout, LayoutError, TensorEntry, build, tensor_bytes
 from pruning_proto.spans import spans
 
 PREFIX: Final = struct.Struct("<III")
@@ -99,15 +100,37 @@ def frame_limit(content_bytes: int) -> int:
 
 
 def most_bytes(dtype: str, dense_bytes: int) -> int:
-    """Return the most bytes that a tensor can take compressed."""
-    return sum(PREFIX.size + frame_limit(piece.bytes) for piece in pieces_of(dtype, dense_bytes))
+    """Return the most bytes that a tensor can take compressed, without going through its pieces."""
+    piece_bytes = ENTRIES * width_of(dtype)
+    pieces, rest = divmod(dense_bytes, piece_bytes)
+    last = PREFIX.size + frame_limit(rest) if rest else 0
+    return pieces * (PREFIX.size + frame_limit(piece_bytes)) + last
 
 
-def with_dense_tensors(metadata: Mapping[str, str], tensors: Iterable[TensorEntry]) -> dict[str, str]:
+def header_bytes(tensors: Sequence[Spec], metadata: Mapping[str, str]) -> int:
+    """Return the bytes of a compressed file's header, by the tensors and the metadata of the dense one.
+
+    Raises: LayoutError if two tensors have the same name.
+    """
+    sizes = [most_bytes(dtype, tensor_bytes(dtype, shape)) for _, dtype, shape in tensors]
+    return len(_header(tensors, sizes, metadata))
+
+
+def header(tensors: Sequence[Spec], sizes: Sequence[int], metadata: Mapping[str, str]) -> bytes:
+    """Return the header of `header_bytes`, of tensors that take `sizes` compressed. Raises: as `header_bytes`."""
+    text = _header(tensors, sizes, metadata)[PREFIX_BYTES:]
+    text = text.ljust(header_bytes(tensors, metadata) - PREFIX_BYTES, b" ")
+    return len(text).to_bytes(PREFIX_BYTES, "little") + text
+
+
+def _header(tensors: Sequence[Spec], sizes: Sequence[int], metadata: Mapping[str, str]) -> bytes:
+    frames = ((name, "U8", (size,)) for (name, _, _), size in zip(tensors, sizes, strict=True))
+    return build(frames, _with_dense_tensors(metadata, tensors))[0]
+
+
+def _with_dense_tensors(metadata: Mapping[str, str], tensors: Iterable[Spec]) -> dict[str, str]:
     """Return the metadata of a compressed file: that of the dense one, and dtype and shape of each tensor, in order."""
-    members = ",".join(
-        f'{quoted(tensor.name)}:["{tensor.dtype}",[{",".join(map(str, tensor.shape))}]]' for tensor in tensors
-    )
+    members = ",".join(f'{quoted(name)}:["{dtype}",[{",".join(map(str, shape))}]]' for name, dtype, shape in tensors)
     return {**metadata, ZSTD_KEY: f"{{{members}}}"}
 
 

@@ -24,6 +24,11 @@ class OutputForm(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     OUTPUT_FORM_REMOVED: _ClassVar[OutputForm]
     OUTPUT_FORM_SCAN: _ClassVar[OutputForm]
 
+class Compression(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    COMPRESSION_UNSPECIFIED: _ClassVar[Compression]
+    COMPRESSION_ZSTD: _ClassVar[Compression]
+
 class NamedNorm(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     NAMED_NORM_UNSPECIFIED: _ClassVar[NamedNorm]
@@ -90,6 +95,8 @@ OUTPUT_FORM_PLAN: OutputForm
 OUTPUT_FORM_PACKED: OutputForm
 OUTPUT_FORM_REMOVED: OutputForm
 OUTPUT_FORM_SCAN: OutputForm
+COMPRESSION_UNSPECIFIED: Compression
+COMPRESSION_ZSTD: Compression
 NAMED_NORM_UNSPECIFIED: NamedNorm
 NAMED_NORM_FRO: NamedNorm
 NAMED_NORM_NUC: NamedNorm
@@ -150,7 +157,7 @@ class WholeRequest(_message.Message):
     def __init__(self, options: _Optional[_Union[PruneOptions, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class PruneOptions(_message.Message):
-    __slots__ = ("recipe", "output", "total_bytes", "aliases", "digests", "canonical_zero", "model_type", "input_dims", "auxiliary_aliases", "skip_unused_auxiliary", "scan_sparsities", "leaves_out_skipped")
+    __slots__ = ("recipe", "output", "total_bytes", "aliases", "digests", "canonical_zero", "model_type", "input_dims", "auxiliary_aliases", "skip_unused_auxiliary", "scan_sparsities", "leaves_out_skipped", "compression")
     class AliasesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -184,6 +191,7 @@ class PruneOptions(_message.Message):
     SKIP_UNUSED_AUXILIARY_FIELD_NUMBER: _ClassVar[int]
     SCAN_SPARSITIES_FIELD_NUMBER: _ClassVar[int]
     LEAVES_OUT_SKIPPED_FIELD_NUMBER: _ClassVar[int]
+    COMPRESSION_FIELD_NUMBER: _ClassVar[int]
     recipe: Recipe
     output: OutputForm
     total_bytes: int
@@ -196,7 +204,8 @@ class PruneOptions(_message.Message):
     skip_unused_auxiliary: bool
     scan_sparsities: _containers.RepeatedScalarFieldContainer[float]
     leaves_out_skipped: bool
-    def __init__(self, recipe: _Optional[_Union[Recipe, _Mapping]] = ..., output: _Optional[_Union[OutputForm, str]] = ..., total_bytes: _Optional[int] = ..., aliases: _Optional[_Mapping[str, str]] = ..., digests: bool = ..., canonical_zero: bool = ..., model_type: _Optional[str] = ..., input_dims: _Optional[_Mapping[str, int]] = ..., auxiliary_aliases: _Optional[_Mapping[str, str]] = ..., skip_unused_auxiliary: bool = ..., scan_sparsities: _Optional[_Iterable[float]] = ..., leaves_out_skipped: bool = ...) -> None: ...
+    compression: Compression
+    def __init__(self, recipe: _Optional[_Union[Recipe, _Mapping]] = ..., output: _Optional[_Union[OutputForm, str]] = ..., total_bytes: _Optional[int] = ..., aliases: _Optional[_Mapping[str, str]] = ..., digests: bool = ..., canonical_zero: bool = ..., model_type: _Optional[str] = ..., input_dims: _Optional[_Mapping[str, int]] = ..., auxiliary_aliases: _Optional[_Mapping[str, str]] = ..., skip_unused_auxiliary: bool = ..., scan_sparsities: _Optional[_Iterable[float]] = ..., leaves_out_skipped: bool = ..., compression: _Optional[_Union[Compression, str]] = ...) -> None: ...
 
 class Recipe(_message.Message):
     __slots__ = ("rules", "seed")
@@ -1021,7 +1030,7 @@ class GetCapabilitiesRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetCapabilitiesResponse(_message.Message):
-    __slots__ = ("version", "methods", "outputs", "prunable_dtypes", "devices", "limits", "versions", "maps", "kernels", "jobs")
+    __slots__ = ("version", "methods", "outputs", "prunable_dtypes", "devices", "limits", "versions", "maps", "kernels", "jobs", "compressions")
     class VersionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -1039,6 +1048,7 @@ class GetCapabilitiesResponse(_message.Message):
     MAPS_FIELD_NUMBER: _ClassVar[int]
     KERNELS_FIELD_NUMBER: _ClassVar[int]
     JOBS_FIELD_NUMBER: _ClassVar[int]
+    COMPRESSIONS_FIELD_NUMBER: _ClassVar[int]
     version: str
     methods: _containers.RepeatedCompositeFieldContainer[Method]
     outputs: _containers.RepeatedScalarFieldContainer[OutputForm]
@@ -1049,7 +1059,8 @@ class GetCapabilitiesResponse(_message.Message):
     maps: _containers.RepeatedCompositeFieldContainer[Map]
     kernels: str
     jobs: JobCapabilities
-    def __init__(self, version: _Optional[str] = ..., methods: _Optional[_Iterable[_Union[Method, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[OutputForm, str]]] = ..., prunable_dtypes: _Optional[_Iterable[str]] = ..., devices: _Optional[_Iterable[str]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., versions: _Optional[_Mapping[str, str]] = ..., maps: _Optional[_Iterable[_Union[Map, _Mapping]]] = ..., kernels: _Optional[str] = ..., jobs: _Optional[_Union[JobCapabilities, _Mapping]] = ...) -> None: ...
+    compressions: _containers.RepeatedScalarFieldContainer[Compression]
+    def __init__(self, version: _Optional[str] = ..., methods: _Optional[_Iterable[_Union[Method, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[OutputForm, str]]] = ..., prunable_dtypes: _Optional[_Iterable[str]] = ..., devices: _Optional[_Iterable[str]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., versions: _Optional[_Mapping[str, str]] = ..., maps: _Optional[_Iterable[_Union[Map, _Mapping]]] = ..., kernels: _Optional[str] = ..., jobs: _Optional[_Union[JobCapabilities, _Mapping]] = ..., compressions: _Optional[_Iterable[_Union[Compression, str]]] = ...) -> None: ...
 
 class JobCapabilities(_message.Message):
     __slots__ = ("schemes", "jobs", "memory_bytes")

@@ -37,6 +37,7 @@ def capabilities(
         ],
         versions=dict(_versions()),
         jobs=jobs,
+        compressions=[pb.COMPRESSION_ZSTD],
     )
 
 

@@ -28,7 +28,7 @@ from pruning_service.calls.stage_times import StageTimes
 from pruning_service.calls.work_estimate import WorkEstimate
 from pruning_service.messages.history import with_config
 from pruning_service.messages.recipe import Request
-from pruning_service.outputs.by_format import make_output
+from pruning_service.outputs.by_format import Packing, make_output
 from pruning_service.outputs.output import Output
 from pruning_service.resources.engine_worker import LIGHT_BYTES, EngineWorker
 from pruning_service.resources.memory_budget import Reservation
@@ -127,14 +127,16 @@ class Pipeline:
             result_bytes=self._written_bytes if prepared.output.has_file else None,
         )
 
+    @property
+    def _packing(self) -> Packing:
+        return Packing(canonical_zero=self._request.canonical_zero, is_compressed=self._request.is_compressed)
+
     def _begin(self, prepared: Prepared, buffers: Buffers, known: KnownCuts) -> "_Work":
         plan = prepared.plan
         backend = backend_for(self._worker.device)
         return _Work(
             pruning=Pruning(plan, backend=backend, in_place=True, counts_zeros=True, known=known),
-            output=make_output(
-                prepared.output, plan, prepared.last, buffers, canonical_zero=self._request.canonical_zero
-            ),
+            output=make_output(prepared.output, plan, prepared.last, buffers, self._packing),
             estimate=WorkEstimate(plan, prepared.file),
         )
 

@@ -21,7 +21,7 @@ from pruning_service.calls.reduced_file import ReducedFile, reduced_file
 from pruning_service.messages.history import EarlierRounds, earlier_rounds, with_config, with_round
 from pruning_service.messages.plan_and_report import check_describable, check_groups_describable
 from pruning_service.messages.recipe import Request
-from pruning_service.resources.memory_estimate import peak_bytes
+from pruning_service.resources.memory_estimate import compressing_bytes, peak_bytes
 
 _RANGE_BYTES: Final = 256
 """What a byte range takes that is not needed, with its message."""
@@ -91,7 +91,7 @@ def prepare(
     reduced = reduced_file(file, plan.surgery)
     output = replace(output, header_is_late=output.header_is_late and not (output.needs_units and plan.has_known_sizes))
     file = reduced.layout
-    if output.is_packed:
+    if output.is_packed and not request.is_compressed:
         packed_format.check_names((spec.name, spec.dtype, spec.shape) for spec in plan.results)
     metadata = _result_metadata(plan, request, file, version) if output.has_file else {}
     if output.needs_units and not output.header_is_late:
@@ -109,6 +109,7 @@ def prepare(
         peak_bytes=sum(spec.nbytes for spec in last if has_header)
         + _left_out_bytes(plan, reduced)
         + searching_bytes(plan)
+        + (compressing_bytes(plan) if request.is_compressed else 0)
         + peak_bytes(plan, file, backlog_bytes, is_late=output.header_is_late, is_made_anew=output.is_packed),
         parts=_parts(plan, file),
     )

@@ -79,6 +79,7 @@ class Request:
     gave it, so that the same request leaves the same bytes. `leaves_out_skipped`: the byte ranges that the plan
     skips do not come. `options_bytes` is how much planning and describing have to do for it, as for a header of that
     length, and `expressions` is the number of regular expressions. `plan_options`: what else the plan depends on.
+    `is_compressed`: a packed result is in zstd frames.
     """
 
     recipe: Recipe
@@ -87,6 +88,7 @@ class Request:
     aliases: Mapping[str, str]
     plan_options: PlanOptions = _NO_OPTIONS
     canonical_zero: bool = False
+    is_compressed: bool = False
     digests: bool = False
     leaves_out_skipped: bool = False
     options_bytes: int = 0
@@ -101,6 +103,8 @@ def request_of(options: pb.PruneOptions) -> Request:
     output = formats.BY_NUMBER[options.output]
     if options.canonical_zero and not output.is_packed:
         raise invalid("canonical_zero", "it is for OUTPUT_FORM_PACKED only; ask for that format, or leave it out")
+    if options.compression and not output.is_packed:
+        raise invalid("compression", "it is for OUTPUT_FORM_PACKED only; ask for that format, or leave it out")
     if options.leaves_out_skipped and options.digests:
         raise invalid("leaves_out_skipped", "digests are of whole files; ask for one of the two only")
     if options.leaves_out_skipped and not output.needs_units:
@@ -115,6 +119,7 @@ def request_of(options: pb.PruneOptions) -> Request:
         aliases=dict(options.aliases),
         plan_options=plan_options_of(options, output),
         canonical_zero=options.canonical_zero,
+        is_compressed=options.compression == pb.COMPRESSION_ZSTD,
         digests=options.digests,
         leaves_out_skipped=options.leaves_out_skipped,
         options_bytes=options.ByteSize() + EXPRESSION_BYTES * regular_expressions,

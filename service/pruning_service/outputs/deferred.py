@@ -38,9 +38,7 @@ class DeferredOutput:
         """
         self._order.check_complete()
         self._align()
-        described = ((held.spec.name, held.spec.dtype, held.spec.shape) for held in self._held)
-        names = [held.spec.name for held in self._held]
-        return self._send(safetensors_header.build(described, self._file_metadata(metadata, names))[0])
+        return self._send(self._header(metadata))
 
     def _align(self) -> None:
         """Put the tensors in an order in which each is aligned."""
@@ -49,6 +47,12 @@ class DeferredOutput:
             held, positions = list(self._held), set(last)
             self._held = deque(each for position, each in enumerate(held) if position not in positions)
             self._held.extend(held[position] for position in last)
+
+    def _header(self, metadata: Mapping[str, str]) -> bytes:
+        """Return the file's header, once all its tensors are there."""
+        described = ((held.spec.name, held.spec.dtype, held.spec.shape) for held in self._held)
+        names = [held.spec.name for held in self._held]
+        return safetensors_header.build(described, self._file_metadata(metadata, names))[0]
 
     def _file_metadata(self, metadata: Mapping[str, str], names: Iterable[str]) -> Mapping[str, str]:  # noqa: ARG002
         """Return the file's metadata, once all its tensors are there, by these names in order."""

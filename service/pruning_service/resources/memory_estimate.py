@@ -16,7 +16,10 @@ from math import inf
 from typing import Final
 
 from pruning_engine.planning.plan import Plan
+from pruning_engine.runtime.threads import get_threads
 from pruning_proto.limits import MIB
+from pruning_proto.packed.format import ENTRIES
+from pruning_proto.packed.frames import width_of
 from pruning_proto.safetensors.header import Layout
 from pruning_service.resources.process_memory import MAPPED_BYTES
 
@@ -44,6 +47,9 @@ UNDER_WAY_BYTES: Final = 10 * MIB
 
 GAP_BYTES: Final = 20 * MIB
 """What messages leave free at most between tensors that are in the heap with them (measured: 22 for 64 MiB)."""
+
+_COPIES: Final = 5
+"""Of what threads compress: the stored entries, by bytes, with their mask, in a frame; and zstd's tables."""
 
 
 def options_bytes(message_bytes: int) -> int:
@@ -76,6 +82,14 @@ def peak_bytes(
     result_bytes = sum(sum(moment.left_bytes) for moment in plan.memory_profile)
     under_way = min(file.buffer_bytes, UNDER_WAY_BYTES) + min(result_bytes, UNDER_WAY_BYTES)
     return HEADER_COST * file.header_bytes + worst + under_way + _gaps(file)
+
+
+def compressing_bytes(plan: Plan) -> int:
+    """Return what compressing takes at most, beside the tensor before and after it: its frames, and those under way."""
+    entries = get_threads() * ENTRIES
+    return max(
+        (spec.nbytes + _COPIES * min(spec.nbytes, entries * width_of(spec.dtype)) for spec in plan.results), default=0
+    )
 
 
 def _gaps(file: Layout) -> int:

@@ -188,6 +188,18 @@ def test_packed_parts_of_another_shape_are_refused(model: Path) -> None:
     refuse(answering(PLAN, data(packed)), model, r"\[4, 72\]; by the request it is", "packed")
 
 
+def test_compressed_tensor_of_more_bytes_than_its_frames_can_take_is_refused(model: Path) -> None:
+    dense = '{"a.weight":["F32",[4,2]],"b.bias":["F32",[2]]}'
+    header, _ = build((("a.weight", "U8", (2**40,)), ("b.bias", "U8", (12,))), {"pruning.packed.v2": dense})
+    refuse(answering(PLAN, data(header)), model, "takes 1,099,511,627,776 bytes, of at most", "packed")
+
+
+def test_compressed_tensors_of_another_shape_are_refused(model: Path) -> None:
+    dense = '{"a.weight":["F32",[4,72]],"b.bias":["F32",[2]]}'
+    compressed = file_of(("a.weight", "U8", (12,)), ("b.bias", "U8", (12,)), metadata={"pruning.packed.v2": dense})
+    refuse(answering(PLAN, data(compressed)), model, r"\[4, 72\]; by the request it is", "packed")
+
+
 @pytest.mark.parametrize(
     ("rows", "kept", "bias"),
     [(2, [0, 1, 2, 3], 2), (4, [0, 1], 2), (3, [0, 1], 2), (2, [0, 1], 1)],

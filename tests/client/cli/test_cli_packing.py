@@ -98,8 +98,19 @@ def test_run_writes_a_packed_file(server: ServerProcess, file: Path) -> None:
         (["pack", "missing", "-o", "out"], "missing: No such file or directory"),
         (["pack", "in.safetensors"], "the following arguments are required: -o"),
         (["run", "in.safetensors", "-o", "out", *L1, "--canonical-zero"], "--canonical-zero is for --output packed"),
+        (["run", "in.safetensors", "-o", "out", *L1, "--zstd"], "--zstd is for --output packed"),
+        (["run", "in.safetensors", *L1, "--output", "packed", "--zstd", "--plan"], "--zstd is for --output packed"),
     ],
-    ids=["packed already", "masks for a packed file", "not packed", "not there", "no target", "another form"],
+    ids=[
+        "packed already",
+        "masks for a packed file",
+        "not packed",
+        "not there",
+        "no target",
+        "another form",
+        "zstd of another",
+        "plan",
+    ],
 )
 def test_invalid_values_are_refused(packed: Path, words: list[str], says: str) -> None:
     done = subprocess.run(

@@ -51,9 +51,9 @@ def modules_after(*words: str | Path) -> set[str]:
 HEAVY = {"torch", "grpc", "rich", "prometheus_client", "pydantic", "yaml", "safetensors", "multiprocessing"}
 
 
-@pytest.mark.parametrize("output", ["pruned", "masked", "mask", "packed"])
+@pytest.mark.parametrize("output", ["pruned", "masked", "mask", "packed", "packed --zstd"])
 def test_run_imports_neither_torch_nor_grpc(file: Path, output: str) -> None:
-    modules = modules_after("run", file, "-o", file.with_name("out"), *L1, "--global", "--output", output)
+    modules = modules_after("run", file, "-o", file.with_name("out"), *L1, "--global", "--output", *output.split())
     assert "pruning_engine" in modules
     assert modules & HEAVY == set()
 
@@ -93,6 +93,7 @@ REMOVE = (
         pytest.param((*L1, "--global", "--output", "masked"), id="masked"),
         pytest.param((*L1, "--output", "mask"), id="mask"),
         pytest.param((*L1, "--output", "packed", "--canonical-zero"), id="packed"),
+        pytest.param((*L1, "--output", "packed", "--zstd"), id="compressed"),
         pytest.param(("--recipe", "recipe.yaml", "--output", "removed"), id="removed"),
         pytest.param(("--method", "random_unstructured", "--amount", "7", "--seed", "3"), id="random"),
         pytest.param(("--method", "ln_structured", "--amount", "3", "--n", "1", "--dim", "1"), id="channels"),

@@ -10,7 +10,7 @@ import pytest
 from pruning_client import rules
 from pruning_client.huggingface.folder import FolderOptions, prune_folder
 from pruning_client.local.client import LocalClient
-from pruning_client.results.output_format import Output
+from pruning_client.results.output_format import Compression, Output
 from pruning_client.results.report import Report
 from pruning_client.stored.prune import StoredRun, prune_stored
 from pruning_proto.safetensors.header import build
@@ -106,17 +106,23 @@ def test_folder_in_new_shards(client: LocalClient, stores: Stores, store: Store,
     _check_folder(tiny_models.write_single, options, client, stores, store, tmp_path)
 
 
-@pytest.mark.parametrize("output", ["pruned", "packed", "mask", "masked"])
-def test_file(output: Output, client: LocalClient, stores: Stores, store: Store, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("output", "compression"),
+    [("pruned", None), ("packed", None), ("packed", "zstd"), ("mask", None), ("masked", None)],
+)
+def test_file(
+    output: Output, compression: Compression | None, client: LocalClient, stores: Stores, store: Store, tmp_path: Path
+) -> None:
     source, target = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
     source.write_bytes(tiny_models.file_of(tiny_models.tensors()))
     store.put("a.safetensors", source.read_bytes())
     recipe = pb.Recipe(rules=[rules.l1_unstructured(0.5, scope="global")])
-    report = client.prune_file(source, target, recipe, output=output)
+    report = client.prune_file(source, target, recipe, output=output, compression=compression)
     run = StoredRun(
         source=store.uri.child("a.safetensors"),
         target=store.uri.child("deep/b.safetensors"),
         options=FolderOptions(recipe=recipe, output=output),
+        compression=compression,
     )
     assert stable(prune_stored(client, stores, run)) == stable(report)
     assert store.get("deep/b.safetensors")[0] == target.read_bytes()

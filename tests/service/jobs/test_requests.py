@@ -41,6 +41,11 @@ REFUSED: dict[str, tuple[Callable[[Request], object], str, str]] = {
         "INVALID_RECIPE",
         "options.canonical_zero",
     ),
+    "compression": (
+        lambda r: setattr(r.options, "compression", pb.COMPRESSION_ZSTD),
+        "INVALID_RECIPE",
+        "options.compression",
+    ),
     "an unknown output": (lambda r: setattr(r.options, "output", 99), "UNSUPPORTED_FIELD", "options.output"),
     "an unknown field": (lambda r: r.MergeFromString(b"\xa2\x06\x01x"), "UNSUPPORTED_FIELD", "<field 100>"),
     "an unknown field inside": (

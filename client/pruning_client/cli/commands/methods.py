@@ -38,7 +38,7 @@ def _text(capabilities: Capabilities, width: int | None) -> str:
             lines += _indented(f"requires {', '.join(channel_map.parameters)}", width)
     lines += [
         "",
-        f"results  {', '.join(capabilities.outputs)}",
+        f"results  {', '.join(capabilities.outputs)}{_packed_with(capabilities)}",
         f"dtypes   {', '.join(capabilities.prunable_dtypes)}",
         f"limits   memory {bytes_text(limits.memory_bytes)}, header {bytes_text(limits.header_bytes)}, "
         f"{limits.tensors:,} tensors, {limits.rules} rules; {limits.calls:,} calls at once",
@@ -48,6 +48,10 @@ def _text(capabilities: Capabilities, width: int | None) -> str:
         memory = f"memory of each {bytes_text(jobs.memory_bytes)}"
         lines.append(f"jobs     {jobs.jobs} at once, {memory}, stores {', '.join(jobs.schemes)}")
     return "\n".join(lines)
+
+
+def _packed_with(capabilities: Capabilities) -> str:
+    return f"; packed also with {', '.join(capabilities.compressions)}" if capabilities.compressions else ""
 
 
 def _indented(text: str, width: int | None) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from pruning_client.cli.answer import Answer
-from pruning_client.cli.arguments import add_canonical_zero, add_quiet
+from pruning_client.cli.arguments import add_canonical_zero, add_quiet, add_zstd
 from pruning_client.cli.packed_text import packed_text
 from pruning_client.cli.result_path import add_overwriting, result_path
 from pruning_client.files.pack import pack_file
@@ -15,9 +15,7 @@ def add_options(parser: ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("source", type=Path, metavar="IN.safetensors")
     parser.add_argument("-o", dest="out", type=Path, metavar="OUT.safetensors", required=True, help="may be IN")
-    parser.add_argument(
-        "--zstd", action="store_true", help="compress as well; smaller, in a format of its own; needs the extra zstd"
-    )
+    add_zstd(parser)
     add_canonical_zero(parser)
     add_overwriting(parser)
     add_quiet(parser)

@@ -13,7 +13,7 @@ from pruning_client.calls.exchange import Watcher
 from pruning_client.calls.request import is_random, recipe_of
 from pruning_client.checkpoints.atomic_file import replacing
 from pruning_client.cli.answer import Answer
-from pruning_client.cli.arguments import UsageError, add_canonical_zero, add_quiet, add_top
+from pruning_client.cli.arguments import UsageError, add_canonical_zero, add_quiet, add_top, add_zstd
 from pruning_client.cli.commands.option_names import naming_options, naming_options_in
 from pruning_client.cli.commands.surgery_options import (
     add_surgery_options,
@@ -113,6 +113,7 @@ def add_options(parser: ArgumentParser) -> None:
     )
     add_html(parser)
     add_canonical_zero(parser)
+    add_zstd(parser)
     dry = parser.add_mutually_exclusive_group()
     dry.add_argument(
         "--plan",
@@ -254,6 +255,7 @@ class _Run:
             statistics=self.statistics,
             digests=options.digests,
             canonical_zero=options.canonical_zero,
+            compression="zstd" if options.zstd else None,
             progress=progress,
         )
 
@@ -276,6 +278,8 @@ def _check_out(source: Source, options: Namespace) -> None:
         raise UsageError("--check-with-transformers is for a folder's result of --output removed; leave it out")
     if options.canonical_zero and (dry is not None or options.output != "packed"):
         raise UsageError("--canonical-zero is for --output packed; give that too, or leave it out")
+    if options.zstd and (dry is not None or options.output != "packed"):
+        raise UsageError("--zstd is for --output packed; give that too, or leave it out")
 
 
 def _size(text: str) -> int:

@@ -88,6 +88,7 @@ def run_job_on_server(recipe: Recipe, options: Namespace) -> Answer:
             statistics=None if options.statistics is None else str(options.statistics),
             digests=options.digests,
             canonical_zero=options.canonical_zero,
+            compression="zstd" if options.zstd else None,
             max_shard_bytes=options.max_shard_size,
             trim_tokenizer=options.tokenizer,
             job_timeout=options.job_timeout,
