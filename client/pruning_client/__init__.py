@@ -1,6 +1,7 @@
 """Prune checkpoints through a pruning server. Needs no torch and no numpy; uses them where the caller has them.
 
-`Client` talks to a server, `AsyncClient` from an event loop; `rules` builds what to ask; `errors` are the exceptions.
+`Client` talks to a server, `AsyncClient` from an event loop, and `LocalClient` prunes in this process; `rules` builds
+what to ask, `errors` are the exceptions.
 
 Every name is imported when it is first used (PEP 562): importing this package costs a millisecond, and gRPC is imported
 by the first client that is made.
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pruning_client.errors import PruningError
     from pruning_client.files.pack import PackedFile, pack_file, unpack_file
     from pruning_client.huggingface.folder import prune_folder
+    from pruning_client.local.client import LocalClient
     from pruning_client.masks.masks import Masks, load_masks
     from pruning_client.recipes.sparsity_schedule import PruningRound, PruningSchedule
     from pruning_client.results.capabilities import Capabilities
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from pruning_client.results.plan import Plan, TensorPlan
     from pruning_client.results.report import GroupReport, Report, TensorReport
     from pruning_client.results.result import Result
+    from pruning_client.rules.recipe import Recipe
+    from pruning_client.rules.rule import Rule
     from pruning_client.statistics.statistics import Statistics
     from pruning_client.transport.credentials import Tls
 
@@ -39,6 +43,7 @@ __all__ = [
     "GroupReport",
     "Job",
     "JobStatus",
+    "LocalClient",
     "Masks",
     "ModelTotals",
     "ModelWarning",
@@ -48,8 +53,10 @@ __all__ = [
     "PruningError",
     "PruningRound",
     "PruningSchedule",
+    "Recipe",
     "Report",
     "Result",
+    "Rule",
     "Statistics",
     "TensorPlan",
     "TensorReport",
@@ -72,6 +79,7 @@ _DEFINED_IN: Final = {
     "GroupReport": "results.report",
     "Job": "clients.jobs",
     "JobStatus": "results.job_status",
+    "LocalClient": "local.client",
     "Masks": "masks.masks",
     "ModelTotals": "results.model_totals",
     "ModelWarning": "results.model_warning",
@@ -81,8 +89,10 @@ _DEFINED_IN: Final = {
     "PruningError": "errors",
     "PruningRound": "recipes.sparsity_schedule",
     "PruningSchedule": "recipes.sparsity_schedule",
+    "Recipe": "rules.recipe",
     "Report": "results.report",
     "Result": "results.result",
+    "Rule": "rules.rule",
     "Statistics": "statistics.statistics",
     "TensorPlan": "results.plan",
     "TensorReport": "results.report",

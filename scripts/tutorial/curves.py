@@ -6,9 +6,8 @@ from typing import Final, Literal, TypeAlias
 
 import torch
 
-from pruning_client import Client, PruningRound, PruningSchedule, rules
+from pruning_client import Client, PruningRound, PruningSchedule, Rule, rules
 from pruning_client.torch import load_pruned
-from pruning_proto.v1 import pruning_pb2 as pb
 from scripts.tutorial.digits import Digits, LeNet, accuracy, nonzero_masks, nonzero_weights, train
 from scripts.tutorial.effort import Effort
 from scripts.tutorial.smaller import coupled_channels
@@ -19,7 +18,7 @@ Point: TypeAlias = tuple[float, float]
 Curves: TypeAlias = dict[str, list[list[Point]]]
 """For each method by name, the points of each model, all at the same sparsities."""
 
-Ask: TypeAlias = Callable[[PruningRound], pb.Rule]
+Ask: TypeAlias = Callable[[PruningRound], Rule]
 """A function that returns the rule for a round."""
 
 SPARSEST: Final = 0.999
@@ -45,17 +44,17 @@ def draw_curves(client: Client, digits: Digits, effort: Effort) -> Curves:
     return curves
 
 
-def by_magnitude(step: PruningRound) -> pb.Rule:
+def by_magnitude(step: PruningRound) -> Rule:
     """Prune the smallest weights of all layers together."""
     return rules.l1_unstructured(step.amount, scope="global", prior="zeros")
 
 
-def by_chance(step: PruningRound) -> pb.Rule:
+def by_chance(step: PruningRound) -> Rule:
     """Prune random weights."""
     return rules.random_unstructured(step.amount, prior="zeros")
 
 
-def by_channel(step: PruningRound) -> pb.Rule:
+def by_channel(step: PruningRound) -> Rule:
     """Remove the channels with the smallest norm; a weight lies between two layers, so each keeps the square root."""
     return rules.remove_units(1.0 - math.sqrt(1.0 - step.fraction), groups=coupled_channels())
 
@@ -78,9 +77,9 @@ def in_rounds(  # noqa: PLR0913, PLR0917 - all that training needs
     return models
 
 
-def pruned(client: Client, model: LeNet, rule: pb.Rule) -> LeNet:
+def pruned(client: Client, model: LeNet, rule: Rule) -> LeNet:
     """Return a pruned copy: with fewer channels for a rule of granularity `units`, with zeros for any other rule."""
-    output: Literal["removed", "pruned"] = "removed" if rule.granularity.HasField("units") else "pruned"
+    output: Literal["removed", "pruned"] = "removed" if rule.method == "remove_units" else "pruned"
     smaller = LeNet()
     load_pruned(smaller, client.prune(model.state_dict(), rule, output=output, seed=1))
     return smaller

@@ -8,10 +8,9 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from pruning_client import Client, rules
+from pruning_client import Client, Rule, rules
 from pruning_client.statistics.statistics import Statistics
 from pruning_client.torch import collect_statistics
-from pruning_proto.v1 import pruning_pb2 as pb
 from scripts.demo import minilm
 from scripts.tutorial.effort import Effort
 
@@ -29,7 +28,7 @@ def prune_minilm(client: Client, effort: Effort) -> None:
         print(f"{name:38} {similarity(model, pruned, unseen):.3f}")
 
 
-def half_of_the_weights(layers: str) -> dict[str, pb.Rule]:
+def half_of_the_weights(layers: str) -> dict[str, Rule]:
     """Return rules that prune half of each layer, from what needs least to what needs most."""
     return {
         "magnitude": rules.l1_unstructured(0.5, include=layers),
@@ -40,9 +39,9 @@ def half_of_the_weights(layers: str) -> dict[str, pb.Rule]:
     }
 
 
-def pruned_by(client: Client, model: nn.Module, rule: pb.Rule, statistics: Statistics) -> nn.Module:
+def pruned_by(client: Client, model: nn.Module, rule: Rule, statistics: Statistics) -> nn.Module:
     """Return a pruned copy; statistics that the rule does not use are not sent."""
-    uses = None if rule.score.HasField("magnitude") and not rule.HasField("update") else statistics
+    uses = None if rule.method == "l1_unstructured" else statistics
     result = client.prune(model.state_dict(), rule, statistics=uses)
     pruned = type(model)(model.config)
     pruned.load_state_dict(result.state_dict)

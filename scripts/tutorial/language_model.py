@@ -8,9 +8,8 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from pruning_client import Client, rules
+from pruning_client import Client, Rule, rules
 from pruning_client.torch import collect_statistics
-from pruning_proto.v1 import pruning_pb2 as pb
 from scripts.tutorial.effort import Effort
 
 LENGTH: Final = 128
@@ -36,7 +35,7 @@ def prune_language_model(client: Client, effort: Effort) -> None:
         print(f"{name:34} {'   '.join(numbers)}")
 
 
-def methods() -> dict[str, tuple[pb.Rule, pb.Rule]]:
+def methods() -> dict[str, tuple[Rule, Rule]]:
     """Return for each method the rule of 60 % and the one of 2:4."""
     return {
         "magnitude": (rules.l1_unstructured(0.6), rules.n_of_m(2, 4)),

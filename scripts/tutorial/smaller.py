@@ -9,12 +9,11 @@ from torch import nn
 from pruning_client import Client, PruningSchedule, rules
 from pruning_client.files.pack import pack_file
 from pruning_client.torch import load_packed, load_pruned
-from pruning_proto.v1 import pruning_pb2 as pb
 from scripts.tutorial.digits import Digits, LeNet, accuracy, milliseconds, nonzero_weights, train
 from scripts.tutorial.effort import Effort
 
 
-def coupled_channels() -> list[pb.Group]:
+def coupled_channels() -> list[rules.Group]:
     """Return the coupled channels of LeNet: the outputs of one layer are the inputs of the next."""
     return [
         rules.group(["conv1.weight:0", "conv1.bias:0", "conv2.weight:1"]),

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
-from pruning_client import AsyncClient, Client, rules
+from pruning_client import AsyncClient, Client, Rule, rules
 from pruning_client.transport.channel import open_channel
 from pruning_proto import framing
 from pruning_proto.framing import Data
@@ -114,7 +114,7 @@ class BareCall:
     def __init__(self, state_dict: dict[str, Array], job: Job) -> None:
         described = ((name, "F32", tensor.shape) for name, tensor in state_dict.items())
         self._header, layout = build(described, {})
-        recipe = pb.Recipe(rules=[rule_of(job)])
+        recipe = pb.Recipe(rules=[rule_of(job).to_message()])
         self._options = pb.PruneOptions(recipe=recipe, output=FORMS[job.output], total_bytes=layout.total_bytes)
         self._chunks = chunks_of(state_dict)
         self._plan_came = threading.Event()
@@ -156,7 +156,7 @@ def model(job: Job) -> dict[str, Array]:
     return model_of(job.entries) if job.entries else transformer()
 
 
-def rule_of(job: Job) -> pb.Rule:
+def rule_of(job: Job) -> Rule:
     """Return L1 at 50 % in the job's scope."""
     return rules.l1_unstructured(0.5, scope="global" if job.scope == "global" else "local")
 

@@ -26,9 +26,8 @@ import transformers
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from pruning_client import Client, rules
+from pruning_client import Client, Rule, rules
 from pruning_client.torch import collect_statistics, load_pruned
-from pruning_proto.v1 import pruning_pb2 as pb
 from scripts.demo import minilm
 from scripts.tutorial.digits import SIDE, LeNet
 from scripts.tutorial.smaller import coupled_channels, parameters
@@ -47,7 +46,7 @@ GOAL: Final = 1.1
 """The most that time may shrink less than operations do."""
 
 SPARSITIES: Final = (0.1, 0.3, 0.5, 0.7, 0.9)
-METHODS: Final[dict[str, Callable[[float], pb.Rule]]] = {
+METHODS: Final[dict[str, Callable[[float], Rule]]] = {
     "l1_unstructured, global": lambda amount: rules.l1_unstructured(amount, scope="global"),
     "l1_unstructured, each matrix": rules.l1_unstructured,
     "... weights times inputs": lambda amount: rules.l1_unstructured(amount, importance_scores=True),
@@ -90,10 +89,10 @@ def encoder(client: Client) -> Pair:
     return Pair("MiniLM, half of its FFN", dense, removed, lambda model: model(input_ids=tokens))
 
 
-def after(client: Client, model: nn.Module, rule: pb.Rule, scores: Scores | None = None) -> nn.Module:
+def after(client: Client, model: nn.Module, rule: Rule, scores: Scores | None = None) -> nn.Module:
     """Return a copy of the model, pruned; smaller if the rule is about units. `scores`: for rules that ask for them."""
-    given = scores if rule.score.HasField("importance_scores") else None
-    output: Literal["removed", "pruned"] = "removed" if rule.granularity.HasField("units") else "pruned"
+    given = scores if "importance_scores" in rule.to_dict() else None
+    output: Literal["removed", "pruned"] = "removed" if rule.method == "remove_units" else "pruned"
     pruned = copy.deepcopy(model)
     load_pruned(pruned, client.prune(model.state_dict(), rule, output=output, seed=1, importance_scores=given))
     return pruned

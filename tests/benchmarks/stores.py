@@ -51,14 +51,13 @@ asyncio.run(main())
 
 _STORED: Final = """
 import sys
-from pruning_client import rules
+from pruning_client import Recipe, rules
 from pruning_client.huggingface.folder import FolderOptions
 from pruning_client.local.client import LocalClient
 from pruning_client.stored.prune import StoredRun, prune_stored
-from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.stores.stores import Stores
 from pruning_service.stores.uris import StoreUri
-options = FolderOptions(recipe=pb.Recipe(rules=[rules.l1_unstructured(0.5)]), output="pruned")
+options = FolderOptions(recipe=Recipe([rules.l1_unstructured(0.5)]), output="pruned")
 run = StoredRun(source=StoreUri.parse(sys.argv[1]), target=StoreUri.parse(sys.argv[2]), options=options)
 with Stores() as stores, LocalClient() as client:
     prune_stored(client, stores, run)

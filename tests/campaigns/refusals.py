@@ -16,7 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
-from pruning_client import AsyncClient, Client
+from pruning_client import AsyncClient, Client, Recipe
 from pruning_client.errors import PruningError
 from pruning_proto.limits import MIB
 from pruning_proto.reasons import TABLE, Reason
@@ -109,7 +109,7 @@ def by_client(address: str, wrongs: list[Wrong], times: int) -> list[Arrival]:
             wrong = wrongs[index % len(wrongs)]
             target = wrong.file.with_name(f"target{index}")
             try:
-                client.prune_file(wrong.file, target, wrong.recipe)
+                client.prune_file(wrong.file, target, Recipe.from_message(wrong.recipe))
             except PruningError as error:
                 return _arrival(wrong, error, target)
             return Arrival(wrong, "OK", "")
@@ -124,7 +124,7 @@ def by_async_client(address: str, wrongs: list[Wrong], times: int) -> list[Arriv
         wrong = wrongs[index % len(wrongs)]
         target = wrong.file.with_name(f"target{index}")
         try:
-            await client.prune_file(wrong.file, target, wrong.recipe)
+            await client.prune_file(wrong.file, target, Recipe.from_message(wrong.recipe))
         except PruningError as error:
             return _arrival(wrong, error, target)
         return Arrival(wrong, "OK", "")

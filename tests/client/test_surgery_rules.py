@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pruning_client import rules
+from pruning_client import Rule, rules
 from pruning_client.errors import MismatchError, PruningError, RecipeError
 from pruning_client.statistics.unit_scores import unmeasured_units
 from pruning_proto.v1 import pruning_pb2 as pb
@@ -15,12 +15,12 @@ from tests.client.tiny_files import F32, checkpoint, floats, written
 MLP = "model.layers.0.mlp"
 
 
-def listed(rule: pb.Rule) -> pb.ListedUnits:
-    return rule.score.listed
+def listed(rule: Rule) -> pb.ListedUnits:
+    return rule.to_message().score.listed
 
 
 def test_a_number_of_experts_is_ranked_by_the_router() -> None:
-    rule = rules.keep_experts(32)
+    rule = rules.keep_experts(32).to_message()
     assert rule.granularity.units.map == "experts"
     assert rule.score.WhichOneof("kind") == "router_magnitude"
     assert rule.amount == pb.Amount(kept=32)
@@ -36,7 +36,7 @@ def test_listed_layers_are_dropped(units: list[int] | str | range | int) -> None
 def test_listed_tokens_are_kept() -> None:
     rule = rules.keep_tokens([2, 0])
     assert listed(rule) == pb.ListedUnits(every_group=pb.UnitList(kept=[0, 2]))
-    assert not rule.HasField("amount")
+    assert not rule.to_message().HasField("amount")
 
 
 def test_experts_are_listed_for_each_layer() -> None:
@@ -46,7 +46,7 @@ def test_experts_are_listed_for_each_layer() -> None:
 
 def test_scores_are_numbers_by_group() -> None:
     rule = rules.keep_layers(2, score={"model.layers": (0.5, 0.25, 1)})
-    assert rule.score.unit_scores.groups["model.layers"].values == [0.5, 0.25, 1.0]
+    assert rule.to_message().score.unit_scores.groups["model.layers"].values == [0.5, 0.25, 1.0]
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_scores_are_numbers_by_group() -> None:
 )
 def test_scores_are_read_from_a_file(tmp_path: Path, dtype: str, content: bytes) -> None:
     file = written(tmp_path / "s.safetensors", checkpoint({f"{MLP}:unit_scores": (dtype, (2,), content)}))
-    assert list(rules.keep_experts(1, score=file).score.unit_scores.groups[MLP].values) == [1.0, -2.0]
+    assert list(rules.keep_experts(1, score=file).to_message().score.unit_scores.groups[MLP].values) == [1.0, -2.0]
 
 
 @pytest.mark.parametrize("counts", [(4.0, 0.0), (4.0,)], ids=["for each", "for all"])
@@ -69,7 +69,7 @@ def test_sums_in_a_file_are_divided_by_their_counts(tmp_path: Path, counts: tupl
     shape: tuple[int, ...] = (len(counts),)
     tensors = {f"{MLP}:unit_sum": (F32, (2,), floats(2.0, 0.0)), f"{MLP}:unit_count": (F32, shape, floats(*counts))}
     file = written(tmp_path / "s.safetensors", checkpoint(tensors))
-    assert list(rules.keep_experts(1, score=str(file)).score.unit_scores.groups[MLP].values) == [0.5, 0.0]
+    assert list(rules.keep_experts(1, score=str(file)).to_message().score.unit_scores.groups[MLP].values) == [0.5, 0.0]
 
 
 def test_file_without_scores_is_refused(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_sums_without_counts_are_refused(tmp_path: Path) -> None:
         pytest.param(lambda: rules.keep_layers(1, score={"g": [1, float("nan")]}), "of unit 1 is nan", id="NaN"),
     ],
 )
-def test_what_is_invalid_is_refused(build: Callable[[], pb.Rule], message: str) -> None:
+def test_what_is_invalid_is_refused(build: Callable[[], Rule], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         build()
 

@@ -86,7 +86,7 @@ TABLES: Final[Mapping[str, Table]] = {
     "pruning_client": _table(
         errors="",
         recipes="errors",
-        rules="recipes statistics errors",
+        rules="recipes statistics pages errors",
         frameworks="errors",
         checkpoints="frameworks errors",
         statistics="pages checkpoints frameworks errors",
@@ -95,23 +95,23 @@ TABLES: Final[Mapping[str, Table]] = {
         models="recipes checkpoints errors",
         pages="models checkpoints errors",
         results="pages models masks checkpoints frameworks errors",
-        calls="results statistics checkpoints frameworks errors",
+        calls="results rules statistics checkpoints frameworks errors",
         transport="calls errors",
-        clients="transport calls results statistics checkpoints errors",
+        clients="transport calls results pages statistics checkpoints errors",
         tokenizers="checkpoints errors",
-        huggingface="calls results statistics checkpoints tokenizers errors",
+        huggingface="calls results rules statistics checkpoints tokenizers errors",
         local="clients transport calls results checkpoints errors",
         stored="huggingface calls results checkpoints errors",
         numpy="checkpoints frameworks",
-        torch="calls results statistics recipes checkpoints frameworks errors",
-        jobs="stored local huggingface clients transport calls results statistics checkpoints errors",
+        torch="calls results pages rules statistics recipes checkpoints frameworks errors",
+        jobs="stored local huggingface clients transport calls results rules statistics checkpoints errors",
         cli="jobs local stored huggingface tokenizers clients transport calls results pages models files statistics "
         "checkpoints rules errors",
         __main__="cli",
     ),
 }
 
-MOST_LEVELS: Final = {"pruning_proto": 3, "pruning_engine": 8, "pruning_service": 8, "pruning_client": 12}
+MOST_LEVELS: Final = {"pruning_proto": 3, "pruning_engine": 8, "pruning_service": 8, "pruning_client": 13}
 """Import levels of each package's units, its `__init__.py` and `__main__.py` left out."""
 
 MOST_FILES: Final = 20

@@ -8,9 +8,8 @@ import numpy as np
 import psutil  # type: ignore[import-untyped]  # it ships no types
 from safetensors.numpy import save_file
 
-from pruning_client import Client, Job, Report, rules
+from pruning_client import Client, Job, Report, Rule, rules
 from pruning_client.errors import PruningError
-from pruning_proto.v1 import pruning_pb2 as pb
 from tests.servers import ServerProcess
 
 GLOBAL_HALF = rules.l1_unstructured(0.5, scope="global")
@@ -45,7 +44,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def begun(client: Client, root: Path, name: str, recipe: pb.Rule = GLOBAL_HALF) -> Job:
+def begun(client: Client, root: Path, name: str, recipe: Rule = GLOBAL_HALF) -> Job:
     """Begin a job on the model in `root`."""
     return client.prune_checkpoint(f"file://{root}/in", f"file://{root}/{name}", recipe, name=name)
 

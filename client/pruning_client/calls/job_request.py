@@ -36,7 +36,7 @@ def job_request(source: str, target: str, rules: Rules, options: JobOptions) -> 
     for name, text in (("source", source), ("target", target), ("statistics", options.statistics or "")):
         if not isinstance(text, str):
             raise TypeError(f"{name} is a URI, such as s3://bucket/model; got {type(text).__name__}")
-    recipe = recipe_of(rules, options.seed)
+    recipe = recipe_of(rules, options.seed).to_message()
     request = pb.PruneCheckpointRequest(
         name=drawn_name() if options.name is None else options.name,
         source=source,

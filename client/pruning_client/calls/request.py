@@ -5,9 +5,8 @@ of `Client` that take it; nothing between them names it.
 """
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from numbers import Integral
 from os import PathLike
 from pathlib import Path as FilePath
 from typing import Final, TypeAlias
@@ -19,6 +18,8 @@ from pruning_client.checkpoints.state_dict import StateDict, StateDictSource
 from pruning_client.errors import recipe_error
 from pruning_client.results.group_report import UNIT, WHOLE_UNITS
 from pruning_client.results.model_warning import ModelWarning
+from pruning_client.rules.recipe import Recipe
+from pruning_client.rules.rule import Rule
 from pruning_client.statistics.gguf import is_gguf
 from pruning_client.statistics.statistics import Statistics
 from pruning_proto.reasons import Reason
@@ -26,13 +27,11 @@ from pruning_proto.v1 import pruning_pb2 as pb
 
 Path: TypeAlias = str | PathLike[str]
 
-Rules: TypeAlias = pb.Rule | Sequence[pb.Rule] | pb.Recipe
+Rules: TypeAlias = Rule | Sequence[Rule] | Recipe
 """What a caller may ask: one rule, several in order, or a recipe."""
 
 ALLOWANCE_SECONDS: Final = 30.0
 ALLOWANCE_BYTES_PER_SECOND: Final = 10 * 1000 * 1000
-
-_LARGEST_SEED: Final = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +135,7 @@ def _request(source: Source, rules: Rules, options: PruneOptions, model_type: st
     statistics = _statistics(options.statistics)
     return PruneRequestSpec(
         source=source,
-        recipe=recipe_of(rules, options.seed),
+        recipe=recipe_of(rules, options.seed).to_message(),
         options=options,
         model_type=model_type or ("" if statistics is None else statistics.model_type),
         statistics=statistics,
@@ -154,29 +153,23 @@ def _statistics(value: Statistics | Path | None) -> Statistics | None:
     return Statistics.from_imatrix(value) if is_gguf(value) else Statistics.load(value)
 
 
-def recipe_of(rules: Rules, seed: int | None) -> pb.Recipe:
+def recipe_of(rules: Rules, seed: int | None) -> Recipe:
     """Return the recipe of the caller's rules, with this seed, else the recipe's.
 
     Without either one is drawn here if a rule is random, so that sending the same again gives the same.
     Raises: RecipeError if there is no rule, or if the seed is not an integer of 64 bits. TypeError for other values.
     """
-    recipe = pb.Recipe()
-    if isinstance(rules, pb.Recipe):
-        recipe.CopyFrom(rules)
-    else:
-        recipe.rules.extend(rules_in(rules))
+    recipe = rules if isinstance(rules, Recipe) else Recipe(rules)
     if not recipe.rules:
         raise recipe_error(Reason.INVALID_RECIPE, "recipe.rules", "a recipe needs at least one rule")
     if seed is not None:
-        recipe.seed = _seed(seed)
-    elif is_random(recipe) and not recipe.HasField("seed"):
-        recipe.seed = secrets.randbits(64)
-    return recipe
+        return Recipe(recipe.rules, seed=seed)
+    return with_seed(recipe, secrets.randbits(64))
 
 
-def is_random(recipe: pb.Recipe) -> bool:
-    """Whether any rule is random, so that the seed matters."""
-    return any(rule.score.WhichOneof("kind") == "random" for rule in recipe.rules)
+def with_seed(recipe: Recipe, seed: int) -> Recipe:
+    """Return a recipe with a seed, if it is random and has none."""
+    return Recipe(recipe.rules, seed=seed) if recipe.is_random and recipe.seed is None else recipe
 
 
 def is_known_before_data(rule: pb.Rule) -> bool:
@@ -189,25 +182,3 @@ def is_of_whole_units(rule: pb.Rule) -> bool:
     """Whether a rule is over units that can be removed as the file passes: experts, layers, rows of the vocabulary."""
     units = rule.granularity.units
     return units.map.startswith(WHOLE_UNITS) or any(UNIT in tie.tensor for group in units.groups for tie in group.ties)
-
-
-def rules_in(rules: Rules) -> list[pb.Rule]:
-    """Return the rules of a caller, in order. Raises: TypeError for what is none."""
-    if isinstance(rules, pb.Recipe):
-        return list(rules.rules)
-    values: list[object] = [rules] if isinstance(rules, pb.Rule | str) or not isinstance(rules, Iterable) else [*rules]
-    valid = [rule for rule in values if isinstance(rule, pb.Rule)]
-    if len(valid) < len(values):
-        raise TypeError(
-            "rules are one Rule, several in order, or a Recipe: `pruning_client.rules` builds them, and "
-            f"`rules.load_recipe(path)` reads a file; got {rules!r}"
-        )
-    return valid
-
-
-def _seed(seed: int) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, Integral):
-        raise recipe_error(Reason.INVALID_RECIPE, "recipe.seed", f"a seed is an integer, got {seed!r}")
-    if not 0 <= seed <= _LARGEST_SEED:
-        raise recipe_error(Reason.INVALID_RECIPE, "recipe.seed", f"a seed is 0 to 2^64 - 1, got {seed}")
-    return int(seed)

@@ -14,8 +14,8 @@ from pruning_client.cli.statistics_option import AUTO, add_statistics
 from pruning_client.cli.tables import counted
 from pruning_client.errors import RecipeError, in_rule
 from pruning_client.results.model_warning import ModelWarning
+from pruning_client.rules.rule import Rule
 from pruning_proto.methods import METHODS
-from pruning_proto.v1 import pruning_pb2 as pb
 
 _ARGUMENTS: Final = {method.name: method.arguments for method in METHODS}
 _ARGUMENTS["n_of_m"] = ("n_of_m", *(name for name in _ARGUMENTS["n_of_m"] if name not in ("n", "m")))
@@ -274,7 +274,7 @@ def _check_fit(method: str, arguments: Mapping[str, object]) -> None:
         raise UsageError(f"{method} needs --n-of-m, such as --n-of-m 2:4")
 
 
-def _rule(options: Namespace, arguments: dict[str, object]) -> pb.Rule:
+def _rule(options: Namespace, arguments: dict[str, object]) -> Rule:
     if options.sparsity is not None:
         del arguments["sparsity"]
         arguments["amount"] = rules.sparsity(options.sparsity)
@@ -287,7 +287,7 @@ def _rule(options: Namespace, arguments: dict[str, object]) -> pb.Rule:
         arguments |= {"include": options.include, "exclude": options.exclude}
     elif options.include or options.exclude:
         raise UsageError(f"{options.method} takes no --include and --exclude: --map says which tensors")
-    rule: pb.Rule = getattr(rules, options.method)(**arguments, prior=options.prior or "history")
+    rule: Rule = getattr(rules, options.method)(**arguments, prior=options.prior or "history")
     return rule
 
 

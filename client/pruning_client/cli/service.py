@@ -11,8 +11,8 @@ from pruning_client.cli.server_options import check_local, connect, take_server_
 from pruning_client.huggingface.folder import FilePruner
 from pruning_client.results.capabilities import Capabilities
 from pruning_client.results.report import Report
+from pruning_client.rules.recipe import Recipe
 from pruning_client.statistics.statistics import Statistics
-from pruning_proto.v1.pruning_pb2 import Recipe
 
 
 class Service(FilePruner, Protocol):

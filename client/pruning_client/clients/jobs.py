@@ -15,6 +15,7 @@ from pruning_client.calls.job_request import JobOptions, job_request
 from pruning_client.calls.request import ALLOWANCE_SECONDS, Rules
 from pruning_client.clients.base import ClientBase
 from pruning_client.errors import DeadlineError, JobError, PruningError
+from pruning_client.pages.shown import Shown, Summary
 from pruning_client.results.job_status import JobStatus, State, job_status
 from pruning_client.results.output_format import Compression, Output
 from pruning_client.results.report import Report
@@ -50,14 +51,16 @@ class UnaryCall(Generic[MessageT, ValueT]):
     value_of: Callable[[MessageT], ValueT]
 
 
-class JobBase:
+class JobBase(Shown):
     """A job, as it was when it was last looked at."""
 
     def __init__(self, operation: lro.Operation) -> None:
         self._status = job_status(operation)
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name}: {self.state}>"
+    @property
+    def summary(self) -> Summary:
+        """What notebooks and terminals show of it: how it was when it was last looked at."""
+        return self._status.summary
 
     @property
     def name(self) -> str:

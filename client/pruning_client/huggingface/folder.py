@@ -45,6 +45,7 @@ from pruning_client.results.group_report import GroupReport
 from pruning_client.results.output_format import Compression, Output
 from pruning_client.results.plan import Plan
 from pruning_client.results.report import Report
+from pruning_client.rules.recipe import Recipe
 from pruning_client.statistics.statistics import Statistics
 from pruning_proto.formats import FORMATS
 from pruning_proto.reasons import Reason
@@ -113,7 +114,7 @@ def weights_of(folder: str | PathLike[str]) -> Path:
     return weights
 
 
-def completed_recipe(folder: str | PathLike[str], rules: Rules, seed: int | None = None) -> pb.Recipe:
+def completed_recipe(folder: str | PathLike[str], rules: Rules, seed: int | None = None) -> Recipe:
     """Return the recipe of these rules, with what `config.json` says of the model and a rule leaves out.
 
     That is `head_dim`, what its routers ask of rules that remove experts, `own_widths` where layers compete, and the
@@ -124,8 +125,8 @@ def completed_recipe(folder: str | PathLike[str], rules: Rules, seed: int | None
     if not path.is_file():
         return recipe
     config = read_config(path)
-    recipe = with_own_widths(config, with_expert_limits(config, with_head_dims(config, recipe)))
-    return with_named_tokens(folder, recipe)
+    completed = with_own_widths(config, with_expert_limits(config, with_head_dims(config, recipe.to_message())))
+    return Recipe.from_message(with_named_tokens(folder, completed))
 
 
 def prune_folder(  # noqa: PLR0913 - one keyword for each option, as of `Client.prune_file`
@@ -182,7 +183,7 @@ def prune_folder(  # noqa: PLR0913 - one keyword for each option, as of `Client.
 class FolderOptions:
     """How a model's folder is pruned, as `prune_folder` takes it. `recipe` is complete: see `completed_recipe`."""
 
-    recipe: pb.Recipe
+    recipe: Recipe
     output: Output
     statistics: Statistics | str | PathLike[str] | None = None
     digests: bool = False
@@ -201,7 +202,7 @@ def prune_model(
 ) -> Report:
     """Prune a Hugging Face model's folder into a new one, wherever the two are. Raises: as `prune_folder`."""
     _check_output(options.output)
-    recipe, is_removed = options.recipe, options.output == "removed"
+    recipe, is_removed = options.recipe.to_message(), options.output == "removed"
     weights = weights_of(source.path)
     check_links(source.path)
     components = components_of(weights)
@@ -220,7 +221,7 @@ def prune_model(
     call = partial(
         client.prune_file,
         checkpoint,
-        rules=recipe,
+        rules=options.recipe,
         output=options.output,
         statistics=statistics,
         digests=options.digests,
@@ -244,7 +245,7 @@ def prune_model(
         )
         need = _need(configs[0], recipe, check_with_transformers=options.check_with_transformers)
         with TransformersCheck(configs[0], need) as transformers:
-            plan = partial(client.plan, checkpoint, recipe, statistics=statistics, timeout=options.timeout)
+            plan = partial(client.plan, checkpoint, options.recipe, statistics=statistics, timeout=options.timeout)
             planned = _planned(plan, recipe)
             fitted.check(planned)
             copy()

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, cast
 
-from pruning_client.calls.request import is_random
+from pruning_client.calls.request import with_seed
 from pruning_client.huggingface.folder import FolderOptions
 from pruning_client.huggingface.vocabulary.folder_files import TokenizerTrim
 from pruning_client.jobs.client import JobClient
@@ -18,6 +18,7 @@ from pruning_client.jobs.progress import JobProgress
 from pruning_client.jobs.run_state import RunState
 from pruning_client.results.output_format import Output, name_of
 from pruning_client.results.report import Report
+from pruning_client.rules.recipe import Recipe
 from pruning_client.statistics.statistics import Statistics
 from pruning_client.stored.prune import StoredRun, prune_stored
 from pruning_proto.v1 import pruning_pb2 as pb
@@ -55,7 +56,7 @@ def run_job(request: pb.PruneCheckpointRequest, stores: Stores, state: RunState,
             source=StoreUri.parse(request.source),
             target=StoreUri.parse(request.target),
             options=FolderOptions(
-                recipe=seeded(options.recipe, state.seed),
+                recipe=with_seed(Recipe.from_message(options.recipe), state.seed),
                 output=cast("Output", name_of(options.output or pb.OUTPUT_FORM_PRUNED)),
                 statistics=statistics,
                 digests=options.digests,
@@ -75,16 +76,6 @@ def _note(progress: JobProgress, phase: Phase, done: int, parts: int) -> None:
     progress.go_on(_STEPS[phase.kind])
     if phase.kind is PhaseKind.WRITE:
         progress.shards(done, parts)
-
-
-def seeded(recipe: pb.Recipe, seed: int) -> pb.Recipe:
-    """Return a recipe with a seed, if it is random and has none."""
-    if recipe.HasField("seed") or not is_random(recipe):
-        return recipe
-    given = pb.Recipe()
-    given.CopyFrom(recipe)
-    given.seed = seed
-    return given
 
 
 @contextmanager

@@ -5,7 +5,6 @@ pandas and rich are imported only when they are asked for; pandas is not a depen
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -45,6 +44,8 @@ class Shown:
 
     def _repr_html_(self) -> str:
         """Return a table for notebooks; all text is escaped."""
+        from html import escape  # noqa: PLC0415 - with its table of entities, only where a notebook asks
+
         summary = self.summary
         parts = [f"<p>{escape(f'{type(self).__name__}: {printable(summary.title)}')}</p>"]
         if summary.rows:
@@ -83,6 +84,8 @@ def _more(summary: Summary) -> list[str]:
 
 
 def _cell(value: object) -> str:
+    from html import escape  # noqa: PLC0415 - as above
+
     return f'<td style="{_STYLE}">{escape(_words(value))}</td>'
 
 

@@ -1,4 +1,4 @@
-"""Coupled channels: builders of `pruning.v1.Group` and `Tie`, and the short form of a tie.
+"""Coupled channels: `Group` and `Tie`, their builders, and the short form of a tie.
 
 A group lists where its channels lie, one `Tie` for each tensor: channel u of the first tie is channel u of all.
 
@@ -14,14 +14,81 @@ from numbers import Integral
 from typing import Final, TypeAlias
 
 from pruning_client.errors import is_text, recipe_error
+from pruning_client.recipes.value import Value
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 
-TieLike: TypeAlias = str | pb.Tie
-"""A tie, or its short form `gate_proj.weight:0`."""
-
 _SHORT: Final = re.compile(r"(?P<tensor>.+):(?P<dim>-?[0-9]{1,9})", re.DOTALL)
 _LARGEST: Final = 2**64 - 1
+
+
+class Tie(Value[pb.Tie]):
+    """Where the channels of a group lie in one tensor, as `tie` returns it. Prints as what makes it.
+
+    Example:
+        >>> rules.tie("fc.weight", 1, inner=16)
+        tie('fc.weight', 1, inner=16)
+    """
+
+    __slots__ = ()
+    _message_type = pb.Tie
+
+    @property
+    def tensor(self) -> str:
+        """The name of the tensor; after the prefix of a group that has `for_each`."""
+        return self.to_message().tensor
+
+    @property
+    def dim(self) -> int:
+        """The dim of the tensor that the channels are along."""
+        return self.to_message().dim
+
+    def __repr__(self) -> str:
+        message = self.to_message()
+        usual = {"offset": 0, "outer": 1, "inner": 1, "may_be_missing": False}  # in a message, 0 too
+        given = {name: getattr(message, name) for name in usual}
+        others = {name: value for name, value in given.items() if value and value != usual[name]}
+        others |= {"indices": list(message.indices)} if message.indices else {}
+        others |= {"scored": message.scored} if message.HasField("scored") else {}
+        if not others:
+            return repr(f"{message.tensor}:{message.dim}")
+        return f"tie({message.tensor!r}, {message.dim}, {_keywords(others)})"
+
+
+TieLike: TypeAlias = str | Tie
+"""A tie, or its short form `gate_proj.weight:0`."""
+
+
+class Group(Value[pb.Group]):
+    """A group of coupled channels, as `group` or `torch.derive_groups` returns it. Prints as the call that makes it.
+
+    Example:
+        >>> rules.group(["fc1.weight:0", "fc1.bias:0", "fc2.weight:1"])
+        group(['fc1.weight:0', 'fc1.bias:0', 'fc2.weight:1'])
+    """
+
+    __slots__ = ()
+    _message_type = pb.Group
+
+    @property
+    def ties(self) -> tuple[Tie, ...]:
+        """Where the channels lie: channel u of the first is channel u of all."""
+        return tuple(map(Tie.from_message, self.to_message().ties))
+
+    @property
+    def units(self) -> int | None:
+        """The number of channels; None: that of the first plain tie."""
+        return self.to_message().units or None
+
+    def __repr__(self) -> str:
+        message = self.to_message()
+        others = {name: getattr(message, name) for name in ("for_each", "units") if getattr(message, name)}
+        others |= {"config": dict(message.config)} if message.config else {}
+        return f"group({', '.join([repr(list(self.ties)), *([_keywords(others)] if others else [])])})"
+
+
+def _keywords(values: Mapping[str, object]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in values.items())
 
 
 def group(
@@ -30,7 +97,7 @@ def group(
     for_each: str = "",
     units: int | None = None,
     config: Mapping[str, int] | None = None,
-) -> pb.Group:
+) -> Group:
     """Return a group of coupled channels: unit u of the first tie is unit u of all.
 
     `for_each` is a glob of whole name segments, `model.layers.*.mlp`: one group for each prefix that it matches, and
@@ -38,7 +105,7 @@ def group(
     `config` names the fields of the model's config.json that count these units, and how much one unit counts in each.
     Raises: RecipeError.
     """
-    all_ties = [ties] if isinstance(ties, str | pb.Tie) else list(ties)
+    all_ties = [ties] if isinstance(ties, str | Tie) else list(ties)
     if not all_ties:
         raise recipe_error(Reason.INVALID_RECIPE, "ties", "a group needs at least one tie, such as 'fc.weight:0'")
     message = pb.Group(for_each=_text(for_each, "for_each"))
@@ -47,7 +114,7 @@ def group(
         message.units = _count(units, "units", least=1)
     for name, per_unit in (config or {}).items():
         message.config[_text(name, "config")] = _count(per_unit, f'config["{name}"]', least=1)
-    return message
+    return Group.from_message(message)
 
 
 def tie(  # noqa: PLR0913 - the fields of a message, each by keyword
@@ -60,7 +127,7 @@ def tie(  # noqa: PLR0913 - the fields of a message, each by keyword
     indices: Iterable[int] = (),
     scored: bool | None = None,
     may_be_missing: bool = False,
-) -> pb.Tie:
+) -> Tie:
     """Return where the units lie in one tensor: along `dim` from `offset`, seen as (outer, units, inner).
 
     Unit u owns the positions [:, u, :] of that; with `indices`, those at indices[u * inner] up to
@@ -80,7 +147,7 @@ def tie(  # noqa: PLR0913 - the fields of a message, each by keyword
             setattr(message, name, _count(value, name, least=usual))
     if scored is not None:
         message.scored = scored
-    return message
+    return Tie.from_message(message)
 
 
 def tie_of(text: str, path: str) -> pb.Tie:
@@ -93,8 +160,8 @@ def tie_of(text: str, path: str) -> pb.Tie:
 
 
 def _tie(value: TieLike, path: str) -> pb.Tie:
-    if isinstance(value, pb.Tie):
-        return value
+    if isinstance(value, Tie):
+        return value.to_message()
     if isinstance(value, str):
         return tie_of(value, path)
     raise recipe_error(Reason.INVALID_RECIPE, path, f"a tie is text, NAME:DIM, or a Tie; got {value!r}")

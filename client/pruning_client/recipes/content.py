@@ -14,7 +14,7 @@ from pruning_proto.v1.pruning_pb2 import Recipe, Rule
 
 def content_of(recipe: Recipe, builders: Builders) -> dict[str, Any]:
     """Return a recipe as mappings, lists, numbers and text."""
-    rules = [short_form_of(rule, builders) or _long_form_of(rule) for rule in recipe.rules]
+    rules = [rule_content(rule, builders) for rule in recipe.rules]
     return {"rules": rules} | ({"seed": recipe.seed} if recipe.HasField("seed") else {})
 
 
@@ -24,5 +24,7 @@ def json_of(recipe: Recipe, builders: Builders) -> dict[str, Any]:
     return content | ({"seed": str(recipe.seed)} if "seed" in content else {})
 
 
-def _long_form_of(rule: Rule) -> dict[str, Any]:
-    return with_plain_words(rule, MessageToDict(rule, preserving_proto_field_name=True))
+def rule_content(rule: Rule, builders: Builders) -> dict[str, Any]:
+    """Return a rule in short form, or if it has none as its fields."""
+    long_form = MessageToDict(rule, preserving_proto_field_name=True)
+    return short_form_of(rule, builders) or with_plain_words(rule, long_form)

@@ -9,18 +9,27 @@ The builders are `rules`' own, which are passed in: that module is above this on
 
 from collections.abc import Callable, Mapping
 from inspect import Parameter, signature
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from google.protobuf.json_format import MessageToDict
 
 from pruning_client.errors import RecipeError, in_rule, recipe_error
-from pruning_client.recipes.amounts import sparsity
+from pruning_client.recipes.amounts import Amount, sparsity
+from pruning_client.recipes.channel_groups import Group
 from pruning_client.recipes.message_fields import fill
 from pruning_client.recipes.method_form import method_form
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 
-Builders: TypeAlias = Mapping[str, Callable[..., pb.Rule]]
+
+class Built(Protocol):
+    """What a builder returns: a rule as a caller has it."""
+
+    def to_message(self) -> pb.Rule:
+        """Return the rule's message."""
+
+
+Builders: TypeAlias = Mapping[str, Callable[..., Built]]
 """The functions that build a rule, by their names."""
 
 METHOD: Final = "method"
@@ -57,6 +66,28 @@ def short_form_of(rule: pb.Rule, builders: Builders) -> dict[str, Any] | None:
     return form if is_exact else None
 
 
+def arguments_of(form: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a short form, as a caller of its builder gives them."""
+    arguments = _values({key: value for key, value in form.items() if key != METHOD}, takes_amount=False)
+    return {key: _as_typed(key, value) for key, value in arguments.items()}
+
+
+def _as_typed(key: str, value: Any) -> Any:
+    if key == "n" and isinstance(value, float) and value.is_integer():
+        return int(value)
+    return tuple(value) if key == "block" else value
+
+
+def builds_same(name: str, arguments: Mapping[str, Any], others: Mapping[str, Any], builders: Builders) -> bool:
+    """Whether a builder makes the same rule of other arguments, which may be too few for it."""
+    build = builders[name]
+    try:
+        messages = [build(**each).to_message() for each in (arguments, others)]
+    except (RecipeError, TypeError):
+        return False
+    return _without_defaults(messages[0]) == _without_defaults(messages[1])
+
+
 def _built(content: Mapping[Any, Any], builders: Builders) -> pb.Rule:
     name = content[METHOD]
     if not isinstance(name, str) or name not in builders:
@@ -67,7 +98,7 @@ def _built(content: Mapping[Any, Any], builders: Builders) -> pb.Rule:
     values = _values(arguments, takes_amount="amount" in parameters)
     _check_parameters(name, parameters, values)
     try:
-        return builders[name](**values)
+        return builders[name](**values).to_message()
     except (TypeError, ValueError) as error:  # a value of a type that only YAML can bring here
         raise recipe_error(Reason.INVALID_RECIPE, METHOD, f"{name}: {' '.join(str(error).split())}") from error
 
@@ -101,7 +132,7 @@ def _argument(key: str, value: Any) -> Any:
     if key == "amount" and isinstance(value, dict):
         amount = pb.Amount()
         fill(amount, value, "amount")
-        return amount
+        return Amount.from_message(amount)
     if key == "groups" and isinstance(value, list):
         return [_group(group, f"groups[{index}]") for index, group in enumerate(value)]
     if key == "n" and isinstance(value, str):
@@ -109,10 +140,10 @@ def _argument(key: str, value: Any) -> Any:
     return value
 
 
-def _group(content: object, path: str) -> pb.Group:
+def _group(content: object, path: str) -> Group:
     group = pb.Group()
     fill(group, content, path)
-    return group
+    return Group.from_message(group)
 
 
 def _without_defaults(rule: pb.Rule) -> pb.Rule:

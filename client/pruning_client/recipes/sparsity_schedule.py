@@ -15,9 +15,9 @@ from numbers import Integral, Real
 from typing import Final, Self
 
 from pruning_client.errors import recipe_error
+from pruning_client.recipes.amounts import Amount
 from pruning_client.recipes.amounts import sparsity as amount_of_sparsity
 from pruning_proto.reasons import Reason
-from pruning_proto.v1 import pruning_pb2 as pb
 
 _DIGITS: Final = 15
 """Of a sparsity: 1 - (1 - 0.1) is less than 0.1, and would prune one weight of 15 where 0.1 prunes two."""
@@ -32,7 +32,7 @@ class PruningRound:
     sparsity: float
 
     @property
-    def amount(self) -> pb.Amount:
+    def amount(self) -> Amount:
         """The amount of a rule: the absolute sparsity."""
         return amount_of_sparsity(self.sparsity)
 

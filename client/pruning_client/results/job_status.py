@@ -1,7 +1,7 @@
 """How a job is, and how it ended: what its operation says, as frozen values."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, cast
 
@@ -9,6 +9,7 @@ from google.longrunning.operations_proto_pb2 import Operation
 
 from pruning_client.errors import ProtocolError, PruningError
 from pruning_client.errors.from_server import from_rpc_status
+from pruning_client.pages.shown import Shown, Summary
 from pruning_client.results.report import Report, report_of
 from pruning_proto.v1 import pruning_pb2 as pb
 
@@ -30,8 +31,8 @@ class JobPlan:
     readings: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobStatus:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class JobStatus(Shown):
     """A job as a server described it.
 
     `operation` is its full name, `name` the one that it was given. `step` is a word for what it does now. `read_bytes`
@@ -63,13 +64,30 @@ class JobStatus:
     is_cancelling: bool
     step_seconds: Mapping[str, float]
     is_shortened: bool = False
-    report: Report | None = field(default=None, repr=False)
+    report: Report | None = None
     error: PruningError | None = None
 
     @property
     def is_done(self) -> bool:
         """Whether this is how it ended."""
         return self.report is not None or self.error is not None
+
+    @property
+    def summary(self) -> Summary:
+        """What notebooks and terminals show of it: one row."""
+        shards = f"{self.shards_done} of {self.shards_total}" if self.shards_total else None
+        row = {
+            "job": self.name,
+            "state": "cancelling" if self.is_cancelling and not self.is_done else self.state,
+            "step": self.step or None,
+            "read_bytes": self.read_bytes,
+            "written_bytes": self.written_bytes,
+            "shards": shards,
+            "source": self.source,
+            "target": self.target,
+            "error": None if self.error is None else str(self.error),
+        }
+        return Summary(f"{self.name}, {row['state']}", [row])
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON can represent it."""

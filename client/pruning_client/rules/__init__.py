@@ -1,4 +1,4 @@
-"""Builders of rules, under the names of `torch.nn.utils.prune`; what they build is `pruning.v1.Rule`.
+"""Builders of rules, under the names of `torch.nn.utils.prune`. Each returns a `Rule`; a `Recipe` is several.
 
     rules.l1_unstructured(0.5, scope="global", exclude=["classifier.*"])
 
@@ -25,13 +25,10 @@ What is invalid in itself is refused here, in the server's words; what depends o
 builder does not know its rule's position: the paths in its errors begin inside the rule, `amount.fraction`.
 """
 
-from collections.abc import Callable, Mapping
 from os import PathLike
-from typing import Any, Final
 
-from pruning_client.recipes.amounts import AmountLike as AmountLike
-from pruning_client.recipes.amounts import kept, sparsity
-from pruning_client.recipes.channel_groups import group, tie
+from pruning_client.recipes.amounts import Amount, AmountLike, kept, sparsity
+from pruning_client.recipes.channel_groups import Group, Tie, group, tie
 from pruning_client.rules.automatic import auto
 from pruning_client.rules.calibrated_entries import ScoreName as ScoreName
 from pruning_client.rules.calibrated_entries import alps, n_of_m, ria, sparsegpt, wanda
@@ -48,6 +45,7 @@ from pruning_client.rules.parts import NormLike as NormLike
 from pruning_client.rules.parts import Patterns as Patterns
 from pruning_client.rules.parts import PriorName as PriorName
 from pruning_client.rules.parts import ScopeName as ScopeName
+from pruning_client.rules.recipe import Recipe
 from pruning_client.rules.surgery import (
     drop_experts,
     drop_layers,
@@ -56,11 +54,15 @@ from pruning_client.rules.surgery import (
     keep_layers,
     keep_tokens,
 )
+from pruning_client.rules.table import BUILDERS
 from pruning_client.rules.units import UnitScoreName as UnitScoreName
 from pruning_client.rules.units import remove_dead, remove_random, remove_units
-from pruning_proto.v1 import pruning_pb2 as pb
 
 __all__ = [
+    "Amount",
+    "AmountLike",
+    "Group",
+    "Tie",
     "alps",
     "auto",
     "custom_from_mask",
@@ -93,37 +95,31 @@ __all__ = [
 ]
 
 
-def load_recipe(path: str | PathLike[str]) -> pb.Recipe:
+def load_recipe(path: str | PathLike[str]) -> Recipe:
     """Read a recipe from a YAML file: rules as methods with arguments, or as the JSON mapping of `pruning.v1.Rule`.
 
     Raises: OSError if it cannot be read. RecipeError if it is not a recipe; its text has the path of the field.
     """
     from pruning_client.recipes import yaml_file  # noqa: PLC0415 - imports yaml only for those who read a file
 
-    return yaml_file.load(path, _BUILDERS)
+    return Recipe.from_message(yaml_file.load(path, BUILDERS))
 
 
-def dump_recipe(recipe: pb.Recipe) -> str:
+def dump_recipe(recipe: Recipe) -> str:
     """Return a recipe as the text of a file that `load_recipe` reads: each rule as a method with its arguments."""
     from pruning_client.recipes import yaml_file  # noqa: PLC0415 - imports yaml only for those who write a file
 
-    return yaml_file.dump(recipe, _BUILDERS)
+    return yaml_file.dump(recipe.to_message(), BUILDERS)
 
 
-def recipe_content(recipe: pb.Recipe) -> dict[str, Any]:
-    """Return what `dump_recipe` writes, as JSON can represent it; the seed of 64 bits is text."""
-    from pruning_client.recipes.content import json_of  # noqa: PLC0415 - for the command line's reports only
-
-    return json_of(recipe, _BUILDERS)
-
-
-_BUILDERS: Final[Mapping[str, Callable[..., pb.Rule]]] = {
-    builder.__name__: builder
-    for builder in (
-        *(identity, random_unstructured, l1_unstructured, random_structured, ln_structured),
-        *(wanda, ria, sparsegpt, alps, lamp, n_of_m),
-        *(keep_experts, drop_experts, keep_layers, drop_layers, keep_tokens, drop_tokens),
-        *(custom_from_mask, remove_units, remove_random, remove_dead, installed_method),
-    )
-}
-"""What a recipe file may name as a rule's method."""
+BUILDERS.update(
+    {
+        builder.__name__: builder
+        for builder in (
+            *(identity, random_unstructured, l1_unstructured, random_structured, ln_structured),
+            *(wanda, ria, sparsegpt, alps, lamp, n_of_m),
+            *(keep_experts, drop_experts, keep_layers, drop_layers, keep_tokens, drop_tokens),
+            *(custom_from_mask, remove_units, remove_random, remove_dead, installed_method),
+        )
+    }
+)

@@ -12,10 +12,10 @@ from pruning_client.rules.calibrated_entries import alps, ria
 from pruning_client.rules.calibrated_entries import n_of_m as n_of_m_rule
 from pruning_client.rules.entries import l1_unstructured
 from pruning_client.rules.parts import NOfMLike, Patterns, PriorName
+from pruning_client.rules.rule import Rule
 from pruning_client.rules.units import Groups, remove_units
 from pruning_proto.names import IN_COUNT, IN_GRAM, IN_NORM, IN_SUM, IN_SUM2, INPUTS, OUT_GRAM
 from pruning_proto.reasons import Reason
-from pruning_proto.v1 import pruning_pb2 as pb
 
 if TYPE_CHECKING:
     from pruning_client.statistics.statistics import Statistics
@@ -102,7 +102,7 @@ def auto(
     prior: PriorName = "history",
     map: str = "",  # noqa: A002 - the contract's word
     groups: Groups = (),
-) -> pb.Rule:
+) -> Rule:
     """Return the rule of the best method that these statistics allow; the same ones go to `Client.prune`.
 
     With Gram matrices or inputs that is `alps`, which refits the remaining weights; to the loss, if the statistics have

@@ -22,6 +22,7 @@ from pruning_client.rules.parts import (
     ranking,
     rule_of,
 )
+from pruning_client.rules.rule import Rule
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 
@@ -52,7 +53,7 @@ def n_of_m(
     input_dim: int | None = None,
     swaps: SwapsLike = False,
     update: UpdateLike | None = None,
-) -> pb.Rule:
+) -> Rule:
     """Keep the `n` most important of each `m` consecutive weights along `dim`: 2:4 is `n_of_m(2, 4)`.
 
     `score` says what is important: "magnitude", "random", "importance_scores" (the scores that are sent),
@@ -62,7 +63,7 @@ def n_of_m(
     """
     rule = rule_of(choice(_SCORES, score, "score")(), include, exclude, prior)
     n_of_m_pattern(rule, n, m, dim, allow_dense=allow_dense)
-    return calibrated(rule, swaps=swaps, update=update, input_dim=input_dim)
+    return Rule.from_message(calibrated(rule, swaps=swaps, update=update, input_dim=input_dim))
 
 
 @spelled_out
@@ -73,7 +74,7 @@ def wanda(
     scope: ScopeName = "output_channel",
     update: UpdateLike | None = None,
     **options: Unpack[DividedOptions],
-) -> pb.Rule:
+) -> Rule:
     """Prune the weights of the smallest |w| times the norm of their input channel, in each output channel.
 
     Either `amount` or `n_of_m`, such as (2, 4), says how many. The norms come with the statistics (`w:in_sum2`), or as
@@ -89,7 +90,7 @@ def wanda(
     """
     rule = selecting(_SCORES["weighted_magnitude"](), options)
     _amount_or_pattern(rule, amount, n_of_m, scope, "output_channel")
-    return with_parts(rule, options, update=update)
+    return Rule.from_message(with_parts(rule, options, update=update))
 
 
 @spelled_out
@@ -101,7 +102,7 @@ def ria(
     scope: ScopeName = "output_channel",
     update: UpdateLike | None = None,
     **options: Unpack[DividedOptions],
-) -> pb.Rule:
+) -> Rule:
     """Prune the weights of the smallest relative importance times the norm of their input channel to the `exponent`.
 
     Without statistics it is the relative importance alone. The other arguments are those of `wanda`.
@@ -114,7 +115,7 @@ def ria(
         score.ria.exponent = exponent
     rule = selecting(score, options)
     _amount_or_pattern(rule, amount, n_of_m, scope, "output_channel")
-    return with_parts(rule, options, update=update)
+    return Rule.from_message(with_parts(rule, options, update=update))
 
 
 @spelled_out
@@ -125,7 +126,7 @@ def sparsegpt(
     scope: Literal["local", "output_channel"] = "local",
     update: UpdateLike = "sparsegpt",
     **options: Unpack[DividedOptions],
-) -> pb.Rule:
+) -> Rule:
     """Prune as SparseGPT does: column by column, each time what costs least, while later columns compensate.
 
     Needs Gram matrices (`w:in_gram`) or inputs (`w:inputs`). With `update="refit"` the remaining weights are then
@@ -137,7 +138,7 @@ def sparsegpt(
     """
     rule = selecting(_SCORES["obs"](), options)
     _amount_or_pattern(rule, amount, n_of_m, scope, "local")
-    return with_parts(rule, options, update=update)
+    return Rule.from_message(with_parts(rule, options, update=update))
 
 
 @spelled_out
@@ -148,7 +149,7 @@ def alps(
     scope: Literal["local", "output_channel"] = "output_channel",
     update: UpdateLike = "refit",
     **options: Unpack[DividedOptions],
-) -> pb.Rule:
+) -> Rule:
     """Prune as ALPS does: mask and weights are found together, and the remaining weights are then refitted.
 
     Needs Gram matrices (`w:in_gram`) or inputs (`w:inputs`). It takes several times as long as `sparsegpt` with a
@@ -160,7 +161,7 @@ def alps(
     """
     rule = selecting(_SCORES["alps"](), options)
     _amount_or_pattern(rule, amount, n_of_m, scope, "output_channel")
-    return with_parts(rule, options, update=update)
+    return Rule.from_message(with_parts(rule, options, update=update))
 
 
 def _amount_or_pattern(

@@ -9,10 +9,10 @@ from pruning_client.rules.parts import at_least_one, choice, dim_of
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 
-UpdateLike: TypeAlias = Literal["none", "bias_compensation", "refit", "sparsegpt"] | Mapping[str, Any] | pb.Update
+UpdateLike: TypeAlias = Literal["none", "bias_compensation", "refit", "sparsegpt"] | Mapping[str, Any]
 """The name of an update, "none", or an update with its fields: {"refit": {"steps": 40}}."""
 
-AllocationLike: TypeAlias = Literal["erk", "owl", "least_predicted_error"] | Mapping[str, Any] | pb.Allocation
+AllocationLike: TypeAlias = Literal["erk", "owl", "least_predicted_error"] | Mapping[str, Any]
 """The name of an allocation, or one with its fields: {"owl": {"outlier_factor": 7}}."""
 
 SwapsLike: TypeAlias = bool | int

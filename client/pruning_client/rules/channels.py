@@ -3,6 +3,7 @@
 
 from pruning_client.recipes.amounts import AmountLike
 from pruning_client.rules.parts import NormLike, Patterns, PriorName, ScopeName, channels, ranking, rule_of, score_of
+from pruning_client.rules.rule import Rule
 from pruning_proto.v1 import pruning_pb2 as pb
 
 
@@ -14,10 +15,11 @@ def random_structured(
     exclude: Patterns = (),
     scope: ScopeName = "local",
     prior: PriorName = "history",
-) -> pb.Rule:
+) -> Rule:
     """Prune channels along `dim` at random, from the recipe's seed."""
     score = pb.Score(random=pb.RandomScore())
-    return channels(ranking(rule_of(score, include, exclude, prior), amount, scope), dim)
+    rule = ranking(rule_of(score, include, exclude, prior), amount, scope)
+    return Rule.from_message(channels(rule, dim))
 
 
 def ln_structured(
@@ -30,11 +32,12 @@ def ln_structured(
     scope: ScopeName = "local",
     prior: PriorName = "history",
     importance_scores: bool = False,
-) -> pb.Rule:
+) -> Rule:
     """Prune the channels along `dim` of the smallest Ln norm; `n` is any of torch's: a number, "fro" or "nuc".
 
     Dim 0 are the outputs of Linear and Conv layers. ConvTranspose layers and GPT-2's Conv1D have them along dim 1; the
     plan and the report warn of a rule that takes their inputs.
     """
     score = score_of(n, scope, importance_scores=importance_scores)
-    return channels(ranking(rule_of(score, include, exclude, prior), amount, scope), dim)
+    rule = ranking(rule_of(score, include, exclude, prior), amount, scope)
+    return Rule.from_message(channels(rule, dim))

@@ -16,17 +16,18 @@ from pruning_client.rules.parts import (
     rule_of,
     score_of,
 )
+from pruning_client.rules.rule import Rule
 from pruning_proto.v1 import pruning_pb2 as pb
 
 
-def identity(*, include: Patterns = (), exclude: Patterns = (), prior: PriorName = "history") -> pb.Rule:
+def identity(*, include: Patterns = (), exclude: Patterns = (), prior: PriorName = "history") -> Rule:
     """Prune nothing, but count as selected: output format "masked" gives these tensors a mask."""
-    return rule_of(pb.Score(identity=pb.Identity()), include, exclude, prior)
+    return Rule.from_message(rule_of(pb.Score(identity=pb.Identity()), include, exclude, prior))
 
 
-def custom_from_mask(*, include: Patterns = (), exclude: Patterns = (), prior: PriorName = "history") -> pb.Rule:
+def custom_from_mask(*, include: Patterns = (), exclude: Patterns = (), prior: PriorName = "history") -> Rule:
     """Prune where the masks that are sent are 0: `masks=` of `Client.prune`, or `w:mask` beside `w` in a file."""
-    return rule_of(pb.Score(custom_mask=pb.CustomMask()), include, exclude, prior)
+    return Rule.from_message(rule_of(pb.Score(custom_mask=pb.CustomMask()), include, exclude, prior))
 
 
 def random_unstructured(
@@ -36,10 +37,10 @@ def random_unstructured(
     exclude: Patterns = (),
     scope: ScopeName = "local",
     prior: PriorName = "history",
-) -> pb.Rule:
+) -> Rule:
     """Prune weights at random, from the recipe's seed."""
     score = pb.Score(random=pb.RandomScore())
-    return ranking(rule_of(score, include, exclude, prior), amount, scope)
+    return Rule.from_message(ranking(rule_of(score, include, exclude, prior), amount, scope))
 
 
 @spelled_out
@@ -51,7 +52,7 @@ def l1_unstructured(
     block: BlockLike | None = None,
     update: UpdateLike | None = None,
     **options: Unpack[DividedOptions],
-) -> pb.Rule:
+) -> Rule:
     """Prune the weights of the smallest magnitude.
 
     `block` prunes rectangles of weights, (output channels, input channels), by the sum of their magnitudes. The other
@@ -61,7 +62,7 @@ def l1_unstructured(
     rule = ranking(selecting(score, options), amount, scope)
     if block is not None:
         entry_blocks(rule, block)
-    return with_parts(rule, options, update=update)
+    return Rule.from_message(with_parts(rule, options, update=update))
 
 
 @spelled_out
@@ -70,14 +71,14 @@ def lamp(
     *,
     update: UpdateLike | None = None,
     **options: Unpack[EntryOptions],
-) -> pb.Rule:
+) -> Rule:
     """Prune the weights of the smallest LAMP score, of all tensors together: each layer gets its own sparsity.
 
     Source: Lee et al., "Layer-adaptive sparsity for the Magnitude-based Pruning", arXiv:2010.07611, equation 1.
     """
     rule = selecting(pb.Score(lamp=pb.Lamp()), options)
     rule.amount.CopyFrom(amount_of(amount))
-    return with_parts(rule, options, update=update)
+    return Rule.from_message(with_parts(rule, options, update=update))
 
 
 def installed_method(
@@ -87,14 +88,14 @@ def installed_method(
     include: Patterns = (),
     exclude: Patterns = (),
     prior: PriorName = "history",
-) -> pb.Rule:
+) -> Rule:
     """Prune by a method that is installed on the server, by its name there; `Client.capabilities` lists them.
 
     `arguments` are those of its constructor, by name: an amount of 1 is not an amount of 1.0.
     """
     messages = {key: _argument(value) for key, value in (arguments or {}).items()}
     score = pb.Score(method=pb.CustomMethod(name=name, arguments=messages))
-    return rule_of(score, include, exclude, prior)
+    return Rule.from_message(rule_of(score, include, exclude, prior))
 
 
 def _argument(value: float | int | str | bool) -> pb.Argument:

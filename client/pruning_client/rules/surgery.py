@@ -19,6 +19,7 @@ from pruning_client.recipes.unit_lists import UnitsLike
 from pruning_client.recipes.unit_lists import units_of as units_of  # noqa: PLC0414 - a name of this module
 from pruning_client.recipes.unit_lists import units_text as units_text  # noqa: PLC0414 - a name of this module
 from pruning_client.rules.parts import PriorName, ScopeName, at_least_one, ranking, rule_of
+from pruning_client.rules.rule import Rule
 from pruning_client.statistics.unit_scores import UnitScoresLike, unit_scores_of
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
@@ -55,7 +56,7 @@ def keep_experts(
     least_kept: int | None = None,
     balanced_blocks: int | None = None,
     prior: PriorName = "history",
-) -> pb.Rule:
+) -> Rule:
     """Keep this many experts of each layer, those of the largest score; or the experts that are listed.
 
     `score` is "router_magnitude" (the default: the sum of the magnitudes of an expert's row in its router),
@@ -72,28 +73,28 @@ def keep_experts(
         rule.granularity.units.least_kept = at_least_one(least_kept, "granularity.units.least_kept", _END_OF_64_BITS)
     if balanced_blocks is not None:
         rule.granularity.units.balanced_blocks = at_least_one(balanced_blocks, "granularity.units.balanced_blocks")
-    return rule
+    return Rule.from_message(rule)
 
 
-def drop_experts(experts: UnitsLike | ByGroup, *, of: ExpertsOf = "all") -> pb.Rule:
+def drop_experts(experts: UnitsLike | ByGroup, *, of: ExpertsOf = "all") -> Rule:
     """Remove the experts that are listed, of each layer or of the layers that are named; `of` as of `keep_experts`."""
-    return _listed(_expert_map(of), experts, keeps=False)
+    return Rule.from_message(_listed(_expert_map(of), experts, keeps=False))
 
 
 def keep_layers(
     layers: int | UnitsLike | ByGroup, *, score: LayerScoreLike | None = None, prior: PriorName = "history"
-) -> pb.Rule:
+) -> Rule:
     """Keep this many layers, those of the largest score, or the layers that are listed.
 
     `score`, for a number of layers, is what was measured (such as ShortGPT's block influence): a mapping of the stack
     to one number per layer, statistics, or a file; or "random".
     """
-    return _keeping("layers", layers, _scores(score, None, "random"), "local", prior)
+    return Rule.from_message(_keeping("layers", layers, _scores(score, None, "random"), "local", prior))
 
 
-def drop_layers(layers: UnitsLike | ByGroup) -> pb.Rule:
+def drop_layers(layers: UnitsLike | ByGroup) -> Rule:
     """Remove the layers that are listed; of a model with several stacks, by stack: `{"model.layers": "21-28"}`."""
-    return _listed("layers", layers, keeps=False)
+    return Rule.from_message(_listed("layers", layers, keeps=False))
 
 
 def keep_tokens(
@@ -102,7 +103,7 @@ def keep_tokens(
     score: TokenScoreLike | None = None,
     always_kept: UnitsLike | None = None,
     prior: PriorName = "history",
-) -> pb.Rule:
+) -> Rule:
     """Keep this many rows of the vocabulary, those of the largest score, or the ids that are listed.
 
     `score` is "magnitude" (the norm of a token's embedding, the default), "random", or scores such as frequencies: a
@@ -115,12 +116,12 @@ def keep_tokens(
             description = "tokens that are listed are those that are kept; add them to the list"
             raise recipe_error(Reason.INVALID_RECIPE, "always_kept", description)
         rule.granularity.units.always_kept.extend(units_of(always_kept, "always_kept"))
-    return rule
+    return Rule.from_message(rule)
 
 
-def drop_tokens(tokens: UnitsLike | ByGroup) -> pb.Rule:
+def drop_tokens(tokens: UnitsLike | ByGroup) -> Rule:
     """Remove the rows of the vocabulary whose ids are listed."""
-    return _listed("vocabulary", tokens, keeps=False)
+    return Rule.from_message(_listed("vocabulary", tokens, keeps=False))
 
 
 def _expert_map(of: str) -> str:

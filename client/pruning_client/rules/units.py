@@ -6,12 +6,14 @@ from typing import Final, Literal, TypeAlias
 
 from pruning_client.errors import recipe_error
 from pruning_client.recipes.amounts import AmountLike
+from pruning_client.recipes.channel_groups import Group
 from pruning_client.rules.calibration import UpdateLike, calibrated
 from pruning_client.rules.parts import NormLike, PriorName, ScopeName, at_least_one, choice, ranking, rule_of, score_of
+from pruning_client.rules.rule import Rule
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 
-Groups: TypeAlias = pb.Group | Iterable[pb.Group]
+Groups: TypeAlias = Group | Iterable[Group]
 UnitScoreName: TypeAlias = Literal[
     "magnitude",
     "obs",
@@ -52,7 +54,7 @@ def remove_units(
     importance_scores: bool = False,
     score: UnitScoreName | None = None,
     update: UpdateLike | None = None,
-) -> pb.Rule:
+) -> Rule:
     """Prune the units of the smallest Ln norm, over all tensors of their group; at least one of each group is kept.
 
     `groups` are built by `group`, `map` is a name that `Client.capabilities` lists; with both, they are added.
@@ -77,17 +79,13 @@ def remove_units(
         if importance_scores or n != 2:
             raise recipe_error(Reason.INVALID_RECIPE, "score", f"{score} takes no norm and no importance_scores")
     rule = ranking(rule_of(ranked, (), (), prior), amount, scope)
-    return calibrated(
-        _units(rule, groups, map, head_dim, round_to, same_width=same_width, own_widths=own_widths), update=update
-    )
+    of_units = _units(rule, groups, map, head_dim, round_to, same_width=same_width, own_widths=own_widths)
+    return Rule.from_message(calibrated(of_units, update=update))
 
 
 def _default_score(update: UpdateLike | None) -> UnitScoreName:
     """Return the best score by the statistics that an update needs."""
-    if isinstance(update, pb.Update):
-        kinds = {update.WhichOneof("kind")}
-    else:
-        kinds = {update} if update is None or isinstance(update, str) else set(update)
+    kinds = {update} if update is None or isinstance(update, str) else set(update)
     return next((score for kind, score in _SCORES_BY_UPDATE.items() if kind in kinds), "magnitude")
 
 
@@ -102,10 +100,12 @@ def remove_random(
     same_width: bool = False,
     own_widths: bool = False,
     prior: PriorName = "history",
-) -> pb.Rule:
+) -> Rule:
     """Prune units at random, from the recipe's seed."""
     rule = ranking(rule_of(pb.Score(random=pb.RandomScore()), (), (), prior), amount, scope)
-    return _units(rule, groups, map, head_dim, round_to, same_width=same_width, own_widths=own_widths)
+    return Rule.from_message(
+        _units(rule, groups, map, head_dim, round_to, same_width=same_width, own_widths=own_widths)
+    )
 
 
 def remove_dead(
@@ -117,20 +117,24 @@ def remove_dead(
     same_width: bool = False,
     own_widths: bool = False,
     prior: PriorName = "history",
-) -> pb.Rule:
+) -> Rule:
     """Prune the units whose weights are all zero or pruned, running statistics aside; the model's output stays."""
     rule = rule_of(pb.Score(dead=pb.Dead()), (), (), prior)
-    return _units(rule, groups, map, head_dim, round_to, same_width=same_width, own_widths=own_widths)
+    return Rule.from_message(
+        _units(rule, groups, map, head_dim, round_to, same_width=same_width, own_widths=own_widths)
+    )
 
 
 def _units(
     rule: pb.Rule, groups: Groups, name: str, head_dim: int | None, round_to: int, *, same_width: bool, own_widths: bool
 ) -> pb.Rule:
-    all_groups = [groups] if isinstance(groups, pb.Group) else list(groups)
+    all_groups = [groups] if isinstance(groups, Group) else list(groups)
     if not all_groups and not name:
         description = "name the coupled channels: groups, built by `rules.group`, or the name of a map"
         raise recipe_error(Reason.INVALID_RECIPE, "granularity.units", description)
-    units = pb.Units(groups=all_groups, map=name, same_width=same_width, own_widths=own_widths)
+    units = pb.Units(
+        groups=[group.to_message() for group in all_groups], map=name, same_width=same_width, own_widths=own_widths
+    )
     if head_dim is not None:
         units.head_dim = at_least_one(head_dim, "granularity.units.head_dim", _END_OF_64_BITS)
     if round_to != 1:

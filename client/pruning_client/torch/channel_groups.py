@@ -23,7 +23,7 @@ from torch.nn.parameter import is_lazy
 from pruning_client.errors import DeadlineError, MismatchError
 from pruning_client.frameworks.names_on_disk import names_on_disk
 from pruning_client.recipes import channel_groups
-from pruning_proto.v1 import pruning_pb2 as pb
+from pruning_client.recipes.channel_groups import Group
 
 TIMEOUT_SECONDS: Final = 120.0
 
@@ -38,13 +38,13 @@ _BY_HAND: Final = "name them yourself with `rules.group`, or use a map that the 
 Names: TypeAlias = Literal["file", "module"]
 
 
-class DerivedGroups(list[pb.Group]):
+class DerivedGroups(list[Group]):
     """Groups of coupled channels, for `rules.remove_units(groups=...)`.
 
     `left_out` maps each layer whose channels cannot be removed to the reason.
     """
 
-    def __init__(self, groups: Sequence[pb.Group], left_out: Mapping[str, str]) -> None:
+    def __init__(self, groups: Sequence[Group], left_out: Mapping[str, str]) -> None:
         super().__init__(groups)
         self.left_out = dict(left_out)
 
@@ -155,7 +155,7 @@ def _import_path() -> tuple[list[str], list[str]]:
     return [entry for entry in sys.path if entry not in last], last
 
 
-def _named(answer: Mapping[str, Any], on_disk: Mapping[str, str | None]) -> list[pb.Group]:
+def _named(answer: Mapping[str, Any], on_disk: Mapping[str, str | None]) -> list[Group]:
     """Return the groups with the names of a file, where they are others; note in the answer which cannot have any."""
     groups = []
     for group in answer["groups"]:
@@ -168,7 +168,7 @@ def _named(answer: Mapping[str, Any], on_disk: Mapping[str, str | None]) -> list
     return groups
 
 
-def _group(group: dict[str, Any], renamed: Mapping[str, str | None]) -> pb.Group:
+def _group(group: dict[str, Any], renamed: Mapping[str, str | None]) -> Group:
     slices = [
         channel_groups.tie(**{**each, "tensor": renamed.get(each["tensor"]) or each["tensor"]})
         for each in group["ties"]

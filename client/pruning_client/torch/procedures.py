@@ -4,9 +4,10 @@ A procedure knows no client. It is carried out with a `Client`, or with an `Asyn
 """
 
 import asyncio
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass
-from typing import Any, Generic, TypeAlias, TypeVar
+from functools import update_wrapper
+from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeAlias, TypeVar, cast
 
 from pruning_client.calls.request import Path, Rules
 from pruning_client.checkpoints.state_dict import StateDict
@@ -15,7 +16,11 @@ from pruning_client.results.result import Result
 from pruning_client.statistics.statistics import Statistics
 from pruning_client.torch.pruner import AsyncPruner, Pruner
 
+Arguments = ParamSpec("Arguments")
 Returned = TypeVar("Returned")
+
+_NOBODY: Final = object()
+"""In place of a client: the procedure is asked for, and not carried out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +46,31 @@ class _Done(Generic[Returned]):
     value: Returned
 
 
+def awaited(
+    verb: Callable[Concatenate[Pruner, Arguments], Returned],
+) -> Callable[Concatenate[AsyncPruner, Arguments], Coroutine[Any, Any, Returned]]:
+    """Return a verb that carries out a procedure as a coroutine function for an `AsyncClient`, with the same options.
+
+    What the verb does before it calls `carried_out` runs in the event loop.
+    """
+
+    async def call(client: AsyncPruner, /, *arguments: Arguments.args, **options: Arguments.kwargs) -> Returned:
+        procedure = cast("Procedure[Returned]", verb(cast("Pruner", _NOBODY), *arguments, **options))
+        return await _carried_out_async(client, procedure)
+
+    update_wrapper(call, verb)
+    call.__name__ = call.__qualname__ = f"{verb.__name__}_async"
+    call.__doc__ = (
+        f"Do as `{verb.__name__}` does, with an `AsyncClient`: the model runs in threads, and calls are awaited.\n\n"
+        f"    A task that is cancelled ends after the step that runs. {verb.__doc__}"
+    )
+    return call
+
+
 def carried_out(client: Pruner, procedure: Procedure[Returned]) -> Returned:
     """Return what a procedure returns. Raises: what it raises; it may go on after a PruningError of a call."""
+    if client is _NOBODY:
+        return cast("Returned", procedure)  # for `awaited`
     try:
         step = _step(procedure, next)
         while isinstance(step, PruneRequest):
@@ -57,7 +85,7 @@ def carried_out(client: Pruner, procedure: Procedure[Returned]) -> Returned:
         procedure.close()
 
 
-async def carried_out_async(client: AsyncPruner, procedure: Procedure[Returned]) -> Returned:
+async def _carried_out_async(client: AsyncPruner, procedure: Procedure[Returned]) -> Returned:
     """Do the same with an `AsyncClient`: what a procedure computes between its calls runs in threads."""
     try:
         step = await _in_thread(procedure, next)

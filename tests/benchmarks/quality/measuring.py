@@ -88,7 +88,7 @@ class Bench:
         gated = GATED_CHANNELS if subject.ffn == "llama_mlp" else {}
         for name, of_channels in {**CHANNELS, **gated}.items():
             rule = of_channels(subject.ffn)
-            used = self.statistics if rule.HasField("update") else None  # those without one rank by weights alone
+            used = self.statistics if "update" in rule.to_dict() else None  # those without one rank by weights alone
             yield name, subject.measure(pruned_by_service(self.client, rule, subject, used))
         pruned = pruned_by_service(self.client, CHANNELS["obs, refit"](subject.ffn), subject, self.with_gradients)
         yield "obs, refit, by the loss", subject.measure(pruned)

@@ -7,14 +7,13 @@ from typing import Final, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from pruning_client import Client, Statistics, rules
+from pruning_client import Client, Rule, Statistics, rules
 from pruning_client.torch import load_pruned
-from pruning_proto.v1 import pruning_pb2 as pb
 from tests.benchmarks.quality import peers
 from tests.benchmarks.quality.amounts import Amount, part_of, pattern_of
 from tests.benchmarks.quality.subjects import Subject
 
-Builder: TypeAlias = Callable[[Amount, tuple[str, ...]], pb.Rule]
+Builder: TypeAlias = Callable[[Amount, tuple[str, ...]], Rule]
 """Takes an amount and the patterns of weights."""
 
 PEERS: Final[Mapping[str, Callable[[Tensor, Tensor, Amount], Tensor]]] = {
@@ -58,7 +57,7 @@ GRAMS: Final[Mapping[str, Builder]] = {
 REFITS: Final[Mapping[str, Builder]] = {name: GRAMS[name] for name in ("wanda, refit", "sparsegpt, refit", "alps")}
 """Methods that use the gradients of the outputs, where they are sent."""
 
-CHANNELS: Final[Mapping[str, Callable[[str], pb.Rule]]] = {
+CHANNELS: Final[Mapping[str, Callable[[str], Rule]]] = {
     "random": lambda ffn: rules.remove_random(0.5, map=ffn),
     "norm of weights": lambda ffn: rules.remove_units(0.5, map=ffn),
     "norm of weights, refit": lambda ffn: rules.remove_units(0.5, map=ffn, score="magnitude", update="refit"),
@@ -68,7 +67,7 @@ CHANNELS: Final[Mapping[str, Callable[[str], pb.Rule]]] = {
 }
 """Half of the feed-forward channels. The last one is what statistics with Gram matrices choose by default."""
 
-GATED_CHANNELS: Final[Mapping[str, Callable[[str], pb.Rule]]] = {
+GATED_CHANNELS: Final[Mapping[str, Callable[[str], Rule]]] = {
     "glu peak to peak": lambda ffn: rules.remove_units(0.5, map=ffn, score="glu_peak_to_peak"),
     "glu peak to peak, refit": lambda ffn: rules.remove_units(0.5, map=ffn, score="glu_peak_to_peak", update="refit"),
 }
@@ -85,9 +84,9 @@ def pruned_by_peer(name: str, subject: Subject, grams: Mapping[str, Tensor], amo
     return pruned
 
 
-def pruned_by_service(client: Client, rule: pb.Rule, subject: Subject, statistics: Statistics | None) -> nn.Module:
+def pruned_by_service(client: Client, rule: Rule, subject: Subject, statistics: Statistics | None) -> nn.Module:
     """Return a copy of the model, pruned by a server; smaller if the rule is about units."""
-    output: Literal["removed", "pruned"] = "removed" if rule.granularity.HasField("units") else "pruned"
+    output: Literal["removed", "pruned"] = "removed" if rule.method == "remove_units" else "pruned"
     pruned = copy.deepcopy(subject.model)
     load_pruned(pruned, client.prune(pruned.state_dict(), rule, output=output, seed=1, statistics=statistics))
     return pruned

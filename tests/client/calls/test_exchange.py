@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pruning_client import rules
+from pruning_client import Recipe, rules
 from pruning_client.calls.chunks import chunks
 from pruning_client.calls.exchange import WAIT_BYTES, Exchange
 from pruning_client.calls.request import PruneOptions, PruneRequestSpec, recipe_of
@@ -25,7 +25,7 @@ REPORT = report(totals=pb.Totals(tensors=1, entries=4, pruned=2))
 
 
 def asking(source: Source, form: pb.OutputForm = pb.OUTPUT_FORM_PRUNED, seed: int | None = None) -> PruneRequestSpec:
-    return PruneRequestSpec(source=source, recipe=recipe_of(HALF, seed), options=PruneOptions(output=form))
+    return PruneRequestSpec(source=source, recipe=recipe_of(HALF, seed).to_message(), options=PruneOptions(output=form))
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def receive(exchange: Exchange, messages: Iterable[pb.PruneResponse]) -> None:
 def test_options_come_first_then_the_file(exchange: Exchange) -> None:
     messages = [*exchange.opening(), *exchange.body()]
     options = pb.PruneOptions(
-        recipe=pb.Recipe(rules=[HALF], seed=7), output=pb.OUTPUT_FORM_PRUNED, total_bytes=len(SOUND)
+        recipe=Recipe([HALF], seed=7).to_message(), output=pb.OUTPUT_FORM_PRUNED, total_bytes=len(SOUND)
     )
     assert messages[0] == pb.PruneRequest(options=options)
     assert [encode(message) for message in messages[1:]] == [encode(SOUND)]
@@ -164,12 +164,12 @@ def test_seed_is_drawn_if_a_rule_is_random() -> None:
 
 
 def test_seed_that_nothing_needs_is_not_drawn() -> None:
-    assert not recipe_of(HALF, None).HasField("seed")
+    assert recipe_of(HALF, None).seed is None
 
 
 @pytest.mark.parametrize(("seed", "expected"), [(None, 1), (0, 0), (2, 2)], ids=["none", "zero", "another"])
 def test_seed_given_replaces_the_recipes(seed: int | None, expected: int) -> None:
-    assert recipe_of(pb.Recipe(rules=[HALF], seed=1), seed).seed == expected
+    assert recipe_of(Recipe([HALF], seed=1), seed).seed == expected
 
 
 @pytest.mark.parametrize("seed", [-1, 2**64, "1", 1.5, True], ids=repr)
@@ -184,7 +184,7 @@ def test_seed_of_numpy_is_a_seed() -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [None, "l1_unstructured", [HALF, None], HALF.score], ids=lambda given: type(given).__name__
+    "given", [None, "l1_unstructured", [HALF, None], HALF.to_message()], ids=lambda given: type(given).__name__
 )
 def test_what_is_no_rule_is_refused(given: Any) -> None:
     with pytest.raises(TypeError, match="rules are one Rule, several in order, or a Recipe"):
@@ -194,12 +194,6 @@ def test_what_is_no_rule_is_refused(given: Any) -> None:
 def test_recipe_without_rules_is_refused() -> None:
     with pytest.raises(RecipeError, match="at least one rule"):
         recipe_of([], None)
-
-
-def test_recipe_given_is_left_as_it_is() -> None:
-    recipe = pb.Recipe(rules=[HALF])
-    recipe_of(recipe, 5)
-    assert not recipe.HasField("seed")
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pruning_client import rules
-from pruning_proto.v1 import pruning_pb2 as pb
+from pruning_client import Rule, rules
 
 L1 = ("--method", "l1_unstructured", "--amount", "0.5", "--global")
 
@@ -46,7 +45,7 @@ def test_rule_is_printed_as_a_method_with_arguments() -> None:
         ),
     ],
 )
-def test_printed_recipe_is_the_one_of_the_options(tmp_path: Path, options: list[str], rule: pb.Rule) -> None:
+def test_printed_recipe_is_the_one_of_the_options(tmp_path: Path, options: list[str], rule: Rule) -> None:
     (tmp_path / "recipe.yaml").write_text(prune("recipe", *options).stdout)
     (read,) = rules.load_recipe(tmp_path / "recipe.yaml").rules
     assert read == rule

@@ -156,7 +156,7 @@ class RecordedExchange(Exchange):
 
 def asking(source: FileSource) -> PruneRequestSpec:
     return PruneRequestSpec(
-        source=source, recipe=recipe_of(HALF, None), options=PruneOptions(output=pb.OUTPUT_FORM_PRUNED)
+        source=source, recipe=recipe_of(HALF, None).to_message(), options=PruneOptions(output=pb.OUTPUT_FORM_PRUNED)
     )
 
 

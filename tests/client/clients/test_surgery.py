@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pruning_client import Client, rules
+from pruning_client import Client, Rule, rules
 from pruning_client.checkpoints.state_dict import StateDictSource
 from pruning_proto.v1 import pruning_pb2 as pb
 from tests.client.both import BOTH, Connect
@@ -94,6 +94,6 @@ def test_numbered_tensors_are_coupled_in_groups_of_the_caller(server: ServerProc
     rule = pb.Rule(score=pb.Score(listed=pb.ListedUnits(every_group=pb.UnitList(pruned=[0]))))
     rule.granularity.units.groups.append(pb.Group(for_each="model", ties=[pb.Tie(tensor="layers.{unit}.*")]))
     with Client(server.address) as client:
-        result = client.prune(WEIGHTS, rule, output="removed").state_dict
+        result = client.prune(WEIGHTS, Rule.from_message(rule), output="removed").state_dict
     assert np.array_equal(result[f"{block(0)}.gate.weight"], WEIGHTS[f"{block(1)}.gate.weight"])
     assert not any("layers.1" in name for name in result)

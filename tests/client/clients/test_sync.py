@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 
-from pruning_client import Client, rules
+from pruning_client import Client, Recipe, Rule, rules
 from pruning_client.calls.exchange import Progress
 from pruning_client.calls.request import Rules
 from pruning_client.errors import CheckpointError, MismatchError, PruningError, RecipeError
@@ -25,6 +25,7 @@ from tests.client.tiny_files import F32, checkpoint, floats, weight, written
 from tests.servers import ServerProcess
 
 HALF = rules.l1_unstructured(0.5)
+NO_SCORE = Rule.from_message(pb.Rule(amount=pb.Amount(count=1)))
 MATRIX = [[1.0, -4.0], [3.0, -2.0]]
 PRUNED = [[0.0, -4.0], [3.0, 0.0]]
 
@@ -136,7 +137,7 @@ def test_masks_of_ones_own(client: Client) -> None:
         pytest.param(rules.ln_structured(1, n="fro", dim=-1), id="ln_structured"),
         pytest.param(rules.l1_unstructured(rules.sparsity(0.5), scope="global"), id="sparsity, global"),
         pytest.param([rules.l1_unstructured(1), rules.random_unstructured(1)], id="two rules"),
-        pytest.param(pb.Recipe(rules=[HALF]), id="recipe"),
+        pytest.param(Recipe([HALF]), id="recipe"),
     ],
 )
 def test_every_way_to_ask_prunes_two_of_four(client: Client, rule: Rules) -> None:
@@ -233,11 +234,11 @@ def test_capabilities_list_methods_under_torchs_names(client: Client) -> None:
         pytest.param(rules.random_structured(1, dim=2), MismatchError, Reason.DIM_OUT_OF_RANGE, id="no such dim"),
         pytest.param(rules.custom_from_mask(), MismatchError, Reason.MISSING_COMPANION, id="no mask"),
         pytest.param(rules.identity(include="re:("), RecipeError, Reason.INVALID_PATTERN, id="bad regex"),
-        pytest.param(pb.Rule(amount=pb.Amount(count=1)), RecipeError, Reason.INVALID_RECIPE, id="no score"),
+        pytest.param(NO_SCORE, RecipeError, Reason.INVALID_RECIPE, id="no score"),
     ],
 )
 def test_refusal_of_the_server_is_a_typed_error(
-    client: Client, rule: pb.Rule, error: type[PruningError], reason: Reason
+    client: Client, rule: Rule, error: type[PruningError], reason: Reason
 ) -> None:
     with pytest.raises(error) as caught:
         client.prune(weights(fc=MATRIX), rule)

@@ -12,12 +12,11 @@ from typing import Any
 import pytest
 import torch
 
-from pruning_client import Client, rules
+from pruning_client import Client, Recipe, rules
 from pruning_client.errors import MismatchError
 from pruning_client.huggingface.config_json import read_config, updated_config, with_head_dims
 from pruning_client.huggingface.folder import prune_folder
 from pruning_client.results.output_format import Output
-from pruning_proto.v1 import pruning_pb2 as pb
 from tests.client.huggingface.tiny_models import decoder, other, outputs
 from tests.servers import ServerProcess
 
@@ -63,12 +62,12 @@ def pruned(server: ServerProcess, folder: Path, channel_map: str, output: Output
     """Prune a folder's file, and write the config that fits it."""
     config = read_config(folder / "config.json")
     rule = rules.remove_units(0.5, map=channel_map)
-    recipe = with_head_dims(config, pb.Recipe(rules=[rule]))
+    recipe = with_head_dims(config, Recipe([rule]).to_message())
     target = folder.with_name(output)
     target.mkdir()
     with Client(server.address) as client:
         source = folder / "model.safetensors"
-        report = client.prune_file(source, target / source.name, recipe, output=output)
+        report = client.prune_file(source, target / source.name, Recipe.from_message(recipe), output=output)
     new = updated_config(config, report.groups, recipe) if output == "removed" else config
     (target / "config.json").write_text(json.dumps(new))
     return target

@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from pruning_client import Client, rules
+from pruning_client import Client, Recipe, rules
 from pruning_client.huggingface.config_json import read_config
 from pruning_client.huggingface.experts.tested import TESTED, is_tested
 from pruning_client.huggingface.folder import completed_recipe, prune_folder
 from pruning_client.huggingface.result_check import check_result, shapes_of
 from pruning_client.huggingface.transformers_check import Need, TransformersCheck
-from pruning_proto.v1 import pruning_pb2 as pb
 from tests.client.huggingface.tiny_experts import FAMILIES, config_of, logits, logits_without, model_class, moe
 from tests.servers import ServerProcess
 
@@ -29,7 +28,7 @@ def without_experts(server: ServerProcess, folder: Path) -> Path:
     with Client(server.address) as client:
         report = prune_folder(client, folder, target, rule)
     configs = [read_config(path / "config.json") for path in (folder, target)]
-    assert is_tested(configs[0], completed_recipe(folder, rule))
+    assert is_tested(configs[0], completed_recipe(folder, rule).to_message())
     with TransformersCheck({}, Need.IN_DOUBT) as nobody:
         shapes = [shapes_of(path / "model.safetensors") for path in (folder, target)]
         check_result((configs[0], shapes[0]), (configs[1], shapes[1]), report.groups, nobody)
@@ -62,11 +61,11 @@ def test_tested_architectures_are_these_families() -> None:
 def test_other_operations_on_them_are_not_tested() -> None:
     config = {"model_type": "mixtral", "architectures": ["MixtralForCausalLM"]}
     experts, layers = rules.keep_experts(4), rules.drop_layers([1])
-    assert is_tested(config, pb.Recipe(rules=[experts]))
-    assert not is_tested(config, pb.Recipe(rules=[experts, layers]))
+    assert is_tested(config, Recipe([experts]).to_message())
+    assert not is_tested(config, Recipe([experts, layers]).to_message())
 
 
 @pytest.mark.parametrize("changed", [{"model_type": "ours"}, {"architectures": ["OurModel"]}, {"architectures": None}])
 def test_other_architectures_are_not_tested(changed: dict[str, Any]) -> None:
     config = {"model_type": "mixtral", "architectures": ["MixtralForCausalLM"]} | changed
-    assert not is_tested(config, pb.Recipe(rules=[rules.keep_experts(4)]))
+    assert not is_tested(config, Recipe([rules.keep_experts(4)]).to_message())

@@ -10,10 +10,9 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from pruning_client import Client, rules
+from pruning_client import Client, Rule, rules
 from pruning_client.errors import MismatchError
 from pruning_client.huggingface.folder import prune_folder
-from pruning_proto.v1 import pruning_pb2 as pb
 from tests.client.huggingface.tiny_experts import EXPERTS, logits, logits_without, moe
 from tests.servers import ServerProcess
 
@@ -23,7 +22,7 @@ REMOVED = (1, 4)
 KEPT = (0, 2, 3, 5)
 
 
-def removed(server: ServerProcess, tensors: Mapping[str, torch.Tensor], folder: Path, *recipe: pb.Rule) -> Tensors:
+def removed(server: ServerProcess, tensors: Mapping[str, torch.Tensor], folder: Path, *recipe: Rule) -> Tensors:
     """Return what is left of tensors in a file."""
     source, target = folder / "model.safetensors", folder / "small.safetensors"
     save_file(dict(tensors), source)
@@ -76,8 +75,7 @@ def test_codes_and_scales_of_mxfp4_experts_are_cut(server: ServerProcess, tmp_pa
 def test_prediction_layers_may_be_left_out(server: ServerProcess, tmp_path: Path) -> None:
     tensors = numbered("model.layers.0.mlp") | numbered("model.layers.1.mlp")
     tensors["model.layers.1.eh_proj.weight"] = torch.randn(16, 32)
-    rule = rules.drop_experts(REMOVED)
-    rule.granularity.units.map = "experts_of_layers"
+    rule = rules.drop_experts(REMOVED, of="layers")
     after = removed(server, tensors, tmp_path, rule)
     assert after["model.layers.0.mlp.gate.weight"].shape[0] == len(KEPT)
     assert after["model.layers.1.mlp.gate.weight"].shape[0] == EXPERTS

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pruning_client import rules
+from pruning_client import Recipe, Rule, rules
 from pruning_client.errors import MismatchError, PruningError
 from pruning_client.huggingface.experts.counts import expert_counts
 from pruning_client.huggingface.experts.limits import with_expert_limits
@@ -16,8 +16,8 @@ MIXTRAL = {"num_local_experts": 8, "num_experts_per_tok": 2}
 DEEPSEEK = {"n_routed_experts": 16, "num_experts_per_tok": 6, "n_group": 4, "topk_group": 2}
 
 
-def completed(config: dict[str, Any], rule: pb.Rule) -> pb.Units:
-    return with_expert_limits(config, pb.Recipe(rules=[rule])).rules[0].granularity.units
+def completed(config: dict[str, Any], rule: Rule) -> pb.Units:
+    return with_expert_limits(config, Recipe([rule]).to_message()).rules[0].granularity.units
 
 
 def test_each_layer_keeps_as_many_as_a_token_takes() -> None:
@@ -59,7 +59,7 @@ def test_least_number_of_experts_follows_from_the_router(part: dict[str, Any], l
     ],
     ids=["kept", "listed", "groups", "few of groups", "unbalanced", "unlike"],
 )
-def test_too_few_experts_are_refused_before_anything_is_sent(config: dict[str, Any], rule: pb.Rule, wrong: str) -> None:
+def test_too_few_experts_are_refused_before_anything_is_sent(config: dict[str, Any], rule: Rule, wrong: str) -> None:
     with pytest.raises(MismatchError, match=wrong):
         completed(config, rule)
 
@@ -70,7 +70,7 @@ def test_blocks_that_split_groups_of_the_router_are_refused() -> None:
 
 
 def test_other_rules_are_not_changed() -> None:
-    recipe = pb.Recipe(rules=[rules.remove_units(0.5, map="llama_mlp")])
+    recipe = Recipe([rules.remove_units(0.5, map="llama_mlp")]).to_message()
     assert with_expert_limits(MIXTRAL, recipe) == recipe
 
 

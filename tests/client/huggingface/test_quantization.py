@@ -4,14 +4,13 @@ from typing import Any
 
 import pytest
 
-from pruning_client import rules
+from pruning_client import Rule, rules
 from pruning_client.calls.request import recipe_of
 from pruning_client.errors import MismatchError
 from pruning_client.huggingface.quantization import check_blocks, check_not_quantized
 from pruning_proto.reasons import Reason
-from pruning_proto.v1 import pruning_pb2 as pb
 
-HALF = recipe_of(rules.l1_unstructured(0.5), None)
+HALF = recipe_of(rules.l1_unstructured(0.5), None).to_message()
 
 
 @pytest.mark.parametrize(
@@ -53,7 +52,7 @@ def test_other_model_is_accepted(config: dict[str, Any]) -> None:
 
 
 def test_tensor_named_in_full_is_accepted() -> None:
-    named = recipe_of(rules.l1_unstructured(0.5, include=["lm_head.weight"]), None)
+    named = recipe_of(rules.l1_unstructured(0.5, include=["lm_head.weight"]), None).to_message()
     check_not_quantized({"quantization_config": {"quant_method": "gptq"}}, named)
 
 
@@ -71,10 +70,10 @@ QUANTIZED = {"quantization_config": {"quant_method": "mxfp4"}}
 
 
 @pytest.mark.parametrize("rule", [rules.drop_experts([1]), rules.keep_experts(4)], ids=["listed", "by the router"])
-def test_quantized_model_may_lose_whole_experts(rule: pb.Rule) -> None:
-    check_not_quantized(QUANTIZED, recipe_of(rule, None))
+def test_quantized_model_may_lose_whole_experts(rule: Rule) -> None:
+    check_not_quantized(QUANTIZED, recipe_of(rule, None).to_message())
 
 
 def test_norm_of_quantized_experts_is_refused() -> None:
     with pytest.raises(MismatchError, match="is quantized"):
-        check_not_quantized(QUANTIZED, recipe_of(rules.keep_experts(4, score="magnitude"), None))
+        check_not_quantized(QUANTIZED, recipe_of(rules.keep_experts(4, score="magnitude"), None).to_message())

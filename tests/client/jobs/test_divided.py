@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pruning_client import rules
+from pruning_client import Recipe, Rule, rules
 from pruning_client.errors import MismatchError
 from pruning_client.huggingface.folder import FolderOptions, prune_folder
 from pruning_client.jobs.divided.client import DividedClient
@@ -22,7 +22,6 @@ from pruning_client.results.report import Report
 from pruning_client.statistics.statistics import Statistics
 from pruning_client.statistics.tensor import StatisticsTensor, in_memory
 from pruning_client.stored.prune import StoredRun, prune_stored
-from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.local import settings_from
 from pruning_service.stores.errors import ObjectChangedError
 from pruning_service.stores.store import Store
@@ -98,7 +97,7 @@ def on_disk(tmp_path: Path, model: Path, options: FolderOptions) -> tuple[Report
     return report, contents(tmp_path / "local")
 
 
-RECIPES: Mapping[str, tuple[pb.Rule, Output, int]] = {
+RECIPES: Mapping[str, tuple[Rule, Output, int]] = {
     "l1": (rules.l1_unstructured(0.5), "pruned", 3),
     "global l1": (rules.l1_unstructured(0.5, scope="global"), "pruned", 9),
     "random": (rules.random_unstructured(0.5, scope="global"), "pruned", 9),
@@ -115,7 +114,7 @@ def test_result_is_that_of_a_run_on_the_disk(name: str, stores: Stores, store: S
     rule, output, tasks = RECIPES[name]
     model = tiny_models.write_sharded(tmp_path / "model")
     put_folder(store, model)
-    options = FolderOptions(recipe=pb.Recipe(rules=[rule], seed=3), output=output)
+    options = FolderOptions(recipe=Recipe([rule], seed=3), output=output)
     expected, files = on_disk(tmp_path, model, options)
     executor = CountingExecutor()
     report = in_parts(stores, store, options, executor)
@@ -124,7 +123,7 @@ def test_result_is_that_of_a_run_on_the_disk(name: str, stores: Stores, store: S
     assert len(executor.names) == tasks
 
 
-GLOBAL = FolderOptions(recipe=pb.Recipe(rules=[RECIPES["global l1"][0]], seed=3), output="pruned")
+GLOBAL = FolderOptions(recipe=Recipe([RECIPES["global l1"][0]], seed=3), output="pruned")
 
 
 @pytest.mark.parametrize("most", range(9))
@@ -161,7 +160,7 @@ def test_statistics_are_put_beside_the_records(scope: str, stores: Stores, store
     file = tmp_path / "statistics.safetensors"
     Statistics(kind="norms", tensors=sums_of_squares()).save(file)
     rule = rules.wanda(0.5, scope=scope, include=["*proj.weight"], input_dim=1)  # type: ignore[arg-type]
-    options = FolderOptions(recipe=pb.Recipe(rules=[rule], seed=3), output="pruned", statistics=file)
+    options = FolderOptions(recipe=Recipe([rule], seed=3), output="pruned", statistics=file)
     expected, files = on_disk(tmp_path, model, options)
     for tasks in (9 if scope == "global" else 3, 0):  # the second time all is done
         executor = CountingExecutor()
@@ -222,7 +221,7 @@ def test_other_recipe_does_not_use_the_records(stores: Stores, store: Store, tmp
     model = tiny_models.write_sharded(tmp_path / "model")
     put_folder(store, model)
     in_parts(stores, store, GLOBAL, CountingExecutor())
-    other = replace(GLOBAL, recipe=pb.Recipe(rules=[rules.l1_unstructured(0.25, scope="global")], seed=3))
+    other = replace(GLOBAL, recipe=Recipe([rules.l1_unstructured(0.25, scope="global")], seed=3))
     again = CountingExecutor()
     in_parts(stores, store, other, again)
     assert len(again.names) == 9
@@ -243,4 +242,4 @@ def test_error_is_that_of_a_call(stores: Stores, store: Store, tmp_path: Path) -
     put_folder(store, tiny_models.write_sharded(tmp_path / "model"))
     rule = rules.l1_unstructured(10**9, scope="global")
     with pytest.raises(MismatchError, match="1,000,000,000 entries are to be pruned"):
-        in_parts(stores, store, replace(GLOBAL, recipe=pb.Recipe(rules=[rule], seed=1)), CountingExecutor())
+        in_parts(stores, store, replace(GLOBAL, recipe=Recipe([rule], seed=1)), CountingExecutor())

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from pruning_client import rules
+from pruning_client import Recipe, Rule, rules
 from pruning_client.huggingface.folder import FolderOptions
 from pruning_client.jobs.own_run import OwnRun, client_of_run, on_disk
 from pruning_client.stored.prune import StoredRun, prune_stored
-from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.stores.stores import Stores
 from tests.client.stored import tiny_models
 
@@ -21,9 +20,9 @@ from tests.client.stored import tiny_models
     ],
     ids=["divided", "undivided"],
 )
-def test_run_leaves_nothing_but_its_result(rule: pb.Rule, why: str | None, tmp_path: Path) -> None:
+def test_run_leaves_nothing_but_its_result(rule: Rule, why: str | None, tmp_path: Path) -> None:
     source, target = on_disk(tiny_models.write_sharded(tmp_path / "model")), on_disk(tmp_path / "result")
-    options = FolderOptions(recipe=pb.Recipe(rules=[rule]), output="pruned")
+    options = FolderOptions(recipe=Recipe([rule]), output="pruned")
     with Stores() as stores, client_of_run(stores, OwnRun(target, "local")) as client:
         prune_stored(client, stores, StoredRun(source=source, target=target, options=options))
         assert (client.why_undivided or "").partition(",")[0] == (why or "")

@@ -14,7 +14,7 @@ MLP = ["gate_proj.weight:0", "up_proj.weight:0", "down_proj.weight:1"]
 
 def test_ties_may_be_written_short() -> None:
     made = rules.group(MLP, for_each="model.layers.*.mlp", config={"intermediate_size": 1})
-    assert made == pb.Group(
+    assert made.to_message() == pb.Group(
         for_each="model.layers.*.mlp",
         ties=[
             pb.Tie(tensor="gate_proj.weight"),
@@ -31,7 +31,7 @@ def test_ties_may_be_written_short() -> None:
     ids=["dim", "from the last", "a name with a colon"],
 )
 def test_what_stands_after_the_last_colon_is_the_dim(short: str, tensor: str, dim: int) -> None:
-    assert rules.group(short).ties[0] == pb.Tie(tensor=tensor, dim=dim)
+    assert rules.group(short).ties[0].to_message() == pb.Tie(tensor=tensor, dim=dim)
 
 
 @pytest.mark.parametrize("short", ["w", "w:", ":0", "w:one", "w:1.0", "w:99999999999", ""])
@@ -43,11 +43,13 @@ def test_text_that_is_no_tie_is_refused_by_its_place(short: str) -> None:
 
 def test_tie_says_where_its_units_lie() -> None:
     tie = rules.tie("qkv.weight", offset=8, outer=2, inner=4, scored=False, may_be_missing=True)
-    assert tie == pb.Tie(tensor="qkv.weight", offset=8, outer=2, inner=4, scored=False, may_be_missing=True)
+    assert tie.to_message() == pb.Tie(
+        tensor="qkv.weight", offset=8, outer=2, inner=4, scored=False, may_be_missing=True
+    )
 
 
 def test_tie_leaves_open_what_is_usual() -> None:
-    tie = rules.tie("fc.weight", 1)
+    tie = rules.tie("fc.weight", 1).to_message()
     assert not tie.HasField("scored")
     assert (tie.offset, tie.outer, tie.inner) == (0, 0, 0)
 
@@ -78,25 +80,25 @@ def test_what_makes_no_sense_is_refused_by_its_field(build: Callable[..., Any], 
 def test_units_are_ranked_by_a_norm_over_all_their_ties() -> None:
     group = rules.group(MLP)
     rule = rules.remove_units(0.5, 1, groups=[group], scope="global", round_to=8, same_width=True)
-    assert rule == pb.Rule(
+    assert rule.to_message() == pb.Rule(
         score=pb.Score(magnitude=pb.Magnitude(norm=pb.Norm(p=1.0))),
-        granularity=pb.Granularity(units=pb.Units(groups=[group], round_to=8, same_width=True)),
+        granularity=pb.Granularity(units=pb.Units(groups=[group.to_message()], round_to=8, same_width=True)),
         scope=pb.SCOPE_GLOBAL,
         amount=pb.Amount(fraction=0.5),
     )
 
 
 def test_a_map_stands_for_groups() -> None:
-    units = rules.remove_random(1, map="llama_kv_groups", head_dim=64).granularity.units
+    units = rules.remove_random(1, map="llama_kv_groups", head_dim=64).to_message().granularity.units
     assert units == pb.Units(map="llama_kv_groups", head_dim=64)
 
 
 def test_one_group_may_stand_without_a_list() -> None:
-    assert len(rules.remove_dead(groups=rules.group("w:0")).granularity.units.groups) == 1
+    assert len(rules.remove_dead(groups=rules.group("w:0")).to_message().granularity.units.groups) == 1
 
 
 def test_dead_units_take_neither_amount_nor_scope() -> None:
-    rule = rules.remove_dead(map="bert_ffn")
+    rule = rules.remove_dead(map="bert_ffn").to_message()
     assert rule.score.HasField("dead")
     assert not rule.HasField("amount")
     assert rule.scope == pb.SCOPE_UNSPECIFIED

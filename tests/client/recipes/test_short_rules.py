@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pruning_client import rules
+from pruning_client import Recipe, Rule, rules
 from pruning_client.errors import RecipeError
 from pruning_proto.v1 import pruning_pb2 as pb
 from tests.client.tiny_files import written
@@ -39,29 +39,29 @@ RULES = {
 }
 
 
-def load(folder: Path, text: str) -> pb.Recipe:
+def load(folder: Path, text: str) -> Recipe:
     return rules.load_recipe(written(folder / "recipe.yaml", text.encode()))
 
 
 @pytest.mark.parametrize("method", RULES)
 def test_rule_of_every_method_is_written_and_read(tmp_path: Path, method: str) -> None:
-    recipe = pb.Recipe(rules=[RULES[method]], seed=2**64 - 1)
+    recipe = Recipe([RULES[method]], seed=2**64 - 1)
     text = rules.dump_recipe(recipe)
     assert f"- method: {method.partition(' ')[0]}\n" in text
     assert load(tmp_path, text) == recipe
 
 
 def test_bits_of_kept_units_are_written_in_full(tmp_path: Path) -> None:
-    rule = rules.keep_tokens([1])
+    rule = rules.keep_tokens([1]).to_message()
     rule.score.listed.every_group.kept_bits = b"\x02\x80"
-    recipe = pb.Recipe(rules=[rule])
+    recipe = Recipe([Rule.from_message(rule)])
     assert load(tmp_path, rules.dump_recipe(recipe)) == recipe
 
 
 def test_rule_of_no_builder_is_written_in_full(tmp_path: Path) -> None:
     scores = pb.ImportanceScores(fall_back_to_weights=True)  # which builders set in global scope only
     rule = pb.Rule(score=pb.Score(importance_scores=scores), amount=pb.Amount(count=5), scope=pb.SCOPE_LOCAL)
-    recipe = pb.Recipe(rules=[rule])
+    recipe = Recipe([Rule.from_message(rule)])
     text = rules.dump_recipe(recipe)
     assert "scope: local\n" in text
     assert load(tmp_path, text) == recipe
@@ -94,17 +94,19 @@ def test_rule_of_no_builder_is_written_in_full(tmp_path: Path) -> None:
         ),
         pytest.param(
             "score: magnitude, granularity: channels, scope: local, amount: {count: 1}",
-            pb.Rule(
-                score=pb.Score(magnitude=pb.Magnitude()),
-                granularity=pb.Granularity(channels=pb.Channels()),
-                scope=pb.SCOPE_LOCAL,
-                amount=pb.Amount(count=1),
+            Rule.from_message(
+                pb.Rule(
+                    score=pb.Score(magnitude=pb.Magnitude()),
+                    granularity=pb.Granularity(channels=pb.Channels()),
+                    scope=pb.SCOPE_LOCAL,
+                    amount=pb.Amount(count=1),
+                )
             ),
             id="plain words",
         ),
     ],
 )
-def test_plain_words_make_the_rule_they_name(tmp_path: Path, text: str, rule: pb.Rule) -> None:
+def test_plain_words_make_the_rule_they_name(tmp_path: Path, text: str, rule: Rule) -> None:
     assert load(tmp_path, f"rules: [{{{text}}}]").rules[0] == rule
 
 

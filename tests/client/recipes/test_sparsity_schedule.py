@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from pruning_client import Client, PruningSchedule, rules
 from pruning_client.errors import RecipeError
 from pruning_proto.reasons import Reason
-from pruning_proto.v1 import pruning_pb2 as pb
 from tests.servers import ServerProcess
 
 TO_A_SPARSITY = [PruningSchedule.constant_fraction_to, PruningSchedule.linear, PruningSchedule.cubic]
@@ -68,7 +67,7 @@ def test_a_round_tells_where_it_begins_and_ends() -> None:
 
 def test_a_round_asks_for_its_absolute_sparsity() -> None:
     (only,) = PruningSchedule((0.75,))
-    assert only.amount == pb.Amount(sparsity=0.75)
+    assert only.amount == rules.sparsity(0.75)
 
 
 def test_a_rounds_fraction_is_of_what_is_left() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pruning_client import rules
+from pruning_client import Recipe, Rule, rules
 from pruning_client.errors import RecipeError
 from pruning_client.recipes.message_fields import SCALARS
 from pruning_proto.reasons import Reason
@@ -21,7 +21,7 @@ IDENTITY = pb.Score(identity=pb.Identity())
 
 
 def load(folder: Path, text: str) -> pb.Recipe:
-    return rules.load_recipe(written(folder / "recipe.yaml", text.encode()))
+    return rules.load_recipe(written(folder / "recipe.yaml", text.encode())).to_message()
 
 
 def test_file_says_what_the_builders_say(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_file_says_what_the_builders_say(tmp_path: Path) -> None:
         """,
     )
     rule = rules.ln_structured(0.1, n=1, dim=-1, scope="global", prior="zeros", include="*.weight")
-    assert recipe == pb.Recipe(rules=[rule], seed=2**64 - 1)
+    assert recipe == Recipe([rule], seed=2**64 - 1).to_message()
 
 
 @pytest.mark.parametrize(
@@ -55,9 +55,8 @@ def test_file_says_what_the_builders_say(tmp_path: Path) -> None:
     ],
     ids=["weighted magnitude", "input channels along dim 0", "n of m", "both, named as in JSON"],
 )
-def test_file_has_rules_with_norms_and_patterns(tmp_path: Path, text: str, rule: pb.Rule) -> None:
-    rule.ClearField("prior")  # builders write the default
-    assert load(tmp_path, f"rules: [{{{text}}}]").rules[0] == rule
+def test_file_has_rules_with_norms_and_patterns(tmp_path: Path, text: str, rule: Rule) -> None:
+    assert load(tmp_path, f"rules: [{{{text}}}]").rules[0] == rule.to_message()
 
 
 @pytest.mark.parametrize(("word", "value"), [(".inf", math.inf), ("-.inf", -math.inf), ("Infinity", math.inf)])
@@ -206,7 +205,7 @@ def test_ties_may_be_written_short(tmp_path: Path) -> None:
         for_each="model.layers.*.mlp",
         config={"intermediate_size": 1},
     )
-    assert rule.granularity.units == pb.Units(groups=[group], round_to=8)
+    assert rule.granularity.units == pb.Units(groups=[group.to_message()], round_to=8)
 
 
 @pytest.mark.parametrize(

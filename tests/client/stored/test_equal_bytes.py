@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pruning_client import rules
+from pruning_client import Recipe, Rule, rules
 from pruning_client.huggingface.folder import FolderOptions, prune_folder
 from pruning_client.local.client import LocalClient
 from pruning_client.results.output_format import Compression, Output
 from pruning_client.results.report import Report
 from pruning_client.stored.prune import StoredRun, prune_stored
 from pruning_proto.safetensors.header import build
-from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.stores.store import Store
 from pruning_service.stores.stores import Stores, StoreSettings
 from tests.client.stored import tiny_models
@@ -49,7 +48,7 @@ def stable(report: Report) -> Report:
     return replace(report, seconds={}, request_id="")
 
 
-RECIPES: Mapping[str, tuple[pb.Rule, Output]] = {
+RECIPES: Mapping[str, tuple[Rule, Output]] = {
     "l1": (rules.l1_unstructured(0.5), "pruned"),
     "global l1": (rules.l1_unstructured(0.5, scope="global"), "pruned"),
     "random": (rules.random_unstructured(0.5), "pruned"),
@@ -90,19 +89,17 @@ def test_folder(
     name: str, write: Callable[[Path], Path], client: LocalClient, stores: Stores, store: Store, tmp_path: Path
 ) -> None:
     rule, output = RECIPES[name]
-    options = FolderOptions(recipe=pb.Recipe(rules=[rule], seed=7), output=output)
+    options = FolderOptions(recipe=Recipe([rule], seed=7), output=output)
     _check_folder(write, options, client, stores, store, tmp_path)
 
 
 def test_folder_with_digests(client: LocalClient, stores: Stores, store: Store, tmp_path: Path) -> None:
-    options = FolderOptions(recipe=pb.Recipe(rules=[rules.l1_unstructured(0.5)]), output="pruned", digests=True)
+    options = FolderOptions(recipe=Recipe([rules.l1_unstructured(0.5)]), output="pruned", digests=True)
     _check_folder(tiny_models.write_sharded, options, client, stores, store, tmp_path)
 
 
 def test_folder_in_new_shards(client: LocalClient, stores: Stores, store: Store, tmp_path: Path) -> None:
-    options = FolderOptions(
-        recipe=pb.Recipe(rules=[rules.l1_unstructured(0.5)]), output="pruned", max_shard_bytes=5_000
-    )
+    options = FolderOptions(recipe=Recipe([rules.l1_unstructured(0.5)]), output="pruned", max_shard_bytes=5_000)
     _check_folder(tiny_models.write_single, options, client, stores, store, tmp_path)
 
 
@@ -116,7 +113,7 @@ def test_file(
     source, target = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
     source.write_bytes(tiny_models.file_of(tiny_models.tensors()))
     store.put("a.safetensors", source.read_bytes())
-    recipe = pb.Recipe(rules=[rules.l1_unstructured(0.5, scope="global")])
+    recipe = Recipe([rules.l1_unstructured(0.5, scope="global")])
     report = client.prune_file(source, target, recipe, output=output, compression=compression)
     run = StoredRun(
         source=store.uri.child("a.safetensors"),
@@ -131,7 +128,7 @@ def test_file(
 def test_index_of_shards(client: LocalClient, stores: Stores, store: Store, tmp_path: Path) -> None:
     model, target = tiny_models.write_sharded(tmp_path / "model"), tmp_path / "b.safetensors"
     put_folder(store, model, "model")
-    recipe = pb.Recipe(rules=[rules.l1_unstructured(0.5, scope="global")])
+    recipe = Recipe([rules.l1_unstructured(0.5, scope="global")])
     client.prune_file(model / "model.safetensors.index.json", target, recipe)
     run = StoredRun(
         source=store.uri.child("model/model.safetensors.index.json"),
@@ -147,7 +144,7 @@ def test_packed_file_is_read(client: LocalClient, stores: Stores, store: Store, 
     source.write_bytes(tiny_models.file_of(tiny_models.tensors()))
     client.prune_file(source, packed, rules.l1_unstructured(0.5), output="packed")
     store.put("packed.safetensors", packed.read_bytes())
-    recipe = pb.Recipe(rules=[rules.l1_unstructured(0.8)])
+    recipe = Recipe([rules.l1_unstructured(0.8)])
     client.prune_file(packed, target, recipe)
     run = StoredRun(
         source=store.uri.child("packed.safetensors"),
@@ -170,7 +167,7 @@ def test_global_rule_in_little_memory(
     with store.writer("a.safetensors", layout.total_bytes) as writer:
         writer.write(source.read_bytes())
         writer.complete()
-    recipe = pb.Recipe(rules=[rules.l1_unstructured(0.5, scope="global")])
+    recipe = Recipe([rules.l1_unstructured(0.5, scope="global")])
     with LocalClient() as client:
         client.prune_file(source, target, recipe)
     monkeypatch.setenv("PRUNING_MEMORY_BYTES", str(100 << 20))

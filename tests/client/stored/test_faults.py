@@ -5,13 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from pruning_client import rules
+from pruning_client import Recipe, rules
 from pruning_client.huggingface.folder import FolderOptions, prune_folder
 from pruning_client.local.client import LocalClient
 from pruning_client.stored.opening import new_folder
 from pruning_client.stored.prune import StoredRun, prune_stored
 from pruning_client.stored.source import open_stored
-from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.stores.errors import ExistsError, ObjectChangedError, StoreUnavailableError
 from pruning_service.stores.store import Store
 from pruning_service.stores.stores import Stores, StoreSettings
@@ -23,7 +22,7 @@ from tests.seaweed import S3
 
 pytestmark = pytest.mark.integration
 
-OPTIONS = FolderOptions(recipe=pb.Recipe(rules=[rules.l1_unstructured(0.5, scope="global")]), output="pruned")
+OPTIONS = FolderOptions(recipe=Recipe([rules.l1_unstructured(0.5, scope="global")]), output="pruned")
 
 
 @pytest.fixture

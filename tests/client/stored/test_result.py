@@ -5,14 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from pruning_client import rules
+from pruning_client import Recipe, rules
 from pruning_client.huggingface.folder import FolderOptions, completed_recipe, prune_model
 from pruning_client.local.client import LocalClient
 from pruning_client.stored.claim import claimed
 from pruning_client.stored.opening import new_folder, new_object
 from pruning_client.stored.result import StoredResult
 from pruning_client.stored.source import open_stored
-from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.stores.errors import ExistsError, ObjectMissingError
 from pruning_service.stores.store import Store
 from pruning_service.stores.stores import Stores
@@ -20,7 +19,7 @@ from pruning_service.stores.uris import StoreUri
 from tests.client.stored import tiny_models
 from tests.client.stored.tiny_models import contents
 
-OPTIONS = FolderOptions(recipe=pb.Recipe(rules=[rules.l1_unstructured(0.5)]), output="pruned")
+OPTIONS = FolderOptions(recipe=Recipe([rules.l1_unstructured(0.5)]), output="pruned")
 
 
 @pytest.fixture

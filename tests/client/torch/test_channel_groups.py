@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from pruning_client import Client, rules
 from pruning_client.errors import DeadlineError, MismatchError
 from pruning_client.torch import DerivedGroups, derive_groups, load_pruned
-from pruning_proto.v1 import pruning_pb2 as pb
 from tests.servers import ServerProcess
 
 IMAGE = torch.rand(2, 1, 10, 10)
@@ -89,7 +88,7 @@ LENET = LeNet()
 BEFORE = {name: tensor.clone() for name, tensor in LENET.state_dict().items()}
 
 
-def ties_of(group: pb.Group) -> list[tuple[str, int]]:
+def ties_of(group: rules.Group) -> list[tuple[str, int]]:
     return [(tie.tensor, tie.dim) for tie in group.ties]
 
 

@@ -177,7 +177,7 @@ def test_table_and_plot_show_every_evaluation(client: Client, tmp_path: Path) ->
 def test_plot_without_matplotlib_says_what_to_install(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     found = find_amount(client, net(), rules.l1_unstructured, fidelity, max_loss=0.1, most_evaluations=1)
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match="pip install matplotlib"):
+    with pytest.raises(ImportError, match=r"pip install 'pruning-service\[plot\]'"):
         found.plot("plot.png")
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from pruning_client import AsyncClient, Client, Report
+from pruning_client import AsyncClient, Client, Report, Rule
 from pruning_client.torch import collect_statistics
 from pruning_proto.v1 import pruning_pb2 as pb
 from tests.engine import calibrated
@@ -95,7 +95,7 @@ def test_masked_and_packed_are_what_pruned_is(server: ServerProcess, rule: str) 
     found = load(pruned(server, rule, pb.OUTPUT_FORM_PRUNED).data)
     masked = load(pruned(server, rule, pb.OUTPUT_FORM_MASKED).data)
     with Client(server.address) as client:
-        packed = client.prune(load(sent()), RULES[rule], output="packed").state_dict
+        packed = client.prune(load(sent()), Rule.from_message(RULES[rule]), output="packed").state_dict
     for name in WEIGHTS:
         mask = masked[f"{name}_mask"]
         assert torch.equal(torch.where(mask, masked[f"{name}_orig"], 0.0), found[name])
@@ -183,10 +183,10 @@ def test_scan_returns_the_curve_of_each_tensor(server: ServerProcess) -> None:
 
 
 def test_client_scans(server: ServerProcess) -> None:
-    rule = pb.Rule(score=MAGNITUDE, amount=HALF, input_dim=1)
+    rule = Rule.from_message(pb.Rule(score=MAGNITUDE, amount=HALF, input_dim=1))
     with Client(server.address) as client:
         report = client.scan(load(sent()), rule, sparsities=[0.5])
-        weak = client.scan(dict(WEIGHTS), pb.Rule(score=MAGNITUDE, amount=HALF))
+        weak = client.scan(dict(WEIGHTS), Rule.from_message(pb.Rule(score=MAGNITUDE, amount=HALF)))
     assert [len(tensor.curve) for tensor in report.tensors] == [1, 1]
     assert not report.tensors[0].curve[0].is_weak
     assert [len(tensor.curve) for tensor in weak.tensors] == [9, 9]
@@ -195,7 +195,7 @@ def test_client_scans(server: ServerProcess) -> None:
 
 
 def test_async_client_scans(server: ServerProcess) -> None:
-    rule = pb.Rule(score=MAGNITUDE, amount=HALF, input_dim=1)
+    rule = Rule.from_message(pb.Rule(score=MAGNITUDE, amount=HALF, input_dim=1))
 
     async def scan() -> Report:
         async with AsyncClient(server.address) as client:
@@ -206,7 +206,7 @@ def test_async_client_scans(server: ServerProcess) -> None:
 
 def test_client_scans_with_statistics_of_any_rule(server: ServerProcess) -> None:
     statistics = collect_statistics(torch.nn.Sequential(LAYER), [X.float()], kind="gram")
-    rule = pb.Rule(score=MAGNITUDE, amount=HALF)
+    rule = Rule.from_message(pb.Rule(score=MAGNITUDE, amount=HALF))
     with Client(server.address) as client:
         report = client.scan(torch.nn.Sequential(LAYER).state_dict(), rule, statistics=statistics, sparsities=[0.5])
     (point,) = report.tensors[0].curve

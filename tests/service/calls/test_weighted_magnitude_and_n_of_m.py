@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 from safetensors.numpy import load, save
 
-from pruning_client import Client
+from pruning_client import Client, Rule
 from pruning_proto.names import HISTORY_KEY
 from pruning_proto.v1 import pruning_pb2 as pb
 from tests.servers import ServerProcess
@@ -114,7 +114,7 @@ def test_format_report_counts_what_is_pruned(server: ServerProcess, rule: str, w
 def test_format_packed_unpacks_to_the_pruned_weights(server: ServerProcess, rule: str, with_prior: bool) -> None:
     with Client(server.address) as client:
         state_dict = load(sent(rule, with_prior=with_prior))
-        found = client.prune(state_dict, RULES[rule], output="packed").state_dict
+        found = client.prune(state_dict, Rule.from_message(RULES[rule]), output="packed").state_dict
     for name, mask in masks_of(rule, with_prior=with_prior).items():
         np.testing.assert_array_equal(found[name], np.where(mask, WEIGHTS[name], np.float32(0)))
 

@@ -4,6 +4,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pruning_client import Recipe, Rule
 from pruning_proto.safetensors.header import Layout
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service import local
@@ -162,9 +163,9 @@ def result_of(options: pb.PruneOptions, content: bytes) -> Layout:
     return WholePlan(seeded(options), split(content)[0], VERSION, SETTINGS).result
 
 
-def options_for(content: bytes, rules: Sequence[pb.Rule], output: "pb.OutputForm", **fields: object) -> pb.PruneOptions:
+def options_for(content: bytes, rules: Sequence[Rule], output: "pb.OutputForm", **fields: object) -> pb.PruneOptions:
     """Return the options of a file."""
-    recipe = pb.Recipe(rules=rules, seed=11)
+    recipe = Recipe(rules, seed=11).to_message()
     return pb.PruneOptions(recipe=recipe, output=output, total_bytes=len(content), **fields)  # type: ignore[arg-type]
 
 

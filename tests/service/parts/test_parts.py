@@ -1,12 +1,13 @@
 """Every method in parts: the bytes and the report of one call, whatever the parts are and whoever does them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save
 
-from pruning_client import rules
+from pruning_client import Rule, rules
 from pruning_engine.errors import CheckpointError
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.parts import WholePlan, seeded
@@ -54,7 +55,7 @@ def layers(dtype: torch.dtype = torch.float32, statistics: Sequence[str] = ()) -
     return tensors
 
 
-def check(tensors: dict[str, torch.Tensor], each: list[pb.Rule], output: "pb.OutputForm" = PRUNED) -> InParts:
+def check(tensors: dict[str, torch.Tensor], each: list[Rule], output: "pb.OutputForm" = PRUNED) -> InParts:
     """Compare parts with one call, divided in two ways; return the second."""
     content = save(tensors, {"format": "pt", "mine": "kept"})
     options = options_for(content, each, output)
@@ -91,7 +92,7 @@ ENTRIES = {
 
 @pytest.mark.parametrize("output", OUTPUTS.values(), ids=OUTPUTS)
 @pytest.mark.parametrize("each", ENTRIES.values(), ids=ENTRIES)
-def test_entries_are_those_of_one_call(each: list[pb.Rule], output: "pb.OutputForm") -> None:
+def test_entries_are_those_of_one_call(each: list[Rule], output: "pb.OutputForm") -> None:
     check(layers(), each, output)
 
 
@@ -107,47 +108,24 @@ def test_dtypes_compete_with_each_other() -> None:
     check(mixed, [GLOBAL])
 
 
+OF_FC: Any = {"input_dim": 1, "include": "*.fc.weight"}
+REFIT = {"refit": {"steps": 20}}
 CALIBRATED = {
-    "wanda": [rules.wanda(0.5, input_dim=1)],
-    "wanda, all": [rules.wanda(0.5, input_dim=1, scope="global")],
-    "ria": [rules.ria(0.5, input_dim=1)],
-    "sparsegpt": [rules.sparsegpt(0.5, input_dim=1)],
-    "alps": [rules.alps(0.5, input_dim=1)],
-    "refit": [
-        pb.Rule(
-            score=pb.Score(magnitude=pb.Magnitude()),
-            amount=pb.Amount(fraction=0.5),
-            swaps=pb.Swaps(),
-            update=pb.Update(refit=pb.Refit(steps=20)),
-            input_dim=1,
-        )
-    ],
-    "global refit": [
-        pb.Rule(
-            score=pb.Score(weighted_magnitude=pb.WeightedMagnitude()),
-            amount=pb.Amount(fraction=0.5),
-            scope=pb.SCOPE_GLOBAL,
-            update=pb.Update(refit=pb.Refit(steps=20)),
-            input_dim=1,
-        ),
-    ],
-    "bias": [
-        pb.Rule(
-            score=pb.Score(magnitude=pb.Magnitude()),
-            amount=pb.Amount(fraction=0.5),
-            update=pb.Update(bias_compensation=pb.BiasCompensation()),
-            input_dim=1,
-        )
-    ],
+    "wanda": rules.wanda(0.5, **OF_FC),
+    "wanda, all": rules.wanda(0.5, scope="global", **OF_FC),
+    "ria": rules.ria(0.5, **OF_FC),
+    "sparsegpt": rules.sparsegpt(0.5, **OF_FC),
+    "alps": rules.alps(0.5, **OF_FC),
+    "refit": rules.l1_unstructured(0.5, swaps=True, update=REFIT, **OF_FC),
+    "global refit": rules.wanda(0.5, scope="global", update=REFIT, **OF_FC),
+    "bias": rules.l1_unstructured(0.5, update="bias_compensation", **OF_FC),
 }
 
 
 @pytest.mark.parametrize("name", CALIBRATED)
 def test_calibrated_rules_are_those_of_one_call(name: str) -> None:
-    for rule in CALIBRATED[name]:
-        rule.select.include[:] = ["*.fc.weight"]
     statistics = ["in_sum", "in_count"] if name == "bias" else ["in_gram"]
-    check(layers(statistics=statistics), CALIBRATED[name])
+    check(layers(statistics=statistics), [CALIBRATED[name]])
 
 
 @pytest.mark.parametrize("output", OUTPUTS.values(), ids=OUTPUTS)
@@ -166,7 +144,7 @@ def test_scales_are_in_other_files(output: "pb.OutputForm") -> None:
     check({**scales, "norm.weight": torch.ones(5), **weights}, [GLOBAL], output)
 
 
-def units(**options: object) -> list[pb.Rule]:
+def units(**options: object) -> list[Rule]:
     groups = [
         rules.group([f"layers.{at}.fc.weight:0", f"layers.{at}.fc.bias:0", f"layers.{at}.out.weight:1"])
         for at in range(6)
@@ -197,7 +175,7 @@ def test_global_groups_are_indivisible() -> None:
 
 def test_listed_experts_are_removed_in_parts() -> None:
     content = save(moe())
-    options = options_for(content, [listed(EXPERTS, kept=[1, 3]), GLOBAL], pb.OUTPUT_FORM_REMOVED)
+    options = options_for(content, [Rule.from_message(listed(EXPERTS, kept=[1, 3])), GLOBAL], pb.OUTPUT_FORM_REMOVED)
     expected = at_once(options, content)
     result = result_of(options, content)
     assert any("experts.1" in entry.name for entry in result.tensors)
@@ -232,7 +210,7 @@ def test_seed_is_drawn_once() -> None:
     options.recipe.ClearField("seed")
     assert "seed" in (WholePlan(options, split(content)[0], "1", SETTINGS).indivisible or "")
     assert seeded(options).recipe.HasField("seed")
-    options.recipe.rules[0].CopyFrom(GLOBAL)
+    options.recipe.rules[0].CopyFrom(GLOBAL.to_message())
     assert seeded(options) == options
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from pruning_client import rules
+from pruning_client import Recipe, rules
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service import local
 from pruning_service.local_settings import LocalSettings
@@ -102,7 +102,7 @@ def test_large_model_is_held_by_a_local_run_only_if_it_is_far(is_near: bool) -> 
     weight = np.random.default_rng(1).standard_normal(17 * MIB // 4).astype("<f4").tobytes() * 4
     header, buffer = split(raw.file({f"w{at}.weight": ("F32", [17, MIB], weight) for at in range(4)}))
     content_bytes = len(header) + len(buffer)
-    recipe = pb.Recipe(rules=RULES["magnitude"][0], seed=1)
+    recipe = Recipe(RULES["magnitude"][0], seed=1).to_message()
     options = pb.PruneOptions(recipe=recipe, output=pb.OUTPUT_FORM_MASK, total_bytes=content_bytes)
     read: list[int] = []
     plans: list[pb.Plan] = []

@@ -8,8 +8,8 @@ from pruning_client.cli.arguments import add_json
 from pruning_client.cli.commands.option_names import naming_options
 from pruning_client.cli.commands.surgery_options import add_surgery_options, all_rules_of, surgery_warnings
 from pruning_client.cli.rule_options import add_rule_options
-from pruning_client.rules import dump_recipe, recipe_content
-from pruning_proto.v1.pruning_pb2 import Recipe
+from pruning_client.rules import dump_recipe
+from pruning_client.rules.recipe import Recipe
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -28,6 +28,8 @@ def run(options: Namespace) -> Answer:
     with naming_options(options):
         rules = all_rules_of(options)
     recipe = recipe_of(rules, options.seed)
-    if options.seed is None and not (isinstance(rules, Recipe) and rules.HasField("seed")):
-        recipe.ClearField("seed")  # it was drawn
-    return Answer(recipe_content(recipe), dump_recipe(recipe).rstrip(), surgery_warnings(options))
+    if options.seed is None:
+        recipe = Recipe(
+            recipe.rules, seed=rules.seed if isinstance(rules, Recipe) else None
+        )  # without one that was drawn
+    return Answer(recipe.to_dict(), dump_recipe(recipe).rstrip(), surgery_warnings(options))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from pruning_client.calls.exchange import Watcher
-from pruning_client.calls.request import is_random, recipe_of
+from pruning_client.calls.request import recipe_of
 from pruning_client.checkpoints.atomic_file import replacing
 from pruning_client.cli.answer import Answer
 from pruning_client.cli.arguments import UsageError, add_canonical_zero, add_quiet, add_top, add_zstd
@@ -51,9 +51,8 @@ from pruning_client.huggingface.new_folder import check_new
 from pruning_client.huggingface.vocabulary.folder_files import TokenizerTrim
 from pruning_client.results.output_format import Output
 from pruning_client.results.report import Report
-from pruning_client.rules import recipe_content
+from pruning_client.rules.recipe import Recipe
 from pruning_client.statistics.statistics import Statistics
-from pruning_proto.v1.pruning_pb2 import Recipe
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -215,7 +214,7 @@ class _Run:
             report = self.service.dry_run(
                 self.source.weights, recipe, statistics=self.statistics, digests=options.digests, progress=progress
             )
-            self.page.write(report, recipe_content(recipe), None)
+            self.page.write(report, recipe.to_dict(), None)
             lines = _lines(report, recipe, options)
             return Answer(_asked(recipe, options) | report.to_dict(), "\n".join(lines), report.warnings)
 
@@ -224,7 +223,7 @@ class _Run:
         left_out = not_copied(source.path, options.output, source.files) if source.is_folder else []
         with result_place(options, source, self.places) as out:
             report = self._folder(out, progress) if source.is_folder else self._file(out, progress)
-            self.page.write(report, recipe_content(self.recipe), out.path.path)
+            self.page.write(report, self.recipe.to_dict(), out.path.path)
         lines = _lines(report, self.recipe, options)
         if left_out:
             lines.append(printable(f"not copied, because it would not be pruned: {', '.join(left_out)}"))
@@ -308,11 +307,11 @@ def _check_source(source: Source, options: Namespace) -> None:
 
 def _asked(recipe: Recipe, options: Namespace) -> dict[str, Any]:
     """Return what was asked, for programs: the recipe, which --recipe reads again, and of which file."""
-    return {"source": str(options.source), "output": options.output, "recipe": recipe_content(recipe)}
+    return {"source": str(options.source), "output": options.output, "recipe": recipe.to_dict()}
 
 
 def _lines(report: Report, recipe: Recipe, options: Namespace) -> list[str]:
-    lines = [report_text(report, terminal_width(), with_seed=is_random(recipe), top=options.top)]
+    lines = [report_text(report, terminal_width(), with_seed=recipe.is_random, top=options.top)]
     if options.output == "packed":
         lines += packed_lines(report, canonical_zero=options.canonical_zero)
     return lines

@@ -21,7 +21,6 @@ from pruning_client.cli.statistics_option import choose_method, statistics_of
 from pruning_client.cli.tables import terminal_width
 from pruning_client.huggingface.folder import completed_recipe
 from pruning_client.results.report import Report
-from pruning_client.rules import recipe_content
 from pruning_client.statistics.statistics import Statistics
 
 _PICTURES: Final = (".png", ".svg", ".pdf")
@@ -92,7 +91,7 @@ def _scan(source: Source, statistics: Statistics | None, options: Namespace, plo
     with open_service(options) as service:
         report = service.scan(weights, recipe, sparsities=options.sparsities, statistics=statistics)
     plot(report)
-    value = {"source": str(options.source), "recipe": recipe_content(recipe), **report.to_dict()}
+    value = {"source": str(options.source), "recipe": recipe.to_dict(), **report.to_dict()}
     answer = Answer(value, scan_text(report, terminal_width(), options.top), report.warnings)
     return answer if choice is None else answer.beginning_with(choice.summary, {"auto": choice.summary})
 

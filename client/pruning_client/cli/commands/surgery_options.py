@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from pruning_client import rules
-from pruning_client.calls.request import Rules, is_of_whole_units, rules_in
+from pruning_client.calls.request import Rules, is_of_whole_units, recipe_of
 from pruning_client.cli.arguments import UsageError
 from pruning_client.cli.rule_options import refuse_rule_options, rules_of
 from pruning_client.errors import RecipeError, in_rule
 from pruning_client.results.model_warning import ModelWarning
+from pruning_client.rules.recipe import Recipe
+from pruning_client.rules.rule import Rule
 from pruning_client.rules.surgery import units_of, units_text
 from pruning_client.statistics.unit_scores import unmeasured_units
-from pruning_proto.v1 import pruning_pb2 as pb
 
 _COUNTED: Final = ("keep_experts", "keep_layers")
 """Options that may be a number of units, which need scores to choose them by; the first that is given takes --score."""
@@ -24,7 +25,7 @@ _COUNTED: Final = ("keep_experts", "keep_layers")
 _EXPERT_SCORES: Final = ("router_magnitude", "magnitude", "random")
 _MTP: Final = "mtp_score"
 
-_BUILDERS: Final[dict[str, Callable[..., pb.Rule]]] = {
+_BUILDERS: Final[dict[str, Callable[..., Rule]]] = {
     "keep_layers": rules.keep_layers,
     "drop_layers": rules.drop_layers,
     "keep_experts": rules.keep_experts,
@@ -82,9 +83,9 @@ def add_surgery_options(parser: ArgumentParser) -> None:
     )
 
 
-def removes_whole_units(recipe: pb.Recipe) -> bool:
+def removes_whole_units(recipe: Recipe) -> bool:
     """Whether a rule is over experts, layers or rows of the vocabulary, so that output "removed" is what is meant."""
-    return any(map(is_of_whole_units, recipe.rules))
+    return any(map(is_of_whole_units, recipe.to_message().rules))
 
 
 def all_rules_of(options: Namespace) -> Rules:
@@ -100,10 +101,10 @@ def all_rules_of(options: Namespace) -> Rules:
     if all(given is None for given in (options.method, options.map, options.n_of_m)):
         refuse_rule_options(options)
         return found
-    return [*found, *rules_in(rules_of(options))]
+    return [*found, *recipe_of(rules_of(options), None).rules]
 
 
-def _surgery_rules(options: Namespace) -> list[pb.Rule]:
+def _surgery_rules(options: Namespace) -> list[Rule]:
     """Return the rules that the options ask for. --score is taken from the options: it is not for other rules then.
 
     Raises: UsageError if options do not fit each other. RecipeError, MismatchError, OSError, CheckpointError.
@@ -151,7 +152,7 @@ def _unmeasured(group: str, units: Sequence[int]) -> str:
     )
 
 
-def _rule(name: str, options: Namespace, scores: Mapping[str, Any], position: int) -> pb.Rule:
+def _rule(name: str, options: Namespace, scores: Mapping[str, Any], position: int) -> Rule:
     try:
         if name == _MTP:
             return rules.keep_experts(options.keep_experts, score=options.mtp_score, of="mtp")

@@ -10,7 +10,7 @@ from pruning_client.cli.arguments import UsageError, number
 from pruning_client.cli.jobs.text import job_answer, job_watcher
 from pruning_client.cli.server_options import connect
 from pruning_client.cli.statistics_option import AUTO
-from pruning_proto.v1.pruning_pb2 import Recipe
+from pruning_client.rules.recipe import Recipe
 
 _OF_FILES: Final = {
     "plan": "--plan",

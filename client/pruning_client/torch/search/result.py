@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from os import PathLike, fspath
+from typing import Any
 
 from pruning_client.calls.request import Rules
+from pruning_client.pages.shown import Shown, Summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +26,17 @@ class Evaluation:
     is_probe: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundAmounts:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class FoundAmounts(Shown):
     """The largest amounts that were found whose measured loss is within the limit. `str` of it is a table.
+
+    Notebooks and rich show the curve as a table, sorted by sparsity; `to_pandas` returns it, and `plot` draws it.
 
     Attributes:
         best: the evaluation with them; the dense model's if none is within the limit.
         rules: rules with these amounts, to prune with; None if the best is the dense model.
         history: all evaluations, in order, the dense model's first.
+        max_loss: the limit, in the unit of the caller's score.
     """
 
     best: Evaluation
@@ -55,6 +60,23 @@ class FoundAmounts:
     def sparsity(self) -> float:
         """The part of the selected weights that the best amounts prune."""
         return self.best.sparsity
+
+    @property
+    def curve(self) -> tuple[Evaluation, ...]:
+        """The evaluations by sparsity, without those of one group alone: the loss over what is pruned."""
+        together = (each for each in self.history if not each.is_probe)
+        return tuple(sorted(together, key=lambda each: each.sparsity))
+
+    @property
+    def summary(self) -> Summary:
+        """What notebooks and terminals show of it: a row for each evaluation, by sparsity."""
+        probes = sorted((each for each in self.history if each.is_probe), key=lambda each: each.sparsity)
+        title = f"{self.sparsity:.2%} at a loss of {self.best.loss:.4g}, {self.max_loss:g} is allowed"
+        return Summary(title, [self._row(each) for each in (*self.curve, *probes)])
+
+    def _row(self, evaluation: Evaluation) -> dict[str, Any]:
+        measured = {"sparsity": evaluation.sparsity, "score": evaluation.score, "loss": evaluation.loss}
+        return {**evaluation.amounts, **measured, "": self._remark(evaluation)}
 
     def __str__(self) -> str:
         groups = list(self.best.amounts)
@@ -86,11 +108,11 @@ class FoundAmounts:
         try:
             figure = import_module("matplotlib.figure").Figure(figsize=(7, 4.5), layout="constrained")
         except ImportError as error:
-            raise ImportError(f"plots need matplotlib: pip install matplotlib ({error})") from error
+            raise ImportError(f"plot needs matplotlib: pip install 'pruning-service[plot]' ({error})") from error
         axes = figure.subplots()
         kinds = {
             "one group alone": [each for each in self.history if each.is_probe],
-            "evaluated": sorted((each for each in self.history if not each.is_probe), key=lambda each: each.sparsity),
+            "evaluated": self.curve,
             "best": [self.best],
         }
         for (label, evaluations), style in zip(kinds.items(), ("x", "o-", "*"), strict=True):

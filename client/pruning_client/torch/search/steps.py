@@ -7,9 +7,10 @@ from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from torch import nn
 
-from pruning_client.calls.request import Path, Rules, rules_in
+from pruning_client.calls.request import Path, Rules, recipe_of
 from pruning_client.errors import MismatchError, recipe_error
 from pruning_client.results.report import Report
+from pruning_client.rules.rule import Rule
 from pruning_client.statistics.statistics import Statistics
 from pruning_client.torch.procedures import Procedure
 from pruning_client.torch.search.bracket import Search, largest_within
@@ -18,7 +19,6 @@ from pruning_client.torch.search.result import FoundAmounts
 from pruning_client.torch.search.shares import sensitivity, shares
 from pruning_client.torch.search.trials import Evaluate, Trials
 from pruning_proto.reasons import Reason
-from pruning_proto.v1 import pruning_pb2 as pb
 
 Better: TypeAlias = Literal["higher", "lower"]
 
@@ -116,12 +116,14 @@ def amounts_steps(
     return measuring.found(max_loss)
 
 
-def _rules_of(rules: GroupRules, groups: Mapping[str, Any], amounts: Mapping[str, float]) -> list[pb.Rule]:
+def _rules_of(rules: GroupRules, groups: Mapping[str, Any], amounts: Mapping[str, float]) -> list[Rule]:
     used = {name: amount for name, amount in amounts.items() if amount >= _LEAST_AMOUNT}
     if not used:
         name = next(iter(groups))
         used = {name: 0.0}
-    return [rule for name, amount in used.items() for rule in rules_in(rules(amount, include=groups[name]))]
+    return [
+        rule for name, amount in used.items() for rule in recipe_of(rules(amount, include=groups[name]), None).rules
+    ]
 
 
 def _search(search: Search, loss_of: Callable[[float], Procedure[float]]) -> Procedure[None]:

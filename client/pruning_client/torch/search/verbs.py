@@ -8,8 +8,8 @@ from torch import nn
 from pruning_client.calls.request import Rules
 from pruning_client.errors import recipe_error
 from pruning_client.statistics.statistics import Statistics
-from pruning_client.torch.procedures import carried_out, carried_out_async
-from pruning_client.torch.pruner import AsyncPruner, Pruner
+from pruning_client.torch.procedures import awaited, carried_out
+from pruning_client.torch.pruner import Pruner
 from pruning_client.torch.search.result import FoundAmounts
 from pruning_client.torch.search.steps import Better, GroupRules, SearchOptions, amount_steps, amounts_steps
 from pruning_client.torch.search.trials import Evaluate
@@ -56,32 +56,7 @@ def find_amount(  # noqa: PLR0913 - one keyword for each option
     return carried_out(client, amount_steps(model, rules, evaluate, options))
 
 
-async def find_amount_async(  # noqa: PLR0913 - one keyword for each option
-    client: AsyncPruner,
-    model: nn.Module,
-    rules: Callable[[float], Rules],
-    evaluate: Evaluate,
-    *,
-    max_loss: float,
-    better: Better = "higher",
-    statistics: Statistics | str | PathLike[str] | None = None,
-    highest: float = 0.95,
-    tolerance: float = 0.01,
-    most_evaluations: int = 10,
-) -> FoundAmounts:
-    """Do as `find_amount` does, with an `AsyncClient`: the model is evaluated in threads, and calls are awaited.
-
-    Cancelling the task ends it after the evaluation that runs, with the original weights restored.
-    """
-    options = SearchOptions(
-        max_loss=max_loss,
-        better=better,
-        statistics=statistics,
-        highest=highest,
-        tolerance=tolerance,
-        most_evaluations=most_evaluations,
-    )
-    return await carried_out_async(client, amount_steps(model, rules, evaluate, options))
+find_amount_async = awaited(find_amount)
 
 
 def find_amounts(  # noqa: PLR0913 - one keyword for each option
@@ -119,33 +94,7 @@ def find_amounts(  # noqa: PLR0913 - one keyword for each option
     return carried_out(client, amounts_steps(model, rules, evaluate, _some(groups), options))
 
 
-async def find_amounts_async(  # noqa: PLR0913 - one keyword for each option
-    client: AsyncPruner,
-    model: nn.Module,
-    rules: GroupRules,
-    evaluate: Evaluate,
-    *,
-    groups: Mapping[str, str | Sequence[str]],
-    max_loss: float,
-    better: Better = "higher",
-    statistics: Statistics | str | PathLike[str] | None = None,
-    highest: float = 0.95,
-    tolerance: float = 0.01,
-    most_evaluations: int = 10,
-) -> FoundAmounts:
-    """Do as `find_amounts` does, with an `AsyncClient`: the model is evaluated in threads, and calls are awaited.
-
-    Cancelling the task ends it after the evaluation that runs, with the original weights restored.
-    """
-    options = SearchOptions(
-        max_loss=max_loss,
-        better=better,
-        statistics=statistics,
-        highest=highest,
-        tolerance=tolerance,
-        most_evaluations=most_evaluations,
-    )
-    return await carried_out_async(client, amounts_steps(model, rules, evaluate, _some(groups), options))
+find_amounts_async = awaited(find_amounts)
 
 
 def _some(groups: Mapping[str, str | Sequence[str]]) -> Mapping[str, str | Sequence[str]]:

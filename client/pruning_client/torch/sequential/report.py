@@ -1,6 +1,9 @@
 """What a run pruned, block by block."""
 
 from dataclasses import dataclass
+from typing import Any
+
+from pruning_client.pages.shown import Shown, Summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +25,8 @@ class PrunedBlock:
         return self.pruned / self.entries if self.entries else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class SequentialReport:
+@dataclass(frozen=True, slots=True, repr=False)
+class SequentialReport(Shown):
     """What a run pruned. `str` of it is a table."""
 
     blocks: tuple[PrunedBlock, ...]
@@ -43,6 +46,12 @@ class SequentialReport:
         """The part of the selected entries that is pruned."""
         return self.pruned / self.entries if self.entries else 0.0
 
+    @property
+    def summary(self) -> Summary:
+        """What notebooks and terminals show of it: a row for each block."""
+        title = f"{self.sparsity:.2%} of {self.entries:,} selected weights pruned in {len(self.blocks)} blocks"
+        return Summary(title, [_row(block) for block in self.blocks])
+
     def __str__(self) -> str:
         width = max(len("block"), *(len(block.path) for block in self.blocks))
         lines = [f"{'block':{width}}  {'entries':>14}  {'pruned':>14}  sparsity  {'tokens':>10}"]
@@ -53,3 +62,8 @@ class SequentialReport:
         ]
         lines.append(f"{'all':{width}}  {self.entries:14,}  {self.pruned:14,}  {self.sparsity:8.2%}")
         return "\n".join(lines)
+
+
+def _row(block: PrunedBlock) -> dict[str, Any]:
+    counts = {"entries": block.entries, "pruned": block.pruned, "sparsity": block.sparsity, "tokens": block.tokens}
+    return {"block": block.path, **counts}

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from pruning_client.errors import MismatchError, tensor_error
 from pruning_client.frameworks import torch as adaptor
 from pruning_client.results.result import Result
+from pruning_client.rules.recipe import Recipe
 from pruning_client.statistics.statistics import Statistics
 from pruning_client.torch.collection.collect import Batch, on_device, padding_of, run
 from pruning_client.torch.collection.collector import Collector
@@ -157,11 +158,11 @@ class _Procedure:
 def _asked(state_dict: Mapping[str, Tensor], recipe: pb.Recipe, statistics: Statistics) -> Procedure[Result]:
     """Ask for a block to be pruned, without statistics if none of the rules of this block uses them."""
     try:
-        return (yield PruneRequest(state_dict, recipe, statistics))
+        return (yield PruneRequest(state_dict, Recipe.from_message(recipe), statistics))
     except MismatchError as error:
         if error.reason != Reason.UNUSED_COMPANION:
             raise
-    return (yield PruneRequest(state_dict, recipe, None))
+    return (yield PruneRequest(state_dict, Recipe.from_message(recipe), None))
 
 
 @torch.no_grad()

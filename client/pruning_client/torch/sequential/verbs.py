@@ -11,8 +11,8 @@ from torch import nn
 from pruning_client.calls.request import Rules, recipe_of
 from pruning_client.statistics.names import Kind
 from pruning_client.torch.collection.collect import Batch, options_of
-from pruning_client.torch.procedures import Procedure, carried_out, carried_out_async
-from pruning_client.torch.pruner import AsyncPruner, Pruner
+from pruning_client.torch.procedures import Procedure, awaited, carried_out
+from pruning_client.torch.pruner import Pruner
 from pruning_client.torch.sequential.report import SequentialReport
 from pruning_client.torch.sequential.steps import SequentialOptions, steps
 
@@ -57,24 +57,7 @@ def prune_sequentially(  # noqa: PLR0913 - one keyword for each option
     return carried_out(client, run)
 
 
-async def prune_sequentially_async(  # noqa: PLR0913 - one keyword for each option
-    client: AsyncPruner,
-    model: nn.Module,
-    batches: Iterable[Batch],
-    rules: Rules,
-    *,
-    folder: str | PathLike[str] | None = None,
-    blocks: str | None = None,
-    kind: Kind = "gram",
-    gram_dtype: Literal["F32", "F64"] = "F32",
-    seed: int | None = None,
-) -> SequentialReport:
-    """Do as `prune_sequentially` does, with an `AsyncClient`: the model runs in threads, and calls are awaited.
-
-    Cancelling the task ends it after the block that runs.
-    """
-    run = _run(model, batches, rules, seed, _Options(folder, blocks, kind, gram_dtype))
-    return await carried_out_async(client, run)
+prune_sequentially_async = awaited(prune_sequentially)
 
 
 def _run(
@@ -84,7 +67,7 @@ def _run(
         model,
         batches,
         SequentialOptions(
-            recipe=recipe_of(rules, seed),
+            recipe=recipe_of(rules, seed).to_message(),
             sums=options_of(options.kind, options.gram_dtype, 2048, "random", 0),
             blocks=options.blocks,
             folder=None if options.folder is None else Path(options.folder),

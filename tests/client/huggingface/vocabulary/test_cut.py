@@ -9,11 +9,10 @@ import pytest
 import torch
 import transformers
 
-from pruning_client import Client, rules
+from pruning_client import Client, Rule, rules
 from pruning_client.errors import MismatchError
 from pruning_client.huggingface.folder import prune_folder
 from pruning_client.huggingface.vocabulary.folder_files import TokenizerTrim
-from pruning_proto.v1 import pruning_pb2 as pb
 from tests.client.huggingface.tiny_models import decoder, filled, other
 from tests.client.tokenizers.trained import SENTENCES, ids_of, saved, text_file
 from tests.servers import ServerProcess
@@ -163,7 +162,7 @@ SCORES: Final = {"model.embed_tokens.weight": [float(number) for number in range
         pytest.param(rules.keep_tokens(6, score="random"), id="at random"),
     ],
 )
-def test_special_tokens_are_kept_where_tokens_are_ranked(server: ServerProcess, tmp_path: Path, rule: pb.Rule) -> None:
+def test_special_tokens_are_kept_where_tokens_are_ranked(server: ServerProcess, tmp_path: Path, rule: Rule) -> None:
     (folder := tmp_path / "model").mkdir()
     llama(tied=False).save_pretrained(folder)
     (folder / "generation_config.json").write_text(json.dumps({"bos_token_id": 1, "eos_token_id": [2, 3]}))

@@ -7,14 +7,13 @@ import json
 import os
 import sys
 
-from pruning_client import rules
+from pruning_client import Recipe, rules
 from pruning_client.huggingface.folder import FolderOptions
 from pruning_client.jobs.divided.client import DividedClient
 from pruning_client.jobs.divided.connection import DividedRun
 from pruning_client.jobs.divided.part_records import StoredRecords
 from pruning_client.jobs.executors import open_executor
 from pruning_client.stored.prune import StoredRun, prune_stored
-from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.local import settings_from
 from pruning_service.stores.stores import Stores, StoreSettings
 from pruning_service.stores.uris import StoreUri
@@ -23,7 +22,7 @@ from pruning_service.stores.uris import StoreUri
 def main(place: str, address: str) -> None:
     """Prune half of all weights, ranked together."""
     uri = StoreUri.parse(place)
-    recipe = pb.Recipe(rules=[rules.l1_unstructured(0.5, scope="global")])
+    recipe = Recipe([rules.l1_unstructured(0.5, scope="global")])
     with Stores(StoreSettings.of_environment(os.environ)) as stores, open_executor("ray", address) as executor:
         records = StoredRecords(stores.open(uri.child("records")))
         run = DividedRun(
