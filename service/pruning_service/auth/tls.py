@@ -28,7 +28,7 @@ _READS: Final = 3
 """How many times files are read that change while they are read."""
 
 _TRIAL: Final = "unix-abstract:pruning-tls-{}-{}"
-"""Where files are tried: a socket without a path, which no other machine can reach and which is never served.
+"""Where files are tried: a socket without a path, which no other machine can reach, and where there are no methods.
 
 Filled in with the process and a number used once: gRPC closes a stopped server's socket some time later.
 """
@@ -106,8 +106,8 @@ class _Files:
                 f"gRPC cannot use {self.certificate} ({variable_of('tls_certificate')}), its key or the client CA; "
                 f"use RSA of 2048 bits or more, or an elliptic curve of NIST"
             )
-        finally:
-            trial.stop(None)
+        trial.start()  # gRPC never closes the port of a server that was not started
+        trial.stop(None)
         return None
 
     def _read(self) -> _Contents:

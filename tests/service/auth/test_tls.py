@@ -1,6 +1,7 @@
 """TLS: a server that speaks it, certificates that are renewed while it serves, and clients that show theirs."""
 
 import logging
+import os
 import shutil
 import ssl
 import time
@@ -179,6 +180,21 @@ def test_files_can_be_read_again_at_once(certificates: Certificates) -> None:
     tls = server_tls(Settings(tls_certificate=certificates.server.certificate, tls_key=certificates.server.key))
     assert tls is not None
     assert not any(tls.is_stale() for _ in range(200))
+
+
+def test_renewals_leave_no_socket(certificates: Certificates, tmp_path: Path) -> None:
+    """Each renewal is tried on a port of its own, which gRPC closes some time later."""
+    served = _copied(certificates.server, tmp_path)
+    tls = server_tls(Settings(tls_certificate=served.certificate, tls_key=served.key))
+    assert tls is not None
+    for number in range(20):
+        write_in_place(served, (certificates.named, certificates.server)[number % 2])
+        assert not tls.is_stale()
+
+    def left() -> int:
+        return Path("/proc/self/net/unix").read_text().count(f"@pruning-tls-{os.getpid()}-")
+
+    assert wait_until(lambda: left() == 0)
 
 
 def other_key(served: Signed, certificates: Certificates) -> None:
