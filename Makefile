@@ -64,11 +64,14 @@ bench: $(READY) ## measure the engine, the service, packed files, smaller models
 # Of the mix of hostile callers; the other targets take about five minutes.
 MINUTES ?= 10
 
+# Of each endurance run of `make soak`; its other campaigns take three quarters of an hour.
+SOAK_MINUTES ?= 60
+
 targets: $(READY) ## hold a server to its targets under hostile callers: health, memory, time to stop; MINUTES=10
 	$(BIN)/python -m tests.campaigns.targets --minutes $(MINUTES)
 
-soak: $(READY) ## try to break the service, for three quarters of an hour; nginx and node take part if installed
-	$(BIN)/python -m tests.campaigns
+soak: $(READY) ## try to break the service, for three hours; SOAK_MINUTES=60 of each of two endurance runs; nginx and node take part if installed
+	$(BIN)/python -m tests.campaigns --minutes $(SOAK_MINUTES)
 
 # ENGINE=docker or podman; STAND_IN=1 where no registry of images can be reached (scripts/stand_in.py).
 TARGETS ?= cpu client

@@ -13,6 +13,9 @@ from pathlib import Path
 
 READY_SECONDS = 60
 
+OF_THE_IMAGE = {"PYTHONMALLOC": "malloc"}
+"""Variables of the image that change how a server uses memory; a test compares them with the Dockerfile."""
+
 
 @dataclass
 class ServerProcess:
@@ -35,6 +38,14 @@ def running_server(*arguments: str, **settings: str) -> Iterator[ServerProcess]:
     """Run a server with `arguments` and `PRUNING_*` settings by field name while inside."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PRUNING_")}
     with server_of(sys.executable, environment, *arguments, **settings) as server:
+        yield server
+
+
+@contextmanager
+def server_as_in_the_image(*arguments: str, **settings: str) -> Iterator[ServerProcess]:
+    """Run a server whose memory behaves as in the image, as `running_server`."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PRUNING_")}
+    with server_of(sys.executable, environment | OF_THE_IMAGE, *arguments, **settings) as server:
         yield server
 
 

@@ -9,6 +9,7 @@ from scripts import base_image, stand_in
 from scripts.environments import ROOT
 from scripts.images import TARGETS
 from tests.deploy.rendered import rendered
+from tests.servers import OF_THE_IMAGE
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 STAGES = re.findall(r"^FROM \S+ AS (\S+)$", DOCKERFILE, re.MULTILINE)
@@ -30,6 +31,11 @@ def test_user_is_a_number_so_that_kubernetes_sees_that_it_is_not_root() -> None:
 
 def test_image_listens_where_the_manifests_look() -> None:
     assert settings().items() <= rendered("base").environment.items()
+
+
+def test_tests_of_memory_run_servers_as_the_image_does() -> None:
+    for name, text in OF_THE_IMAGE.items():
+        assert re.search(rf"^\s+{name}={text}$", DOCKERFILE, re.MULTILINE)
 
 
 def test_image_by_itself_does_not_allow_plaintext() -> None:

@@ -23,11 +23,12 @@ from tests.campaigns import (
     stopped_servers,
 )
 from tests.campaigns.calls import line_to
+from tests.campaigns.endurance.run import Form, secured
 from tests.campaigns.figures import Figures, complaints
 from tests.campaigns.observed import seconds_until_free
 from tests.campaigns.stopped_servers import Pair, pair_of_servers
 from tests.campaigns.targets import strangers, worst_calls
-from tests.servers import ServerProcess, running_server
+from tests.servers import ServerProcess, server_as_in_the_image
 from tests.service.secured import health_of
 
 SIGNALS = pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "told to stop"])
@@ -78,8 +79,14 @@ def test_headers_are_taken_and_refused_as_by_safetensors(server: ServerProcess) 
 
 
 def test_hostile_streams_leave_nothing_behind() -> None:
-    with running_server(**hostile.SETTINGS) as server:
+    with server_as_in_the_image(**hostile.SETTINGS) as server:
         assert broken([hostile.hostile_streams(server, streams=48, at_once=24)]) == []
+
+
+@pytest.mark.timeout(600)  # two dozen kinds of calls, a few processes among them
+def test_honest_clients_of_every_kind_lose_nothing(tmp_path: Path) -> None:
+    form = Form(seconds=1, clients=2, largest_bytes=20_000_000, rest_seconds=1)
+    assert broken([secured(tmp_path, form)]) == []
 
 
 def test_what_killed_clients_held_is_free_again(server: ServerProcess, tmp_path: Path) -> None:

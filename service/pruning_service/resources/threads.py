@@ -31,7 +31,7 @@ THREADS: Final = 16
 """Descriptions, small and large ones each, that are worked on in turns; more wait, first come, first served."""
 
 WORK_SECONDS: Final = 60.0
-"""How long planning may take: 100 rules for 100,000 tensors take a few seconds."""
+"""How much of a core planning may take, whatever others do: 100 rules for 100,000 tensors take a few seconds."""
 
 
 class _Lane:
@@ -56,7 +56,7 @@ async def run_in_thread_if_large(
     """Do `work` on a description of `described_bytes`: a header, options, or both. At once if that is small.
 
     Work with yield points hands its turn on at each of them, and ends there once its caller has been cancelled.
-    Raises: Refusal after `most_seconds` from its first turn, at the next yield point.
+    Raises: Refusal when it has taken `most_seconds` of a core, at the next yield point.
     """
     if described_bytes <= SMALL_BYTES:
         return work()
@@ -71,7 +71,7 @@ def _run(work: Callable[[], Result], turns: Turns, abandoned: threading.Event, m
     """Return the result; None if nobody waits for it, for an error would keep all that the work had."""
     turns.take()
     try:
-        check = partial(_check, abandoned, time.monotonic() + most_seconds, most_seconds)
+        check = partial(_check, abandoned, time.thread_time() + most_seconds, most_seconds)
         check()
         with yielding(partial(_pause, turns, check)):
             return work()
@@ -90,9 +90,9 @@ def _pause(turns: Turns, check: Callable[[], None]) -> None:
 def _check(abandoned: threading.Event, deadline: float, most_seconds: float) -> None:
     if abandoned.is_set():
         raise _AbandonedError
-    if time.monotonic() > deadline:
-        text = f"planning took more than {most_seconds:g} s; use fewer patterns, rules or groups, or a smaller file"
-        raise Refusal(reason=Reason.INVALID_RECIPE, message=text)
+    if time.thread_time() > deadline:
+        text = f"planning took more than {most_seconds:g} s of a core; use fewer patterns, rules or groups"
+        raise Refusal(reason=Reason.INVALID_RECIPE, message=f"{text}, or a smaller file")
 
 
 async def wait_for_disk(work: Callable[[], Result], size: int) -> Result:
