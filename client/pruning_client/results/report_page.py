@@ -77,8 +77,19 @@ def report_content(
         recipe=history_lines(history) if history else (),
         recipe_json="" if recipe is None else json.dumps(recipe, indent=2, ensure_ascii=False),
         removed=[(group.name, group.units, len(group.kept)) for group in report.groups],
-        notes=notes_of(*models),
+        notes=[*notes_of(*models), *_unlisted(report, models[0])],
     )
+
+
+def _unlisted(report: Reported, before: MeasuredModel | None) -> list[str]:
+    """Return a note where tensors that no rule selects are not known."""
+    model = report.model
+    if report.plan is not None or before is not None or model is None or model.tensors <= len(report.tensors):
+        return []
+    return [
+        f"The report lists the {len(report.tensors):,} selected of {model.tensors:,} tensors ({model.entries:,} "
+        "parameters): tables and sums are of these alone."
+    ]
 
 
 def _planned(report: Reported, before: MeasuredModel | None) -> Sequence[TensorPlan]:

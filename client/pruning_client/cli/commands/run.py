@@ -13,7 +13,7 @@ from pruning_client.calls.exchange import Watcher
 from pruning_client.calls.request import recipe_of
 from pruning_client.checkpoints.atomic_file import replacing
 from pruning_client.cli.answer import Answer
-from pruning_client.cli.arguments import UsageError, add_canonical_zero, add_quiet, add_top, add_zstd
+from pruning_client.cli.arguments import RESULT, UsageError, add_canonical_zero, add_quiet, add_top, add_zstd, titled
 from pruning_client.cli.commands.option_names import naming_options, naming_options_in
 from pruning_client.cli.commands.surgery_options import (
     add_surgery_options,
@@ -34,7 +34,7 @@ from pruning_client.cli.places import Places, Source, location
 from pruning_client.cli.report_text import packed_lines, plan_text, report_text
 from pruning_client.cli.result_path import STDOUT, add_overwriting, may_replace_folder
 from pruning_client.cli.result_place import ResultPlace, result_place
-from pruning_client.cli.rule_options import add_rule_options, option_warnings
+from pruning_client.cli.rule_options import RULE, add_rule_options, option_warnings
 from pruning_client.cli.server_options import add_server_options, open_here, take_server_of_environment
 from pruning_client.cli.service import Service
 from pruning_client.cli.statistics_option import choose_method, statistics_of
@@ -50,6 +50,7 @@ from pruning_client.huggingface.folder import (
 from pruning_client.huggingface.new_folder import check_new
 from pruning_client.huggingface.vocabulary.folder_files import TokenizerTrim
 from pruning_client.results.output_format import Output
+from pruning_client.results.plan import TensorPlan
 from pruning_client.results.report import Report
 from pruning_client.rules.recipe import Recipe
 from pruning_client.statistics.statistics import Statistics
@@ -65,7 +66,24 @@ def add_options(parser: ArgumentParser) -> None:
         "from_pretrained loads. Either may be in an object store: s3://BUCKET/KEY, gs://, az://; with --server and two "
         "URIs, the server opens them (a job)",
     )
-    parser.add_argument(
+    _add_result_options(parser)
+    _add_dry_options(parser)
+    add_rule_options(parser, takes_statistics=True)
+    titled(parser, RULE).add_argument(
+        "--seed", type=int, metavar="S", help="of random choices, 0 to 2^64 - 1; default: drawn, and reported"
+    )
+    add_surgery_options(parser)
+    add_executor_options(parser)
+    add_server_options(parser)
+    add_job_options(parser)
+    _add_report_options(parser)
+    add_top(parser)
+    add_quiet(parser)
+
+
+def _add_result_options(parser: ArgumentParser) -> None:
+    result = titled(parser, RESULT)
+    result.add_argument(
         "-o",
         dest="out",
         type=location,
@@ -73,61 +91,62 @@ def add_options(parser: ArgumentParser) -> None:
         help="the result; a file may be IN itself, a folder must not exist, nor anything in an object store; "
         "-: standard output",
     )
-    parser.add_argument(
+    result.add_argument(
         "--output",
         choices=get_args(Output),
-        help="format of the result; packed: what is not zero, and one bit per entry; removed: smaller tensors, without "
-        "the pruned channels; default: pruned, or removed where whole experts, layers or tokens are",
+        metavar="FORMAT",
+        help=f"{', '.join(get_args(Output))}; packed: what is not zero, and one bit per entry; removed: smaller "
+        "tensors, without the pruned channels; default: pruned, or removed where whole experts, layers or tokens are",
     )
-    parser.add_argument(
-        "--seed", type=int, metavar="S", help="of random choices, 0 to 2^64 - 1; default: drawn, and reported"
-    )
-    parser.add_argument(
-        "--digests", action="store_true", help="report SHA-256 of the input and the result, checked on both sides"
-    )
-    parser.add_argument(
-        "--report", type=Path, metavar="REPORT.json", help="write what --json prints into a file, for the next step"
-    )
-    parser.add_argument(
+    add_overwriting(parser)
+    add_canonical_zero(parser)
+    add_zstd(parser)
+    result.add_argument(
         "--max-shard-size",
         type=_size,
         metavar="SIZE",
         help="of a folder's result: split the weights into files of at most this size, such as 5GB; default: as the "
         "source",
     )
-    parser.add_argument(
+    result.add_argument(
         "--tokenizer",
         action="store_true",
         help="where the vocabulary of a folder is cut: cut its tokenizer.json as well; default: leave out the files of "
         "its tokenizer",
     )
-    parser.add_argument(
+    result.add_argument(
         "--verify-text", type=Path, metavar="TEXT", help="with --tokenizer: refuse if this text is encoded differently"
     )
-    parser.add_argument(
+    result.add_argument(
         "--check-with-transformers",
         action="store_true",
         help="of a folder's result: have transformers build the model, and refuse if it cannot; default: where it is "
         "installed, but for experts of architectures that are tested",
     )
-    add_html(parser)
-    add_canonical_zero(parser)
-    add_zstd(parser)
-    dry = parser.add_mutually_exclusive_group()
+
+
+def _add_dry_options(parser: ArgumentParser) -> None:
+    dry = titled(parser, "without a result").add_mutually_exclusive_group()
     dry.add_argument(
         "--plan",
         action="store_true",
         help="only print what would be pruned or removed; of the weights, only routers that rank experts are read",
     )
     dry.add_argument("--dry-run", action="store_true", help="only print the report; nothing is written")
-    add_overwriting(parser)
-    add_top(parser)
-    add_rule_options(parser, takes_statistics=True)
-    add_surgery_options(parser)
-    add_executor_options(parser)
-    add_server_options(parser)
-    add_job_options(parser)
-    add_quiet(parser)
+
+
+def _add_report_options(parser: ArgumentParser) -> None:
+    reports = titled(parser, "reports")
+    add_html(reports)
+    reports.add_argument(
+        "--report",
+        type=Path,
+        metavar="REPORT.json",
+        help="write what --json prints into a file, for the next step, and for `prune report`",
+    )
+    reports.add_argument(
+        "--digests", action="store_true", help="report SHA-256 of the input and the result, checked on both sides"
+    )
 
 
 def run(options: Namespace) -> Answer:
@@ -216,7 +235,7 @@ class _Run:
             )
             self.page.write(report, recipe.to_dict(), None)
             lines = _lines(report, recipe, options)
-            return Answer(_asked(recipe, options) | report.to_dict(), "\n".join(lines), report.warnings)
+            return Answer(_asked(recipe, options) | _reported(report), "\n".join(lines), report.warnings)
 
     def _prune(self, progress: Watcher | None) -> Answer:
         source, options = self.source, self.options
@@ -228,7 +247,7 @@ class _Run:
         if left_out:
             lines.append(printable(f"not copied, because it would not be pruned: {', '.join(left_out)}"))
         fields = {"not_copied": list(left_out)} if source.is_folder else {}
-        answer = out.path.answer(_asked(self.recipe, options) | report.to_dict() | fields, "\n".join(lines))
+        answer = out.path.answer(_asked(self.recipe, options) | _reported(report) | fields, "\n".join(lines))
         return replace(answer, warnings=report.warnings)
 
     def _folder(self, out: ResultPlace, progress: Watcher | None) -> Report:
@@ -308,6 +327,18 @@ def _check_source(source: Source, options: Namespace) -> None:
 def _asked(recipe: Recipe, options: Namespace) -> dict[str, Any]:
     """Return what was asked, for programs: the recipe, which --recipe reads again, and of which file."""
     return {"source": str(options.source), "output": options.output, "recipe": recipe.to_dict()}
+
+
+def _reported(report: Report) -> dict[str, Any]:
+    """Return the report for programs, with all tensors of the plan, which `prune report` shows."""
+    planned = () if report.plan is None else report.plan.tensors
+    return report.to_dict() | {"plan": {"tensors": list(map(_planned, planned))}}
+
+
+def _planned(tensor: TensorPlan) -> dict[str, Any]:
+    described = {"name": tensor.name, "dtype": tensor.dtype, "shape": tensor.shape, "rules": tensor.rules}
+    others = {name: getattr(tensor, name) for name in ("not_selected", "removed", "result_name")}
+    return described | {name: value for name, value in others.items() if value}
 
 
 def _lines(report: Report, recipe: Recipe, options: Namespace) -> list[str]:

@@ -138,3 +138,40 @@ def test_what_cannot_be_is_refused_and_leaves_nothing(
     assert message in done.stderr
     assert sorted(path.name for path in file.parent.iterdir()) == ["bad", "in"]
     assert file.read_bytes() == before
+
+
+@pytest.fixture
+def kept(file: Path, tmp_path: Path) -> Path:
+    """The JSON of a run."""
+    done = prune("run", file, "-o", tmp_path / "out", *RULE, "--report", tmp_path / "report.json")
+    assert done.returncode == 0, done.stderr
+    return tmp_path / "report.json"
+
+
+def test_page_of_a_run_is_made_from_its_json(kept: Path, file: Path, tmp_path: Path) -> None:
+    file.unlink()
+    done = prune("report", kept, "-o", tmp_path / "page.html")
+    assert done.returncode == 0, done.stderr
+    page = tmp_path / "page.html"
+    assert cells_of(page, "layers.0.fc.weight")[-3:] == ["0.00%", "0.5", "yes"]
+    assert cells_of(page, "layers.0.norm.weight")[-1] == "fewer than 2 dims"
+    assert "<title>Pruning report: in</title>" in page.read_text("utf-8")
+
+
+def test_page_of_json_without_a_plan_says_so(kept: Path, tmp_path: Path) -> None:
+    value = json.loads(kept.read_text())
+    del value["plan"]
+    kept.write_text(json.dumps(value))
+    assert prune("report", kept, "-o", tmp_path / "page.html").returncode == 0
+    assert "lists the 1 selected of 2 tensors (72 parameters)" in (tmp_path / "page.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("content", "wrong"), [("{", "is not JSON"), ('{"methods": []}', "is what `prune methods` printed")]
+)
+def test_other_json_is_refused(tmp_path: Path, content: str, wrong: str) -> None:
+    (tmp_path / "other.json").write_text(content)
+    done = prune("report", tmp_path / "other.json", "-o", tmp_path / "page.html")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert wrong in done.stderr
+    assert not (tmp_path / "page.html").exists()
