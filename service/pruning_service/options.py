@@ -9,22 +9,31 @@ from pydantic.fields import FieldInfo
 from pruning_service.setting_fields import default_of, words_of
 from pruning_service.settings import Settings, option_of
 
+EXAMPLES: Final = (
+    "prune serve --listen 127.0.0.1:50051",
+    "prune serve --listen 127.0.0.1:50051 --stores s3://models --max-jobs 2",
+)
+"""What `--help` shows; tests run them."""
+
 _OTHER_SPELLINGS: Final[Mapping[str, tuple[str, ...]]] = {"tls_certificate": ("--tls-cert",)}
 
 
 def parse(arguments: Sequence[str] | None = None) -> tuple[dict[str, str], bool]:
     """Return the settings given as options, by field name, and whether to stop when standard input closes."""
-    parsed = vars(_parser().parse_args(arguments))
+    parsed = vars(server_parser().parse_args(arguments))
     until_stdin_closes = parsed.pop("until_stdin_closes")
     return {name: text for name, text in parsed.items() if text is not None}, until_stdin_closes
 
 
-def _parser() -> argparse.ArgumentParser:
+def server_parser() -> argparse.ArgumentParser:
+    """Return the parser of all options."""
     parser = argparse.ArgumentParser(
         prog="prune serve",
         usage="prune serve [OPTION ...]",
         description="Serve pruning.v1.PruningService. Each setting is also an environment variable: --idle-seconds is "
         "PRUNING_IDLE_SECONDS. An option overrides its variable. SIGTERM stops the server; running calls may finish.",
+        epilog="\n  ".join(["examples:", *EXAMPLES]),
+        formatter_class=_Layout,
     )
     for name, field in Settings.model_fields.items():
         _add(parser, name, field)
@@ -32,6 +41,13 @@ def _parser() -> argparse.ArgumentParser:
         "--until-stdin-closes", action="store_true", help="stop when standard input closes, as a child process does"
     )
     return parser
+
+
+class _Layout(argparse.HelpFormatter):
+    """The usual layout; the lines of the examples stay as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if text.startswith("examples:") else super()._fill_text(text, width, indent)
 
 
 def options_of(name: str) -> tuple[str, ...]:

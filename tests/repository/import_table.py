@@ -173,6 +173,7 @@ LIBRARIES: Final[Mapping[str, frozenset[str]]] = {
     "pydantic_settings": frozenset({"pruning_service.settings"}),
     "opentelemetry": frozenset({"pruning_service.observability.traces"}),
     "ray": frozenset({"pruning_client.jobs.executors"}),
+    "shtab": frozenset({"pruning_client.cli.commands.completion"}),
     "rich": frozenset({"pruning_client.cli", "pruning_client.pages.shown"}),
     "yaml": frozenset({"pruning_client.recipes.yaml_file"}),
     "matplotlib": frozenset({"pruning_client.cli.inspection.scan_plot"}),

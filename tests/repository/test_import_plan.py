@@ -44,6 +44,7 @@ MAY_IMPORT = {
         "google",
         "yaml",
         "rich",
+        "shtab",  # `prune completion`
         "torch",
         "numpy",
         "transformers",  # in a child process, which builds models without their weights

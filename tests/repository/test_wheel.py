@@ -38,7 +38,11 @@ def test_scripts_of_pages_are_shipped_with_their_licences(files: list[str]) -> N
 
 def test_nothing_but_the_four_packages_is_shipped(files: list[str]) -> None:
     tops = {file.partition("/")[0] for file in files}
-    assert {top for top in tops if not top.endswith(".dist-info")} == set(FOLDERS)
+    assert {top for top in tops if not top.endswith((".dist-info", ".data"))} == set(FOLDERS)
+
+
+def test_manual_page_is_shipped_where_man_looks(files: list[str]) -> None:
+    assert [file.partition("/")[2] for file in files if ".data/" in file] == ["data/share/man/man1/prune.1"]
 
 
 def test_kernels_are_compiled_into_the_wheel(files: list[str], wheel: Path) -> None:

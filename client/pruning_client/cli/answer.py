@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from pruning_client.cli.tables import printable
+from pruning_client.cli.tables import printable, wrapped
 from pruning_client.results.model_warning import ModelWarning
 
 
@@ -13,13 +13,14 @@ from pruning_client.results.model_warning import ModelWarning
 class Answer:
     """The result of a command: `value` for programs, which has the `warnings` too, and `text` for people.
 
-    `is_beside_result`: standard output has the resulting file, so that this belongs on standard error. `status` is the
-    exit status.
+    `is_code`: the text is for programs too, and no line of it is wrapped. `is_beside_result`: standard output has the
+    resulting file, so that this belongs on standard error. `status` is the exit status.
     """
 
     value: dict[str, Any]
     text: str
     warnings: Sequence[ModelWarning] = ()
+    is_code: bool = False
     is_beside_result: bool = False
     status: int = 0
 
@@ -36,8 +37,9 @@ class Answer:
         """Return one JSON object."""
         return json.dumps(self.value, indent=2) + "\n"
 
-    def as_text(self) -> str:
-        """Return lines that are safe to print on a terminal; nothing for an empty text."""
+    def as_text(self, width: int | None) -> str:
+        """Return lines that are safe to print on a terminal of `width` columns; nothing for an empty text."""
         if not self.text:
             return ""
-        return "\n".join(map(printable, self.text.split("\n"))) + "\n"
+        lines = "\n".join(map(printable, self.text.split("\n"))) + "\n"
+        return lines if self.is_code else wrapped(lines, width)

@@ -16,22 +16,27 @@ CALIBRATION_FLAGS: Final = {
 }
 """The options, by the names of the builders' arguments."""
 
+_UPDATES: Final = ("none", "bias_compensation", "refit", "sparsegpt")
+_ALLOCATIONS: Final = ("erk", "owl", "least_predicted_error")
+
 
 def add_calibration_options(calibrated: argparse._ArgumentGroup) -> None:
     """Declare the options."""
     calibrated.add_argument(
         "--update",
-        choices=("none", "bias_compensation", "refit", "sparsegpt"),
-        help="change the remaining weights so that the outputs of their layers change less; default: none, but "
-        "sparsegpt for --method sparsegpt, and refit for --method alps",
+        choices=_UPDATES,
+        metavar="UPDATE",
+        help=f"{', '.join(_UPDATES)}: change the remaining weights so that the outputs of their layers change less; "
+        "default: none, but sparsegpt for --method sparsegpt, and refit for --method alps",
     )
     calibrated.add_argument(
         "--swaps", action="store_const", const=True, help="improve the mask by swaps, without changing any weight"
     )
     calibrated.add_argument(
         "--allocation",
-        choices=("erk", "owl", "least_predicted_error"),
-        help="divide the amount among the tensors; default: the same for each",
+        choices=_ALLOCATIONS,
+        metavar="HOW",
+        help=f"{', '.join(_ALLOCATIONS)}: divide the amount among the tensors; default: the same for each",
     )
     for bound, word in (("min", "least"), ("max", "most")):
         calibrated.add_argument(

@@ -18,7 +18,7 @@ _VARIABLE: Final = "PRUNING_EXECUTOR"
 
 def add_executor_options(command: ArgumentParser) -> None:
     """Declare the options."""
-    group = command.add_argument_group("where a model's folder is pruned, without --server")
+    group = command.add_argument_group("where a folder is pruned, without --server")
     group.add_argument(
         "--executor",
         choices=("local", "ray"),

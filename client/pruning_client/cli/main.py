@@ -1,4 +1,4 @@
-"""The command line `prune`: run, apply, pack, unpack, convert, inspect, diff, methods, serve.
+"""The command line `prune`: its words, its output and its exit status.
 
 Results go to stdout, all else to stderr: there `prune: warning:` begins a line about a result that may be unusable.
 
@@ -14,6 +14,7 @@ from typing import Final
 
 from pruning_client.cli import error_output
 from pruning_client.cli.arguments import UsageError, help_text, parse
+from pruning_client.cli.tables import terminal_width, wrapped
 from pruning_client.cli.warnings_text import warnings_text
 from pruning_client.errors import PruningError
 from pruning_client.local import garbage
@@ -43,16 +44,23 @@ def run(words: Sequence[str]) -> int:
             command = parse(words)
         answer = command()
         stream = sys.stderr if answer.is_beside_result else sys.stdout
-        stream.write(answer.as_json() if as_json else answer.as_text())
+        stream.write(answer.as_json() if as_json else answer.as_text(terminal_width(stream)))
         stream.flush()
         if not as_json:
-            sys.stderr.write(warnings_text(answer.warnings))
+            _complain(warnings_text(answer.warnings))
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return error_output.FAILED
     except (PruningError, OSError, UsageError, ImportError) as error:  # ImportError: an extra is not installed
-        sys.stderr.write((error_output.as_json(error) if as_json else error_output.as_text(error)) + "\n")
+        if as_json:
+            sys.stderr.write(error_output.as_json(error) + "\n")
+        else:
+            _complain(error_output.as_text(error) + "\n")
         return error_output.status(error)
     return answer.status
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(wrapped(text, terminal_width(sys.stderr)))

@@ -22,7 +22,7 @@ from typing import Any, Final
 from pruning_client.checkpoints.file import FileSource
 from pruning_client.checkpoints.pipeline import PIPELINE
 from pruning_client.cli.answer import Answer
-from pruning_client.cli.arguments import UsageError
+from pruning_client.cli.arguments import RESULT, UsageError, titled
 from pruning_client.errors import CheckpointError
 from pruning_proto.names import HISTORY_KEY
 
@@ -40,7 +40,7 @@ _COPY_BYTES: Final = 1 << 20
 
 def add_overwriting(parser: ArgumentParser) -> None:
     """Add --force and --no-clobber."""
-    overwriting = parser.add_mutually_exclusive_group()
+    overwriting = titled(parser, RESULT).add_mutually_exclusive_group()
     overwriting.add_argument(
         "--force", action="store_true", help="replace the result if it exists, also a model's folder"
     )

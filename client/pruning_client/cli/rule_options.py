@@ -58,18 +58,21 @@ _PLACES: Final = {
 
 _SCORES: Final = tuple(dict.fromkeys((*get_args(rules.ScoreName), *get_args(rules.UnitScoreName))))
 
+RULE: Final = "the rule"
+"""The title of its options."""
+
 _LARGEST_PERCENTAGE: Final = 100
 """Whole numbers up to this may be meant as a percentage."""
 
 
 def add_rule_options(run: ArgumentParser, *, takes_statistics: bool = False) -> None:
     """Declare the options; with `takes_statistics` also --statistics and the method auto."""
-    _add_rule(run.add_argument_group("the rule"), [*([AUTO] if takes_statistics else []), *_ARGUMENTS])
-    calibrated = run.add_argument_group("calibrated methods: they use statistics of the layers' inputs")
+    _add_rule(run.add_argument_group(RULE), [*([AUTO] if takes_statistics else []), *_ARGUMENTS])
+    calibrated = run.add_argument_group("calibrated methods, by statistics of inputs")
     if takes_statistics:
         add_statistics(calibrated)
     add_calibration_options(calibrated)
-    _add_units(run.add_argument_group("coupled channels: channels of several tensors that are pruned together"))
+    _add_units(run.add_argument_group("coupled channels, pruned together"))
 
 
 def rules_of(options: Namespace) -> Rules:
@@ -159,6 +162,7 @@ def _add_rule(rule: argparse._ArgumentGroup, methods: Sequence[str]) -> None:
     scope.add_argument(
         "--scope",
         choices=get_args(rules.ScopeName),
+        metavar="SCOPE",
         help="what competes: local, the weights of each tensor; output_channel, those of each of its output channels; "
         "global, those of all tensors; default: local, but output_channel for wanda and ria",
     )
@@ -212,6 +216,7 @@ def _add_rule(rule: argparse._ArgumentGroup, methods: Sequence[str]) -> None:
     rule.add_argument(
         "--prior",
         choices=get_args(rules.PriorName),
+        metavar="PRIOR",
         help="what counts as pruned already: mask, a prior mask; zeros, also every zero; history (default), also "
         "zeros of tensors that an earlier round pruned",
     )

@@ -32,7 +32,11 @@ def scan_text(report: Report, width: int | None, top: int | None = None) -> str:
         if any(point.rule == rule for point in tensor.curve)
     ]
     is_weak = any(point.is_weak for tensor in report.tensors for point in tensor.curve)
-    lines = [Table(head, rows).render(width), *shown_line(len(shown), len(report.tensors)), ""]
+    lines = [
+        Table(head, rows, optional=_optional(head)).render(width),
+        *shown_line(len(shown), len(report.tensors)),
+        "",
+    ]
     return "\n".join([*lines, _WEAK if is_weak else _NOTE, f"on {report.device}"])
 
 
@@ -47,6 +51,12 @@ def _chosen(sparsities: Sequence[int]) -> Sequence[int]:
         return sparsities
     step = (len(sparsities) - 1) / _MOST_COLUMNS
     return [sparsities[round(number * step)] for number in range(1, _MOST_COLUMNS + 1)]
+
+
+def _optional(head: Sequence[str]) -> Sequence[str]:
+    """Return the columns to leave out on a narrow terminal: entries, then every second sparsity; the curve has all."""
+    sparsities = [each for each in head if each.endswith("%")]
+    return ("entries", *sparsities[::2])
 
 
 def _row(tensor: TensorReport, rule: int, columns: Sequence[int], *, has_rules: bool) -> tuple[str, ...]:

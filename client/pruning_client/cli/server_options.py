@@ -27,15 +27,15 @@ _FOR_SERVERS: Final = {
 """The options that have a meaning only with --server."""
 
 
-def add_server_options(command: ArgumentParser) -> None:
-    """Declare the options."""
+def add_server_options(command: ArgumentParser, without: str = "the file is pruned in this process") -> None:
+    """Declare the options; `without` says what is done where no server is named."""
     server = command.add_argument_group("the server")
     server.add_argument(
         "--server",
         action="append",
         metavar="HOST:PORT",
         help=f"repeatable: calls take turns; default: the variable {SERVER_VARIABLE}, with spaces between several; "
-        "without both the file is pruned in this process",
+        f"without both {without}",
     )
     server.add_argument(
         "--timeout",

@@ -6,9 +6,10 @@ written raw, one could move the cursor, color the screen, or look like one of ou
 """
 
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TextIO, TypeVar
 
 from pruning_client.models.printable import printable as printable  # noqa: PLC0414 - a name of this module
 
@@ -47,7 +48,7 @@ class Table:
         if not left_out:
             return self._fitted(width)
         note = f"not shown: {', '.join(left_out)}"
-        return f"{self._without(left_out)._fitted(width)}\n{shorten(note, width)}"
+        return f"{self._without(left_out)._fitted(width)}\n{wrapped(note, width)}"
 
     def _too_many(self, width: int) -> list[str]:
         """Return the columns to leave out, as few as possible."""
@@ -208,9 +209,29 @@ def shape_text(shape: Sequence[int]) -> str:
     return "x".join(str(size) for size in shape) or "scalar"
 
 
-def terminal_width() -> int | None:
-    """Return the columns of the terminal; None if the output is not a terminal, and names are not to be shortened."""
-    if not sys.stdout.isatty():
+def wrapped(text: str, width: int | None) -> str:
+    """Return a text with lines that a terminal of `width` columns shows whole; None: as it is. Words stay whole."""
+    if width is None:
+        return text
+    return "\n".join(_wrapped(line, width) for line in text.split("\n"))
+
+
+def _wrapped(line: str, width: int) -> str:
+    """Return a line, or several, of which the later ones are indented."""
+    if columns(line) <= width:
+        return line
+    indent = line[: len(line) - len(line.lstrip(" "))] + _GAP
+    return textwrap.fill(
+        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
+    )
+
+
+def terminal_width(stream: TextIO | None = None) -> int | None:
+    """Return the columns of the terminal; None if the output is not a terminal, and names are not to be shortened.
+
+    `stream`: the output, if it is not standard output.
+    """
+    if not (stream or sys.stdout).isatty():
         return None
     from shutil import get_terminal_size  # noqa: PLC0415 - only for a terminal
 

@@ -8,6 +8,7 @@ from the file through the engine into the result. Nothing is left to clean up bu
 import logging
 import math
 import os
+from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -47,6 +48,15 @@ def check_server_installed() -> None:
             f"the server is not installed here (no {', '.join(missing)}): pip install 'pruning-service[local]', or "
             "'pruning-service[service]' for GPUs and installed methods"
         )
+
+
+def server_parser() -> ArgumentParser | None:
+    """Return the parser of the server's options; None if it is not installed."""
+    if any(find_spec(name) is None for name in _SERVER_NEEDS):
+        return None
+    from pruning_service.options import server_parser as parser  # noqa: PLC0415 - with pydantic
+
+    return parser()
 
 
 class LocalClient(Client):

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pruning_client.cli.answer import Answer
-from pruning_client.cli.arguments import add_quiet
+from pruning_client.cli.arguments import RESULT, add_quiet, titled
 from pruning_client.cli.result_path import add_overwriting, result_path
 from pruning_client.cli.tables import counted, percent
 from pruning_client.files.apply_masks import apply_file
@@ -15,7 +15,9 @@ def add_options(parser: ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("source", type=Path, metavar="MODEL.safetensors")
     parser.add_argument("masks", type=Path, metavar="MASKS.safetensors")
-    parser.add_argument("-o", dest="out", type=Path, metavar="OUT.safetensors", required=True, help="may be MODEL")
+    titled(parser, RESULT).add_argument(
+        "-o", dest="out", type=Path, metavar="OUT.safetensors", required=True, help="may be MODEL"
+    )
     add_overwriting(parser)
     add_quiet(parser)
 

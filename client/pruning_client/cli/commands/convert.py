@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from pruning_client.cli.answer import Answer
-from pruning_client.cli.arguments import add_quiet
+from pruning_client.cli.arguments import RESULT, add_quiet, titled
 from pruning_client.cli.result_path import result_path
 from pruning_client.cli.tables import printable
 from pruning_client.files.convert import Converted, convert_file
@@ -16,8 +16,10 @@ _SHOWN = 5
 def add_options(parser: ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("source", type=Path, metavar="IN.bin|.pt|.pth")
-    parser.add_argument("-o", dest="out", type=Path, metavar="OUT.safetensors", required=True, help="a new file")
-    parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
+    titled(parser, RESULT).add_argument(
+        "-o", dest="out", type=Path, metavar="OUT.safetensors", required=True, help="a new file"
+    )
+    titled(parser, RESULT).add_argument("--force", action="store_true", help="replace OUT if it exists")
     parser.set_defaults(no_clobber=False)  # without --force, a file that exists is refused anyway
     add_quiet(parser)
 

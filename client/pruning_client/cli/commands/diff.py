@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from pruning_client.cli.answer import Answer
-from pruning_client.cli.arguments import add_json, add_top
+from pruning_client.cli.arguments import add_json, add_top, titled
 from pruning_client.cli.inspection.diff_text import CHANGE, ORDERS, diff_text
 from pruning_client.cli.inspection.sorting import add_sort
 from pruning_client.cli.tables import terminal_width
@@ -21,7 +21,7 @@ def add_options(parser: ArgumentParser) -> None:
     )
     parser.add_argument("after", type=Path, metavar="B", help="the same, of the other model")
     add_sort(parser, ORDERS, f"{CHANGE}, ||W - W'|| / ||W||")
-    parser.add_argument(
+    titled(parser, "for scripts").add_argument(
         "--exit-code", action="store_true", help="exit with 1 if a tensor differs, as `diff` does; default: 0"
     )
     add_top(parser)

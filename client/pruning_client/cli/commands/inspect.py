@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pruning_client.cli.answer import Answer
-from pruning_client.cli.arguments import add_json, add_top
+from pruning_client.cli.arguments import PRINTED, add_json, add_top, titled
 from pruning_client.cli.inspection.histogram_text import Bars
 from pruning_client.cli.inspection.sorting import FILE, Orders, add_sort, first
 from pruning_client.cli.tables import (
@@ -43,7 +43,7 @@ def add_options(parser: ArgumentParser) -> None:
         help="or an index of shards (.safetensors.index.json), or the folder of a model or of a diffusers pipeline",
     )
     add_sort(parser, _ORDERS, FILE)
-    parser.add_argument(
+    titled(parser, PRINTED).add_argument(
         "--histogram", action="store_true", help="show how the |w| of each tensor are distributed; needs numpy"
     )
     add_top(parser)

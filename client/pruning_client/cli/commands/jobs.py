@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from pruning_client.cli.answer import Answer
-from pruning_client.cli.arguments import UsageError, add_json, add_top, number
+from pruning_client.cli.arguments import UsageError, add_json, add_top, number, titled
 from pruning_client.cli.jobs.text import job_answer, job_watcher, jobs_table
 from pruning_client.cli.server_options import add_server_options, connect, take_server_of_environment
 from pruning_client.cli.tables import terminal_width
@@ -19,23 +19,29 @@ def add_options(parser: ArgumentParser) -> None:
     """Declare the verbs and their options."""
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name, (_, described) in _VERBS.items():
-        verb = verbs.add_parser(name, help=described, description=f"{described[0].upper()}{described[1:]}.")
-        if name != "list":
-            verb.add_argument("name", metavar="NAME", help="of the job, or of its operation")
+        description = f"{described[0].upper()}{described[1:]}."
+        verb = verbs.add_parser(name, help=described, description=description, examples=f"jobs {name}")
+        _add_jobs(verb, name)
+        add_server_options(verb, without="it is an error")
         if name in ("show", "wait"):
             add_top(verb)
-        if name == "wait":
-            verb.add_argument(
-                "--for",
-                dest="seconds",
-                type=lambda text: number(text, "seconds"),
-                metavar="SECONDS",
-                help="how long at most; default: until it is done",
-            )
-        if name == "list":
-            verb.add_argument("--all", action="store_true", help="also jobs that are done")
-        add_server_options(verb)
         add_json(verb)
+
+
+def _add_jobs(verb: ArgumentParser, name: str) -> None:
+    """Declare which jobs a verb is about."""
+    if name == "list":
+        titled(verb, "the jobs").add_argument("--all", action="store_true", help="also jobs that are done")
+        return
+    verb.add_argument("name", metavar="NAME", help="of the job, or of its operation")
+    if name == "wait":
+        titled(verb, "waiting").add_argument(
+            "--for",
+            dest="seconds",
+            type=lambda text: number(text, "seconds"),
+            metavar="SECONDS",
+            help="how long at most; default: until it is done",
+        )
 
 
 def run(options: Namespace) -> Answer:

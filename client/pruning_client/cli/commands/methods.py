@@ -13,7 +13,7 @@ from pruning_client.results.capabilities import Capabilities
 
 def add_options(parser: ArgumentParser) -> None:
     """Declare the options."""
-    add_server_options(parser)
+    add_server_options(parser, without="those of this installation are printed")
     add_json(parser)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from pruning_client.cli.answer import Answer
-from pruning_client.cli.arguments import add_canonical_zero, add_quiet, add_zstd
+from pruning_client.cli.arguments import RESULT, add_canonical_zero, add_quiet, add_zstd, titled
 from pruning_client.cli.packed_text import packed_text
 from pruning_client.cli.result_path import add_overwriting, result_path
 from pruning_client.files.pack import pack_file
@@ -14,7 +14,9 @@ from pruning_client.files.pack import pack_file
 def add_options(parser: ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("source", type=Path, metavar="IN.safetensors")
-    parser.add_argument("-o", dest="out", type=Path, metavar="OUT.safetensors", required=True, help="may be IN")
+    titled(parser, RESULT).add_argument(
+        "-o", dest="out", type=Path, metavar="OUT.safetensors", required=True, help="may be IN"
+    )
     add_zstd(parser)
     add_canonical_zero(parser)
     add_overwriting(parser)

@@ -32,7 +32,8 @@ def removal_lines(plan: Plan, width: int | None) -> list[str]:
     groups = [group for group, _ in found]
     rows = [_row(group, size) for group, size in found]
     known = [(group, size) for group, size in found if size is not None]
-    lines = [Table(("group", "units", "kept", "removed", "bytes", "which are removed"), rows).render(width), ""]
+    head = ("group", "units", "kept", "removed", "bytes", "which are removed")
+    lines = [Table(head, rows, optional=("bytes", "kept", "units", "removed")).render(width), ""]
     if known:
         sizes = sum(size for _, size in known)
         share = percent(sizes, plan.model.weight_bytes)

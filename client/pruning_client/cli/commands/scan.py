@@ -10,10 +10,10 @@ from typing import Final
 from pruning_client.calls.request import recipe_of
 from pruning_client.checkpoints.atomic_file import replacing
 from pruning_client.cli.answer import Answer
-from pruning_client.cli.arguments import add_json, add_top, part
+from pruning_client.cli.arguments import add_json, add_top, part, titled
 from pruning_client.cli.commands.option_names import naming_options, naming_options_in
 from pruning_client.cli.places import Places, Source, location
-from pruning_client.cli.rule_options import add_rule_options, rules_of, takes_amount
+from pruning_client.cli.rule_options import RULE, add_rule_options, rules_of, takes_amount
 from pruning_client.cli.scan_text import scan_text
 from pruning_client.cli.server_options import add_server_options, open_here
 from pruning_client.cli.service import open_service
@@ -34,20 +34,23 @@ def add_options(parser: ArgumentParser) -> None:
         metavar="IN.safetensors",
         help="or the folder of a Hugging Face model; either may be in an object store, such as s3://BUCKET/KEY",
     )
-    parser.add_argument(
+    scan = titled(parser, "the scan")
+    scan.add_argument(
         "--sparsities",
         type=_sparsities,
         default=(),
         metavar="S,S,...",
         help="where to look, such as 50%%,60%%,70%%; default: 10%% to 90%%",
     )
-    parser.add_argument("--seed", type=int, metavar="S", help="of random choices; default: drawn, and reported")
-    parser.add_argument(
+    scan.add_argument(
         "--plot", type=_picture, metavar="SCAN.png", help="draw the curves too; or .svg, .pdf; needs matplotlib"
     )
-    add_top(parser)
     add_rule_options(parser, takes_statistics=True)
+    titled(parser, RULE).add_argument(
+        "--seed", type=int, metavar="S", help="of random choices; default: drawn, and reported"
+    )
     add_server_options(parser)
+    add_top(parser)
     add_json(parser)
 
 

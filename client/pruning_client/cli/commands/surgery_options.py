@@ -38,7 +38,7 @@ _BUILDERS: Final[dict[str, Callable[..., Rule]]] = {
 
 def add_surgery_options(parser: ArgumentParser) -> None:
     """Declare the options."""
-    group = parser.add_argument_group("whole experts, layers and tokens: removed, and the others renumbered")
+    group = parser.add_argument_group("whole experts, layers and tokens")
     group.add_argument(
         "--keep-experts",
         type=_units,
@@ -49,8 +49,9 @@ def add_surgery_options(parser: ArgumentParser) -> None:
     group.add_argument(
         "--mtp-score",
         choices=_EXPERT_SCORES,
-        help="with --keep-experts N: rank the experts of multi-token-prediction layers by this, because --scores lack "
-        "them; default: as those of all layers",
+        metavar="SCORE",
+        help="with --keep-experts N: rank the experts of multi-token-prediction layers by router_magnitude, magnitude "
+        "or random, because --scores lack them; default: as those of all layers",
     )
     group.add_argument(
         "--drop-experts", type=_list, metavar="LIST", help="remove these experts of each layer: 3,7,12-15"

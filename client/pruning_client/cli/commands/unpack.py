@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from pruning_client.cli.answer import Answer
-from pruning_client.cli.arguments import add_quiet
+from pruning_client.cli.arguments import RESULT, add_quiet, titled
 from pruning_client.cli.packed_text import packed_text
 from pruning_client.cli.result_path import add_overwriting, result_path
 from pruning_client.files.pack import unpack_file
@@ -13,7 +13,9 @@ from pruning_client.files.pack import unpack_file
 def add_options(parser: ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("source", type=Path, metavar="PACKED.safetensors")
-    parser.add_argument("-o", dest="out", type=Path, metavar="OUT.safetensors", required=True, help="may be PACKED")
+    titled(parser, RESULT).add_argument(
+        "-o", dest="out", type=Path, metavar="OUT.safetensors", required=True, help="may be PACKED"
+    )
     add_overwriting(parser)
     add_quiet(parser)
 

@@ -1,6 +1,7 @@
 """The option --html: a page about a run, which is written beside its result."""
 
-from argparse import ArgumentParser, Namespace
+import argparse
+from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +12,9 @@ from pruning_client.cli.arguments import UsageError
 from pruning_client.results.report import Report
 
 
-def add_html(parser: ArgumentParser) -> None:
+def add_html(group: argparse._ActionsContainer) -> None:
     """Add --html."""
-    parser.add_argument(
+    group.add_argument(
         "--html",
         type=Path,
         metavar="REPORT.html",

@@ -4,6 +4,8 @@ from argparse import ArgumentParser
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
 
+from pruning_client.cli.arguments import PRINTED, titled
+
 _ItemT = TypeVar("_ItemT")
 
 FILE: Final = "file"
@@ -16,7 +18,7 @@ Orders: TypeAlias = Mapping[str, Callable[[Any], Any]]
 def add_sort(parser: ArgumentParser, orders: Orders, default: str) -> None:
     """Add --sort."""
     names = (FILE, *orders)
-    parser.add_argument(
+    titled(parser, PRINTED).add_argument(
         "--sort",
         choices=names,
         metavar="ORDER",

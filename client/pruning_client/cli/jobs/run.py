@@ -28,7 +28,7 @@ _OF_JOBS: Final = {"detach": "--detach", "job_name": "--name", "labels": "--labe
 
 def add_job_options(command: ArgumentParser) -> None:
     """Declare the options."""
-    job = command.add_argument_group("a job, where IN and OUT are URIs and a server is named")
+    job = command.add_argument_group("a job: a server, and IN and OUT are URIs")
     job.add_argument("--detach", action="store_true", help="begin the job and leave it; see: prune jobs")
     job.add_argument(
         "--name",

@@ -1,0 +1,1 @@
+"""What the command line says about itself: its commands by purpose, their help, examples, and completion in shells."""
