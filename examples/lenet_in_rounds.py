@@ -13,9 +13,8 @@ from torch.nn import functional
 
 from pruning_client import LocalClient, PruningSchedule, rules
 
-digits = load_digits()
-IMAGES = torch.tensor(digits.images, dtype=torch.float32).unsqueeze(1) / 16
-LABELS = torch.tensor(digits.target)
+pixels, labels = load_digits(return_X_y=True)
+IMAGES, LABELS = torch.tensor(pixels, dtype=torch.float32).reshape(-1, 1, 8, 8) / 16, torch.tensor(labels)
 TRAIN = 1400  # images to train on; the other 397 are for testing
 
 

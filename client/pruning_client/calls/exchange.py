@@ -46,6 +46,12 @@ class Progress:
     Units: bytes. `result_bytes` is None until the plan gives it (or the result's header, for formats whose plan
     cannot), and where there is no result. `attempt` counts from 1; each starts from zero. `searched_bytes` were read
     before the model is sent, by a run in this process whose rules of global scope find their cuts so.
+
+    Example:
+        >>> seen = []
+        >>> _ = client.prune({"fc1.weight": weight}, rules.l1_unstructured(0.5), progress=seen.append)
+        >>> seen[-1].sent_bytes == seen[-1].total_bytes
+        True
     """
 
     sent_bytes: int

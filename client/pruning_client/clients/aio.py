@@ -16,9 +16,9 @@ from pruning_client.calls.exchange import Exchange
 from pruning_client.calls.ranked_first import decided
 from pruning_client.calls.request import PruneRequestSpec
 from pruning_client.calls.sent_statistics import explaining_missing, with_all_statistics, with_used_statistics
-from pruning_client.clients.aio_jobs import AsyncJob, awaited_job, awaited_jobs
+from pruning_client.clients.aio_jobs import AsyncJob, awaited_job, awaited_jobs, without_example
 from pruning_client.clients.base import PruneCall, SinkT, ValueT
-from pruning_client.clients.jobs import JobVerbs, MessageT, UnaryCall, list_call
+from pruning_client.clients.jobs import JobCalls, JobVerbs, MessageT, UnaryCall, list_call
 from pruning_client.clients.sync import Client, asking, planning
 from pruning_client.errors import PruningError, closed_error
 from pruning_client.results.capabilities import Capabilities, capabilities_of
@@ -44,11 +44,11 @@ def _awaited(
 
     update_wrapper(call, verb)
     call.__qualname__ = f"AsyncClient.{verb.__name__}"
-    call.__doc__ = f"Do as `Client.{verb.__name__}` does, awaited. {verb.__doc__}"
+    call.__doc__ = f"Do as `Client.{verb.__name__}` does, awaited. {without_example(verb.__doc__)}"
     return call
 
 
-class AsyncClient(JobVerbs):
+class AsyncClient(JobCalls):
     """A pruning server, reached over gRPC from an event loop: the one that runs when this is made.
 
     One may be used by many tasks. All else is as for `Client`, with each verb awaited. A state dict is read while it is
@@ -56,10 +56,13 @@ class AsyncClient(JobVerbs):
     file. `progress` is called on the event loop.
 
     Raises (every call): as `Client`. RuntimeError in another event loop, and where none runs.
+
     Example:
-        async with AsyncClient("localhost:50051") as client:
-            result = await client.prune(model.state_dict(), rules.l1_unstructured(0.5))
-        model.load_state_dict(result.state_dict)
+        >>> async def pruned():
+        ...     async with AsyncClient("localhost:50051") as client:
+        ...         return await client.prune({"fc1.weight": weight}, rules.l1_unstructured(0.5))
+        >>> asyncio.run(pruned()).report.pruned
+        16
     """
 
     async def __aenter__(self) -> Self:
@@ -82,9 +85,9 @@ class AsyncClient(JobVerbs):
     plan = _awaited(Client.plan)
     scan = _awaited(Client.scan)
     capabilities = _awaited(Client.capabilities)
-    prune_checkpoint = awaited_job(JobVerbs.prune_checkpoint)  # type: ignore[assignment] # awaited, as all verbs here
-    job = awaited_job(JobVerbs.job)  # type: ignore[assignment]
-    jobs = awaited_jobs(JobVerbs.jobs)  # type: ignore[assignment]
+    prune_checkpoint = awaited_job(JobVerbs.prune_checkpoint)
+    job = awaited_job(JobVerbs.job)
+    jobs = awaited_jobs(JobVerbs.jobs)
 
     def _connect(self) -> None:
         from pruning_client.transport.aio_connection import GrpcAioConnection  # noqa: PLC0415 - imports gRPC

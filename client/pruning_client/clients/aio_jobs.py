@@ -10,6 +10,7 @@ from google.longrunning import operations_proto_pb2 as lro
 from pruning_client.clients.jobs import (
     Job,
     JobBase,
+    JobCalls,
     JobVerbs,
     JobWatcher,
     Waiting,
@@ -27,10 +28,10 @@ _Made = TypeVar("_Made")
 
 def awaited_job(
     verb: Callable[Concatenate[JobVerbs, _Arguments], Job],
-) -> Callable[Concatenate[JobVerbs, _Arguments], Coroutine[Any, Any, "AsyncJob"]]:
+) -> Callable[Concatenate[JobCalls, _Arguments], Coroutine[Any, Any, "AsyncJob"]]:
     """Return a verb of `Client` that returns a job as one that is awaited and returns an `AsyncJob`."""
 
-    async def call(client: JobVerbs, /, *arguments: _Arguments.args, **options: _Arguments.kwargs) -> "AsyncJob":
+    async def call(client: JobCalls, /, *arguments: _Arguments.args, **options: _Arguments.kwargs) -> "AsyncJob":
         job: AsyncJob = await cast("Any", verb)(client, *arguments, **options)
         return job
 
@@ -39,10 +40,10 @@ def awaited_job(
 
 def awaited_jobs(
     verb: Callable[Concatenate[JobVerbs, _Arguments], list[Job]],
-) -> Callable[Concatenate[JobVerbs, _Arguments], Coroutine[Any, Any, "list[AsyncJob]"]]:
+) -> Callable[Concatenate[JobCalls, _Arguments], Coroutine[Any, Any, "list[AsyncJob]"]]:
     """Return the same of a verb that returns several."""
 
-    async def call(client: JobVerbs, /, *arguments: _Arguments.args, **options: _Arguments.kwargs) -> "list[AsyncJob]":
+    async def call(client: JobCalls, /, *arguments: _Arguments.args, **options: _Arguments.kwargs) -> "list[AsyncJob]":
         jobs: list[AsyncJob] = await cast("Any", verb)(client, *arguments, **options)
         return jobs
 
@@ -52,14 +53,29 @@ def awaited_jobs(
 def _described(call: _Made, verb: Callable[..., object]) -> _Made:
     update_wrapper(cast("Any", call), verb)
     cast("Any", call).__qualname__ = f"AsyncClient.{verb.__name__}"
-    cast("Any", call).__doc__ = f"Do as `Client.{verb.__name__}` does, awaited. {verb.__doc__}"
+    cast("Any", call).__doc__ = f"Do as `Client.{verb.__name__}` does, awaited. {without_example(verb.__doc__)}"
     return call
 
 
-class AsyncJob(JobBase):
-    """A job of an `AsyncClient`. Its properties are as it was last looked at; the verbs ask a server."""
+def without_example(text: str | None) -> str:
+    """Return a docstring without its example, whose calls are not awaited."""
+    return (text or "").partition("Example:")[0].rstrip()
 
-    def __init__(self, client: JobVerbs, operation: lro.Operation) -> None:
+
+class AsyncJob(JobBase):
+    """A job of an `AsyncClient`. Its properties are as it was last looked at; the verbs ask a server.
+
+    Raises (every verb): PruningError.
+    Example:
+        >>> async def waited():
+        ...     async with AsyncClient("localhost:50051") as client:
+        ...         job = await client.prune_checkpoint("s3://models/m", "s3://models/b", rules.l1_unstructured(0.5))
+        ...         return await job.wait()
+        >>> asyncio.run(waited()).pruned
+        24
+    """
+
+    def __init__(self, client: JobCalls, operation: lro.Operation) -> None:
         super().__init__(operation)
         self._client = client
 

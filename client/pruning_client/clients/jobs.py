@@ -141,7 +141,27 @@ class Waiting:
         return AWAY_SECONDS
 
 
-class JobVerbs(ClientBase):
+class JobCalls(ClientBase):
+    """What the verbs of jobs need of a client."""
+
+    @abstractmethod
+    def _ask(self, call: "UnaryCall[Any, ValueT]", timeout: float | None) -> Any:
+        """Return the value of a call with one message each way, or a coroutine that does. Raises: PruningError."""
+
+    @abstractmethod
+    def _all_jobs(self, timeout: float | None) -> Any:
+        """Return all jobs."""
+
+    @abstractmethod
+    def _job(self, operation: lro.Operation) -> Any:
+        """Return the job of an operation."""
+
+    def _attempts_of_call(self, timeout: float | None) -> Attempts:
+        self._check_usable()
+        return self._attempts(timeout, ALLOWANCE_SECONDS)
+
+
+class JobVerbs(JobCalls):
     """The verbs of a client that are about jobs."""
 
     def prune_checkpoint(
@@ -170,6 +190,13 @@ class JobVerbs(ClientBase):
         whatever becomes of this client. A call with the same `name` and the same request returns the same job; with
         another request JobError is raised (reason JOB_EXISTS). Without a name, one is drawn. `statistics` is the URI of
         their file. `job_timeout`: the seconds that the job may be under way. `labels` are the caller's own words.
+
+        Raises: PruningError, TypeError, ValueError.
+        Example:
+            >>> rule = rules.l1_unstructured(0.5)
+            >>> job = client.prune_checkpoint("s3://models/m", "s3://models/half", rule, name="half")
+            >>> job.wait()
+            <Report: 50.00% of 48 selected weights pruned, 2 tensors>
         """
         options = JobOptions(
             name=name,
@@ -189,42 +216,50 @@ class JobVerbs(ClientBase):
         return made
 
     def job(self, name: str, *, timeout: float | None = None) -> "Job":
-        """Return a job by its name or its operation's. Raises: JobError if there is none that this caller may see."""
+        """Return a job by its name or its operation's. Raises: JobError if there is none that this caller may see.
+
+        Example:
+            >>> client.job("half")
+            <Job: half, succeeded>
+        """
         request = lro.GetOperationRequest(name=name)
         found: Job = self._ask(UnaryCall(_path("GetOperation"), request, lro.Operation, self._job), timeout)
         return found
 
     def jobs(self, *, timeout: float | None = None) -> "list[Job]":
-        """Return all jobs that this caller may see, by name; their reports are without tensors."""
+        """Return all jobs that this caller may see, by name; their reports are without tensors.
+
+        Raises: PruningError.
+        Example:
+            >>> client.jobs()
+            [<Job: half, succeeded>]
+        """
         found: list[Job] = self._all_jobs(timeout)
         return found
 
-    @abstractmethod
-    def _ask(self, call: "UnaryCall[Any, ValueT]", timeout: float | None) -> Any:
-        """Return the value of a call with one message each way, or a coroutine that does. Raises: PruningError."""
-
-    @abstractmethod
-    def _all_jobs(self, timeout: float | None) -> Any:
-        """Return all jobs."""
-
-    @abstractmethod
-    def _job(self, operation: lro.Operation) -> Any:
-        """Return the job of an operation."""
-
-    def _attempts_of_call(self, timeout: float | None) -> Attempts:
-        self._check_usable()
-        return self._attempts(timeout, ALLOWANCE_SECONDS)
-
 
 class Job(JobBase):
-    """A job of a `Client`. Its properties are as it was last looked at; the verbs ask a server."""
+    """A job of a `Client`. Its properties are as it was last looked at; the verbs ask a server.
+
+    Raises (every verb): PruningError.
+    Example:
+        >>> job = client.job("half")
+        >>> job.state
+        'succeeded'
+    """
 
     def __init__(self, client: JobVerbs, operation: lro.Operation) -> None:
         super().__init__(operation)
         self._client = client
 
     def refresh(self, *, timeout: float | None = None) -> Self:
-        """Look at it again."""
+        """Look at it again.
+
+        Raises: JobError if it was deleted.
+        Example:
+            >>> client.job("half").refresh()
+            <Job: half, succeeded>
+        """
         self._status = self._client._ask(get_call(self.operation), timeout)
         return self
 
@@ -234,6 +269,9 @@ class Job(JobBase):
         `progress` is called with its status about once a second. `timeout` in seconds: None, no limit. While no server
         answers, this goes on for five minutes.
         Raises: why the job ended without a result. DeadlineError if it is not done in time; it goes on.
+        Example:
+            >>> client.job("half").wait(timeout=60).sparsity
+            0.5
         """
         waiting = Waiting(self.name, progress, timeout)
         while not self.is_done:
@@ -247,11 +285,22 @@ class Job(JobBase):
         return self.report
 
     def cancel(self, *, timeout: float | None = None) -> None:
-        """Have it cancelled: it will be, within seconds, and nothing stays of its result. One that is done stays so."""
+        """Have it cancelled: it will be, within seconds, and nothing stays of its result. One that is done stays so.
+
+        Raises: JobError if there is no such job.
+        Example:
+            >>> client.job("half").cancel()  # it has succeeded, and stays so
+        """
         self._client._ask(cancel_call(self.operation), timeout)
 
     def delete(self, *, timeout: float | None = None) -> None:
-        """Delete what the store keeps of it; its result stays. Raises: JobError if it is not done."""
+        """Delete what the store keeps of it; its result stays. Raises: JobError if it is not done.
+
+        Example:
+            >>> client.job("half").delete()
+            >>> client.jobs()
+            []
+        """
         self._client._ask(delete_call(self.operation), timeout)
 
 

@@ -83,10 +83,12 @@ class Client(JobVerbs):
     Raises (every call): PruningError, see `errors` for its tree; OSError for files. TypeError or ValueError for what
     is not a state dict, path, rule or timeout at all, and after `close`. RuntimeError in a process forked from the
     client's.
+
     Example:
-        with Client("localhost:50051") as client:
-            result = client.prune(model.state_dict(), rules.l1_unstructured(0.5))
-        model.load_state_dict(result.state_dict)
+        >>> with Client("localhost:50051") as client:
+        ...     result = client.prune({"fc1.weight": weight}, rules.l1_unstructured(0.5))
+        >>> result.report.sparsity
+        0.5
     """
 
     _closed = False
@@ -100,7 +102,12 @@ class Client(JobVerbs):
         self.close()
 
     def close(self) -> None:
-        """Close the connection; running calls are cancelled."""
+        """Close the connection; running calls are cancelled.
+
+        Example:
+            >>> client = Client("localhost:50051")
+            >>> client.close()
+        """
         self._closed = True
         if self._process.is_owner:
             self._connection.close()
@@ -131,6 +138,12 @@ class Client(JobVerbs):
         is random, and the report has it. `digests` asks for SHA-256 of what was sent and received, in the report.
         `canonical_zero`, for output "packed", writes -0.0 as +0.0, which takes less; `compression="zstd"` has it
         compressed as well. A packed file is unpacked and then pruned.
+
+        Raises: PruningError, OSError, TypeError, ValueError, as all calls.
+        Example:
+            >>> result = client.prune({"fc1.weight": weight}, rules.n_of_m(2, 4))
+            >>> result.state_dict["fc1.weight"].shape
+            (8, 4)
         """
         self._check_usable()
         options = PruneOptions(
@@ -163,6 +176,11 @@ class Client(JobVerbs):
 
         The target is written whole or not at all: after any failure it is as it was. `source` may also be the index of
         shards, or the `model_index.json` of a pipeline, whose tensors are then named COMPONENT.NAME.
+
+        Raises: PruningError, OSError, TypeError, ValueError, as all calls; then nothing is written.
+        Example:
+            >>> client.prune_file("model.safetensors", "pruned.safetensors", rules.l1_unstructured(0.25))
+            <Report: 25.00% of 48 selected weights pruned, 2 tensors>
         """
         self._check_usable()
         options = PruneOptions(
@@ -190,7 +208,14 @@ class Client(JobVerbs):
         progress: Watcher | None = None,
         timeout: float | None = None,
     ) -> Report:
-        """Return the report that `prune` would return, without its result: the model is sent and read."""
+        """Return the report that `prune` would return, without its result: the model is sent and read.
+
+        Raises: PruningError, OSError, TypeError, ValueError, as all calls.
+        Example:
+            >>> report = client.dry_run("model.safetensors", rules.l1_unstructured(0.5, scope="global"))
+            >>> [(tensor.name, tensor.pruned) for tensor in report.tensors]
+            [('fc1.weight', 12), ('fc2.weight', 12)]
+        """
         self._check_usable()
         options = PruneOptions(output=pb.OUTPUT_FORM_REPORT, seed=seed, digests=digests, statistics=statistics)
         prepare = partial(request_of, source, rules, options, importance_scores, masks)
@@ -210,6 +235,12 @@ class Client(JobVerbs):
         """Return what `prune` would do and cost: which rules select which tensors. Only the header is sent.
 
         For rules that rank experts by their routers, these are sent, too, so that the plan has the experts.
+
+        Raises: PruningError, OSError, TypeError, ValueError, as all calls.
+        Example:
+            >>> plan = client.plan("model.safetensors", rules.l1_unstructured(0.5))
+            >>> [(tensor.name, tensor.not_selected) for tensor in plan.tensors]
+            [('embeddings.weight', 'embedding'), ('fc1.bias', 'name'), ('fc1.weight', None), ('fc2.weight', None)]
         """
         self._check_usable()
         options = PruneOptions(output=pb.OUTPUT_FORM_PLAN, seed=seed, statistics=statistics)
@@ -235,6 +266,12 @@ class Client(JobVerbs):
         `sparsities`, above 0.0 and below 1.0; without any at 0.1 to 0.9. Predictions are exact for the inputs that the
         `statistics` are of; without `w:in_gram` or `w:inputs` they are weak (`CurvePoint.is_weak`). They compare
         amounts of one method; which layer should give how much, only an evaluation of the model tells.
+
+        Raises: PruningError, OSError, TypeError, ValueError, as all calls.
+        Example:
+            >>> report = client.scan("model.safetensors", rules.l1_unstructured(0.5), sparsities=[0.25, 0.5])
+            >>> [point.sparsity for point in report.tensors[0].curve]
+            [0.25, 0.5]
         """
         self._check_usable()
         options = PruneOptions(
@@ -244,7 +281,13 @@ class Client(JobVerbs):
         return self._run(PruneCall(prepare, _nowhere, _report, progress, timeout))
 
     def capabilities(self, *, timeout: float | None = None) -> Capabilities:
-        """Return what the server offers: methods, output formats, dtypes, limits, devices, versions."""
+        """Return what the server offers: methods, output formats, dtypes, limits, devices, versions.
+
+        Raises: PruningError.
+        Example:
+            >>> "removed" in client.capabilities().outputs
+            True
+        """
         self._check_usable()
         return self._ask_capabilities(self._attempts(timeout, ALLOWANCE_SECONDS))
 

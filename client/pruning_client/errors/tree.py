@@ -33,6 +33,12 @@ class PruningError(Exception):
         violations: each field or tensor that was wrong.
         retry_after: when to try the same again; None: that does not help.
         attempts: how often the call was tried in all; above 1 the notes (`__notes__`) say how the others ended.
+    Example:
+        >>> try:
+        ...     client.prune({"fc1.weight": weight}, rules.l1_unstructured(0.5, include="fc9.*"))
+        ... except PruningError as error:
+        ...     print(type(error).__name__, error.reason)
+        MismatchError SELECTS_NOTHING
     """
 
     def __init__(  # noqa: PLR0913 - one keyword for each attribute

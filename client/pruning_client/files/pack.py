@@ -37,6 +37,10 @@ def pack_file(
     Raises: OSError. CheckpointError if the file is not sound, or packed already. MismatchError if a tensor has the name
     that another would be packed into. ImportError without numpy, or zstd for `compression`. ValueError for another
     `compression`. In all cases `out` is unchanged.
+    Example:
+        >>> packed = pack_file("model.safetensors", "model.packed")
+        >>> packed.tensors
+        4
     """
     if compression is not None:
         if compression != "zstd":
@@ -67,6 +71,9 @@ def unpack_file(source: Path, out: Path) -> PackedFile:
 
     Raises: OSError. CheckpointError if the file is not sound, not packed or damaged. ImportError without numpy. In all
     cases `out` is unchanged.
+    Example:
+        >>> _ = pack_file("model.safetensors", "model.packed")
+        >>> _ = unpack_file("model.packed", "again.safetensors")
     """
     file = FileSource(source)
     packed = unpacked_source(file)

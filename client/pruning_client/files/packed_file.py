@@ -13,6 +13,12 @@ class PackedFile:
 
     Units: bytes, of the whole file before and after. `packed` counts the tensors that are packed in it, of `tensors`.
     `negative_zeros` counts the entries of -0.0 that there were before packing; None for unpacking.
+
+    Example:
+        >>> client.prune({"fc.weight": np.ones((64, 64))}, rules.l1_unstructured(0.9)).save("sparse.safetensors")
+        >>> packed = pack_file("sparse.safetensors", "sparse.packed")
+        >>> packed.tensors, packed.packed, packed.packed_bytes < packed.dense_bytes / 5
+        (1, 1, True)
     """
 
     tensors: int

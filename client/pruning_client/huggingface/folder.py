@@ -159,6 +159,9 @@ def prune_folder(  # noqa: PLR0913 - one keyword for each option, as of `Client.
     Raises: PruningError, OSError as `Client.prune_file`. MismatchError if `config.json` cannot express what is left.
     CheckpointError for a link that leaves the folder, see `copied_folder`. ImportError if transformers is to be asked
     and is not installed.
+    Example:
+        >>> prune_folder(client, "model", "smaller", rules.l1_unstructured(0.5), output="pruned")
+        <Report: 50.00% of 48 selected weights pruned, 2 tensors>
     """
     _check_output(output)
     return prune_model(

@@ -60,7 +60,15 @@ def server_parser() -> ArgumentParser | None:
 
 
 class LocalClient(Client):
-    """A `Client` whose calls run in this process. Made for one command: it has no time limit unless one is given."""
+    """A `Client` whose calls run in this process. Made for one command: it has no time limit unless one is given.
+
+    Raises: UnavailableError if the packages of `[local]` are not installed. Calls: as `Client`, but for the network's.
+    Example:
+        >>> with LocalClient() as client:
+        ...     result = client.prune({"fc1.weight": weight}, rules.l1_unstructured(0.5))
+        >>> result.report.pruned
+        16
+    """
 
     def __init__(self, *, timeout: float | None = None) -> None:
         super().__init__("this process", timeout=math.inf if timeout is None else timeout, retries=0)

@@ -37,7 +37,13 @@ class Mask:
 
 
 class Masks:
-    """The masks of some parameters, from a result of output format "mask" or from a file that `load_masks` reads."""
+    """The masks of some parameters, from a result of output format "mask" or from a file that `load_masks` reads.
+
+    Example:
+        >>> _ = client.prune_file("model.safetensors", "masks.safetensors", rules.l1_unstructured(0.5), output="mask")
+        >>> load_masks("masks.safetensors")
+        <Masks of 2 parameters>
+    """
 
     def __init__(self, masks: Sequence[Mask]) -> None:
         self._masks = tuple(masks)
@@ -72,6 +78,9 @@ def load_masks(path: str | PathLike[str]) -> Masks:
     """Return the masks of a file that `Client.prune_file(..., output="mask")` wrote; one at a time is in memory.
 
     Raises: OSError if it cannot be read. CheckpointError if it is not a valid safetensors file, or contains no masks.
+    Example:
+        >>> _ = client.prune_file("model.safetensors", "masks.safetensors", rules.l1_unstructured(0.5), output="mask")
+        >>> pruned = load_masks("masks.safetensors").apply_to(state_dict)
     """
     source = FileSource(path)
     return Masks([_from_file(source, name, entry) for name, entry in mask_entries(source.layout, source.path)])

@@ -104,6 +104,9 @@ def group(
     the ties' names follow the prefix and a dot. `units` is the number of units; if absent, that of the first plain tie.
     `config` names the fields of the model's config.json that count these units, and how much one unit counts in each.
     Raises: RecipeError.
+    Example:
+        >>> rules.group(['fc1.weight:0', 'fc1.bias:0', 'fc2.weight:1'])
+        group(['fc1.weight:0', 'fc1.bias:0', 'fc2.weight:1'])
     """
     all_ties = [ties] if isinstance(ties, str | Tie) else list(ties)
     if not all_ties:
@@ -133,8 +136,11 @@ def tie(  # noqa: PLR0913 - the fields of a message, each by keyword
     Unit u owns the positions [:, u, :] of that; with `indices`, those at indices[u * inner] up to
     indices[(u + 1) * inner]. `scored`: whether its entries count in a unit's importance; None: yes for a floating-point
     tensor of 2 dims or more.
-    Example: tie("fc.weight", 1, inner=16) for channels of 4 x 4 that were flattened.
+
     Raises: RecipeError.
+    Example:
+        >>> rules.tie('fc.weight', 1, inner=16)  # channels of 4 x 4 that were flattened
+        tie('fc.weight', 1, inner=16)
     """
     if not tensor:
         raise recipe_error(Reason.INVALID_RECIPE, "tensor", "a tie needs the name of a tensor")

@@ -25,7 +25,14 @@ _DIGITS: Final = 15
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruningRound:
-    """One round: prune from sparsity `before` to `sparsity`, then fine-tune. `number` counts from 1."""
+    """One round: prune from sparsity `before` to `sparsity`, then fine-tune. `number` counts from 1.
+
+    Units: parts of all weights, 0.0 to 1.0.
+    Example:
+        >>> first, second = PruningSchedule((0.5, 0.75))
+        >>> second.amount, second.fraction
+        (sparsity(0.75), 0.5)
+    """
 
     number: int
     before: float
@@ -49,7 +56,9 @@ class PruningSchedule:
     `start` is the sparsity that the first round begins with.
 
     Raises: RecipeError for a sparsity that is not within 0.0 to 1.0 or is below the previous one, and for no rounds.
-    Example: PruningSchedule((0.5, 0.75, 0.9)) and the three ways to compute one below.
+    Example:
+        >>> [step.sparsity for step in PruningSchedule.cubic(0.9, rounds=3)]
+        [0.6333333333333333, 0.8666666666666667, 0.9]
     """
 
     sparsities: tuple[float, ...]

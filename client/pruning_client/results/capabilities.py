@@ -66,6 +66,10 @@ class Capabilities(Shown):
 
     `kernels`: what computes on the CPU, "numpy" or an instruction set; empty where a server does not report it.
     `compressions`: how it can compress output "packed". `jobs`: what it offers of jobs; None if nothing.
+
+    Example:
+        >>> "l1_unstructured" in {method.name for method in client.capabilities().methods}
+        True
     """
 
     version: str

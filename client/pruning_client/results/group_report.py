@@ -22,6 +22,12 @@ class GroupReport:
     weights. `tensors` are those that the group couples; one tensor per unit has `{unit}` in the place of its number.
     `config` has fields of the model's config.json and their new values. `map` is the built-in map that the group is of,
     empty for others, and `scored` the tensors that its units are ranked by.
+
+    Example:
+        >>> rule = rules.remove_units(0.5, groups=rules.group(["fc1.weight:0", "fc1.bias:0", "fc2.weight:1"]))
+        >>> (group,) = client.dry_run("model.safetensors", rule).groups
+        >>> group.units, group.kept
+        (8, (4, 5, 6, 7))
     """
 
     rule: int

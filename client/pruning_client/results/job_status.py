@@ -40,6 +40,10 @@ class JobStatus(Shown):
     `worker` is the process that carries it out, `attempt` how often it was begun, `last_error` why that was not enough.
     `step_seconds` are those that it took so far. Once it is done it has a `report`, or an `error`. `is_shortened`: the
     report has no tensors here, because there are too many for one message.
+
+    Example:
+        >>> def watch(status: JobStatus) -> None:
+        ...     print(status.state, status.read_bytes)
     """
 
     operation: str

@@ -13,6 +13,11 @@ class ModelTotals:
     `entries` are the model's parameters, `weight_bytes` their bytes as they were sent. `zeros_before` and `zeros` are
     the entries that were zero or pruned before the first rule, and that are in the result (those of removed units
     included); None if they were not counted, as in a plan.
+
+    Units: `weight_bytes` in bytes, all others in tensors or entries.
+    Example:
+        >>> client.dry_run("model.safetensors", rules.l1_unstructured(0.5)).model.selected_part
+        0.5
     """
 
     tensors: int

@@ -17,6 +17,11 @@ class ModelWarning:
     `kind` is a word for programs: a server's are "empty" and "nearly_empty" (no weights, or under 1 % of them, are left
     in a tensor), and "unspecified" for others; this client adds its own. `tensor` is the parameter that it is about,
     None if it is not about one. `message` says what was found, where, and what to do.
+
+    Example:
+        >>> report = client.dry_run("model.safetensors", rules.l1_unstructured(1.0, include="fc1.weight"))
+        >>> [warning.kind for warning in report.warnings]
+        ['empty']
     """
 
     kind: str

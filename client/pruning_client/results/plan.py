@@ -29,6 +29,11 @@ class TensorPlan:
     of the auxiliary tensors that its rules use, and `input_dim` the dim of its input channels, where a rule needs it.
     `removed`: it belongs to a unit that is pruned, and is not in the result. `result_name` is its name there, if that
     is another one.
+
+    Example:
+        >>> tensor = client.plan("model.safetensors", rules.l1_unstructured(0.5)).tensors[2]
+        >>> tensor.name, tensor.dtype, tensor.shape, tensor.rules
+        ('fc1.weight', 'F32', (8, 4), (0,))
     """
 
     name: str
@@ -62,6 +67,10 @@ class Plan(Shown):
     said before the weights are read. `groups` are those of rules about units; `skipped` the bytes that are not needed,
     because they belong to units that are pruned: ranges counted from the first byte after the header. `spool_bytes` are
     those of tensors that the server keeps on disk, because the call does not fit into its memory.
+
+    Example:
+        >>> client.plan("model.safetensors", rules.l1_unstructured(0.5)).model.selected_entries
+        48
     """
 
     tensors: tuple[TensorPlan, ...]

@@ -33,6 +33,11 @@ class Report(Shown):
     `model` are sums over all tensors, selected or not; `largest_not_selected` are up to ten that no rule selects, each
     with the reason. `warnings` are what a person should look at, such as a tensor without weights that are left.
     `plan` is what was announced; it has all tensors, and is not in `to_dict`. None for a report of several calls.
+
+    Example:
+        >>> report = client.dry_run("model.safetensors", rules.l1_unstructured(0.5))
+        >>> report.sparsity, report.model.entries
+        (0.5, 96)
     """
 
     tensors: tuple[TensorReport, ...]
@@ -101,7 +106,8 @@ class Report(Shown):
         distributed, which needs numpy, and the zeros of tensors that no rule selects. `recipe` is shown as JSON.
 
         Cost: reads both models once. Raises: OSError. CheckpointError.
-        Example: Path("report.html").write_text(report.to_html(after="pruned.safetensors"), encoding="utf-8")
+        Example:
+            >>> _ = Path("report.html").write_text(report.to_html(before="model.safetensors"), encoding="utf-8")
         """
         from pruning_client.pages.page import page_html  # noqa: PLC0415 - with the scripts of a page
         from pruning_client.results.report_page import report_content  # noqa: PLC0415

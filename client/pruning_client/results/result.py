@@ -24,6 +24,12 @@ class Result:
         report: what was done, tensor by tensor.
         plan: what the server announced.
         layout: names, dtypes and shapes of the result.
+    Example:
+        >>> result = client.prune({"fc1.weight": weight}, rules.l1_unstructured(0.5), output="mask")
+        >>> result
+        <Result of 1 tensors, 50.00% of the selected weights pruned>
+        >>> int((result.apply_to({"fc1.weight": weight.copy()})["fc1.weight"] == 0).sum())
+        16
     """
 
     def __init__(  # noqa: PLR0913 - a value; one keyword for each part
@@ -88,7 +94,12 @@ class Result:
         return masks_in(self.layout, self._buffer, self._aliases, shapes).apply_to(target)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the result as a safetensors file, whole or not at all; tied tensors are in it once."""
+        """Write the result as a safetensors file, whole or not at all; tied tensors are in it once.
+
+        Raises: OSError.
+        Example:
+            >>> client.prune({"fc1.weight": weight}, rules.l1_unstructured(0.5)).save("result.safetensors")
+        """
         with replacing(path) as file:
             file.write(self._header)
             file.write(self._buffer)

@@ -28,6 +28,11 @@ class TensorReport:
     `predicted_error` that of the result, after the update; None if no rule used statistics of its inputs. `damping` was
     added to the diagonal of its Gram matrix, times its mean; None if nothing was factored. `curve`, of `scan`: the
     predicted error over sparsity, rule after rule, ascending.
+
+    Example:
+        >>> tensor = client.dry_run("model.safetensors", rules.l1_unstructured(0.5)).tensors[0]
+        >>> tensor.name, tensor.entries, tensor.pruned, tensor.sparsity
+        ('fc1.weight', 32, 16, 0.5)
     """
 
     name: str

@@ -99,6 +99,10 @@ def load_recipe(path: str | PathLike[str]) -> Recipe:
     """Read a recipe from a YAML file: rules as methods with arguments, or as the JSON mapping of `pruning.v1.Rule`.
 
     Raises: OSError if it cannot be read. RecipeError if it is not a recipe; its text has the path of the field.
+    Example:
+        >>> _ = Path("recipe.yaml").write_text("rules: [{method: l1_unstructured, amount: 0.5, scope: global}]")
+        >>> rules.load_recipe("recipe.yaml")
+        Recipe([l1_unstructured(0.5, scope='global')])
     """
     from pruning_client.recipes import yaml_file  # noqa: PLC0415 - imports yaml only for those who read a file
 
@@ -106,7 +110,17 @@ def load_recipe(path: str | PathLike[str]) -> Recipe:
 
 
 def dump_recipe(recipe: Recipe) -> str:
-    """Return a recipe as the text of a file that `load_recipe` reads: each rule as a method with its arguments."""
+    """Return a recipe as the text of a file that `load_recipe` reads: each rule as a method with its arguments.
+
+    Raises: RecipeError if a number in it has no form in a file.
+    Example:
+        >>> print(rules.dump_recipe(Recipe([rules.l1_unstructured(0.5)])).rstrip())
+        rules:
+        - method: l1_unstructured
+          amount:
+            fraction: 0.5
+          scope: local
+    """
     from pruning_client.recipes import yaml_file  # noqa: PLC0415 - imports yaml only for those who write a file
 
     return yaml_file.dump(recipe.to_message(), BUILDERS)

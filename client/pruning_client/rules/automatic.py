@@ -111,6 +111,11 @@ def auto(
 
     With `map` or `groups` it is `remove_units`: with Gram matrices by `obs` and with a refit, with norms by
     `activation_norm` and, where there are sums, with bias compensation, and without statistics by the norm of weights.
+
+    Raises: RecipeError if neither or both of amount and n_of_m are given, or an argument is out of range.
+    Example:
+        >>> rules.auto(0.5)  # without statistics
+        l1_unstructured(0.5)
     """
     if map or groups:
         if amount is None or n_of_m is not None:

@@ -60,6 +60,11 @@ def n_of_m(
     "weighted_magnitude" (Wanda's), "ria", "obs" (SparseGPT's) or "alps". `dim` is by default the dim of the inputs,
     where that is known, and the last one elsewhere. A tensor whose `dim` is not a multiple of `m` is refused; with
     `allow_dense` it stays as it is. The other arguments are those of `wanda`.
+
+    Raises: RecipeError for an argument that is out of range or not known.
+    Example:
+        >>> rules.n_of_m(2, 4)
+        n_of_m(2, 4)
     """
     rule = rule_of(choice(_SCORES, score, "score")(), include, exclude, prior)
     n_of_m_pattern(rule, n, m, dim, allow_dense=allow_dense)
@@ -87,6 +92,10 @@ def wanda(
     `max_sparsity` limit that of each tensor, in global scope or with an allocation.
 
     Source: Sun et al., "A Simple and Effective Pruning Approach for Large Language Models" (Wanda), arXiv:2306.11695.
+    Raises: RecipeError for an argument that is out of range or not known.
+    Example:
+        >>> rules.wanda(0.5, swaps=True)
+        wanda(0.5, swaps=True)
     """
     rule = selecting(_SCORES["weighted_magnitude"](), options)
     _amount_or_pattern(rule, amount, n_of_m, scope, "output_channel")
@@ -109,6 +118,10 @@ def ria(
 
     Source: Zhang et al., "Plug-and-Play: An Efficient Post-training Pruning Method for Large Language Models",
     ICLR 2024.
+    Raises: RecipeError for an argument that is out of range or not known.
+    Example:
+        >>> rules.ria(0.5, exponent=1.0)
+        ria(0.5, exponent=1.0)
     """
     score = pb.Score(ria=pb.RelativeImportance())
     if exponent != 0.5:
@@ -135,6 +148,10 @@ def sparsegpt(
 
     Source: Frantar, Alistarh, "SparseGPT: Massive Language Models Can Be Accurately Pruned in One-Shot",
     arXiv:2301.00774.
+    Raises: RecipeError for an argument that is out of range or not known.
+    Example:
+        >>> rules.sparsegpt(0.5, update='refit')
+        sparsegpt(0.5, update='refit')
     """
     rule = selecting(_SCORES["obs"](), options)
     _amount_or_pattern(rule, amount, n_of_m, scope, "local")
@@ -158,6 +175,10 @@ def alps(
 
     Source: Meng et al., "ALPS: Improved Optimization for Highly Sparse One-Shot Pruning for Large Language Models",
     arXiv:2406.07831.
+    Raises: RecipeError for an argument that is out of range or not known.
+    Example:
+        >>> rules.alps(0.7)
+        alps(0.7)
     """
     rule = selecting(_SCORES["alps"](), options)
     _amount_or_pattern(rule, amount, n_of_m, scope, "output_channel")

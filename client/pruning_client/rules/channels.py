@@ -16,7 +16,13 @@ def random_structured(
     scope: ScopeName = "local",
     prior: PriorName = "history",
 ) -> Rule:
-    """Prune channels along `dim` at random, from the recipe's seed."""
+    """Prune channels along `dim` at random, from the recipe's seed.
+
+    Raises: RecipeError for an argument that is out of range or not known.
+    Example:
+        >>> rules.random_structured(2, dim=1)
+        random_structured(2, dim=1)
+    """
     score = pb.Score(random=pb.RandomScore())
     rule = ranking(rule_of(score, include, exclude, prior), amount, scope)
     return Rule.from_message(channels(rule, dim))
@@ -37,6 +43,11 @@ def ln_structured(
 
     Dim 0 are the outputs of Linear and Conv layers. ConvTranspose layers and GPT-2's Conv1D have them along dim 1; the
     plan and the report warn of a rule that takes their inputs.
+
+    Raises: RecipeError for an argument that is out of range or not known.
+    Example:
+        >>> rules.ln_structured(0.25, n=1, dim=0)
+        ln_structured(0.25, n=1)
     """
     score = score_of(n, scope, importance_scores=importance_scores)
     rule = ranking(rule_of(score, include, exclude, prior), amount, scope)

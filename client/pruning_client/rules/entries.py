@@ -21,12 +21,24 @@ from pruning_proto.v1 import pruning_pb2 as pb
 
 
 def identity(*, include: Patterns = (), exclude: Patterns = (), prior: PriorName = "history") -> Rule:
-    """Prune nothing, but count as selected: output format "masked" gives these tensors a mask."""
+    """Prune nothing, but count as selected: output format "masked" gives these tensors a mask.
+
+    Raises: RecipeError for an argument that is out of range or not known.
+    Example:
+        >>> rules.identity(include='*.weight')
+        identity(include=['*.weight'])
+    """
     return Rule.from_message(rule_of(pb.Score(identity=pb.Identity()), include, exclude, prior))
 
 
 def custom_from_mask(*, include: Patterns = (), exclude: Patterns = (), prior: PriorName = "history") -> Rule:
-    """Prune where the masks that are sent are 0: `masks=` of `Client.prune`, or `w:mask` beside `w` in a file."""
+    """Prune where the masks that are sent are 0: `masks=` of `Client.prune`, or `w:mask` beside `w` in a file.
+
+    Raises: RecipeError for an argument that is out of range or not known.
+    Example:
+        >>> rules.custom_from_mask(include='fc1.*')
+        custom_from_mask(include=['fc1.*'])
+    """
     return Rule.from_message(rule_of(pb.Score(custom_mask=pb.CustomMask()), include, exclude, prior))
 
 
@@ -38,7 +50,13 @@ def random_unstructured(
     scope: ScopeName = "local",
     prior: PriorName = "history",
 ) -> Rule:
-    """Prune weights at random, from the recipe's seed."""
+    """Prune weights at random, from the recipe's seed.
+
+    Raises: RecipeError for an argument that is out of range or not known.
+    Example:
+        >>> rules.random_unstructured(0.5, scope='global')
+        random_unstructured(0.5, scope='global')
+    """
     score = pb.Score(random=pb.RandomScore())
     return Rule.from_message(ranking(rule_of(score, include, exclude, prior), amount, scope))
 
@@ -57,6 +75,11 @@ def l1_unstructured(
 
     `block` prunes rectangles of weights, (output channels, input channels), by the sum of their magnitudes. The other
     arguments are those of `wanda`.
+
+    Raises: RecipeError for an argument that is out of range or not known.
+    Example:
+        >>> rules.l1_unstructured(0.5, scope='global')
+        l1_unstructured(0.5, scope='global')
     """
     score = score_of(None, scope, importance_scores=importance_scores)
     rule = ranking(selecting(score, options), amount, scope)
@@ -75,6 +98,10 @@ def lamp(
     """Prune the weights of the smallest LAMP score, of all tensors together: each layer gets its own sparsity.
 
     Source: Lee et al., "Layer-adaptive sparsity for the Magnitude-based Pruning", arXiv:2010.07611, equation 1.
+    Raises: RecipeError for an argument that is out of range or not known.
+    Example:
+        >>> rules.lamp(0.9)
+        lamp(0.9)
     """
     rule = selecting(pb.Score(lamp=pb.Lamp()), options)
     rule.amount.CopyFrom(amount_of(amount))
@@ -92,6 +119,11 @@ def installed_method(
     """Prune by a method that is installed on the server, by its name there; `Client.capabilities` lists them.
 
     `arguments` are those of its constructor, by name: an amount of 1 is not an amount of 1.0.
+
+    Raises: RecipeError for an argument that is out of range or not known.
+    Example:
+        >>> rules.installed_method('stripes', {'steps': 3})
+        installed_method('stripes', arguments={'steps': 3})
     """
     messages = {key: _argument(value) for key, value in (arguments or {}).items()}
     score = pb.Score(method=pb.CustomMethod(name=name, arguments=messages))

@@ -66,6 +66,11 @@ def keep_experts(
     folder it is that of config.json, as is `balanced_blocks`, the groups of experts that keep the same number each.
     `of` are the layers: "all", "mtp" (those of multi-token prediction, which `collect_statistics` does not measure), or
     "layers" (without these).
+
+    Raises: RecipeError for an argument that is out of range or not known.
+    Example:
+        >>> rules.keep_experts(4, scope='global')
+        keep_experts(4, scope='global')
     """
     map_name = _expert_map(of)
     rule = _keeping(map_name, experts, _scores(score, "router_magnitude", *_SCORES), scope, prior)
@@ -77,7 +82,13 @@ def keep_experts(
 
 
 def drop_experts(experts: UnitsLike | ByGroup, *, of: ExpertsOf = "all") -> Rule:
-    """Remove the experts that are listed, of each layer or of the layers that are named; `of` as of `keep_experts`."""
+    """Remove the experts that are listed, of each layer or of the layers that are named; `of` as of `keep_experts`.
+
+    Raises: RecipeError for an argument that is out of range or not known.
+    Example:
+        >>> rules.drop_experts({'model.layers.1.mlp': '3,7,12-15'})
+        drop_experts({'model.layers.1.mlp': '3,7,12-15'})
+    """
     return Rule.from_message(_listed(_expert_map(of), experts, keeps=False))
 
 
@@ -88,12 +99,23 @@ def keep_layers(
 
     `score`, for a number of layers, is what was measured (such as ShortGPT's block influence): a mapping of the stack
     to one number per layer, statistics, or a file; or "random".
+
+    Raises: RecipeError for an argument that is out of range or not known.
+    Example:
+        >>> rules.keep_layers('0-11')
+        keep_layers('0-11')
     """
     return Rule.from_message(_keeping("layers", layers, _scores(score, None, "random"), "local", prior))
 
 
 def drop_layers(layers: UnitsLike | ByGroup) -> Rule:
-    """Remove the layers that are listed; of a model with several stacks, by stack: `{"model.layers": "21-28"}`."""
+    """Remove the layers that are listed; of a model with several stacks, by stack: `{"model.layers": "21-28"}`.
+
+    Raises: RecipeError for an argument that is out of range or not known.
+    Example:
+        >>> rules.drop_layers('21-28')
+        drop_layers('21-28')
+    """
     return Rule.from_message(_listed("layers", layers, keeps=False))
 
 
@@ -109,6 +131,11 @@ def keep_tokens(
     `score` is "magnitude" (the norm of a token's embedding, the default), "random", or scores such as frequencies: a
     mapping of the embedding's name to one number per id, statistics, or a file. `always_kept` are ids that are among
     the number, whatever their score; for a folder, those that its files name are added: special tokens.
+
+    Raises: RecipeError for an argument that is out of range or not known.
+    Example:
+        >>> rules.keep_tokens(32000, always_kept='0-2')
+        keep_tokens(32000, always_kept='0-2')
     """
     rule = _keeping("vocabulary", tokens, _scores(score, "magnitude", "magnitude", "random"), "local", prior)
     if always_kept is not None:
@@ -120,7 +147,13 @@ def keep_tokens(
 
 
 def drop_tokens(tokens: UnitsLike | ByGroup) -> Rule:
-    """Remove the rows of the vocabulary whose ids are listed."""
+    """Remove the rows of the vocabulary whose ids are listed.
+
+    Raises: RecipeError for an argument that is out of range or not known.
+    Example:
+        >>> rules.drop_tokens([5, 6, 7])
+        drop_tokens('5-7')
+    """
     return Rule.from_message(_listed("vocabulary", tokens, keeps=False))
 
 

@@ -69,6 +69,11 @@ def remove_units(
     need norms. "unit_scores" are scores that the caller sends (`w:unit_scores`), and "router_magnitude" ranks experts
     by the magnitude of their router's rows. `update="refit"` fits the remaining weights of the consumers by least
     squares, "bias_compensation" their biases.
+
+    Raises: RecipeError for an argument that is out of range or not known.
+    Example:
+        >>> rules.remove_units(0.5, map='llama_mlp', round_to=64)
+        remove_units(0.5, map='llama_mlp', round_to=64)
     """
     if score is None:
         score = "magnitude" if importance_scores or n != 2 else _default_score(update)
@@ -101,7 +106,13 @@ def remove_random(
     own_widths: bool = False,
     prior: PriorName = "history",
 ) -> Rule:
-    """Prune units at random, from the recipe's seed."""
+    """Prune units at random, from the recipe's seed.
+
+    Raises: RecipeError for an argument that is out of range or not known.
+    Example:
+        >>> rules.remove_random(0.5, map='bert_ffn')
+        remove_random(0.5, map='bert_ffn')
+    """
     rule = ranking(rule_of(pb.Score(random=pb.RandomScore()), (), (), prior), amount, scope)
     return Rule.from_message(
         _units(rule, groups, map, head_dim, round_to, same_width=same_width, own_widths=own_widths)
@@ -118,7 +129,13 @@ def remove_dead(
     own_widths: bool = False,
     prior: PriorName = "history",
 ) -> Rule:
-    """Prune the units whose weights are all zero or pruned, running statistics aside; the model's output stays."""
+    """Prune the units whose weights are all zero or pruned, running statistics aside; the model's output stays.
+
+    Raises: RecipeError for an argument that is out of range or not known.
+    Example:
+        >>> rules.remove_dead(map='bert_ffn')
+        remove_dead(map='bert_ffn')
+    """
     rule = rule_of(pb.Score(dead=pb.Dead()), (), (), prior)
     return Rule.from_message(
         _units(rule, groups, map, head_dim, round_to, same_width=same_width, own_widths=own_widths)

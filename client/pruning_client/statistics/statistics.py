@@ -26,6 +26,12 @@ class Statistics(StatisticsValue):
         skipped: weights of the model without statistics, by name, each with the reason.
         unmapped: names in a foreign file that belong to no known weight.
         model_type: as in the model's config.json; empty if it is not known.
+    Raises (`load`, `save`): OSError, CheckpointError.
+    Example:
+        >>> statistics = collect_statistics(model, [torch.randn(16, 4)])  # of pruning_client.torch
+        >>> statistics.save("statistics.safetensors")
+        >>> Statistics.load("statistics.safetensors").weights
+        ('0.weight', '2.weight')
     """
 
     __slots__ = ()

@@ -41,6 +41,9 @@ class Tls:
     Files are read once, when a client is made.
 
     Raises: ValueError for a certificate without a key, or a key without a certificate.
+    Example:
+        >>> Tls(ca=b"-----BEGIN CERTIFICATE-----...", server_name="pruning.example.org").server_name
+        'pruning.example.org'
     """
 
     ca: Pem | None = None
