@@ -69,7 +69,8 @@ class PageContent:
     Units: bytes, of the files before and after; None if there is none, or it is not known. `facts` are pairs of a label
     and a text, such as a version or a digest. `recipe` has a line for each rule, `recipe_json` what `--recipe` reads.
     `removed` are groups of units: name, units before, units kept. `notes` say what the page could not show, and why.
-    `total_before` and `total_after` are the parameters of the model.
+    `total_before` and `total_after` are the parameters of the model; `model_zeros_before` and `model_zeros` are those
+    that are zero, as the run counted them: for models of which not all tensors were read.
     """
 
     title: str
@@ -77,6 +78,8 @@ class PageContent:
     has_before: bool
     total_before: int
     total_after: int
+    model_zeros_before: int | None = None
+    model_zeros: int | None = None
     bytes_before: int | None = None
     bytes_after: int | None = None
     facts: Sequence[tuple[str, str]] = ()
@@ -85,3 +88,23 @@ class PageContent:
     recipe_json: str = ""
     removed: Sequence[tuple[str, int, int]] = ()
     notes: Sequence[str] = field(default=())
+
+    @property
+    def zeros_before(self) -> tuple[int, int] | None:
+        """The zeros of the whole model before, and of how many entries; None if they are not known."""
+        counts = [(tensor.zeros_before, tensor.had) for tensor in self.tensors]
+        return self._of_model(counts, self.model_zeros_before, self.total_before)
+
+    @property
+    def zeros(self) -> tuple[int, int] | None:
+        """The zeros of the whole model after, and of how many entries; None if they are not known."""
+        counts = [(tensor.zeros, tensor.entries) for tensor in self.tensors if not tensor.is_removed]
+        return self._of_model(counts, self.model_zeros, self.total_after)
+
+    def _of_model(
+        self, counts: Sequence[tuple[int | None, int]], counted: int | None, total: int
+    ) -> tuple[int, int] | None:
+        known = [(zeros, entries) for zeros, entries in counts if zeros is not None]
+        if counted is not None and len(known) < len(counts):  # those of removed units are counted too
+            return (counted, total) if self.total_before == self.total_after else None
+        return (sum(zeros for zeros, _ in known), sum(entries for _, entries in known)) if known else None

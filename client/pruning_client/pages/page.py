@@ -106,19 +106,19 @@ of one method; evaluate the model to know how good it is.</p>
 
 
 def _tiles(content: PageContent) -> str:
-    known = [tensor for tensor in content.tensors if tensor.zeros is not None and not tensor.is_removed]
-    entries, zeros = sum(tensor.entries for tensor in known), sum(tensor.zeros or 0 for tensor in known)
-    before = [tensor for tensor in content.tensors if tensor.zeros_before is not None]
     tiles = [("parameters", _change(f"{content.total_before:,}", f"{content.total_after:,}"))]
     sizes = [bytes_words(size) for size in (content.bytes_before, content.bytes_after) if size is not None]
     if sizes:
         tiles.append(("file size", _change(sizes[0], sizes[-1])))
-    now = percent_words(zeros, entries)
-    earlier = percent_words(sum(tensor.zeros_before or 0 for tensor in before), sum(tensor.had for tensor in before))
-    tiles.append(("zeros", _change(earlier if content.has_before and before else now, now)))
+    now, earlier = _percent(content.zeros), _percent(content.zeros_before)
+    tiles.append(("zeros", _change(earlier if content.has_before and content.zeros_before else now, now)))
     tiles.append(("tensors", f"{len(content.tensors):,}"))
     cells = "".join(f"<div><dt>{label}</dt><dd>{escape(value)}</dd></div>" for label, value in tiles)
     return f'<dl class="tiles">{cells}</dl>'
+
+
+def _percent(count: tuple[int, int] | None) -> str:
+    return "-" if count is None else percent_words(*count)
 
 
 def _change(before: str, after: str) -> str:

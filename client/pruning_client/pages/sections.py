@@ -22,7 +22,7 @@ def kinds_html(content: PageContent) -> str:
         by_kind[kind_of(tensor.name, tensor.shape)].append(tensor)
     rows = [_sums(kind, tensors, content) for kind, tensors in by_kind.items() if tensors]
     heads = ["kind of layer", "tensors", *_heads(content)]
-    foot = "".join(cell.html for cell in _sums("", content.tensors, content)[1:])
+    foot = "".join(cell.html for cell in _sums_of_model(content))
     foot = f'<tfoot><tr><th scope="row">whole model</th>{foot}</tr></tfoot>'
     table = table_html("kinds", "Sums by kind of layer", heads, rows, foot)
     bars = "".join(_bar(kind, tensors) for kind, tensors in by_kind.items() if tensors)
@@ -58,6 +58,13 @@ def _sums(kind: str, tensors: Sequence[TensorFacts], content: PageContent) -> li
     return [Cell(kind), number(len(tensors)), *sizes, *zeros, after]
 
 
+def _sums_of_model(content: PageContent) -> list[Cell]:
+    """Return the sums of all tensors; of their zeros, also where not all tensors were read."""
+    found = [*([content.zeros_before] if content.has_before else []), content.zeros]
+    shares = [share(None, 0) if count is None else share(*count) for count in found]
+    return [*_sums("", content.tensors, content)[1 : -len(shares)], *shares]
+
+
 def _zeros(counts: Sequence[tuple[int | None, int]]) -> Cell:
     known = [(zeros, entries) for zeros, entries in counts if zeros is not None]
     if not known:
@@ -67,6 +74,8 @@ def _zeros(counts: Sequence[tuple[int | None, int]]) -> Cell:
 
 def _bar(kind: str, tensors: Sequence[TensorFacts]) -> str:
     known = [tensor for tensor in tensors if tensor.zeros is not None and not tensor.is_removed]
+    if not known:
+        return ""
     entries, zeros = sum(tensor.entries for tensor in known), sum(tensor.zeros or 0 for tensor in known)
     part = 100 * zeros / entries if entries else 0.0
     return (

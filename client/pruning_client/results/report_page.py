@@ -68,6 +68,8 @@ def report_content(
         title=title,
         tensors=[join.facts(tensor) for tensor in planned],
         has_before=True,
+        model_zeros_before=None if report.model is None or report.plan is None else report.model.zeros_before,
+        model_zeros=None if report.model is None or report.plan is None else report.model.zeros,
         total_before=sum(tensor.entries for tensor in planned),
         total_after=sum(join.entries_after(tensor) for tensor in planned),
         bytes_before=models[0].bytes if models[0] else None if report.model is None else report.model.weight_bytes,
@@ -84,6 +86,10 @@ def report_content(
 def _unlisted(report: Reported, before: MeasuredModel | None) -> list[str]:
     """Return a note where tensors that no rule selects are not known."""
     model = report.model
+    if report.plan is not None and before is None and any(not tensor.rules for tensor in report.plan.tensors):
+        return [
+            "Zeros of tensors that no rule selects are known in sum only; by kind of layer, zeros are of the others."
+        ]
     if report.plan is not None or before is not None or model is None or model.tensors <= len(report.tensors):
         return []
     return [

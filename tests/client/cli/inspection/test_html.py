@@ -155,7 +155,10 @@ def test_page_of_a_run_is_made_from_its_json(kept: Path, file: Path, tmp_path: P
     page = tmp_path / "page.html"
     assert cells_of(page, "layers.0.fc.weight")[-3:] == ["0.00%", "0.5", "yes"]
     assert cells_of(page, "layers.0.norm.weight")[-1] == "fewer than 2 dims"
-    assert "<title>Pruning report: in</title>" in page.read_text("utf-8")
+    text = page.read_text("utf-8")
+    assert "<title>Pruning report: in</title>" in text
+    assert "<dt>zeros</dt><dd>0.00% → 44.44%</dd>" in text  # 32 of 72, and not of the 64 that were counted one by one
+    assert "are known in sum only" in text
 
 
 def test_page_of_json_without_a_plan_says_so(kept: Path, tmp_path: Path) -> None:
