@@ -122,6 +122,7 @@ class Supervisor:
         self._events = events
         self._scanner = Scanner()
         self._attended: dict[tuple[str, str], _Attended] = {}
+        self._settling: dict[tuple[str, str], asyncio.Task[str]] = {}
         self._kicked = asyncio.Event()
         self._is_stopping = False
         self._threads = ThreadPoolExecutor(4, "prune-jobs")
@@ -149,7 +150,8 @@ class Supervisor:
         for each in self._attended.values():
             if each.worker is not None:
                 each.worker.ask_to_stop()
-        tasks = [each.task for each in self._attended.values() if each.task is not None]
+        tasks: list[asyncio.Task[Any]] = [each.task for each in self._attended.values() if each.task is not None]
+        tasks += self._settling.values()
         if tasks:
             await asyncio.wait(tasks, timeout=STOP_SECONDS)
         for each in list(self._attended.values()):
@@ -184,7 +186,7 @@ class Supervisor:
             attended = self._attended.get(each.key)
             if attended is not None:
                 attended.look_at(each)
-            elif each.is_free:
+            elif each.is_free and each.key not in self._settling:
                 await self._begin(each)
 
     async def _begin(self, found: OpenJob) -> None:
@@ -193,7 +195,7 @@ class Supervisor:
         if found.is_cancelled:
             end = await self._in_thread(lambda: _cancellation(found.job))
         if end is not None:
-            await self._settle(found.job, found.lease, end)
+            self._begin_to_settle(found, end)
             return
         if len(self._attended) >= self._limits.jobs:
             return
@@ -310,6 +312,18 @@ class Supervisor:
         if lease is not None and lease.record.owner == attended.owner:
             return await self._settle(attended.job, lease, refusal)
         return ExitStatus.LOST.name
+
+    def _begin_to_settle(self, found: OpenJob, refusal: Refusal) -> None:
+        """End a job beside the scans: what it wrote may take long to remove."""
+
+        def settled(task: "asyncio.Task[str]") -> None:
+            del self._settling[found.key]
+            if not task.cancelled() and (error := task.exception()) is not None:  # it is found again at the next scan
+                _log.warning("job not ended name=%s error=%s", found.job.operation_name, error)
+
+        task = asyncio.create_task(self._settle(found.job, found.lease, refusal))
+        self._settling[found.key] = task
+        task.add_done_callback(settled)
 
     async def _settle(self, job: JobState, seen: HeldVersion | None, refusal: Refusal) -> str:
         """End a job that nobody carries out, without a result; return its outcome."""
