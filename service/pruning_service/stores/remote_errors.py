@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Final
 
 from obstore import exceptions
@@ -30,6 +31,18 @@ _TABLE: Final[tuple[tuple[type[Exception], type[StoreError], str], ...]] = (
 
 _MOST_CHARACTERS: Final = 300
 
+_METADATA_SERVICE: Final = "169.254.169.254"
+"""Where the library asks a cloud's machine for its credentials, if the environment has none."""
+
+_CREDENTIALS: Final = MappingProxyType(
+    {
+        "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (docs/stores.md)",
+        "gs": "GOOGLE_APPLICATION_CREDENTIALS to the file of a service account",
+        "az": "AZURE_STORAGE_ACCOUNT_NAME, and AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN",
+    }
+)
+"""What to set, by the scheme of the URI."""
+
 
 @contextmanager
 def translated(uri: StoreUri) -> Iterator[None]:
@@ -42,7 +55,15 @@ def translated(uri: StoreUri) -> Iterator[None]:
         for kind, ours, description in _TABLE:
             if isinstance(error, kind):
                 raise ours(uri, description) from error
-        raise StoreUnavailableError(uri, f"the store does not answer as it should: {_first_line(error)}") from error
+        raise StoreUnavailableError(uri, _description(uri, error)) from error
+
+
+def _description(uri: StoreUri, error: Exception) -> str:
+    said = _first_line(error)
+    if _METADATA_SERVICE in said or "Account must be specified" in said:
+        hint = f"set {_CREDENTIALS.get(uri.scheme, 'them')}, or run on a machine or in a pod that has a role"
+        return f"the environment has no credentials for this store; {hint} ({said})"
+    return f"the store does not answer as it should: {said}"
 
 
 def _first_line(error: Exception) -> str:

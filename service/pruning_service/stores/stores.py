@@ -90,8 +90,10 @@ class Stores:
 
     def _bucket(self, uri: StoreUri) -> Any:
         from pruning_service.stores.buckets import bucket  # noqa: PLC0415
+        from pruning_service.stores.remote_errors import translated  # noqa: PLC0415
 
         key = (uri.scheme, uri.bucket)
         if key not in self._buckets:
-            self._buckets[key] = bucket(uri, self.settings.endpoint)
+            with translated(uri):
+                self._buckets[key] = bucket(uri, self.settings.endpoint)
         return self._buckets[key]

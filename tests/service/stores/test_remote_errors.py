@@ -14,6 +14,7 @@ from pruning_service.stores.errors import (
     StoreUnavailableError,
 )
 from pruning_service.stores.remote_errors import translated
+from pruning_service.stores.stores import Stores, StoreSettings
 from pruning_service.stores.uris import StoreUri
 
 PLACE = StoreUri.parse("s3://bucket/key")
@@ -49,3 +50,21 @@ def test_message_has_no_query_string() -> None:
         raise exceptions.GenericError("GET http://host/bucket/key?X-Amz-Signature=hunter2 failed\nand more hunter2")
     assert "hunter2" not in str(caught.value)
     assert "http://host/bucket/key failed" in str(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs"])
+def test_message_says_how_credentials_are_given(scheme: str) -> None:
+    """Where the environment has none, the library asks the machine; its address tells nobody what is missing."""
+    said = "Error performing PUT http://169.254.169.254/latest/api/token in 1ms - connection refused"
+    with (
+        pytest.raises(StoreUnavailableError, match=r"no credentials for this store; set (AWS|GOOGLE)_.*latest/api"),
+        translated(StoreUri.parse(f"{scheme}://bucket/key")),
+    ):
+        raise exceptions.GenericError(said)
+
+
+def test_store_without_an_account_is_refused_with_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
+    place = StoreUri.parse("az://container/key")
+    with pytest.raises(StoreError, match="set AZURE_STORAGE_ACCOUNT_NAME"), Stores(StoreSettings()) as stores:
+        stores.open(place)
