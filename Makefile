@@ -9,7 +9,7 @@ WORKERS ?= 3
 export BUF_CACHE_DIR := $(CURDIR)/.cache/buf
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-again test-integrations check proto tutorial bench soak targets pin image test-image clean
+.PHONY: help demo test test-again test-integrations check proto tutorial bench soak targets fuzz pin image test-image clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 26
@@ -61,7 +61,7 @@ bench: $(READY) ## measure the engine, the service, packed files, smaller models
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.benchmarks.quality
 	$(BIN)/python -m tests.benchmarks.against $(AGAINST)
 
-# Of the mix of hostile callers; the other targets take about five minutes.
+# Of the mix of hostile callers, and of each fuzzer; the other targets take about five minutes.
 MINUTES ?= 10
 
 # Of each endurance run of `make soak`; its other campaigns take three quarters of an hour.
@@ -72,6 +72,9 @@ targets: $(READY) ## hold a server to its targets under hostile callers: health,
 
 soak: $(READY) ## try to break the service, for three hours; SOAK_MINUTES=60 of each of two endurance runs; nginx and node take part if installed
 	$(BIN)/python -m tests.campaigns --minutes $(SOAK_MINUTES)
+
+fuzz: $(READY) ## fuzz parsers and, if clang is installed, kernels, one after the other; MINUTES=10 each, TARGET=header
+	$(BIN)/python -m tests.fuzzing $(or $(TARGET),all) --minutes $(MINUTES)
 
 # ENGINE=docker or podman; STAND_IN=1 where no registry of images can be reached (scripts/stand_in.py).
 TARGETS ?= cpu client

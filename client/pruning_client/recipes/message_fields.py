@@ -160,7 +160,7 @@ def _set_scalar(message: Message, field: FieldDescriptor, value: object, content
         content = {field.name: words.get(value, value)}
     try:
         message.MergeFrom(json_format.ParseDict(content, type(message)()))  # ParseDict empties a list that it adds to
-    except (json_format.ParseError, TypeError, ValueError) as error:
+    except (json_format.ParseError, TypeError, ValueError, OverflowError) as error:
         raise _refused(field, value, path) from error
 
 

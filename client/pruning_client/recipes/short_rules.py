@@ -99,7 +99,7 @@ def _built(content: Mapping[Any, Any], builders: Builders) -> pb.Rule:
     _check_parameters(name, parameters, values)
     try:
         return builders[name](**values).to_message()
-    except (TypeError, ValueError) as error:  # a value of a type that only YAML can bring here
+    except (TypeError, ValueError, OverflowError) as error:  # a value of a type that only YAML can bring here
         raise recipe_error(Reason.INVALID_RECIPE, METHOD, f"{name}: {' '.join(str(error).split())}") from error
 
 

@@ -13,7 +13,7 @@ Here is only the reading and writing of YAML, and which rules are short ones.
 
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
@@ -23,6 +23,9 @@ from pruning_client.recipes.message_fields import fill
 from pruning_client.recipes.short_rules import METHOD, Builders, rule_of
 from pruning_proto.reasons import Reason
 from pruning_proto.v1.pruning_pb2 import Recipe
+
+_OF_TAGS: Final = (LookupError, AttributeError)
+"""What PyYAML raises for a tag whose value does not fit it: `!!int ""`, `!!bool 1`, `!!timestamp now`."""
 
 
 def load(path: str | PathLike[str], builders: Builders) -> Recipe:
@@ -41,7 +44,7 @@ def load(path: str | PathLike[str], builders: Builders) -> Recipe:
             metadata=error.metadata,
             violations=error.violations,
         ) from error
-    except (yaml.YAMLError, RecursionError, TypeError, ValueError) as error:
+    except (yaml.YAMLError, *_OF_TAGS, RecursionError, TypeError, ValueError) as error:
         description = f"recipe file {fspath(path)}: not YAML that a recipe may use: {_in_one_line(error)}"
         raise RecipeError(description, reason=Reason.INVALID_RECIPE) from error
     return recipe

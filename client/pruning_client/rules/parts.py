@@ -129,7 +129,11 @@ def _norm(norm: NormLike, field: str) -> pb.Norm:
         return pb.Norm(named=_NAMED_NORMS[norm])
     if not isinstance(norm, Real) or math.isnan(norm):
         raise recipe_error(Reason.INVALID_NORM, f"{field}.p", f"p is a number, also 0 and infinity, got {norm!r}")
-    return pb.Norm(p=float(norm))
+    try:
+        return pb.Norm(p=float(norm))
+    except OverflowError as error:
+        description = "p is a number that fp64 has; for the norm that is the largest entry give infinity"
+        raise recipe_error(Reason.INVALID_NORM, f"{field}.p", description) from error
 
 
 def _patterns(patterns: Patterns, field: str) -> list[str]:

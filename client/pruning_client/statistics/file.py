@@ -80,13 +80,16 @@ def _about(source: FileSource) -> dict[str, Any]:
         if version != VERSION:
             raise _error(source.path, f"has statistics of version {version!r}, and this client reads {VERSION}")
         return _fields(about)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise _error(source.path, f"has damaged statistics: {KEY!r} in its metadata cannot be read") from error
 
 
 def _fields(about: Mapping[str, Any]) -> dict[str, Any]:
     if about["kind"] not in get_args(Kind):
         raise ValueError(about["kind"])
+    if not all(about["module_names"].values()):
+        raise ValueError("a module that has no names in files")
+    json.dumps(about, ensure_ascii=False).encode()  # refuses halves of surrogate pairs, which no file can have
     names = {
         name: other if isinstance(other, str) else tuple(map(str, other))
         for name, other in about["module_names"].items()

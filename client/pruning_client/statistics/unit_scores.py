@@ -36,7 +36,8 @@ def unit_scores_of(scores: UnitScoresLike) -> dict[str, tuple[float, ...]]:
     if not found:
         raise MismatchError(
             f"{where}: has no scores of units: no tensor is named GROUP{UNIT_SCORES}, or GROUP{UNIT_SUM} beside "
-            f"GROUP{UNIT_COUNT}, such as model.layers.0.mlp{UNIT_SCORES} of shape [experts]"
+            f"GROUP{UNIT_COUNT}, such as model.layers.0.mlp{UNIT_SCORES} of shape [experts]",
+            reason=Reason.MISSING_COMPANION,
         )
     return {group: _checked(group, values) for group, values in found.items()}
 

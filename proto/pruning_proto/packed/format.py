@@ -297,6 +297,10 @@ def _shapes(metadata: Mapping[str, str]) -> Iterator[tuple[str, tuple[int, ...]]
     for name, shape in found.items():
         if not isinstance(shape, list) or not all(type(size) is int and size > 0 for size in shape):
             raise _invalid(f"the shape of {name!r} must be positive integers, got {reprlib.repr(shape)}", name)
+        try:
+            tensor_bytes("U8", tuple(shape))  # before its product is computed, which has any number of digits
+        except LayoutError as error:
+            raise _invalid(f"tensor {name!r}: {error}", name) from error
         yield name, tuple(shape)
 
 
