@@ -1,8 +1,8 @@
 """A rule whose score is an installed method: its own code decides on the whole tensor, as torch would let it.
 
 Without a prior mask it is shown the tensor, with one what its PRUNING_TYPE says (see unpruned_view.py). Time and memory
-are the method's: it sees masks of the weight's dtype, one element per entry. Imported only for recipes that have one,
-since methods are torch's.
+are the method's: it sees masks of the weight's dtype, one element per entry. It is interrupted where nobody waits for
+its result any more (see interruption.py). Imported only for recipes that have one, since methods are torch's.
 """
 
 import torch
@@ -14,6 +14,7 @@ from pruning_engine.kernels.packed_mask import PackedMask
 from pruning_engine.modules.mask_tensors import masked
 from pruning_engine.modules.storage import Method, computed_mask
 from pruning_engine.modules.unpruned_view import mask_of_unpruned
+from pruning_engine.runtime.interruption import run_foreign
 from pruning_engine.selection.outcome import Outcome
 from pruning_engine.torch_tensors import to_buffer, to_tensor
 
@@ -25,7 +26,7 @@ def outcome_of_method(state: ParameterState, method: Method, field: str) -> Outc
         is not 0 and 1.
     """
     try:
-        mask = _mask(state, method)
+        mask = run_foreign(lambda: _mask(state, method))
     except Exception as error:
         raise RecipeError(
             Reason.INVALID_RECIPE,

@@ -3,7 +3,8 @@
 A call has a thread while the engine works for it, but only the threads whose turn it is compute: one of the calls with
 little to do, and one of the others. So a small model is answered in milliseconds while a large one is pruned. It does
 not wait for the large one's piece: on a busy machine that takes far longer than it computes. What takes no longer than
-waking a thread is done on the event loop. A call that is cancelled ends at the next piece.
+waking a thread is done on the event loop. A call that is cancelled ends at the next piece, and an installed method at
+the next instruction of Python.
 """
 
 import asyncio
@@ -14,10 +15,11 @@ from functools import partial
 from math import inf
 from typing import Final, TypeVar
 
+from pruning_engine.runtime.interruption import InterruptedWorkError, Interruption, interruptible
 from pruning_engine.runtime.yield_points import yielding
 from pruning_proto.limits import MIB
 from pruning_service.resources.devices import is_gpu
-from pruning_service.resources.threads import finished
+from pruning_service.resources.threads import finished, submitted
 from pruning_service.resources.turns import Turns
 
 Result = TypeVar("Result")
@@ -57,14 +59,28 @@ class EngineWorker:
         """
         if cost_bytes <= LIGHT_BYTES and not self.is_gpu:
             return work()
-        abandoned = threading.Event()
+        abandoned, interruption = threading.Event(), Interruption()
         turns = self._turns_of_small if cost_bytes <= SMALL_BYTES else self._turns
-        job = self._threads.submit(_run_in_turns, work, turns, abandoned)
-        return await finished(asyncio.wrap_future(job), on_cancel=abandoned.set)
+        interruptible_work = partial(_run_interruptibly, work, interruption)
+        job = submitted(self._threads, partial(_run_in_turns, interruptible_work, turns, abandoned), abandoned)
+
+        def abandon() -> None:
+            abandoned.set()
+            interruption.interrupt()
+
+        return await finished(asyncio.wrap_future(job), on_cancel=abandon)
 
     def close(self) -> None:
         """End the threads once what has begun is done."""
         self._threads.shutdown(wait=True, cancel_futures=True)
+
+
+def _run_interruptibly(work: Callable[[], Result], interruption: Interruption) -> Result:
+    try:
+        with interruptible(interruption):
+            return work()
+    except InterruptedWorkError as error:
+        raise _AbandonedError from error
 
 
 def _run_in_turns(work: Callable[[], Result], turns: Turns, abandoned: threading.Event) -> Result:

@@ -8,7 +8,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import Final, TypeVar, cast
@@ -62,9 +62,21 @@ async def run_in_thread_if_large(
         return work()
     abandoned = threading.Event()
     lane = _SMALL if described_bytes <= FEW_BYTES else _LARGE
-    job = lane.threads.submit(_run, work, lane.turns, abandoned, most_seconds)
+    job = submitted(lane.threads, partial(_run, work, lane.turns, abandoned, most_seconds), abandoned)
     result = await finished(asyncio.wrap_future(job), on_cancel=abandoned.set)
     return cast("Result", result)  # it is waited for
+
+
+def submitted(threads: ThreadPoolExecutor, work: Callable[[], Result], abandoned: threading.Event) -> Future[Result]:
+    """Give work to a thread. Raises: RuntimeError if none can be started; the work is `abandoned` then.
+
+    It stays in the queue all the same: a thread that is free later would do it, for nobody.
+    """
+    try:
+        return threads.submit(work)
+    except RuntimeError:
+        abandoned.set()
+        raise
 
 
 def _run(work: Callable[[], Result], turns: Turns, abandoned: threading.Event, most_seconds: float) -> Result | None:
