@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -112,9 +113,23 @@ def _side_by_side(function: Callable[[Item], Result], items: Sequence[Item], beg
 
 
 def _submit(work: Callable[[], None], times: int) -> list[Future[None]]:
+    """Offer work to threads. Where none can be started, it waits in the queue, and the caller does all of it."""
+    offers: list[Future[None]] = [Future() for _ in range(times)]
     with _pool.lock:
         executor = _executor()
-        return [executor.submit(work) for _ in range(times)]
+        for offer in offers:
+            with suppress(RuntimeError):  # the executor's own future would be lost, and its work done by somebody
+                executor.submit(_take, offer, work)
+    return offers
+
+
+def _take(offer: Future[None], work: Callable[[], None]) -> None:
+    """Do what was offered, unless the offer was cancelled meanwhile."""
+    if offer.set_running_or_notify_cancel():
+        try:
+            work()
+        finally:
+            offer.set_result(None)
 
 
 def _executor() -> ThreadPoolExecutor:

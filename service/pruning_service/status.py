@@ -4,9 +4,11 @@ The table of reasons is `pruning_proto.reasons`. What is not in it leaves as INT
 its text is for the log. `rpc.grpc_status` turns a refusal into the status that a gRPC call ends with.
 """
 
+import errno
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
@@ -16,6 +18,24 @@ from pruning_proto import limits
 from pruning_proto.reasons import TABLE, Reason, StatusCode
 from pruning_proto.safetensors.header import LayoutError
 from pruning_proto.v1 import pruning_pb2
+
+LACK_RETRY_SECONDS: Final = 5.0
+
+_LACKING: Final[Mapping[int, str]] = MappingProxyType(
+    {
+        errno.ENOMEM: "memory",
+        errno.ENOSPC: "space on its disk",
+        errno.EDQUOT: "space on its disk",
+        errno.EFBIG: "space on its disk",
+        errno.EMFILE: "file descriptor",
+        errno.ENFILE: "file descriptor",
+        errno.EAGAIN: "thread or process",  # of fork
+    }
+)
+"""What the system lacks by the number of its error."""
+
+_NO_THREAD: Final = "can't start new thread"
+"""Python's words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +95,27 @@ def refusal_of(error: BaseException, request_id: str) -> Refusal:
             return _refusal(Reason(error.reason), str(error), error.path, error.tensor)
         case DecodeError():
             return Refusal(reason=Reason.MALFORMED_MESSAGE, message=f"a message is not of the contract: {error}")
+    lacking = _lacking(error)
+    if lacking is not None:
+        return Refusal(
+            reason=Reason.NO_ROOM,
+            message=f"the server's machine has no {lacking} left at present; try again later",
+            metadata={"lacking": lacking},
+            retry_seconds=LACK_RETRY_SECONDS,
+        )
     return Refusal(
         reason=Reason.INTERNAL,
         message=f"the server failed; its log has the cause under request id {request_id}",
     )
+
+
+def _lacking(error: BaseException) -> str | None:
+    """Return what the system did not have where that is why something failed; None if it is not."""
+    if isinstance(error, OSError):
+        return _LACKING.get(error.errno or 0)
+    if isinstance(error, MemoryError):
+        return "memory"
+    return "thread" if isinstance(error, RuntimeError) and _NO_THREAD in str(error) else None
 
 
 def failure(refusal: Refusal, request_id: str) -> pruning_pb2.Failure:

@@ -306,5 +306,25 @@ GUARANTEES: Final[Mapping[str, tuple[str, ...]]] = {
         "tests/client/jobs/executors/test_ray_executor.py::test_own_cluster_admits_nobody_else",
         "tests/repository/test_no_foreign_code.py::test_nothing_runs_what_it_is_given",
     ),
+    "A call that lacks memory, disk space, a thread or a file descriptor of the machine ends with NO_ROOM, and leaves "
+    "nothing reserved. The server serves on, and needs no restart once there is more.": (
+        "tests/faults/test_lacks.py",
+        "tests/service/resources/test_trim_when_idle.py::test_memory_is_given_back_after_a_lack_of_file_descriptors",
+    ),
+    "No call and no job ends, begins again or is held longer because the machine's clock was set.": (
+        "tests/faults/test_clock.py",
+    ),
+    "Headers, recipes, statistics and packed files that a fuzzer makes are read, or refused by a reason. The compiled "
+    "kernels touch no memory beyond their arrays.": (
+        "tests/fuzzing/test_corpus.py",
+        "tests/fuzzing/test_sanitized.py",
+    ),
+    "An installed method that does not end is interrupted when its call is cancelled, and when the server stops, "
+    "unless it is in one operation in C, which ends first.": (
+        "tests/service/calls/test_installed_methods.py::"
+        "test_method_that_does_not_end_is_interrupted_when_its_call_is_cancelled",
+        "tests/service/calls/test_installed_methods.py::test_method_that_does_not_end_keeps_no_server_from_stopping",
+        "tests/engine/runtime/test_interruption.py",
+    ),
 }
 """Files, with the function where single tests check a guarantee."""

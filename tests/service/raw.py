@@ -54,21 +54,26 @@ class Outcome:
 
 def call(address: str, requests: Iterable[pb.PruneRequest], timeout: float = 30) -> Outcome:
     """Make one call with plain protobuf messages."""
-    outcome = Outcome()
     with grpc.insecure_channel(address) as channel:
-        prune = channel.stream_stream(
-            "/pruning.v1.PruningService/Prune",
-            pb.PruneRequest.SerializeToString,
-            pb.PruneResponse.FromString,
-        )
-        responses = prune(iter(requests), timeout=timeout)
-        try:
-            outcome.responses.extend(responses)
-        except grpc.RpcError as error:
-            outcome.code = error.code()
-            for entry in error.trailing_metadata() or ():
-                if entry.key == "grpc-status-details-bin":
-                    outcome.status.ParseFromString(entry.value)
+        return call_on(channel, requests, timeout)
+
+
+def call_on(channel: grpc.Channel, requests: Iterable[pb.PruneRequest], timeout: float = 30) -> Outcome:
+    """Make one call as `call`, on a connection that may be there already."""
+    outcome = Outcome()
+    prune = channel.stream_stream(
+        "/pruning.v1.PruningService/Prune",
+        pb.PruneRequest.SerializeToString,
+        pb.PruneResponse.FromString,
+    )
+    responses = prune(iter(requests), timeout=timeout)
+    try:
+        outcome.responses.extend(responses)
+    except grpc.RpcError as error:
+        outcome.code = error.code()
+        for entry in error.trailing_metadata() or ():
+            if entry.key == "grpc-status-details-bin":
+                outcome.status.ParseFromString(entry.value)
     return outcome
 
 

@@ -70,7 +70,12 @@ class ServedCall:
         if not self.call.parts and not self._reservation.kept_bytes:
             self._leave(running)
             return
-        freeing = task.get_loop().run_in_executor(None, _free, self.call.parts, described)
+        try:
+            freeing = task.get_loop().run_in_executor(None, _free, self.call.parts, described)
+        except RuntimeError:  # no thread can be started
+            _free(self.call.parts, described)
+            self._leave(running)
+            return
         freeing.add_done_callback(lambda _: self._leave(running))
 
     def _leave(self, running: "set[ServedCall]") -> None:

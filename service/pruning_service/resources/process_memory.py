@@ -76,13 +76,14 @@ async def _trim_when_idle(calls: Sized, rest_seconds: float) -> None:
     settled_bytes, trimmed_at = _resident_bytes(), time.monotonic()
     while True:
         await asyncio.sleep(min(CHECK_SECONDS, rest_seconds))
-        has_grown = _resident_bytes() > settled_bytes + WORTH_BYTES
-        if calls or not (has_grown or time.monotonic() - trimmed_at >= rest_seconds):
-            continue
-        if has_grown:
-            gc.collect()  # first: what is in cycles is not free
-        await asyncio.to_thread(trim)
-        settled_bytes, trimmed_at = _resident_bytes(), time.monotonic()
+        with suppress(OSError, RuntimeError):  # no file descriptor or thread is left now: the next time
+            has_grown = _resident_bytes() > settled_bytes + WORTH_BYTES
+            if calls or not (has_grown or time.monotonic() - trimmed_at >= rest_seconds):
+                continue
+            if has_grown:
+                gc.collect()  # first: what is in cycles is not free
+            await asyncio.to_thread(trim)
+            settled_bytes, trimmed_at = _resident_bytes(), time.monotonic()
 
 
 def _resident_bytes() -> int:
