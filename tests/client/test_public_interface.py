@@ -23,6 +23,12 @@ MODULES = (pruning_client, rules, pruning_client.numpy, pruning_client.torch)
 DOCUMENTED = {
     **{name: getattr(pruning_client, name) for name in pruning_client.__all__ if name not in ("errors", "rules")},
     **{f"rules.{name}": getattr(rules, name) for name in rules.__all__ if name != "AmountLike"},
+    "numpy.load_packed": pruning_client.numpy.load_packed,
+    **{
+        f"torch.{name}": getattr(pruning_client.torch, name)
+        for name in pruning_client.torch.__all__
+        if not name.endswith("_async")  # they have no example, whose calls would be awaited
+    },
 }
 VERBS = {
     f"{kind.__name__}.{name}": verb
@@ -95,6 +101,25 @@ def tiny_state_dict() -> dict[str, np.ndarray[Any, Any]]:
     }
 
 
+def nonzeros(model: torch.nn.Module) -> float:
+    """Return the part of a model's parameters that is not zero: an evaluation, where an example needs one."""
+    parameters = torch.cat([each.detach().flatten() for each in model.parameters()])
+    return float((parameters != 0).float().mean())
+
+
+class Stack(torch.nn.Module):
+    """A model of two blocks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = torch.nn.ModuleList([torch.nn.Linear(4, 4), torch.nn.Linear(4, 4)])
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        for layer in self.layers:
+            inputs = layer(inputs)
+        return inputs
+
+
 class Setting:
     """What examples find: a folder with models, a server, a client, and names."""
 
@@ -119,8 +144,11 @@ class Setting:
             "weight": self.state_dict["fc1.weight"],
             "state_dict": self.state_dict,
             "report": None,
-            "collect_statistics": pruning_client.torch.collect_statistics,
+            **{each: getattr(pruning_client.torch, each) for each in pruning_client.torch.__all__},
+            "pruning_client": pruning_client,
             "model": torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2)),
+            "evaluate": nonzeros,
+            "stack": Stack(),
         }
         names["report"] = self.client.dry_run(self.state_dict, rules.l1_unstructured(0.5))
         test = doctest.DocTestParser().get_doctest(inspect.getdoc(value) or "", names, name, None, None)
@@ -144,7 +172,9 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
             yield found
 
 
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.integration) if "erive" in name else name for name in OTHERS]
+)
 def test_examples_run(name: str, setting: Setting) -> None:
     setting.run(name, OTHERS[name])
 

@@ -1,8 +1,8 @@
-"""torch models and pruned checkpoints: `load_pruned`, `load_packed` and `derive_groups`. Needs torch.
+"""torch models: their statistics, pruning block by block, the search for amounts, loading what was pruned.
 
-`load_pruned` loads the smaller tensors of output "removed" into a model, `load_packed` reads a packed file, and
-`derive_groups` finds a module's coupled channels. The adaptor that sends torch tensors is `frameworks.torch`; its
-verbs are public here too.
+`collect_statistics` runs a model and sums up its layers' inputs, `prune_sequentially` and `find_amount` prune it in
+several calls, `load_pruned` loads the smaller tensors of output "removed" into a model, `load_packed` reads a packed
+file, and `derive_groups` finds a module's coupled channels. State dicts of torch go to `Client.prune` as they are.
 """
 
 import json
@@ -16,17 +16,7 @@ from pruning_client.checkpoints.compressed import read_packed
 from pruning_client.checkpoints.file import FileSource
 from pruning_client.checkpoints.packed import is_packed
 from pruning_client.frameworks.names_on_disk import in_module
-from pruning_client.frameworks.torch import (
-    FORMAT,
-    apply_mask_,
-    check_changeable,
-    computed_weights,
-    describe,
-    identity,
-    tensor,
-    tensors_of,
-    view,
-)
+from pruning_client.frameworks.torch import tensor
 from pruning_client.torch.channel_groups import DerivedGroups, derive_groups
 from pruning_client.torch.collection.collect import collect_statistics
 from pruning_client.torch.resizing import LoadedKeys, load
@@ -37,31 +27,22 @@ from pruning_client.torch.sequential.verbs import prune_sequentially, prune_sequ
 from pruning_proto.safetensors.header import Layout, TensorEntry
 
 __all__ = [
-    "FORMAT",
     "DerivedGroups",
     "Evaluation",
     "FoundAmounts",
     "LoadedKeys",
     "PrunedBlock",
     "SequentialReport",
-    "apply_mask_",
-    "check_changeable",
     "collect_statistics",
-    "computed_weights",
     "derive_groups",
-    "describe",
     "find_amount",
     "find_amount_async",
     "find_amounts",
     "find_amounts_async",
-    "identity",
     "load_packed",
     "load_pruned",
     "prune_sequentially",
     "prune_sequentially_async",
-    "tensor",
-    "tensors_of",
-    "view",
 ]
 
 _CONFIG: Final = "pruning.config.v1"
@@ -84,6 +65,10 @@ def load_packed(path: str | PathLike[str]) -> dict[str, Tensor]:
     """Return the tensors of a packed file as they were before packing; no pickle. They share one block of memory.
 
     Raises: OSError. CheckpointError if the file is not packed, or damaged. ImportError without numpy.
+    Example:
+        >>> client.prune({"fc.weight": np.ones((64, 64))}, rules.l1_unstructured(0.5), output="packed").save("packed")
+        >>> pruning_client.torch.load_packed("packed")["fc.weight"].shape
+        torch.Size([64, 64])
     """
     layout, buffer = read_packed(path)
     return {entry.name: tensor(entry, buffer[entry.begin : entry.end]) for entry in layout.tensors}
@@ -104,6 +89,12 @@ def load_pruned(
     Raises: MismatchError, and the model is unchanged: for names that are missing or unexpected while `strict`, for
     a module of another type that would have to be resized, and for shapes that no such module can have. TypeError if
     `model` is not a module or `source` not a checkpoint; CheckpointError or OSError for a file.
+    Example:
+        >>> channels = rules.group(["0.weight:0", "0.bias:0", "2.weight:1"])
+        >>> rule = rules.remove_units(rules.kept(4), groups=channels)
+        >>> _ = load_pruned(model, client.prune(model.state_dict(), rule, output="removed"))
+        >>> model[0].weight.shape
+        torch.Size([4, 4])
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"tensors are loaded into a torch module, got {type(model).__name__}")

@@ -42,6 +42,10 @@ class DerivedGroups(list[Group]):
     """Groups of coupled channels, for `rules.remove_units(groups=...)`.
 
     `left_out` maps each layer whose channels cannot be removed to the reason.
+
+    Example:
+        >>> derive_groups(model, torch.randn(1, 4)).left_out
+        {'2': 'its units are outputs of the module'}
     """
 
     def __init__(self, groups: Sequence[Group], left_out: Mapping[str, str]) -> None:
@@ -66,6 +70,9 @@ def derive_groups(
     of the two. For other models both are the same. Names in `left_out` are those of layers, and so the module's.
     Raises: MismatchError if the module cannot be sent to a child process, cannot be run there, or has no such groups.
     DeadlineError after `timeout_seconds`. ImportError without the extra. TypeError if it is not a module.
+    Example:
+        >>> derive_groups(model, torch.randn(1, 4))
+        [group(['0.weight:0', '0.bias:0', '2.weight:1'], units=8)]
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"groups are derived from a torch module, got {type(model).__name__}")

@@ -60,9 +60,10 @@ def awaited(
 
     update_wrapper(call, verb)
     call.__name__ = call.__qualname__ = f"{verb.__name__}_async"
+    text = (verb.__doc__ or "").partition("Example:")[0].rstrip()
     call.__doc__ = (
         f"Do as `{verb.__name__}` does, with an `AsyncClient`: the model runs in threads, and calls are awaited.\n\n"
-        f"    A task that is cancelled ends after the step that runs. {verb.__doc__}"
+        f"    A task that is cancelled ends after the step that runs. {text}"
     )
     return call
 

@@ -21,7 +21,12 @@ from pruning_client.torch.module_sizes import MisfitError, Shape, resizer_of, si
 
 @dataclass(frozen=True, slots=True)
 class LoadedKeys:
-    """The names that did not match, as torch's `load_state_dict` returns them; both are empty if `strict`."""
+    """The names that did not match, as torch's `load_state_dict` returns them; both are empty if `strict`.
+
+    Example:
+        >>> load_pruned(model, model.state_dict())
+        LoadedKeys(missing_keys=(), unexpected_keys=())
+    """
 
     missing_keys: tuple[str, ...]
     unexpected_keys: tuple[str, ...]

@@ -11,6 +11,7 @@ import pytest
 from google.longrunning import operations_proto_pb2 as lro
 
 from pruning_client import Client, JobStatus, Report, errors, rules
+from pruning_client.results.job_status import job_status
 from pruning_proto.names import OPERATIONS, PRUNE_CHECKPOINT_PATH
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
@@ -176,3 +177,20 @@ def test_a_status_is_json() -> None:
     described = job.status.to_dict()
 
     assert (described["state"], described["report"]["pruned"], described["error"]) == ("succeeded", 2, None)
+
+
+@pytest.mark.parametrize(
+    ("made", "text", "row"),
+    [
+        pytest.param(operation(shards_total=4, shards_done=1), "running", {"shards": "1 of 4"}, id="running"),
+        pytest.param(operation(is_cancelling=True), "cancelling", {"shards": None}, id="cancelling"),
+        pytest.param(succeeded(), "succeeded", {"error": None}, id="succeeded"),
+        pytest.param(failed(Reason.SOURCE_NOT_FOUND), "failed", {"error": "why"}, id="failed"),
+    ],
+)
+def test_jobs_say_how_they_are(made: lro.Operation, text: str, row: dict[str, Any]) -> None:
+    status = job_status(made)
+    assert repr(status) == f"<JobStatus: nightly, {text}>"
+    (found,) = status.summary.rows
+    assert {name: found[name] for name in row} == row
+    assert f'<td style="text-align:left">{text}</td>' in status._repr_html_()

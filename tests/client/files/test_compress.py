@@ -14,7 +14,6 @@ from backports import zstd
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pruning_client import numpy as adaptor
 from pruning_client import pack_file, unpack_file
 from pruning_client.checkpoints.compressed import CompressedSource
 from pruning_client.checkpoints.file import FileSource
@@ -23,6 +22,7 @@ from pruning_client.errors import CheckpointError
 from pruning_client.models.compared_models import compare_models
 from pruning_client.models.inspect import inspect_file
 from pruning_client.models.measured import measure
+from pruning_client.numpy import load_packed as load_arrays
 from pruning_client.torch import load_packed
 from pruning_proto.names import ZSTD_KEY
 from pruning_proto.packed.format import ENTRIES
@@ -111,7 +111,7 @@ def test_compressed_file_is_read_like_the_dense_one(tmp_path: Path) -> None:
     content = checkpoint({"w.weight": (F32, (2, 3), floats(1, 0, 0, 0, 2, 0))})
     packed = compressed(tmp_path, content)
     assert b"".join(map(bytes, open_source(packed).pieces())) == content[-24:]
-    assert adaptor.load_packed(packed)["w.weight"].tolist() == [[1, 0, 0], [0, 2, 0]]
+    assert load_arrays(packed)["w.weight"].tolist() == [[1, 0, 0], [0, 2, 0]]
     assert load_packed(packed)["w.weight"].tolist() == [[1, 0, 0], [0, 2, 0]]
     assert compare_models(packed, tmp_path / "dense").is_equal
     assert measure(packed).tensors == measure(tmp_path / "dense").tensors

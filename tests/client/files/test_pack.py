@@ -13,11 +13,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pruning_client import numpy as adaptor
 from pruning_client import pack_file, unpack_file
 from pruning_client.checkpoints.file import FileSource
 from pruning_client.checkpoints.packed import PackedSource
 from pruning_client.errors import CheckpointError, MismatchError
+from pruning_client.numpy import load_packed as load_arrays
 from pruning_client.torch import load_packed
 from pruning_proto.names import PACKED_KEY, PACKED_ORDER_KEY
 from pruning_proto.packed.format import ENTRIES
@@ -216,7 +216,7 @@ def test_packed_file_is_loaded_without_pickle(tmp_path: Path) -> None:
 
 def test_packed_file_is_loaded_as_numpy(tmp_path: Path) -> None:
     weights = sparse((64, 64))
-    loaded = adaptor.load_packed(packed(tmp_path, checkpoint({"fc.weight": ("F32", (64, 64), weights)})))
+    loaded = load_arrays(packed(tmp_path, checkpoint({"fc.weight": ("F32", (64, 64), weights)})))
     assert loaded["fc.weight"].shape == (64, 64)
     assert loaded["fc.weight"].tobytes() == weights
 

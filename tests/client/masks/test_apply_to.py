@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 
 from pruning_client import Client, Masks, Result, load_masks, rules
-from pruning_client import numpy as numpy_adaptor
-from pruning_client import torch as torch_adaptor
 from pruning_client.checkpoints.state_dict import StateDictSource
 from pruning_client.errors import CheckpointError, MismatchError, PruningError
+from pruning_client.frameworks import numpy as numpy_adaptor
+from pruning_client.frameworks import torch as torch_adaptor
 from pruning_client.results.output_format import Output
 from pruning_proto.reasons import Reason
 from tests.client.tiny_files import checkpoint, weight, written

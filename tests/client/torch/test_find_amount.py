@@ -174,6 +174,17 @@ def test_table_and_plot_show_every_evaluation(client: Client, tmp_path: Path) ->
         found.amount  # noqa: B018 - asked for its error
 
 
+def test_curve_is_the_loss_over_sparsity(client: Client) -> None:
+    found = find_amounts(client, net(), rules.l1_unstructured, fidelity, groups=GROUPS, max_loss=0.1)
+    assert [each.sparsity for each in found.curve] == sorted(each.sparsity for each in found.curve)
+    assert not any(each.is_probe for each in found.curve)
+    rows = found.summary.rows
+    assert [row["loss"] for row in rows[: len(found.curve)]] == [each.loss for each in found.curve]
+    assert [row[""] for row in rows[len(found.curve) :]] == ["one group alone"] * 4
+    assert repr(found).startswith("<FoundAmounts: ")
+    assert "&lt;- best" in found._repr_html_()
+
+
 def test_plot_without_matplotlib_says_what_to_install(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     found = find_amount(client, net(), rules.l1_unstructured, fidelity, max_loss=0.1, most_evaluations=1)
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)

@@ -77,6 +77,9 @@ def collect_statistics(  # noqa: PLR0913 - one keyword for each option
         batches = [tokenizer(texts[i : i + 8], padding=True, return_tensors="pt") for i in range(0, len(texts), 8)]
         statistics = collect_statistics(model, batches, kind="gram")
         statistics.save("statistics.safetensors")
+    Example:
+        >>> collect_statistics(model, [torch.randn(16, 4)], kind="gram").input_dims
+        {'0.weight': 1, '2.weight': 1}
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"statistics are collected from a torch module, got {type(model).__name__}")

@@ -17,6 +17,11 @@ class Evaluation:
     `amounts` are by group; of `find_amount` the one group is called "all". `sparsity` is the part of the selected
     weights that was pruned, of all groups together. `score` is what the caller's function returned, and `loss` how much
     worse it is than that of the dense model. `is_probe`: one group alone was pruned, to measure its sensitivity.
+
+    Units: `sparsity` and `amounts` are parts, 0.0 to 1.0; `score` and `loss` are in the unit of the caller's function.
+    Example:
+        >>> find_amount(client, model, rules.l1_unstructured, evaluate, max_loss=0.1, most_evaluations=1).best.amounts
+        {'all': 0.0}
     """
 
     amounts: Mapping[str, float]
@@ -37,6 +42,11 @@ class FoundAmounts(Shown):
         rules: rules with these amounts, to prune with; None if the best is the dense model.
         history: all evaluations, in order, the dense model's first.
         max_loss: the limit, in the unit of the caller's score.
+    Example:
+        >>> found = find_amount(client, model, rules.l1_unstructured, evaluate, max_loss=0.1, most_evaluations=3)
+        >>> [point.loss for point in found.curve] == sorted(point.loss for point in found.curve)
+        True
+        >>> found.plot("amounts.png")
     """
 
     best: Evaluation

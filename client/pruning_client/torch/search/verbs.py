@@ -44,6 +44,9 @@ def find_amount(  # noqa: PLR0913 - one keyword for each option
     Raises: MismatchError if the model with `highest` pruned, 0.9 or more, evaluates better than before. RecipeError for
     an invalid option. Errors of `Client.prune`; whatever `evaluate` raises.
     Cost: the selected weights once more in memory.
+    Example:
+        >>> found = find_amount(client, model, rules.l1_unstructured, evaluate, max_loss=0.5, most_evaluations=3)
+        >>> result = client.prune(model.state_dict(), found.rules)
     """
     options = SearchOptions(
         max_loss=max_loss,
@@ -82,6 +85,11 @@ def find_amounts(  # noqa: PLR0913 - one keyword for each option
     else is as in `find_amount`; `most_evaluations` counts those of each search, without the two of each group.
 
     Raises: as `find_amount`. MismatchError if a tensor is in two groups.
+    Example:
+        >>> groups = {"first": "0.*", "last": "2.*"}
+        >>> found = find_amounts(client, model, rules.l1_unstructured, evaluate, groups=groups, max_loss=0.1)
+        >>> sorted(found.amounts)
+        ['first', 'last']
     """
     options = SearchOptions(
         max_loss=max_loss,

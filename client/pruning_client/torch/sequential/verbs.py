@@ -52,6 +52,10 @@ def prune_sequentially(  # noqa: PLR0913 - one keyword for each option
     matches nothing; if the folder has another run. RecipeError for rules of scope global and for channel groups. Errors
     of `Client.prune`.
     Cost: three runs of each block for each batch.
+    Example:
+        >>> report = prune_sequentially(client, stack, [torch.randn(16, 4)], rules.sparsegpt(0.5))
+        >>> [block.sparsity for block in report.blocks]
+        [0.5, 0.5]
     """
     run = _run(model, batches, rules, seed, _Options(folder, blocks, kind, gram_dtype))
     return carried_out(client, run)
