@@ -14,7 +14,7 @@ from tests.repository.examples import Example, examples_in
 from tests.repository.modules import ROOT
 from tests.servers import ServerProcess
 
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "deploy" / "pipelines" / "README.md"]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "deploy" / "pipelines" / "README.md"]
 PRINTED_SERVER = "localhost:50051"
 EXTENDING = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 EXCERPTS = re.findall(r"^<!-- from: (\S+) -->\n```\w+\n(.*?)^```$", EXTENDING, re.M | re.S)
