@@ -9,7 +9,7 @@ WORKERS ?= 3
 export BUF_CACHE_DIR := $(CURDIR)/.cache/buf
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-again test-integrations check proto tutorial bench soak targets fuzz pin image test-image clean
+.PHONY: help demo test test-again test-integrations check proto tutorial bench soak targets fuzz pin image test-image docs clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 26
@@ -88,6 +88,9 @@ image: $(READY) ## build container images; TARGETS=cuda for GPUs, ENGINE=podman 
 test-image: $(READY) ## build the images cpu and client and run them as a platform does: hardened, pruning, stopped
 	$(BIN)/python -m scripts.images cpu client
 	$(BIN)/pytest tests/images/running.py --durations=0 --capture=no
+
+docs: $(READY) ## build the documentation site in build/site/html; open index.html there, no server is needed
+	$(BIN)/python -m scripts.site
 
 clean: ## remove everything that make made
 	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build

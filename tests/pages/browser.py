@@ -12,7 +12,7 @@ import pytest
 from scripts import node_packages
 
 HERE: Final = Path(__file__).with_name("js")
-MOST_SECONDS: Final = 240
+MOST_SECONDS: Final = 540
 LEAST_NODE: Final = 20
 """What Playwright needs."""
 
@@ -21,6 +21,14 @@ def looked_at(page: Path, folder: Path) -> dict[str, Any]:
     """Return what `js/look.js` found: in each look (light, dark, phone, print), and after using the page.
 
     Screenshots are in `folder`. Skips the test where Chromium or node is missing.
+    """
+    return seen_by("look.js", page, folder)
+
+
+def seen_by(script: str, *words: str | Path) -> dict[str, Any]:
+    """Return what a script of `js` printed, called with the path of Chromium and these words.
+
+    Skips the test where Chromium or node is missing.
     """
     chromium = shutil.which("chromium")
     if chromium is None:
@@ -31,7 +39,7 @@ def looked_at(page: Path, folder: Path) -> dict[str, Any]:
     if int(version.strip("v\n").split(".")[0]) < LEAST_NODE:
         pytest.skip(f"node {version.strip()} is too old: Playwright needs {LEAST_NODE}")
     done = subprocess.run(
-        ["node", HERE / "look.js", chromium, page, folder],
+        ["node", HERE / script, chromium, *words],
         env=os.environ | {"NODE_PATH": str(node_packages.node_modules(HERE))},
         capture_output=True,
         text=True,
