@@ -1,5 +1,6 @@
 """The manual page: as up to date as the options are, and without a complaint of what renders it."""
 
+import re
 import shutil
 import subprocess
 
@@ -32,6 +33,6 @@ def test_page_renders_as_text() -> None:
     if shutil.which("mandoc") is None:
         pytest.skip("mandoc is not installed; .ci/packages installs it")
     done = subprocess.run(["mandoc", "-Tutf8", "-Owidth=200", PAGE], capture_output=True, text=True, check=True)
-    shown = subprocess.run(["col", "-bx"], input=done.stdout, capture_output=True, text=True, check=True).stdout
+    shown = re.sub(".\b", "", done.stdout)  # bold is a letter printed twice, italics one that is underlined
     assert "prune pack pruned.safetensors -o packed.safetensors --canonical-zero --zstd" in shown
     assert "\\" not in shown

@@ -21,6 +21,8 @@ from pruning_service.options import EXAMPLES as EXAMPLES_OF_SERVE
 from tests.client.tokenizers.trained import saved
 from tests.servers import ServerProcess, running_server
 
+pytestmark = pytest.mark.timeout(300)  # a folder's result is checked by transformers, which takes long to import
+
 PRINTED_SERVER: Final = "localhost:50051"
 PRINTED_STORE: Final = "s3://models"
 JOB: Final = "nightly"
