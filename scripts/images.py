@@ -59,7 +59,7 @@ def find_engine() -> Engine | None:
 
 
 def tag(target: str) -> str:
-    """Return the name of an image, such as "pruning-service:0.1.0-cpu"."""
+    """Return the name of an image, such as "pruning-service:0.2.0-cpu"."""
     return f"{NAME}:{_version()}-{target}"
 
 

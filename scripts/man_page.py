@@ -18,7 +18,7 @@ from scripts.environments import ROOT
 
 PAGE: Final = ROOT / "client" / "pruning_client" / "cli" / "help" / "prune.1"
 
-_DATE: Final = "November 30, 2026"
+_DATE: Final = "December 1, 2026"
 """Of the latest release, as groff writes dates."""
 
 _COLUMNS: Final = 78

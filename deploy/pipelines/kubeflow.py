@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kfp import compiler, dsl, kubernetes
 
-IMAGE = "pruning-service:0.1.0-client"
+IMAGE = "pruning-service:0.2.0-client"
 TLS = "/tls"
 
 
