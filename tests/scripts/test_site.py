@@ -72,5 +72,7 @@ def test_labels_begin_paragraphs() -> None:
     assert as_markdown(docstring) == "Return it.\n\n\n**Shape:** any.\n\n**Raises:** OSError.\n\n**Cost:** much."
 
 
-def test_sessions_become_code() -> None:
-    assert as_markdown("Do.\n\n>>> f(1)\n2\n\nEnd.") == "Do.\n\n\n```pycon\n>>> f(1)\n2\n```\n\n\nEnd."
+@pytest.mark.parametrize("indent", ["", "    "], ids=["", "below a label"])
+def test_sessions_become_code(indent: str) -> None:
+    session = f"{indent}>>> f(\n{indent}...     1)\n{indent}2"
+    assert as_markdown(f"Do.\n\n{session}\n\nEnd.") == "Do.\n\n\n```pycon\n>>> f(\n...     1)\n2\n```\n\n\nEnd."
