@@ -326,5 +326,8 @@ GUARANTEES: Final[Mapping[str, tuple[str, ...]]] = {
         "tests/service/calls/test_installed_methods.py::test_method_that_does_not_end_keeps_no_server_from_stopping",
         "tests/engine/runtime/test_interruption.py",
     ),
+    "A call above `PRUNING_MAX_CALLS` is refused before any of its messages is decoded, also if none comes.": (
+        "tests/service/rpc/test_limits.py::test_call_above_the_most_is_refused_before_its_message_is_decoded",
+    ),
 }
 """Files, with the function where single tests check a guarantee."""

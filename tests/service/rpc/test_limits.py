@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import grpc
@@ -60,6 +61,30 @@ def test_call_above_the_most_is_refused_for_now(small: ServerProcess) -> None:
     assert outcome.failure.metadata["max_calls"] == "3"
     assert outcome.code is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert retry_info(outcome).retry_delay.seconds == 1
+
+
+@pytest.mark.parametrize(
+    "first",
+    [None, b"\xff" * 100, b"\xff" * (limits.MESSAGE_BYTES - 64)],
+    ids=["no message", "no protobuf", "4 MiB of it"],
+)
+def test_call_above_the_most_is_refused_before_its_message_is_decoded(
+    small: ServerProcess, first: bytes | None
+) -> None:
+    answered = Event()
+
+    def requests() -> Iterator[Any]:  # as bytes
+        if first is not None:
+            yield first
+        answered.wait(60)
+
+    with calls_under_way(small, 3), grpc.insecure_channel(small.address) as channel:
+        responses = channel.stream_stream(PRUNE_PATH, None, pb.PruneResponse.FromString)(requests(), timeout=60)
+        try:
+            assert next(responses).failure.reason == Reason.TOO_MANY_CALLS
+        finally:
+            answered.set()
+            responses.cancel()
 
 
 def test_client_knows_when_to_try_again(small: ServerProcess, tmp_path: Path) -> None:
@@ -134,7 +159,7 @@ def test_what_options_take_is_reserved_before_it_is_planned(select: pb.Selector)
         few = pb.Selector(exclude=select.exclude[:8])
         planned = prune(server.address, CONTENT, rules=[l1(0.5, select=few)])
         assert planned.failure.reason == Reason.SELECTS_NOTHING
-        assert samples(server)["pruning_reserved_bytes", ()] == 0
+        assert wait_until(lambda: samples(server)["pruning_reserved_bytes", ()] == 0)
 
 
 def test_malformed_options_are_reserved_for_before_they_are_parsed() -> None:
