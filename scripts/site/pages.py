@@ -19,6 +19,8 @@ PAGES: Final = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "reporting.md",
+    "examples": "examples.md",
+    "examples/README.md": "examples.md",
     "deploy/pipelines/README.md": "pipelines.md",
     "deploy/pipelines": "pipelines.md",
     "proto/pruning_proto/v1/pruning.proto": "reference/contract.md",
@@ -31,7 +33,7 @@ PAGES: Final = {
 }
 """The pages of documents outside of `docs`; the README's is the home page, which `docs/index.md` is."""
 
-_COPIED: Final = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "deploy/pipelines/README.md")
+_COPIED: Final = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "examples/README.md", "deploy/pipelines/README.md")
 _FENCED: Final = re.compile(r"^( *)(```+|~~~+).*?^\1\2[ ]*$", re.M | re.S)
 LINK: Final = re.compile(
     r"(?P<before>\]\(|^\[[^\]]+\]: )(?P<target>[^)\s#:]+)(?P<anchor>#[^)\s]*)?(?P<after>\)|$)", re.M
