@@ -9,7 +9,7 @@ WORKERS ?= 3
 export BUF_CACHE_DIR := $(CURDIR)/.cache/buf
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-again test-integrations check proto tutorial bench soak targets fuzz pin image test-image docs clean
+.PHONY: help demo test test-again test-integrations check proto tutorial bench zeros soak targets fuzz pin image test-image docs clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 26
@@ -60,6 +60,9 @@ bench: $(READY) ## measure the engine, the service, packed files, smaller models
 	$(BIN)/python -m tests.benchmarks.stores
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.benchmarks.quality
 	$(BIN)/python -m tests.benchmarks.against $(AGAINST)
+
+zeros: $(READY) ## measure where zeros help, and write the tables of docs/where_zeros_help.md; installs runtimes under .cache
+	$(BIN)/python -m tests.benchmarks.where_zeros_help --write
 
 # Of the mix of hostile callers, and of each fuzzer; the other targets take about five minutes.
 MINUTES ?= 10
