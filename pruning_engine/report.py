@@ -174,9 +174,12 @@ class Report:
 
 
 def nearly_empty(tensors: Iterable[TensorReport]) -> Iterator[ModelWarning]:
-    """Yield a warning for each parameter that is empty in the result, or more than 99 % sparse."""
+    """Yield a warning for each parameter that is empty in the result, or more than 99 % sparse.
+
+    Not for one that was so before, such as the biases of a new layer: no option of the call would change it.
+    """
     for tensor in tensors:
-        if _zeros(tensor) > NEARLY_EMPTY * tensor.entries:
+        if NEARLY_EMPTY * tensor.entries < _zeros(tensor) != tensor.zeros_before:
             yield _nearly_empty(tensor)
 
 

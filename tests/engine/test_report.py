@@ -18,6 +18,7 @@ from pruning_engine.recipe import (
     Rule,
     Scope,
 )
+from pruning_engine.report import nearly_empty
 from tests.engine.packed import pack
 from tests.engine.rules import l1, ln, recipe
 
@@ -113,3 +114,13 @@ def test_tensor_that_ends_up_empty_is_warned_about(count: int, kind: WarningKind
 def test_warning_says_how_much_is_left() -> None:
     (warning,) = prune_state_dict({"weight": torch.ones(500, 100)}, recipe(l1(Count(49_999)))).report.warnings
     assert "'weight' is 99.99% zero: 1 of its 50,000 weights is left" in warning.message
+
+
+@pytest.mark.parametrize(("zeros_before", "warned"), [(100, False), (10, True), (None, True)])
+def test_tensor_that_was_empty_before_is_not_warned_about(zeros_before: int | None, warned: bool) -> None:
+    """As the biases of a new layer are; pruning less would change nothing."""
+    counted = None if zeros_before is None else 100
+    report = TensorReport(
+        name="bias", entries=100, pruned_before=0, pruned=100, zeros_before=zeros_before, zeros=counted
+    )
+    assert [warning.tensor for warning in nearly_empty([report])] == ["bias"] * warned
