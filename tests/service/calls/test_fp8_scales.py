@@ -63,7 +63,7 @@ def test_format_masked_has_codes_mask_and_scale(server: ServerProcess) -> None:
 
 def test_format_mask_has_bits_alone(server: ServerProcess) -> None:
     content = save(ORDERS["scales first"])
-    found = load(raw.prune(server.address, content, rules=[GLOBAL], output="OUTPUT_FORM_MASK").data)
+    found = load(raw.prune(server.address, content, rules=[GLOBAL.to_message()], output="OUTPUT_FORM_MASK").data)
     assert {name: bits.tolist() for name, bits in found.items()} == {
         f"{name}:mask_bits": pack(mask).tolist() for name, mask in KEPT.items()
     }
@@ -81,7 +81,7 @@ def test_report_counts_exactly_and_has_values(server: ServerProcess) -> None:
 def test_scales_are_counted_in_the_peak(server: ServerProcess) -> None:
     codes = random_codes(4096, 2)
     contents = [save({"w.weight": codes, "w.weight_scale": random_scale(count, 1)}) for count in (1, 4096)]
-    small, large = (raw.prune(server.address, each, rules=[GLOBAL]).plan.peak_bytes for each in contents)
+    small, large = (raw.prune(server.address, each, rules=[GLOBAL.to_message()]).plan.peak_bytes for each in contents)
     assert large - small >= (4 + 8) * 4095
 
 
