@@ -167,7 +167,8 @@ class Exchange:
 
     def whole(self) -> bytes:
         """Return the only message of a small model, serialized."""
-        data = b"".join(self._file() if self._format.takes_weights else [self._source.header])
+        pieces = self._file() if self._format.takes_weights else iter([memoryview(self._source.header)])
+        data = b"".join(map(bytes, pieces))  # each copied before the next is read: all may be in the same memory
         self.sent(len(data))
         return encode_whole(pb.PruneRequest(options=self.options), data)
 

@@ -1,9 +1,9 @@
 """Where a command writes its result: a new path, one that is replaced, or standard output.
 
 A file that exists is replaced, as `cp` does, and without `--force` the command says so; `--no-clobber` refuses it.
-A folder whose weights an earlier run pruned is replaced in the same way. With `--force` any model's folder is; no
-other folder ever is. With `-o -` the result is written to a temporary file, and to standard output once it is
-complete: what reads the pipe gets a whole file or nothing.
+A folder that holds only what an earlier run of such a source wrote is replaced in the same way. With `--force` any
+model's folder is; no other folder ever is. With `-o -` the result is written to a temporary file, and to standard
+output once it is complete: what reads the pipe gets a whole file or nothing.
 """
 
 import errno
@@ -76,32 +76,40 @@ def result_path(options: Namespace, source: Path | None = None) -> Iterator[Resu
         yield from _piped(source)
     elif options.no_clobber and os.path.lexists(out):
         raise FileExistsError(errno.EEXIST, "exists already; name a new one, or leave out --no-clobber", str(out))
-    elif source.is_dir() and may_replace_folder(options):
+    elif source.is_dir() and may_replace_folder(options, source):
         yield from _replaced_folder(source, out, says_so=not options.force)
     else:
         yield ResultPath(out, str(out), is_replaced=out.exists() and not options.force)
 
 
-def may_replace_folder(options: Namespace) -> bool:
+def may_replace_folder(options: Namespace, source: Path) -> bool:
     """Whether the target is there and a folder's result may replace it: with --force, or if it is an earlier result."""
     out = Path(options.out)
-    return os.path.lexists(out) and (options.force or (not options.no_clobber and _is_earlier_result(out)))
+    return os.path.lexists(out) and (options.force or (not options.no_clobber and _is_earlier_result(out, source)))
 
 
-def _is_earlier_result(folder: Path) -> bool:
-    """Whether a model's own weights have a history: it is what a run wrote, and not a trainer's or a hub's copy.
+def _is_earlier_result(folder: Path, source: Path) -> bool:
+    """Whether a model's own weights have a history, and nothing is beside them that a run does not write.
 
-    Results that were written into a model's folder do not make it one. Nor is a folder one that holds other weights,
-    such as checkpoints that a trainer saved in it since.
+    So it is no trainer's or hub's copy. Results that were written into a model's folder do not make it one. Nor is a
+    folder one that holds files which the source does not have, such as checkpoints, evaluations or notes of its own.
     """
     own = "*/*.safetensors" if (folder / PIPELINE).is_file() else "*.safetensors"
-    if any(next(folder.rglob(f"*{suffix}"), None) for suffix in _OTHER_WEIGHTS):
+    if not folder.is_dir() or any(_is_foreign(path, folder, source) for path in folder.rglob("*")):
         return False
     try:
         is_whole = all(HISTORY_KEY in FileSource(path).layout.metadata for path in folder.rglob("*.safetensors"))
     except (OSError, CheckpointError):
         return False
     return is_whole and next(folder.glob(own), None) is not None
+
+
+def _is_foreign(path: Path, folder: Path, source: Path) -> bool:
+    """Whether a run from this source would not have written a file: it has no such one, and it is no safetensors."""
+    if path.is_dir() and not path.is_symlink():
+        return False
+    is_weights = path.name.endswith((".safetensors", ".safetensors.index.json"))
+    return path.suffix in _OTHER_WEIGHTS or not (is_weights or os.path.lexists(source / path.relative_to(folder)))
 
 
 def _piped(source: Path) -> Iterator[ResultPath]:

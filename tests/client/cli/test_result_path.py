@@ -82,7 +82,7 @@ def test_folder_that_has_a_result_inside_is_not_replaced(model: Path) -> None:
 def test_folder_of_an_earlier_run_is_replaced(model: Path) -> None:
     out = model.with_name("out")
     first = prune("run", model, "-o", out, *L1)
-    written(out / "stale.txt", b"old")
+    written(out / "model-00001-of-00001.safetensors", (out / "model.safetensors").read_bytes())  # other shards
     again = prune("run", model, "-o", out, *L1)
     assert (first.returncode, again.returncode) == (0, 0)
     assert again.stdout.endswith(b"out, replacing what was there\n")
@@ -90,11 +90,14 @@ def test_folder_of_an_earlier_run_is_replaced(model: Path) -> None:
     assert prune("run", model, "-o", out, *L1, "--no-clobber").returncode == 2
 
 
-@pytest.mark.parametrize("name", ["checkpoint-5/model.safetensors", "checkpoint-5/optimizer.pt"])
-def test_result_that_holds_other_weights_is_refused(model: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    ["checkpoint-5/model.safetensors", "checkpoint-5/optimizer.pt", "eval/results.json", ".git/HEAD", "README.md"],
+)
+def test_result_that_holds_what_no_run_wrote_is_refused(model: Path, name: str) -> None:
     out = model.with_name("out")
     assert prune("run", model, "-o", out, *L1).returncode == 0
-    (out / "checkpoint-5").mkdir()
+    (out / name).parent.mkdir(exist_ok=True)
     written(out / name, FILE)
     assert prune("run", model, "-o", out, *L1).returncode == 2
     assert (out / name).read_bytes() == FILE

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from safetensors.numpy import save_file
 
 from pruning_client import Client, Rule, rules
 from pruning_client.checkpoints.state_dict import StateDictSource
@@ -52,6 +53,21 @@ def test_experts_are_ranked_by_their_routers(server: ServerProcess, connect: Con
     for layer in range(LAYERS):
         scores = np.abs(WEIGHTS[f"{block(layer)}.gate.weight"]).sum(1).tolist()
         assert kept_experts(result.state_dict, layer) == largest(scores, 2)
+
+
+@BOTH
+def test_experts_of_a_file_are_ranked_by_the_router_of_their_layer(
+    server: ServerProcess, connect: Connect, tmp_path: Path
+) -> None:
+    """The routers are parts of one file, sent together; each must be read before it is sent, not after."""
+    file = tmp_path / "model.safetensors"
+    save_file(WEIGHTS, file)
+    with connect(server.address) as client:
+        result = client.prune(file, rules.keep_experts(2), output="removed").to_numpy()
+    kept = [kept_experts(result, layer) for layer in range(LAYERS)]
+    scores = [np.abs(WEIGHTS[f"{block(layer)}.gate.weight"]).sum(1).tolist() for layer in range(LAYERS)]
+    assert kept == [largest(each, 2) for each in scores]
+    assert len({tuple(each) for each in kept}) > 1  # the layers differ, so that a mistake would be seen
 
 
 def test_experts_are_ranked_by_their_norm(server: ServerProcess, tmp_path: Path) -> None:

@@ -88,8 +88,8 @@ def _add_result_options(parser: ArgumentParser) -> None:
         dest="out",
         type=location,
         metavar="OUT.safetensors",
-        help="the result; a file may be IN itself, a folder must not exist, nor anything in an object store; "
-        "-: standard output",
+        help="the result; a file may be IN itself, a folder must not exist or hold an earlier result alone, and in an "
+        "object store nothing may be there; -: standard output",
     )
     result.add_argument(
         "--output",
@@ -320,7 +320,7 @@ def _check_source(source: Source, options: Namespace) -> None:
         return
     if options.output not in FOLDER_OUTPUTS:
         raise UsageError(f"the result of a folder can be loaded: --output {' or '.join(FOLDER_OUTPUTS)}")
-    if isinstance(options.out, Path) and str(options.out) != STDOUT and not may_replace_folder(options):
+    if isinstance(options.out, Path) and str(options.out) != STDOUT and not may_replace_folder(options, source.path):
         check_new(options.out)
 
 
