@@ -2,7 +2,7 @@
 should look at.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -173,25 +173,27 @@ class Report:
         return self.pruned / self.entries if self.entries else 0.0
 
 
-def nearly_empty(tensors: Iterable[TensorReport]) -> Iterator[ModelWarning]:
+def nearly_empty(tensors: Iterable[TensorReport], competing: Collection[str] = ()) -> Iterator[ModelWarning]:
     """Yield a warning for each parameter that is empty in the result, or more than 99 % sparse.
 
     Not for one that was so before, such as the biases of a new layer: no option of the call would change it.
+    `competing`: the names of those that a rule of global scope ranks, which could be of local scope, or have bounds.
     """
     for tensor in tensors:
         if NEARLY_EMPTY * tensor.entries < _zeros(tensor) != tensor.zeros_before:
-            yield _nearly_empty(tensor)
+            yield _nearly_empty(tensor, competes=tensor.name in competing)
 
 
-def _nearly_empty(tensor: TensorReport) -> ModelWarning:
+def _nearly_empty(tensor: TensorReport, *, competes: bool) -> ModelWarning:
     left = tensor.entries - _zeros(tensor)
     is_empty = left == 0
     state = "is all zero: none" if is_empty else f"is {_percent(1 - left / tensor.entries)} zero: {left:,}"
+    advice = "set max_sparsity, rank each tensor on its own (local scope), " if competes else ""
     return ModelWarning(
         kind=WarningKind.EMPTY if is_empty else WarningKind.NEARLY_EMPTY,
         tensor=tensor.name,
-        message=f"{tensor.name!r} {state} of its {tensor.entries:,} weights {'is' if left <= 1 else 'are'} left; set "
-        "max_sparsity, rank each tensor on its own (local scope), exclude it, or prune less",
+        message=f"{tensor.name!r} {state} of its {tensor.entries:,} weights {'is' if left <= 1 else 'are'} left; "
+        f"{advice}exclude it, or prune less",
     )
 
 

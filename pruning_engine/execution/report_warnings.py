@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from pruning_engine.planning.plan import PlannedParameter
-from pruning_engine.recipe import Count, Entries, Fraction, Prior, Rule
+from pruning_engine.recipe import Count, Entries, Fraction, Prior, Rule, Scope
 from pruning_engine.report import ModelWarning, TensorReport, WarningKind, nearly_empty
 
 _MANY_ZEROS: Final = 0.05
@@ -16,7 +16,7 @@ def warnings_about(
 ) -> Iterator[ModelWarning]:
     """Yield the warnings about selected parameters and their reports, one after the other."""
     yield from _of_statistics(reports)
-    yield from nearly_empty(reports)
+    yield from nearly_empty(reports, frozenset(_competing(rules, parameters)))
     yield from _nothing_pruned(rules, reports)
     yield from map(_zero_lengths, (report for report in reports if report.zero_lengths))
     counted = [
@@ -34,6 +34,13 @@ def warnings_about(
             "as unpruned, so that the same ones may have been pruned again; with prior `zeros` they count as pruned, "
             "with prior `mask` this is not mentioned",
         )
+
+
+def _competing(rules: Sequence[Rule], parameters: Sequence[PlannedParameter]) -> Iterator[str]:
+    """Yield the names of the parameters that a rule of global scope ranks together with others."""
+    for planned in parameters:
+        if any(rules[position].scope is Scope.GLOBAL for position in planned.rules):
+            yield planned.name
 
 
 def _of_statistics(reports: Sequence[TensorReport]) -> Iterator[ModelWarning]:

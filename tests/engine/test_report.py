@@ -116,6 +116,13 @@ def test_warning_says_how_much_is_left() -> None:
     assert "'weight' is 99.99% zero: 1 of its 50,000 weights is left" in warning.message
 
 
+@pytest.mark.parametrize("scope", [Scope.LOCAL, Scope.GLOBAL])
+def test_advice_about_an_empty_tensor_fits_the_scope(scope: Scope) -> None:
+    (warning,) = prune_state_dict({"weight": torch.ones(4, 4)}, recipe(l1(Count(16), scope=scope))).report.warnings
+    assert ("max_sparsity" in warning.message, "local scope" in warning.message) == (scope is Scope.GLOBAL,) * 2
+    assert warning.message.endswith("exclude it, or prune less")
+
+
 @pytest.mark.parametrize(("zeros_before", "warned"), [(100, False), (10, True), (None, True)])
 def test_tensor_that_was_empty_before_is_not_warned_about(zeros_before: int | None, warned: bool) -> None:
     """As the biases of a new layer are; pruning less would change nothing."""
