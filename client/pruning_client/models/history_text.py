@@ -32,4 +32,6 @@ def _rule_text(rule: Mapping[str, Any]) -> str:
 def _amount_text(kind: str, number: Any) -> str:
     if kind == "count":
         return f"amount {number} (a count)"
-    return f"sparsity {number}" if kind == "sparsity" else f"amount {number} (a fraction)"
+    if kind == "fraction":
+        return f"amount {number} (a fraction)"
+    return f"{kind} {number}" + (" of each group" if kind == "kept" else "")
