@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,23 @@ def test_charts_are_drawn(found: dict[str, Any], look: str) -> None:
     charts = {chart.split(" of ")[0] for chart in seen["charts"]}
     assert charts == {"Zeros", "Distribution"}
     assert seen["drawn"] > 12 * 2
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_labels_are_whole_and_apart(found: dict[str, Any], look: str) -> None:
+    seen = found["looks"][look]
+    assert (seen["cut"], seen["crowded"]) == ([], False)
+
+
+def test_labels_of_a_narrow_distribution_are_apart(tmp_path: Path) -> None:
+    """Of less than a decade; and of a heat map with names of wide letters."""
+    weight = np.random.default_rng(0).uniform(0.02, 0.15, (64, 64)).astype(np.float32)
+    save_file({"embeddings.mmmmmmmmmmmm.weight": weight}, tmp_path / "in.safetensors")
+    page = tmp_path / "page.html"
+    command = [sys.executable, "-m", "pruning_client", "report", str(tmp_path / "in.safetensors"), "-o", str(page)]
+    subprocess.run(command, check=True, capture_output=True)
+    looks = looked_at(page, tmp_path)["looks"]
+    assert {look: (looks[look]["cut"], looks[look]["crowded"]) for look in LOOKS} == dict.fromkeys(LOOKS, ([], False))
 
 
 @pytest.mark.parametrize("look", LOOKS)

@@ -50,6 +50,11 @@ class TensorFacts:
         """Its entries after; none if it was removed."""
         return 0 if self.is_removed else self.entries
 
+    @property
+    def was_there(self) -> bool:
+        """Whether the model had it before."""
+        return self.entries_before != 0 or not self.entries
+
     def bytes_of(self, entries: int) -> int:
         """Return the bytes of a number of its entries in a dense file; 0 for an unknown dtype."""
         return (entries * DTYPE_BITS.get(self.dtype, 0) + 7) // 8
@@ -101,6 +106,11 @@ class PageContent:
         counts = [(tensor.zeros, tensor.entries) for tensor in self.tensors if not tensor.is_removed]
         return self._of_model(counts, self.model_zeros, self.total_after)
 
+    @property
+    def tensor_counts(self) -> tuple[int, int]:
+        """The number of tensors before and after."""
+        return counts_of(self.tensors, has_before=self.has_before)
+
     def _of_model(
         self, counts: Sequence[tuple[int | None, int]], counted: int | None, total: int
     ) -> tuple[int, int] | None:
@@ -108,3 +118,9 @@ class PageContent:
         if counted is not None and len(known) < len(counts):  # those of removed units are counted too
             return (counted, total) if self.total_before == self.total_after else None
         return (sum(zeros for zeros, _ in known), sum(entries for _, entries in known)) if known else None
+
+
+def counts_of(tensors: Sequence[TensorFacts], *, has_before: bool) -> tuple[int, int]:
+    """Return how many of these there were before, and are after; the same number where nothing is known of before."""
+    after = sum(not tensor.is_removed for tensor in tensors)
+    return (sum(tensor.was_there for tensor in tensors) if has_before else after, after)

@@ -17,7 +17,7 @@ from pruning_client.pages.content import PageContent, TensorFacts
 from pruning_client.pages.payload import payload, script_json
 from pruning_client.pages.sections import facts_html, kinds_html, recipe_html, removed_html, warnings_html
 from pruning_client.pages.tables import tensors_html, why_not_html
-from pruning_client.pages.words import bytes_words, percent_words
+from pruning_client.pages.words import bytes_words, change_words, percent_words
 
 _MOST_TENSORS: Final = 2000
 """That are listed: the largest."""
@@ -106,23 +106,19 @@ of one method; evaluate the model to know how good it is.</p>
 
 
 def _tiles(content: PageContent) -> str:
-    tiles = [("parameters", _change(f"{content.total_before:,}", f"{content.total_after:,}"))]
+    tiles = [("parameters", change_words(f"{content.total_before:,}", f"{content.total_after:,}"))]
     sizes = [bytes_words(size) for size in (content.bytes_before, content.bytes_after) if size is not None]
     if sizes:
-        tiles.append(("file size", _change(sizes[0], sizes[-1])))
+        tiles.append(("file size", change_words(sizes[0], sizes[-1])))
     now, earlier = _percent(content.zeros), _percent(content.zeros_before)
-    tiles.append(("zeros", _change(earlier if content.has_before and content.zeros_before else now, now)))
-    tiles.append(("tensors", f"{len(content.tensors):,}"))
+    tiles.append(("zeros", change_words(earlier if content.has_before and content.zeros_before else now, now)))
+    tiles.append(("tensors", change_words(*(f"{count:,}" for count in content.tensor_counts))))
     cells = "".join(f"<div><dt>{label}</dt><dd>{escape(value)}</dd></div>" for label, value in tiles)
     return f'<dl class="tiles">{cells}</dl>'
 
 
 def _percent(count: tuple[int, int] | None) -> str:
     return "-" if count is None else percent_words(*count)
-
-
-def _change(before: str, after: str) -> str:
-    return after if before == after else f"{before} → {after}"
 
 
 def _largest(tensors: Sequence[TensorFacts]) -> Sequence[TensorFacts]:

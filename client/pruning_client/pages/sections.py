@@ -6,10 +6,10 @@ from html import escape
 from typing import Final
 
 from pruning_client.models.printable import printable
-from pruning_client.pages.content import PageContent, TensorFacts
+from pruning_client.pages.content import PageContent, TensorFacts, counts_of
 from pruning_client.pages.kinds import KINDS, kind_of
 from pruning_client.pages.tables import Cell, number, share, table_html
-from pruning_client.pages.words import bytes_words, percent_words
+from pruning_client.pages.words import bytes_words, change_words, percent_words
 
 _SHOWN: Final = 5
 """Warnings of each kind that are shown at once."""
@@ -55,7 +55,9 @@ def _sums(kind: str, tensors: Sequence[TensorFacts], content: PageContent) -> li
         sizes = [number(had), sizes[0], Cell(bytes_words(bytes_had), bytes_had), sizes[1]]
     zeros = [_zeros([(tensor.zeros_before, tensor.had) for tensor in tensors])] if content.has_before else []
     after = _zeros([(tensor.zeros, tensor.entries) for tensor in tensors if not tensor.is_removed])
-    return [Cell(kind), number(len(tensors)), *sizes, *zeros, after]
+    counts = counts_of(tensors, has_before=content.has_before)
+    count = Cell(change_words(*(f"{each:,}" for each in counts)), counts[1])
+    return [Cell(kind), count, *sizes, *zeros, after]
 
 
 def _sums_of_model(content: PageContent) -> list[Cell]:

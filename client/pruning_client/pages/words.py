@@ -24,3 +24,8 @@ def counted_words(count: int, noun: str) -> str:
 def number_words(value: float) -> str:
     """Return a number in few digits."""
     return f"{value:.3g}"
+
+
+def change_words(before: str, after: str) -> str:
+    """Return a text before and after, once if it did not change."""
+    return after if before == after else f"{before} → {after}"

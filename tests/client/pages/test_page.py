@@ -134,6 +134,17 @@ def test_removed_tensors_count_before_only() -> None:
     page = page_html(content([tensor("a"), tensor("b", is_removed=True, zeros=None)], total_after=32))
     assert "<dd>64 → 32</dd>" in page
     assert "<dt>zeros</dt><dd>0.00% → 25.00%</dd>" in page
+    assert "<dt>tensors</dt><dd>2 → 1</dd>" in page
+
+
+def test_tensors_that_are_new_count_after_only() -> None:
+    page = page_html(content([tensor("a"), tensor("b", entries_before=0, zeros_before=None)], total_before=32))
+    assert "<dt>tensors</dt><dd>1 → 2</dd>" in page
+
+
+def test_tensors_of_one_model_are_counted_once() -> None:
+    page = page_html(content([tensor("a"), tensor("b", shape=(0,))], has_before=False))
+    assert "<dt>tensors</dt><dd>2</dd>" in page
 
 
 def test_sums_show_what_was_removed() -> None:
@@ -142,7 +153,7 @@ def test_sums_show_what_was_removed() -> None:
     heads = re.findall(r"<button type=.button.>([^<]+)", page)[:8]
     assert heads[2:] == ["parameters before", "parameters", "bytes before", "bytes", "zeros before", "zeros"]
     text = re.sub(r"<[^>]+>", "|", page[page.index("<tfoot>") : page.index("</tfoot>")])
-    expected = ["whole model", "2", "128", "32", "512 B", "128 B", "37.50%", "25.00%"]
+    expected = ["whole model", "2 → 1", "128", "32", "512 B", "128 B", "37.50%", "25.00%"]
     assert [part for part in text.split("|") if part] == expected
 
 

@@ -43,6 +43,14 @@ async function look(browser, name) {
   seen.background = await tab.evaluate(() => getComputedStyle(document.body).backgroundColor);
   seen.charts = await tab.$$eval("svg[role=img]", (all) => all.map((each) => each.getAttribute("aria-label")));
   seen.drawn = await tab.$$eval("#map rect, #curves rect, #errors circle", (all) => all.length);
+  seen.cut = await tab.$$eval("#map svg[role=img] text", (all) =>
+    all.filter((each) => each.getBoundingClientRect().left < each.ownerSVGElement.getBoundingClientRect().left)
+      .map((each) => each.textContent));
+  seen.crowded = await tab.$$eval("#curves svg[role=img] text", (all) => {
+    const labels = all.filter((each) => /e[+−-]/.test(each.textContent));
+    const places = labels.map((each) => each.getBoundingClientRect()).sort((a, b) => a.left - b.left);
+    return places.length < 2 || places.some((each, at) => at > 0 && each.left < places[at - 1].right + 4);
+  });
   seen.scripts = await tab.$$eval("script", (all) => all.length);
   seen.images = await tab.$$eval("img", (all) => all.length);
   await context.close();

@@ -83,6 +83,13 @@
     return stem.slice(0, stem.lastIndexOf(".") + 1);
   }
 
+  const pen = document.createElement("canvas").getContext("2d");
+
+  function widthOf(label) {
+    pen.font = "12px system-ui, sans-serif"; // as the charts have it
+    return pen.measureText(label).width;
+  }
+
   function drawMap(width) {
     const isNarrow = width < 600;
     const stem = stemOf(data.rows);
@@ -99,8 +106,7 @@
     }));
     const numbers = [...new Set(data.cells.map((cell) => cell[1]).filter((depth) => depth !== null))].sort((a, b) => a - b);
     const columns = [...(data.cells.some((cell) => cell[1] === null) ? ["–"] : []), ...numbers.map(String)];
-    const longest = Math.max(4, ...labels.map((label) => label.length));
-    const marginLeft = Math.min(longest * 6.6 + 12, width * 0.5);
+    const marginLeft = Math.min(Math.max(30, ...labels.map(widthOf)) + 16, width * 0.6);
     const fitting = (width - marginLeft - 20) / Math.max(columns.length, 1);
     const step = Math.max(14, Math.min(fitting, 44));
     const every = Math.ceil(24 / step);
@@ -135,18 +141,33 @@
   const withCurves = data.tensors.map((tensor, at) => ({ tensor, at })).filter(({ tensor }) => tensor.before || tensor.after);
   let chosen = 0;
 
+  function logTicks(from, to, width) {
+    // Round numbers that are far enough apart for their labels: in a decade or less, or of as many as there is room for.
+    const least = 62;
+    const place = (d) => (width * Math.log(d / from)) / Math.log(to / from);
+    const isApart = (ticks) => ticks.every((d, i) => !i || place(d) - place(ticks[i - 1]) >= least);
+    const powers = d3.range(Math.floor(Math.log10(from)), Math.ceil(Math.log10(to)) + 1);
+    const within = (all) => all.filter((d) => d >= from && d <= to);
+    const of = (every, parts) =>
+      within(powers.filter((power) => power % every === 0).flatMap((power) => parts.map((part) => Number(`${part}e${power}`))));
+    const choices = [of(1, [1, 2, 5]), of(1, [1, 3]), of(1, [1]), of(2, [1]), of(4, [1]), of(8, [1])];
+    if (to / from < 10) choices.unshift(...d3.range(10, 0, -1).map((count) => d3.ticks(from, to, count)));
+    return choices.find((ticks) => ticks.length > 1 && isApart(ticks)) || [from, to];
+  }
+
   function drawCurves(width) {
     const { tensor } = withCurves[chosen];
     const after = tensor.after ? binsOf(tensor.after) : [];
     const before = tensor.before ? binsOf(tensor.before) : [];
     const cut = tensor.cut > 0 ? [tensor.cut] : [];
     const ends = [...before, ...after].flatMap((bin) => [bin.from, bin.to]).concat(cut);
+    const domain = [Math.min(...ends), Math.max(...ends)];
     const steps = before.flatMap((bin) => [{ x: bin.from, y: bin.density }, { x: bin.to, y: bin.density }]);
     const outline = before.length ? [{ x: before[0].from, y: 0 }, ...steps, { x: before[before.length - 1].to, y: 0 }] : [];
     const chart = Plot.plot({
       width, height: 300, marginLeft: 56, marginBottom: 40, marginTop: 28,
       style: { fontSize: "12px" },
-      x: { type: "log", base: 2, domain: [Math.min(...ends), Math.max(...ends)], label: "|w| (log scale)", ticks: width / 90, tickFormat: (d) => d3.format(".1e")(d) },
+      x: { type: "log", base: 2, domain, label: "|w| (log scale)", ticks: logTicks(...domain, width - 76), tickFormat: (d) => d3.format(".3~e")(d) },
       y: { label: "part of all entries, per factor of two", tickFormat: ".0%", grid: true, zero: true },
       marks: [
         Plot.rect(after, { x1: "from", x2: "to", y1: 0, y2: "density", fill: css("after"), fillOpacity: 0.75 }),
