@@ -1,6 +1,7 @@
 """Reports and plans as text for people."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from pruning_client.cli.commands.removal_text import removal_lines, removed_text
@@ -17,17 +18,33 @@ _SHOWN: Final = 5
 """Of the largest tensors that are not selected."""
 
 
-def report_text(report: Report, width: int | None, *, with_seed: bool, top: int | None = None) -> str:
+@dataclass(frozen=True, slots=True)
+class ResultFacts:
+    """What is known of the result: its output format, and the entries of the model that it has no more; None if not."""
+
+    output: str | None = None
+    removed: int | None = None
+
+
+def report_text(
+    report: Report,
+    width: int | None,
+    *,
+    with_seed: bool,
+    top: int | None = None,
+    result: ResultFacts | None = None,
+) -> str:
     """Return a report as a table, of the `top` largest tensors, with its seconds and device.
 
-    `with_seed`: and its seed, which matters if a rule is random.
+    `with_seed`: and its seed, which matters if a rule is random. `result`: what is known of the result.
     """
+    result = result or ResultFacts()
     seed = f", seed {report.seed}" if with_seed else ""
-    groups = [_groups_text(report, width), ""] if report.groups else []
+    groups = [_groups_text(report, width, result.output), ""] if report.groups else []
     only_units = bool(report.groups) and not report.tensors
     lines = [
         *groups,
-        *(_unit_lines(report) if only_units else _weight_lines(report, width, top)),
+        *(_unit_lines(report) if only_units else _weight_lines(report, width, top, _zeros_lines(report, result))),
         _seconds(report),
         f"on {report.device}{seed}",
         *_digests(report),
@@ -35,13 +52,13 @@ def report_text(report: Report, width: int | None, *, with_seed: bool, top: int 
     return "\n".join(lines)
 
 
-def _weight_lines(report: Report, width: int | None, top: int | None) -> list[str]:
+def _weight_lines(report: Report, width: int | None, top: int | None, zeros: Sequence[str]) -> list[str]:
     table = _tensors_table(report, top)
     return [
         table.render(width),
         *shown_line(len(table.rows), len(report.tensors)),
         "",
-        *_model_lines(report.model, report.largest_not_selected, width),
+        *_model_lines(report.model, report.largest_not_selected, width, zeros),
     ]
 
 
@@ -60,8 +77,8 @@ def packed_lines(report: Report, *, canonical_zero: bool) -> list[str]:
     return [*size, *negative_zeros_lines(report.negative_zeros, canonical_zero=canonical_zero)]
 
 
-def plan_text(plan: Plan, width: int | None, top: int | None = None) -> str:
-    """Return a plan as a table, of the `top` largest tensors, with its costs."""
+def plan_text(plan: Plan, width: int | None, top: int | None = None, output: str | None = None) -> str:
+    """Return a plan as a table, of the `top` largest tensors, with its costs. `output`: the output format."""
     rows = [
         (tensor.name, tensor.dtype, shape_text(tensor.shape), _rules(tensor) or f"- ({tensor.not_selected})")
         for tensor in largest(plan.tensors, top, lambda tensor: tensor.entries)
@@ -70,7 +87,7 @@ def plan_text(plan: Plan, width: int | None, top: int | None = None) -> str:
     foot = (f"{selected} of {counted(len(plan.tensors), 'tensor')} selected", "", "", "")
     table = Table(("tensor", "dtype", "shape", "rules"), rows, foot, optional=("dtype", "shape")).render(width)
     others = [group for group in plan.groups if not group.is_of_whole_units]
-    groups = [_table_of_groups(others, width), ""] if others else []
+    groups = [_table_of_groups(others, width, output), *_below(_hint_lines(others, output)), ""] if others else []
     whole = removal_lines(plan, width) if len(others) < len(plan.groups) else []
     spooled = f" and {bytes_text(plan.spool_bytes)} of disk" if plan.spool_bytes else ""
     result = "" if plan.result_bytes is None else f", the result has {bytes_text(plan.result_bytes)}"
@@ -125,18 +142,37 @@ def _earlier_lines(plan: Plan) -> list[str]:
     ]
 
 
-def _model_lines(model: ModelTotals | None, not_selected: Sequence[TensorPlan], width: int | None) -> list[str]:
+def _model_lines(
+    model: ModelTotals | None, not_selected: Sequence[TensorPlan], width: int | None, zeros: Sequence[str] = ()
+) -> list[str]:
     """Return how much of the model is selected and zero, and the largest tensors that are not selected."""
     if model is None:
         return []
     share = percent(model.selected_entries, model.entries)
     weights = f"{model.selected_entries:,} of {model.entries:,} parameters ({share})"
     tensors = f"{model.selected_tensors:,} of {counted(model.tensors, 'tensor')}"
-    lines = [f"selected: {weights}, {tensors}; the model has {bytes_text(model.weight_bytes)}"]
-    if model.zeros_before is not None and model.zeros is not None:
-        before, after = percent(model.zeros_before, model.entries), percent(model.zeros, model.entries)
-        lines.append(f"zeros in the model: {model.zeros_before:,} before ({before}), {model.zeros:,} now ({after})")
+    lines = [f"selected: {weights}, {tensors}; the model has {bytes_text(model.weight_bytes)}", *zeros]
     return [*lines, *_not_selected_lines(model, not_selected, width), ""]
+
+
+def _zeros_lines(report: Report, result: ResultFacts) -> list[str]:
+    """Return the zeros of the model before and now; what is removed is counted as zero, and is no zero of the result.
+
+    Where it is not known whether or how much was removed, the line says that this is counted too.
+    """
+    model = report.model
+    if model is None or model.zeros_before is None or model.zeros is None:
+        return []
+    before = f"zeros in the model: {model.zeros_before:,} before ({percent(model.zeros_before, model.entries)})"
+    if not report.groups or result.output not in ("removed", None):
+        return [f"{before}, {model.zeros:,} now ({percent(model.zeros, model.entries)})"]
+    if result.removed is None:
+        return [f"{before}, {model.zeros:,} now zero or removed ({percent(model.zeros, model.entries)})"]
+    entries, zeros = model.entries - result.removed, model.zeros - result.removed
+    return [
+        f"parameters: {model.entries:,} before, {entries:,} now ({percent(entries, model.entries)})",
+        f"{before}, {zeros:,} of {entries:,} now ({percent(zeros, entries)})",
+    ]
 
 
 def _not_selected_lines(model: ModelTotals, tensors: Sequence[TensorPlan], width: int | None) -> list[str]:
@@ -150,20 +186,41 @@ def _not_selected_lines(model: ModelTotals, tensors: Sequence[TensorPlan], width
     return ["", Table(head, rows, optional=("of the model", "entries")).render(width)]
 
 
-def _groups_text(report: Report, width: int | None) -> str:
+def _groups_text(report: Report, width: int | None, output: str | None) -> str:
     """Return the channel groups as a table, and the result's size; which channels are kept is in the JSON only."""
-    return "\n\n".join([_table_of_groups(report.groups, width), *_size_lines(report)])
+    below = [*_hint_lines(report.groups, output), *_size_lines(report)]
+    return "\n\n".join([_table_of_groups(report.groups, width, output), *below])
 
 
-def _table_of_groups(groups: Sequence[GroupReport], width: int | None) -> str:
-    """Return the channel groups as a table. `kept` is not known in a plan where it depends on the weights."""
+def _hint_lines(groups: Sequence[GroupReport], output: str | None) -> list[str]:
+    """Return what removes the units, where the output format leaves all of them in the result."""
+    if output in ("removed", None):
+        return []
+    config = " and config.json" if any(group.config for group in groups) else ""
+    return [f"output {output} leaves all shapes{config} as they are; --output removed makes the tensors smaller"]
+
+
+def _below(lines: Sequence[str]) -> list[str]:
+    """Return lines under a table, if there are any."""
+    return ["", *lines] if lines else []
+
+
+def _table_of_groups(groups: Sequence[GroupReport], width: int | None, output: str | None) -> str:
+    """Return the channel groups as a table. `kept` is not known in a plan where it depends on the weights.
+
+    Only output "removed" changes config.json.
+    """
     if not all(group.kept for group in groups):
         unknown = [(group.name, f"{group.units:,}", f"{len(group.kept):,}" if group.kept else "?") for group in groups]
         return Table(("group", "units", "kept"), unknown).render(width)
-    rows = [(group.name, f"{group.units:,}", f"{len(group.kept):,}", _config(group)) for group in groups]
+    head = {"removed": ("config.json",), None: ("config.json if removed",)}.get(output, ())
+    rows = [
+        (group.name, f"{group.units:,}", f"{len(group.kept):,}", *([_config(group)] if head else []))
+        for group in groups
+    ]
     units, kept = sum(group.units for group in groups), sum(len(group.kept) for group in groups)
-    foot = (counted(len(groups), "group"), f"{units:,}", f"{kept:,}", "")
-    return Table(("group", "units", "kept", "config.json"), rows, foot).render(width)
+    foot = (counted(len(groups), "group"), f"{units:,}", f"{kept:,}", *("" for _ in head))
+    return Table(("group", "units", "kept", *head), rows, foot).render(width)
 
 
 def _size_lines(report: Report) -> list[str]:

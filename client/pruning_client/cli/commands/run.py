@@ -31,7 +31,7 @@ from pruning_client.cli.executor_option import (
 from pruning_client.cli.inspection.html_option import PageWriter, add_html, check_paths, page_writer
 from pruning_client.cli.jobs.run import add_job_options, check_no_job_options, is_job, run_job_on_server
 from pruning_client.cli.places import Places, Source, location
-from pruning_client.cli.report_text import packed_lines, plan_text, report_text
+from pruning_client.cli.report_text import ResultFacts, packed_lines, plan_text, report_text
 from pruning_client.cli.result_path import STDOUT, add_overwriting, may_replace_folder
 from pruning_client.cli.result_place import ResultPlace, result_place
 from pruning_client.cli.rule_options import RULE, add_rule_options, option_warnings
@@ -51,6 +51,7 @@ from pruning_client.huggingface.new_folder import check_new
 from pruning_client.huggingface.vocabulary.folder_files import TokenizerTrim
 from pruning_client.results.output_format import Output
 from pruning_client.results.plan import TensorPlan
+from pruning_client.results.removed_entries import removed_entries
 from pruning_client.results.report import Report
 from pruning_client.rules.recipe import Recipe
 from pruning_client.statistics.statistics import Statistics
@@ -225,7 +226,7 @@ class _Run:
         recipe, options = self.recipe, self.options
         if options.plan:
             plan = self.service.plan(self.source.weights, recipe, statistics=self.statistics)
-            text = plan_text(plan, terminal_width(), options.top)
+            text = plan_text(plan, terminal_width(), options.top, options.output)
             return Answer(_asked(recipe, options) | plan.to_dict(), text, plan.warnings)
         with _progress(options) as progress:
             if not options.dry_run:
@@ -243,7 +244,9 @@ class _Run:
         with result_place(options, source, self.places) as out:
             report = self._folder(out, progress) if source.is_folder else self._file(out, progress)
             self.page.write(report, self.recipe.to_dict(), out.path.path)
-        lines = _lines(report, self.recipe, options)
+            is_read = options.output == "removed" and isinstance(out.place, Path)
+            removed = removed_entries(report.plan, out.path.path) if is_read else None
+        lines = _lines(report, self.recipe, options, removed)
         if left_out:
             lines.append(printable(f"not copied, because it would not be pruned: {', '.join(left_out)}"))
         fields = {"not_copied": list(left_out)} if source.is_folder else {}
@@ -341,8 +344,9 @@ def _planned(tensor: TensorPlan) -> dict[str, Any]:
     return described | {name: value for name, value in others.items() if value}
 
 
-def _lines(report: Report, recipe: Recipe, options: Namespace) -> list[str]:
-    lines = [report_text(report, terminal_width(), with_seed=recipe.is_random, top=options.top)]
+def _lines(report: Report, recipe: Recipe, options: Namespace, removed: int | None = None) -> list[str]:
+    result = ResultFacts(options.output, removed)
+    lines = [report_text(report, terminal_width(), with_seed=recipe.is_random, top=options.top, result=result)]
     if options.output == "packed":
         lines += packed_lines(report, canonical_zero=options.canonical_zero)
     return lines
