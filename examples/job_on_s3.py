@@ -3,7 +3,8 @@
     prune serve --stores s3://models,s3://results          (with AWS_... in its environment)
     python examples/job_on_s3.py localhost:50051 s3://models/m s3://results/m
 
-The job goes on if this program ends; run it again with the same name, and it waits for the same job.
+The job goes on if this program ends; run it again with the same name, and it waits for the same job, or prints its
+report if it is done. `prune jobs delete NAME` frees the name; the result stays.
 """
 
 import argparse
@@ -27,22 +28,21 @@ def main() -> int:
     parser.add_argument("--name", default="example-half", help="of the job; the same one is the same job")
     options = parser.parse_args()
     recipe = Recipe([rules.l1_unstructured(0.5, scope="global")], seed=0)
-    with Client(options.server) as client:
-        if client.capabilities().jobs is None:
-            print("this server has no stores: start it with --stores", file=sys.stderr)
-            return 1
-        job = client.prune_checkpoint(
-            options.source, options.target, recipe, name=options.name, labels={"example": "job_on_s3"}
-        )
-        print(job)
-        try:
+    try:
+        with Client(options.server) as client:
+            if client.capabilities().jobs is None:
+                print("this server has no stores: start it with --stores", file=sys.stderr)
+                return 1
+            job = client.prune_checkpoint(
+                options.source, options.target, recipe, name=options.name, labels={"example": "job_on_s3"}
+            )
+            print(job)
             report = job.wait(show)
-        except PruningError as error:
-            print(f"it ended without a result: {error}", file=sys.stderr)
-            return 1
-        print(job)
-        print(report)
-        job.delete()  # what the store keeps of the job; its result stays
+    except (PruningError, ValueError) as error:  # ValueError: an address that is none
+        print(f"there is no result: {error}", file=sys.stderr)
+        return 1
+    print(job)
+    print(report)
     return 0
 
 

@@ -20,7 +20,7 @@ QUERIES = (
     'sum(grpc_server_handled_total{grpc_method="Prune", grpc_code="OK"})',
     'histogram_quantile(0.5, sum by (le) (grpc_server_handling_seconds_bucket{grpc_method="Prune"}))',
 )
-SHOWN = ("grpc_server_handled_total{", "pruning_memory")  # what lines of the metrics that are printed begin with
+SHOWN = ("grpc_server_handled_total", "pruning_parameters_total", "pruning_budget_bytes", "pruning_reserved_bytes")
 
 
 def get(url: str) -> str:
@@ -49,7 +49,7 @@ def main() -> None:
         for tenth in range(1, 11):
             client.prune(weights, rules.l1_unstructured(tenth / 10))
     if options.metrics:
-        print("\n".join(line for line in get(options.metrics).splitlines() if line.startswith(SHOWN)))
+        print("\n".join(x for x in get(options.metrics).splitlines() if x.startswith(SHOWN) and "} 0.0" not in x))
     for query in QUERIES if options.prometheus else ():
         print(f"{query} = {ask(options.prometheus, query)}")
     print("dashboard: http://localhost:3000 of docker compose, or deploy/monitoring/dashboard.json in a Grafana")

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,8 +26,15 @@ SECONDS = 600
 
 def run(name: str, *arguments: str, folder: Path) -> str:
     """Run an example in a process of its own; return what it printed. Raises: AssertionError with what it said."""
+    done = ended(name, *arguments, folder=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def ended(name: str, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run an example in a process of its own to its end, whatever that is."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(folder), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, ROOT / "examples" / name, *arguments],
         cwd=folder,
         env=environment,
@@ -35,8 +43,6 @@ def run(name: str, *arguments: str, folder: Path) -> str:
         check=False,
         timeout=SECONDS,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
@@ -65,12 +71,21 @@ def test_quick_start_with_a_model(tmp_path: Path) -> None:
 def test_job_from_a_folder_into_a_folder(tmp_path: Path) -> None:
     case.model(tmp_path / "in", size=8)
     with running_server(**case.settings(tmp_path)) as server:
-        printed = run(
-            "job_on_s3.py", server.address, f"file://{tmp_path}/in", f"file://{tmp_path}/out", folder=tmp_path
-        )
-    assert "<Job: example-half, succeeded>" in printed
-    assert "50.00% of 768 selected weights pruned" in printed
+        words = ("job_on_s3.py", server.address, f"file://{tmp_path}/in", f"file://{tmp_path}/out")
+        first, again = (run(*words, folder=tmp_path) for _ in range(2))
+    for printed in (first, again):
+        assert "<Job: example-half, succeeded>" in printed
+        assert "50.00% of 768 selected weights pruned" in printed
     assert (tmp_path / "out" / "model.safetensors.index.json").is_file()
+
+
+def test_job_that_cannot_be_says_so_in_one_line(tmp_path: Path) -> None:
+    with running_server(**case.settings(tmp_path)) as server:
+        for address, target in (("no address", "out"), ("localhost:1", "out"), (server.address, "../elsewhere")):
+            words = (address, f"file://{tmp_path}/in", f"file://{tmp_path}/{target}")
+            done = ended("job_on_s3.py", *words, folder=tmp_path)
+            assert (done.returncode, done.stdout) == (1, "")
+            assert re.fullmatch(r"there is no result: .+\n", done.stderr)
 
 
 def test_metrics_without_prometheus(tmp_path: Path) -> None:
@@ -79,6 +94,9 @@ def test_metrics_without_prometheus(tmp_path: Path) -> None:
         printed = run("metrics_and_dashboard.py", server.address, "--metrics", url, folder=tmp_path)
     (handled,) = [line for line in printed.splitlines() if 'grpc_method="Prune"' in line and 'grpc_code="OK"' in line]
     assert handled.endswith(" 10.0")
+    assert re.search(r"^pruning_budget_bytes [1-9]", printed, re.M)
+    assert "pruning_reserved_bytes 0.0" in printed
+    assert "} 0.0" not in printed
 
 
 @pytest.mark.integration
