@@ -98,6 +98,17 @@ def check_local(options: Namespace) -> None:
         raise UsageError(f"{', '.join(flags)}: without --server no network is used; name the server, or leave this out")
 
 
+def server_words(options: Namespace) -> list[str]:
+    """Return the words that name the server of these options and how to reach it, for another command."""
+    words = [word for server in options.server for word in ("--server", server)]
+    for name, flag in _FOR_SERVERS.items():
+        value = getattr(options, name)
+        if name == "retries" or value is None or value is False:
+            continue
+        words += [flag] if value is True else [flag, str(value)]
+    return words
+
+
 def connect(options: Namespace) -> "Client":
     """Return a client of the server, or servers, that the options name.
 

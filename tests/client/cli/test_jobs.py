@@ -1,15 +1,20 @@
 """`prune jobs`: what it prints of jobs, for people and for programs."""
 
 import json
+import re
+from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from pruning_client import Client, rules
 from pruning_client.cli import error_output
 from pruning_client.cli.main import run
+from pruning_client.cli.server_options import add_server_options, server_words
 from tests.servers import ServerProcess, running_server
 
 
@@ -113,7 +118,8 @@ def test_delete_needs_a_job_that_is_done(prune: Prune, job: str) -> None:
     prune("jobs", "cancel", job)
     prune("jobs", "wait", job)
 
-    assert prune("jobs", "delete", job).status == 0
+    done = prune("jobs", "delete", job)
+    assert (done.status, done.out) == (0, f"deleted {job}; it was cancelled, and has no result\n")
     assert "[JOB_NOT_FOUND]" in prune("jobs", "show", job).err
 
 
@@ -143,13 +149,15 @@ def test_a_server_is_needed(capsys: pytest.CaptureFixture[str], monkeypatch: pyt
 L1 = ("--method", "l1_unstructured", "--amount", "0.5")
 
 
-def test_run_begins_a_job_and_leaves_it(prune: Prune, root: Path) -> None:
+def test_run_begins_a_job_and_leaves_it(prune: Prune, answering: ServerProcess, root: Path) -> None:
     places = (f"file://{root}/in", "-o", f"file://{root}/detached")
     words = ("run", *places, *L1, "--detach", "--name", "detached", "--label", "team=b", "--job-timeout", "60")
     done = prune(*words)
 
     assert done.status == 0
-    assert done.out.startswith("detached pending: operations/")
+    begun, wait = done.out.splitlines()
+    assert begun.startswith("detached pending: operations/")
+    assert wait == f"prune jobs wait detached --server {answering.address}"
     shown = prune("jobs", "show", "detached", "--json").value
     assert (shown["source"], shown["target"]) == (places[0], places[2])
     assert shown["labels"] == {"team": "b"}
@@ -163,6 +171,60 @@ def test_run_refuses_another_request_of_the_same_name(prune: Prune, root: Path) 
 
     assert done.status == error_output.FAILED
     assert "[JOB_EXISTS]" in done.err
+
+
+def test_run_says_that_a_job_of_its_name_was_cancelled_before(
+    prune: Prune, answering: ServerProcess, root: Path
+) -> None:
+    words = ("run", f"file://{root}/in", "-o", f"file://{root}/again", *L1, "--name", "again")
+    prune(*words, "--detach")
+    prune("jobs", "cancel", "again")
+    prune("jobs", "wait", "again")
+    waited, left = prune(*words), prune(*words, "--detach")
+
+    delete = f"prune jobs delete again --server {answering.address}"
+    assert waited.status == error_output.FAILED
+    for text in (waited.err, left.out):
+        assert re.search(rf"job again was cancelled before at \d{{4}}-.* UTC; to try again, .*: {delete}\n", text)
+    assert "prune jobs wait" not in left.out
+    prune(*delete.split()[1:-2])
+    assert prune(*words, "--detach").out.startswith("again pending: ")
+
+
+def test_only_the_second_run_says_that_a_job_failed_before(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in.safetensors").write_bytes(b"no such file")
+    words = ["run", f"file://{tmp_path}/in.safetensors", "-o", f"file://{tmp_path}/out.safetensors", *L1]
+    with running_server(stores=f"file://{tmp_path}") as server:
+        words += ["--name", "broken", "--server", server.address]
+        first, second = [(run(words), capsys.readouterr().err) for _ in range(2)]
+        assert run(["jobs", "delete", "broken", "--server", server.address]) == 0
+
+    assert first[0] == second[0] != 0
+    assert "before" not in first[1]
+    assert second[1].startswith(first[1].splitlines()[0])
+    assert "job broken failed before at " in second[1]
+    assert capsys.readouterr().out == "deleted broken; it failed, and has no result\n"
+
+
+def test_result_of_a_deleted_job_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights = np.ones((4, 4), dtype=np.float32)
+    save_file({"fc.weight": weights}, tmp_path / "in.safetensors")
+    words = ["run", f"file://{tmp_path}/in.safetensors", "-o", f"file://{tmp_path}/out.safetensors", *L1]
+    with running_server(stores=f"file://{tmp_path}") as server:
+        assert run([*words, "--name", "whole", "--server", server.address]) == 0
+        capsys.readouterr()
+        assert run(["jobs", "delete", "whole", "--server", server.address]) == 0
+
+    assert capsys.readouterr().out == "deleted whole; its result stays\n"
+    assert (tmp_path / "out.safetensors").is_file()
+
+
+def test_words_of_a_server_name_how_to_reach_it() -> None:
+    parser = ArgumentParser()
+    add_server_options(parser)
+    words = ["--server", "a:1", "--server", "b:2", "--tls", "--tls-ca", "my ca.pem", "--token-file", "token"]
+
+    assert server_words(parser.parse_args([*words, "--retries", "3", "--timeout", "9"])) == words
 
 
 @pytest.mark.parametrize(

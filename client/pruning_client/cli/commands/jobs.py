@@ -86,7 +86,15 @@ def _cancel(client: "Client", options: Namespace) -> Answer:
 def _delete(client: "Client", options: Namespace) -> Answer:
     job = client.job(options.name)
     job.delete()
-    return Answer(job.status.to_dict(), f"deleted {job.name}; its result stays")
+    return Answer(job.status.to_dict(), f"deleted {job.name}{_LEFT.get(job.state, '')}")
+
+
+_LEFT: Final = {
+    "succeeded": "; its result stays",
+    "failed": "; it failed, and has no result",
+    "cancelled": "; it was cancelled, and has no result",
+}
+"""What there is of a job that is deleted, by its state when it was last looked at."""
 
 
 _VERBS: Final[dict[str, tuple[Callable[["Client", Namespace], Answer], str]]] = {

@@ -1,16 +1,20 @@
 """`prune run` from a store into a store with a server: a job, which this command waits for or leaves alone."""
 
+import shlex
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pruning_client.cli.answer import Answer
 from pruning_client.cli.arguments import UsageError, number
-from pruning_client.cli.jobs.text import job_answer, job_watcher
-from pruning_client.cli.server_options import connect
+from pruning_client.cli.jobs.text import job_answer, job_watcher, time_text
+from pruning_client.cli.server_options import connect, server_words
 from pruning_client.cli.statistics_option import AUTO
 from pruning_client.rules.recipe import Recipe
+
+if TYPE_CHECKING:
+    from pruning_client.clients.jobs import Job
 
 _OF_FILES: Final = {
     "plan": "--plan",
@@ -94,12 +98,28 @@ def run_job_on_server(recipe: Recipe, options: Namespace) -> Answer:
             job_timeout=options.job_timeout,
             labels=dict(options.labels),
         )
+        before = _ended_before(job, options)
         if options.detach:
-            text = f"{job.name} {job.state}: {job.operation}\nprune jobs wait {job.name}"
+            text = f"{job.name} {job.state}: {job.operation}\n{before or _command('wait', job, options)}"
             return Answer(job.status.to_dict(), text)
+        if before and job.error is not None:
+            job.error.add_note(before)
         is_watched = sys.stderr.isatty() and not options.json and not options.quiet
         job.wait(job_watcher() if is_watched else None)
         return job_answer(job.status, options.top)
+
+
+def _ended_before(job: "Job", options: Namespace) -> str:
+    """Return what to know of a job of this name that an earlier command began and that has no result; "" otherwise."""
+    if job.error is None:
+        return ""
+    ended = "was cancelled" if job.state == "cancelled" else "failed"
+    at = "" if job.status.ended is None else f" at {time_text(job.status.ended)}"
+    return f"job {job.name} {ended} before{at}; to try again, free its name: {_command('delete', job, options)}"
+
+
+def _command(verb: str, job: "Job", options: Namespace) -> str:
+    return shlex.join(["prune", "jobs", verb, job.name, *server_words(options)])
 
 
 def _label(text: str) -> tuple[str, str]:

@@ -50,7 +50,7 @@ def _row(job: JobStatus) -> tuple[str, ...]:
         bytes_text(job.written_bytes),
         f"{job.shards_done}/{job.shards_total}" if job.shards_total else "",
         str(job.attempt),
-        _time(job.created),
+        time_text(job.created),
     )
 
 
@@ -72,7 +72,7 @@ def _lines(job: JobStatus) -> Iterator[str]:
         yield f"  before     {job.last_error}"
     for name, moment in (("created", job.created), ("begun", job.started), ("done", job.ended)):
         if moment is not None:
-            yield f"  {name:<9}  {_time(moment)}"
+            yield f"  {name:<9}  {time_text(moment)}"
     if job.labels:
         yield f"  labels     {', '.join(f'{key}={value}' for key, value in sorted(job.labels.items()))}"
     if job.error is not None:
@@ -84,5 +84,6 @@ def _amounts(job: JobStatus) -> str:
     return f"{bytes_text(job.read_bytes)} read, {bytes_text(job.written_bytes)} written{files}"
 
 
-def _time(moment: datetime | None) -> str:
+def time_text(moment: datetime | None) -> str:
+    """Return a moment as it is printed; "" for none."""
     return "" if moment is None else moment.strftime("%Y-%m-%d %H:%M:%S UTC")
