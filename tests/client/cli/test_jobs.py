@@ -183,8 +183,8 @@ def test_run_says_that_a_job_of_its_name_was_cancelled_before(
     waited, left = prune(*words), prune(*words, "--detach")
 
     delete = f"prune jobs delete again --server {answering.address}"
-    assert waited.status == error_output.FAILED
-    for text in (waited.err, left.out):
+    assert waited.status == left.status == error_output.FAILED
+    for text in (waited.err, left.err):
         assert re.search(rf"job again was cancelled before at \d{{4}}-.* UTC; to try again, .*: {delete}\n", text)
     assert "prune jobs wait" not in left.out
     prune(*delete.split()[1:-2])

@@ -99,11 +99,12 @@ def run_job_on_server(recipe: Recipe, options: Namespace) -> Answer:
             labels=dict(options.labels),
         )
         before = _ended_before(job, options)
-        if options.detach:
-            text = f"{job.name} {job.state}: {job.operation}\n{before or _command('wait', job, options)}"
-            return Answer(job.status.to_dict(), text)
         if before and job.error is not None:
             job.error.add_note(before)
+            raise job.error
+        if options.detach:
+            text = f"{job.name} {job.state}: {job.operation}\n{_command('wait', job, options)}"
+            return Answer(job.status.to_dict(), text)
         is_watched = sys.stderr.isatty() and not options.json and not options.quiet
         job.wait(job_watcher() if is_watched else None)
         return job_answer(job.status, options.top)
