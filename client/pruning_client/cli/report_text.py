@@ -156,7 +156,7 @@ def _model_lines(
 
 
 def _zeros_lines(report: Report, result: ResultFacts) -> list[str]:
-    """Return the zeros of the model before and now; what is removed is counted as zero, and is no zero of the result.
+    """Return the zeros of the model before and now; removed entries count as zeros, but are not in the result.
 
     Where it is not known whether or how much was removed, the line says that this is counted too.
     """

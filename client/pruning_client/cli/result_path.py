@@ -91,8 +91,8 @@ def may_replace_folder(options: Namespace, source: Path) -> bool:
 def _is_earlier_result(folder: Path, source: Path) -> bool:
     """Whether a model's own weights have a history, and nothing is beside them that a run does not write.
 
-    So it is no trainer's or hub's copy. Results that were written into a model's folder do not make it one. Nor is a
-    folder one that holds files which the source does not have, such as checkpoints, evaluations or notes of its own.
+    A trainer's or a hub's copy has no history. Results in subfolders do not make a model's folder an earlier result.
+    Neither is a folder one with files that the source does not have, such as checkpoints, evaluations or notes.
     """
     own = "*/*.safetensors" if (folder / PIPELINE).is_file() else "*.safetensors"
     if not folder.is_dir() or any(_is_foreign(path, folder, source) for path in folder.rglob("*")):
@@ -105,7 +105,7 @@ def _is_earlier_result(folder: Path, source: Path) -> bool:
 
 
 def _is_foreign(path: Path, folder: Path, source: Path) -> bool:
-    """Whether a run from this source would not have written a file: it has no such one, and it is no safetensors."""
+    """Whether a run from this source would not have written a file: the source lacks it, and it has no weights."""
     if path.is_dir() and not path.is_symlink():
         return False
     is_weights = path.name.endswith((".safetensors", ".safetensors.index.json"))

@@ -68,7 +68,7 @@ async def run_in_thread_if_large(
 
 
 def submitted(threads: ThreadPoolExecutor, work: Callable[[], Result], abandoned: threading.Event) -> Future[Result]:
-    """Give work to a thread. Raises: RuntimeError if none can be started; the work is `abandoned` then.
+    """Submit work to a thread. Raises: RuntimeError if none can be started; the work is `abandoned` then.
 
     It stays in the queue all the same: a thread that is free later would do it, for nobody.
     """

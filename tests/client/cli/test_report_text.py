@@ -1,4 +1,4 @@
-"""The text of a report of units: what is removed is no zero of the result, and config.json changes only with it."""
+"""The text of a report of units: removed entries are not in the result, and config.json changes only with it."""
 
 from pathlib import Path
 
