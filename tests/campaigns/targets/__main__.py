@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -28,8 +28,9 @@ import grpc
 
 from pruning_proto.limits import MIB
 from tests.campaigns import hostile
-from tests.campaigns.calls import encoded, line_to
+from tests.campaigns.calls import encoded
 from tests.campaigns.cuts import SMALL
+from tests.campaigns.mixed_callers import all_kinds, call_at, misbehave, peaceful_ground
 from tests.campaigns.observed import RESERVED, anonymous_bytes, descriptors, gauge, threads
 from tests.campaigns.targets.strangers import STRANGERS, Strangers
 from tests.campaigns.targets.worst_calls import WORST, Messages
@@ -44,9 +45,6 @@ MOST_EXIT_SECONDS: Final = 13.0
 STREAMS: Final = 60
 DRAIN_SECONDS: Final = 2
 AT_ONCE: Final = 24
-
-CALL_SECONDS: Final = 6.0
-"""After so long a call is cancelled: what it does to others has been seen."""
 
 STRANGER_SECONDS: Final = 2.0
 EXIT_GIVE_UP_SECONDS: Final = 60.0
@@ -162,7 +160,7 @@ def exits() -> Table:
         for port in ("main", "health"):
             table.add(f"{name}, {port} port", _exit_while(partial(_estranged_at, strangers, port)))
     for kind in (hostile.idle_after_the_header, hostile.never_reading, hostile.slow):
-        table.add(kind.__name__.replace("_", " "), _exit_while(lambda server: kind(_ground(server))))  # noqa: B023
+        table.add(kind.__name__.replace("_", " "), _exit_while(lambda server: kind(peaceful_ground(server.address))))  # noqa: B023
     return table
 
 
@@ -193,11 +191,11 @@ def mixed(seconds: float) -> Table:
     say("  seconds   MiB  threads  descriptors  checks  p50 ms  p99 ms  max ms")
     table = Table("longest Health/Check under the mix (recorded, no target)", math.inf, "ms")
     with serving(**hostile.SETTINGS) as server:
-        kinds = [*hostile.KINDS, *_worst_kinds(), *_strange_kinds(server)]
+        kinds = all_kinds([server.address, server.health_address])
         over, chance = threading.Event(), random.Random(1)  # noqa: S311 - a repeatable choice
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            ground = _ground(server)
-            callers = [pool.submit(_misbehave, over, kinds, ground, chance.random()) for _ in range(AT_ONCE)]
+            ground = peaceful_ground(server.address)
+            callers = [pool.submit(misbehave, over, kinds, ground, chance.random()) for _ in range(AT_ONCE)]
             try:
                 worst = _observe(server, seconds)
             finally:
@@ -227,60 +225,13 @@ def _held(server: ServerProcess) -> str:
     return f"{anonymous_bytes(process) / MIB:5.0f} {threads(process):8} {descriptors(process):12}"
 
 
-def _misbehave(over: threading.Event, kinds: Sequence[hostile.Hostility], ground: hostile.Ground, seed: float) -> None:
-    chance = random.Random(seed)  # noqa: S311 - a repeatable choice
-    while not over.is_set():
-        with suppress(grpc.RpcError, OSError, ValueError):
-            chance.choice(kinds)(ground)
-
-
-def _worst_kinds() -> Iterator[hostile.Hostility]:
-    for messages in WORST.values():
-        yield partial(_called, messages())
-
-
-def _called(messages: Messages, ground: hostile.Ground) -> None:
-    _call_at(ground.address, messages)
-
-
-def _strange_kinds(server: ServerProcess) -> Iterator[hostile.Hostility]:
-    for strangers in STRANGERS.values():
-        for address in (server.address, server.health_address):
-            yield partial(_strange, strangers, address)
-
-
-def _strange(strangers: Strangers, address: str, _: hostile.Ground) -> None:
-    with strangers(address, 4):
-        time.sleep(hostile.MISBEHAVING_SECONDS)
-
-
-def _ground(server: ServerProcess) -> hostile.Ground:
-    ground = hostile.Ground(server.address, random.Random(1))  # noqa: S311 - a repeatable choice
-    assert ground.small_on_the_wire  # recorded while there is peace
-    return ground
-
-
 def _estranged(strangers: Strangers, address: str) -> None:
     with suppress(OSError), strangers(address, STREAMS):  # the server may close what it does not like
         time.sleep(STRANGER_SECONDS)
 
 
 def _call(server: ServerProcess, messages: Messages) -> None:
-    _call_at(server.address, messages)
-
-
-def _call_at(address: str, messages: Messages) -> None:
-    """Make a call, and cancel it when it has had its time."""
-    with line_to(address) as line:
-        call = line.unread(messages)
-        timer = threading.Timer(CALL_SECONDS, call.cancel)
-        timer.start()
-        try:
-            with suppress(grpc.RpcError):
-                for _ in call:
-                    continue
-        finally:
-            timer.cancel()
+    call_at(server.address, messages)
 
 
 def _asked_while(server: ServerProcess, act: Callable[[], object]) -> list[float]:
