@@ -29,6 +29,7 @@ from tests.campaigns import (
 )
 from tests.campaigns.endurance.run import Form, beside_hostile, secured
 from tests.campaigns.figures import Figures, complaints, table
+from tests.campaigns.targets.refused_handlers import FULL, refused_handlers
 from tests.servers import running_server, server_as_in_the_image
 
 Campaign: TypeAlias = Callable[[Form], Iterable[Figures]]
@@ -129,6 +130,11 @@ def _refusals(_: Form) -> Iterator[Figures]:
                         yield refusals.refusals(server, Path(folder), client, path, times=REFUSALS)
 
 
+def _refused_handlers(_: Form) -> Iterator[Figures]:
+    for reason in FULL:
+        yield refused_handlers(reason)
+
+
 def _endurance(form: Form) -> Iterator[Figures]:
     with tempfile.TemporaryDirectory() as folder:
         yield secured(Path(folder), form)
@@ -151,6 +157,7 @@ CAMPAIGNS: Final[Mapping[str, Campaign]] = MappingProxyType(
         "drained-servers": _drained_servers,
         "replicas": _replicas,
         "refusals": _refusals,
+        "refused-handlers": _refused_handlers,
         "endurance": _endurance,
         "beside-hostile": _hostile_endurance,
     }

@@ -40,12 +40,13 @@ class Ended:
 class Line:
     """A connection to a server."""
 
-    def __init__(self, channel: grpc.Channel) -> None:
+    def __init__(self, channel: grpc.Channel, seconds: float = TIMEOUT_SECONDS) -> None:
+        self._seconds = seconds
         self._prune: Any = channel.stream_stream(PRUNE_PATH, None, pb.PruneResponse.FromString)
 
     def call(self, messages: Iterable[bytes]) -> Ended:
         """Send messages, half-close, and read to the end."""
-        return ended(self._prune(iter(messages), timeout=TIMEOUT_SECONDS))
+        return ended(self._prune(iter(messages), timeout=self._seconds))
 
     def cancelled(self, messages: Iterable[bytes]) -> Ended:
         """Send messages and cancel once the last is on its way."""
@@ -55,13 +56,13 @@ class Line:
             yield from messages  # gRPC asks for the next one when it has written the last
             calls.get().cancel()
 
-        call = self._prune(until_cancelled(), timeout=TIMEOUT_SECONDS)
+        call = self._prune(until_cancelled(), timeout=self._seconds)
         calls.put(call)
         return ended(call)
 
     def unread(self, messages: Iterable[bytes]) -> Any:
         """Begin to send messages and read nothing; return gRPC's call."""
-        return self._prune(iter(messages), timeout=TIMEOUT_SECONDS)
+        return self._prune(iter(messages), timeout=self._seconds)
 
 
 def ended(call: Any) -> Ended:
@@ -85,10 +86,10 @@ def reason_of(error: Any) -> str:
 
 
 @contextmanager
-def line_to(address: str) -> Iterator[Line]:
-    """Open a connection while inside."""
+def line_to(address: str, seconds: float = TIMEOUT_SECONDS) -> Iterator[Line]:
+    """Open a connection while inside. `seconds`: after which a call of it is cancelled."""
     with grpc.insecure_channel(address, [("grpc.max_send_message_length", -1)]) as channel:
-        yield Line(channel)
+        yield Line(channel, seconds)
 
 
 def encoded(requests: Iterable[pb.PruneRequest]) -> list[bytes]:

@@ -14,7 +14,7 @@ POLL_SECONDS = 0.01
 
 def gauge(server: ServerProcess, name: str) -> float:
     """Scrape one metric that has no labels."""
-    found = re.search(rf"^{name} (\S+)$", _metrics(server), re.MULTILINE)
+    found = re.search(rf"^{name} (\S+)$", metrics_text(server), re.MULTILINE)
     assert found, f"the server has no metric {name}"
     return float(found[1])
 
@@ -22,7 +22,7 @@ def gauge(server: ServerProcess, name: str) -> float:
 def times_called(server: ServerProcess, method: str) -> float:
     """How many calls of an RPC have ended well."""
     series = rf'^grpc_server_handled_total\{{(?=[^}}]*grpc_code="OK")(?=[^}}]*grpc_method="{method}")[^}}]*\}} (\S+)$'
-    return sum(float(value) for value in re.findall(series, _metrics(server), re.MULTILINE))
+    return sum(float(value) for value in re.findall(series, metrics_text(server), re.MULTILINE))
 
 
 def has_been_called(server: ServerProcess, method: str) -> bool:
@@ -30,7 +30,8 @@ def has_been_called(server: ServerProcess, method: str) -> bool:
     return times_called(server, method) > 0
 
 
-def _metrics(server: ServerProcess) -> str:
+def metrics_text(server: ServerProcess) -> str:
+    """Scrape all metrics."""
     with urllib.request.urlopen(f"http://{server.metrics_address}/metrics", timeout=10) as page:
         text = page.read().decode()
         assert isinstance(text, str)
