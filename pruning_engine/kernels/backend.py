@@ -36,6 +36,9 @@ BoolArray: TypeAlias = npt.NDArray[np.bool_]
 RUN_ENTRIES: Final = 16
 """Entries that are sampled together: one cache line of fp32, since memory is read in no smaller parts."""
 
+DEVICE_PIECE_ENTRIES: Final = 1 << 24
+"""Entries that one pass of a device's kernels takes at a time: their temporary tensors have as many."""
+
 
 class NotBinaryError(Exception):
     """A mask holds something other than 0 and 1."""

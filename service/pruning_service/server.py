@@ -31,10 +31,10 @@ from pruning_service.observability.metrics_server import metrics_served
 from pruning_service.observability.rpc_metrics import MetricsInterceptor
 from pruning_service.observability.traces import Traces, traced
 from pruning_service.resources.device_faults import DeviceFaults
-from pruning_service.resources.devices import capacity_bytes, find_device, held_bytes, use_kernels
+from pruning_service.resources.devices import capacity_bytes, find_device, held_bytes, is_gpu, usable_bytes, use_kernels
 from pruning_service.resources.engine_worker import EngineWorker
 from pruning_service.resources.garbage_collection import collect_between_calls
-from pruning_service.resources.memory_budget import Budget
+from pruning_service.resources.memory_budget import OF_DEVICE, Budget
 from pruning_service.resources.process_memory import trim_when_idle
 from pruning_service.resources.spool import SpoolDirectory
 from pruning_service.rpc.authentication import AuthInterceptor
@@ -54,6 +54,8 @@ DISTRIBUTION: Final = "pruning-service"
 
 _OPERATIONS: Final = lro.DESCRIPTOR.services_by_name.values()
 """google.longrunning.Operations, of which every method is served."""
+
+_DEVICE_HINT: Final = "; or a server that computes on its CPU (PRUNING_DEVICE=cpu) takes it"
 
 _SPOOL_HINT: Final = "; most global ones do, too, if the server has a folder for spool files (PRUNING_SPOOL_DIR)"
 
@@ -163,7 +165,15 @@ def _servicer(
         backlog_bytes=settings.backlog_bytes,
     )
     described = None if jobs is None else jobs.capabilities()
-    offered = partial(capabilities, resources.version, resources.worker.device, settings.local, described)
+    on_device = resources.device_budget
+    offered = partial(
+        capabilities,
+        resources.version,
+        resources.worker.device,
+        settings.local,
+        described,
+        device_memory_bytes=0 if on_device is None else on_device.total_bytes,
+    )
     return PruningServicer(resources, stream_limits, metrics, offered)
 
 
@@ -192,6 +202,7 @@ def _resources(settings: Settings) -> CallResources:
     use_kernels(settings.kernels)
     device = find_device(settings.device)
     return CallResources(
+        device_budget=_device_budget(settings, device) if is_gpu(device) else None,
         budget=Budget(settings.memory_bytes, settings.queue_seconds, "" if settings.spool_dir else _SPOOL_HINT),
         worker=EngineWorker(device),
         faults=DeviceFaults(device),
@@ -201,15 +212,24 @@ def _resources(settings: Settings) -> CallResources:
     )
 
 
+def _device_budget(settings: Settings, gpu: str) -> Budget:
+    total_bytes = settings.device_memory_bytes or usable_bytes(gpu)
+    return Budget(total_bytes, settings.queue_seconds, _DEVICE_HINT, OF_DEVICE)
+
+
 def _metrics(resources: CallResources) -> Metrics:
-    budget, device = resources.budget, resources.worker.device
+    budget, on_device, device = resources.budget, resources.device_budget, resources.worker.device
+    budgets = [budget] if on_device is None else [budget, on_device]
     metrics = Metrics(resources.version, device, get_kernels())
     metrics.budget_bytes.set(budget.total_bytes)
     metrics.reserved_bytes.set_function(lambda: budget.reserved_bytes)
-    metrics.waiting.set_function(lambda: budget.waiting)
+    metrics.waiting.set_function(lambda: sum(each.waiting for each in budgets))
     if (spool := resources.spool) is not None:
         metrics.spooled_bytes.set_function(lambda: spool.used_bytes)
     metrics.device_lost.set_function(resources.faults.lost.is_set)
+    if on_device is not None:
+        metrics.device_budget_bytes.set(on_device.total_bytes)
+        metrics.device_reserved_bytes.set_function(lambda: on_device.reserved_bytes)
     if resources.worker.is_gpu:
         metrics.device_memory_bytes.set_function(lambda: held_bytes(device))
         metrics.device_capacity_bytes.set(capacity_bytes(device))

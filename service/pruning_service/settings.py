@@ -120,6 +120,15 @@ class Settings(BaseSettings):
         "bytes",
         most=INT64,
     )
+    device_memory_bytes: int = whole(
+        0,
+        "The most that calls reserve together of a GPU's memory; a call waits for it, or is refused, as for "
+        "`PRUNING_MEMORY_BYTES`. 0: what is free when the server starts, less a tenth, at least 1 GiB. Without a GPU "
+        "nothing is reserved.",
+        "bytes",
+        least=0,
+        most=INT64,
+    )
     spool_dir: File | None = folder(
         "A folder on a disk for the tensors of calls that do not fit into `PRUNING_MEMORY_BYTES`. Where all rules that "
         "compare several tensors rank single entries, the tensors wait there and are read several times, with the same "

@@ -97,6 +97,11 @@ GUARANTEES: Final[Mapping[str, tuple[str, ...]]] = {
         "tests/service/resources/test_memory_budget.py",
         "tests/service/resources/test_memory.py",
     ),
+    "With a GPU, a call reserves the memory that its plan takes there before the plan is sent; it waits, or is "
+    "refused.": (
+        "tests/service/resources/test_device_share.py",
+        "tests/engine/execution/test_device_memory.py",
+    ),
     "Headers, tensors, messages, calls and streams per connection are limited. `GetCapabilities` reports the limits.": (
         "tests/service/calls/test_refusals.py",
         "tests/service/rpc/test_limits.py::test_file_of_too_many_tensors_is_refused",

@@ -31,7 +31,8 @@ class Map:
 class Limits:
     """What a server refuses to exceed; 0 where it does not report it.
 
-    Units: bytes. `rules` is how many one recipe may have, `tensors` how many one file; `calls` how many may be under
+    Units: bytes. `device_memory_bytes` is 0 where the CPU computes, too.
+    `rules` is how many one recipe may have, `tensors` how many one file; `calls` how many may be under
     way on the server, and `streams_per_connection` how many of them on one connection. `patterns`
     (with wildcards), `regular_expressions` (after `re:`) and `aliases` are how many one request may have.
     """
@@ -49,6 +50,7 @@ class Limits:
     pattern_bytes: int = 0
     aliases: int = 0
     options_bytes: int = 0
+    device_memory_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +128,7 @@ def capabilities_of(response: pb.GetCapabilitiesResponse) -> Capabilities:
             pattern_bytes=limits.pattern_bytes,
             aliases=limits.aliases,
             options_bytes=limits.options_bytes,
+            device_memory_bytes=limits.device_memory_bytes,
         ),
         versions=dict(response.versions),
         kernels=response.kernels,

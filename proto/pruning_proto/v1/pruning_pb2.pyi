@@ -1095,7 +1095,7 @@ class Method(_message.Message):
     def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., parameters: _Optional[_Iterable[str]] = ..., installed: bool = ...) -> None: ...
 
 class Limits(_message.Message):
-    __slots__ = ("message_bytes", "header_bytes", "memory_bytes", "chunk_bytes", "rules", "tensors", "streams_per_connection", "calls", "patterns", "regular_expressions", "pattern_bytes", "aliases", "options_bytes")
+    __slots__ = ("message_bytes", "header_bytes", "memory_bytes", "chunk_bytes", "rules", "tensors", "streams_per_connection", "calls", "patterns", "regular_expressions", "pattern_bytes", "aliases", "options_bytes", "device_memory_bytes")
     MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
     HEADER_BYTES_FIELD_NUMBER: _ClassVar[int]
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -1109,6 +1109,7 @@ class Limits(_message.Message):
     PATTERN_BYTES_FIELD_NUMBER: _ClassVar[int]
     ALIASES_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_BYTES_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     message_bytes: int
     header_bytes: int
     memory_bytes: int
@@ -1122,4 +1123,5 @@ class Limits(_message.Message):
     pattern_bytes: int
     aliases: int
     options_bytes: int
-    def __init__(self, message_bytes: _Optional[int] = ..., header_bytes: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., chunk_bytes: _Optional[int] = ..., rules: _Optional[int] = ..., tensors: _Optional[int] = ..., streams_per_connection: _Optional[int] = ..., calls: _Optional[int] = ..., patterns: _Optional[int] = ..., regular_expressions: _Optional[int] = ..., pattern_bytes: _Optional[int] = ..., aliases: _Optional[int] = ..., options_bytes: _Optional[int] = ...) -> None: ...
+    device_memory_bytes: int
+    def __init__(self, message_bytes: _Optional[int] = ..., header_bytes: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., chunk_bytes: _Optional[int] = ..., rules: _Optional[int] = ..., tensors: _Optional[int] = ..., streams_per_connection: _Optional[int] = ..., calls: _Optional[int] = ..., patterns: _Optional[int] = ..., regular_expressions: _Optional[int] = ..., pattern_bytes: _Optional[int] = ..., aliases: _Optional[int] = ..., options_bytes: _Optional[int] = ..., device_memory_bytes: _Optional[int] = ...) -> None: ...

@@ -4,7 +4,7 @@ Only counts, samples and the few collected entries come to the host. It works on
 compare it with the numpy backend where no other device is available.
 """
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,15 @@ import torch
 
 from pruning_engine.buffer import Buffer
 from pruning_engine.dtypes import is_float
-from pruning_engine.kernels.backend import AnyBuffer, BoolArray, Candidates, Floats, Integers, NotBinaryError
+from pruning_engine.kernels.backend import (
+    DEVICE_PIECE_ENTRIES,
+    AnyBuffer,
+    BoolArray,
+    Candidates,
+    Floats,
+    Integers,
+    NotBinaryError,
+)
 from pruning_engine.kernels.channel_layout import Block, ChannelLayout
 from pruning_engine.kernels.cpu.arrays import pieces
 from pruning_engine.kernels.cpu.backend import NumpyBackend
@@ -28,13 +36,11 @@ from pruning_engine.kernels.scaled_weights import ScaledWeights
 from pruning_engine.norm import NamedNorm, Norm, is_reproducible, power_of
 from pruning_engine.torch_tensors import TORCH_DTYPES, DeviceBuffer, to_tensor
 
-_DEVICE_PIECE_ENTRIES: Final = 1 << 24
-
 
 class TorchBackend:
     """`backend.Backend` in torch operations. `piece_entries` is a multiple of 8; it changes no result."""
 
-    def __init__(self, device: torch.device | str, piece_entries: int = _DEVICE_PIECE_ENTRIES) -> None:
+    def __init__(self, device: torch.device | str, piece_entries: int = DEVICE_PIECE_ENTRIES) -> None:
         self.device = str(device)
         self._device = torch.device(device)
         self._step = piece_entries

@@ -4,7 +4,7 @@ The simulation walks the same schedule as the pruning itself, of barriers alone.
 not left, the masks made, and results that wait for their turn to leave in the input's order.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from pruning_engine.checkpoints.parameters import TensorDescription, described_bytes
@@ -44,16 +44,19 @@ class MemoryStep:
 
 
 def memory_profile(
-    parameters: Sequence[Footprint], arrivals: Sequence[TensorDescription], barriers: Collection[int]
+    parameters: Sequence[Footprint],
+    arrivals: Sequence[TensorDescription],
+    barriers: Collection[int],
+    size: Callable[[TensorDescription], int] = described_bytes,
 ) -> Iterator[MemoryStep]:
-    """Return what is held, step by step, when tensors arrive in the order of `arrivals`."""
+    """Return what is held, step by step, when tensors arrive in the order of `arrivals`, each of its `size`."""
     schedule = Schedule(waits([parameter.stages for parameter in parameters], barriers), barriers)
-    shared = _Shared(parameters, arrivals)
+    shared = _Shared(parameters, arrivals, size)
     missing = [len(parameter.sources) for parameter in parameters]
     done: set[int] = set()
     turn = held = arrived = 0
     for tensor in arrivals:
-        arrived += described_bytes(tensor)
+        arrived += size(tensor)
         for index in shared.users[tensor.name]:
             missing[index] -= 1
             if missing[index]:
@@ -78,12 +81,17 @@ def memory_profile(
 class _Shared:
     """Which parameters use each tensor: one that several use is held once, until the last of them has finished."""
 
-    def __init__(self, parameters: Sequence[Footprint], arrivals: Sequence[TensorDescription]) -> None:
+    def __init__(
+        self,
+        parameters: Sequence[Footprint],
+        arrivals: Sequence[TensorDescription],
+        size: Callable[[TensorDescription], int],
+    ) -> None:
         self.users: dict[str, list[int]] = {}
         for index, parameter in enumerate(parameters):
             for name in parameter.sources:
                 self.users.setdefault(name, []).append(index)
-        self._bytes = {tensor.name: described_bytes(tensor) for tensor in arrivals if len(self.users[tensor.name]) > 1}
+        self._bytes = {tensor.name: size(tensor) for tensor in arrivals if len(self.users[tensor.name]) > 1}
         self._left = {name: len(self.users[name]) for name in self._bytes}
         self._derived: dict[str, int] = {}
 

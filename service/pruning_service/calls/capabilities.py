@@ -18,11 +18,16 @@ _PACKAGES: Final = ("grpcio", "numpy", "protobuf", "safetensors", "torch")
 
 
 def capabilities(
-    package_version: str, device: str, settings: LocalSettings, jobs: pb.JobCapabilities | None = None
+    package_version: str,
+    device: str,
+    settings: LocalSettings,
+    jobs: pb.JobCapabilities | None = None,
+    *,
+    device_memory_bytes: int = 0,
 ) -> pb.GetCapabilitiesResponse:
     """Return what is offered by this version on a device, within the limits of its settings.
 
-    `jobs`: what is offered of them, if anything is.
+    `jobs`: what is offered of them, if anything is. `device_memory_bytes`: what calls may reserve of the device's.
     """
     return pb.GetCapabilitiesResponse(
         version=package_version,
@@ -31,7 +36,7 @@ def capabilities(
         prunable_dtypes=sorted(PRUNABLE),
         devices=[device],
         kernels=get_kernels(),
-        limits=_limits(settings),
+        limits=_limits(settings, device_memory_bytes),
         maps=[
             pb.Map(name=name, description=each.description, parameters=each.parameters) for name, each in MAPS.items()
         ],
@@ -41,11 +46,12 @@ def capabilities(
     )
 
 
-def _limits(settings: LocalSettings) -> pb.Limits:
+def _limits(settings: LocalSettings, device_memory_bytes: int) -> pb.Limits:
     return pb.Limits(
         message_bytes=limits.MESSAGE_BYTES,
         header_bytes=settings.header_bytes,
         memory_bytes=settings.memory_bytes,
+        device_memory_bytes=device_memory_bytes,
         chunk_bytes=limits.CHUNK_BYTES,
         rules=limits.RULES,
         tensors=settings.max_tensors,

@@ -18,6 +18,7 @@ from pruning_proto.limits import MIB
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 from pruning_service.calls.call_streams import EarlyEnd, Requests, Responses
+from pruning_service.calls.device_share import DeviceShare
 from pruning_service.calls.pipeline import Pipeline, PipelineResult
 from pruning_service.calls.preparation import Prepared
 from pruning_service.calls.stage_times import ADMISSION, StageTimes
@@ -42,7 +43,7 @@ _log: Final = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallResources:
-    """What the calls of a process share."""
+    """What the calls of a process share. `device_budget`: of the device's memory, where that is the device's own."""
 
     budget: Budget
     worker: EngineWorker
@@ -50,6 +51,7 @@ class CallResources:
     limits: HeaderLimits
     version: str
     spool: SpoolDirectory | None = None
+    device_budget: Budget | None = None
 
 
 class PruneCall:
@@ -75,6 +77,7 @@ class PruneCall:
         self._responses = responses
         self._end = end
         self._resources = resources
+        self._on_device = DeviceShare(resources.device_budget)
         self._task: asyncio.Task[object] | None = None
         self._sending_status: asyncio.Future[None] | None = None
         self._begin = time.perf_counter()
@@ -96,6 +99,8 @@ class PruneCall:
             if self.refusal is None or self._task is None:  # cancelled by whatever awaits it, not by `cancel`
                 raise
             self._task.uncancel()
+        finally:
+            self._on_device.release()  # only now: the traceback of an error refers to all that was there
         if self.refusal is not None:
             await self._report_failure(self.refusal)
 
@@ -117,8 +122,10 @@ class PruneCall:
         await reservation.keep(expressions_bytes(request.expressions))
         pipeline = Pipeline(request, self._requests, self._responses, self._resources.worker, self.times)
         prepared = await pipeline.prepare(self._resources.limits, reservation, self._resources.version)
+        await self._on_device.measure(prepared)
         if self._is_better_read_again(prepared, reservation):
             prepared = await pipeline.prepare_to_read_again() or prepared
+            await self._on_device.measure(prepared)
         self._note_size(prepared)
         if request.digests and prepared.output.has_file:
             self._responses.take_digest()
@@ -126,10 +133,14 @@ class PruneCall:
             self._responses.join()
         if prepared.output.takes_weights:
             with self.times.stage(ADMISSION):
+                self._on_device.check()
                 await reservation.grow(prepared.peak_bytes)
+                await self._on_device.reserve()
             async with self._store(prepared) as store:
                 await self._send_plan(prepared)
-                await self._send_report(await pipeline.prune(prepared, store), prepared)
+                result = await pipeline.prune(prepared, store)
+                self._on_device.release()
+                await self._send_report(result, prepared)
         else:
             await self._send_plan(prepared)
             await pipeline.end("format PLAN ends after the header")
@@ -144,7 +155,7 @@ class PruneCall:
         if rereadable is not None and rereadable.is_near and prepared.peak_bytes > HELD_BYTES:
             return True
         can_read_again = rereadable is not None or self._resources.spool is not None
-        return can_read_again and not reservation.can_hold(prepared.peak_bytes)
+        return can_read_again and not (reservation.can_hold(prepared.peak_bytes) and self._on_device.fits)
 
     @asynccontextmanager
     async def _store(self, prepared: Prepared) -> AsyncIterator[TensorStore | None]:

@@ -106,7 +106,7 @@ class Metrics:
 
     def _declare_capacity(self) -> None:
         self.in_flight = self._gauge("requests_in_flight", "Prune calls under way, until their last thread has ended.")
-        self.waiting = self._gauge("requests_waiting", "Prune calls that wait for memory of the budget.")
+        self.waiting = self._gauge("requests_waiting", "Prune calls that wait for memory of a budget.")
         self.reserved_bytes = self._gauge("reserved_bytes", "Bytes of the budget reserved for models in calls.")
         self.budget_bytes = self._gauge("budget_bytes", "Bytes that calls may reserve together.")
         self.spooled_bytes = self._gauge("spooled_bytes", "Bytes on disk that calls under way keep their tensors in.")
@@ -115,6 +115,12 @@ class Metrics:
         )
         self.device_capacity_bytes = self._gauge(
             "device_capacity_bytes", "Bytes of memory that the device has; 0 on the CPU."
+        )
+        self.device_budget_bytes = self._gauge(
+            "device_budget_bytes", "Bytes of device memory that calls may reserve together; 0 on the CPU."
+        )
+        self.device_reserved_bytes = self._gauge(
+            "device_reserved_bytes", "Bytes of device memory reserved for calls; 0 on the CPU."
         )
         self.device_lost = self._gauge(
             "device_lost", "1 once the device failed for good; the server then ends, in seconds."

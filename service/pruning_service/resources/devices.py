@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pruning_engine.kernels.compiled.library import set_kernels
+from pruning_proto.limits import MIB
 
 CPU: Final = "cpu"
 
@@ -16,6 +17,8 @@ _DRIVER_FILES: Final = ("nvidiactl", "nvidia0", "nvhost-gpu", "dxg", "kfd")
 """What drivers put into /dev: of NVIDIA, of its Jetson boards, of WSL, of AMD. Others need `cuda` written out."""
 
 _DEV: Final = Path("/dev")
+
+_LEAST_SPARE_BYTES: Final = 1024 * MIB
 
 
 class DeviceError(ValueError):
@@ -75,6 +78,21 @@ def capacity_bytes(gpu: str) -> int:
     import torch  # noqa: PLC0415 - loaded already, to find the GPU
 
     return int(torch.cuda.get_device_properties(gpu).total_memory)
+
+
+def usable_bytes(gpu: str) -> int:
+    """Return what calls may reserve of a GPU's memory: what is free now, less a tenth, and 1 GiB at least.
+
+    What is left out is for fragments of memory that fit nothing, and for what libraries load later.
+    """
+    import torch  # noqa: PLC0415 - loaded already, to find the GPU
+
+    return share_of(torch.cuda.mem_get_info(gpu)[0])
+
+
+def share_of(free_bytes: int) -> int:
+    """Return the part of a device's free memory that calls may reserve."""
+    return max(0, free_bytes - max(free_bytes // 10, _LEAST_SPARE_BYTES))
 
 
 def pinned_memory(size: int) -> npt.NDArray[np.uint8]:
