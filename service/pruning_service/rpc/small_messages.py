@@ -43,18 +43,26 @@ class SmallMessages(grpc.aio.ServerInterceptor):
 
 def _limited(handler: Any) -> Callable[[AsyncIterator[bytes], Any], Awaitable[None]]:
     async def limited(requests: AsyncIterator[bytes], context: Any) -> None:
-        try:
-            answering = handler.stream_stream(_parsed(requests, handler), context)
-            if inspect.isawaitable(answering):
-                await answering
-                return
-            async with aclosing(answering) as responses:
-                async for response in responses:
-                    await context.write(response)
-        except MessageRefusedError as refused:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(refused))
+        refused = await _answered(handler, requests, context)
+        if refused is not None:  # by now nothing refers to the message: gRPC keeps the last error of a call
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, refused)
 
     return limited
+
+
+async def _answered(handler: Any, requests: AsyncIterator[bytes], context: Any) -> str | None:
+    """Have a handler answer; return why a message was refused, or None."""
+    try:
+        answering = handler.stream_stream(_parsed(requests, handler), context)
+        if inspect.isawaitable(answering):
+            await answering
+            return None
+        async with aclosing(answering) as responses:
+            async for response in responses:
+                await context.write(response)
+    except MessageRefusedError as refused:
+        return str(refused)
+    return None
 
 
 async def _parsed(requests: AsyncIterator[bytes], handler: Any) -> AsyncIterator[Any]:
