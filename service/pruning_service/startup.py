@@ -7,6 +7,10 @@ it kills. `__main__` replaces the handler.
 BLAS: numpy reads how many threads it has when it is imported. The engine divides large products among its own threads.
 Those of OpenBLAS spin while they wait for each other, which takes many times as long where cores are shared.
 
+Threads: while others compute in Python, the event loop has the interpreter back only after a switch interval, several
+times per call. 0.5 ms instead of 5 makes the 99th percentile of calls of 10 kB beside hostile callers 3 to 6 times
+shorter, and takes nothing measurable from large calls.
+
 Garbage collection: imports make many objects and hardly any garbage, and collections take a tenth of the time until the
 server listens. `__main__` turns it on again.
 """
@@ -14,6 +18,7 @@ server listens. `__main__` turns it on again.
 import gc
 import os
 import signal
+import sys
 
 
 def _leave(_number: int, _frame: object) -> None:
@@ -22,4 +27,5 @@ def _leave(_number: int, _frame: object) -> None:
 
 signal.signal(signal.SIGTERM, _leave)
 gc.disable()
+sys.setswitchinterval(0.0005)
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -6,7 +6,7 @@ the other beyond what the streams allow.
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 
 from pruning_engine.runtime.clear_in_steps import clear_in_steps
 from pruning_proto.framing import Data
@@ -63,9 +63,7 @@ class ServedCall:
 
         Until then it stays reserved, and the call is under way.
         """
-        with suppress(asyncio.CancelledError):
-            task.exception()  # taken from the task: its traceback refers to all that the call had
-        described: list[object] = [self.call.request]
+        described: list[object] = [self.call.request, _taken_error(task)]
         self.call.request = None
         if not self.call.parts and not self._reservation.kept_bytes:
             self._leave(running)
@@ -86,6 +84,14 @@ class ServedCall:
         return pb.PruneResponse(
             progress=pb.Progress(received_bytes=self.requests.received_bytes, sent_bytes=self.stream.sent_bytes)
         )
+
+
+def _taken_error(task: asyncio.Task[None]) -> BaseException | None:
+    """Take its error from a task that is done: the traceback refers to all that the call had."""
+    try:
+        return task.exception()
+    except asyncio.CancelledError as error:
+        return error
 
 
 def _free(*parts: list[object]) -> None:

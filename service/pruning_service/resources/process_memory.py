@@ -15,6 +15,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Sized
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -46,7 +47,7 @@ _STATM: Final = Path("/proc/self/statm")
 def configure_allocator() -> None:
     """Set glibc's allocator, before any thread starts; does nothing where there is another one."""
     with suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
+        mallopt = _libc().mallopt
         mallopt(_M_ARENA_MAX, 1)
         mallopt(_M_MMAP_THRESHOLD, MAPPED_BYTES)
         mallopt(_M_TRIM_THRESHOLD, SPARE_BYTES)
@@ -55,7 +56,13 @@ def configure_allocator() -> None:
 def trim() -> None:
     """Return all free memory of the heap to the system. Cost: milliseconds, without the GIL."""
     with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
+        _libc().malloc_trim(0)
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    """Return the C library. Raises: OSError where it cannot be opened."""
+    return ctypes.CDLL(None)
 
 
 @contextlib.asynccontextmanager
