@@ -41,19 +41,31 @@ class Curve:
     seconds: list[float] = field(default_factory=list)
     heap_bytes: list[int] = field(default_factory=list)
 
+    def blocks(self, left_out: float = 0.0) -> list[tuple[float, float]]:
+        """Return the means of twelfths, in hours and MiB, without a part at the begin; none of too few points."""
+        points = list(zip(self.seconds, self.heap_bytes, strict=True))
+        points = [point for point in points if point[0] >= left_out * self.seconds[-1]]
+        if len(points) < 2 * BLOCKS:
+            return []
+        blocks = [points[len(points) * n // BLOCKS : len(points) * (n + 1) // BLOCKS] for n in range(BLOCKS)]
+        return [
+            (
+                statistics.fmean(second for second, _ in block) / 3600,
+                statistics.fmean(size for _, size in block) / MIB,
+            )
+            for block in blocks
+        ]
+
     def slope(self) -> Slope | None:
         """Return the growth after the warm part, fitted by least squares to means of blocks; None of too few points.
 
         Neighbouring samples are alike, since they see the same calls; means of blocks are nearly independent, so that
         the residuals about the line give an honest standard error.
         """
-        points = list(zip(self.seconds, self.heap_bytes, strict=True))
-        points = [point for point in points if point[0] >= WARM_PART * self.seconds[-1]]
-        if len(points) < 2 * BLOCKS:
+        blocks = self.blocks(WARM_PART)
+        if not blocks:
             return None
-        blocks = [points[len(points) * n // BLOCKS : len(points) * (n + 1) // BLOCKS] for n in range(BLOCKS)]
-        hours = [statistics.fmean(second for second, _ in block) / 3600 for block in blocks]
-        heaps = [statistics.fmean(size for _, size in block) / MIB for block in blocks]
+        hours, heaps = zip(*blocks, strict=True)
         line = statistics.linear_regression(hours, heaps)
         residual = sum((y - line.intercept - line.slope * x) ** 2 for x, y in zip(hours, heaps, strict=True))
         spread = sum((x - statistics.fmean(hours)) ** 2 for x in hours)

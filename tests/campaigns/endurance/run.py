@@ -19,10 +19,10 @@ from typing import Any, Final
 
 from pruning_client import Client
 from pruning_proto.limits import MIB
-from tests.campaigns import hostile
+from pruning_service.resources.threads import THREADS
 from tests.campaigns.endurance.honest import KINDS, LARGEST, LARGEST_KIND, RETRIES, Access, Caller, Kind
 from tests.campaigns.endurance.materials import Materials, made_in
-from tests.campaigns.endurance.observation import Held, curve_of, held, quantile
+from tests.campaigns.endurance.observation import Curve, Held, curve_of, held, quantile
 from tests.campaigns.figures import Figures, Tally
 from tests.campaigns.observed import seconds_until_free
 from tests.client.certificates import made_in as certificates_in
@@ -34,10 +34,15 @@ MOST_GROWTH_BYTES: Final = 30 * MIB
 MOST_NEW_THREADS: Final = 8
 """Pools begin threads when more wait than before, up to their sizes: a leak would be far more in an hour."""
 
+MOST_PLANNING_THREADS: Final = 2 * THREADS
+"""Hostile calls may have all of them begin."""
+
 MOST_SLOWER: Final = 3.0
 """What honest clients may wait beside hostile ones, at most, compared with what they wait alone."""
 
 _SETTINGS: Final = {"memory_bytes": str(6 << 30), "threads": "2", "lease_seconds": "5"}
+_IDLE_SECONDS: Final = "10"
+"""Less than by default, so that more hostile streams come and go; more than an honest client ever waits for a core."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +53,7 @@ class Form:
     clients: int = 16
     largest_bytes: int = 2_000_000_000
     seed: int = 1
-    rest_seconds: float = 10.0
+    rest_seconds: float = 40.0
 
 
 @dataclass(slots=True)
@@ -136,11 +141,8 @@ def secured(folder: Path, form: Form) -> Figures:
             seconds_until_free(server)
         after = _at_rest(server, form)
         _compare(tally, before, after)
-        if (slope := curve.slope()) is not None:
-            tally.note(None if slope.is_zero else f"the heap grows: {slope}")
-            tally.measured.append(f"heap {slope}, at most {max(curve.heap_bytes) / MIB:.0f} MiB")
-        tally.measured.append(_waits(tally, seconds[0]))
-        tally.measured.append(f"{sum(run.counts.values()):,} calls of {len(run.counts)} kinds")
+        _note_slope(tally, curve)
+        tally.measured += [_waits(tally, seconds[0]), _counted(run)]
     return tally.figures(f"{form.clients} honest clients, {form.seconds / 60:g} minutes")
 
 
@@ -148,7 +150,7 @@ def beside_hostile(folder: Path, form: Form, callers: int = 16) -> Figures:
     """Run a honest mix alone for a tenth of the time, then beside hostile callers."""
     tally = Tally()
     materials = made_in(folder, form.largest_bytes)
-    settings = {**_SETTINGS, "idle_seconds": hostile.SETTINGS["idle_seconds"]}
+    settings = {**_SETTINGS, "idle_seconds": _IDLE_SECONDS}
     with server_as_in_the_image(**settings, stores=materials.jobs.as_uri()) as server:
         run = _Run(form, Access(server.address, {}), materials, folder, tally)
         run.every_kind_once()
@@ -156,7 +158,8 @@ def beside_hostile(folder: Path, form: Form, callers: int = 16) -> Figures:
         before = _at_rest(server, form)
         with _probing(server.address, run) as alone:
             _under_way(run, form.seconds / 10)
-        with _hostile(server.address, callers, form.seed), _probing(server.address, run) as beside:
+        hostile = _hostile(server.address, callers, form.seed)
+        with hostile, curve_of(server) as curve, _probing(server.address, run) as beside:
             _under_way(run, form.seconds)
         with tally.trying("free again"):
             seconds_until_free(server)
@@ -164,12 +167,13 @@ def beside_hostile(folder: Path, form: Form, callers: int = 16) -> Figures:
         with tally.trying("heap at rest"):
             grown = after.heap_bytes - before.heap_bytes
             assert grown <= MOST_GROWTH_BYTES, f"{grown / MIB:.0f} MiB above before"
+        _compare(tally, before, after, MOST_NEW_THREADS + MOST_PLANNING_THREADS)
+        _note_slope(tally, curve)
         quiet, loud = (quantile(each[0]["seconds"], 0.99) for each in (alone, beside))
-        lost = [*alone[0]["failed"], *beside[0]["failed"]]
-        tally.note(f"{len(lost)} small calls were lost: {lost[:3]}" if lost else None)
         slower = f"p99 of small calls {1000 * quiet:.0f} ms alone, {1000 * loud:.0f} ms beside: {loud / quiet:.1f} x"
         tally.note(None if loud <= MOST_SLOWER * quiet else slower)
-        tally.measured += [slower, f"at rest {before} before, {after} after"]
+        _waits(tally, alone[0])
+        tally.measured += [slower, _waits(tally, beside[0]), _counted(run)]
     return tally.figures(f"honest beside {callers} hostile callers, {form.seconds / 60:g} minutes")
 
 
@@ -199,9 +203,21 @@ def _at_rest(server: ServerProcess, form: Form) -> Held:
     return held(server)
 
 
-def _compare(tally: Tally, before: Held, after: Held) -> None:
+def _note_slope(tally: Tally, curve: Curve) -> None:
+    """Note how the heap grew while calls were under way, where it was looked at long enough."""
+    if (slope := curve.slope()) is not None:
+        tally.note(None if slope.is_zero else f"the heap grows: {slope}")
+        tally.measured.append(f"heap {slope}, at most {max(curve.heap_bytes) / MIB:.0f} MiB")
+        tally.measured.append(f"mean of each twelfth: {', '.join(f'{each:.0f}' for _, each in curve.blocks())} MiB")
+
+
+def _counted(run: _Run) -> str:
+    return f"{sum(run.counts.values()):,} calls of {len(run.counts)} kinds"
+
+
+def _compare(tally: Tally, before: Held, after: Held, new_threads: int = MOST_NEW_THREADS) -> None:
     with tally.trying("left over"):
-        assert after.threads <= before.threads + MOST_NEW_THREADS, f"{before.threads} threads: {after.threads}"
+        assert after.threads <= before.threads + new_threads, f"{before.threads} threads: {after.threads}"
         assert after.descriptors <= before.descriptors, f"{before.descriptors} descriptors: {after.descriptors}"
     tally.measured.append(f"at rest {before} before, {after} after")
 
