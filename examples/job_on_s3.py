@@ -1,5 +1,6 @@
 """Have a server prune a model from an object store into an object store. No byte of it passes through this program.
 
+    pip install pruning-service                            (the server: 'pruning-service[local,stores]')
     prune serve --stores s3://models,s3://results          (with AWS_... in its environment)
     python examples/job_on_s3.py localhost:50051 s3://models/m s3://results/m
 

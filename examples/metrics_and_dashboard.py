@@ -1,5 +1,6 @@
 """Prune with a server and watch it: its metrics, what Prometheus makes of them, and where the dashboard is.
 
+    pip install 'pruning-service[numpy]'
     docker compose -f deploy/compose/compose.yaml up --build -d
     python examples/metrics_and_dashboard.py localhost:50051 --prometheus http://localhost:9090
 
