@@ -35,6 +35,23 @@ def ray_environment(**variables: str) -> dict[str, str]:
     return inherited | {"PYTHONPATH": path, "RAY_USAGE_STATS_ENABLED": "0"} | variables
 
 
+@contextmanager
+def ray_program(module: str, *arguments: str | Path, **variables: str) -> Iterator["subprocess.Popen[str]"]:
+    """Run a module by that Python while inside. `variables`: of its environment, such as those of `Nodes`."""
+    with subprocess.Popen(
+        [ray_python(), "-m", module, *arguments],
+        cwd=ROOT,
+        env=ray_environment(**variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 @dataclass(frozen=True)
 class Nodes:
     """A cluster: a head without a core, and nodes with one core each. `client_address`: of its server for clients."""

@@ -4,8 +4,8 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from pruning_service.stores.stores import Stores, StoreSettings
 from pruning_service.stores.uris import StoreUri
 from scripts.environments import ROOT
 from tests.benchmarks.surgery import write_model
-from tests.ray_nodes import Nodes, ray_environment, ray_python, workers_of
+from tests.ray_nodes import Nodes, ray_environment, ray_program, ray_python, workers_of
 from tests.seaweed import BUCKET, running_s3
 from tests.servers import server_of
 
@@ -29,21 +29,9 @@ OPTIONS = ("--method", "l1_unstructured", "--amount", "0.5", "--global")
 PROGRAM = "tests.client.jobs.executors.divided_on_ray"
 
 
-@contextmanager
-def started(place: str, nodes: Nodes, **variables: str) -> Iterator["subprocess.Popen[str]"]:
+def started(place: str, nodes: Nodes, **variables: str) -> AbstractContextManager["subprocess.Popen[str]"]:
     """Run a job while inside."""
-    with subprocess.Popen(
-        [ray_python(), "-m", PROGRAM, place, nodes.address],
-        cwd=ROOT,
-        env=ray_environment(**nodes.variables, **variables),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+    return ray_program(PROGRAM, place, nodes.address, **nodes.variables, **variables)
 
 
 def report_of(process: "subprocess.Popen[str]") -> dict[str, Any]:

@@ -4,35 +4,24 @@ import json
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from scripts.environments import ROOT
-from tests.ray_nodes import Nodes, ray_environment, ray_python, workers_of
+from tests.ray_nodes import Nodes, ray_program, workers_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]  # the first time, an environment is made
 
 MODULE = "tests.client.jobs.executors.ray_programs"
 
 
-@contextmanager
-def started(name: str, folder: Path, address: str = "", **variables: str) -> Iterator["subprocess.Popen[str]"]:
+def started(
+    name: str, folder: Path, address: str = "", **variables: str
+) -> AbstractContextManager["subprocess.Popen[str]"]:
     """Run a program while inside."""
-    with subprocess.Popen(
-        [ray_python(), "-m", MODULE, name, folder, address],
-        cwd=ROOT,
-        env=ray_environment(**variables),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+    return ray_program(MODULE, name, folder, address, **variables)
 
 
 def answer_of(process: "subprocess.Popen[str]") -> dict[str, Any]:
