@@ -16,6 +16,7 @@ from pruning_client.results.plan import Plan, TensorPlan, warning_of
 from pruning_client.results.tensor_report import CurvePoint as CurvePoint  # noqa: PLC0414 - and the next, too
 from pruning_client.results.tensor_report import TensorReport as TensorReport  # noqa: PLC0414
 from pruning_client.results.tensor_report import part_of
+from pruning_client.rules.recipe import Recipe
 from pruning_proto.v1 import pruning_pb2 as pb
 
 
@@ -97,13 +98,14 @@ class Report(Shown):
         *,
         before: str | PathLike[str] | None = None,
         after: str | PathLike[str] | None = None,
-        recipe: Mapping[str, Any] | None = None,
+        recipe: Recipe | Mapping[str, Any] | None = None,
         title: str = "Pruning report",
     ) -> str:
         """Return the report as one HTML file, for a browser: it asks nothing of a network, and escapes all names.
 
         With the paths of the models `before` and `after` (files, indexes of shards, or folders) it shows how |w| are
-        distributed, which needs numpy, and the zeros of tensors that no rule selects. `recipe` is shown as JSON.
+        distributed, which needs numpy, and the zeros of tensors that no rule selects. `recipe`, or its `to_dict()`, is
+        shown as the JSON that `prune run --recipe` reads.
 
         Cost: reads both models once. Raises: OSError. CheckpointError.
         Example:
@@ -112,7 +114,8 @@ class Report(Shown):
         from pruning_client.pages.page import page_html  # noqa: PLC0415 - with the scripts of a page
         from pruning_client.results.report_page import report_content  # noqa: PLC0415
 
-        return page_html(report_content(self, before=before, after=after, recipe=recipe, title=title))
+        shown = recipe.to_dict() if isinstance(recipe, Recipe) else recipe
+        return page_html(report_content(self, before=before, after=after, recipe=shown, title=title))
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON can represent it, sparsities included."""

@@ -54,7 +54,7 @@ def files(client: Client, folder: Path) -> Report:
     assert names == [tensor.name for tensor in report.tensors]
     seconds: float = report.seconds["total"]
     assert seconds >= 0.0
-    (folder / "report.html").write_text(report.to_html(before=source, after=target, recipe=recipe.to_dict()))
+    (folder / "report.html").write_text(report.to_html(before=source, after=target, recipe=recipe))
     packed = pack_file(target, folder / "packed")
     assert packed.tensors == unpack_file(folder / "packed", folder / "again.safetensors").tensors
     client.prune_file(source, folder / "masks.safetensors", rules.l1_unstructured(0.5), output="mask")
