@@ -48,6 +48,7 @@ def job_service(settings: Settings, events: JobEvents) -> JobService | None:
     if settings.stores is None:
         return None
     allowed = AllowedStores.parse(settings.stores)
+    allowed.check_folders()
     stores = Stores(StoreSettings(endpoint=settings.store_endpoint or "", allowed=allowed))
     catalog = JobCatalog(stores, allowed)
     return JobService(catalog, Supervisor(catalog, _limits(settings), events), settings)

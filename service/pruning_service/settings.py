@@ -147,7 +147,7 @@ class Settings(BaseSettings):
         "The places in object stores and folders that callers may name as the source or the target of a job, between "
         "spaces or commas: what is below each may be opened with the server's credentials. `=` and names of callers "
         "from the token file, as in `s3://bucket/team-a=alice,bob`, limit a place to them; of places in one another "
-        "the innermost decides. None: nothing may be opened.",
+        "the innermost decides. A folder has to exist when the server starts. None: nothing may be opened.",
         Words(kind="URIs such as s3://bucket/prefix, gs://bucket, az://container or file:///folder", unit="URIs"),
     )
     store_endpoint: Endpoint = setting(

@@ -259,6 +259,7 @@ def test_it_serves_on_a_unix_socket(tmp_path: Path) -> None:
         pytest.param(["--device", "cuda:99"], {}, "cuda:99", id="device not there"),
         pytest.param(["--kernels", "mmx"], {}, "is auto, numpy, plain, avx2 or avx512", id="kernels"),
         pytest.param(["--listen", "0.0.0.0:0"], {}, "models would travel in the clear", id="in the clear"),
+        pytest.param(["--stores", "file:///does/not/exist"], {}, "file:///does/not/exist is not a folder", id="store"),
         pytest.param(["--listen", "nowhere"], {}, "PRUNING_LISTEN must be host:port", id="address"),
         pytest.param(
             ["--listen", "192.0.2.1:1", "--allow-plaintext"], {}, "cannot listen on 192.0.2.1:1",

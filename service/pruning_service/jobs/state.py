@@ -167,6 +167,7 @@ class JobState:
             with suppress(ObjectMissingError):
                 if self.store.find(key).version == version:  # not a new job's
                     self.store.delete(key)
+            self.store.remove_folders(f"{STATE}/{self.name}")
 
     def _key(self, record: str) -> str:
         return f"{self._folder}/{record}"

@@ -7,6 +7,7 @@ the token file has them: it is theirs alone. Of places that contain one another 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Self
 
 from pruning_service.local_settings import SettingsError
@@ -38,6 +39,18 @@ class AllowedStores:
     def parse(cls, text: str) -> Self:
         """Return the places that a setting lists, between spaces or commas. Raises: SettingsError."""
         return cls(tuple(_place(entry) for entry in _SEPARATOR.split(text.strip()) if entry))
+
+    def check_folders(self) -> None:
+        """Refuse a place of this machine that is not a folder. What is in object stores is not contacted.
+
+        Raises: SettingsError.
+        """
+        for place in self.places:
+            if place.uri.is_file and not (Path("/") / place.uri.path).is_dir():
+                raise SettingsError(
+                    f"PRUNING_STORES: {place.uri} is not a folder of this machine; make or mount it before the server "
+                    "starts, or leave it out"
+                )
 
     def place_of(self, uri: StoreUri) -> Place:
         """Return the place that a URI is in. Raises: NotAllowedError."""

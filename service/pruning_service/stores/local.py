@@ -35,6 +35,10 @@ _HASHED_BYTES: Final = 64 * 1024
 """Up to this size a version is a digest, as S3's ETags are: two files may get the same inode at the same time."""
 
 
+_FOLDER_ATTEMPTS: Final = 100
+"""To make a folder and write into it before another process removes it for being empty."""
+
+
 class LocalStore:
     """A `Store` of the files below a folder. `root`: what may be opened; None: everything."""
 
@@ -96,19 +100,33 @@ class LocalStore:
 
     def put(self, key: str, data: Data) -> None:
         """Write a small file, in place of one that is there."""
-        with self._parent(key) as (parent, name):
-            write_whole(parent, name, data)
+        self._write_whole(key, data)
         self._traffic.add("file", "written_bytes", len(data))
 
     def create(self, key: str, data: Data) -> str:
         """Write a small file that is not there yet, and return its version."""
-        with self._parent(key) as (parent, name):
-            try:
-                write_whole(parent, name, data, is_new=True)
-            except FileExistsError:
-                return self._own_version(key, data, ExistsError(self.uri.child(key), "is there already"))
+        if not self._write_whole(key, data, is_new=True):
+            return self._own_version(key, data, ExistsError(self.uri.child(key), "is there already"))
         self._traffic.add("file", "written_bytes", len(data))
         return self.find(key).version if len(data) > _HASHED_BYTES else _version_of(data)
+
+    def _write_whole(self, key: str, data: Data, *, is_new: bool = False) -> bool:
+        """Write a small file; return whether it is written: a new one is not if there is one already.
+
+        Whoever removes empty folders may take that of the file before the file is in it, so that it is made again.
+        """
+        for attempt in range(_FOLDER_ATTEMPTS):
+            try:
+                with self._parent(key) as (parent, name):
+                    try:
+                        write_whole(parent, name, data, is_new=is_new)
+                    except FileExistsError:
+                        return False
+                    return True
+            except ObjectMissingError:
+                if attempt == _FOLDER_ATTEMPTS - 1:
+                    raise
+        raise AssertionError
 
     def replace(self, key: str, data: Data, version: str) -> str:
         """Write a small file in place of the one of this version, and return the new version.
@@ -143,6 +161,16 @@ class LocalStore:
             suppress(FileNotFoundError),
         ):
             os.unlink(name, dir_fd=parent)
+
+    def remove_folders(self, prefix: str) -> None:
+        """Remove the empty folders below a folder, and itself if it is empty then; no link is followed."""
+        with suppress(ObjectMissingError), self._parent(prefix, makes=False) as (parent, name):
+            for _, _, _, folder in os.fwalk(name, topdown=False, dir_fd=parent):
+                for entry in os.listdir(folder):
+                    with suppress(OSError):  # a file, or a folder with something in it
+                        os.rmdir(entry, dir_fd=folder)
+            with suppress(OSError):
+                os.rmdir(name, dir_fd=parent)
 
     @contextmanager
     def writer(self, key: str, size: int | None = None) -> Iterator[LocalWriter]:  # noqa: ARG002 - a file has no parts

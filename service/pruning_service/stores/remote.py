@@ -181,6 +181,9 @@ class RemoteStore:
         with suppress(ObjectMissingError):
             self._asked(key, lambda path: obstore.delete(self._bucket, path))
 
+    def remove_folders(self, prefix: str) -> None:
+        """Do nothing: a bucket has no folders."""
+
     def writer(self, key: str, size: int | None = None) -> AbstractContextManager[RemoteWriter]:
         """Return a writer of a large object."""
         uri = self.uri.child(key)

@@ -79,6 +79,12 @@ class Store(Protocol):
     def delete(self, key: str) -> None:
         """Delete an object; one that is not there is not an error. Raises: StoreError."""
 
+    def remove_folders(self, prefix: str) -> None:
+        """Remove the empty folders below a prefix, and its own; a store without folders does nothing.
+
+        Raises: StoreError.
+        """
+
     def writer(self, key: str, size: int | None = None) -> AbstractContextManager[Writer]:
         """Return a writer of a large object; what is not complete when its block ends is gone.
 

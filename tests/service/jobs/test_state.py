@@ -1,11 +1,15 @@
 """Records of jobs in a store: each is written by whom it should be, and once."""
 
+from pathlib import Path
+
 import pytest
 from google.longrunning.operations_proto_pb2 import Operation
 
 from pruning_service.jobs.records import CancelRecord, JobRecord, LeaseRecord, RecordError
 from pruning_service.jobs.state import find_job
 from pruning_service.stores.errors import StoreError
+from pruning_service.stores.stores import Stores
+from pruning_service.stores.uris import StoreUri
 from tests.service.jobs.stored import Place
 
 
@@ -47,6 +51,14 @@ def test_a_deleted_job_is_gone(place: Place) -> None:
 
     assert find_job(job.store, "nightly") is None
     assert not list(job.store.list("_pruning"))
+
+
+def test_a_deleted_job_leaves_no_folder(tmp_path: Path) -> None:
+    with Stores() as stores:
+        job = Place(stores, StoreUri.parse(f"file://{tmp_path}")).created()
+        job.put_part("sample-0", b"part")
+        job.delete()
+    assert not list((tmp_path / "_pruning").iterdir())
 
 
 def test_a_name_is_free_after_a_delete(place: Place) -> None:

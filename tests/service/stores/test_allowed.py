@@ -1,5 +1,7 @@
 """What a server opens, and for whom."""
 
+from pathlib import Path
+
 import pytest
 
 from pruning_service.local_settings import SettingsError
@@ -74,3 +76,11 @@ def test_process_of_a_server_opens_nothing_else() -> None:
 def test_setting_that_makes_no_sense(text: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         AllowedStores.parse(text)
+
+
+def test_place_without_a_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    AllowedStores.parse(f"s3://bucket/a file://{tmp_path}").check_folders()
+    for name in ("missing", "file"):
+        with pytest.raises(SettingsError, match=f"PRUNING_STORES: file://{tmp_path}/{name} is not a folder .* make or"):
+            AllowedStores.parse(f"file://{tmp_path} file://{tmp_path}/{name}=ci").check_folders()

@@ -1,5 +1,7 @@
 """Files are opened below the root of a server's setting only, whatever links there are."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -108,3 +110,32 @@ def test_root_itself_may_be_a_link(tmp_path: Path, root: Path) -> None:
     assert store.get("model/weights")[0] == b"w"
     with pytest.raises(ObjectMissingError):
         store.get("model/nothing")
+
+
+def test_empty_folders_are_removed_and_others_are_not(store: Store, root: Path, outside: Path) -> None:
+    (root / "jobs" / "empty" / "inner").mkdir(parents=True)
+    (root / "jobs" / "full").mkdir()
+    (root / "jobs" / "full" / "record").write_text("x")
+    (root / "jobs" / "link").symlink_to(outside)
+    (outside / "empty").mkdir()
+    store.remove_folders("jobs")
+    assert {path.name for path in (root / "jobs").iterdir()} == {"full", "link"}
+    assert (outside / "empty").is_dir()
+
+
+def test_records_are_written_while_another_removes_empty_folders(store: Store) -> None:
+    with ThreadPoolExecutor() as pool:
+        stops = threading.Event()
+        removing = pool.submit(_remove_until, stops, store)
+        try:
+            for number in range(100):
+                store.create(f"jobs/name-{number}/uid/record", b"x")
+                store.delete(f"jobs/name-{number}/uid/record")
+        finally:
+            stops.set()
+    removing.result()
+
+
+def _remove_until(stops: threading.Event, store: Store) -> None:
+    while not stops.is_set():
+        store.remove_folders("jobs")
