@@ -59,8 +59,8 @@ class Channels(Granularity):
             allowed = f"{-dims} to {dims - 1}" if dims >= _LEAST_DIMS else "none: channels need 2 dims or more"
             raise MismatchError(
                 Reason.DIM_OUT_OF_RANGE,
-                f"{path}.granularity: tensor {name!r} of shape {list(weight.shape)} has no channels along dim "
-                f"{self.dim}; allowed dims: {allowed}",
+                f"{path}.granularity.channels.dim: tensor {name!r} of shape {list(weight.shape)} has no channels along "
+                f"dim {self.dim}; allowed dims: {allowed}",
                 field=f"{path}.granularity.channels.dim",
                 tensor=name,
             )
