@@ -34,6 +34,8 @@ class WarningKind(StrEnum):
     """Channels of transformers are ranked by their weights alone, without statistics of what they compute."""
     SAME_WIDTH = "same_width"
     """Groups compete, but keep the same number of units, because one number in config.json counts those of all."""
+    LEAST_KEPT = "least_kept"
+    """An amount asks for more units than can be pruned: at least one of each group is kept, or `least_kept`."""
     DAMPING_INCREASED = "damping_increased"
     """A Gram matrix could not be factored with the damping that was asked for; more was added."""
     FEW_TOKENS = "few_tokens"

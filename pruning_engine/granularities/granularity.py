@@ -11,6 +11,7 @@ from pruning_engine.scope import Scope
 from pruning_engine.scores.layer import Flags
 from pruning_engine.scores.parameters import DescribedParameter
 from pruning_engine.scores.score import Score
+from pruning_proto.counted import counted_that
 
 
 class Granularity:
@@ -91,10 +92,11 @@ class Granularity:
 
         `part`: of what part of the holder, such as "a row of ". Raises: MismatchError naming the rule's amount.
         """
+        piece = "entry" if self.field == "entries" else self.field.removesuffix("s")
         where = f"{part}{self.holder} {holder!r} has" if holder is not None else f"{self.holders} have"
         raise MismatchError(
             Reason.COUNT_TOO_LARGE,
-            f"rules[{position}].amount: {count:,} {self.field} are to be pruned, but {where} only {unpruned:,} still "
+            f"rules[{position}].amount: {counted_that(count, piece)} to be pruned, but {where} only {unpruned:,} still "
             f"unpruned; ask for at most that, or for a fraction",
             field=f"rules[{position}].amount.count",
             tensor=holder if self.holder == "tensor" else None,

@@ -37,7 +37,7 @@ from pruning_engine.planning.surgery.operation import operate, remaining_options
 from pruning_engine.planning.surgery.surgery import Surgery
 from pruning_engine.planning.tied_heads import tied_head_warnings
 from pruning_engine.planning.units.consumers import find_consumers, inputs_of_maps, users_of_units
-from pruning_engine.planning.units.kept_counts import nothing_removed_warnings
+from pruning_engine.planning.units.kept_counts import kept_anyway_warnings, nothing_removed_warnings
 from pruning_engine.planning.units.rule_groups import KnownGroups, find_rule_groups
 from pruning_engine.planning.units.same_width import same_width_warnings
 from pruning_engine.planning.units.weights_only import weights_only_warnings
@@ -133,6 +133,7 @@ def make_plan(  # noqa: PLR0913 - `options` has all that few plans need
             *weights_only_warnings(recipe),
             *same_width_warnings(recipe, groups),
             *nothing_removed_warnings(known_groups),
+            *kept_anyway_warnings(recipe, groups),
         ),
         surgery=surgery,
         groups=known_groups,

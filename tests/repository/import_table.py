@@ -31,6 +31,7 @@ TABLES: Final[Mapping[str, Table]] = {
         methods="",
         reasons="",
         spans="",
+        counted="",
         layer_stacks="",
         framing="v1",
         safetensors="limits names reasons spans",
@@ -189,6 +190,7 @@ LIBRARIES: Final[Mapping[str, frozenset[str]]] = {
 CONSTANTS: Final = frozenset(
     {
         *("pruning_proto.names", "pruning_proto.formats", "pruning_proto.spans", "pruning_proto.safetensors.dtypes"),
+        "pruning_proto.counted",
         "pruning_proto.layer_stacks",  # client and engine name the same layers
     }
 )

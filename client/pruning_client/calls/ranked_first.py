@@ -13,6 +13,7 @@ from pruning_client.calls.outcome import Outcome, whole_report
 from pruning_client.calls.request import PruneRequestSpec, is_of_whole_units
 from pruning_client.checkpoints.selected import SelectedSource
 from pruning_client.results.group_report import UNIT, GroupReport
+from pruning_client.results.model_warning import ModelWarning
 from pruning_client.results.plan import Plan
 from pruning_client.results.report import Report
 from pruning_proto.names import AUXILIARY, MASK, ORIG, scale_names
@@ -44,7 +45,14 @@ def decided(request: PruneRequestSpec) -> Generator[PruneRequestSpec, Outcome, P
         return request
     ranked = _ranked(request, tensors, rankings)
     outcome = yield ranked
-    return _with_lists(request, rankings, whole_report(ranked, outcome))
+    listed = _with_lists(request, rankings, whole_report(ranked, outcome))
+    return replace(listed, warnings=(*request.warnings, *_of_amounts(plan, rankings)))
+
+
+def _of_amounts(plan: Plan, rankings: Sequence["_Ranking"]) -> Iterator[ModelWarning]:
+    """Yield the plan's warnings about amounts, which the rules have no more once units are listed."""
+    beginnings = tuple(f"rules[{ranking.position}].amount " for ranking in rankings)
+    return (warning for warning in plan.warnings if warning.message.startswith(beginnings))
 
 
 def _may_be_ranked(rule: pb.Rule) -> bool:

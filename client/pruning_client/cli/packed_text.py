@@ -1,7 +1,8 @@
 """Packed files as text for people."""
 
-from pruning_client.cli.tables import bytes_text, counted
+from pruning_client.cli.tables import bytes_text
 from pruning_client.files.pack import PackedFile
+from pruning_proto.counted import counted
 
 
 def packed_text(packed: PackedFile, *, canonical_zero: bool) -> str:

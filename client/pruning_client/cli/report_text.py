@@ -6,11 +6,12 @@ from typing import Final
 
 from pruning_client.cli.commands.removal_text import removal_lines, removed_text
 from pruning_client.cli.packed_text import negative_zeros_lines
-from pruning_client.cli.tables import Table, bytes_text, counted, largest, percent, shape_text, shown_line
+from pruning_client.cli.tables import Table, bytes_text, largest, percent, shape_text, shown_line
 from pruning_client.results.model_totals import ModelTotals
 from pruning_client.results.not_selected import why_not
 from pruning_client.results.plan import Plan, TensorPlan
 from pruning_client.results.report import GroupReport, Report
+from pruning_proto.counted import counted
 
 _STAGES: Final = ("receive", "search", "prune", "send")
 

@@ -11,10 +11,10 @@ from pruning_client.calls.request import Rules
 from pruning_client.cli.arguments import UsageError, number, part
 from pruning_client.cli.calibration_options import CALIBRATION_FLAGS, add_calibration_options
 from pruning_client.cli.statistics_option import AUTO, add_statistics
-from pruning_client.cli.tables import counted
 from pruning_client.errors import RecipeError, in_rule
 from pruning_client.results.model_warning import ModelWarning
 from pruning_client.rules.rule import Rule
+from pruning_proto.counted import counted
 from pruning_proto.methods import METHODS
 
 _ARGUMENTS: Final = {method.name: method.arguments for method in METHODS}

@@ -194,11 +194,6 @@ def shown_line(shown: int, total: int) -> list[str]:
     return [f"the {shown:,} largest of {total:,} tensors; without --top all are shown"] if shown < total else []
 
 
-def counted(count: int, noun: str) -> str:
-    """Return a count of something, in the singular or the plural."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def percent(part: int, total: int) -> str:
     """Return a part of a total in percent; of nothing it is 0."""
     return f"{part / total if total else 0.0:.2%}"

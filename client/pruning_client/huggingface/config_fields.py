@@ -14,6 +14,7 @@ from pruning_client.huggingface.experts.counts import EXPERTS
 from pruning_client.huggingface.experts.groups import COUNT
 from pruning_client.huggingface.layer_widths import LayerWidth, has_layer_widths, layer_width
 from pruning_client.results.report import GroupReport
+from pruning_proto.counted import counted, counted_that
 from pruning_proto.reasons import Reason
 
 Place: TypeAlias = tuple[str | int, ...]
@@ -117,11 +118,14 @@ def _number(config: Mapping[str, Any], width: LayerWidth, group: GroupReport, va
     units = group.config[WIDTH] // len(group.kept) * group.units
     now, number = value_at(config, width.place), width.number_of(value)
     if not isinstance(now, int | float) or width.width_of(now) != units:
-        raise _error(group, f"{CONFIG} has {name_of(width.place)} {now}, which does not give its {units:,} units")
+        raise _error(
+            group, f"{CONFIG} has {name_of(width.place)} {now}, which does not give its {counted(units, 'unit')}"
+        )
     if width.width_of(number) != value:
         raise _error(
             group,
-            f"{value:,} units are left, and widths that {name_of(width.place)} gives are multiples of {width.step}; "
+            f"{counted_that(value, 'unit')} left, and widths that {name_of(width.place)} gives are multiples of "
+            f"{width.step}; "
             f"keep a multiple (--round-to {width.step})",
         )
     return number

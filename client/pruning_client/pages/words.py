@@ -16,11 +16,6 @@ def percent_words(part: int, total: int) -> str:
     return f"{part / total if total else 0.0:.2%}"
 
 
-def counted_words(count: int, noun: str) -> str:
-    """Return a count of something, in the singular or the plural."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def number_words(value: float) -> str:
     """Return a number in few digits."""
     return f"{value:.3g}"

@@ -11,6 +11,7 @@ from pruning_client.pages.words import bytes_words
 from pruning_client.results.group_report import GroupReport, group_of
 from pruning_client.results.model_totals import ModelTotals
 from pruning_client.results.model_warning import ModelWarning
+from pruning_proto.counted import counted
 from pruning_proto.safetensors.dtypes import DTYPE_BITS
 from pruning_proto.v1 import pruning_pb2 as pb
 
@@ -112,7 +113,8 @@ class Plan(Shown):
         """What notebooks and terminals show of it: a row for each tensor of the model."""
         selected = sum(1 for tensor in self.tensors if tensor.rules)
         title = (
-            f"{selected:,} of {len(self.tensors):,} tensors selected, at most {bytes_words(self.peak_bytes)} of memory"
+            f"{selected:,} of {counted(len(self.tensors), 'tensor')} selected, at most "
+            f"{bytes_words(self.peak_bytes)} of memory"
         )
         return Summary(title, [_row(tensor) for tensor in self.tensors])
 

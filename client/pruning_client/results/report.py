@@ -7,7 +7,6 @@ from os import PathLike
 from typing import Any
 
 from pruning_client.pages.shown import Shown, Summary
-from pruning_client.pages.words import counted_words
 from pruning_client.results.group_report import GroupReport as GroupReport  # noqa: PLC0414 - a name of this module
 from pruning_client.results.group_report import group_of
 from pruning_client.results.model_totals import ModelTotals, model_of
@@ -17,6 +16,7 @@ from pruning_client.results.tensor_report import CurvePoint as CurvePoint  # noq
 from pruning_client.results.tensor_report import TensorReport as TensorReport  # noqa: PLC0414
 from pruning_client.results.tensor_report import part_of
 from pruning_client.rules.recipe import Recipe
+from pruning_proto.counted import counted
 from pruning_proto.v1 import pruning_pb2 as pb
 
 
@@ -85,8 +85,8 @@ class Report(Shown):
     def summary(self) -> Summary:
         """What notebooks and terminals show of it: a row for each selected tensor."""
         selected = f"{self.sparsity:.2%} of {self.entries:,} selected weights pruned"
-        parts = [selected, counted_words(len(self.tensors), "tensor")]
-        parts += [counted_words(len(self.warnings), "warning")] if self.warnings else []
+        parts = [selected, counted(len(self.tensors), "tensor")]
+        parts += [counted(len(self.warnings), "warning")] if self.warnings else []
         return Summary(", ".join(parts), [_row(tensor) for tensor in self.tensors])
 
     def with_warnings(self, *warnings: ModelWarning) -> "Report":

@@ -14,6 +14,7 @@ from pruning_client.frameworks.base import Framework
 from pruning_client.masks.masks import Target, masks_in
 from pruning_client.results.plan import Plan
 from pruning_client.results.report import Report
+from pruning_proto.counted import counted
 from pruning_proto.safetensors.header import Layout
 
 
@@ -55,7 +56,8 @@ class Result:
 
     def __repr__(self) -> str:
         return (
-            f"<Result of {len(self.layout.tensors)} tensors, {self.report.sparsity:.2%} of the selected weights pruned>"
+            f"<Result of {counted(len(self.layout.tensors), 'tensor')}, {self.report.sparsity:.2%} of the "
+            f"selected weights pruned>"
         )
 
     @property

@@ -7,9 +7,9 @@ from typing import Any, Final, Self
 
 from pruning_client.errors import recipe_error
 from pruning_client.pages.shown import Shown, Summary
-from pruning_client.pages.words import counted_words
 from pruning_client.rules.rule import Rule
 from pruning_client.rules.table import BUILDERS
+from pruning_proto.counted import counted
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 
@@ -66,7 +66,7 @@ class Recipe(Shown):
         """What notebooks and terminals show of it: a row for each rule."""
         seed = "" if self.seed is None else f", seed {self.seed}"
         rows = [{"position": position, "rule": repr(rule)} for position, rule in enumerate(self.rules)]
-        return Summary(f"{counted_words(len(rows), 'rule')}{seed}", rows)
+        return Summary(f"{counted(len(rows), 'rule')}{seed}", rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as in a recipe file, as JSON can represent it; a seed of 64 bits is text.

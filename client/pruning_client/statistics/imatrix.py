@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pruning_client.errors import CheckpointError
 from pruning_client.statistics.gguf import expert_weights_of, is_gguf, stacked_weight_of, weights_of
 from pruning_client.statistics.tensor import StatisticsTensor, in_memory
+from pruning_proto.counted import counted
 from pruning_proto.names import IN_COUNT, IN_SUM2
 from pruning_proto.reasons import Reason
 
@@ -44,7 +45,11 @@ def _pairs(path: str) -> Iterator[tuple[str, Array, Array]]:
         sums = np.atleast_2d(tensors[name + _SUMS])
         counts = np.ravel(tensors.get(name + _COUNTS, np.empty(0)))
         if counts.shape != (len(sums),):
-            raise _error(path, f"tensor {name + _COUNTS!r} has {counts.size} counts for {len(sums)} rows of {name!r}")
+            raise _error(
+                path,
+                f"tensor {name + _COUNTS!r} has {counted(counts.size, 'count')} for {counted(len(sums), 'row')} of "
+                f"{name!r}",
+            )
         if not (np.isfinite(sums).all() and (sums >= 0).all() and np.isfinite(counts).all() and (counts >= 0).all()):
             raise _error(path, f"tensor {name!r} has sums or counts that are negative or not finite")
         yield name, sums, counts

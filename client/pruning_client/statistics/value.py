@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pruning_client.pages.shown import Shown, Summary
 from pruning_client.statistics.names import UNIT_KINDS, Kind, weight_of
 from pruning_client.statistics.tensor import StatisticsTensor, stacked
+from pruning_proto.counted import counted
 from pruning_proto.names import STATISTICS
 
 
@@ -42,8 +43,8 @@ class StatisticsValue(Shown):
 
     def __repr__(self) -> str:
         size = sum(tensor.size_bytes for tensor in self.tensors.values())
-        holders = "groups" if self.kind in UNIT_KINDS else "weights"
-        return f"<Statistics of kind {self.kind!r} for {len(self.weights)} {holders}, {size:,} bytes>"
+        holder = "group" if self.kind in UNIT_KINDS else "weight"
+        return f"<Statistics of kind {self.kind!r} for {counted(len(self.weights), holder)}, {size:,} bytes>"
 
     @property
     def summary(self) -> Summary:

@@ -13,6 +13,7 @@ from pruning_client.tokenizers.kept_ids import KeptIds
 from pruning_client.tokenizers.parsing import FILE, Tokenizer, read_tokenizer
 from pruning_client.tokenizers.post_processors import renumbered
 from pruning_client.tokenizers.verification import check_ids, check_text
+from pruning_proto.counted import counted_that
 
 _MOST_LISTED: Final = 5
 
@@ -65,7 +66,8 @@ def check_needs(tokenizer: Tokenizer, kept: KeptIds) -> None:
         named = [f"{tokens.get(at, '')!r} (id {at}) {why}" for at, why in list(missing.items())[:_MOST_LISTED]]
         more = f"; and {len(missing) - _MOST_LISTED:,} more" if len(missing) > _MOST_LISTED else ""
         raise MismatchError(
-            f"{tokenizer.path}: {len(missing):,} tokens are missing among those that are kept: {'; '.join(named)}"
+            f"{tokenizer.path}: {counted_that(len(missing), 'token')} missing among those that are kept: "
+            f"{'; '.join(named)}"
             f"{more}; keep these, too: `prune tokens --keep FILE` completes a list of ids",
             metadata={"file": str(tokenizer.path)},
         )

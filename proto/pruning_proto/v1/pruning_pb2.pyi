@@ -65,6 +65,7 @@ class WarningKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     WARNING_KIND_LEFT_DENSE: _ClassVar[WarningKind]
     WARNING_KIND_UNITS_BY_WEIGHTS: _ClassVar[WarningKind]
     WARNING_KIND_SAME_WIDTH: _ClassVar[WarningKind]
+    WARNING_KIND_LEAST_KEPT: _ClassVar[WarningKind]
 
 class NotSelected(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -122,6 +123,7 @@ WARNING_KIND_FEW_TOKENS: WarningKind
 WARNING_KIND_LEFT_DENSE: WarningKind
 WARNING_KIND_UNITS_BY_WEIGHTS: WarningKind
 WARNING_KIND_SAME_WIDTH: WarningKind
+WARNING_KIND_LEAST_KEPT: WarningKind
 NOT_SELECTED_UNSPECIFIED: NotSelected
 NOT_SELECTED_NAME: NotSelected
 NOT_SELECTED_DTYPE: NotSelected

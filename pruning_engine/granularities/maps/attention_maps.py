@@ -14,6 +14,7 @@ from pruning_engine.errors import MismatchError, Reason
 from pruning_engine.granularities.channel_groups import ChannelGroup, ChannelSlice
 from pruning_engine.granularities.maps.blocks import Blocks, Shape, Shapes, refuse_uncoupled
 from pruning_engine.granularities.maps.found import Found
+from pruning_proto.counted import counted
 
 _WEIGHTS: Final = ("k_proj.weight", "q_proj.weight", "v_proj.weight", "o_proj.weight")
 _MAP: Final = "llama_kv_groups"
@@ -81,7 +82,8 @@ def _number(rows: int, head_dim: int, name: str, path: str) -> int:
     if not rows or rows % head_dim:
         raise MismatchError(
             Reason.TIE_MISFIT,
-            f"{path}.head_dim: tensor {name!r} has {rows} rows, which are not whole heads of {head_dim}; take head_dim "
+            f"{path}.head_dim: tensor {name!r} has {counted(rows, 'row')}, which are not whole heads of "
+            f"{head_dim}; take head_dim "
             f"from the model's config.json, or hidden_size / num_attention_heads",
             field=f"{path}.head_dim",
             tensor=name,

@@ -20,6 +20,7 @@ from pruning_engine.planning.selectors.name_patterns import NameTree
 from pruning_engine.planning.units.numbered_names import NumberedNames
 from pruning_engine.planning.units.numbered_ties import Gone, NumberedTie, NumberedTieError, NumberedTies
 from pruning_engine.runtime.yield_points import with_yields
+from pruning_proto.counted import counted
 
 MOST_TIES: Final = 200_000
 """Ties of one rule, all groups together: twice the number of tensors that fit into a header."""
@@ -243,7 +244,8 @@ class _Asked:
                 Reason.TIE_MISFIT if there else Reason.TIE_MISSING,
                 0,
                 self.full_name(self.group.ties[0]),
-                f"{units:,} units in {len(there)} tensors; 1 to {MOST_UNITS:,} in at least one are allowed",
+                f"{counted(units, 'unit')} in {counted(len(there), 'tensor')}; 1 to {MOST_UNITS:,} in at least "
+                f"one are allowed",
             )
         return units
 

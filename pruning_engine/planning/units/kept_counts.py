@@ -7,8 +7,10 @@ from typing import Final
 from pruning_engine.errors import MismatchError, Reason
 from pruning_engine.granularities.resolved_groups import ResolvedGroup
 from pruning_engine.granularities.units import Units
-from pruning_engine.recipe import Kept, Rule, Scope
+from pruning_engine.planning.stages import Groups
+from pruning_engine.recipe import Kept, Recipe, Rule, Scope
 from pruning_engine.report import GroupReport, ModelWarning, WarningKind
+from pruning_proto.counted import counted, counted_that
 
 _SHOWN: Final = 10
 """Of the units that are always kept."""
@@ -54,7 +56,8 @@ def _check_large_enough(kept: Kept, always_kept: Sequence[int], field: str) -> N
         some = ", ".join(map(str, always_kept[:_SHOWN])) + (" ..." if len(always_kept) > _SHOWN else "")
         raise MismatchError(
             Reason.UNIT_MISFIT,
-            f"{field}: {kept.value:,} units are to be kept, and {len(always_kept):,} always are ({some}); keep as many "
+            f"{field}: {counted_that(kept.value, 'unit')} to be kept, and "
+            f"{len(always_kept):,} always are ({some}); keep as many "
             "at least",
             field=field,
         )
@@ -65,10 +68,37 @@ def nothing_removed_warnings(groups: Sequence[GroupReport]) -> Iterator[ModelWar
     for rule, found in groupby(groups, key=lambda group: group.rule):
         reports = list(found)
         if all(len(report.kept) == report.units for report in reports):
-            units = f"{reports[0].units:,} units of group {reports[0].name!r}"
+            units = f"{counted(reports[0].units, 'unit')} of group {reports[0].name!r}"
             others = f" and those of {len(reports) - 1:,} more" if len(reports) > 1 else ""
             yield ModelWarning(
                 kind=WarningKind.NOTHING_PRUNED,
                 tensor=None,
                 message=f"rules[{rule}] removes nothing: it keeps all {units}{others}; keep fewer, or leave it out",
             )
+
+
+def kept_anyway_warnings(recipe: Recipe, groups: Groups) -> Iterator[ModelWarning]:
+    """Yield a warning for each rule whose amount leaves fewer units than its groups keep in any case."""
+    for position, found in groups.items():
+        rule = recipe.rules[position]
+        amount, units = rule.amount, rule.granularity
+        if amount is None or not isinstance(units, Units):
+            continue
+        held = [(group.units, _least_kept(units, group)) for group in found]
+        is_global = rule.scope is Scope.GLOBAL
+        sums = [(sum(each[0] for each in held), sum(each[1] for each in held))] if is_global and held else held
+        short = [index for index, (all_, least) in enumerate(sums) if all_ - least < amount.of(all_, all_) <= all_]
+        if short:
+            all_, least = sums[short[0]]
+            names = "all groups together" if is_global else f"group {found[short[0]].name!r}"
+            others = f" (and of {counted(len(short) - 1, 'more group')})" if len(short) > 1 else ""
+            yield ModelWarning(
+                kind=WarningKind.LEAST_KEPT,
+                tensor=None,
+                message=f"rules[{position}].amount asks for {amount.of(all_, all_):,} of the {counted(all_, 'unit')} "
+                f"of {names}{others}, of which {least:,} {'is' if least == 1 else 'are'} always kept; ask for fewer",
+            )
+
+
+def _least_kept(units: Units, group: ResolvedGroup) -> int:
+    return min(group.units, max(group.least_kept, len(units.always_kept)))

@@ -12,6 +12,7 @@ from pruning_engine.granularities.resolved_groups import ResolvedGroup
 from pruning_engine.granularities.units import Units
 from pruning_engine.kernels.backend import BoolArray
 from pruning_engine.recipe import ListedUnits
+from pruning_proto.counted import counted, counted_that
 
 MOST_UNITS: Final = 2_000_000
 """Units of all groups of a rule that lists them: the numbers of those that are kept are in plan and report."""
@@ -41,7 +42,7 @@ def _check_stack_named(score: ListedUnits, groups: Sequence[ResolvedGroup], path
     """Refuse numbers of layers without a stack where there are several: layer 5 of a vision tower is another layer."""
     if score.every_group is None or len(groups) < 2:
         return
-    stacks = ", ".join(f"{group.name!r} ({group.units:,} layers)" for group in groups)
+    stacks = ", ".join(f"{group.name!r} ({counted(group.units, 'layer')})" for group in groups)
     raise MismatchError(
         Reason.UNIT_MISFIT,
         f"{path}.every_group: the model has {len(groups):,} stacks of layers: {stacks}; name the ones that lose "
@@ -72,7 +73,8 @@ def check_blocks(units: Units, groups: Sequence[ResolvedGroup], path: str) -> No
             _refuse(
                 f"{path}.granularity.units.balanced_blocks",
                 group,
-                f"its {group.units:,} units are not {units.balanced_blocks:,} blocks of equal size; take the number "
+                f"its {counted_that(group.units, 'unit')} not {units.balanced_blocks:,} blocks of equal size; "
+                f"take the number "
                 "from config.json (n_group)",
             )
 
@@ -88,7 +90,12 @@ def _flags(score: ListedUnits, group: ResolvedGroup, path: str) -> BoolArray:
 def _check(group: ResolvedGroup, units: Units, path: str) -> None:
     kept = int(np.count_nonzero(group.kept_flags))
     if kept < min(group.least_kept, group.units):
-        _refuse(path, group, f"{kept:,} of its units are left, and the rule keeps {group.least_kept:,} at least")
+        _refuse(
+            path,
+            group,
+            f"{kept:,} of its units {'is' if kept == 1 else 'are'} left, and the rule keeps "
+            f"{group.least_kept:,} at least",
+        )
     lost = next((unit for unit in units.always_kept if not group.kept_flags[unit]), None)
     if lost is not None:
         _refuse(path, group, f"its unit {lost:,} is not kept, and the rule always keeps it (always_kept)")
@@ -116,7 +123,8 @@ def _check_widths(groups: Sequence[ResolvedGroup], path: str) -> None:
             _refuse(
                 path,
                 group,
-                f"it keeps {numbers[1]:,} units and group {other.name!r} {numbers[0]:,}, but {fields} stands for both; "
+                f"it keeps {counted(numbers[1], 'unit')} and group {other.name!r} {numbers[0]:,}, but {fields} "
+                f"stands for both; "
                 "list as many of each",
             )
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from pruning_engine.errors import MismatchError, Reason, RecipeError
 from pruning_engine.kernels.backend import BoolArray
+from pruning_proto.counted import counted, counted_that
 
 _FIELDS = "kept, pruned, kept_bits"
 
@@ -46,7 +47,8 @@ class UnitList:
             if numbers.max() >= units:
                 _misfit(
                     f"{path}.{field}",
-                    f"unit {numbers.max():,} does not exist: group {group!r} has {units:,} units, 0 to {units - 1:,}",
+                    f"unit {numbers.max():,} does not exist: group {group!r} has {counted(units, 'unit')}, 0 to "
+                    f"{units - 1:,}",
                 )
             found = np.full(units, field == "pruned", np.bool_)
             found[numbers] = field == "kept"
@@ -59,7 +61,7 @@ class UnitList:
         if len(self.kept_bits) != needed:
             _misfit(
                 field,
-                f"group {group!r} has {units:,} units, for which {needed:,} bytes are required, got "
+                f"group {group!r} has {counted(units, 'unit')}, for which {counted_that(needed, 'byte')} required, got "
                 f"{len(self.kept_bits):,}",
             )
         bits = np.unpackbits(np.frombuffer(self.kept_bits, np.uint8), bitorder="little")

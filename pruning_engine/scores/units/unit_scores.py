@@ -12,6 +12,7 @@ from pruning_engine.errors import CheckpointError, MismatchError, Reason, Recipe
 from pruning_engine.kernels.cpu.arrays import numbers_of
 from pruning_engine.scores.score import Score
 from pruning_engine.scores.unit_inputs import UnitRanks, UnitsToRank, ranked
+from pruning_proto.counted import counted
 from pruning_proto.names import UNIT_SCORES
 
 
@@ -70,7 +71,8 @@ class UnitScores(Score):
             place = f'{path}.groups["{group}"].values'
             raise MismatchError(
                 Reason.UNIT_MISFIT,
-                f"{place}: group {group!r} has {units:,} units, and there are {len(values):,} scores; give one for "
+                f"{place}: group {group!r} has {counted(units, 'unit')}, and the rule has "
+                f"{counted(len(values), 'score')}; give one for "
                 "each unit",
                 field=place,
             )

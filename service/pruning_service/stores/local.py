@@ -165,9 +165,9 @@ class LocalStore:
     def remove_folders(self, prefix: str) -> None:
         """Remove the empty folders below a folder, and itself if it is empty then; no link is followed."""
         with suppress(ObjectMissingError), self._parent(prefix, makes=False) as (parent, name):
-            for _, _, _, folder in os.fwalk(name, topdown=False, dir_fd=parent):
-                for entry in os.listdir(folder):
-                    with suppress(OSError):  # a file, or a folder with something in it
+            for _, folders, _, folder in os.fwalk(name, topdown=False, dir_fd=parent):
+                for entry in folders:
+                    with suppress(OSError):  # something is in it, or it is a link
                         os.rmdir(entry, dir_fd=folder)
             with suppress(OSError):
                 os.rmdir(name, dir_fd=parent)

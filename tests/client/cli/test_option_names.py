@@ -32,6 +32,7 @@ L1 = ("--method", "l1_unstructured", "--amount", "0.5")
     ("options", "message"),
     [
         pytest.param(["--drop-experts", "9"], "error: --drop-experts: unit 9 does not exist", id="experts"),
+        pytest.param(["--keep-experts", "1"], "error: 1 expert is left (num_local_experts)", id="singular"),
         pytest.param(["--keep-experts", "0"], "error: --keep-experts: the number of units", id="before it is sent"),
         pytest.param(["--drop-layers", "vision=1"], "error: --drop-layers: the rule has no group 'vision'", id="stack"),
         pytest.param(["--keep-layers", "1"], "error: --score or --scores: a number of layers needs one", id="no score"),
@@ -132,6 +133,12 @@ def test_statistics_that_lack_a_tensor_are_named(tmp_path: Path, capsys: pytest.
     ]
     assert main.run(words) == 2
     assert f"neither the file nor --statistics {tmp_path}/s.safetensors has: give" in capsys.readouterr().err
+
+
+def test_unit_that_is_kept_all_the_same_is_told(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(model, "--map", "experts", "--amount", "1.0") == 0
+    warning = "prune: warning: --amount asks for 4 of the 4 units of group"
+    assert warning in capsys.readouterr().err
 
 
 def test_programs_are_told_the_field(model: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -50,8 +50,8 @@ def test_least_number_of_experts_follows_from_the_router(part: dict[str, Any], l
 @pytest.mark.parametrize(
     ("config", "rule", "wrong"),
     [
-        (MIXTRAL, rules.keep_experts(1), "1 experts are left .* takes 2"),
-        (MIXTRAL, rules.drop_experts("0-6"), "1 experts are left .* takes 2"),
+        (MIXTRAL, rules.keep_experts(1), "1 expert is left .* takes 2"),
+        (MIXTRAL, rules.drop_experts("0-6"), "1 expert is left .* takes 2"),
         (DEEPSEEK, rules.keep_experts(14), "14 experts are left .* not 4 groups of equal size"),
         (DEEPSEEK, rules.keep_experts(8), "8 experts are left .* in 4 groups .* keep at least 12"),
         (DEEPSEEK, rules.drop_experts("0-3"), r"4 groups of the router \(n_group: 4 experts each\) keep 0, 4, 4, 4"),

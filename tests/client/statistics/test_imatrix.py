@@ -157,7 +157,7 @@ def test_model_in_gguf_is_refused(tmp_path: Path) -> None:
     [
         ([[1.0, -4.0]], [1], "negative or not finite"),
         ([[1.0, float("inf")]], [1], "negative or not finite"),
-        ([[1.0, 4.0]], [1, 2], "has 2 counts for 1 rows"),
+        ([[1.0, 4.0]], [1, 2], "has 2 counts for 1 row of"),
     ],
     ids=["negative", "infinite", "counts"],
 )

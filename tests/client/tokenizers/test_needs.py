@@ -50,7 +50,7 @@ def test_merges_without_their_parts_are_removed(tmp_path: Path) -> None:
 
 def test_missing_parts_are_refused_by_name(tmp_path: Path) -> None:
     source = written(tmp_path, bpe("a b c ab abc", "a b", "ab c"))
-    wrong = r"1 tokens are missing .*: 'ab' \(id 3\) is a part from which 'abc' \(id 4\) is merged; keep these, too"
+    wrong = r"1 token is missing .*: 'ab' \(id 3\) is a part from which 'abc' \(id 4\) is merged; keep these, too"
     with pytest.raises(MismatchError, match=wrong):
         trim_tokenizer(source, source, [0, 1, 2, 4])
 

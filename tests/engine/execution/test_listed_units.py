@@ -43,7 +43,7 @@ def test_a_group_that_is_not_listed_keeps_all() -> None:
     [
         (UnitList(kept=(4,)), "unit 4 does not exist"),
         (UnitList(pruned=(0, 1, 2, 3)), "no unit"),
-        (UnitList(kept_bits=bytes(2)), "1 bytes are required, got 2"),
+        (UnitList(kept_bits=bytes(2)), "1 byte is required, got 2"),
         (UnitList(kept_bits=bytes([0b10001])), "last 4 bits"),
     ],
     ids=["beyond", "none left", "length", "spare bits"],
@@ -76,7 +76,7 @@ def test_scores_in_the_recipe_rank_units() -> None:
 
 def test_scores_of_another_number_of_units_are_refused() -> None:
     rule = units(MLP, score=UnitScores({"up.weight": UnitValues((3.0, 1.0))}))
-    with pytest.raises(MismatchError, match="4 units, and there are 2 scores"):
+    with pytest.raises(MismatchError, match="4 units, and the rule has 2 scores"):
         prune_with(mlp(1, 1, 1, 1), rule)
 
 

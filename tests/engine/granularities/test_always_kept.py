@@ -52,7 +52,7 @@ def test_layers_at_random_keep_them() -> None:
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        pytest.param(rows(Kept(1), 0, 2), r"amount\.kept: 1 units .* 2 always are \(0, 2\)", id="too few"),
+        pytest.param(rows(Kept(1), 0, 2), r"amount\.kept: 1 unit is .* 2 always are \(0, 2\)", id="too few"),
         pytest.param(rows(Kept(3), 5), r"always_kept: group 'w' has no unit 5, only 5", id="outside"),
         pytest.param(
             units(group("w:0"), amount=None, score=ListedUnits(UnitList(pruned=(0,))), always_kept=(0,)),

@@ -7,8 +7,9 @@ from pathlib import Path
 from pruning_client.cli.answer import Answer
 from pruning_client.cli.arguments import RESULT, add_quiet, titled
 from pruning_client.cli.result_path import add_overwriting, result_path
-from pruning_client.cli.tables import counted, percent
+from pruning_client.cli.tables import percent
 from pruning_client.files.apply_masks import apply_file
+from pruning_proto.counted import counted
 
 
 def add_options(parser: ArgumentParser) -> None:

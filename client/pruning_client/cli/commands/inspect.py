@@ -12,7 +12,6 @@ from pruning_client.cli.inspection.sorting import FILE, Orders, add_sort, first
 from pruning_client.cli.tables import (
     Table,
     bytes_text,
-    counted,
     largest,
     percent,
     shape_text,
@@ -22,6 +21,7 @@ from pruning_client.cli.tables import (
 from pruning_client.models.history_text import history_lines
 from pruning_client.models.inspect import TensorZeros
 from pruning_client.models.inspected_model import InspectedModel, inspect_model
+from pruning_proto.counted import counted
 
 if TYPE_CHECKING:
     from pruning_client.models.magnitudes_value import Magnitudes

@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-from pruning_client.cli.tables import Table, bytes_text, counted, percent, shorten
+from pruning_client.cli.tables import Table, bytes_text, percent, shorten
 from pruning_client.results.group_report import GroupReport
 from pruning_client.results.plan import Plan
 from pruning_client.results.removed_bytes import removed_bytes
 from pruning_client.rules.surgery import units_text
+from pruning_proto.counted import counted
 
 _NOUNS: Final = {"layers": "layer", "vocabulary": "token"}
 _LONGEST_LIST: Final = 40

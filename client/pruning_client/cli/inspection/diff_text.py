@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from pruning_client.cli.inspection.sorting import Orders, first
-from pruning_client.cli.tables import Table, bytes_text, change_text, counted, percent, shape_text
+from pruning_client.cli.tables import Table, bytes_text, change_text, percent, shape_text
 from pruning_client.models.compared_models import ModelDiff, Status, TensorDiff, TensorSide
+from pruning_proto.counted import counted
 
 CHANGE: Final = "change"
 

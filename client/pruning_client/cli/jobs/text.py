@@ -8,6 +8,7 @@ from pruning_client.cli.answer import Answer
 from pruning_client.cli.report_text import report_text
 from pruning_client.cli.tables import Table, bytes_text, terminal_width
 from pruning_client.results.job_status import JobStatus
+from pruning_proto.counted import counted
 
 
 def job_answer(job: JobStatus, top: int | None = None) -> Answer:
@@ -80,7 +81,7 @@ def _lines(job: JobStatus) -> Iterator[str]:
 
 
 def _amounts(job: JobStatus) -> str:
-    files = f", {job.shards_done} of {job.shards_total} files" if job.shards_total else ""
+    files = f", {job.shards_done} of {counted(job.shards_total, 'file')}" if job.shards_total else ""
     return f"{bytes_text(job.read_bytes)} read, {bytes_text(job.written_bytes)} written{files}"
 
 

@@ -6,6 +6,7 @@ from math import ceil
 from typing import Any, Final
 
 from pruning_client.errors import MismatchError
+from pruning_proto.counted import counted_that
 
 EXPERT_MAPS: Final = frozenset({"experts", "experts_of_layers", "experts_of_mtp"})
 """The built-in maps whose units are experts."""
@@ -76,7 +77,7 @@ def check_experts(part: Mapping[str, Any]) -> None:
 
 def check_kept(counts: ExpertCounts, kept: int) -> None:
     """Refuse a number of experts that the router of a config cannot choose from. Raises: MismatchError."""
-    left = f"{kept} experts are left ({counts.field})"
+    left = f"{counted_that(kept, 'expert')} left ({counts.field})"
     if kept < counts.chosen:
         raise MismatchError(
             f"{left}, and each token takes {counts.chosen} of them ({counts.chosen_field}); "

@@ -7,6 +7,7 @@ from typing import Any
 
 from pruning_client.errors import MismatchError, recipe_error
 from pruning_client.huggingface.experts.counts import EXPERT_MAPS, ExpertCounts, all_expert_counts, check_kept
+from pruning_proto.counted import counted
 from pruning_proto.reasons import Reason
 from pruning_proto.v1 import pruning_pb2 as pb
 
@@ -90,7 +91,8 @@ def _check_balance(kept: set[int], counts: ExpertCounts) -> None:
     if len({left[group] for group in range(counts.groups)}) > 1:
         sizes = ", ".join(str(left[group]) for group in range(counts.groups))
         raise MismatchError(
-            f"the {counts.groups} groups of the router ({counts.groups_field}: {size} experts each) keep {sizes}; "
+            f"the {counts.groups} groups of the router ({counts.groups_field}: {counted(size, 'expert')} each) "
+            f"keep {sizes}; "
             "list as many experts of each group",
             metadata={"field": counts.groups_field or counts.field},
         )

@@ -9,6 +9,7 @@ from pruning_client.huggingface.config_fields import CONFIG
 from pruning_client.huggingface.vocabulary.token_ids import renumbered, sizes
 from pruning_client.results.report import GroupReport
 from pruning_client.tokenizers import KeptIds
+from pruning_proto.counted import counted
 
 VOCABULARY: Final = "vocabulary"
 """The map."""
@@ -35,7 +36,8 @@ def with_vocabulary(config: Mapping[str, Any], group: GroupReport) -> dict[str, 
     if not places:
         found = "no vocab_size" if config.get("vocab_size") is None else f"vocab_size {config['vocab_size']:,}"
         raise MismatchError(
-            f"{CONFIG} has {found}, and {group.name!r} has {kept.rows:,} rows, so it does not describe what is left; "
+            f"{CONFIG} has {found}, and {group.name!r} has {counted(kept.rows, 'row')}, so it does not describe "
+            f"what is left; "
             f"correct {CONFIG} first, or prune the safetensors file and load it with "
             "`pruning_client.torch.load_pruned`",
             metadata={"field": "vocab_size", "tensor": group.name},

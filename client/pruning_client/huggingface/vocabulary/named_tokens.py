@@ -12,6 +12,7 @@ from pruning_client.huggingface.vocabulary.config import VOCABULARY
 from pruning_client.huggingface.vocabulary.folder_files import GENERATION
 from pruning_client.huggingface.vocabulary.token_ids import special_ids
 from pruning_client.huggingface.vocabulary.tokenizer_files import named_ids, read_object
+from pruning_proto.counted import counted_that
 from pruning_proto.v1 import pruning_pb2 as pb
 
 
@@ -58,7 +59,8 @@ def _ranks_tokens(rule: pb.Rule) -> bool:
 def _check_amount(amount: pb.Amount, stay: list[int], field: str) -> None:
     if amount.HasField("kept") and amount.kept < len(stay):
         raise MismatchError(
-            f"{field}: {amount.kept:,} tokens are to be kept, and the folder's files name {len(stay):,}, which always "
+            f"{field}: {counted_that(amount.kept, 'token')} to be kept, and the folder's files name "
+            f"{len(stay):,}, which always "
             f"are: {', '.join(map(str, stay))}; keep at least {len(stay):,}",
             metadata={"field": field},
         )
