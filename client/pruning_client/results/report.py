@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
-from typing import Any
+from typing import Any, Protocol
 
 from pruning_client.pages.shown import Shown, Summary
 from pruning_client.results.group_report import GroupReport as GroupReport  # noqa: PLC0414 - a name of this module
@@ -15,9 +15,15 @@ from pruning_client.results.plan import Plan, TensorPlan, warning_of
 from pruning_client.results.tensor_report import CurvePoint as CurvePoint  # noqa: PLC0414 - and the next, too
 from pruning_client.results.tensor_report import TensorReport as TensorReport  # noqa: PLC0414
 from pruning_client.results.tensor_report import part_of
-from pruning_client.rules.recipe import Recipe
 from pruning_proto.counted import counted
 from pruning_proto.v1 import pruning_pb2 as pb
+
+
+class HasDict(Protocol):
+    """A value that can be shown as JSON: a `Recipe`, which this module does not import."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON can represent it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -98,13 +104,13 @@ class Report(Shown):
         *,
         before: str | PathLike[str] | None = None,
         after: str | PathLike[str] | None = None,
-        recipe: Recipe | Mapping[str, Any] | None = None,
+        recipe: "HasDict | Mapping[str, Any] | None" = None,
         title: str = "Pruning report",
     ) -> str:
         """Return the report as one HTML file, for a browser: it asks nothing of a network, and escapes all names.
 
         With the paths of the models `before` and `after` (files, indexes of shards, or folders) it shows how |w| are
-        distributed, which needs numpy, and the zeros of tensors that no rule selects. `recipe`, or its `to_dict()`, is
+        distributed, which needs numpy, and the zeros of tensors that no rule selects. A `Recipe`, or its dict, is
         shown as the JSON that `prune run --recipe` reads.
 
         Cost: reads both models once. Raises: OSError. CheckpointError.
@@ -114,7 +120,7 @@ class Report(Shown):
         from pruning_client.pages.page import page_html  # noqa: PLC0415 - with the scripts of a page
         from pruning_client.results.report_page import report_content  # noqa: PLC0415
 
-        shown = recipe.to_dict() if isinstance(recipe, Recipe) else recipe
+        shown = recipe if recipe is None or isinstance(recipe, Mapping) else recipe.to_dict()
         return page_html(report_content(self, before=before, after=after, recipe=shown, title=title))
 
     def to_dict(self) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class Result:
     Example:
         >>> result = client.prune({"fc1.weight": weight}, rules.l1_unstructured(0.5), output="mask")
         >>> result
-        <Result of 1 tensors, 50.00% of the selected weights pruned>
+        <Result of 1 tensor, 50.00% of the selected weights pruned>
         >>> int((result.apply_to({"fc1.weight": weight.copy()})["fc1.weight"] == 0).sum())
         16
     """
