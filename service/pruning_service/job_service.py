@@ -14,7 +14,7 @@ from pruning_service.stores.stores import Stores, StoreSettings
 
 _PASSED_ON: Final = (
     *("device", "kernels", "threads", "header_bytes", "max_tensors", "executor", "ray_address"),
-    *("stores", "store_endpoint", "lease_seconds", "log_level", "log_format"),
+    *("stores", "store_endpoint", "lease_seconds", "log_level", "log_format", "spool_dir", "spool_bytes"),
 )
 """Settings that a worker has as its server does."""
 

@@ -26,6 +26,7 @@ from pruning_service.resources.device_faults import DeviceFaults
 from pruning_service.resources.devices import DeviceError, find_device, use_kernels
 from pruning_service.resources.engine_worker import EngineWorker
 from pruning_service.resources.memory_budget import Budget
+from pruning_service.resources.spool import SpoolDirectory, default_spool_folder
 from pruning_service.status import Refusal
 from pruning_service.streams.byte_streams import Reserve
 from pruning_service.streams.digest import Digest
@@ -74,7 +75,8 @@ def prune(  # noqa: PLR0913 - what a run needs, and how it can read
     `BACKLOG_BYTES` of the result beside the part that it is writing. `read_again` returns ranges of the bytes beyond
     the header once more: with it, rules of global scope need not hold more tensors than the settings allow, if they can
     do without. It is called on other threads. `is_near`: it is fast, so that large tensors are rather read again than
-    held.
+    held. What else does not fit, results whose header is known only at the end among it, is kept in a file without a
+    name in `settings.spool_dir`, or in the system's folder for large temporary files.
 
     Raises: what `pieces` or `receive` raise; DeviceError, a ValueError. KeyboardInterrupt ends the run in milliseconds.
     """
@@ -116,6 +118,7 @@ async def _prune(source: "_Source", sink: "_Sink", settings: LocalSettings, work
         faults=DeviceFaults(worker.device),
         limits=HeaderLimits(header_bytes=settings.header_bytes, max_tensors=settings.max_tensors),
         version=_version(),
+        spool=SpoolDirectory(settings.spool_dir or default_spool_folder(), settings.spool_bytes),
     )
     await PruneCall(source, sink, sink, secrets.token_hex(8), resources).run()
 

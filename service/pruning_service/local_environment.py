@@ -15,22 +15,24 @@ from pruning_service.local_settings import PREFIX, LocalSettings, default_memory
 _SERVERS_ONLY: Final = (
     *("PRUNING_LISTEN", "PRUNING_METRICS_LISTEN", "PRUNING_HEALTH_LISTEN"),
     *("PRUNING_TLS_", "PRUNING_TOKEN_FILE", "PRUNING_ALLOW_PLAINTEXT"),
-    "PRUNING_SPOOL_",
     "PRUNING_STORE",
     *("PRUNING_MAX_JOBS", "PRUNING_JOB_", "PRUNING_LEASE_"),
 )
-"""What the variables of ports, their protection, spool files, stores and jobs begin with. A local run has no port
-and has the file; its stores are those of its user."""
+"""What the variables of ports, their protection, stores and jobs begin with. A local run has no port; its stores are
+those of its user."""
 
 _MAX_TENSORS: Final = HEADER_BYTES_CEILING // 50
 """More than a header of the format's largest size can hold: no entry takes less than 50 bytes. The limits of a server
 protect it from its callers; a local run reads whatever the format allows."""
 
+_ALL_OF_THE_DISK: Final = (1 << 63) - 1
+"""The limit of a server's spool files protects it from its callers, too."""
+
 
 def read_local_settings(environment: Mapping[str, str]) -> LocalSettings:
     """Return the settings of a local run from `PRUNING_*` variables; those of a server alone are ignored.
 
-    The header may be as large as the format allows, unless a variable limits it.
+    Unless a variable limits them, the header may be as large as the format allows, and spool files as the disk.
 
     Raises: SettingsError for an invalid value, and for a variable that no setting has.
     """
@@ -45,6 +47,7 @@ def read_local_settings(environment: Mapping[str, str]) -> LocalSettings:
             memory_bytes=default_memory_bytes(),
             header_bytes=HEADER_BYTES_CEILING,
             max_tensors=_MAX_TENSORS,
+            spool_bytes=_ALL_OF_THE_DISK,
         )
     from pruning_service.settings import read_settings  # noqa: PLC0415 - pydantic is slow to import
 
@@ -53,4 +56,5 @@ def read_local_settings(environment: Mapping[str, str]) -> LocalSettings:
         settings,
         header_bytes=settings.header_bytes if "PRUNING_HEADER_BYTES" in given else HEADER_BYTES_CEILING,
         max_tensors=settings.max_tensors if "PRUNING_MAX_TENSORS" in given else _MAX_TENSORS,
+        spool_bytes=settings.spool_bytes if "PRUNING_SPOOL_BYTES" in given else _ALL_OF_THE_DISK,
     )

@@ -68,3 +68,5 @@ class LocalSettings:
     max_tensors: int = 200_000
     max_calls: int = 256
     max_streams_per_connection: int = 100
+    spool_dir: Path | None = None
+    spool_bytes: int = 64 * 1024 * limits.MIB

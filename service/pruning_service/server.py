@@ -57,7 +57,10 @@ _OPERATIONS: Final = lro.DESCRIPTOR.services_by_name.values()
 
 _DEVICE_HINT: Final = "; or a server that computes on its CPU (PRUNING_DEVICE=cpu) takes it"
 
-_SPOOL_HINT: Final = "; most global ones do, too, if the server has a folder for spool files (PRUNING_SPOOL_DIR)"
+_SPOOL_HINT: Final = (
+    "; most global ones do, too, and so do formats PACKED and REMOVED, if the server has a folder for spool files "
+    "(PRUNING_SPOOL_DIR)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,13 +211,21 @@ def _resources(settings: Settings) -> CallResources:
         faults=DeviceFaults(device),
         limits=HeaderLimits(header_bytes=settings.header_bytes, max_tensors=settings.max_tensors),
         version=version(DISTRIBUTION),
-        spool=None if settings.spool_dir is None else SpoolDirectory(settings.spool_dir, settings.spool_bytes),
+        spool=_spool(settings),
     )
 
 
 def _device_budget(settings: Settings, gpu: str) -> Budget:
     total_bytes = settings.device_memory_bytes or usable_bytes(gpu)
     return Budget(total_bytes, settings.queue_seconds, _DEVICE_HINT, OF_DEVICE)
+
+
+def _spool(settings: Settings) -> SpoolDirectory | None:
+    if settings.spool_dir is None:
+        return None
+    directory = SpoolDirectory(settings.spool_dir, settings.spool_bytes)
+    directory.check()
+    return directory
 
 
 def _metrics(resources: CallResources) -> Metrics:

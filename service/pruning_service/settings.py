@@ -132,13 +132,15 @@ class Settings(BaseSettings):
     spool_dir: File | None = folder(
         "A folder on a disk for the tensors of calls that do not fit into `PRUNING_MEMORY_BYTES`. Where all rules that "
         "compare several tensors rank single entries, the tensors wait there and are read several times, with the same "
-        "result (not LAMP, nor within bounds). The files have no name and are gone with their call. None: such calls "
-        "are refused.",
+        "result (not LAMP, nor within bounds). Results of formats PACKED and REMOVED wait there until all are "
+        "finished. The files have no name and are gone with their call. None: such calls are refused. `prune run` "
+        "without a server uses `TMPDIR`, or /var/tmp, if this is not set.",
     )
     spool_bytes: int = whole(
-        64 * 1024 * limits.MIB,
+        LocalSettings.spool_bytes,
         "The most that these files take together. A call that needs more is refused before its body is read, as for "
-        "`PRUNING_MEMORY_BYTES`.",
+        "`PRUNING_MEMORY_BYTES`. Each job may take as much beside. `prune run` without a server: no limit but the "
+        "disk, if this is not set.",
         "bytes",
         most=INT64,
     )
@@ -329,6 +331,8 @@ class Settings(BaseSettings):
             max_tensors=self.max_tensors,
             max_calls=self.max_calls,
             max_streams_per_connection=self.max_streams_per_connection,
+            spool_dir=self.spool_dir,
+            spool_bytes=self.spool_bytes,
         )
 
 

@@ -237,7 +237,8 @@ def test_spool_files_fit_into_their_volume(folder: str) -> None:
     (mount,) = (each for each in found.container["volumeMounts"] if each["name"] == "spool")
     (volume,) = (each for each in found.pod["volumes"] if each["name"] == "spool")
     assert mount["mountPath"] == found.environment["PRUNING_SPOOL_DIR"]
-    assert int(found.environment["PRUNING_SPOOL_BYTES"]) < bytes_of(volume["emptyDir"]["sizeLimit"])
+    settings = read_settings(found.environment)
+    assert settings.spool_bytes * (1 + settings.max_jobs) < bytes_of(volume["emptyDir"]["sizeLimit"])
 
 
 @pytest.mark.parametrize("folder", ["overlays/gpu", "examples/own-overlay"])

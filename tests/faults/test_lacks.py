@@ -23,7 +23,7 @@ from tests.service.raw import Outcome, call, call_on, data, file, l1, options, p
 pytestmark = on_linux
 
 TENSOR_BYTES = 4 * MIB
-SMALL_MEMORY = {"memory_bytes": str(64 * MIB), "backlog_bytes": str(4 * MIB)}
+SMALL_MEMORY = {"memory_bytes": str(72 * MIB), "backlog_bytes": str(4 * MIB)}
 
 SMALL = file({"a.weight": ("F32", [16, 16], bytes(1024))})
 LARGE = file({"a.weight": ("F32", [4096, 4096], bytes(64 * MIB))})
@@ -31,6 +31,7 @@ HUGE = with_header(b'{"a.weight":{"dtype":"F32","shape":[8192,16384],"data_offse
 """The beginning of a file; for its tensor there is no memory, whatever threads of the server end meanwhile."""
 HUGE_BYTES = len(HUGE) + 511 * MIB
 SPOOLED = file({f"{number}.weight": ("F32", [1024, 1024], bytes(TENSOR_BYTES)) for number in range(20)})
+DENSE = file({f"{number}.weight": ("F32", [1024, 1024], b"\0\0\x80?" * (1 << 20)) for number in range(20)})
 ONE_PIECE = file({"a.weight": ("F32", [512, 1024], bytes(2 * MIB))})
 MEDIUM = file({"a.weight": ("F32", [4096, 1024], bytes(16 * MIB))})
 LONG = l1(0.5, select=pb.Selector(include=["a.weight"] * 20_000))
@@ -102,6 +103,32 @@ def test_no_thread_to_help_a_call(tmp_path: Path) -> None:
 def test_no_space_on_the_disk_at_the_beginning(spooling: ServerProcess) -> None:
     with limit(spooling, resource.RLIMIT_FSIZE, TENSOR_BYTES):
         check_refused(prune(spooling.address, SPOOLED, rules=GLOBAL), "PRUNING_SPOOL_DIR has no room")
+    check_serves(spooling, SPOOLED, GLOBAL)
+
+
+@pytest.mark.parametrize("most_bytes", [TENSOR_BYTES, 20 * TENSOR_BYTES], ids=["tensors", "results"])
+def test_no_space_on_the_disk_for_a_late_header(spooling: ServerProcess, most_bytes: int) -> None:
+    packed = {"output": pb.OUTPUT_FORM_PACKED, "rules": GLOBAL}
+    with limit(spooling, resource.RLIMIT_FSIZE, most_bytes):
+        check_refused(prune(spooling.address, SPOOLED, **packed), "PRUNING_SPOOL_DIR has no room")
+    check_at_rest(spooling)
+    assert prune(spooling.address, SPOOLED, **packed).code is grpc.StatusCode.OK
+    check_at_rest(spooling)
+
+
+def test_no_space_on_the_disk_for_results(spooling: ServerProcess) -> None:
+    """As on file systems that write elsewhere what they have reserved."""
+    with ExitStack() as stack:
+
+        def requests() -> Iterator[pb.PruneRequest]:
+            yield options(DENSE, output=pb.OUTPUT_FORM_PACKED)
+            first, *others = data(DENSE)
+            yield first
+            assert wait_until(lambda: gauge(spooling, "pruning_spooled_bytes") > 0)
+            stack.enter_context(limit(spooling, resource.RLIMIT_FSIZE, 2 * TENSOR_BYTES))
+            yield from others
+
+        check_refused(call(spooling.address, requests()), "space on its disk")
     check_serves(spooling, SPOOLED, GLOBAL)
 
 

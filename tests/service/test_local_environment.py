@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -19,12 +20,22 @@ print([name for name in sys.modules if name.startswith("pydantic")])
 """
 
 
-def test_without_variables_they_are_those_of_a_server_but_for_the_header() -> None:
-    settings = read_local_settings({})
+def test_without_variables_they_are_those_of_a_server_but_for_header_and_disk() -> None:
+    settings, servers = read_local_settings({}), Settings().local
     assert settings.header_bytes == HEADER_BYTES_CEILING
-    assert replace(settings, header_bytes=Settings().header_bytes, max_tensors=Settings().max_tensors) == (
-        Settings().local
+    assert settings.spool_bytes > servers.spool_bytes
+    assert servers == replace(
+        settings,
+        header_bytes=servers.header_bytes,
+        max_tensors=servers.max_tensors,
+        spool_bytes=servers.spool_bytes,
     )
+
+
+def test_variables_limit_the_disk(tmp_path: Path) -> None:
+    settings = read_local_settings({"PRUNING_SPOOL_DIR": str(tmp_path), "PRUNING_SPOOL_BYTES": "1000"})
+    assert (settings.spool_dir, settings.spool_bytes) == (tmp_path, 1000)
+    assert read_local_settings({"PRUNING_THREADS": "1"}).spool_bytes == read_local_settings({}).spool_bytes
 
 
 def test_variable_limits_the_header() -> None:

@@ -67,7 +67,7 @@ class Plan(Shown):
     resulting file, None where there is none. `seed` has no meaning without a random rule. `warnings` are what can be
     said before the weights are read. `groups` are those of rules about units; `skipped` the bytes that are not needed,
     because they belong to units that are pruned: ranges counted from the first byte after the header. `spool_bytes` are
-    those of tensors that the server keeps on disk, because the call does not fit into its memory.
+    those of tensors that are kept on disk meanwhile, because the call does not fit into memory.
 
     Example:
         >>> client.plan("model.safetensors", rules.l1_unstructured(0.5)).model.selected_entries

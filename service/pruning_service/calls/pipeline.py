@@ -6,7 +6,7 @@ where only the plan is wanted. While the engine prunes one parameter the next on
 
 What does not fit into memory is planned once more by `prepare_to_read_again`: tensors are then read from a store until
 the rules of global scope have found their cuts. That is a spool file, into which they go as they come, or the file that
-they come from.
+they come from. Results whose header is known only at the end may wait in a spool file, too.
 """
 
 from collections import deque
@@ -29,9 +29,11 @@ from pruning_service.calls.work_estimate import WorkEstimate
 from pruning_service.messages.history import with_config
 from pruning_service.messages.recipe import Request
 from pruning_service.outputs.by_format import Packing, make_output
-from pruning_service.outputs.output import Output
+from pruning_service.outputs.output import Output, Part, Stored
+from pruning_service.outputs.spooled import ResultSpool, SpooledTensor
 from pruning_service.resources.engine_worker import LIGHT_BYTES, EngineWorker
 from pruning_service.resources.memory_budget import Reservation
+from pruning_service.resources.spool import Spool
 from pruning_service.resources.threads import run_in_thread_if_large
 from pruning_service.streams.ahead import one_ahead
 from pruning_service.streams.buffers import Buffers
@@ -65,6 +67,7 @@ class Pipeline:
         self._written_bytes = 0
         self._file: Layout | None = None
         self._version = ""
+        self._spool: ResultSpool | None = None
 
     async def prepare(self, limits: HeaderLimits, reservation: Reservation, version: str) -> Prepared:
         """Read the header and plan. Raises: Refusal, PruningError, LayoutError."""
@@ -92,16 +95,20 @@ class Pipeline:
         """Read no tensors. Raises: Refusal if there are any bytes after the header."""
         await self._reader.end(why)
 
-    async def prune(self, prepared: Prepared, store: TensorStore | None = None) -> PipelineResult:
+    async def prune(
+        self, prepared: Prepared, store: TensorStore | None = None, spool: Spool | None = None
+    ) -> PipelineResult:
         """Read all tensors, prune them and write the result; `prepared.peak_bytes` must be reserved.
 
         `store`: if the plan is `searched`, what holds the tensors then. One that is filled is read for the search
-        alone, little of it to begin with; then they are received once, to be pruned.
-        Raises: Refusal, PruningError, LayoutError; OSError of the store.
+        alone, little of it to begin with; then they are received once, to be pruned. `spool`: where results wait until
+        their header is known; it may be the store.
+        Raises: Refusal, PruningError, LayoutError; OSError of store and spool.
         """
         self._reader.leave_out(prepared.skipped, is_sent=not self._request.leaves_out_skipped)
         described_bytes = prepared.file.header_bytes + self._request.options_bytes
         buffers = Buffers(prepared.peak_bytes, pinned=self._worker.is_gpu)
+        self._spool = None if spool is None else ResultSpool(spool, buffers.take_pageable)
         known, again = NOTHING_KNOWN, None
         if store is not None:
             search = CutSearches(prepared, store, buffers, self._worker)
@@ -153,17 +160,31 @@ class Pipeline:
                     with self._times.stage("prune"):
                         finished = await self._worker.run(partial(work.advance, parameter), cost_bytes)
                 while finished:  # each is released as it leaves: a global rule finishes all of them at once
-                    await self._write(work.output.add(*finished.popleft()))
+                    await self._write(work.output.add(*await self._kept(*finished.popleft())))
 
     async def _received(self, parameters: AsyncIterator[ReceivedParameter]) -> AsyncGenerator[ReceivedParameter, None]:
         with self._times.stage("receive"):
             async for parameter in parameters:
                 yield parameter
 
-    async def _write(self, parts: Iterable[memoryview]) -> None:
+    async def _kept(self, name: str, encoded: Sequence[ResultTensor]) -> tuple[str, Sequence[Stored]]:
+        """Return the tensors of a parameter where they wait until they are sent."""
+        return name, encoded if self._spool is None else await self._spool.keep(encoded)
+
+    async def _write(self, parts: Iterable[Part]) -> None:
         for part in parts:
-            self._written_bytes += len(part)
-            await self._sink.write(part)
+            if isinstance(part, SpooledTensor):
+                await self._write_spooled(part)
+            else:
+                self._written_bytes += len(part)
+                await self._sink.write(part)
+
+    async def _write_spooled(self, tensor: SpooledTensor) -> None:
+        if self._spool is None:
+            raise RuntimeError("a result is in a spool file, and there is none")
+        async with aclosing(self._spool.read(tensor)) as pieces:
+            async for piece in pieces:
+                await self._write([piece])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

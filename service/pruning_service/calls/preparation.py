@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from typing import Final
 
@@ -21,7 +22,7 @@ from pruning_service.calls.reduced_file import ReducedFile, reduced_file
 from pruning_service.messages.history import EarlierRounds, earlier_rounds, with_config, with_round
 from pruning_service.messages.plan_and_report import check_describable, check_groups_describable
 from pruning_service.messages.recipe import Request
-from pruning_service.resources.memory_estimate import compressing_bytes, peak_bytes
+from pruning_service.resources.memory_estimate import Late, compressing_bytes, most_late_bytes, peak_bytes
 
 _RANGE_BYTES: Final = 256
 """What a byte range takes that is not needed, with its message."""
@@ -37,6 +38,14 @@ _FEW_PARTS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LateResults:
+    """What a call takes whose results wait in a file until their header is known: of that file, and of memory."""
+
+    file_bytes: int
+    peak_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
     """What will be done with a file, and what is known of its result.
 
@@ -44,8 +53,10 @@ class Prepared:
     not needed therefore. `output` is the format, whose header is not late where it is known all the same. `metadata` is
     the result's. `header` is the result's too, empty where there is no file or where it is known only after everything
     has been pruned; `last` names the tensors that come last there, in their order, so that all are
-    aligned; of a packed file, those that come last in the dense one. `peak_bytes` is what to reserve. `parts` are all
-    objects that there are many of, if there are many: they are to be freed in steps.
+    aligned; of a packed file, those that come last in the dense one. `peak_bytes` is what to reserve. `late`: if
+    the header is late, what the results could take instead of memory; `results_bytes` is what they do take of a spool
+    file, 0 if they are held. `parts` are all objects that there are many of, if there are many: they are to be freed in
+    steps.
     """
 
     file: Layout
@@ -56,12 +67,20 @@ class Prepared:
     header: bytes
     last: Sequence[str]
     peak_bytes: int
+    late: LateResults | None
     parts: list[object]
+    results_bytes: int = 0
 
     @property
     def result_bytes(self) -> int | None:
         """The size of the result's file; None if there is none, or its size is not known yet."""
         return len(self.header) + sum(spec.nbytes for spec in self.plan.results) if self.header else None
+
+    @property
+    def with_spooled_results(self) -> "Prepared":
+        """The same, with results that wait in a file; itself, if its header is not late."""
+        late = self.late
+        return self if late is None else replace(self, peak_bytes=late.peak_bytes, results_bytes=late.file_bytes)
 
 
 def prepare(
@@ -98,6 +117,13 @@ def prepare(
         metadata = with_config(metadata, plan.surgery.groups)
     has_header = output.has_file and not output.header_is_late
     last = _last_in_file(plan) if has_header or output.is_packed else []
+    beside = _left_out_bytes(plan, reduced) + searching_bytes(plan)
+    beside += compressing_bytes(plan) if request.is_compressed else sum(spec.nbytes for spec in last if has_header)
+    peak = partial(peak_bytes, plan, file, backlog_bytes, is_made_anew=output.is_packed)
+    late = None
+    if output.header_is_late:
+        most_bytes = most_late_bytes(plan, is_compressed=request.is_compressed)
+        late = LateResults(file_bytes=most_bytes, peak_bytes=beside + peak(Late.IN_FILE))
     return Prepared(
         file=file,
         skipped=reduced.skipped,
@@ -106,11 +132,8 @@ def prepare(
         metadata=metadata,
         header=_result_header(plan, last, metadata) if has_header else b"",
         last=[spec.name for spec in last],
-        peak_bytes=sum(spec.nbytes for spec in last if has_header)
-        + _left_out_bytes(plan, reduced)
-        + searching_bytes(plan)
-        + (compressing_bytes(plan) if request.is_compressed else 0)
-        + peak_bytes(plan, file, backlog_bytes, is_late=output.header_is_late, is_made_anew=output.is_packed),
+        peak_bytes=beside + peak(Late.NO if late is None else Late.IN_MEMORY),
+        late=late,
         parts=_parts(plan, file),
     )
 

@@ -29,7 +29,7 @@ from pruning_service.resources.device_faults import DeviceFaults
 from pruning_service.resources.engine_worker import EngineWorker
 from pruning_service.resources.memory_budget import Budget, Reservation
 from pruning_service.resources.memory_estimate import expressions_bytes, options_bytes
-from pruning_service.resources.spool import SpoolDirectory
+from pruning_service.resources.spool import Spool, SpoolDirectory
 from pruning_service.resources.threads import run_in_thread_if_large, wait_for_disk
 from pruning_service.status import Refusal, drop_tracebacks, failure, refusal_of
 from pruning_service.streams.byte_streams import TensorStore
@@ -126,6 +126,8 @@ class PruneCall:
         if self._is_better_read_again(prepared, reservation):
             prepared = await pipeline.prepare_to_read_again() or prepared
             await self._on_device.measure(prepared)
+        if self._resources.spool is not None and not reservation.can_hold(prepared.peak_bytes):
+            prepared = prepared.with_spooled_results
         self._note_size(prepared)
         if request.digests and prepared.output.has_file:
             self._responses.take_digest()
@@ -136,9 +138,10 @@ class PruneCall:
                 self._on_device.check()
                 await reservation.grow(prepared.peak_bytes)
                 await self._on_device.reserve()
-            async with self._store(prepared) as store:
+            async with self._spooled(prepared) as spool:
                 await self._send_plan(prepared)
-                result = await pipeline.prune(prepared, store)
+                results = spool if prepared.results_bytes else None
+                result = await pipeline.prune(prepared, self._store(prepared, spool), results)
                 self._on_device.release()
                 await self._send_report(result, prepared)
         else:
@@ -158,27 +161,36 @@ class PruneCall:
         return can_read_again and not (reservation.can_hold(prepared.peak_bytes) and self._on_device.fits)
 
     @asynccontextmanager
-    async def _store(self, prepared: Prepared) -> AsyncIterator[TensorStore | None]:
-        """Yield the store of tensors that are read several times. Raises: Refusal if the disk has too little space."""
-        if not prepared.plan.searched:
+    async def _spooled(self, prepared: Prepared) -> AsyncIterator[Spool | None]:
+        """Yield the spool file of a call that needs one. Raises: Refusal if the disk has too little space."""
+        size = self._spool_bytes(prepared)
+        if size == 0 or (directory := self._resources.spool) is None:
             yield None
-        elif (rereadable := self._requests.rereadable) is not None:
-            yield rereadable.again(prepared.skipped)
-        elif (directory := self._resources.spool) is not None:
-            size = prepared.file.buffer_bytes
-            with ExitStack() as stack:
-                yield await wait_for_disk(partial(stack.enter_context, directory.spool(size)), size)
+            return
+        with ExitStack() as stack:
+            yield await wait_for_disk(partial(stack.enter_context, directory.spool(size)), size)
+
+    def _spool_bytes(self, prepared: Prepared) -> int:
+        """Return the bytes of tensors to be read several times, and of results that wait for their header."""
+        is_received = bool(prepared.plan.searched) and self._requests.rereadable is None
+        return (prepared.file.buffer_bytes if is_received else 0) + prepared.results_bytes
+
+    def _store(self, prepared: Prepared, spool: Spool | None) -> TensorStore | None:
+        """Return the store of tensors that are read several times."""
+        if not prepared.plan.searched:
+            return None
+        rereadable = self._requests.rereadable
+        return spool if rereadable is None else rereadable.again(prepared.skipped)
 
     def _note_size(self, prepared: Prepared) -> None:
         self.tensors = max(1, len(prepared.file.tensors))
         self.parts = prepared.parts
 
     async def _send_plan(self, prepared: Prepared) -> None:
-        is_spooled = bool(prepared.plan.searched) and self._requests.rereadable is None
         last = pb.Plan(
             request_id=self.request_id,
             peak_bytes=prepared.peak_bytes,
-            spool_bytes=prepared.file.buffer_bytes if is_spooled else 0,
+            spool_bytes=self._spool_bytes(prepared),
             result_bytes=prepared.result_bytes,
             seed=prepared.plan.recipe.seed,
             device=self._resources.worker.device,

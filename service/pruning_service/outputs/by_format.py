@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pruning_engine.planning.plan import Plan
 from pruning_proto.formats import OutputFormat
 from pruning_service.outputs.deferred import DeferredOutput
+from pruning_service.outputs.encoded import Encoding
 from pruning_service.outputs.ordered import OrderedOutput
 from pruning_service.outputs.output import Output
 from pruning_service.outputs.packed import PackedOutput
@@ -28,12 +29,13 @@ def make_output(
     `last` names the tensors that come last in the (dense) file, in their order, where that is known already. `packing`
     is for packed formats.
     """
+    encoding = Encoding(last=last, take=buffers.take_pageable, canonical_zero=packing.canonical_zero)
     if output_format.is_packed and packing.is_compressed:
         from pruning_service.outputs.compressed import CompressedOutput  # noqa: PLC0415 - zstd, where it is asked for
 
-        return CompressedOutput(plan.parameters, last, buffers.take_pageable, canonical_zero=packing.canonical_zero)
+        return CompressedOutput(plan.parameters, encoding)
     if output_format.is_packed:
-        return PackedOutput(plan.parameters, last, buffers.take_pageable, canonical_zero=packing.canonical_zero)
+        return PackedOutput(plan.parameters, encoding)
     if output_format.header_is_late:
         return DeferredOutput(plan.parameters)
     return OrderedOutput(plan.parameters, last)

@@ -1,7 +1,7 @@
 """Format REMOVED: a file whose header is known only once all tensors are there, since their sizes depend on the data.
 
-The tensors are held in the order of the input, in as few bytes as they take. Then the header is built, with tensors of
-odd sizes last, and they are sent, each released as it leaves.
+The tensors are held in the order of the input, in as few bytes as they take, in memory or in a spool file. Then the
+header is built, with tensors of odd sizes last, and they are sent, each released as it leaves.
 """
 
 from collections import deque
@@ -11,7 +11,7 @@ from pruning_engine.execution.parameters import ResultTensor
 from pruning_engine.planning.plan import PlannedParameter
 from pruning_proto.safetensors import header as safetensors_header
 from pruning_proto.safetensors.alignment import postponed
-from pruning_service.outputs.output import InputOrder
+from pruning_service.outputs.output import InputOrder, Part, Stored, part_of
 
 
 class DeferredOutput:
@@ -20,19 +20,19 @@ class DeferredOutput:
     def __init__(self, parameters: Iterable[PlannedParameter]) -> None:
         self.negative_zeros = 0
         self._order = InputOrder(parameters)
-        self._held: deque[ResultTensor] = deque()
+        self._held: deque[Stored] = deque()
 
     def encode(self, results: Sequence[ResultTensor]) -> Sequence[ResultTensor]:
         """Return the tensors as they are."""
         return results
 
-    def add(self, name: str, encoded: Sequence[ResultTensor]) -> Iterator[memoryview]:
+    def add(self, name: str, encoded: Sequence[Stored]) -> Iterator[Part]:
         """Hold the tensors of one parameter; return nothing yet."""
         self._held.extend(self._order.add(name, encoded))
         return iter(())
 
-    def finish(self, metadata: Mapping[str, str]) -> Iterator[memoryview]:
-        """Return the header, then the bytes of each tensor, which is then released.
+    def finish(self, metadata: Mapping[str, str]) -> Iterator[Part]:
+        """Return the header, then each tensor, which is then released.
 
         Raises: LayoutError if two tensors have the same name.
         """
@@ -58,7 +58,7 @@ class DeferredOutput:
         """Return the file's metadata, once all its tensors are there, by these names in order."""
         return metadata
 
-    def _send(self, header: bytes) -> Iterator[memoryview]:
+    def _send(self, header: bytes) -> Iterator[Part]:
         yield memoryview(header)
         while self._held:
-            yield self._held.popleft().data
+            yield part_of(self._held.popleft())

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pruning_engine.execution.parameters import ResultTensor
 from pruning_engine.planning.plan import PlannedParameter
-from pruning_service.outputs.output import InputOrder
+from pruning_service.outputs.output import InputOrder, Part, Stored, part_of
 
 
 class OrderedOutput:
@@ -17,21 +17,21 @@ class OrderedOutput:
 
     def __init__(self, parameters: Iterable[PlannedParameter], last: Sequence[str] = ()) -> None:
         self._order = InputOrder(parameters)
-        self._last: dict[str, ResultTensor | None] = dict.fromkeys(last)
+        self._last: dict[str, Stored | None] = dict.fromkeys(last)
 
     def encode(self, results: Sequence[ResultTensor]) -> Sequence[ResultTensor]:
         """Return the tensors as they are."""
         return results
 
-    def add(self, name: str, encoded: Sequence[ResultTensor]) -> Iterator[memoryview]:
+    def add(self, name: str, encoded: Sequence[Stored]) -> Iterator[Part]:
         """Take the tensors of one parameter; return the bytes of each tensor whose turn has come."""
         for result in self._order.add(name, encoded):
             if result.spec.name in self._last:
                 self._last[result.spec.name] = result
             else:
-                yield result.data
+                yield part_of(result)
 
-    def finish(self, metadata: Mapping[str, str]) -> Iterator[memoryview]:  # noqa: ARG002 - sent with the header
+    def finish(self, metadata: Mapping[str, str]) -> Iterator[Part]:  # noqa: ARG002 - sent with the header
         """Return the bytes of the tensors that come last."""
         self._order.check_complete()
-        return (held.data for held in self._last.values() if held is not None)
+        return (part_of(held) for held in self._last.values() if held is not None)

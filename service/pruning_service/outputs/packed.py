@@ -1,12 +1,12 @@
-"""Format PACKED: each tensor is packed as soon as it leaves the engine, so that little is held until the last is there.
+"""Format PACKED: each tensor is packed as soon as it leaves the engine, so that little is kept until the last is there.
 
 The format is `pruning_proto.packed.format`; here it is made of tensors in memory, with the engine's threads.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise
 
 import numpy as np
 
@@ -19,30 +19,17 @@ from pruning_proto.packed import codec
 from pruning_proto.packed import format as packed_format
 from pruning_proto.packed.codec import Array
 from pruning_proto.packed.format import ENTRIES, Content, Packable, Piece, Spec
-from pruning_service.outputs.deferred import DeferredOutput
+from pruning_service.outputs.encoded import EncodedOutput, Encoding
 
 _Span = tuple[int, int]
 
 
-class PackedOutput(DeferredOutput):
-    """An `Output` of packed tensors.
+class PackedOutput(EncodedOutput):
+    """An `Output` of packed tensors. Each is held as the tensors that it is stored as, its parts."""
 
-    `last` names the tensors that come last in the dense file, in their order. `take` returns memory of a size. With
-    `canonical_zero` every -0.0 becomes +0.0, in place; `negative_zeros` counts them all the same.
-    """
-
-    def __init__(
-        self,
-        parameters: Iterable[PlannedParameter],
-        last: Sequence[str],
-        take: Callable[[int], Array],
-        *,
-        canonical_zero: bool,
-    ) -> None:
-        super().__init__(parameters)
-        self._last: dict[str, list[ResultTensor]] = {name: [] for name in last}
-        self._take = take
-        self._canonical_zero = canonical_zero
+    def __init__(self, parameters: Iterable[PlannedParameter], encoding: Encoding) -> None:
+        super().__init__(parameters, encoding)
+        self._last: dict[str, Sequence[str]] = dict.fromkeys(encoding.last, ())  # and the names of their parts
         self._packed: dict[str, Packable] = {}
         self._contents: list[Content] = []
         self._moved: list[int] = []
@@ -53,15 +40,13 @@ class PackedOutput(DeferredOutput):
         for result in results:
             parts = self._pack(result)
             if result.spec.name in self._last:
-                self._last[result.spec.name] = parts
-            else:
-                encoded += parts
+                self._last[result.spec.name] = [part.spec.name for part in parts]
+            encoded += parts
         return encoded
 
     def _align(self) -> None:
         """Put the parts in an order in which each is aligned; the dense order is kept in the metadata."""
-        for parts in self._last.values():
-            self._held.extend(parts)
+        self._put_last(chain.from_iterable(self._last.values()))
         by_name = {held.spec.name: held for held in self._held}
         self._contents = self._in_dense_order()
         specs, self._moved = packed_format.arranged(self._contents)
@@ -102,7 +87,7 @@ class PackedOutput(DeferredOutput):
         def count_in(span: _Span) -> int:
             part = data[slice(*span)]
             count = codec.count_negative_zeros(part, dtype)
-            if count and self._canonical_zero:
+            if count and self._encoding.canonical_zero:
                 part[:] = codec.without_negative_zeros(part, dtype)
             return count
 
@@ -111,7 +96,8 @@ class PackedOutput(DeferredOutput):
     def _parts(
         self, data: Array, tensor: Packable, pieces: Sequence[Piece], counts: Sequence[int]
     ) -> list[ResultTensor]:
-        values, bits = self._take(sum(counts) * tensor.width), self._take(tensor.bits_bytes)
+        take = self._encoding.take
+        values, bits = take(sum(counts) * tensor.width), take(tensor.bits_bytes)
         into = _Target(values.view(f"u{tensor.width}"), bits)
 
         def pack(item: tuple[Piece, _Span]) -> Array:

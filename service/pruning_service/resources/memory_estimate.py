@@ -4,7 +4,8 @@
     + what the engine holds at that moment
     + what arrives while the engine is at work: all tensors up to the next complete parameter
     + results that the client has not read: up to the backlog, and the part of the first one that has been read;
-      or all of them, if their header is known only at the end; and the largest once more, if each is encoded anew
+      or all of them, if their header is known only at the end, unless they wait in a file; and the largest once more,
+      if each is encoded anew
     + what gRPC holds of messages under way, and the gaps that they leave
 
 The worst moment counts, with a client that reads as slowly as it is allowed to.
@@ -12,6 +13,7 @@ The worst moment counts, with a client that reads as slowly as it is allowed to.
 
 from collections import deque
 from collections.abc import Iterable
+from enum import Enum, auto
 from math import inf
 from typing import Final
 
@@ -19,7 +21,7 @@ from pruning_engine.planning.plan import Plan
 from pruning_engine.runtime.threads import get_threads
 from pruning_proto.limits import MIB
 from pruning_proto.packed.format import ENTRIES
-from pruning_proto.packed.frames import width_of
+from pruning_proto.packed.frames import most_bytes, width_of
 from pruning_proto.safetensors.header import Layout
 from pruning_service.resources.process_memory import MAPPED_BYTES
 
@@ -48,8 +50,19 @@ UNDER_WAY_BYTES: Final = 10 * MIB
 GAP_BYTES: Final = 20 * MIB
 """What messages leave free at most between tensors that are in the heap with them (measured: 22 for 64 MiB)."""
 
+SPOOLED_PIECE_BYTES: Final = 4 * MIB
+"""What is read at a time of results that wait in a file."""
+
 _COPIES: Final = 5
 """Of what threads compress: the stored entries, by bytes, with their mask, in a frame; and zstd's tables."""
+
+
+class Late(Enum):
+    """Whether no result is sent before all are finished, and where they are until then."""
+
+    NO = auto()
+    IN_MEMORY = auto()
+    IN_FILE = auto()
 
 
 def options_bytes(message_bytes: int) -> int:
@@ -63,20 +76,17 @@ def expressions_bytes(expressions: int) -> int:
 
 
 def peak_bytes(
-    plan: Plan, file: Layout, backlog_bytes: int, *, is_late: bool = False, is_made_anew: bool = False
+    plan: Plan, file: Layout, backlog_bytes: int, late: Late = Late.NO, *, is_made_anew: bool = False
 ) -> int:
-    """Return the bytes to reserve for the plan of a file.
-
-    `is_late`: no result is sent before all are finished. `is_made_anew`: each is encoded into new memory.
-    """
-    unread = _Unread(inf if is_late else backlog_bytes)
+    """Return the bytes to reserve for the plan of a file. `is_made_anew`: each result is encoded into new memory."""
+    unread = _Unread({Late.NO: backlog_bytes, Late.IN_MEMORY: inf, Late.IN_FILE: 0}[late])
     ahead = [*(moment.arrived_bytes for moment in plan.memory_profile[1:]), 0]
     worst = 0
     for moment, arriving_bytes in zip(plan.memory_profile, ahead, strict=False):
         worst = max(worst, moment.held_bytes + unread.retained_bytes + arriving_bytes)
         unread.add(moment.left_bytes)
-    if is_late:
-        worst = max(worst, unread.retained_bytes)
+    worst = max(worst, unread.retained_bytes if late is Late.IN_MEMORY else 0)
+    worst = max(worst, backlog_bytes + 2 * SPOOLED_PIECE_BYTES if late is Late.IN_FILE else 0)
     if is_made_anew:
         worst += max((max(moment.left_bytes, default=0) for moment in plan.memory_profile), default=0)
     result_bytes = sum(sum(moment.left_bytes) for moment in plan.memory_profile)
@@ -90,6 +100,14 @@ def compressing_bytes(plan: Plan) -> int:
     return max(
         (spec.nbytes + _COPIES * min(spec.nbytes, entries * width_of(spec.dtype)) for spec in plan.results), default=0
     )
+
+
+def most_late_bytes(plan: Plan, *, is_compressed: bool) -> int:
+    """Return the most bytes that the results take, as they are stored in a file whose header is late.
+
+    No tensor takes more than it does unpacked, or with all its channels; but for what zstd cannot compress.
+    """
+    return sum(most_bytes(spec.dtype, spec.nbytes) if is_compressed else spec.nbytes for spec in plan.results)
 
 
 def _gaps(file: Layout) -> int:

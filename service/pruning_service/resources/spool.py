@@ -1,4 +1,4 @@
-"""Files in which the tensors of a call wait that does not fit into memory, to be read several times.
+"""Files in which the tensors of a call wait that does not fit into memory: to be read several times, or to be sent.
 
 A file has no name: whatever happens to the server, the system frees its bytes. They are allocated before anything is
 received, so that a full disk refuses a call at its beginning.
@@ -19,7 +19,10 @@ from pruning_service.status import Refusal
 
 _RETRY_SECONDS: Final = 15.0
 
+_LARGE: Final = "/var/tmp"  # noqa: S108 - files there are made without names
+
 _NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_FOLDER: Final = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class Spool:
@@ -28,16 +31,16 @@ class Spool:
     is_filled = False
 
     def __init__(self, file: BinaryIO) -> None:
+        self.written_bytes = 0
         self._file = file
-        self._written_bytes = 0
 
     def append(self, tensor: memoryview) -> None:
         """Write the bytes of a tensor behind all others. Raises: OSError."""
         left = tensor
         while len(left):
-            written = os.pwrite(self._file.fileno(), left, self._written_bytes)
+            written = os.pwrite(self._file.fileno(), left, self.written_bytes)
             left = left[written:]
-            self._written_bytes += written
+            self.written_bytes += written
 
     def read_into(self, tensor: memoryview, begin: int) -> None:
         """Fill a tensor with what is in the file from a byte on. Raises: OSError, also if the file ends before."""
@@ -59,28 +62,30 @@ class SpoolDirectory:
     """A folder for spool files, which together may take `total_bytes`."""
 
     def __init__(self, folder: Path, total_bytes: int) -> None:
-        """Raises: SettingsError if no file can be made there."""
         self.total_bytes = total_bytes
         self.used_bytes = 0
         self._folder = folder
         self._lock = threading.Lock()
+
+    def check(self) -> None:
+        """Raises: SettingsError if no file can be made there."""
         try:
             self._file().close()
         except OSError as error:
             raise SettingsError(
-                f"PRUNING_SPOOL_DIR: no file can be made in {str(folder)!r} ({error.strerror}); name a folder that the "
-                "server may write to"
+                f"PRUNING_SPOOL_DIR: no file can be made in {str(self._folder)!r} ({error.strerror}); name a folder "
+                "that the server may write to"
             ) from error
 
     @contextmanager
     def spool(self, size: int) -> Iterator[Spool]:
         """Yield a file with room for `size` bytes, gone at the end.
 
-        Raises: Refusal MODEL_TOO_LARGE if it can never be had, NO_ROOM if it cannot now.
+        Raises: Refusal MODEL_TOO_LARGE if it can never be had, NO_ROOM if it cannot now; OSError.
         """
         self._reserve(size)
         try:
-            with self._file() as file:
+            with self._file_for(size) as file:
                 if size:
                     _allocate(file, size)
                 yield Spool(file)
@@ -91,18 +96,33 @@ class SpoolDirectory:
     def _file(self) -> BinaryIO:
         return tempfile.TemporaryFile(dir=self._folder, prefix="pruning-", buffering=0)
 
+    def _file_for(self, size: int) -> BinaryIO:
+        try:
+            return self._file()
+        except OSError as error:
+            if error.errno not in _NO_FOLDER:
+                raise
+            raise _too_large(
+                size, f"no file can be made in the folder for them ({error.strerror}): name one in PRUNING_SPOOL_DIR"
+            ) from error
+
     def _reserve(self, size: int) -> None:
         with self._lock:
             if size > self.total_bytes:
-                raise Refusal(
-                    reason=Reason.MODEL_TOO_LARGE,
-                    message=f"the call does not fit into memory, and its tensors of {size:,} bytes do not fit into the "
-                    f"{self.total_bytes:,} that the server may keep on disk (PRUNING_SPOOL_BYTES)",
-                    metadata={"needed_bytes": str(size), "budget_bytes": str(self.total_bytes)},
+                raise _too_large(
+                    size,
+                    f"only {self.total_bytes:,} may be kept there (PRUNING_SPOOL_BYTES)",
+                    budget_bytes=str(self.total_bytes),
                 )
             if self.used_bytes + size > self.total_bytes:
                 raise _no_room(size, f"{self.used_bytes:,} of {self.total_bytes:,} bytes on disk are in use")
             self.used_bytes += size
+
+
+def default_spool_folder() -> Path:
+    """Return the system's folder for large temporary files: `TMPDIR`, or /var/tmp, since /tmp is often in memory."""
+    is_named = any(os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP"))
+    return Path(tempfile.gettempdir() if is_named or not os.access(_LARGE, os.W_OK | os.X_OK) else _LARGE)
 
 
 def _allocate(file: BinaryIO, size: int) -> None:
@@ -117,11 +137,22 @@ def _allocate(file: BinaryIO, size: int) -> None:
         raise
 
 
+def _too_large(size: int, why: str, **metadata: str) -> Refusal:
+    return Refusal(
+        reason=Reason.MODEL_TOO_LARGE,
+        message=f"{_described(size)}, but {why}",
+        metadata={"needed_bytes": str(size), **metadata},
+    )
+
+
 def _no_room(size: int, why: str) -> Refusal:
     return Refusal(
         reason=Reason.NO_ROOM,
-        message=f"the call does not fit into memory, so that the server keeps its tensors of {size:,} bytes on disk, "
-        f"but {why}; try again later",
+        message=f"{_described(size)}, but {why}; try again later",
         metadata={"needed_bytes": str(size)},
         retry_seconds=_RETRY_SECONDS,
     )
+
+
+def _described(size: int) -> str:
+    return f"the call does not fit into memory, so that {size:,} bytes of its tensors are to be kept on disk"

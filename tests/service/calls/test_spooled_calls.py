@@ -169,7 +169,7 @@ def test_spool_gives_back_what_it_took(tmp_path: Path) -> None:
 
 def test_folder_that_cannot_be_written_to_is_refused_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="PRUNING_SPOOL_DIR: no file can be made in"):
-        SpoolDirectory(tmp_path / "missing", MIB)
+        SpoolDirectory(tmp_path / "missing", MIB).check()
 
 
 @pytest.mark.parametrize("skipped", [[], [(3, 5)], [(0, 2), (4, 9), (20, 30)]], ids=["none", "one", "several"])

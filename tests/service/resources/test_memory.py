@@ -112,6 +112,18 @@ def test_packed_results_stay_within_what_is_told() -> None:
             assert peak.bytes < 1.1 * announced
 
 
+def test_packed_results_that_do_not_fit_wait_on_the_disk(tmp_path: Path) -> None:
+    model_bytes = TENSORS * SHAPE[0] * SHAPE[1] * 4
+    with running_server(memory_bytes=str(360 * MIB), backlog_bytes=str(8 * MIB), spool_dir=str(tmp_path)) as server:
+        prune_slowly(server, pb.SCOPE_LOCAL, pb.OUTPUT_FORM_PACKED, 0.0)
+        for scope in (pb.SCOPE_LOCAL, pb.SCOPE_GLOBAL):
+            assert wait_until(lambda: held_bytes(server) < 320 * MIB)
+            with watched(server) as peak:
+                announced = prune_slowly(server, scope, pb.OUTPUT_FORM_PACKED, 0.01)
+            assert announced < 0.9 * model_bytes
+            assert peak.bytes < 1.1 * announced
+
+
 def test_what_a_call_held_goes_back_to_the_system() -> None:
     with running_server() as server:
         prune_slowly(server, pb.SCOPE_GLOBAL, pb.OUTPUT_FORM_PRUNED, 0.0)
