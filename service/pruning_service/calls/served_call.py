@@ -87,11 +87,11 @@ class ServedCall:
 
 
 def _taken_error(task: asyncio.Task[None]) -> BaseException | None:
-    """Take its error from a task that is done: the traceback refers to all that the call had."""
+    """Take its error from a task that is done: the traceback refers to all that the call had, and not to this frame."""
     try:
         return task.exception()
     except asyncio.CancelledError as error:
-        return error
+        return error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
 
 
 def _free(*parts: list[object]) -> None:
