@@ -7,6 +7,7 @@ import resource
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -116,29 +117,18 @@ def test_no_space_on_the_disk_for_a_late_header(spooling: ServerProcess, most_by
     check_at_rest(spooling)
 
 
-def test_no_space_on_the_disk_for_results(spooling: ServerProcess) -> None:
+@pytest.mark.parametrize(
+    ("content", "fields"),
+    [(SPOOLED, {"rules": GLOBAL}), (DENSE, {"output": pb.OUTPUT_FORM_PACKED})],
+    ids=["tensors", "results"],
+)
+def test_no_space_on_the_disk_in_the_middle(spooling: ServerProcess, content: bytes, fields: dict[str, Any]) -> None:
     """As on file systems that write elsewhere what they have reserved."""
     with ExitStack() as stack:
 
         def requests() -> Iterator[pb.PruneRequest]:
-            yield options(DENSE, output=pb.OUTPUT_FORM_PACKED)
-            first, *others = data(DENSE)
-            yield first
-            assert wait_until(lambda: gauge(spooling, "pruning_spooled_bytes") > 0)
-            stack.enter_context(limit(spooling, resource.RLIMIT_FSIZE, 2 * TENSOR_BYTES))
-            yield from others
-
-        check_refused(call(spooling.address, requests()), "space on its disk")
-    check_serves(spooling, SPOOLED, GLOBAL)
-
-
-def test_no_space_on_the_disk_in_the_middle(spooling: ServerProcess) -> None:
-    """As on file systems that write elsewhere what they have reserved."""
-    with ExitStack() as stack:
-
-        def requests() -> Iterator[pb.PruneRequest]:
-            yield options(SPOOLED, rules=GLOBAL)
-            first, *others = data(SPOOLED)
+            yield options(content, **fields)
+            first, *others = data(content)
             yield first
             assert wait_until(lambda: gauge(spooling, "pruning_spooled_bytes") > 0)
             stack.enter_context(limit(spooling, resource.RLIMIT_FSIZE, 2 * TENSOR_BYTES))
