@@ -65,12 +65,12 @@ class CompiledCandidates(NumpyCandidates):
             return None
         kept, found = self.blank(), LeastFound()
         room = 2 * _most_sampled(self.entries, stride)
-        scratch = scratch_arrays(room, np.dtype(np.uint32), keys.bits.dtype, keys.bits.dtype)
-        self._kernels.function(f"least_{keys.bits.itemsize * 8}")(
-            *(address(keys.bits), self.entries, int(keys.magnitude), largest_number_of(keys), address(self._mask)),
-            *(self.unpruned, count, int.from_bytes(os.urandom(8)), stride, *map(address, scratch), room),
-            *(address(kept.bits), ctypes.addressof(found)),
-        )
+        with scratch_arrays(room, np.dtype(np.uint32), keys.bits.dtype, keys.bits.dtype) as scratch:
+            self._kernels.function(f"least_{keys.bits.itemsize * 8}")(
+                *(address(keys.bits), self.entries, int(keys.magnitude), largest_number_of(keys), address(self._mask)),
+                *(self.unpruned, count, int.from_bytes(os.urandom(8)), stride, *map(address, scratch), room),
+                *(address(kept.bits), ctypes.addressof(found)),
+            )
         return Least(kept, found.largest, bool(found.has_nan)) if found.is_settled or found.has_nan else None
 
     def split(self, piece: tuple[int, int], low: int, high: int, kept: PackedMask) -> Split:

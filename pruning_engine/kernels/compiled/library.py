@@ -50,7 +50,16 @@ class Kernels:
 
     def function(self, name: str) -> Callable[..., int]:
         """Return one of the functions, by its name without what they all begin with."""
-        return partial(getattr(self.library, f"pruning_{name}"), self.level)
+        return function_of(self.library, name, self.level)
+
+
+@cache
+def function_of(library: ctypes.CDLL, name: str, level: int) -> Callable[..., int]:
+    """Return a library's function for one instruction set, by its name without what they all begin with.
+
+    It is looked up once: CPython's type cache keeps each string by which an attribute was asked for, equal or not.
+    """
+    return partial(getattr(library, f"pruning_{name}"), level)
 
 
 @dataclass(slots=True)

@@ -1,27 +1,41 @@
-"""Memory that a thread uses again and again, for what its kernels collect."""
+"""Memory that kernels use again and again, for what they collect.
 
-import threading
+It is kept, so that it is touched for the first time only once. There is as much as is used at the same time: by the
+threads that compute, of which there are far fewer than threads that wait for their turn.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import accumulate
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-
-class _Scratch(threading.local):
-    """The memory of a thread. It is kept, so that it is touched for the first time only once."""
-
-    memory: npt.NDArray[np.uint64] = np.empty(0, np.uint64)
+_free: Final[deque[npt.NDArray[np.uint64]]] = deque()  # what was used last is still in the processor's caches
 
 
-_scratch = _Scratch()
-
-
-def scratch_arrays(entries: int, *dtypes: np.dtype[Any]) -> list[npt.NDArray[Any]]:
-    """Return arrays of `entries` each; they are overwritten by the next caller of this thread."""
+@contextmanager
+def scratch_arrays(entries: int, *dtypes: np.dtype[Any]) -> Iterator[list[npt.NDArray[Any]]]:
+    """Lend arrays of `entries` each while inside; nobody else has them meanwhile."""
     words = -(-entries // 8) * 8  # whole words of each dtype
-    size = sum(words * dtype.itemsize for dtype in dtypes) // 8
-    if len(_scratch.memory) < size:
-        _scratch.memory = np.empty(size, np.uint64)
-    ends = list(accumulate(words * dtype.itemsize // 8 for dtype in dtypes))
-    return [_scratch.memory[begin:end].view(dtype) for begin, end, dtype in zip([0, *ends], ends, dtypes, strict=False)]
+    ends = list(accumulate((words * dtype.itemsize // 8 for dtype in dtypes), initial=0))
+    memory = _taken(ends[-1])
+    try:
+        yield [memory[begin:end].view(dtype) for begin, end, dtype in zip(ends, ends[1:], dtypes, strict=False)]
+    finally:
+        _free.append(memory)
+
+
+def free_scratch_arrays() -> None:
+    """Free what nobody uses now."""
+    _free.clear()
+
+
+def _taken(size: int) -> npt.NDArray[np.uint64]:
+    try:
+        memory = _free.pop()
+    except IndexError:
+        return np.empty(size, np.uint64)
+    return memory if len(memory) >= size else np.empty(size, np.uint64)

@@ -73,11 +73,11 @@ def _collected(split: Callable[..., object], entries: int, bracket: Bracket, dty
         return Split(found.kept, found.inside, None, None, bool(found.has_nan))
     room = entries // _PART + 1
     while True:
-        positions, keys = scratch_arrays(room, np.dtype(np.uint32), dtype)
-        split(address(positions), address(keys), room, ctypes.addressof(found))
-        count = found.inside
-        if count <= room:
-            return Split(found.kept, count, positions[:count].copy(), keys[:count].copy(), bool(found.has_nan))
+        with scratch_arrays(room, np.dtype(np.uint32), dtype) as (positions, keys):
+            split(address(positions), address(keys), room, ctypes.addressof(found))
+            count = found.inside
+            if count <= room:
+                return Split(found.kept, count, positions[:count].copy(), keys[:count].copy(), bool(found.has_nan))
         room = count
 
 

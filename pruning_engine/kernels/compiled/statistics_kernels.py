@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from pruning_engine.kernels.compiled.library import LEVELS, NUMPY, address, get_kernels
+from pruning_engine.kernels.compiled.library import LEVELS, NUMPY, address, function_of, get_kernels
 from pruning_engine.runtime.threads import get_threads, in_parallel
 
 Floats = npt.NDArray[np.float32]
@@ -167,7 +167,7 @@ class CalibratedKernels:
         in_parallel(work, _pieces(len(weight), most=16))
 
     def _call(self, name: str, *arguments: Any) -> int:
-        return int(getattr(self.library, f"pruning_{name}")(self.level, *arguments))
+        return function_of(self.library, name, self.level)(*arguments)
 
 
 def calibrated_kernels(*arrays: npt.NDArray[Any]) -> CalibratedKernels | None:
