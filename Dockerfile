@@ -117,12 +117,14 @@ WORKDIR /data
 ENTRYPOINT ["prune"]
 
 # It listens on every address of the container, so that its ports can be published. It starts only with TLS, or with a
-# setting that says that the network is private: docs/security.md. PYTHONMALLOC: docs/operating.md, "Memory at rest".
+# setting that says that the network is private: docs/security.md. PYTHONMALLOC and GLIBC_TUNABLES:
+# docs/operating.md, "Memory at rest".
 FROM base AS server
 ENV PRUNING_LISTEN=0.0.0.0:50051 \
     PRUNING_METRICS_LISTEN=0.0.0.0:9464 \
     PRUNING_HEALTH_LISTEN=0.0.0.0:50052 \
-    PYTHONMALLOC=malloc
+    PYTHONMALLOC=malloc \
+    GLIBC_TUNABLES=glibc.malloc.tcache_count=1
 EXPOSE 50051 50052 9464
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-P", "-m", "pruning_service.probe"]
 ENTRYPOINT ["python", "-P", "-m", "pruning_service"]

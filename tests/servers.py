@@ -13,7 +13,7 @@ from pathlib import Path
 
 READY_SECONDS = 60
 
-OF_THE_IMAGE = {"PYTHONMALLOC": "malloc"}
+OF_THE_IMAGE = {"PYTHONMALLOC": "malloc", "GLIBC_TUNABLES": "glibc.malloc.tcache_count=1"}
 """Variables of the image that change how a server uses memory; a test compares them with the Dockerfile."""
 
 

@@ -13,6 +13,7 @@ import grpc
 from google.longrunning import operations_proto_pb2 as lro
 
 from pruning_engine.kernels.compiled.library import get_kernels
+from pruning_engine.kernels.compiled.scratch import free_scratch_arrays
 from pruning_engine.runtime.threads import set_threads
 from pruning_proto.names import OPERATIONS, SERVICE
 from pruning_proto.reasons import Reason
@@ -37,6 +38,7 @@ from pruning_service.resources.garbage_collection import collect_between_calls
 from pruning_service.resources.memory_budget import OF_DEVICE, Budget
 from pruning_service.resources.process_memory import trim_when_idle
 from pruning_service.resources.spool import SpoolDirectory
+from pruning_service.resources.threads import end_idle_planning_threads
 from pruning_service.rpc.authentication import AuthInterceptor
 from pruning_service.rpc.concurrency_limit import ConcurrencyLimiter
 from pruning_service.rpc.first_message import FirstMessageLimits
@@ -110,7 +112,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             try:
                 calls = servicer.running
                 collecting = collect_between_calls(lambda: sum(served.call.tensors for served in calls))
-                async with collecting, trim_when_idle(calls):
+                async with collecting, trim_when_idle(calls, before=partial(_rest, resources.worker)):
                     yield Running(address, metrics_address, health_port.address, faults.lost)
             finally:
                 health_port.turn_off()
@@ -127,6 +129,13 @@ class _Around:
     callers: Callers
     metrics: Metrics
     traces: Traces | None
+
+
+def _rest(worker: EngineWorker) -> None:
+    """Let go of what a server without calls need not keep: threads, and memory for kernels."""
+    end_idle_planning_threads()
+    worker.end_idle_threads()
+    free_scratch_arrays()
 
 
 def _jobs_servicer(jobs: JobService | None, metrics: Metrics) -> JobsServicer:

@@ -10,7 +10,6 @@ the next instruction of Python.
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from math import inf
 from typing import Final, TypeVar
@@ -19,7 +18,8 @@ from pruning_engine.runtime.interruption import InterruptedWorkError, Interrupti
 from pruning_engine.runtime.yield_points import yielding
 from pruning_proto.limits import MIB
 from pruning_service.resources.devices import is_gpu
-from pruning_service.resources.threads import finished, submitted
+from pruning_service.resources.thread_pool import ThreadPool
+from pruning_service.resources.threads import finished
 from pruning_service.resources.turns import Turns
 
 Result = TypeVar("Result")
@@ -45,7 +45,7 @@ class EngineWorker:
         self.device = device
         self._turns = Turns()
         self._turns_of_small = Turns()
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix=f"worker-{device}")
+        self._threads = ThreadPool(THREADS, f"worker-{device}")
 
     @property
     def is_gpu(self) -> bool:
@@ -62,7 +62,7 @@ class EngineWorker:
         abandoned, interruption = threading.Event(), Interruption()
         turns = self._turns_of_small if cost_bytes <= SMALL_BYTES else self._turns
         interruptible_work = partial(_run_interruptibly, work, interruption)
-        job = submitted(self._threads, partial(_run_in_turns, interruptible_work, turns, abandoned), abandoned)
+        job = self._threads.submit(partial(_run_in_turns, interruptible_work, turns, abandoned), abandoned)
 
         def abandon() -> None:
             abandoned.set()
@@ -70,9 +70,13 @@ class EngineWorker:
 
         return await finished(asyncio.wrap_future(job), on_cancel=abandon)
 
+    def end_idle_threads(self) -> None:
+        """Have the threads end, each once it has nothing to do; work to come begins new ones."""
+        self._threads.end_idle_threads()
+
     def close(self) -> None:
         """End the threads once what has begun is done."""
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._threads.close()
 
 
 def _run_interruptibly(work: Callable[[], Result], interruption: Interruption) -> Result:

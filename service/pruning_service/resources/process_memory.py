@@ -12,8 +12,9 @@ import contextlib
 import ctypes
 import gc
 import os
+import sys
 import time
-from collections.abc import AsyncIterator, Sized
+from collections.abc import AsyncIterator, Callable, Sized
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -66,12 +67,14 @@ def _libc() -> ctypes.CDLL:
 
 
 @contextlib.asynccontextmanager
-async def trim_when_idle(calls: Sized, rest_seconds: float = REST_SECONDS) -> AsyncIterator[None]:
+async def trim_when_idle(
+    calls: Sized, rest_seconds: float = REST_SECONDS, *, before: Callable[[], object] = lambda: None
+) -> AsyncIterator[None]:
     """Return free memory while none of `calls` is under way: when the process has grown, and every `rest_seconds`.
 
-    On Linux only.
+    `before` frees what need not be kept at rest. On Linux only.
     """
-    trimming = asyncio.create_task(_trim_when_idle(calls, rest_seconds)) if _STATM.exists() else None
+    trimming = asyncio.create_task(_trim_when_idle(calls, rest_seconds, before)) if _STATM.exists() else None
     try:
         yield
     finally:
@@ -79,7 +82,7 @@ async def trim_when_idle(calls: Sized, rest_seconds: float = REST_SECONDS) -> As
             trimming.cancel()
 
 
-async def _trim_when_idle(calls: Sized, rest_seconds: float) -> None:
+async def _trim_when_idle(calls: Sized, rest_seconds: float, before: Callable[[], object]) -> None:
     settled_bytes, trimmed_at = _resident_bytes(), time.monotonic()
     while True:
         await asyncio.sleep(min(CHECK_SECONDS, rest_seconds))
@@ -87,10 +90,24 @@ async def _trim_when_idle(calls: Sized, rest_seconds: float) -> None:
             has_grown = _resident_bytes() > settled_bytes + WORTH_BYTES
             if calls or not (has_grown or time.monotonic() - trimmed_at >= rest_seconds):
                 continue
+            before()
+            _forget_names()
             if has_grown:
                 gc.collect()  # first: what is in cycles is not free
             await asyncio.to_thread(trim)
             settled_bytes, trimmed_at = _resident_bytes(), time.monotonic()
+
+
+def _forget_names() -> None:
+    """Clear CPython's cache of types' attributes. Cost: microseconds; it fills again.
+
+    It keeps the last 4096 strings by which attributes were asked for. Many are made for one lookup, by numpy and
+    protobuf among others; each lies between what a call allocated, and keeps a page of the heap.
+    """
+    before_3_13 = getattr(sys, "_clear_type_cache", None)
+    clear = getattr(sys, "_clear_internal_caches", before_3_13)
+    if clear is not None:
+        clear()
 
 
 def _resident_bytes() -> int:

@@ -8,13 +8,13 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import Final, TypeVar, cast
 
 from pruning_engine.runtime.yield_points import yielding
 from pruning_proto.reasons import Reason
+from pruning_service.resources.thread_pool import ThreadPool
 from pruning_service.resources.turns import Turns
 from pruning_service.status import Refusal
 
@@ -38,7 +38,7 @@ class _Lane:
     """Threads that take turns."""
 
     def __init__(self, name: str) -> None:
-        self.threads = ThreadPoolExecutor(THREADS, thread_name_prefix=name)
+        self.threads = ThreadPool(THREADS, name)
         self.turns = Turns()
 
 
@@ -62,21 +62,15 @@ async def run_in_thread_if_large(
         return work()
     abandoned = threading.Event()
     lane = _SMALL if described_bytes <= FEW_BYTES else _LARGE
-    job = submitted(lane.threads, partial(_run, work, lane.turns, abandoned, most_seconds), abandoned)
+    job = lane.threads.submit(partial(_run, work, lane.turns, abandoned, most_seconds), abandoned)
     result = await finished(asyncio.wrap_future(job), on_cancel=abandoned.set)
     return cast("Result", result)  # it is waited for
 
 
-def submitted(threads: ThreadPoolExecutor, work: Callable[[], Result], abandoned: threading.Event) -> Future[Result]:
-    """Submit work to a thread. Raises: RuntimeError if none can be started; the work is `abandoned` then.
-
-    It stays in the queue all the same: a thread that is free later would do it, for nobody.
-    """
-    try:
-        return threads.submit(work)
-    except RuntimeError:
-        abandoned.set()
-        raise
+def end_idle_planning_threads() -> None:
+    """Have the threads of planning end, each once it has nothing to do."""
+    for lane in (_SMALL, _LARGE):
+        lane.threads.end_idle_threads()
 
 
 def _run(work: Callable[[], Result], turns: Turns, abandoned: threading.Event, most_seconds: float) -> Result | None:

@@ -12,7 +12,13 @@ from pruning_engine.checkpoints.parameters import TensorSpec
 from pruning_engine.planning.planner import make_plan
 from pruning_engine.recipe import ChannelGroup, ChannelSlice, Fraction, Magnitude, Recipe, Rule, Selector, Units
 from pruning_engine.runtime.yield_points import with_yields, yielding
-from pruning_service.resources.threads import FEW_BYTES, SMALL_BYTES, THREADS, run_in_thread_if_large
+from pruning_service.resources.threads import (
+    FEW_BYTES,
+    SMALL_BYTES,
+    THREADS,
+    end_idle_planning_threads,
+    run_in_thread_if_large,
+)
 from pruning_service.status import Refusal
 
 LARGE = SMALL_BYTES + 1
@@ -81,6 +87,34 @@ def test_small_work_does_not_wait_for_large_work() -> None:
         return found
 
     assert asyncio.run(both()) == 1
+
+
+def planning_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("planning")]
+
+
+def test_idle_threads_end_at_rest_and_work_goes_on() -> None:
+    began, free = threading.Event(), threading.Event()
+
+    def hold() -> bool:
+        began.set()
+        return free.wait(60)
+
+    async def rest() -> None:
+        under_way = asyncio.create_task(run_in_thread_if_large(hold, FEW_BYTES + 1))
+        await asyncio.to_thread(began.wait, 60)
+        assert await run_in_thread_if_large(lambda: 1, LARGE) == 1
+        before = planning_threads()
+        end_idle_planning_threads()
+        while len(still := [thread for thread in before if thread.is_alive()]) > 1:
+            await asyncio.sleep(0.01)  # but for the one that has not done its work
+        assert await run_in_thread_if_large(lambda: 2, LARGE) == 2
+        free.set()
+        assert await under_way
+        await asyncio.to_thread(still[0].join, 60)
+        assert not still[0].is_alive()
+
+    asyncio.run(asyncio.wait_for(rest(), 120))
 
 
 class StoppedError(Exception):

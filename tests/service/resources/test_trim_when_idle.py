@@ -78,3 +78,30 @@ asyncio.run(at_rest())
 
 def test_memory_is_given_back_after_a_lack_of_file_descriptors() -> None:
     subprocess.run([sys.executable, "-c", WITHOUT_FILES], cwd=ROOT, check=True)
+
+
+NAMES = """
+import asyncio, sys
+from pruning_service.resources.process_memory import trim_when_idle
+
+class Anything:
+    pass
+
+def references():
+    return sum(map(sys.getrefcount, names))
+
+async def at_rest():
+    assert not any(getattr(Anything(), name, None) for name in names)
+    assert references() > unknown, "this Python keeps no names: nothing is to be forgotten"
+    async with trim_when_idle([], rest_seconds=0.02):
+        while references() > unknown:
+            await asyncio.sleep(0.02)
+
+names = [f"name {number}" for number in range(1000)]  # made now, as numpy and protobuf make theirs for one lookup
+unknown = references()
+asyncio.run(asyncio.wait_for(at_rest(), 60))
+"""
+
+
+def test_names_that_were_looked_up_once_are_freed_at_rest() -> None:
+    subprocess.run([sys.executable, "-c", NAMES], cwd=ROOT, check=True)
