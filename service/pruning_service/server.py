@@ -47,6 +47,7 @@ from pruning_service.rpc.reflection import enable_reflection
 from pruning_service.rpc.rejections import Rejector
 from pruning_service.rpc.servicer import PruningServicer, StreamLimits
 from pruning_service.rpc.small_messages import SmallMessages
+from pruning_service.rpc.whole_operations import WholeOperations
 from pruning_service.settings import Settings
 from pruning_service.status import Refusal
 from pruning_service.streams.tensor_reader import HeaderLimits
@@ -148,10 +149,11 @@ def _jobs_servicer(jobs: JobService | None, metrics: Metrics) -> JobsServicer:
 def _server(
     settings: Settings, servicer: PruningServicer, jobs_servicer: JobsServicer, around: _Around
 ) -> grpc.aio.Server:
-    """Return the main server. Its interceptors from outside in: a call sends its message in time, is counted, has
-    small messages, is authenticated, and has a place."""
+    """Return the main server. Its interceptors from outside in: a call's reads and writes go on to their end, it sends
+    its message in time, is counted, has small messages, is authenticated, and has a place."""
     metrics, rejector = around.metrics, Rejector(around.metrics)
     interceptors = (
+        WholeOperations(),
         FirstMessageLimits(serving_status.SERVICE_NAME),
         MetricsInterceptor(metrics, [*pb.DESCRIPTOR.services_by_name.values(), *_OPERATIONS], around.traces),
         SmallMessages(),
