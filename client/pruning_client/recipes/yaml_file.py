@@ -28,6 +28,9 @@ _OF_TAGS: Final = (LookupError, AttributeError)
 """What PyYAML raises for a tag whose value does not fit it: `!!int ""`, `!!bool 1`, `!!timestamp now`."""
 
 
+_LINE_BREAKS: Final = frozenset("\x85\u2028\u2029")
+
+
 def load(path: str | PathLike[str], builders: Builders) -> Recipe:
     """Read a recipe file.
 
@@ -52,7 +55,9 @@ def load(path: str | PathLike[str], builders: Builders) -> Recipe:
 
 def dump(recipe: Recipe, builders: Builders) -> str:
     """Return a recipe as the text of a file that `load` reads: rules in short form, where there is one for them."""
-    return yaml.safe_dump(content_of(recipe, builders), sort_keys=False, allow_unicode=True, width=120)
+    content = content_of(recipe, builders)
+    text: str = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return text
 
 
 def _with_built_rules(content: object, builders: Builders) -> object:
@@ -65,6 +70,18 @@ def _with_built_rules(content: object, builders: Builders) -> object:
         for position, rule in enumerate(rules)
     ]
     return {**content, "rules": built} if isinstance(content, dict) else content
+
+
+class _Dumper(yaml.SafeDumper):
+    """Escapes the line breaks of Unicode: written as they are, U+0085 is read as a space (PyYAML 6.0.3)."""
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        """Return a string, in double quotes if it has such a line break."""
+        style = '"' if _LINE_BREAKS.intersection(text) else None
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
 
 
 class _Loader(yaml.SafeLoader):

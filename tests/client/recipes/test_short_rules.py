@@ -58,6 +58,12 @@ def test_bits_of_kept_units_are_written_in_full(tmp_path: Path) -> None:
     assert load(tmp_path, rules.dump_recipe(recipe)) == recipe
 
 
+@pytest.mark.parametrize("name", ["\x85", "a\x85b", "a\n\x85b", "a\u2028b", "a\u2029", "\ufeffa", "é"])
+def test_line_breaks_in_names_are_read_as_they_were_written(tmp_path: Path, name: str) -> None:
+    recipe = Recipe([rules.identity(include=[name])])
+    assert load(tmp_path, rules.dump_recipe(recipe)) == recipe
+
+
 def test_rule_of_no_builder_is_written_in_full(tmp_path: Path) -> None:
     scores = pb.ImportanceScores(fall_back_to_weights=True)  # which builders set in global scope only
     rule = pb.Rule(score=pb.Score(importance_scores=scores), amount=pb.Amount(count=5), scope=pb.SCOPE_LOCAL)
