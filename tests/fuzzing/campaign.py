@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,7 @@ def fuzzed(target: Target, minutes: float, seed: int) -> Outcome:
         *([f"-dict={_dictionary(target)}"] if target.words else []),
         *map(str, (work, target.corpus)),
     ]
-    log = WORK / target.name / "log"
+    log, begin = WORK / target.name / "log", time.monotonic()
     with log.open("w") as said:
         command = [sys.executable, "-m", "tests.fuzzing.fuzzer", target.name, *options]
         done = subprocess.run(command, cwd=ROOT, env=_environment(target), stdout=said, stderr=said, check=False)
@@ -75,7 +76,7 @@ def fuzzed(target: Target, minutes: float, seed: int) -> Outcome:
     return Outcome(
         target=target.name,
         executions=int(ended[1]) if ended else executions,
-        seconds=float(ended[2]) if ended else minutes * 60,
+        seconds=float(ended[2]) if ended else time.monotonic() - begin,
         coverage=coverage,
         features=features,
         findings=found,

@@ -32,11 +32,13 @@ def check(data: bytes) -> None:
         source = unpacked_source(FileSource(Path(NAME), InMemory(content)))
         if isinstance(source, CompressedSource):
             _walk(source, content)
-        dense = source.header + b"".join(_pieces(source))
+        pieces = list(_pieces(source))
     except CheckpointError as error:
         check_refusal(error.reason, str(error), NAME)
         return
-    if source.layout.total_bytes > HEADER_BYTES_CEILING or len(dense) > MOST_BYTES:
+    dense = source.header + b"".join(pieces)
+    is_long = len(dense) > MOST_BYTES or len(pieces) == MOST_PIECES
+    if source.layout.total_bytes > HEADER_BYTES_CEILING or is_long:
         return
     assert len(dense) == source.layout.total_bytes, "unpacked it is not as long as its header says"
     if not is_packed(source.layout):
