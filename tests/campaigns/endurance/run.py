@@ -19,7 +19,6 @@ from typing import Any, Final
 
 from pruning_client import Client
 from pruning_proto.limits import MIB
-from pruning_service.resources.threads import THREADS
 from tests.campaigns.endurance.honest import KINDS, LARGEST, LARGEST_KIND, RETRIES, Access, Caller, Kind
 from tests.campaigns.endurance.materials import Materials, made_in
 from tests.campaigns.endurance.observation import Curve, Held, curve_of, held, quantile
@@ -31,11 +30,8 @@ from tests.service.secured import TOKEN, over_tls, token_file, written_anew
 
 RENEWALS: Final = 20
 MOST_GROWTH_BYTES: Final = 30 * MIB
-MOST_NEW_THREADS: Final = 8
-"""Pools begin threads when more wait than before, up to their sizes: a leak would be far more in an hour."""
-
-MOST_PLANNING_THREADS: Final = 2 * THREADS
-"""Hostile calls may have all of them begin."""
+MOST_NEW_THREADS: Final = 12
+"""gRPC and pools begin threads when more wait than before, up to their sizes: a leak would be far more in an hour."""
 
 MOST_SLOWER: Final = 3.0
 """What honest clients may wait beside hostile ones, at most, compared with what they wait alone."""
@@ -164,10 +160,7 @@ def beside_hostile(folder: Path, form: Form, callers: int = 16) -> Figures:
         with tally.trying("free again"):
             seconds_until_free(server)
         after = _at_rest(server, form)
-        with tally.trying("heap at rest"):
-            grown = after.heap_bytes - before.heap_bytes
-            assert grown <= MOST_GROWTH_BYTES, f"{grown / MIB:.0f} MiB above before"
-        _compare(tally, before, after, MOST_NEW_THREADS + MOST_PLANNING_THREADS)
+        _compare(tally, before, after)
         _note_slope(tally, curve)
         quiet, loud = (quantile(each[0]["seconds"], 0.99) for each in (alone, beside))
         slower = f"p99 of small calls {1000 * quiet:.0f} ms alone, {1000 * loud:.0f} ms beside: {loud / quiet:.1f} x"
@@ -215,9 +208,12 @@ def _counted(run: _Run) -> str:
     return f"{sum(run.counts.values()):,} calls of {len(run.counts)} kinds"
 
 
-def _compare(tally: Tally, before: Held, after: Held, new_threads: int = MOST_NEW_THREADS) -> None:
+def _compare(tally: Tally, before: Held, after: Held) -> None:
+    with tally.trying("heap at rest"):
+        grown = after.heap_bytes - before.heap_bytes
+        assert grown <= MOST_GROWTH_BYTES, f"{grown / MIB:.0f} MiB above before"
     with tally.trying("left over"):
-        assert after.threads <= before.threads + new_threads, f"{before.threads} threads: {after.threads}"
+        assert after.threads <= before.threads + MOST_NEW_THREADS, f"{before.threads} threads: {after.threads}"
         assert after.descriptors <= before.descriptors, f"{before.descriptors} descriptors: {after.descriptors}"
     tally.measured.append(f"at rest {before} before, {after} after")
 
