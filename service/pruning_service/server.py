@@ -113,7 +113,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             try:
                 calls = servicer.running
                 collecting = collect_between_calls(lambda: sum(served.call.tensors for served in calls))
-                async with collecting, trim_when_idle(calls, before=partial(_rest, resources.worker)):
+                async with collecting, trim_when_idle(calls, before=partial(_release_idle, resources.worker)):
                     yield Running(address, metrics_address, health_port.address, faults.lost)
             finally:
                 health_port.turn_off()
@@ -132,8 +132,8 @@ class _Around:
     traces: Traces | None
 
 
-def _rest(worker: EngineWorker) -> None:
-    """Let go of what a server without calls need not keep: threads, and memory for kernels."""
+def _release_idle(worker: EngineWorker) -> None:
+    """Release what a server without calls need not keep: idle threads, and scratch memory of kernels."""
     end_idle_planning_threads()
     worker.end_idle_threads()
     free_scratch_arrays()

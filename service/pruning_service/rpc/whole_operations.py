@@ -1,8 +1,8 @@
 """Reads and writes of a call go on to their end when whoever waits for them is cancelled.
 
 grpc.aio frees what it made for a read or a write where that returns. One that is cancelled never does, and keeps its
-operation and metadata for good: 80 to 500 bytes for each call that a client cancels, and a page of the heap for each
-of these (findings/grpc_aio_never_frees_cancelled_operations.sh).
+operation and metadata for good: 100 bytes or more for each call that a client cancels, in pages of the heap that
+cannot be returned (findings/grpc_aio_never_frees_cancelled_operations.sh).
 """
 
 import asyncio
