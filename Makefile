@@ -67,7 +67,7 @@ zeros: $(READY) ## measure where zeros help, and write the tables of docs/where_
 # Of the mix of hostile callers, and of each fuzzer; the other targets take about five minutes.
 MINUTES ?= 10
 
-# Of each endurance run of `make soak`; its other campaigns take three quarters of an hour.
+# Of each endurance run of `make soak`; its other campaigns take half an hour.
 SOAK_MINUTES ?= 60
 
 targets: $(READY) ## hold a server to its targets under hostile callers: health, memory, time to stop; MINUTES=10

@@ -1,7 +1,7 @@
 """The campaigns in full: `python -m tests.campaigns [WORD ...]` runs those with a WORD in their names.
 
 Each prints its figures. What is not installed here is said and left out. Exit status 1 if anything broke. The endurance
-runs take `--minutes` each, and the others three quarters of an hour together.
+runs take `--minutes` each, and the others half an hour together.
 """
 
 import argparse
